@@ -1,0 +1,44 @@
+# make demo   real mail through a real Postfix, and a table of where it went
+# make test   everything, with the race detector and a real Postfix
+
+PREFIX  ?= /usr/local
+LAB     := $(CURDIR)/.lab
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME ?= 60s
+
+.PHONY: build demo test race lint fuzz bench install clean lab
+
+build:
+	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o coexistd ./cmd/coexistd
+
+lab:
+	@contrib/lab/fetch.sh $(LAB)
+
+demo: lab build
+	@./coexistd demo --lab $(LAB)
+
+test: lint race
+
+race: lab
+	COEXISTD_LAB=$(LAB) go test -race -timeout 14m ./...
+
+lint:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt: run gofmt -w on the files above' >&2; exit 1; }
+	go vet ./...
+
+fuzz:
+	contrib/fuzz.sh $(FUZZTIME)
+
+bench:
+	@contrib/lab/fetch.sh --bench $(LAB)
+	go run ./contrib/bench
+
+install: build
+	install -D -m 0755 coexistd $(DESTDIR)$(PREFIX)/sbin/coexistd
+	install -D -m 0644 contrib/systemd/coexistd.service $(DESTDIR)/usr/lib/systemd/system/coexistd.service
+	install -D -m 0644 contrib/systemd/coexistd.socket $(DESTDIR)/usr/lib/systemd/system/coexistd.socket
+	install -D -m 0644 contrib/systemd/sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/coexistd.conf
+	install -D -m 0644 contrib/systemd/tmpfiles.conf $(DESTDIR)/usr/lib/tmpfiles.d/coexistd.conf
+
+clean:
+	rm -rf coexistd $(LAB) .bench

@@ -1,0 +1,226 @@
+package policy
+
+import (
+	"errors"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+)
+
+// MaxAddress is the longest path that is read, in bytes. RFC 5321 section
+// 4.5.3.1.3 asks for 256; quotes, source routes and UTF-8 want more.
+const MaxAddress = 1024
+
+// Address is a mailbox of the envelope (RFC 5321 section 4.1.2), taken apart.
+type Address struct {
+	// Path is the mailbox as it was written, without angle brackets and
+	// source route, byte for byte.
+	Path string
+	// Local is the local part as it was written, quotes included.
+	Local string
+	// Domain is the domain's normal form, or an address literal in lower
+	// case. It is empty for a bare local part, which belongs to the MTA.
+	Domain string
+	// Key is the address in the form that directories are searched by: the
+	// local part in lower case and without needless quotes, "@", Domain.
+	Key string
+	// Owner is Key without the tag of a subaddress; it equals Key when there
+	// is no tag.
+	Owner string
+}
+
+// IsNull reports the null reverse-path "<>" (RFC 5321 section 4.5.5).
+func (a Address) IsNull() bool { return a.Path == "" }
+
+// At returns the address's mailbox in another domain. The local part keeps
+// its case, its quotes and its tag.
+func (a Address) At(domain string) string { return a.Local + "@" + domain }
+
+var (
+	errLong    = errors.New("the address is longer than 1024 bytes")
+	errControl = errors.New("the address holds a control character")
+	errLocal   = errors.New("the address has no local part")
+	errDomain  = errors.New("the address's domain is not a domain name")
+	errQuote   = errors.New("the address's quoted string does not end before the @")
+	errRoute   = errors.New("the address's source route has no end")
+	errUTF8    = errors.New("the address is not valid UTF-8")
+)
+
+// ParseAddress reads a path as it stands in MAIL FROM or RCPT TO, with or
+// without angle brackets. A source route is dropped, as RFC 5321 appendix C
+// asks of a receiver. Delimiters are those of Policy.Delimiters. The null path
+// gives an Address whose IsNull is true. Any input is safe.
+func ParseAddress(path, delimiters string) (Address, error) {
+	if strings.HasPrefix(path, "<") && strings.HasSuffix(path, ">") && len(path) >= 2 {
+		path = path[1 : len(path)-1]
+	}
+	if err := checkBytes(path); err != nil {
+		return Address{}, err
+	}
+	if strings.HasPrefix(path, "@") {
+		_, mailbox, found := strings.Cut(path, ":")
+		if !found {
+			return Address{}, errRoute
+		}
+		path = mailbox
+	}
+	if path == "" {
+		return Address{}, nil
+	}
+	local, domain, err := splitMailbox(path)
+	if err != nil {
+		return Address{}, err
+	}
+	a := Address{Path: path, Local: local}
+	if domain != "" {
+		if a.Domain, err = NormalDomain(domain); err != nil {
+			return Address{}, err
+		}
+	}
+	folded := strings.ToLower(unquote(local))
+	a.Key = folded + "@" + a.Domain
+	a.Owner = a.Key
+	if i := strings.IndexAny(folded, delimiters); i > 0 && folded[0] != '"' {
+		a.Owner = folded[:i] + "@" + a.Domain
+	}
+	return a, nil
+}
+
+func checkBytes(path string) error {
+	if len(path) > MaxAddress {
+		return errLong
+	}
+	for i := range len(path) {
+		if path[i] < ' ' || path[i] == 0x7f {
+			return errControl
+		}
+	}
+	if !utf8.ValidString(path) {
+		return errUTF8
+	}
+	return nil
+}
+
+// splitMailbox cuts at the @ that ends the local part. Unquoted, that is the
+// last one: MTAs accept more in the local part than RFC 5321 does.
+func splitMailbox(path string) (local, domain string, err error) {
+	if path[0] != '"' {
+		i := strings.LastIndexByte(path, '@')
+		switch {
+		case i == 0:
+			return "", "", errLocal
+		case i < 0:
+			return path, "", nil
+		case i == len(path)-1:
+			return "", "", errDomain
+		}
+		return path[:i], path[i+1:], nil
+	}
+	for i := 1; i < len(path); i++ {
+		switch path[i] {
+		case '\\':
+			i++
+		case '"':
+			local, rest := path[:i+1], path[i+1:]
+			if rest == "" {
+				return local, "", nil
+			}
+			if len(rest) < 2 || rest[0] != '@' {
+				return "", "", errQuote
+			}
+			return local, rest[1:], nil
+		}
+	}
+	return "", "", errQuote
+}
+
+// unquote drops quotes that change nothing: "alice" and alice are the same
+// mailbox (RFC 5321 section 4.1.2). Quotes that the content needs stay.
+func unquote(local string) string {
+	if len(local) < 2 || local[0] != '"' {
+		return local
+	}
+	var plain strings.Builder
+	inner := local[1 : len(local)-1]
+	for i := 0; i < len(inner); i++ {
+		if inner[i] == '\\' && i+1 < len(inner) {
+			i++
+		}
+		plain.WriteByte(inner[i])
+	}
+	s := plain.String()
+	if isDotString(s) {
+		return s
+	}
+	var quoted strings.Builder
+	quoted.WriteByte('"')
+	for i := range len(s) {
+		if s[i] == '"' || s[i] == '\\' {
+			quoted.WriteByte('\\')
+		}
+		quoted.WriteByte(s[i])
+	}
+	quoted.WriteByte('"')
+	return quoted.String()
+}
+
+// isDotString reports that a local part needs no quotes (RFC 5321 section
+// 4.1.2 and RFC 6531 section 3.3).
+func isDotString(s string) bool {
+	if s == "" || s[0] == '.' || s[len(s)-1] == '.' || strings.Contains(s, "..") {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !letter && c < utf8.RuneSelf && !strings.ContainsRune("!#$%&'*+-/=?^_`{|}~.", rune(c)) {
+			return false
+		}
+	}
+	return true
+}
+
+// NormalDomain returns the form in which domains are compared: lower case,
+// without a final dot, an internationalized name as A-labels (RFC 5890). An
+// address literal (RFC 5321 section 4.1.3) is only put in lower case.
+func NormalDomain(domain string) (string, error) {
+	domain = strings.TrimSuffix(domain, ".")
+	if strings.HasPrefix(domain, "[") && strings.HasSuffix(domain, "]") && isASCIIName(domain[1:len(domain)-1], ".:-_") {
+		return strings.ToLower(domain), nil
+	}
+	if !isASCII(domain) {
+		mapped, err := idna.Lookup.ToASCII(domain)
+		if err != nil {
+			return "", errDomain
+		}
+		domain = mapped
+	}
+	if len(domain) > 253 || !isASCIIName(domain, ".-_") ||
+		strings.Contains("."+domain+".", "..") {
+		return "", errDomain
+	}
+	return strings.ToLower(domain), nil
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// isASCIIName reports that s is not empty and consists of ASCII letters,
+// digits and the extra characters.
+func isASCIIName(s, extra string) bool {
+	for i := range len(s) {
+		c := s[i]
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !letter && strings.IndexByte(extra, c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}

@@ -1,0 +1,201 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+)
+
+// CheckLoop is the name of the check that is always on.
+const CheckLoop = "loop"
+
+// Admit rules on one recipient at RCPT, the one place where it can be refused
+// alone: it is, when Ruling.Verdict is Tempfail or Reject. Earlier is the
+// number of recipients that the message has already. At a provisional entry
+// it is refused only when S0 and S1 would give the same answer; mail made on
+// this host is never refused here, since its MTA could not bear it.
+func (p *Policy) Admit(e Entry, sender Address, earlier int, r Recipient) Ruling {
+	if sender.IsNull() && earlier > 0 && e.Point != S2 {
+		// RFC 5321 section 4.5.5: what has the null sender answers one message,
+		// and so has one recipient.
+		return refuse(r, "", Reject, Reply{550, "5.5.3", "A bounce has one recipient"}, "the null sender has several recipients")
+	}
+	outcomes := e.outcomes()
+	ruling := p.rule(outcomes[0], sender, r)
+	certain := !e.OnHost && ruling.Verdict != Discard
+	for _, o := range outcomes[1:] {
+		certain = certain && p.rule(o, sender, r).Reply == ruling.Reply
+	}
+	if !certain {
+		ruling.Verdict, ruling.Reply = Accept, Reply{}
+	}
+	return ruling
+}
+
+// outcomes lists what an entry may turn out to be.
+func (e Entry) outcomes() []origin {
+	if e.Provisional {
+		return []origin{{point: S0}, {point: S1, platform: e.Platform}}
+	}
+	return []origin{{point: e.Point, onHost: e.OnHost}}
+}
+
+// settle turns an entry into what the message has proved it to be.
+func (e Entry) settle(proof Proof) origin {
+	outcomes := e.outcomes()
+	if e.Provisional && proof.Proven {
+		return outcomes[1]
+	}
+	return outcomes[0]
+}
+
+// Decide rules on a whole message. The strictest verdict of its recipients is
+// the message's, with two exceptions: a recipient that is to be dropped is
+// dropped alone, and so is one of several that mail made on this host names in
+// vain, which is left to the MTA to bounce.
+func (p *Policy) Decide(m Message) Decision {
+	from := m.Entry.settle(m.Proof)
+	d := Decision{Checkpoint: from.point, Checks: []string{CheckLoop}, Reason: p.entryReason(m)}
+	if from.point == S1 {
+		d.Platform = from.platform.Name
+	}
+	traces := p.openTraces(m.Traces)
+	for _, r := range m.Recipients {
+		ruling := p.rule(from, m.Sender, r)
+		if len(ruling.Rewritten) > 0 {
+			if passes := traces.passes(r.Address.Owner); passes >= p.MaxPasses {
+				residence, _ := p.Locate(r.Address, r.Listing)
+				why := fmt.Sprintf("%s; the message was sent on there %d times and came back", p.source(r), passes)
+				ruling = p.loop(from, m.Sender, r, p.Platform(residence.Platform), why)
+			}
+		}
+		d.Recipients = append(d.Recipients, ruling)
+	}
+	if from.onHost {
+		leaveToMTA(d.Recipients)
+	}
+	d.conclude()
+	if d.Verdict <= Tag {
+		p.rewrite(&d, m)
+	}
+	return d
+}
+
+func (p *Policy) entryReason(m Message) string {
+	if m.Entry.Provisional {
+		return m.Entry.Why + "; " + m.Proof.Why
+	}
+	return m.Entry.Why
+}
+
+// leaveToMTA lets a message made on this host go on when some of its recipients
+// would be refused for good: no client is there to be told, so the MTA sends
+// the bounce when delivery fails.
+func leaveToMTA(rulings []Ruling) {
+	good := 0
+	for _, r := range rulings {
+		if r.Verdict <= Tag {
+			good++
+		}
+	}
+	if good == 0 {
+		return
+	}
+	for i := range rulings {
+		if rulings[i].Verdict == Reject {
+			rulings[i].Verdict, rulings[i].Reply = Accept, Reply{}
+			rulings[i].Reason += "; left to the MTA to bounce"
+		}
+	}
+}
+
+// conclude makes the message's verdict of its recipients'.
+func (d *Decision) conclude() {
+	dropped := 0
+	for _, r := range d.Recipients {
+		if r.Verdict == Discard {
+			dropped++
+			continue
+		}
+		if r.Verdict > d.Verdict {
+			d.Verdict, d.Reply, d.Check, d.Reason = r.Verdict, r.Reply, r.Check, r.Reason
+		}
+	}
+	if dropped > 0 && dropped == len(d.Recipients) {
+		first := d.Recipients[0]
+		d.Verdict, d.Check, d.Reason = Discard, first.Check, first.Reason
+	}
+}
+
+// rewrite fills in what changes in the envelope and the trace header that
+// belongs to it. Nobody is added twice, since MTAs deliver such a message twice.
+func (p *Policy) rewrite(d *Decision, m Message) {
+	present := make(map[string]bool)
+	for i, ruling := range d.Recipients {
+		if len(ruling.Rewritten) == 0 && ruling.Verdict != Discard {
+			present[strings.ToLower(m.Recipients[i].Path)] = true
+		}
+	}
+	var owners []string
+	for i, ruling := range d.Recipients {
+		r := m.Recipients[i]
+		if ruling.Verdict == Discard {
+			d.Delete = append(d.Delete, r.Path)
+			continue
+		}
+		if len(ruling.Rewritten) == 0 {
+			continue
+		}
+		owners = append(owners, r.Address.Owner)
+		if residence, _ := p.Locate(r.Address, r.Listing); residence.Kind == There {
+			d.Delete = append(d.Delete, r.Path)
+		}
+		for _, address := range ruling.Rewritten {
+			if key := strings.ToLower(address); !present[key] {
+				present[key] = true
+				d.Add = append(d.Add, Addition{Address: address, Notify: r.Notify, ORcpt: originalRecipient(r)})
+			}
+		}
+	}
+	if len(owners) > 0 {
+		d.Trace = p.traceHeader(m.Nonce, owners)
+	}
+}
+
+// originalRecipient returns the ORCPT value (RFC 3461 section 4.2) that lets a
+// bounce show the address that the sender wrote: his own ORCPT, or the path.
+func originalRecipient(r Recipient) string {
+	if r.ORcpt != "" {
+		return r.ORcpt
+	}
+	if !isASCII(r.Address.Path) {
+		return "utf-8;" + utf8Xtext(r.Address.Path)
+	}
+	return "rfc822;" + xtext(r.Address.Path)
+}
+
+// xtext encodes by RFC 3461 section 4.
+func xtext(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f || c == '+' || c == '=' {
+			fmt.Fprintf(&b, "+%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// utf8Xtext encodes as utf-8-addr-xtext (RFC 6533 section 3), which passes
+// through servers that know no UTF-8.
+func utf8Xtext(s string) string {
+	var b strings.Builder
+	for _, c := range s {
+		if c <= ' ' || c >= 0x7f || c == '+' || c == '=' || c == '\\' {
+			fmt.Fprintf(&b, `\x{%02X}`, c)
+		} else {
+			b.WriteRune(c)
+		}
+	}
+	return b.String()
+}

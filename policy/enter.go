@@ -1,0 +1,59 @@
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Entry is where a message enters, as far as its client tells. A Provisional
+// entry is S1 if the message proves its tenant and S0 if it does not: the
+// networks of a platform are shared by all of its tenants.
+type Entry struct {
+	Point       Checkpoint // S0, S1 (provisional) or S2
+	Platform    *Platform  // the platform of a provisional entry; else nil
+	Provisional bool
+	OnHost      bool
+	Why         string // one sentence for the log
+}
+
+// Enter decides the contact point at which a message enters. What the
+// listener says goes first, then the login, then the client's address. A
+// listener of S0 is S0 whoever comes; a listener of S1 is S1 for a platform's
+// networks and S0 for all others.
+func (p *Policy) Enter(a Arrival) Entry {
+	if a.OnHost {
+		return Entry{Point: S2, OnHost: true, Why: "the message was made on this host"}
+	}
+	switch a.Listener {
+	case S0:
+		return Entry{Point: S0, Why: "the listener is S0"}
+	case S2:
+		return Entry{Point: S2, Why: "the listener is S2"}
+	case Undecided:
+		if a.Login != "" {
+			return Entry{Point: S2, Why: fmt.Sprintf("the client is logged in as %q", a.Login)}
+		}
+		if contains(p.OurNetworks, a.Client) {
+			return Entry{Point: S2, Why: fmt.Sprintf("the client %s is in our_networks", a.Client)}
+		}
+	}
+	for _, platform := range p.Platforms {
+		if contains(platform.Networks, a.Client) {
+			return Entry{
+				Point: S1, Platform: platform, Provisional: true,
+				Why: fmt.Sprintf("the client %s is in the networks of %s", a.Client, platform.Name),
+			}
+		}
+	}
+	return Entry{Point: S0, Why: fmt.Sprintf("the client %s is neither ours nor a platform's", a.Client)}
+}
+
+func contains(networks []netip.Prefix, client netip.Addr) bool {
+	client = client.Unmap().WithZone("")
+	for _, network := range networks {
+		if network.Contains(client) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,97 @@
+package policy
+
+import "net/netip"
+
+// Arrival is what is known of a message's client when MAIL is given.
+type Arrival struct {
+	// Listener is the point that the listener's configuration names, or
+	// Undecided.
+	Listener Checkpoint
+	// Client is the connecting address; invalid when the MTA gave none.
+	Client netip.Addr
+	// OnHost is set for mail that the MTA made or took on its own host
+	// without SMTP: the sendmail command, Postfix's non_smtpd_milters.
+	OnHost bool
+	// Login is the authenticated user, or empty.
+	Login string
+}
+
+// Recipient is one recipient of the envelope with what the directory says.
+type Recipient struct {
+	// Path is RCPT TO's path without angle brackets, byte for byte: the MTA
+	// removes a recipient only when it is named just so.
+	Path string
+	// Notify and ORcpt are the values of the ESMTP arguments NOTIFY and ORCPT
+	// (RFC 3461), or empty.
+	Notify, ORcpt string
+	// Address is Path, parsed.
+	Address Address
+	// Listing is the directory's answer for Address. It is consulted only for
+	// domains that are ours.
+	Listing Listing
+}
+
+// Message is all that Decide needs to know of one message at its end.
+type Message struct {
+	Entry Entry
+	// Sender is MAIL FROM, parsed.
+	Sender Address
+	// Recipients are those that Admit did not refuse, in order.
+	Recipients []Recipient
+	// Proof says whether the message proves that it comes from our tenant at
+	// the platform of Entry. It is consulted only at a provisional entry.
+	Proof Proof
+	// Traces are the values of the message's trace headers (see TraceHeader),
+	// in order, folded or not.
+	Traces []string
+	// Nonce makes the trace header of this message unlike any other. It must
+	// be random.
+	Nonce [8]byte
+}
+
+// Proof is what was found of a message's tenant.
+type Proof struct {
+	Proven bool
+	// Why is a sentence for the log.
+	Why string
+}
+
+// Ruling is what becomes of one recipient.
+type Ruling struct {
+	Address   string   // as it was written
+	Residence string   // the word for where it lives; empty for a foreign one
+	Flow      string   // "S2=>S4=>O1=>LD"; empty when it is refused
+	Rewritten []string // the addresses that the message goes to instead or besides
+	Verdict   Verdict
+	Reply     Reply  // set when Verdict is Tempfail or Reject
+	Reason    string // one sentence for the log
+	Check     string // the check that decided, or empty: "loop"
+}
+
+// Addition is a recipient to be added to the envelope.
+type Addition struct {
+	Address       string
+	Notify, ORcpt string // as in Recipient; ORcpt is never empty
+}
+
+// Decision is what becomes of one message.
+type Decision struct {
+	Checkpoint Checkpoint
+	// Platform is the platform that a message at S1 came from; else empty.
+	Platform string
+	// Checks are the checks that were made, by name.
+	Checks  []string
+	Verdict Verdict
+	Reply   Reply // set when Verdict is Tempfail or Reject
+	// Check names the check that decided, or is empty.
+	Check string
+	// Reason is one sentence for the log.
+	Reason     string
+	Recipients []Ruling
+	// Delete holds recipients to be removed, as Recipient.Path has them, and
+	// Add those to be added. Unless Verdict is Accept or Tag, both are empty.
+	Delete []string
+	Add    []Addition
+	// Trace is the value of the trace header to be added; empty: none.
+	Trace string
+}

@@ -1,0 +1,137 @@
+package policy
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"strings"
+)
+
+// TraceHeader is the name of the header that every rewritten message carries.
+// Its value names the host and, by keyed hashes, the recipients for whom the
+// message was sent on to another platform:
+//
+//	v=1; by=mail.acmecorp.com; id=0011223344556677; to=HASH,HASH; sig=MAC
+//
+// The signature is an HMAC-SHA256 over all that stands before it, so a header
+// that is forged, altered or another organisation's counts for nothing. The
+// hashes depend on the random id: two messages to one person have nothing in
+// common, and their number is a power of two whatever the number of
+// recipients, so a Bcc stays secret.
+const TraceHeader = "X-Coexist-Trace"
+
+const (
+	traceHashBytes = 8
+	traceMACBytes  = 16
+	// traceLine is how many hashes stand on one line of the folded header, so
+	// that lines keep below 78 characters (RFC 5322 section 2.1.1).
+	traceLine = 5
+)
+
+var traceEncoding = base64.RawURLEncoding
+
+// traceHeader builds the value for a message that is sent on for owners.
+func (p *Policy) traceHeader(nonce [8]byte, owners []string) string {
+	id := hex.EncodeToString(nonce[:])
+	unique := make([]string, 0, len(owners))
+	seen := make(map[string]bool, len(owners))
+	for _, owner := range owners {
+		if !seen[owner] {
+			seen[owner] = true
+			unique = append(unique, p.traceHash(id, owner))
+		}
+	}
+	for n := len(unique); n&(n-1) != 0 || n < 4; n++ {
+		// A space begins no address, so a filler equals no recipient's hash.
+		unique = append(unique, p.traceHash(id, " "+string(rune('0'+n%64))+unique[n-1]))
+	}
+	var body strings.Builder
+	body.WriteString("v=1; by=" + p.Hostname + "; id=" + id + ";\n\tto=")
+	for i, hash := range unique {
+		if i > 0 {
+			body.WriteByte(',')
+			if i%traceLine == 0 {
+				body.WriteString("\n\t")
+			}
+		}
+		body.WriteString(hash)
+	}
+	body.WriteByte(';')
+	return body.String() + "\n\tsig=" + p.traceMAC(unfold(body.String()))
+}
+
+// unfold drops all white space, which hops between may change.
+func unfold(value string) string {
+	return strings.Map(func(c rune) rune {
+		switch c {
+		case ' ', '\t', '\r', '\n':
+			return -1
+		}
+		return c
+	}, value)
+}
+
+func (p *Policy) traceHash(id, owner string) string {
+	return p.mac("to\n"+id+"\n"+owner, traceHashBytes)
+}
+
+func (p *Policy) traceMAC(body string) string {
+	return p.mac("trace\n"+body, traceMACBytes)
+}
+
+func (p *Policy) mac(text string, size int) string {
+	mac := hmac.New(sha256.New, p.TraceKey)
+	mac.Write([]byte(text))
+	return traceEncoding.EncodeToString(mac.Sum(nil)[:size])
+}
+
+// trace is one genuine trace header.
+type trace struct {
+	id     string
+	hashes map[string]bool
+}
+
+// traces are the genuine trace headers of one message.
+type traces struct {
+	policy *Policy
+	list   []trace
+}
+
+// openTraces keeps the header values that bear our signature. A value that
+// stands twice is one pass, since every pass has an id of its own.
+func (p *Policy) openTraces(values []string) traces {
+	t := traces{policy: p}
+	seen := make(map[string]bool)
+	for _, value := range values {
+		body, sig, found := strings.Cut(unfold(value), "sig=")
+		if !found || seen[sig] || !hmac.Equal([]byte(sig), []byte(p.traceMAC(body))) {
+			continue
+		}
+		seen[sig] = true
+		one := trace{hashes: make(map[string]bool)}
+		for field := range strings.SplitSeq(body, ";") {
+			if id, ok := strings.CutPrefix(field, "id="); ok {
+				one.id = id
+			}
+			if to, ok := strings.CutPrefix(field, "to="); ok {
+				for hash := range strings.SplitSeq(to, ",") {
+					one.hashes[hash] = true
+				}
+			}
+		}
+		t.list = append(t.list, one)
+	}
+	return t
+}
+
+// passes counts how often the message was sent on for one owner.
+func (t traces) passes(owner string) int {
+	n := 0
+	for _, one := range t.list {
+		if one.hashes[t.policy.traceHash(one.id, owner)] {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"coexistd/policy/config"
+	"coexistd/policy/directory"
+)
+
+// summary is what check found, for people and for programs.
+type summary struct {
+	OK        bool            `json:"ok"`
+	Errors    []string        `json:"errors"`
+	Notes     []string        `json:"notes"`
+	Listeners []string        `json:"listeners"`
+	Lookups   []string        `json:"lookups"`
+	Platforms []string        `json:"platforms"`
+	Domains   []domainSummary `json:"domains"`
+}
+
+type domainSummary struct {
+	Domain    string         `json:"domain"`
+	MX        string         `json:"mx"`
+	Unlisted  string         `json:"unlisted"`
+	Addresses int            `json:"addresses"`
+	Residence map[string]int `json:"residence"`
+}
+
+func check(c *call) int {
+	path := c.flags.String("c", defaultConfig, "the configuration `file`")
+	asJSON := c.flags.Bool("json", false, "print JSON")
+	if status, done := c.parse(); done {
+		return status
+	}
+	s := summarize(*path)
+	if *asJSON {
+		if err := printJSON(c.stdout, s); err != nil {
+			return c.wrong("%v", err)
+		}
+	} else {
+		s.print(c)
+	}
+	if !s.OK {
+		return exitNo
+	}
+	return exitYes
+}
+
+func summarize(path string) summary {
+	s := summary{Errors: []string{}, Notes: []string{}}
+	conf, err := config.Load(path)
+	if err != nil {
+		s.addError(err)
+		return s
+	}
+	s.Notes = append(s.Notes, conf.Notes...)
+	for _, l := range conf.Listeners {
+		s.Listeners = append(s.Listeners, strings.TrimSpace(l.Address+" "+l.Checkpoint.String()))
+	}
+	for _, l := range conf.Lookups {
+		s.Lookups = append(s.Lookups, l.Address)
+	}
+	for _, platform := range conf.Policy.Platforms {
+		s.Platforms = append(s.Platforms, platform.Name)
+	}
+	counts := make(map[string]map[string]int)
+	for _, source := range conf.Directories {
+		file, err := directory.Load(source)
+		if err != nil {
+			s.addError(err)
+			continue
+		}
+		for entry := range file.All() {
+			_, domain, _ := strings.Cut(entry.Address(), "@")
+			if counts[domain] == nil {
+				counts[domain] = make(map[string]int)
+			}
+			counts[domain][entry.Residence().String()]++
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(conf.Policy.Domains)) {
+		domain := conf.Policy.Domains[name]
+		d := domainSummary{Domain: name, MX: "here", Unlisted: "reject", Residence: counts[name]}
+		if domain.MX != "" {
+			d.MX = domain.MX
+		}
+		if domain.AcceptUnlisted {
+			d.Unlisted = domain.Unlisted.String()
+		}
+		for _, n := range d.Residence {
+			d.Addresses += n
+		}
+		s.Domains = append(s.Domains, d)
+	}
+	s.OK = len(s.Errors) == 0
+	return s
+}
+
+// addError takes a joined list of errors apart, one a line.
+func (s *summary) addError(err error) {
+	if list, ok := errors.AsType[config.Errors](err); ok {
+		for _, one := range list {
+			s.Errors = append(s.Errors, one.Error())
+		}
+		return
+	}
+	s.Errors = append(s.Errors, strings.Split(err.Error(), "\n")...)
+}
+
+func (s summary) print(c *call) {
+	for _, text := range s.Errors {
+		fmt.Fprintln(c.stderr, text)
+	}
+	if !s.OK {
+		return
+	}
+	fmt.Fprintln(c.stdout, "ok")
+	fmt.Fprintf(c.stdout, "listen     %s\n", strings.Join(s.Listeners, ", "))
+	if len(s.Lookups) > 0 {
+		fmt.Fprintf(c.stdout, "lookup     %s\n", strings.Join(s.Lookups, ", "))
+	}
+	fmt.Fprintf(c.stdout, "platforms  here, %s\n", strings.Join(s.Platforms, ", "))
+	for _, d := range s.Domains {
+		fmt.Fprintf(c.stdout, "domain     %s: mx %s, %d addresses", d.Domain, d.MX, d.Addresses)
+		for _, residence := range slices.Sorted(maps.Keys(d.Residence)) {
+			fmt.Fprintf(c.stdout, ", %d %s", d.Residence[residence], residence)
+		}
+		fmt.Fprintf(c.stdout, ", unlisted %s\n", d.Unlisted)
+	}
+	for _, note := range s.Notes {
+		fmt.Fprintf(c.stdout, "note       %s\n", note)
+	}
+}
+
+func printJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}

@@ -1,0 +1,301 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"coexistd/milter"
+	"coexistd/milter/listen"
+	"coexistd/milter/lookup"
+	"coexistd/policy"
+	"coexistd/policy/config"
+	"coexistd/policy/directory"
+)
+
+const (
+	// drainTime is how long messages under way may take to end at SIGTERM. It
+	// is below systemd's default of 90 s and above the time that an MTA needs
+	// to hand over the rest of a message.
+	drainTime = 60 * time.Second
+	// watchInterval is how often the directory files are looked at.
+	watchInterval = time.Second
+)
+
+func serve(c *call) int {
+	path := c.flags.String("c", defaultConfig, "the configuration `file`")
+	if status, done := c.parse(); done {
+		return status
+	}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+
+	d, err := start(*path, c.stderr)
+	if err != nil {
+		fmt.Fprintln(c.stderr, err)
+		return exitNo
+	}
+	d.notify(daemon.SdNotifyReady)
+	d.loop(signals)
+	d.notify(daemon.SdNotifyStopping)
+	return d.stop()
+}
+
+// running is the daemon at work.
+type running struct {
+	log       *slog.Logger
+	conf      *config.Config
+	runtime   atomic.Pointer[milter.Runtime]
+	files     map[string]*directory.File // by domain
+	// Lookups have slots of their own, so that a flood of mail does not keep
+	// the MTA from asking who exists.
+	mailSlots, lookupSlots listen.Slots
+
+	inherited *listen.Activation
+	listeners map[string]net.Listener // by address
+	milter    *milter.Server
+	lookup    *lookup.Server
+	serving   sync.WaitGroup
+	// watchFailed is the last failure to load a directory, said once.
+	watchFailed map[string]string
+}
+
+// start builds all that can fail, and then begins to serve.
+func start(path string, stderr io.Writer) (*running, error) {
+	d := &running{
+		log:         slog.New(slog.NewTextHandler(stderr, nil)),
+		listeners:   make(map[string]net.Listener),
+		watchFailed: make(map[string]string),
+	}
+	conf, err := config.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	if conf.Policy.TraceKey, err = makeKey(conf); err != nil {
+		return nil, err
+	}
+	if d.inherited, err = listen.Inherit(); err != nil {
+		return nil, err
+	}
+	d.mailSlots, d.lookupSlots = listen.NewSlots(conf.MaxConnections), listen.NewSlots(conf.MaxConnections)
+	d.milter = &milter.Server{Runtime: d.runtime.Load, Log: d.log}
+	d.lookup = &lookup.Server{Log: d.log, Runtime: func() (*policy.Policy, *directory.Set) {
+		runtime := d.runtime.Load()
+		return runtime.Policy, runtime.Directory
+	}}
+	// A directory that cannot be read at start tempfails its own domains; the
+	// others must not wait for it.
+	files, err := openDirectories(conf, nil)
+	if err != nil {
+		d.log.Error("directory cannot be read: its domains are answered 451 4.3.0 until it can", "error", err)
+	}
+	opened, err := d.open(conf)
+	if err != nil {
+		return nil, err
+	}
+	d.swap(conf, files)
+	d.serve(conf, opened)
+	for _, note := range conf.Notes {
+		d.log.Warn("configuration", "note", note)
+	}
+	d.log.Info("started", "version", version, "config", conf.Path, "hostname", conf.Policy.Hostname)
+	return d, nil
+}
+
+// open opens the listeners that the configuration names and that are not open
+// yet. When one fails, none of them stays open.
+func (d *running) open(conf *config.Config) (opened map[string]net.Listener, err error) {
+	opened = make(map[string]net.Listener)
+	add := func(listeners []config.Listener, slots listen.Slots) error {
+		for _, l := range listeners {
+			if d.listeners[l.Address] != nil {
+				continue
+			}
+			listener, err := listen.Listen(listen.Options{Address: l.Address, Mode: l.Mode, Slots: slots, Inherited: d.inherited})
+			if err != nil {
+				return err
+			}
+			opened[l.Address] = listener
+		}
+		return nil
+	}
+	if err := errors.Join(add(conf.Listeners, d.mailSlots), add(conf.Lookups, d.lookupSlots)); err != nil {
+		for _, listener := range opened {
+			listener.Close()
+		}
+		return nil, err
+	}
+	return opened, nil
+}
+
+// serve serves the opened listeners and closes those that the configuration
+// no longer names.
+func (d *running) serve(conf *config.Config, opened map[string]net.Listener) {
+	named := make(map[string]bool)
+	for _, l := range conf.Listeners {
+		named[l.Address] = true
+		if listener := opened[l.Address]; listener != nil {
+			d.listeners[l.Address] = listener
+			d.serving.Go(func() { d.ended(l.Address, d.milter.Serve(listener, l.Checkpoint)) })
+		}
+	}
+	for _, l := range conf.Lookups {
+		named[l.Address] = true
+		if listener := opened[l.Address]; listener != nil {
+			d.listeners[l.Address] = listener
+			d.serving.Go(func() { d.ended(l.Address, d.lookup.Serve(listener)) })
+		}
+	}
+	for address, listener := range d.listeners {
+		if !named[address] {
+			listener.Close()
+			delete(d.listeners, address)
+		}
+	}
+}
+
+func (d *running) ended(address string, err error) {
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		d.log.Error("listener ended", "address", address, "error", err)
+	}
+}
+
+// swap makes a configuration and its directories those of the messages to come.
+func (d *running) swap(conf *config.Config, files map[string]*directory.File) {
+	d.conf, d.files = conf, files
+	d.runtime.Store(&milter.Runtime{Policy: conf.Policy, Directory: directory.NewSet(files), Header: conf.Header})
+}
+
+// loop runs until a signal ends the daemon.
+func (d *running) loop(signals <-chan os.Signal) {
+	watch := time.NewTicker(watchInterval)
+	defer watch.Stop()
+	for {
+		select {
+		case sig := <-signals:
+			if sig != syscall.SIGHUP {
+				d.log.Info("stopping", "signal", sig.String())
+				return
+			}
+			d.notify(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
+			d.reload()
+			d.notify(daemon.SdNotifyReady)
+		case <-watch.C:
+			d.watch()
+		}
+	}
+}
+
+// reload replaces the configuration and the directories, or changes nothing.
+func (d *running) reload() {
+	conf, opened, files, err := d.prepare()
+	if err != nil {
+		for _, line := range errorLines(err) {
+			d.log.Error("reload refused, the configuration stays as it was", "error", line)
+		}
+		return
+	}
+	d.swap(conf, files)
+	d.serve(conf, opened)
+	clear(d.watchFailed)
+	d.log.Info("reloaded", "config", conf.Path)
+}
+
+// prepare does all of a reload that can fail.
+func (d *running) prepare() (*config.Config, map[string]net.Listener, map[string]*directory.File, error) {
+	conf, err := config.Load(d.conf.Path)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := unchangeable(d.conf, conf); err != nil {
+		return nil, nil, nil, err
+	}
+	if conf.Policy.TraceKey, err = makeKey(conf); err != nil {
+		return nil, nil, nil, err
+	}
+	files, err := openDirectories(conf, d.files)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	opened, err := d.open(conf)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return conf, opened, files, nil
+}
+
+// unchangeable tells what a reload asks for that only a restart can do.
+func unchangeable(before, after *config.Config) error {
+	old := make(map[string]config.Listener)
+	for _, l := range slices.Concat(before.Listeners, before.Lookups) {
+		old[l.Address] = l
+	}
+	var errs []error
+	for _, l := range slices.Concat(after.Listeners, after.Lookups) {
+		if was, ok := old[l.Address]; ok && was != l {
+			errs = append(errs, fmt.Errorf("%s: the listener %s was changed; that needs a restart, or another address", after.Path, l.Address))
+		}
+	}
+	if before.MaxConnections != after.MaxConnections {
+		errs = append(errs, fmt.Errorf("%s: max_connections was changed from %d to %d; that needs a restart", after.Path, before.MaxConnections, after.MaxConnections))
+	}
+	return errors.Join(errs...)
+}
+
+// watch loads the directories whose files have changed. One that cannot be
+// loaded leaves the old one in place; the reason is said once.
+func (d *running) watch() {
+	files, changed, failed := refreshDirectories(d.conf, d.files)
+	for path, err := range failed {
+		if d.watchFailed[path] != err.Error() {
+			d.watchFailed[path] = err.Error()
+			for _, line := range errorLines(err) {
+				d.log.Error("directory refused, the old one stays", "path", path, "error", line)
+			}
+		}
+	}
+	for path, count := range changed {
+		delete(d.watchFailed, path)
+		d.log.Info("directory loaded", "path", path, "addresses", count)
+	}
+	if len(changed) > 0 {
+		d.swap(d.conf, files)
+	}
+}
+
+// stop drains: what is under way is finished, nothing new is begun.
+func (d *running) stop() int {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	for _, listener := range d.listeners {
+		listener.Close()
+	}
+	err := errors.Join(d.milter.Shutdown(ctx), d.lookup.Shutdown(ctx))
+	d.serving.Wait()
+	if err != nil {
+		d.log.Error("stopped before every message had ended", "error", err)
+		return exitNo
+	}
+	d.log.Info("stopped")
+	return exitYes
+}
+
+// notify tells systemd, when it started us, where we are (sd_notify(3)).
+func (d *running) notify(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		d.log.Warn("systemd could not be told", "state", state, "error", err)
+	}
+}

@@ -1,0 +1,63 @@
+// Package directory holds the list of addresses with their residences.
+//
+// A File is one list as it was read at one instant. It never changes: a reload
+// gives a new File, which takes the old one's place when all else that the
+// reload touches is right too. A file is taken whole or not at all; one bad row
+// refuses it, for a list that is read in part sends mail to the wrong place. A
+// Set says which File answers for which domain.
+package directory
+
+import (
+	"maps"
+
+	"coexistd/policy"
+)
+
+// Set says which list answers for which domain. It never changes and may be
+// asked by any number of goroutines at once.
+type Set struct {
+	files map[string]*File
+}
+
+// NewSet returns a Set of the files, by the normal form of the domain that they
+// answer for. A nil *File is a directory that cannot answer. A domain that is
+// not in the map has no directory.
+func NewSet(files map[string]*File) *Set {
+	return &Set{files: maps.Clone(files)}
+}
+
+// List returns what the directory of the address's domain says of the address,
+// or of its owner when the address is a subaddress without an entry of its own.
+// A domain without a directory lists nothing.
+func (s *Set) List(a policy.Address) policy.Listing {
+	_, listing := s.find(a)
+	return listing
+}
+
+// Logins returns the login that owns the address, next to what List returns. It
+// is empty when the address is not listed or its entry names none.
+func (s *Set) Logins(a policy.Address) (login string, listing policy.Listing) {
+	e, listing := s.find(a)
+	if listing.Found {
+		login = e.Login()
+	}
+	return login, listing
+}
+
+func (s *Set) find(a policy.Address) (Entry, policy.Listing) {
+	f, ok := s.files[a.Domain]
+	if !ok {
+		return Entry{}, policy.Listing{}
+	}
+	if f == nil {
+		return Entry{}, policy.Listing{Failed: true}
+	}
+	e, found := f.Lookup(a.Key)
+	if !found && a.Owner != a.Key {
+		e, found = f.Lookup(a.Owner)
+	}
+	if !found {
+		return Entry{}, policy.Listing{}
+	}
+	return e, policy.Listing{Found: true, Address: e.Address(), Residence: e.Residence()}
+}

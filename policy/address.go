@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
@@ -43,7 +44,8 @@ var (
 	errLocal   = errors.New("the address has no local part")
 	errDomain  = errors.New("the address's domain is not a domain name")
 	errQuote   = errors.New("the address's quoted string does not end before the @")
-	errRoute   = errors.New("the address's source route has no end")
+	errRoute   = errors.New("the address's source route is not followed by a mailbox")
+	errAngle   = errors.New("the address has an angle bracket outside quotes")
 	errUTF8    = errors.New("the address is not valid UTF-8")
 )
 
@@ -58,15 +60,13 @@ func ParseAddress(path, delimiters string) (Address, error) {
 	if err := checkBytes(path); err != nil {
 		return Address{}, err
 	}
-	if strings.HasPrefix(path, "@") {
-		_, mailbox, found := strings.Cut(path, ":")
-		if !found {
-			return Address{}, errRoute
-		}
-		path = mailbox
-	}
 	if path == "" {
 		return Address{}, nil
+	}
+	if path[0] == '@' {
+		if path = afterRoute(path); path == "" {
+			return Address{}, errRoute
+		}
 	}
 	local, domain, err := splitMailbox(path)
 	if err != nil {
@@ -91,15 +91,32 @@ func checkBytes(path string) error {
 	if len(path) > MaxAddress {
 		return errLong
 	}
-	for i := range len(path) {
-		if path[i] < ' ' || path[i] == 0x7f {
-			return errControl
-		}
-	}
 	if !utf8.ValidString(path) {
 		return errUTF8
 	}
+	if strings.ContainsFunc(path, unicode.IsControl) {
+		return errControl
+	}
 	return nil
+}
+
+// afterRoute returns what follows a source route: all behind the first colon
+// that is not inside an address literal, or "".
+func afterRoute(path string) string {
+	inLiteral := false
+	for i := range len(path) {
+		switch path[i] {
+		case '[':
+			inLiteral = true
+		case ']':
+			inLiteral = false
+		case ':':
+			if !inLiteral {
+				return path[i+1:]
+			}
+		}
+	}
+	return ""
 }
 
 // splitMailbox cuts at the @ that ends the local part. Unquoted, that is the
@@ -108,8 +125,10 @@ func splitMailbox(path string) (local, domain string, err error) {
 	if path[0] != '"' {
 		i := strings.LastIndexByte(path, '@')
 		switch {
-		case i == 0:
+		case path[0] == '@':
 			return "", "", errLocal
+		case strings.ContainsAny(path, "<>"):
+			return "", "", errAngle
 		case i < 0:
 			return path, "", nil
 		case i == len(path)-1:

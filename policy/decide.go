@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -11,7 +12,7 @@ const CheckLoop = "loop"
 // Admit rules on one recipient at RCPT, the one place where it can be refused
 // alone: it is, when Ruling.Verdict is Tempfail or Reject. Earlier is the
 // number of recipients that the message has already. At a provisional entry
-// it is refused only when S0 and S1 would give the same answer; mail made on
+// it is refused only when S0 and S1 would give the same codes; mail made on
 // this host is never refused here, since its MTA could not bear it.
 func (p *Policy) Admit(e Entry, sender Address, earlier int, r Recipient) Ruling {
 	if sender.IsNull() && earlier > 0 && e.Point != S2 {
@@ -23,7 +24,8 @@ func (p *Policy) Admit(e Entry, sender Address, earlier int, r Recipient) Ruling
 	ruling := p.rule(outcomes[0], sender, r)
 	certain := !e.OnHost && ruling.Verdict != Discard
 	for _, o := range outcomes[1:] {
-		certain = certain && p.rule(o, sender, r).Reply == ruling.Reply
+		reply := p.rule(o, sender, r).Reply
+		certain = certain && reply.Code == ruling.Reply.Code && reply.Enhanced == ruling.Reply.Enhanced
 	}
 	if !certain {
 		ruling.Verdict, ruling.Reply = Accept, Reply{}
@@ -87,21 +89,16 @@ func (p *Policy) entryReason(m Message) string {
 	return m.Entry.Why
 }
 
-// leaveToMTA lets a message made on this host go on when some of its recipients
-// would be refused for good: no client is there to be told, so the MTA sends
-// the bounce when delivery fails.
+// leaveToMTA lets a message made on this host go on when some of its recipients,
+// but not all, would be refused for good: no client is there to be told, so the
+// MTA sends the bounce when delivery fails. A looping recipient is not left to
+// the MTA, whose own lookups would send it round again.
 func leaveToMTA(rulings []Ruling) {
-	good := 0
-	for _, r := range rulings {
-		if r.Verdict <= Tag {
-			good++
-		}
-	}
-	if good == 0 {
+	if !slices.ContainsFunc(rulings, func(r Ruling) bool { return r.Verdict <= Tag || r.Verdict == Tempfail }) {
 		return
 	}
 	for i := range rulings {
-		if rulings[i].Verdict == Reject {
+		if rulings[i].Verdict == Reject && rulings[i].Check != CheckLoop {
 			rulings[i].Verdict, rulings[i].Reply = Accept, Reply{}
 			rulings[i].Reason += "; left to the MTA to bounce"
 		}
@@ -132,7 +129,7 @@ func (p *Policy) rewrite(d *Decision, m Message) {
 	present := make(map[string]bool)
 	for i, ruling := range d.Recipients {
 		if len(ruling.Rewritten) == 0 && ruling.Verdict != Discard {
-			present[strings.ToLower(m.Recipients[i].Path)] = true
+			present[m.Recipients[i].Address.Key] = true
 		}
 	}
 	var owners []string
@@ -150,7 +147,8 @@ func (p *Policy) rewrite(d *Decision, m Message) {
 			d.Delete = append(d.Delete, r.Path)
 		}
 		for _, address := range ruling.Rewritten {
-			if key := strings.ToLower(address); !present[key] {
+			domain := strings.TrimPrefix(address, r.Address.Local+"@")
+			if key := strings.TrimSuffix(r.Address.Key, r.Address.Domain) + domain; !present[key] {
 				present[key] = true
 				d.Add = append(d.Add, Addition{Address: address, Notify: r.Notify, ORcpt: originalRecipient(r)})
 			}

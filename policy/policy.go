@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -126,11 +127,20 @@ func (p *Policy) Platform(name string) *Platform {
 
 // Letters gives each platform's name the letter that stands for it in flows:
 // O for office365, G for google, else the name's first letter. A letter that
-// is taken, or that our own points use (S, L, E), makes way for the whole name.
+// another platform has (office365 and google go first, the rest by name), or
+// that our own points use (S, L, E), makes way for the whole name.
 func Letters(names []string) map[string]string {
 	letters := make(map[string]string, len(names))
 	taken := map[string]bool{"S": true, "L": true, "E": true}
-	for _, name := range slices.Sorted(slices.Values(names)) {
+	rank := func(name string) int {
+		if name == "office365" || name == "google" {
+			return 0
+		}
+		return 1
+	}
+	for _, name := range slices.SortedFunc(slices.Values(names), func(a, b string) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
+	}) {
 		upper := strings.ToUpper(name)
 		letter := upper[:1]
 		if taken[letter] {

@@ -76,6 +76,9 @@ func (p *Policy) ruleForeign(from origin, sender Address, r Recipient) Ruling {
 	case from.point == S1 && !from.platform.MayRelay:
 		return refuse(r, "", Reject, Reply{554, "5.7.1", "Relay access denied"},
 			fmt.Sprintf("may_relay of platform %s does not allow its users to send through us", from.platform.Name))
+	case from.point == S1 && to == nil && from.platform.Name == p.Outbound:
+		return p.loop(from, sender, r, from.platform, fmt.Sprintf("%s sent the message for %s here, and outbound sends mail for the Internet back there",
+			from.platform.Name, printable(r.Address.Key)))
 	}
 	ways := []string{"S3", "ED"}
 	if to != nil {
@@ -90,10 +93,13 @@ func (p *Policy) ruleForeign(from origin, sender Address, r Recipient) Ruling {
 	return ruling
 }
 
+// replyFailed answers when the directory gave nothing that a decision could rest on.
+var replyFailed = Reply{451, "4.3.0", "The directory cannot be read at the moment, try again later"}
+
 // ruleOurs decides for an address of one of our domains.
 func (p *Policy) ruleOurs(from origin, sender Address, r Recipient, domain *Domain) Ruling {
 	if r.Listing.Failed {
-		return refuse(r, "", Tempfail, Reply{451, "4.3.0", "The directory cannot be read at the moment, try again later"},
+		return refuse(r, "", Tempfail, replyFailed,
 			fmt.Sprintf("the directory of %s cannot answer", domain.Name))
 	}
 	residence, known := p.Locate(r.Address, r.Listing)
@@ -109,6 +115,10 @@ func (p *Policy) ruleOurs(from origin, sender Address, r Recipient, domain *Doma
 			fmt.Sprintf("the directory says that %s is moving", r.Address.Owner))
 	}
 	platform := p.Platform(residence.Platform)
+	if residence.Kind != Here && (platform == nil || domain.Alternates[platform.Name] == "") {
+		return refuse(r, residence.String(), Tempfail, replyFailed,
+			fmt.Sprintf("the directory names platform %q for %s, which has no alternate domain there", residence.Platform, domain.Name))
+	}
 	switch why := p.source(r); {
 	case residence.Kind == Here:
 		return p.local(from, sender, r, why)

@@ -56,13 +56,13 @@ func serve(c *call) int {
 
 // running is the daemon at work.
 type running struct {
-	log       *slog.Logger
-	conf      *config.Config
-	runtime   atomic.Pointer[milter.Runtime]
-	files     map[string]*directory.File // by domain
+	log     *slog.Logger
+	conf    *config.Config
+	runtime atomic.Pointer[milter.Runtime]
+	files   map[string]*directory.File // by domain
 	// Lookups have slots of their own, so that a flood of mail does not keep
 	// the MTA from asking who exists.
-	mailSlots, lookupSlots listen.Slots
+	mailSlots, lookupSlots *listen.Slots
 
 	inherited *listen.Activation
 	listeners map[string]net.Listener // by address
@@ -108,6 +108,9 @@ func start(path string, stderr io.Writer) (*running, error) {
 	}
 	d.swap(conf, files)
 	d.serve(conf, opened)
+	for _, address := range d.inherited.Unused() {
+		d.log.Warn("systemd passed a socket that no [[listen]] or [[lookup]] names", "address", address)
+	}
 	for _, note := range conf.Notes {
 		d.log.Warn("configuration", "note", note)
 	}
@@ -119,12 +122,12 @@ func start(path string, stderr io.Writer) (*running, error) {
 // yet. When one fails, none of them stays open.
 func (d *running) open(conf *config.Config) (opened map[string]net.Listener, err error) {
 	opened = make(map[string]net.Listener)
-	add := func(listeners []config.Listener, slots listen.Slots) error {
+	add := func(listeners []config.Listener, slots *listen.Slots) error {
 		for _, l := range listeners {
 			if d.listeners[l.Address] != nil {
 				continue
 			}
-			listener, err := listen.Listen(listen.Options{Address: l.Address, Mode: l.Mode, Slots: slots, Inherited: d.inherited})
+			listener, err := listen.Listen(listen.Options{Address: l.Address, Mode: l.Mode, Slots: slots, Activation: d.inherited, Log: d.log})
 			if err != nil {
 				return err
 			}

@@ -107,6 +107,7 @@ func dial(socket string) (*session, error) {
 }
 
 func (s *session) greet() error {
+	s.conn.SetDeadline(time.Now().Add(patience))
 	if err := s.negotiate(); err != nil {
 		return fmt.Errorf("negotiation: %w", err)
 	}
@@ -185,12 +186,12 @@ var errSkip = errors.New("skip")
 
 // event sends one event as far as the milter wants it, and expects it to
 // be answered with "continue".
-func (s *session) event(g *stage, data []byte) error {
+func (s *session) event(g *stage, data ...[]byte) error {
 	s.macro(g)
 	if s.protocol&g.no != 0 {
 		return nil
 	}
-	s.frame(g.command, data)
+	s.frame(g.command, data...)
 	if s.protocol&g.noReply != 0 {
 		return nil
 	}
@@ -206,7 +207,8 @@ func (s *session) event(g *stage, data []byte) error {
 	return nil
 }
 
-// answer writes what is due and reads one packet; its data is valid until the next call.
+// answer writes what is due and reads one packet, whose data is valid until
+// the next call.
 func (s *session) answer() (byte, []byte, error) {
 	if len(s.out) > 0 {
 		if _, err := s.conn.Write(s.out); err != nil {
@@ -263,9 +265,13 @@ func (s *session) quit() error {
 
 // message is what one benchmark sends again and again; the envelope changes.
 type message struct {
-	headers []string // "Name\x00 value\x00", with the space after the colon
+	headers []header
 	body    []byte
 }
+
+// header is one header field in the form of the wire; the value begins with
+// the space after the colon.
+type header struct{ name, value []byte }
 
 // send passes one message to the milter and checks that it rewrites the
 // recipient, and only that, to the alternate domain.
@@ -281,7 +287,7 @@ func (s *session) send(m *message, id, sender, rcpt, want string) error {
 		return fmt.Errorf("RCPT %s: %w", rcpt, err)
 	}
 	s.macros["i"] = id
-	if err := s.event(&dataStage, nil); err != nil {
+	if err := s.event(&dataStage); err != nil {
 		return fmt.Errorf("DATA: %w", err)
 	}
 	if err := s.content(m); err != nil {
@@ -299,11 +305,11 @@ func (s *session) send(m *message, id, sender, rcpt, want string) error {
 // takes its macros with it.
 func (s *session) content(m *message) error {
 	if s.protocol&headerStage.no == 0 {
-		for _, header := range m.headers {
+		for _, h := range m.headers {
 			if s.protocol&leadingSpace == 0 {
-				header = strings.Replace(header, "\x00 ", "\x00", 1)
+				h.value = h.value[1:]
 			}
-			if err := s.event(&headerStage, []byte(header)); err == errSkip {
+			if err := s.event(&headerStage, h.name, h.value); err == errSkip {
 				break
 			} else if err != nil {
 				return fmt.Errorf("header: %w", err)
@@ -311,7 +317,7 @@ func (s *session) content(m *message) error {
 		}
 	}
 	if s.protocol&eohStage.no == 0 {
-		if err := s.event(&eohStage, nil); err != nil {
+		if err := s.event(&eohStage); err != nil {
 			return fmt.Errorf("end of header: %w", err)
 		}
 	}

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/BurntSushi/toml"
 )
 
 // place is where a mistake is shown.
@@ -15,6 +13,14 @@ type place struct {
 	file string
 	line int
 	key  string
+}
+
+// later returns two places with the one that stands further down first.
+func later(a, b place) (below, above place) {
+	if a.line < b.line {
+		return b, a
+	}
+	return a, b
 }
 
 // item is one text of a list.
@@ -203,7 +209,7 @@ func describe(value any) string {
 	case float64:
 		return "a number with a fraction"
 	case bool:
-		return "true or false"
+		return "a boolean"
 	case time.Time:
 		return "a date or time"
 	case map[string]any:
@@ -216,20 +222,24 @@ func describe(value any) string {
 
 // suggest says which of the known words was probably meant.
 func suggest(word string, known []string) string {
-	best, least := "", max(2, len(word)/3)+1
+	best, least := "", (len(word)+2)/3+1
 	if len(word) <= maxKey {
 		for _, candidate := range known {
+			if len(word) >= 3 && strings.HasPrefix(candidate, word) {
+				best = candidate
+				break
+			}
 			if d := distance(strings.ToLower(word), candidate); d < least {
 				best, least = candidate, d
 			}
 		}
 	}
 	if best != "" {
-		return "did you mean " + best + "?"
+		return fmt.Sprintf("did you mean %q?", best)
 	}
 	sorted := slices.Sorted(slices.Values(known))
-	if len(sorted) == 0 {
-		return "none can stand here"
+	if len(sorted) == 1 {
+		return "it would be " + sorted[0]
 	}
 	return "it would be one of " + strings.Join(sorted, ", ")
 }
@@ -253,31 +263,4 @@ func distance(a, b string) int {
 		}
 	}
 	return row[len(b)]
-}
-
-// decode reads TOML into a table. A mistake of syntax is on record, and the
-// table is nil.
-func (r *reader) decode(text string) *table {
-	top := place{file: r.file, line: 1}
-	for _, mark := range []string{"\xef\xbb\xbf", "\xff\xfe", "\xfe\xff"} {
-		text = strings.TrimPrefix(text, mark)
-	}
-	if line, err := checkBounds(text); err != nil {
-		r.fail(place{file: r.file, line: line}, "%v", err)
-		return nil
-	}
-	var entries map[string]any
-	meta, err := decodeTOML(text, &entries)
-	if err != nil {
-		var syntax toml.ParseError
-		if asParseError(err, &syntax) {
-			r.fail(place{file: r.file, line: max(1, syntax.Position.Line), key: syntax.LastKey},
-				"is not valid TOML: %s", strings.ToValidUTF8(syntax.Message, "?"))
-		} else {
-			r.fail(top, "is not valid TOML: %v", err)
-		}
-		return nil
-	}
-	r.lines, _ = indexLines(text, meta.Keys())
-	return &table{r: r, place: top, entries: entries}
 }

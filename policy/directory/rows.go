@@ -15,7 +15,7 @@ import (
 const (
 	maxLine   = 64 << 10 // bytes of one row
 	maxErrors = 100      // bad rows that are named
-	minRow    = 8        // bytes: no row that lists an address is shorter
+	minRow    = 5        // bytes: "a@b,o"; no row that lists an address is shorter
 )
 
 // Error is one bad row of a directory file.
@@ -249,11 +249,12 @@ func (b *builder) placeOf(domain *policy.Domain, word string) (int, error) {
 	if word == "" {
 		return 0, errors.New("the row has no residence")
 	}
-	residence, err := domain.Residence(clip(key.word))
+	// What is kept must not be a part of the text, or all of it would be kept.
+	key.word = strings.Clone(clip(key.word))
+	residence, err := domain.Residence(key.word)
 	if err != nil {
 		return 0, err
 	}
-	key.word = strings.Clone(key.word)
 	index := len(b.file.places)
 	b.file.places = append(b.file.places, place{word: key.word, residence: residence})
 	b.places[key] = index
@@ -330,19 +331,19 @@ func cutField(line string) (field, rest string, more bool, err error) {
 		return field, rest, more, nil
 	}
 	rest = line[1:]
+	end := 0
 	for {
-		part, after, found := strings.Cut(rest, `"`)
-		if !found {
+		i := strings.IndexByte(rest[end:], '"')
+		if i < 0 {
 			return "", "", false, errOpenQuote
 		}
-		field += part
-		rest = after
-		if !strings.HasPrefix(rest, `"`) {
+		end += i
+		if !strings.HasPrefix(rest[end:], `""`) {
 			break
 		}
-		field += `"`
-		rest = rest[1:]
+		end += 2
 	}
+	field, rest = strings.ReplaceAll(rest[:end], `""`, `"`), rest[end+1:]
 	switch {
 	case rest == "":
 		return field, "", false, nil

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"coexistd/contrib/lab"
+	"coexistd/policy"
+)
+
+// patience bounds every wait of a test for something that must happen.
+const patience = 60 * time.Second
+
+// program is the coexistd under test, built once with the race detector.
+var program = sync.OnceValues(func() (string, error) {
+	dir, err := lab.TempDir()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "coexistd")
+	build := exec.Command("go", "build", "-race", "-o", path, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building coexistd: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+var programs = sync.OnceValues(func() (*lab.Programs, error) {
+	return lab.Open(context.Background(), os.Getenv("COEXISTD_LAB"), os.Stderr)
+})
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if path, err := program(); err == nil {
+		os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(status)
+}
+
+func deadline(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// site is a lab.Site with what tests ask of it.
+type site struct {
+	*lab.Site
+	t *testing.T
+}
+
+// startSite starts a site for one test. A race in the daemon fails the test.
+func startSite(t *testing.T, c lab.SiteConfig) *site {
+	t.Helper()
+	var err error
+	if c.Program, err = program(); err != nil {
+		t.Fatal(err)
+	}
+	p, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := p.StartSite(deadline(t), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		err := s.Close()
+		if t.Failed() {
+			t.Logf("Postfix said:\n%s\ncoexistd said:\n%s", s.Log(), s.Daemon.Log())
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		if strings.Contains(s.Daemon.Log(), "DATA RACE") {
+			t.Errorf("coexistd has a data race:\n%s", s.Daemon.Log())
+		}
+	})
+	return &site{Site: s, t: t}
+}
+
+// send hands a message in at the public service, from a client's address.
+func (s *site) send(client string, m lab.Mail) lab.Result {
+	s.t.Helper()
+	r, err := lab.Client{Server: s.Addr("public"), Local: client}.Send(deadline(s.t), m)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return r
+}
+
+// deliver is send for a message that must be taken.
+func (s *site) deliver(client string, m lab.Mail) {
+	s.t.Helper()
+	if r := s.send(client, m); !r.Accepted() {
+		s.t.Fatalf("the message from %s was not taken: %+v", client, r)
+	}
+}
+
+// sinks are the places of arrival, by the names that arrivals uses.
+func (s *site) sinks() map[string]*lab.Sink {
+	return map[string]*lab.Sink{"here": s.Here, "office365": s.Office, "google": s.Google, "Internet": s.Outside}
+}
+
+// arrivals waits until the queue is empty and lists where a message has
+// arrived, each as "PLACE ADDRESS", sorted. A copy that is not the message to
+// the last byte, below what servers add on top, fails the test.
+func (s *site) arrivals(message []byte) []string {
+	s.t.Helper()
+	if err := s.WaitEmpty(deadline(s.t)); err != nil {
+		s.t.Fatal(err)
+	}
+	id := messageID(message)
+	list := []string{}
+	for place, sink := range s.sinks() {
+		for _, d := range sink.All() {
+			if messageID(d.Data) != id {
+				continue
+			}
+			if !bytes.Equal(below(d.Data), below(message)) {
+				s.t.Errorf("the message was changed on its way to %v:\n%q\nwas\n%q", d.To(), d.Data, message)
+			}
+			for _, to := range d.To() {
+				list = append(list, place+" "+to)
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// mustArrive compares where a message has arrived with where it must.
+func (s *site) mustArrive(message []byte, want ...string) {
+	s.t.Helper()
+	slices.Sort(want)
+	if got := s.arrivals(message); !slices.Equal(got, want) {
+		s.t.Errorf("the message arrived at %q; it must arrive at %q", got, want)
+	}
+}
+
+// below is a message without what servers and coexistd put on top.
+func below(message []byte) []byte {
+	return lab.Below(message, "Received", "Return-Path", "Delivered-To", "X-Original-To", policy.TraceHeader)
+}
+
+// messageID returns the Message-Id field's value.
+func messageID(message []byte) string {
+	for line := range bytes.Lines(message) {
+		if name, value, _ := bytes.Cut(line, []byte(":")); strings.EqualFold(string(name), "Message-Id") {
+			return string(bytes.TrimSpace(value))
+		}
+	}
+	return ""
+}
+
+// withHeader puts a header field on top of a message.
+func withHeader(field string, message []byte) []byte {
+	return append([]byte(field+"\r\n"), message...)
+}
+
+// fromTenant makes a message that the Office 365 tenant of the site has sent.
+func fromTenant(tenant string, message []byte) []byte {
+	return withHeader("X-MS-Exchange-CrossTenant-Id: "+tenant, message)
+}

@@ -1,0 +1,229 @@
+// Command bench measures coexistd beside a C milter on libmilter, straight on
+// the milter protocol over unix sockets, in one run.
+//
+// It plays the MTA as Postfix 3.7 does and lets both sides do the same job:
+// look a recipient up in a directory of 100,000 addresses, count the trace
+// headers, and rewrite the recipient to the platform's alternate domain. Every
+// answer is checked; a wrong one ends the benchmark. The runs alternate, so
+// that a machine whose speed wanders treats both alike, and a ratio compares a
+// run of the C milter with the runs of coexistd just before and just after it.
+// The MTA's own work is part of every message and the same for both, which
+// brings the ratios of messages a second nearer to 1; processor time is that
+// of the milter's process alone.
+//
+// Run it in the repository's root: go run ./contrib/bench
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// settings are the command line's.
+type settings struct {
+	rounds      int
+	seconds     float64
+	connections int
+	messages    int    // on one connection, then the MTA reconnects
+	program     string // a built coexistd; empty: build it
+}
+
+// rival is one way to run the C milter.
+type rival struct {
+	option string
+	name   string
+}
+
+var (
+	sameJob  = rival{"", "C, the same job"}
+	noReply  = rival{"-n", "C, the same job, asks for no-reply"}
+	envelope = rival{"-e", "C, envelope only, no loop check"}
+	content  = rival{"-b", "C, the same job, reads the body"}
+)
+
+// trial is one message size with the rivals that are worth measuring there: a
+// milter that declines the body does the same work at every size.
+type trial struct {
+	name   string
+	size   int
+	rivals []rival
+}
+
+var trials = []trial{
+	{"4 KB", 4 << 10, []rival{sameJob, noReply, envelope, content}},
+	{"100 KB", 100 << 10, []rival{sameJob, content}},
+	{"5 MB", 5 << 20, []rival{sameJob, content}},
+}
+
+func main() {
+	var s settings
+	flag.IntVar(&s.rounds, "rounds", 7, "rounds a size")
+	flag.Float64Var(&s.seconds, "seconds", 1.8, "length of one run")
+	flag.IntVar(&s.connections, "connections", 8, "milter connections at once")
+	flag.IntVar(&s.messages, "messages", 10, "messages on one connection")
+	flag.StringVar(&s.program, "coexistd", "", "a built `program` to measure; empty: build ./cmd/coexistd")
+	flag.Parse()
+	if flag.NArg() > 0 || s.rounds < 1 || s.seconds <= 0 || s.connections < 1 || s.messages < 1 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := bench(ctx, s); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// bench prepares a folder with the programs and the directory, runs every
+// trial there and prints the table.
+func bench(ctx context.Context, s settings) error {
+	dir, err := os.MkdirTemp("", "coexistd-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := writeDirectory(filepath.Join(dir, "users.csv")); err != nil {
+		return err
+	}
+	if err := build(ctx, dir, &s.program); err != nil {
+		return err
+	}
+	var rows []row
+	for _, t := range trials {
+		fmt.Fprintf(os.Stderr, "bench: %s, %d rounds\n", t.name, s.rounds)
+		more, err := s.try(ctx, dir, t)
+		if err != nil {
+			return fmt.Errorf("%s: %w", t.name, err)
+		}
+		rows = append(rows, more...)
+	}
+	return writeReport(os.Stdout, s, rows)
+}
+
+// try runs one trial with fresh servers.
+func (s settings) try(ctx context.Context, dir string, t trial) ([]row, error) {
+	subject, err := startSubject(ctx, dir, s.program)
+	if err != nil {
+		return nil, err
+	}
+	defer subject.stop()
+	rivals := make([]*server, len(t.rivals))
+	for i, r := range t.rivals {
+		if rivals[i], err = startPeer(ctx, dir, r.option); err != nil {
+			return nil, err
+		}
+		defer rivals[i].stop()
+	}
+	m := newMessage(t.size)
+	for _, v := range append([]*server{subject}, rivals...) { // warm up
+		if _, err := s.run(ctx, v, m, 300*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+	length := time.Duration(s.seconds * float64(time.Second))
+	before, err := s.run(ctx, subject, m, length)
+	if err != nil {
+		return nil, err
+	}
+	own, pairs := []sample{before}, make([][]pair, len(rivals))
+	for range s.rounds {
+		for i, v := range rivals {
+			theirs, err := s.run(ctx, v, m, length)
+			if err != nil {
+				return nil, err
+			}
+			after, err := s.run(ctx, subject, m, length)
+			if err != nil {
+				return nil, err
+			}
+			pairs[i] = append(pairs[i], pair{before, theirs, after})
+			own, before = append(own, after), after
+		}
+	}
+	return s.rows(t, subject, rivals, own, pairs)
+}
+
+// sample is what one run measured.
+type sample struct {
+	rate float64 // messages a second
+	cpu  float64 // microseconds of the milter's processor time a message
+}
+
+// run sends messages over all connections for the given time.
+func (s settings) run(ctx context.Context, v *server, m *message, length time.Duration) (sample, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	cpuBefore, err := v.cpu()
+	if err != nil {
+		return sample{}, err
+	}
+	start := time.Now()
+	end := start.Add(length)
+	counts := make([]int, s.connections)
+	var clients sync.WaitGroup
+	for i := range s.connections {
+		clients.Go(func() {
+			n, err := s.client(ctx, v.socket, m, uint64(i), end)
+			if err != nil {
+				cancel(fmt.Errorf("%s: %w", v.name, err))
+			}
+			counts[i] = n
+		})
+	}
+	clients.Wait()
+	elapsed := time.Since(start)
+	if err := context.Cause(ctx); err != nil {
+		return sample{}, errors.Join(err, v.lastWords())
+	}
+	cpuAfter, err := v.cpu()
+	if err != nil {
+		return sample{}, err
+	}
+	total := 0
+	for _, n := range counts {
+		total += n
+	}
+	return sample{
+		rate: float64(total) / elapsed.Seconds(),
+		cpu:  float64((cpuAfter - cpuBefore).Microseconds()) / float64(total),
+	}, v.emptyLog()
+}
+
+// client is one of the MTA's processes: it connects, sends some messages,
+// quits and begins again until the time is up. It returns how many it sent.
+func (s settings) client(ctx context.Context, socket string, m *message, number uint64, end time.Time) (sent int, err error) {
+	random := rand.New(rand.NewPCG(1, number))
+	for ctx.Err() == nil && time.Now().Before(end) {
+		mta, err := dial(socket)
+		if err != nil {
+			return sent, err
+		}
+		for range s.messages {
+			if ctx.Err() != nil || !time.Now().Before(end) {
+				break
+			}
+			id := fmt.Sprintf("4B%02X%07X", number, sent)
+			local := cloudUser(random)
+			if err := mta.send(m, id, "news@example.net", local+"@"+domain, local+"@"+alternate); err != nil {
+				mta.conn.Close()
+				return sent, err
+			}
+			sent++
+		}
+		if err := mta.quit(); err != nil {
+			return sent, err
+		}
+	}
+	return sent, nil
+}

@@ -1,0 +1,162 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+	"sync"
+)
+
+// logSocket is where Postfix's processes send each line of their log, below
+// the queue directory. Postfix's own server for it, postlogd, is started by
+// the master process and so misses why that one could not start.
+const logSocket = "public/postlog"
+
+// endOfLog follows the last line in the socket.
+const endOfLog = "\x00end"
+
+// logbook keeps the lines of an instance's log and wakes who waits for one.
+type logbook struct {
+	socket net.PacketConn
+
+	mu      sync.Mutex
+	lines   []string
+	partial []byte
+	closed  bool
+	changed chan struct{} // closed and replaced at each change
+}
+
+var errLogEnded = errors.New("Postfix has ended")
+
+func newLogbook() *logbook { return &logbook{changed: make(chan struct{})} }
+
+// listen opens the socket.
+func (b *logbook) listen(path string) error {
+	socket, err := net.ListenPacket("unixgram", path)
+	if err != nil {
+		return fmt.Errorf("lab: %w", err)
+	}
+	b.socket = socket
+	if err := os.Chmod(path, 0o666); err != nil {
+		return fmt.Errorf("lab: %w", err)
+	}
+	return nil
+}
+
+// open begins a log, or goes on with one that has ended.
+func (b *logbook) open() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = false
+}
+
+// read takes in what comes over the socket until finish is called.
+func (b *logbook) read() {
+	buf := make([]byte, 64<<10)
+	for {
+		n, _, err := b.socket.ReadFrom(buf)
+		if err != nil || string(buf[:n]) == endOfLog {
+			break
+		}
+		b.Write(append(buf[:n:n], '\n'))
+	}
+	b.close()
+}
+
+// close ends the log, until it is opened again.
+func (b *logbook) close() {
+	b.end()
+}
+
+// end says that no more lines will come.
+func (b *logbook) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	b.wake()
+}
+
+// finish has read return once it has all that was sent before.
+func (b *logbook) finish() error {
+	conn, err := net.Dial("unixgram", b.socket.LocalAddr().String())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = conn.Write([]byte(endOfLog))
+	return err
+}
+
+// Write takes what Postfix says, on its standard output too.
+func (b *logbook) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.partial = append(b.partial, p...)
+	for {
+		line, rest, whole := bytes.Cut(b.partial, []byte("\n"))
+		if !whole {
+			break
+		}
+		b.lines = append(b.lines, string(line))
+		b.partial = append([]byte(nil), rest...)
+	}
+	b.wake()
+	return len(p), nil
+}
+
+func (b *logbook) wake() {
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+func (b *logbook) len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.lines)
+}
+
+// since returns the lines from number n on, and a channel that is closed when
+// there are more. The channel is nil when there will be none.
+func (b *logbook) since(n int) ([]string, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return b.lines[n:], nil
+	}
+	return b.lines[n:], b.changed
+}
+
+// wait returns the first line from number n on that matches.
+func (b *logbook) wait(ctx context.Context, n int, re *regexp.Regexp) (string, error) {
+	for {
+		lines, more := b.since(n)
+		for _, line := range lines {
+			if re.MatchString(line) {
+				return line, nil
+			}
+		}
+		n += len(lines)
+		if more == nil {
+			return "", errLogEnded
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
+}
+
+// String is the whole log.
+func (b *logbook) String() string {
+	lines, _ := b.since(0)
+	var s bytes.Buffer
+	for _, line := range lines {
+		s.WriteString(line + "\n")
+	}
+	return s.String()
+}

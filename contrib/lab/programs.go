@@ -1,0 +1,204 @@
+// Package lab runs real mail servers on loopback, for tests and for the
+// demonstration.
+//
+// A lab is a private Postfix (Programs.Start) with as many smtpd listeners as
+// wanted, some sinks (StartSink) that stand for whatever receives mail (the
+// Internet, another platform, the local mailboxes), and clients (Client) that
+// hand messages in from addresses of 127.0.0.0/8 of their choice. Nothing of
+// it touches a mail system of the machine: a Postfix that is installed lends
+// its programs only, and where there is none Debian's is unpacked into a
+// folder (fetch.sh). Whatever was started is gone after Stop and Close.
+//
+// Postfix's master process starts as root only, so a lab needs root.
+package lab
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+//go:embed fetch.sh
+var fetchScript string
+
+// Programs are Postfix's programs: those that are installed, or those that
+// fetch.sh has unpacked. The zero value is of no use; call Open.
+type Programs struct {
+	commands  string // postqueue, smtp-source, …
+	daemons   string // master, smtpd, …
+	libraries string // libpostfix-*.so
+	meta      string // dynamicmaps.cf
+	sendmail  string
+	loadPath  string // LD_LIBRARY_PATH of unpacked programs, otherwise empty
+}
+
+// Open finds Postfix's programs. Where none is installed it runs fetch.sh,
+// which leaves them in dir for the next time and tells each of its steps to
+// progress in one line. An empty dir means the folder .lab beside the go.mod
+// at or above the working directory.
+func Open(ctx context.Context, dir string, progress io.Writer) (*Programs, error) {
+	if p, ok := installed(ctx); ok {
+		return p, nil
+	}
+	if dir == "" {
+		root, err := moduleRoot()
+		if err != nil {
+			return nil, err
+		}
+		dir = filepath.Join(root, ".lab")
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("lab: %w", err)
+	}
+	if strings.ContainsAny(dir, ": \t\n") {
+		return nil, fmt.Errorf("lab: the folder %q has a colon or a space in its name, which LD_LIBRARY_PATH and main.cf cannot hold: choose another", dir)
+	}
+	tree := filepath.Join(dir, "postfix")
+	if !isDir(tree) {
+		if err := fetch(ctx, dir, progress); err != nil {
+			return nil, err
+		}
+	}
+	return unpacked(tree)
+}
+
+// Command prepares one of Postfix's commands, such as "smtp-source", to run
+// until ctx ends. A command that asks for a configuration gets that of the
+// machine, not that of an instance of the lab.
+func (p *Programs) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	path := filepath.Join(p.commands, name)
+	if name == "sendmail" {
+		path = p.sendmail
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = p.environment()
+	return cmd
+}
+
+// environment is all that Postfix is given of the caller's environment.
+func (p *Programs) environment() []string {
+	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
+	if p.loadPath != "" {
+		env = append(env, "LD_LIBRARY_PATH="+p.loadPath)
+	}
+	return env
+}
+
+func installed(ctx context.Context) (*Programs, bool) {
+	path, err := exec.LookPath("postconf")
+	if err != nil {
+		path = "/usr/sbin/postconf"
+	}
+	// Without a configuration postconf still knows what it was compiled with.
+	out, err := exec.CommandContext(ctx, path, "-dh", "command_directory", "daemon_directory",
+		"shlib_directory", "meta_directory", "sendmail_path").Output()
+	if err != nil {
+		return nil, false
+	}
+	v := strings.Split(strings.TrimRight(string(out), "\n"), "\n")
+	if len(v) != 5 {
+		return nil, false
+	}
+	p := &Programs{commands: v[0], daemons: v[1], libraries: v[2], meta: v[3], sendmail: v[4]}
+	return p, p.complete() == nil
+}
+
+// unpacked takes a tree that fetch.sh has made, in the layout of Debian.
+func unpacked(tree string) (*Programs, error) {
+	p := &Programs{
+		commands:  filepath.Join(tree, "usr/sbin"),
+		daemons:   filepath.Join(tree, "usr/lib/postfix/sbin"),
+		libraries: filepath.Join(tree, "usr/lib/postfix"),
+		meta:      filepath.Join(tree, "etc/postfix"),
+		sendmail:  filepath.Join(tree, "usr/sbin/sendmail"),
+	}
+	path := []string{p.libraries}
+	for _, pattern := range []string{"usr/lib/*-linux-gnu*", "lib/*-linux-gnu*"} {
+		found, err := filepath.Glob(filepath.Join(tree, pattern))
+		if err != nil {
+			return nil, fmt.Errorf("lab: %w", err)
+		}
+		path = append(path, found...)
+	}
+	p.loadPath = strings.Join(path, ":")
+	if err := p.complete(); err != nil {
+		return nil, fmt.Errorf("%w; remove %s to have it fetched again", err, tree)
+	}
+	return p, nil
+}
+
+// complete looks for the youngest program that the lab relies on: postlogd
+// came with Postfix 3.4.
+func (p *Programs) complete() error {
+	for _, path := range []string{filepath.Join(p.daemons, "postlogd"), filepath.Join(p.commands, "postqueue"), p.sendmail} {
+		if _, err := os.Stat(path); err != nil {
+			return fmt.Errorf("lab: no usable Postfix (3.4 or later): %w", err)
+		}
+	}
+	return nil
+}
+
+func fetch(ctx context.Context, dir string, progress io.Writer) error {
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-s", "--", dir)
+	cmd.Stdin = strings.NewReader(fetchScript)
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return fmt.Errorf("lab: fetch.sh: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("lab: fetch.sh: %w", err)
+	}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		fmt.Fprintln(progress, lines.Text())
+	}
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("lab: fetch.sh could not get Postfix into %s: %w: %s", dir, err, bytes.TrimSpace(complaint.Bytes()))
+	}
+	return nil
+}
+
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("lab: %w", err)
+	}
+	for from := dir; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", fmt.Errorf("lab: no go.mod at or above %s, so there is no default folder for Postfix: name one", from)
+		}
+	}
+}
+
+// TempDir makes an empty folder, for the caller to remove, that Postfix's
+// processes can reach into: they run under another user, to whom the folders
+// of os.MkdirTemp and of testing's TempDir are closed. It is the place for
+// sockets and files that a main.cf setting names.
+func TempDir() (string, error) {
+	dir, err := os.MkdirTemp("", "coexist-lab-")
+	if err != nil {
+		return "", fmt.Errorf("lab: %w", err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return "", errors.Join(fmt.Errorf("lab: %w", err), os.RemoveAll(dir))
+	}
+	return dir, nil
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}

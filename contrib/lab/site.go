@@ -1,0 +1,241 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// The addresses from which a site's clients come. The site's configuration
+// knows them by their networks.
+const (
+	FromInternet  = "127.0.3.1" // no network of the configuration
+	FromOffice365 = "127.0.1.1" // networks of platform.office365
+	FromGoogle    = "127.0.2.1" // networks of platform.google
+	FromUser      = "127.0.4.1" // our_networks
+)
+
+// The tenants of a site's platforms.
+const (
+	OfficeTenant = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
+	GoogleTenant = "9b2d1e70-5d0a-4c3b-8f6e-1a2b3c4d5e6f"
+)
+
+// SiteTOML is a site's usual configuration: acmecorp.com shared with Office 365
+// and globex.example shared with Google. {dir} stands for the site's folder and
+// {mx} for a line of each domain.
+const SiteTOML = `hostname     = "mail.acmecorp.com"
+our_networks = ["127.0.4.0/24"]
+state_dir    = "{dir}/state"
+
+[[listen]]
+address = "unix:{dir}/milter.sock"
+mode    = "0666"
+
+[[lookup]]
+address = "unix:{dir}/lookup.sock"
+mode    = "0666"
+
+[platform.office365]
+networks = ["127.0.1.0/24"]
+tenant   = "` + OfficeTenant + `"
+may_relay = true
+
+[platform.google]
+networks = ["127.0.2.0/24"]
+tenant   = "` + GoogleTenant + `"
+may_relay = true
+
+[domain."acmecorp.com"]
+directory = "users.csv"
+alternate = { office365 = "acmecorp-com.onmicrosoft.com" }
+
+[domain."globex.example"]
+directory = "users.csv"
+alternate = { google = "gapps.globex.example" }
+`
+
+// SiteDirectory is a site's usual directory.
+const SiteDirectory = `address,residence,login
+alice@acmecorp.com,office365,
+bob@acmecorp.com,here,bob
+carol@acmecorp.com,both,carol
+dave@acmecorp.com,moving,dave
+gail@globex.example,google,
+hugo@globex.example,here,hugo
+iris@globex.example,both,iris
+`
+
+// SiteConfig says how a site differs from the usual one.
+type SiteConfig struct {
+	Program   string            // the coexistd to run
+	TOML      string            // empty: SiteTOML
+	Directory string            // users.csv; empty: SiteDirectory
+	Main      map[string]string // further main.cf settings
+	Routes    map[string]string // further routes; see Config.Routes
+	Files     map[string]string // further files; see Config.Files
+	// RefuseHere is asked by the sink that stands for the local mailboxes. Nil
+	// takes every address.
+	RefuseHere func(recipient string) *Reply
+}
+
+// Site is a Postfix with coexistd attached, as contrib/postfix describes it,
+// and a sink for each place where mail can go. Its smtpd services are "public",
+// for everybody, and "submission", for logged-in users: bob with the password
+// "secret".
+type Site struct {
+	*Postfix
+	Dir     string // holds coexistd.toml, users.csv and the sockets
+	Daemon  *Daemon
+	Here    *Sink // the local mailboxes
+	Office  *Sink // acmecorp-com.onmicrosoft.com
+	Google  *Sink // gapps.globex.example
+	Outside *Sink // the Internet
+
+	program string
+}
+
+// StartSite starts a site. Close ends it.
+func (p *Programs) StartSite(ctx context.Context, c SiteConfig) (_ *Site, err error) {
+	s := &Site{program: c.Program}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if s.Dir, err = TempDir(); err != nil {
+		return nil, err
+	}
+	if err := s.startSinks(c); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(filepath.Join(s.Dir, "state"), 0o700); err != nil {
+		return nil, fmt.Errorf("lab: %w", err)
+	}
+	if c.TOML == "" {
+		c.TOML = SiteTOML
+	}
+	if c.Directory == "" {
+		c.Directory = SiteDirectory
+	}
+	if err := errors.Join(s.WriteDirectory(c.Directory), s.WriteTOML(c.TOML)); err != nil {
+		return nil, err
+	}
+	if err := s.StartDaemon(ctx); err != nil {
+		return nil, err
+	}
+	s.Postfix, err = p.Start(ctx, s.postfixConfig(c))
+	return s, err
+}
+
+func (s *Site) startSinks(c SiteConfig) error {
+	var errs []error
+	start := func(sink **Sink, config SinkConfig) {
+		var err error
+		*sink, err = StartSink(config)
+		errs = append(errs, err)
+	}
+	start(&s.Here, SinkConfig{LMTP: true, Refuse: c.RefuseHere})
+	start(&s.Office, SinkConfig{})
+	start(&s.Google, SinkConfig{})
+	start(&s.Outside, SinkConfig{})
+	return errors.Join(errs...)
+}
+
+// postfixConfig is contrib/postfix's main.cf and master.cf.
+func (s *Site) postfixConfig(c SiteConfig) Config {
+	milter := "unix:" + filepath.Join(s.Dir, "milter.sock")
+	lookup := func(name string) string { return "socketmap:unix:" + filepath.Join(s.Dir, "lookup.sock") + ":" + name }
+	main := map[string]string{
+		"smtpd_milters":           milter,
+		"non_smtpd_milters":       milter,
+		"milter_default_action":   "tempfail",
+		"milter_protocol":         "6",
+		"virtual_mailbox_domains": "acmecorp.com globex.example",
+		"virtual_mailbox_maps":    lookup("recipients"),
+		"virtual_alias_maps":      lookup("aliases"),
+		"transport_maps":          lookup("transport") + ", texthash:$config_directory/transport",
+		"recipient_delimiter":     "+",
+		"mynetworks":              "127.0.1.0/24 127.0.2.0/24 127.0.4.0/24",
+	}
+	maps.Copy(main, c.Main)
+	routes := map[string]string{
+		"acmecorp.com":                 s.Here.NextHop(),
+		"globex.example":               s.Here.NextHop(),
+		"acmecorp-com.onmicrosoft.com": s.Office.NextHop(),
+		"gapps.globex.example":         s.Google.NextHop(),
+		"*":                            s.Outside.NextHop(),
+	}
+	maps.Copy(routes, c.Routes)
+	behind := map[string]string{"cleanup_service_name": "cleanup-milter"}
+	submission := map[string]string{"smtpd_sasl_auth_enable": "yes", "milter_macro_daemon_name": "submission"}
+	maps.Copy(submission, behind)
+	return Config{
+		Services: []Service{{Name: "public", Settings: behind}, {Name: "submission", Settings: submission}},
+		Main:     main,
+		Routes:   routes,
+		Users:    map[string]string{"bob": "secret"},
+		Files:    c.Files,
+		Master: []string{
+			"pickup-milter unix n - n 60 1 pickup -o cleanup_service_name=cleanup-milter",
+			"cleanup-milter unix n - n - 0 cleanup -o virtual_alias_maps=" + strings.ReplaceAll(main["virtual_alias_maps"], ":aliases", ":members"),
+		},
+	}
+}
+
+// WriteDirectory replaces users.csv at once, as an administrator should.
+func (s *Site) WriteDirectory(content string) error {
+	return s.replace("users.csv", content)
+}
+
+// WriteTOML replaces coexistd.toml; {dir} stands for the site's folder.
+func (s *Site) WriteTOML(content string) error {
+	return s.replace("coexistd.toml", strings.ReplaceAll(content, "{dir}", s.Dir))
+}
+
+func (s *Site) replace(name, content string) error {
+	path := filepath.Join(s.Dir, name)
+	if err := os.WriteFile(path+".new", []byte(content), 0o644); err != nil {
+		return fmt.Errorf("lab: %w", err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("lab: %w", err)
+	}
+	return nil
+}
+
+// Config is the path of the site's coexistd.toml.
+func (s *Site) Config() string { return filepath.Join(s.Dir, "coexistd.toml") }
+
+// StartDaemon starts coexistd, for the first time or again after its end.
+func (s *Site) StartDaemon(ctx context.Context) error {
+	d, err := StartDaemon(ctx, s.program, s.Config())
+	if err == nil {
+		s.Daemon = d
+	}
+	return err
+}
+
+// Close ends all that the site started, and removes its files.
+func (s *Site) Close() error {
+	var errs []error
+	if s.Postfix != nil {
+		errs = append(errs, s.Postfix.Stop())
+	}
+	if s.Daemon != nil {
+		errs = append(errs, s.Daemon.Stop())
+	}
+	for _, sink := range []*Sink{s.Here, s.Office, s.Google, s.Outside} {
+		if sink != nil {
+			errs = append(errs, sink.Close())
+		}
+	}
+	if s.Dir != "" {
+		errs = append(errs, os.RemoveAll(s.Dir))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,275 @@
+package milter
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// maxFrame is the longest frame that is taken, in bytes after the length
+	// field: the largest chunk of the protocol (1 MiB) with room for a command
+	// byte and names.
+	maxFrame = 1<<20 + 1024
+	// frameHead is the length field and the command byte.
+	frameHead = 5
+	// bufferSize bounds the frames that are read as a whole: commands, whose
+	// size an MTA's command line limit bounds (Sendmail: 12 KB).
+	bufferSize = 16 << 10
+	// flushSize is how much output is gathered before it is written although
+	// the peer may have more to say.
+	flushSize = 64 << 10
+)
+
+// timing holds a connection's deadlines.
+type timing struct {
+	idle     time.Duration // from the end of a frame to the next one's begin
+	frame    time.Duration // from a frame's begin to its end
+	write    time.Duration // for one write
+	progress time.Duration // between progress frames while an answer takes long
+}
+
+// libmilter waits 7,210 s for a command, and so do we: the client of an SMTP
+// session may take long over each of its own.
+var defaultTiming = timing{idle: 7210 * time.Second, frame: time.Minute, write: time.Minute, progress: 5 * time.Second}
+
+// protocolError is a frame that no MTA sends. It ends the connection.
+type protocolError string
+
+func (e protocolError) Error() string { return string(e) }
+
+// conn reads and writes the milter protocol's frames: four bytes of length in
+// network order, a command byte, the payload. Nothing that the peer sends makes
+// it use more memory than its buffer. Reads come from one goroutine; send may
+// be called by any.
+type conn struct {
+	socket net.Conn
+	in     *bufio.Reader
+	timing timing
+
+	held    int       // bytes of in that the current frame still occupies
+	size    int       // payload bytes of the current frame
+	begun   bool      // the current frame's head is read
+	frameBy time.Time // when the begun frame must be complete
+
+	inMessage atomic.Bool // a message is under way: it outlives a drain
+	draining  atomic.Bool // no further message is to begin
+
+	mu       sync.Mutex
+	out      []byte
+	writeErr error
+	working  bool // an answer takes its time: progress frames are due
+	timer    *time.Timer
+}
+
+func newConn(socket net.Conn, t timing) *conn {
+	c := &conn{socket: socket, timing: t}
+	c.in = bufio.NewReaderSize(source{c}, bufferSize)
+	return c
+}
+
+// next finishes the frame before and returns the command byte of the next one
+// once its head has arrived. An error of io.EOF is a connection that ended
+// between frames.
+func (c *conn) next() (code byte, err error) {
+	c.in.Discard(c.held)
+	c.held, c.begun, c.frameBy = 0, false, time.Time{}
+	head, err := c.in.Peek(4)
+	if err != nil {
+		return 0, cutShort(err, len(head))
+	}
+	length := binary.BigEndian.Uint32(head)
+	if length == 0 || length > maxFrame {
+		return 0, protocolError(fmt.Sprintf("a frame has a length of %d bytes; 1 to %d would be right", length, maxFrame))
+	}
+	if head, err = c.in.Peek(frameHead); err != nil {
+		return 0, cutShort(err, len(head))
+	}
+	c.begun, c.size = true, int(length)-1
+	return head[4], nil
+}
+
+// whole returns the current frame with its head. The bytes are valid until
+// next is called.
+func (c *conn) whole() ([]byte, error) {
+	if c.size > bufferSize-frameHead {
+		return nil, protocolError(fmt.Sprintf("a command has %d bytes; at most %d would be right", c.size, bufferSize-frameHead))
+	}
+	c.held = frameHead + c.size
+	frame, err := c.in.Peek(c.held)
+	if err != nil {
+		c.held = 0
+		return nil, cutShort(err, len(frame))
+	}
+	return frame, nil
+}
+
+// peekPayload returns the first byte of the current frame's payload, which
+// must not be empty.
+func (c *conn) peekPayload() (byte, error) {
+	head, err := c.in.Peek(frameHead + 1)
+	if err != nil {
+		return 0, cutShort(err, len(head))
+	}
+	return head[frameHead], nil
+}
+
+// appendTo appends the current frame's payload to b. It grows b by what has
+// arrived, not by what the frame's head promises.
+func (c *conn) appendTo(b []byte) ([]byte, error) {
+	c.in.Discard(frameHead)
+	for left := c.size; left > 0; {
+		part, err := c.in.Peek(min(left, bufferSize))
+		if err != nil {
+			return b, cutShort(err, 1)
+		}
+		b = append(b, part...)
+		c.in.Discard(len(part))
+		left -= len(part)
+	}
+	return b, nil
+}
+
+// skip drops the current frame.
+func (c *conn) skip() error {
+	if _, err := c.in.Discard(frameHead + c.size); err != nil {
+		return cutShort(err, 1)
+	}
+	return nil
+}
+
+func cutShort(err error, seen int) error {
+	if err == io.EOF && seen > 0 {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// source is the socket as conn's buffered reader sees it. The reader comes
+// here only when it has nothing left to give, which is the moment to send what
+// was gathered.
+type source struct{ c *conn }
+
+func (s source) Read(p []byte) (int, error) {
+	c := s.c
+	if err := c.flush(); err != nil {
+		return 0, err
+	}
+	for {
+		deadline := c.readDeadline()
+		if err := c.socket.SetReadDeadline(deadline); err != nil {
+			return 0, err
+		}
+		// The order matters: drain stores before it moves the deadline.
+		if c.draining.Load() && !c.inMessage.Load() {
+			return 0, io.EOF
+		}
+		n, err := c.socket.Read(p)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !time.Now().Before(deadline) {
+			return n, err
+		}
+	}
+}
+
+func (c *conn) readDeadline() time.Time {
+	now := time.Now()
+	if !c.begun && c.in.Buffered() == 0 {
+		return now.Add(c.timing.idle)
+	}
+	if c.frameBy.IsZero() {
+		c.frameBy = now.Add(c.timing.frame)
+	}
+	return c.frameBy
+}
+
+// drain ends the connection at once when no message is under way, and else at
+// the message's end.
+func (c *conn) drain() {
+	c.draining.Store(true)
+	if !c.inMessage.Load() {
+		c.socket.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// send gathers one frame. It is written before the connection waits for the
+// peer; an error of that shows at the next read.
+func (c *conn) send(code byte, parts ...string) {
+	size := 1
+	for _, part := range parts {
+		size += len(part)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out = binary.BigEndian.AppendUint32(c.out, uint32(size))
+	c.out = append(c.out, code)
+	for _, part := range parts {
+		c.out = append(c.out, part...)
+	}
+	if len(c.out) > flushSize {
+		c.flushLocked()
+	}
+}
+
+func (c *conn) flush() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flushLocked()
+	return c.writeErr
+}
+
+func (c *conn) flushLocked() {
+	if len(c.out) > 0 && c.writeErr == nil {
+		c.socket.SetWriteDeadline(time.Now().Add(c.timing.write))
+		_, c.writeErr = c.socket.Write(c.out)
+	}
+	if c.out = c.out[:0]; cap(c.out) > 2*flushSize {
+		c.out = nil
+	}
+}
+
+// work tells the peer every now and then that an answer will come, until done
+// is called. Sendmail bears that at end of message only.
+func (c *conn) work() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.working = true
+	if c.timer == nil {
+		c.timer = time.AfterFunc(c.timing.progress, c.progress)
+	} else {
+		c.timer.Reset(c.timing.progress)
+	}
+}
+
+func (c *conn) progress() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.working {
+		return
+	}
+	c.out = append(c.out, 0, 0, 0, 1, replyProgress)
+	c.flushLocked()
+	c.timer.Reset(c.timing.progress)
+}
+
+func (c *conn) done() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.working = false
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+}
+
+// close writes what is left and ends the connection.
+func (c *conn) close() error {
+	c.done()
+	c.flush()
+	return c.socket.Close()
+}

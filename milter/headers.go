@@ -1,0 +1,84 @@
+package milter
+
+import (
+	"bytes"
+	"strings"
+
+	"coexistd/scanners"
+)
+
+const (
+	maxHeaderBytes = 2 << 20
+	maxHeaders     = 10_000
+)
+
+// headers keeps a message's header fields, exactly as the MTA gave them, in
+// one piece of memory that the next message uses again.
+type headers struct {
+	raw      []byte // name, NUL, value, NUL, and so on
+	fields   []field
+	tooLarge bool // there were more than are kept
+}
+
+// field says where in headers.raw a field stands.
+type field struct{ start, colon, end int32 }
+
+// read takes the header frame that c has begun. What goes beyond the bounds is
+// not kept but noted.
+func (h *headers) read(c *conn) error {
+	if h.tooLarge || len(h.fields) == maxHeaders || len(h.raw)+c.size > maxHeaderBytes {
+		h.tooLarge = true
+		return c.skip()
+	}
+	start := len(h.raw)
+	var err error
+	if h.raw, err = c.appendTo(h.raw); err != nil {
+		return err
+	}
+	name := bytes.IndexByte(h.raw[start:], 0)
+	if name < 0 {
+		return protocolError("a header frame has no value")
+	}
+	colon := start + name
+	end := len(h.raw)
+	if i := bytes.IndexByte(h.raw[colon+1:], 0); i >= 0 {
+		end = colon + 1 + i
+	}
+	h.fields = append(h.fields, field{int32(start), int32(colon), int32(end)})
+	return nil
+}
+
+func (h *headers) name(f field) []byte  { return h.raw[f.start:f.colon] }
+func (h *headers) value(f field) []byte { return h.raw[f.colon+1 : f.end] }
+
+// values returns the values of all fields of that name, in order.
+func (h *headers) values(name string) []string {
+	var values []string
+	for _, f := range h.fields {
+		if int(f.colon-f.start) == len(name) && strings.EqualFold(string(h.name(f)), name) {
+			values = append(values, string(h.value(f)))
+		}
+	}
+	return values
+}
+
+// list returns all fields.
+func (h *headers) list() scanners.Headers {
+	text := string(h.raw)
+	list := make(scanners.Headers, len(h.fields))
+	for i, f := range h.fields {
+		list[i] = scanners.Header{Name: text[f.start:f.colon], Value: text[f.colon+1 : f.end]}
+	}
+	return list
+}
+
+// reset makes room for the next message. A large one's memory is given back.
+func (h *headers) reset() {
+	h.raw, h.fields, h.tooLarge = h.raw[:0], h.fields[:0], false
+	if cap(h.raw) > 4*bufferSize {
+		h.raw = nil
+	}
+	if cap(h.fields) > 1000 {
+		h.fields = nil
+	}
+}

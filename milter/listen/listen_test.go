@@ -1,0 +1,324 @@
+package listen
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const deadline = 10 * time.Second
+
+func open(t *testing.T, o Options) net.Listener {
+	t.Helper()
+	l, err := Listen(fill(o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func fill(o Options) Options {
+	if o.Slots == nil {
+		o.Slots = NewSlots(10)
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+func dial(t *testing.T, l net.Listener) net.Conn {
+	t.Helper()
+	c, err := net.DialTimeout(l.Addr().Network(), l.Addr().String(), deadline)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+type accepted struct {
+	c   net.Conn
+	err error
+}
+
+// accept accepts in the background.
+func accept(l net.Listener) <-chan accepted {
+	done := make(chan accepted, 1)
+	go func() {
+		c, err := l.Accept()
+		done <- accepted{c, err}
+	}()
+	return done
+}
+
+func wait[T any](t *testing.T, done <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-done:
+		return v
+	case <-time.After(deadline):
+		t.Fatal("nothing came in time")
+		panic("unreachable")
+	}
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func TestListensOnUnixAndInet(t *testing.T) {
+	addresses := []string{"unix:" + filepath.Join(t.TempDir(), "s"), "inet:" + freePort(t)}
+	if probe, err := net.Listen("tcp6", "[::1]:0"); err == nil {
+		addresses = append(addresses, "inet:"+probe.Addr().String())
+		probe.Close()
+	}
+	for _, address := range addresses {
+		l := open(t, Options{Address: address})
+		got := accept(l)
+		client := dial(t, l)
+		server := wait(t, got)
+		if server.err != nil {
+			t.Fatal(server.err)
+		}
+		if _, err := client.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		var b [1]byte
+		if _, err := io.ReadFull(server.c, b[:]); err != nil || b[0] != 'x' {
+			t.Errorf("%s: %v, %q", address, err, b)
+		}
+	}
+}
+
+func TestTheModeOfASocketHoldsWhateverTheUmaskIs(t *testing.T) {
+	for _, umask := range []int{0, 0o077} {
+		old := syscall.Umask(umask)
+		for mode, want := range map[fs.FileMode]fs.FileMode{0: 0o660, 0o600: 0o600, 0o666: 0o666} {
+			path := filepath.Join(t.TempDir(), "s")
+			open(t, Options{Address: "unix:" + path, Mode: mode})
+			info, err := os.Stat(path)
+			if err != nil || info.Mode().Perm() != want {
+				t.Errorf("umask %o, mode %o: %v, %v", umask, mode, info.Mode(), err)
+			}
+		}
+		syscall.Umask(old)
+	}
+}
+
+func TestReplacesASocketThatNobodyListensOn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.SetUnlinkOnClose(false)
+	dead.Close()
+	l := open(t, Options{Address: "unix:" + path})
+	got := accept(l)
+	dial(t, l)
+	if a := wait(t, got); a.err != nil {
+		t.Error(a.err)
+	}
+}
+
+func TestRefusesWhatItMustNotReplace(t *testing.T) {
+	folder := t.TempDir()
+	live := filepath.Join(folder, "live")
+	open(t, Options{Address: "unix:" + live})
+	file := filepath.Join(folder, "file")
+	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(folder, "link")
+	if err := os.Symlink(file, link); err != nil {
+		t.Fatal(err)
+	}
+	port := freePort(t)
+	open(t, Options{Address: "inet:" + port})
+	for address, want := range map[string]string{
+		"unix:" + live:              "another process answers on the socket",
+		"unix:" + file:              "is not a socket; remove it",
+		"unix:" + link:              "is not a socket; remove it",
+		"unix:" + folder + "/no/s":  "the folder " + folder + "/no must exist",
+		"inet:" + port:              "another process has it",
+		"smtp:" + port:              "is not an address",
+		"unix:" + folder + "/live/": "is a folder's",
+	} {
+		l, err := Listen(fill(Options{Address: address}))
+		if err == nil {
+			l.Close()
+			t.Errorf("%s was opened", address)
+		} else if !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), address[5:]) {
+			t.Errorf("%s: %v, want %s", address, err, want)
+		}
+	}
+	if content, err := os.ReadFile(file); err != nil || string(content) != "precious" {
+		t.Errorf("the file is %q, %v", content, err)
+	}
+	if c, err := net.Dial("unix", live); err != nil {
+		t.Errorf("the live socket is gone: %v", err)
+	} else {
+		c.Close()
+	}
+}
+
+func TestCloseRemovesItsOwnSocketOnly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	first := open(t, Options{Address: "unix:" + path})
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	second := open(t, Options{Address: "unix:" + path})
+	if err := first.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("the first listener removed the second's socket: %v", err)
+	}
+	if err := second.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the second listener left its socket: %v", err)
+	}
+	if err := second.Close(); err != nil {
+		t.Errorf("closing again: %v", err)
+	}
+}
+
+func TestTheCapHoldsForAllListenersTogether(t *testing.T) {
+	var log lockedBuffer
+	o := Options{Slots: NewSlots(1), Log: slog.New(slog.NewTextHandler(&log, nil))}
+	folder := t.TempDir()
+	o.Address = "unix:" + filepath.Join(folder, "a")
+	a := open(t, o)
+	o.Address = "unix:" + filepath.Join(folder, "b")
+	b := open(t, o)
+	// A listener that waits for a client holds no slot.
+	idle := accept(a)
+	got := accept(b)
+	dial(t, b)
+	first := wait(t, got)
+	if first.err != nil {
+		t.Fatal(first.err)
+	}
+	dial(t, a)
+	select {
+	case second := <-idle:
+		t.Fatalf("a second connection was let in: %v", second.err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	for range 3 { // A slot is given back once, however often it is closed.
+		first.c.Close()
+	}
+	second := wait(t, idle)
+	if second.err != nil {
+		t.Fatal(second.err)
+	}
+	if n := o.Slots.InUse(); n != 1 {
+		t.Errorf("%d slots are in use", n)
+	}
+	if !strings.Contains(log.String(), "max_connections=1") {
+		t.Errorf("the log says nothing of the wait: %q", log.String())
+	}
+	// Closing ends a wait for a slot.
+	waiting := accept(b)
+	dial(t, b)
+	b.Close()
+	if third := wait(t, waiting); !errors.Is(third.err, net.ErrClosed) {
+		t.Errorf("Accept of a closed listener: %v", third.err)
+	}
+}
+
+func TestCloseEndsAccept(t *testing.T) {
+	l := open(t, Options{Address: "inet:" + freePort(t)})
+	got := accept(l)
+	l.Close()
+	if a := wait(t, got); !errors.Is(a.err, net.ErrClosed) {
+		t.Errorf("got %v", a.err)
+	}
+}
+
+// failing is a listener whose Accept fails some times first.
+type failing struct {
+	net.Listener
+	errors []error
+}
+
+func (f *failing) Accept() (net.Conn, error) {
+	if len(f.errors) > 0 {
+		err := f.errors[0]
+		f.errors = f.errors[1:]
+		return nil, err
+	}
+	return f.Listener.Accept()
+}
+
+func TestAcceptOutlastsErrors(t *testing.T) {
+	var log lockedBuffer
+	inner := open(t, Options{Address: "inet:" + freePort(t)})
+	l := &listener{
+		inner: &failing{inner, []error{
+			&net.OpError{Op: "accept", Err: syscall.EMFILE}, syscall.ENFILE, syscall.ECONNABORTED,
+		}},
+		options: fill(Options{Log: slog.New(slog.NewTextHandler(&log, nil))}),
+		closed:  make(chan struct{}),
+	}
+	got := accept(l)
+	dial(t, inner)
+	if a := wait(t, got); a.err != nil {
+		t.Error(a.err)
+	}
+	if n := strings.Count(log.String(), "accepting a connection failed"); n != 3 {
+		t.Errorf("%d failures are logged, want 3: %s", n, log.String())
+	}
+}
+
+func TestCloseEndsTheWaitAfterAnError(t *testing.T) {
+	inner := open(t, Options{Address: "inet:" + freePort(t)})
+	many := make([]error, 1000)
+	for i := range many {
+		many[i] = syscall.EMFILE
+	}
+	l := &listener{inner: &failing{inner, many}, options: fill(Options{}), closed: make(chan struct{})}
+	got := accept(l)
+	l.Close()
+	if a := wait(t, got); !errors.Is(a.err, net.ErrClosed) {
+		t.Errorf("got %v", a.err)
+	}
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}

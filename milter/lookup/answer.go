@@ -1,0 +1,159 @@
+package lookup
+
+import (
+	"fmt"
+	"strings"
+
+	"coexistd/policy"
+	"coexistd/policy/directory"
+)
+
+// The replies that carry no data of a mailbox (socketmap_table(5)).
+const (
+	notFound   = "NOTFOUND "
+	failed     = "TEMP the directory cannot answer at the moment"
+	noKey      = "PERM a request is the name of a map, a space, and a key"
+	moving     = "OK retry:4.2.1 The mailbox is being moved, try again later"
+	unlisted   = "OK error:5.1.1 The address is not known here"
+	unknownMap = "PERM unknown map %q; there are recipients, aliases, members, transport, senders"
+)
+
+// question is one key, asked with one policy and one directory.
+type question struct {
+	policy *policy.Policy
+	set    *directory.Set
+	key    string
+}
+
+// answer returns the reply to a request. Any request is safe.
+func answer(p *policy.Policy, set *directory.Set, request string) string {
+	name, key, ok := strings.Cut(request, " ")
+	if !ok {
+		return noKey
+	}
+	q := question{policy: p, set: set, key: key}
+	switch name {
+	case "recipients":
+		return q.recipients()
+	case "aliases":
+		return q.aliases(true)
+	case "members":
+		return q.aliases(false)
+	case "transport":
+		return q.transport()
+	case "senders":
+		return q.senders()
+	}
+	const longest = 40
+	return fmt.Sprintf(unknownMap, name[:min(len(name), longest)])
+}
+
+// recipients says whether an address exists, and where it lives.
+func (q question) recipients() string {
+	a, ok := q.ours()
+	if !ok {
+		return notFound
+	}
+	listing := q.set.List(a)
+	if listing.Failed {
+		return failed
+	}
+	residence, known := q.policy.Locate(a, listing)
+	if !known {
+		return notFound
+	}
+	return "OK " + residence.String()
+}
+
+// aliases gives the addresses that mail for an address goes to, when that is not
+// the address alone. Dual delivery is left out when copies is not set: the milter
+// sees to it. The address itself, among its own aliases, ends the MTA's search.
+func (q question) aliases(copies bool) string {
+	a, ok := q.ours()
+	if !ok {
+		return notFound
+	}
+	listing := q.set.List(a)
+	if listing.Failed {
+		return failed
+	}
+	residence, known := q.policy.Locate(a, listing)
+	dual := residence.Kind == policy.Both
+	if !known || !dual && residence.Kind != policy.There || dual && !copies {
+		return notFound
+	}
+	alternate := q.policy.Domains[a.Domain].Alternates[residence.Platform]
+	if alternate == "" {
+		return failed
+	}
+	if dual {
+		return "OK " + q.key + ", " + a.At(alternate)
+	}
+	return "OK " + a.At(alternate)
+}
+
+// transport gives the way of mail for an alternate domain, and stops mail for
+// addresses of ours that the milter would have refused.
+func (q question) transport() string {
+	if domain, ok := q.domain(); ok {
+		if platform := q.policy.AlternateOf(domain); platform != nil && platform.Relay != "" {
+			return "OK smtp:" + platform.Relay
+		}
+	}
+	a, ok := q.ours()
+	if !ok {
+		return notFound
+	}
+	listing := q.set.List(a)
+	if listing.Failed {
+		return failed
+	}
+	residence, known := q.policy.Locate(a, listing)
+	switch {
+	case !known:
+		return unlisted
+	case residence.Kind == policy.Moving:
+		return moving
+	}
+	return notFound
+}
+
+// senders gives the login that owns an address.
+func (q question) senders() string {
+	a, ok := q.ours()
+	if !ok {
+		return notFound
+	}
+	login, listing := q.set.Logins(a)
+	switch {
+	case listing.Failed:
+		return failed
+	case login == "":
+		return notFound
+	}
+	return "OK " + login
+}
+
+// ours reads the key as an address of one of our domains. What is not one, in
+// the form that a message's header has it (RFC 5322 section 3.4.1), is not
+// ours: a reply that repeated an unquoted comma would be two addresses.
+func (q question) ours() (policy.Address, bool) {
+	a, err := policy.ParseAddress(q.key, q.policy.Delimiters)
+	if err != nil || a.IsNull() || a.Path != q.key || q.policy.Domains[a.Domain] == nil {
+		return policy.Address{}, false
+	}
+	if a.Local[0] != '"' && strings.ContainsAny(a.Local, ` @,;:<>()[]\"`) {
+		return policy.Address{}, false
+	}
+	return a, true
+}
+
+// domain returns the domain of the key, which is an address or a domain.
+func (q question) domain() (string, bool) {
+	if !strings.Contains(q.key, "@") {
+		domain, err := policy.NormalDomain(q.key)
+		return domain, err == nil
+	}
+	a, err := policy.ParseAddress(q.key, q.policy.Delimiters)
+	return a.Domain, err == nil && a.Domain != ""
+}

@@ -1,0 +1,416 @@
+package lookup
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"coexistd/policy"
+	"coexistd/policy/directory"
+)
+
+const deadline = 10 * time.Second
+
+const users = `address,residence,login
+alice@acmecorp.com,office365,al
+bob@acmecorp.com,here,bob
+carol@acmecorp.com,both:google,"carol, dave"
+ed@acmecorp.com,moving,
+frank+vip@acmecorp.com,office365,vip
+frank@acmecorp.com,here,frank
+"""a, b""@acmecorp.com",google,
+`
+
+func world(t testing.TB) (*policy.Policy, *directory.Set) {
+	t.Helper()
+	alternates := map[string]string{"office365": "acmecorp-com.onmicrosoft.com", "google": "gapps.acmecorp.com"}
+	p := &policy.Policy{
+		Hostname: "mail.acmecorp.com",
+		Platforms: []*policy.Platform{
+			{Name: "google", Letter: "G"},
+			{Name: "office365", Letter: "O", Relay: "[acmecorp-com.mail.protection.outlook.com]:25"},
+		},
+		Domains: map[string]*policy.Domain{
+			"acmecorp.com": {Name: "acmecorp.com", Alternates: alternates},
+			"all.example": {Name: "all.example", AcceptUnlisted: true,
+				Unlisted: policy.Residence{Kind: policy.There, Platform: "office365"}, Alternates: map[string]string{"office365": "all.onmicrosoft.com"}},
+			"open.example":   {Name: "open.example", AcceptUnlisted: true},
+			"broken.example": {Name: "broken.example"},
+		},
+		Delimiters: "+",
+	}
+	path := filepath.Join(t.TempDir(), "users.csv")
+	if err := os.WriteFile(path, []byte(users), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := directory.Load(directory.Source{Path: path, Domains: p.Domains, Delimiters: "+"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, directory.NewSet(map[string]*directory.File{"acmecorp.com": f, "broken.example": nil})
+}
+
+// cases are requests with their replies.
+var cases = [][2]string{
+	{"recipients alice@acmecorp.com", "OK office365"},
+	{"recipients ALICE+x@AcmeCorp.com", "OK office365"},
+	{"recipients bob@acmecorp.com", "OK here"},
+	{"recipients carol@acmecorp.com", "OK both"},
+	{"recipients ed@acmecorp.com", "OK moving"},
+	{"recipients postmaster@acmecorp.com", "OK here"},
+	{"recipients Abuse@acmecorp.com", "OK here"},
+	{"recipients nobody@acmecorp.com", notFound},
+	{"recipients nobody@all.example", "OK office365"},
+	{"recipients nobody@open.example", "OK here"},
+	{"recipients alice@other.example", notFound},
+	{"recipients alice@gapps.acmecorp.com", notFound},
+	{"recipients alice", notFound},
+	{"recipients @acmecorp.com", notFound},
+	{"recipients acmecorp.com", notFound},
+	{"recipients <alice@acmecorp.com>", notFound},
+	{"recipients ", notFound},
+	{"recipients *", notFound},
+	{"recipients a@broken.example", failed},
+	{"recipients postmaster@broken.example", failed},
+
+	{"aliases Alice@acmecorp.com", "OK Alice@acmecorp-com.onmicrosoft.com"},
+	{"aliases alice+X@acmecorp.com", "OK alice+X@acmecorp-com.onmicrosoft.com"},
+	{"aliases frank+vip@acmecorp.com", "OK frank+vip@acmecorp-com.onmicrosoft.com"},
+	{"aliases frank+x@acmecorp.com", notFound},
+	{"aliases Carol+x@acmecorp.com", "OK Carol+x@acmecorp.com, Carol+x@gapps.acmecorp.com"},
+	{`aliases "a, b"@acmecorp.com`, `OK "a, b"@gapps.acmecorp.com`},
+	{"aliases bob@acmecorp.com", notFound},
+	{"aliases ed@acmecorp.com", notFound},
+	{"aliases nobody@acmecorp.com", notFound},
+	{"aliases postmaster@acmecorp.com", notFound},
+	{"aliases nobody@open.example", notFound},
+	{"aliases nobody@all.example", "OK nobody@all.onmicrosoft.com"},
+	{"aliases eve@evil.example,nobody@all.example", notFound},
+	{`aliases "eve@evil.example,nobody"@all.example`, `OK "eve@evil.example,nobody"@all.onmicrosoft.com`},
+	{"aliases alice@acmecorp-com.onmicrosoft.com", notFound},
+	{"aliases carol@gapps.acmecorp.com", notFound},
+	{"aliases alice", notFound},
+	{"aliases @acmecorp.com", notFound},
+	{"aliases alice@broken.example", failed},
+
+	{"members Alice@acmecorp.com", "OK Alice@acmecorp-com.onmicrosoft.com"},
+	{"members carol@acmecorp.com", notFound},
+	{"members bob@acmecorp.com", notFound},
+	{"members alice@broken.example", failed},
+
+	{"transport alice@acmecorp-com.onmicrosoft.com", "OK smtp:[acmecorp-com.mail.protection.outlook.com]:25"},
+	{"transport acmecorp-com.onmicrosoft.com", "OK smtp:[acmecorp-com.mail.protection.outlook.com]:25"},
+	{"transport all.OnMicrosoft.com", "OK smtp:[acmecorp-com.mail.protection.outlook.com]:25"},
+	{"transport carol@gapps.acmecorp.com", notFound},
+	{"transport gapps.acmecorp.com", notFound},
+	{"transport acmecorp.com", notFound},
+	{"transport .onmicrosoft.com", notFound},
+	{"transport *", notFound},
+	{"transport ", notFound},
+	{"transport alice@acmecorp.com", notFound},
+	{"transport bob@acmecorp.com", notFound},
+	{"transport carol@acmecorp.com", notFound},
+	{"transport ed@acmecorp.com", moving},
+	{"transport ed+x@acmecorp.com", moving},
+	{"transport nobody@acmecorp.com", unlisted},
+	{"transport abuse@acmecorp.com", notFound},
+	{"transport nobody@all.example", notFound},
+	{"transport alice@other.example", notFound},
+	{"transport alice@broken.example", failed},
+
+	{"senders alice@acmecorp.com", "OK al"},
+	{"senders Alice+x@acmecorp.com", "OK al"},
+	{"senders frank+vip@acmecorp.com", "OK vip"},
+	{"senders carol@acmecorp.com", "OK carol, dave"},
+	{"senders ed@acmecorp.com", notFound},
+	{"senders nobody@acmecorp.com", notFound},
+	{"senders alice@other.example", notFound},
+	{"senders alice@broken.example", failed},
+
+	{"bogus alice@acmecorp.com", `PERM unknown map "bogus"; there are recipients, aliases, members, transport, senders`},
+	{" alice@acmecorp.com", `PERM unknown map ""; there are recipients, aliases, members, transport, senders`},
+	{"recipients", noKey},
+	{"", noKey},
+}
+
+// running is a Server on a Unix socket.
+type running struct {
+	*Server
+	path   string
+	log    *lockedBuffer
+	served chan error
+}
+
+func run(t *testing.T, server *Server) *running {
+	t.Helper()
+	p, set := world(t)
+	r := &running{Server: server, path: filepath.Join(t.TempDir(), "s"), log: &lockedBuffer{}, served: make(chan error, 1)}
+	r.Runtime = func() (*policy.Policy, *directory.Set) { return p, set }
+	r.Log = slog.New(slog.NewTextHandler(r.log, nil))
+	l, err := net.Listen("unix", r.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { r.served <- r.Serve(l) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), deadline)
+		defer cancel()
+		if err := r.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+func (r *running) dial(t *testing.T) net.Conn {
+	t.Helper()
+	c, err := net.Dial("unix", r.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetDeadline(time.Now().Add(deadline))
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func netstring(s string) string { return fmt.Sprintf("%d:%s,", len(s), s) }
+
+func TestAnswers(t *testing.T) {
+	c := run(t, &Server{}).dial(t)
+	r := bufio.NewReader(c)
+	for _, request := range cases {
+		io.WriteString(c, netstring(request[0]))
+		reply, err := readNetstring(r)
+		if err != nil {
+			t.Fatalf("%s: %v", request[0], err)
+		}
+		if reply != request[1] {
+			t.Errorf("%s: got %q, want %q", request[0], reply, request[1])
+		}
+	}
+}
+
+func TestAnswersRequestsThatComeAtOnceAndInPieces(t *testing.T) {
+	c := run(t, &Server{}).dial(t)
+	var all strings.Builder
+	for _, request := range cases {
+		all.WriteString(netstring(request[0]))
+	}
+	// All but the last byte: each whole request has its reply before the rest
+	// of the last one is sent.
+	text := all.String()
+	io.WriteString(c, text[:len(text)-1])
+	r := bufio.NewReader(c)
+	for i, request := range cases {
+		if i == len(cases)-1 {
+			io.WriteString(c, text[len(text)-1:])
+		}
+		if reply, err := readNetstring(r); err != nil || reply != request[1] {
+			t.Fatalf("%s: got %q, %v, want %q", request[0], reply, err, request[1])
+		}
+	}
+}
+
+func TestClosesAConnectionThatSendsGarbage(t *testing.T) {
+	good := netstring("recipients bob@acmecorp.com")
+	for _, garbage := range []string{
+		"GET / HTTP/1.1\r\n\r\n", ":", "-1:x,", "01:x,", "1:xy", "10001:", "99999999999999999999:", "\x00", "+3:abc,", " 3:abc,",
+	} {
+		server := run(t, &Server{})
+		c := server.dial(t)
+		io.WriteString(c, good+garbage)
+		reply, err := io.ReadAll(c)
+		if string(reply) != netstring("OK here") || err != nil && !strings.Contains(err.Error(), "reset") {
+			t.Errorf("%q: the replies are %q, %v", garbage, reply, err)
+		}
+		shutdown(t, server)
+		if !strings.Contains(server.log.String(), "a lookup connection was closed") {
+			t.Errorf("%q: the log says nothing", garbage)
+		}
+	}
+}
+
+func TestTakesTheLongestRequest(t *testing.T) {
+	c := run(t, &Server{}).dial(t)
+	io.WriteString(c, netstring("recipients "+strings.Repeat("x", maxRequest-len("recipients "))))
+	if reply, err := readNetstring(bufio.NewReader(c)); err != nil || reply != notFound {
+		t.Errorf("got %q, %v", reply, err)
+	}
+}
+
+func TestARequestThatStallsIsLoggedAndAnIdleConnectionIsNot(t *testing.T) {
+	for begin, logged := range map[string]bool{"": false, "27:recip": true} {
+		server := run(t, &Server{idle: 20 * time.Millisecond, begun: 20 * time.Millisecond})
+		c := server.dial(t)
+		io.WriteString(c, begin)
+		if rest, err := io.ReadAll(c); len(rest) > 0 || err != nil {
+			t.Errorf("%q: %q, %v", begin, rest, err)
+		}
+		// The log line follows the closing.
+		shutdown(t, server)
+		if got := strings.Contains(server.log.String(), "the request broke off"); got != logged {
+			t.Errorf("%q: the log is %q", begin, server.log.String())
+		}
+	}
+}
+
+func shutdown(t *testing.T, server *running) {
+	t.Helper()
+	// A session that logs has not begun to drain.
+	for end := time.Now().Add(deadline); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		server.mu.Lock()
+		open := len(server.open)
+		server.mu.Unlock()
+		if open == 0 {
+			break
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestShutdownClosesIdleConnectionsAndEndsServe(t *testing.T) {
+	server := run(t, &Server{})
+	c := server.dial(t)
+	io.WriteString(c, netstring("recipients bob@acmecorp.com"))
+	r := bufio.NewReader(c)
+	if reply, err := readNetstring(r); err != nil || reply != "OK here" {
+		t.Fatalf("got %q, %v", reply, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.ReadByte(); err != io.EOF {
+		t.Errorf("the idle connection: %v", err)
+	}
+	select {
+	case err := <-server.served:
+		if err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	case <-ctx.Done():
+		t.Error("Serve has not returned")
+	}
+	if _, err := net.Dial("unix", server.path); err == nil {
+		t.Error("the listener is still open")
+	}
+	l, err := net.Listen("unix", server.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Serve(l); err != nil {
+		t.Errorf("Serve after Shutdown: %v", err)
+	}
+}
+
+func TestShutdownLetsARequestFinishUntilItsTimeIsUp(t *testing.T) {
+	for _, patient := range []bool{true, false} {
+		server := run(t, &Server{})
+		entered, release := make(chan struct{}), make(chan struct{})
+		inner := server.Runtime
+		server.Runtime = func() (*policy.Policy, *directory.Set) {
+			close(entered)
+			<-release
+			return inner()
+		}
+		c := server.dial(t)
+		io.WriteString(c, netstring("recipients bob@acmecorp.com"))
+		<-entered
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- server.Shutdown(ctx) }()
+		for !server.isDraining() {
+			time.Sleep(time.Millisecond)
+		}
+		if !patient {
+			cancel()
+			if _, err := io.ReadAll(c); err != nil && !strings.Contains(err.Error(), "reset") {
+				t.Error(err)
+			}
+		}
+		close(release)
+		if patient {
+			if reply, err := readNetstring(bufio.NewReader(c)); err != nil || reply != "OK here" {
+				t.Errorf("got %q, %v", reply, err)
+			}
+		}
+		if err := <-done; patient != (err == nil) || !patient && !errors.Is(err, context.Canceled) {
+			t.Errorf("patient %v: %v", patient, err)
+		}
+		cancel()
+	}
+}
+
+func FuzzSocketmap(f *testing.F) {
+	p, set := world(f)
+	for _, request := range cases {
+		f.Add(netstring(request[0]) + netstring("recipients bob@acmecorp.com"))
+	}
+	f.Add("10001:x")
+	f.Add("007:x,")
+	f.Fuzz(func(t *testing.T, input string) {
+		// A pipe whose client has sent all of its requests and takes any reply.
+		c := &canned{in: strings.NewReader(input)}
+		server := &Server{Runtime: func() (*policy.Policy, *directory.Set) { return p, set }}
+		server.session(c)
+		r := bufio.NewReader(&c.out)
+		for {
+			reply, err := readNetstring(r)
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				break
+			}
+			if err != nil {
+				t.Fatalf("a reply is not a netstring: %v", err)
+			}
+			status, data, ok := strings.Cut(reply, " ")
+			if !ok || !strings.Contains("OK NOTFOUND TEMP PERM", status) || strings.ContainsAny(data, "\r\n\x00") {
+				t.Fatalf("the reply %q", reply)
+			}
+		}
+	})
+}
+
+// canned is a connection whose input is at hand.
+type canned struct {
+	net.Conn
+	in  io.Reader
+	out bytes.Buffer
+}
+
+func (c *canned) Read(b []byte) (int, error)       { return c.in.Read(b) }
+func (c *canned) Write(b []byte) (int, error)      { return c.out.Write(b) }
+func (c *canned) SetReadDeadline(time.Time) error  { return nil }
+func (c *canned) SetWriteDeadline(time.Time) error { return nil }
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}

@@ -1,0 +1,351 @@
+package milter
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"coexistd/policy"
+)
+
+func TestFramesOutOfBoundsEndTheirConnectionOnly(t *testing.T) {
+	l := newLab(t, newRuntime(t), nil)
+	neighbour := l.postfix(t)
+	long := func(code byte, n int) []byte {
+		return append(binary.BigEndian.AppendUint32(nil, uint32(n+1)), code)
+	}
+	cases := map[string][]byte{
+		"no length":           {0, 0, 0, 0},
+		"4 GiB":               {0xff, 0xff, 0xff, 0xff, 'M'},
+		"1 byte too long":     long('L', maxFrame),
+		"long command":        long('R', bufferSize),
+		"long macros":         long('D', maxMacros+1),
+		"macros of nothing":   long('D', 0),
+		"empty CONNECT":       long('C', 0),
+		"CONNECT, no port":    append(long('C', 3), "h\x004"...),
+		"short offer":         append(long('O', 2), "ab"...),
+		"ancient offer":       append(long('O', 12), "\x00\x00\x00\x01\x00\x00\x01\xff\x00\x1f\xff\xff"...),
+		"header, no value":    append(long('L', 3), "abc"...),
+		"an unknown command":  long('Z', 0),
+		"a command of 0 byte": long(0, 0),
+	}
+	for name, bytes := range cases {
+		m := l.dial(t)
+		m.conn.Write(bytes)
+		m.wantEnd()
+		if got := len(l.log.lines("a milter connection is closed: the peer does not speak the protocol")); got == 0 {
+			t.Errorf("%s: no line in the log", name)
+		}
+	}
+	if got := len(l.log.lines("a milter connection is closed: the peer does not speak the protocol")); got != len(cases) {
+		t.Errorf("%d lines for %d connections", got, len(cases))
+	}
+	if strings.Contains(l.log.String(), "ERROR") {
+		t.Error("a stranger can cause an error line")
+	}
+	neighbour.exchange()
+}
+
+func TestHeaderBeyondTheLimitsIsRefusedAtTheEnd(t *testing.T) {
+	l := newLab(t, newRuntime(t), nil)
+	m := l.postfix(t)
+	for name, fill := range map[string]func(){
+		"number": func() {
+			for range maxHeaders + 1 {
+				m.header("X", " y")
+			}
+		},
+		"bytes": func() {
+			for range 3 {
+				m.header("X", strings.Repeat("y", 900_000))
+			}
+		},
+	} {
+		m.mail("<x@example.org>")
+		m.rcpt("<alice@acmecorp.com>")
+		fill()
+		if got := m.eom(); len(got) != 1 || !strings.HasPrefix(got[0].payload, "552 5.3.4 ") {
+			t.Errorf("%s: got %v", name, got)
+		}
+		m.exchange()
+	}
+}
+
+func TestHeaderWithinTheLimitsIsKeptToTheByte(t *testing.T) {
+	var h headers
+	var stream []byte
+	want := ""
+	for i := range 300 {
+		name, value := fmt.Sprintf("X-%d", i%7), fmt.Sprintf(" %s\n\tfolded %d  ", strings.Repeat("v", i*60), i)
+		m := mta{t: t, out: stream}
+		m.header(name, value)
+		stream = m.out
+		want += name + ":" + value + "\n"
+	}
+	client, server := net.Pipe()
+	go func() { client.Write(stream); client.Close() }()
+	c := newConn(server, defaultTiming)
+	for {
+		if _, err := c.next(); err != nil {
+			break
+		}
+		if err := h.read(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := ""
+	for _, field := range h.list() {
+		got += field.Name + ":" + field.Value + "\n"
+	}
+	if got != want {
+		t.Errorf("%d bytes of header differ from the %d sent", len(got), len(want))
+	}
+	if values := h.values("x-3"); len(values) != 43 {
+		t.Errorf("%d fields named X-3, want 43", len(values))
+	}
+}
+
+func TestOneRecipientTooMany(t *testing.T) {
+	l := newLab(t, newRuntime(t), nil)
+	for _, onHost := range []bool{false, true} {
+		m := l.dial(t)
+		m.negotiate(6, allActions, allProtocol)
+		if onHost {
+			m.onHost()
+		}
+		m.mail("<x@example.org>")
+		for range maxRecipients {
+			m.put('R', "<bob@acmecorp.com>\x00")
+		}
+		go m.flushAll()
+		for range maxRecipients {
+			if f, err := m.read(); err != nil || f.code != 'c' {
+				t.Fatalf("got %v, %v", f, err)
+			}
+		}
+		m.out = nil
+		reply := m.rcpt("<bob@acmecorp.com>")
+		end := m.eom()[0]
+		if onHost && (reply != "" || !strings.HasPrefix(end.payload, "554 5.5.3 ")) {
+			t.Errorf("made on this host: %q, then %v", reply, end)
+		}
+		if !onHost && (!strings.HasPrefix(reply, "452 4.5.3 ") || end.code != 'c') {
+			t.Errorf("by SMTP: %q, then %v", reply, end)
+		}
+	}
+}
+
+// flushAll writes what was gathered while another goroutine reads.
+func (m *mta) flushAll() {
+	m.conn.SetDeadline(time.Now().Add(patience))
+	m.conn.Write(m.out)
+}
+
+func TestSilentMTALosesItsConnection(t *testing.T) {
+	l := newLab(t, newRuntime(t), func(s *Server) {
+		s.timing = defaultTiming
+		s.timing.idle = 50 * time.Millisecond
+	})
+	l.dial(t).wantEnd()
+}
+
+func TestFrameThatDoesNotEndLosesItsConnection(t *testing.T) {
+	l := newLab(t, newRuntime(t), func(s *Server) {
+		s.timing = defaultTiming
+		s.timing.frame = 50 * time.Millisecond
+	})
+	for _, begun := range []string{"\x00", "\x00\x00\x00\x09", "\x00\x00\x00\x09M<x@", "\x00\x00\x40\x00Lname\x00"} {
+		m := l.dial(t)
+		m.conn.Write([]byte(begun))
+		m.wantEnd()
+	}
+}
+
+func TestMTAThatDoesNotReadLosesItsConnection(t *testing.T) {
+	l := newLab(t, newRuntime(t), func(s *Server) {
+		s.timing = defaultTiming
+		s.timing.write = 50 * time.Millisecond
+	})
+	m := l.dial(t)
+	m.conn.SetDeadline(time.Now().Add(patience))
+	for {
+		for range 1000 {
+			m.put('N', "")
+		}
+		if _, err := m.conn.Write(m.out); err != nil {
+			if e, ok := err.(net.Error); ok && e.Timeout() {
+				t.Fatal("the connection is still open")
+			}
+			return
+		}
+		m.out = m.out[:0]
+	}
+}
+
+// slowLog is a log that takes its time for a message's line.
+type slowLog struct {
+	slog.Handler
+	begun, proceed chan struct{}
+}
+
+func (h slowLog) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "message" {
+		h.begun <- struct{}{}
+		<-h.proceed
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func TestSlowEndOfMessageShowsProgress(t *testing.T) {
+	slow := slowLog{slog.DiscardHandler, make(chan struct{}, 1), make(chan struct{})}
+	l := newLab(t, newRuntime(t), func(s *Server) {
+		s.Log = slog.New(enabled{slow})
+		s.timing = defaultTiming
+		s.timing.progress = 5 * time.Millisecond
+	})
+	m := l.postfix(t)
+	for range 2 {
+		m.mail("<x@example.org>")
+		m.rcpt("<bob@acmecorp.com>")
+		m.put('E', "")
+		for range 3 {
+			m.want('p', "")
+		}
+		slow.proceed <- struct{}{}
+		for _, f := range m.verdict() {
+			if f.code != 'p' && f.code != 'c' {
+				t.Errorf("got %v", f)
+			}
+		}
+	}
+}
+
+// enabled makes a handler of every level.
+type enabled struct{ slog.Handler }
+
+func (enabled) Enabled(context.Context, slog.Level) bool { return true }
+
+func TestDrainClosesIdleConnectionsAndLetsMessagesEnd(t *testing.T) {
+	l := newLab(t, newRuntime(t), nil)
+	idle, rested, busy := l.postfix(t), l.postfix(t), l.postfix(t)
+	idle.flush()
+	rested.exchange()
+	busy.mail("<x@example.org>")
+	done := make(chan error, 1)
+	go func() { done <- l.Shutdown(t.Context()) }()
+	idle.wantEnd()
+	rested.wantEnd()
+	if reply := busy.rcpt("<alice@acmecorp.com>"); reply != "" {
+		t.Fatal(reply)
+	}
+	select {
+	case err := <-done:
+		t.Fatalf("Shutdown returned %v with a message under way", err)
+	default:
+	}
+	busy.wantEOM(deleteAlice, addAlice, addTrace, proceed)
+	busy.wantEnd()
+	for _, c := range []chan error{done, l.served} {
+		if err := <-c; err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := net.Dial("unix", l.address); err == nil {
+		t.Error("the server still takes connections")
+	}
+	listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "m"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Serve(listener, policy.S2); err != nil {
+		t.Error(err)
+	}
+	if err := l.Shutdown(t.Context()); err != nil {
+		t.Errorf("a second Shutdown: %v", err)
+	}
+}
+
+func TestDrainEndsWithItsContext(t *testing.T) {
+	l := newLab(t, newRuntime(t), nil)
+	m := l.postfix(t)
+	m.mail("<x@example.org>")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.Shutdown(ctx); err != context.Canceled {
+		t.Errorf("got %v", err)
+	}
+	m.wantEnd()
+}
+
+func TestAbortedMessageDoesNotHoldUpADrain(t *testing.T) {
+	l := newLab(t, newRuntime(t), nil)
+	m := l.postfix(t)
+	m.mail("<x@example.org>")
+	m.put('A', "")
+	m.flush()
+	if err := l.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	m.wantEnd()
+}
+
+func TestFailureOfOneSessionIsItsOwn(t *testing.T) {
+	rt := newRuntime(t)
+	fail := make(chan bool, 2)
+	fail <- true
+	fail <- false
+	l := newLab(t, nil, func(s *Server) {
+		s.Runtime = func() *Runtime {
+			if <-fail {
+				panic("a mistake")
+			}
+			return rt
+		}
+	})
+	m := l.postfix(t)
+	m.put('M', "<x@example.org>\x00")
+	m.want('t', "")
+	m.wantEnd()
+	l.postfix(t).exchange()
+	if !strings.Contains(l.log.String(), "a mistake") {
+		t.Error("the log does not tell of it")
+	}
+}
+
+func TestNoRuntimeYetIsATemporaryFailure(t *testing.T) {
+	m := newLab(t, nil, nil).postfix(t)
+	m.put('M', "<x@example.org>\x00")
+	if got := m.get(); !strings.HasPrefix(got.payload, "451 4.3.5 ") {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestClosedConnectionsLeaveNothingBehind(t *testing.T) {
+	l := newLab(t, newRuntime(t), nil)
+	before := runtime.NumGoroutine()
+	for range 20 {
+		m := l.postfix(t)
+		m.exchange()
+		m.put('Q', "")
+		m.flush()
+		m.wantEnd()
+	}
+	for end := time.Now().Add(patience); ; runtime.Gosched() {
+		l.mu.Lock()
+		open := len(l.sessions)
+		l.mu.Unlock()
+		if open == 0 && runtime.NumGoroutine() <= before {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d sessions and %d goroutines are left, %d goroutines before", open, runtime.NumGoroutine(), before)
+		}
+	}
+}

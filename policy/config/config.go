@@ -1,0 +1,343 @@
+// Package config reads the configuration file: TOML on one side, a
+// policy.Policy in which every name is resolved on the other. It is strict. A
+// mistake anywhere refuses the whole file, and all mistakes are reported at
+// once, each with its line, what is wrong and what would be right.
+//
+// Load looks at the files that the configuration names, to say early that one
+// is missing, but it reads only the lists of networks. It asks nothing of the
+// network.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"coexistd/policy"
+	"coexistd/policy/directory"
+)
+
+// Config is one configuration file, read and found to be without mistakes.
+type Config struct {
+	// Path is the file's absolute path.
+	Path string
+	// Policy is complete but for its TraceKey, which is not in the file.
+	Policy *policy.Policy
+	// Listeners are the sockets for MTAs: [[listen]]. There is at least one.
+	Listeners []Listener
+	// Lookups are the sockets for the MTA's table lookups: [[lookup]].
+	Lookups []Listener
+	// Directories holds one source for each distinct file, sorted by path. A
+	// domain without a directory is in none.
+	Directories []directory.Source
+	// StateDir is the absolute path of the folder for what must survive a
+	// restart. It need not exist yet.
+	StateDir string
+	// SecretFile is the absolute path of the file with the secret that hosts
+	// share. Empty: the host makes a secret of its own in StateDir.
+	SecretFile string
+	// MaxConnections bounds the milter connections of all listeners together.
+	MaxConnections int
+	// Header names the header field that tells the result. Empty: none.
+	Header string
+	// Notes are sentences for the administrator about what the configuration
+	// does not bring about, though nothing in it is wrong.
+	Notes []string
+}
+
+// maxFile bounds every file that this package reads, in bytes.
+const maxFile = 4 << 20
+
+// topKeys are the keys that stand before the first table.
+var topKeys = []string{
+	"hostname", "our_networks", "state_dir", "secret_file", "max_connections",
+	"header", "recipient_delimiter", "max_passes", "outbound",
+}
+
+// reader turns one file into a Config and collects the mistakes.
+type reader struct {
+	file   string // as the caller named it
+	folder string // absolute; relative paths start here
+	lines  lineIndex
+	errs   Errors
+	config *Config
+
+	platforms  []string // every [platform.NAME], right or wrong
+	networks   []network
+	alternates []alternate
+	sources    map[string]*source // by path
+}
+
+// Load reads the configuration file at path. A relative path in the file
+// starts at the file's folder. The error is Errors.
+func Load(path string) (*Config, error) {
+	text, err := readFile(path)
+	if err != nil {
+		return nil, Errors{{File: path, Problem: err.Error()}}
+	}
+	return parse(path, text)
+}
+
+// parse reads a configuration that stands, or would stand, at path.
+func parse(path, text string) (*Config, error) {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil, Errors{{File: path, Problem: fmt.Sprintf("cannot be found: %v", err)}}
+	}
+	r := &reader{
+		file:   path,
+		folder: filepath.Dir(absolute),
+		config: &Config{
+			Path:   absolute,
+			Policy: &policy.Policy{Domains: make(map[string]*policy.Domain)},
+		},
+		sources: make(map[string]*source),
+	}
+	if root := r.decode(text); root != nil {
+		r.root(root)
+	}
+	if len(r.errs) > 0 {
+		r.errs.sort(path)
+		return nil, r.errs
+	}
+	return r.config, nil
+}
+
+// fail puts a mistake on record.
+func (r *reader) fail(at place, format string, args ...any) {
+	r.errs = append(r.errs, Error{File: at.file, Line: at.line, Key: at.key, Problem: fmt.Sprintf(format, args...)})
+}
+
+func (r *reader) note(format string, args ...any) {
+	r.config.Notes = append(r.config.Notes, fmt.Sprintf(format, args...))
+}
+
+// decode reads TOML into a table. It returns nil when it put a mistake on
+// record.
+func (r *reader) decode(text string) *table {
+	top := place{file: r.file, line: 1}
+	for _, mark := range []string{"\xef\xbb\xbf", "\xff\xfe", "\xfe\xff"} {
+		text = strings.TrimPrefix(text, mark)
+	}
+	if line, err := checkBounds(text); err != nil {
+		r.fail(place{file: r.file, line: line}, "%v", err)
+		return nil
+	}
+	entries, keys, err := decodeTOML(text)
+	if err != nil {
+		var syntax toml.ParseError
+		where := ""
+		if errors.As(err, &syntax) {
+			top.line = max(1, syntax.Position.Line)
+			if syntax.LastKey != "" {
+				where = " at or after " + printable(syntax.LastKey)
+			}
+			err = errors.New(printable(strings.TrimSuffix(syntax.Message, ".")))
+		}
+		r.fail(top, "not valid TOML%s: %v", where, err)
+		return nil
+	}
+	if len(keys) == 0 {
+		r.fail(top, "the file says nothing; it needs at least one [[listen]] and one [domain.\"NAME\"]")
+		return nil
+	}
+	r.lines, _ = indexLines(text, keys)
+	return &table{r: r, place: top, entries: entries}
+}
+
+// decodeTOML decodes a text whose bounds were checked. The decoder panics on
+// states that it holds to be impossible; here they are errors.
+func decodeTOML(text string) (entries map[string]any, keys []toml.Key, err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = fmt.Errorf("the decoder gave up: %s", printable(fmt.Sprint(reason)))
+		}
+	}()
+	meta, err := toml.Decode(text, &entries)
+	return entries, meta.Keys(), err
+}
+
+// printable replaces what could upset a terminal.
+func printable(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f {
+			return '?'
+		}
+		return c
+	}, strings.ToValidUTF8(s, "?"))
+}
+
+// root reads the whole file, top to bottom. Platforms come before all that
+// names them.
+func (r *reader) root(t *table) {
+	t.only(slices.Concat(topKeys, []string{"listen", "lookup", "platform", "domain"}, laterTables)...)
+	p := r.config.Policy
+	r.nameOf(t)
+	r.settings(t)
+	if !r.readPlatforms(t) {
+		return
+	}
+	p.OurNetworks = r.readNetworks(t, "our_networks", false)
+	p.Outbound = r.platformOr(t, "outbound", "here")
+	r.listeners(t)
+	r.domains(t)
+	r.checks(t)
+	r.refuseLater(t)
+	r.refuseOverlaps()
+}
+
+// nameOf finds the host's name.
+func (r *reader) nameOf(t *table) {
+	name := t.text("hostname", "")
+	if !t.has("hostname") {
+		var err error
+		if name, err = os.Hostname(); err != nil {
+			t.fail("hostname", "is missing, and the system has no host name: %v", err)
+			return
+		}
+	} else if _, isText := t.entries["hostname"].(string); !isText {
+		return
+	}
+	normal, err := policy.NormalDomain(name)
+	if err != nil || strings.HasPrefix(normal, "[") {
+		t.fail("hostname", `%s is not a host name; write it like "mail.example.com"`, quote(name))
+		return
+	}
+	r.config.Policy.Hostname = normal
+}
+
+// settings reads what is a plain value at the top of the file.
+func (r *reader) settings(t *table) {
+	c, p := r.config, r.config.Policy
+	c.StateDir = r.path(t.text("state_dir", "/var/lib/coexistd"))
+	if t.has("state_dir") && t.entries["state_dir"] == "" {
+		t.fail("state_dir", `is empty; leave it out for "/var/lib/coexistd"`)
+	}
+	c.MaxConnections = t.number("max_connections", 1000, 1, 100_000)
+	p.MaxPasses = t.number("max_passes", 3, 1, 20)
+	p.Delimiters = t.text("recipient_delimiter", "+")
+	for i := range len(p.Delimiters) {
+		if c := p.Delimiters[i]; !isField(c) || isBare(c) && c != '-' && c != '_' || strings.IndexByte(`"@<>()[]\,;`, c) >= 0 {
+			t.fail("recipient_delimiter", `%s cannot separate a tag from a local part; usual are "+", "-" and "" for none`, quote(p.Delimiters))
+			break
+		}
+	}
+	c.Header = r.header(t)
+	c.SecretFile = r.secretFile(t)
+}
+
+// isField reports a character of a header field's name (RFC 5322 section
+// 3.6.8).
+func isField(c byte) bool { return c > ' ' && c < 0x7f && c != ':' }
+
+// ownedByOthers are header fields, or the beginnings of their names, that a
+// message may bear for others. A message is rid of the result header that it
+// came with, so that header must be none of these.
+var ownedByOthers = []string{
+	"arc-", "authentication-results", "auto-submitted", "bcc", "cc", "content-", "date", "dkim-signature", "from",
+	"in-reply-to", "list-", "message-id", "mime-version", "received", "references", "reply-to", "resent-",
+	"return-path", "sender", "subject", "to", "x-ms-",
+}
+
+// header reads the name of the result header.
+func (r *reader) header(t *table) string {
+	name := t.text("header", "")
+	if name == "" {
+		return ""
+	}
+	for i := range len(name) {
+		if !isField(name[i]) || len(name) > 76 {
+			t.fail("header", `%s is not the name of a header field (RFC 5322 section 2.2); write it like "X-Coexist-Result"`, quote(name))
+			return ""
+		}
+	}
+	lower := strings.ToLower(name)
+	for _, other := range append(ownedByOthers, strings.ToLower(policy.TraceHeader)) {
+		if lower == other || strings.HasSuffix(other, "-") && strings.HasPrefix(lower, other) {
+			t.fail("header", `%s has a meaning of its own, and the result header is removed from messages that bring one; choose a name like "X-Coexist-Result"`, quote(name))
+			return ""
+		}
+	}
+	return name
+}
+
+// minSecret is the least length of a shared secret, in bytes: that of a
+// SHA-256 key that cannot be guessed.
+const minSecret = 32
+
+// secretFile looks at the file with the shared secret; it does not read it.
+func (r *reader) secretFile(t *table) string {
+	name := t.text("secret_file", "")
+	if !t.has("secret_file") {
+		return ""
+	}
+	path := r.path(name)
+	const right = "make one with: openssl rand -out FILE 32; chmod 0640 FILE"
+	info, err := regularFile(path)
+	switch {
+	case err != nil:
+		t.fail("secret_file", "%s %v; %s", quote(path), err, right)
+	case info.Size() < minSecret:
+		t.fail("secret_file", "%s has %d bytes; a secret needs at least %d; %s", quote(path), info.Size(), minSecret, right)
+	case info.Mode()&0o007 != 0:
+		t.fail("secret_file", "%s can be read, written or run by everybody (mode %04o); run: chmod 0640 %s", quote(path), info.Mode().Perm(), path)
+	}
+	return path
+}
+
+// path makes a path from the file absolute.
+func (r *reader) path(name string) string {
+	if filepath.IsAbs(name) {
+		return filepath.Clean(name)
+	}
+	return filepath.Join(r.folder, name)
+}
+
+// regularFile looks at a file. The error continues a sentence that begins with
+// the file's name.
+func regularFile(path string) (fs.FileInfo, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, plain(err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("is not a regular file")
+	}
+	return info, nil
+}
+
+// readFile reads a whole file of at most maxFile bytes.
+func readFile(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", plain(err)
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err != nil {
+		return "", plain(err)
+	}
+	if len(text) > maxFile {
+		return "", fmt.Errorf("is larger than %d MiB", maxFile>>20)
+	}
+	return string(text), nil
+}
+
+// plain drops the operation and the path that the error of a file begins with.
+func plain(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.New("does not exist")
+	}
+	var failed *fs.PathError
+	if errors.As(err, &failed) {
+		err = failed.Err
+	}
+	return fmt.Errorf("cannot be read: %w", err)
+}

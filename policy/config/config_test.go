@@ -1,0 +1,457 @@
+package config
+
+import (
+	"errors"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/BurntSushi/toml"
+
+	"coexistd/policy"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func TestEveryMistakeIsReportedAsItsGoldenFileSays(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/mistakes/*.toml")
+	if err != nil || len(files) < 40 {
+		t.Fatalf("there are %d files of mistakes (%v); at least 40 were expected", len(files), err)
+	}
+	folder, err := filepath.Abs("testdata/mistakes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	strip := strings.NewReplacer(folder+"/", "", folder, ".", "testdata/mistakes/", "")
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".toml"), func(t *testing.T) {
+			t.Parallel()
+			_, err := Load(file)
+			if err == nil {
+				t.Fatal("the file was accepted")
+			}
+			got := strip.Replace(err.Error()) + "\n"
+			golden := strings.TrimSuffix(file, ".toml") + ".want"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("got:\n%swant:\n%s", got, want)
+			}
+		})
+	}
+}
+
+// write puts a configuration, and the files that it names, into a new folder.
+func write(t testing.TB, text string, files map[string]string) string {
+	t.Helper()
+	folder := t.TempDir()
+	path := filepath.Join(folder, "coexistd.toml")
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(path, []byte(text), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func load(t testing.TB, path string) *Config {
+	t.Helper()
+	c, err := Load(path)
+	if err != nil {
+		t.Fatalf("the configuration was refused:\n%v", err)
+	}
+	return c
+}
+
+func check[T any](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s is %+v, not %+v", what, got, want)
+	}
+}
+
+const users = "address,residence,login\n"
+
+const smallest = `
+[[listen]]
+address = "unix:/run/coexistd/milter.sock"
+
+[platform.office365]
+networks = ["40.92.0.0/15"]
+tenant   = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
+
+[domain."acmecorp.com"]
+directory = "users.csv"
+alternate = { office365 = "acmecorp-com.onmicrosoft.com" }
+`
+
+func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
+	t.Parallel()
+	path := write(t, smallest, map[string]string{"users.csv": users})
+	c := load(t, path)
+	hostname, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, "Path", c.Path, path)
+	check(t, "Hostname", c.Policy.Hostname, strings.ToLower(hostname))
+	check(t, "OurNetworks", len(c.Policy.OurNetworks), 0)
+	check(t, "Delimiters", c.Policy.Delimiters, "+")
+	check(t, "MaxPasses", c.Policy.MaxPasses, 3)
+	check(t, "Outbound", c.Policy.Outbound, "")
+	check(t, "TraceKey", len(c.Policy.TraceKey), 0)
+	check(t, "Listeners", c.Listeners, []Listener{{Address: "unix:/run/coexistd/milter.sock", Mode: 0o660}})
+	check(t, "Lookups", len(c.Lookups), 0)
+	check(t, "StateDir", c.StateDir, "/var/lib/coexistd")
+	check(t, "SecretFile", c.SecretFile, "")
+	check(t, "MaxConnections", c.MaxConnections, 1000)
+	check(t, "Header", c.Header, "")
+	check(t, "Notes", len(c.Notes), 1)
+	check(t, "Platforms", *c.Policy.Platforms[0], policy.Platform{
+		Name: "office365", Letter: "O", Networks: []netip.Prefix{netip.MustParsePrefix("40.92.0.0/15")},
+		Tenant: "3f2504e0-4f89-11d3-9a0c-0305e82c3301",
+	})
+	d := c.Policy.Domains["acmecorp.com"]
+	check(t, "Domain", *d, policy.Domain{
+		Name: "acmecorp.com", Alternates: map[string]string{"office365": "acmecorp-com.onmicrosoft.com"},
+	})
+	if len(c.Directories) != 1 || c.Directories[0].Domains["acmecorp.com"] != d {
+		t.Fatalf("the directories are %+v", c.Directories)
+	}
+	check(t, "Directories[0].Path", c.Directories[0].Path, filepath.Join(filepath.Dir(path), "users.csv"))
+	check(t, "Directories[0].MaxLoss", c.Directories[0].MaxLoss, 0.10)
+	check(t, "Directories[0].Delimiters", c.Directories[0].Delimiters, "+")
+}
+
+const full = `
+hostname = "Mail.Acmecorp.com."
+our_networks = ["10.0.0.0/8", "::1", "10.0.0.0/8"]
+state_dir = "state"
+secret_file = "secret.key"
+max_connections = 50
+header = "X-Coexist-Result"
+recipient_delimiter = "+-"
+max_passes = 5
+outbound = "office365"
+
+platform.google.networks = ["file:google.txt"]
+platform.google.relay = "aspmx.l.google.com"
+
+[[listen]]
+address = "unix:/run/coexistd/milter.sock"
+mode = "0666"
+
+[[listen]]
+address = "inet:[::1]:8891"
+checkpoint = "S2"
+
+[[lookup]]
+address = "inet:localhost:8892"
+
+[platform.office365]
+networks = ["file:endpoints.json", "40.95.0.0/16"]
+tenant = "3F2504E0-4F89-11D3-9A0C-0305E82C3301"
+may_relay = true
+relay = "[acmecorp-com.mail.protection.outlook.com]:25"
+
+[domain."Acmecorp.COM"]
+directory = "users.csv"
+alternate = { office365 = "Acmecorp-com.onmicrosoft.com", google = "gapps.acmecorp.com" }
+mx = "office365"
+past_mx = "reject"
+unlisted = "google"
+max_loss = "2.5%"
+
+[domain."bücher.example"]
+directory = "./users.csv"
+
+[domain."acmecorp.org"]
+directory = "other.csv"
+recipient = 1
+
+[domain."all.example"]
+unlisted = "here"
+
+[checkpoint.S0]
+checks = ["loop"]
+[checkpoint.S2]
+checks = []
+`
+
+var fullFiles = map[string]string{
+	"users.csv":  users,
+	"other.csv":  users,
+	"secret.key": strings.Repeat("k", 32),
+	"google.txt": "\xef\xbb\xbf# Google\r\n35.190.247.0/24\r\n\r\n2001:4860:4000::/36 # six\r\n",
+	"endpoints.json": `[
+		{"id": 9, "serviceArea": "Exchange", "ips": ["13.107.6.152/31"], "tcpPorts": "80,443"},
+		{"id": 10, "ips": ["40.92.0.0/15", "2a01:111:f400::/48"], "tcpPorts": "587, 25", "category": "Allow"},
+		{"id": 11, "ips": ["40.92.0.0/15"], "tcpPorts": "25"},
+		{"id": 12, "urls": ["*.example.com"], "tcpPorts": "25"}]`,
+}
+
+func TestTheFullFileIsReadWhole(t *testing.T) {
+	t.Parallel()
+	path := write(t, strings.Replace(full, "recipient = 1\n", "", 1), fullFiles)
+	folder := filepath.Dir(path)
+	c := load(t, path)
+	p := c.Policy
+	check(t, "Hostname", p.Hostname, "mail.acmecorp.com")
+	check(t, "OurNetworks", p.OurNetworks, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")})
+	check(t, "StateDir", c.StateDir, filepath.Join(folder, "state"))
+	check(t, "SecretFile", c.SecretFile, filepath.Join(folder, "secret.key"))
+	check(t, "MaxConnections", c.MaxConnections, 50)
+	check(t, "Header", c.Header, "X-Coexist-Result")
+	check(t, "Delimiters", p.Delimiters, "+-")
+	check(t, "MaxPasses", p.MaxPasses, 5)
+	check(t, "Outbound", p.Outbound, "office365")
+	check(t, "Listeners", c.Listeners, []Listener{
+		{Address: "unix:/run/coexistd/milter.sock", Mode: 0o666},
+		{Address: "inet:[::1]:8891", Checkpoint: policy.S2, Mode: 0o660},
+	})
+	check(t, "Lookups", c.Lookups, []Listener{{Address: "inet:localhost:8892", Mode: 0o660}})
+	check(t, "google", *p.Platforms[0], policy.Platform{
+		Name: "google", Letter: "G", Relay: "aspmx.l.google.com",
+		Networks: []netip.Prefix{netip.MustParsePrefix("35.190.247.0/24"), netip.MustParsePrefix("2001:4860:4000::/36")},
+	})
+	check(t, "office365", *p.Platforms[1], policy.Platform{
+		Name: "office365", Letter: "O", MayRelay: true, Tenant: "3f2504e0-4f89-11d3-9a0c-0305e82c3301",
+		Relay:    "[acmecorp-com.mail.protection.outlook.com]:25",
+		Networks: []netip.Prefix{netip.MustParsePrefix("40.92.0.0/15"), netip.MustParsePrefix("2a01:111:f400::/48"), netip.MustParsePrefix("40.95.0.0/16")},
+	})
+	check(t, "acmecorp.com", *p.Domains["acmecorp.com"], policy.Domain{
+		Name: "acmecorp.com", MX: "office365", RefusePastMX: true, AcceptUnlisted: true,
+		Unlisted:   policy.Residence{Kind: policy.There, Platform: "google"},
+		Alternates: map[string]string{"office365": "acmecorp-com.onmicrosoft.com", "google": "gapps.acmecorp.com"},
+	})
+	check(t, "all.example", *p.Domains["all.example"], policy.Domain{
+		Name: "all.example", AcceptUnlisted: true, Alternates: map[string]string{},
+	})
+	check(t, "the number of domains", len(p.Domains), 4)
+	check(t, "Notes", len(c.Notes), 2)
+	check(t, "the number of directories", len(c.Directories), 2)
+	check(t, "the first directory's path", c.Directories[0].Path, filepath.Join(folder, "other.csv"))
+	shared := c.Directories[1]
+	check(t, "MaxLoss", shared.MaxLoss, 0.025)
+	check(t, "the shared directory's delimiters", shared.Delimiters, "+-")
+	if len(shared.Domains) != 2 || shared.Domains["acmecorp.com"] == nil || shared.Domains["xn--bcher-kva.example"] == nil {
+		t.Errorf("the shared directory serves %v", shared.Domains)
+	}
+}
+
+func TestOneMistakeInTheFullFileIsTheOnlyOneReported(t *testing.T) {
+	t.Parallel()
+	_, err := Load(write(t, full, fullFiles))
+	var all Errors
+	if !errors.As(err, &all) || len(all) != 1 {
+		t.Fatalf("got %v", err)
+	}
+	line := 1 + strings.Count(full[:strings.Index(full, "recipient = 1")], "\n")
+	if all[0].Line != line || all[0].Key != `domain."acmecorp.org".recipient` {
+		t.Errorf("got %v, on line %d", err, line)
+	}
+}
+
+func TestRefusesASecretFileThatIsNoSecret(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		size int
+		mode os.FileMode
+		want string
+	}{
+		"short":                {31, 0o600, "has 31 bytes; a secret needs at least 32"},
+		"readable by others":   {32, 0o644, "can be read, written or run by everybody (mode 0644)"},
+		"executable by others": {32, 0o601, "(mode 0601)"},
+		"good":                 {32, 0o640, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := write(t, "secret_file = \"s\"\n"+smallest, map[string]string{"users.csv": users, "s": strings.Repeat("k", c.size)})
+			if err := os.Chmod(filepath.Join(filepath.Dir(path), "s"), c.mode); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Load(path)
+			if c.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "toml:1: secret_file: ") {
+				t.Errorf("got %v, not %s", err, c.want)
+			}
+		})
+	}
+}
+
+func TestAFileThatCannotBeReadIsNamedWithoutALine(t *testing.T) {
+	t.Parallel()
+	missing := filepath.Join(t.TempDir(), "none.toml")
+	large := write(t, strings.Repeat("#", maxFile+1), nil)
+	folder := t.TempDir()
+	for path, want := range map[string]string{
+		missing: missing + ": does not exist",
+		large:   large + ": is larger than 4 MiB",
+		folder:  folder + ": cannot be read: is a directory",
+	} {
+		if _, err := Load(path); err == nil || err.Error() != want {
+			t.Errorf("got %v, not %s", err, want)
+		}
+	}
+}
+
+func TestErrorsPrintsAHundredAndCountsTheRest(t *testing.T) {
+	t.Parallel()
+	all := make(Errors, 103)
+	for i := range all {
+		all[i] = Error{File: "f", Line: i + 1, Key: "k", Problem: "p"}
+	}
+	lines := strings.Split(all.Error(), "\n")
+	if len(lines) != 101 || lines[99] != "f:100: k: p" || lines[100] != "and 3 more" {
+		t.Errorf("got %d lines that end with %q", len(lines), lines[len(lines)-2:])
+	}
+}
+
+func TestParseListenWritesTheSameSocketAlike(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string][2]string{
+		"unix:/run//coexistd/./m.sock": {"unix", "/run/coexistd/m.sock"},
+		"inet:127.0.0.1:08891":         {"tcp", "127.0.0.1:8891"},
+		"inet:[0:0::1]:8891":           {"tcp", "[::1]:8891"},
+		"inet:LocalHost:65535":         {"tcp", "localhost:65535"},
+	} {
+		network, addr, err := ParseListen(address)
+		if err != nil || network != want[0] || addr != want[1] {
+			t.Errorf("%s gave %q %q %v", address, network, addr, err)
+		}
+	}
+}
+
+func TestTheLinesOfKeysAreTheirs(t *testing.T) {
+	t.Parallel()
+	text := `a = 1 # x = 2 [t]
+"b.c" = 2
+'d"' . "e\"=" = 3
+m = """
+x = 1
+""\"[t]
+"""""
+n = '''a\'''
+o = '''
+[[t]]
+''''' # done
+list = [ # [
+  1, "]", [ 2, [ { k = 14 } ] ],
+  { k = 15, l = { m = 15 } }, # }
+  3 ]
+[ t . "u" ] # ]
+v = 18
+[[w]]
+k = 20
+
+[[w]]
+k = 22
+  [w.x]
+  k = 24
+[[w]]
+y.z = { p = 26, q = [
+ ] }
+when = 1979-05-27 07:32:32 # v
+`
+	var decoded map[string]any
+	meta, err := toml.Decode(text, &decoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, exact := indexLines(text, meta.Keys())
+	if !exact {
+		t.Error("the scanner and the decoder do not see the same keys")
+	}
+	for path, want := range map[string]int{
+		`a`: 1, `"b.c"`: 2, `"d\""."e\"="`: 3, `m`: 4, `n`: 8, `o`: 9, `list`: 12, `list.#0`: 13, `list.#2.#1.#0.k`: 13,
+		`list.#3.l.m`: 14, `list.#4`: 15, `t`: 16, `t.u`: 16, `t.u.v`: 17, `w`: 18, `w.#0`: 18, `w.#0.k`: 19,
+		`w.#1`: 21, `w.#1.k`: 22, `w.#1.x`: 23, `w.#1.x.k`: 24, `w.#2`: 25, `w.#2.y`: 26, `w.#2.y.z.q`: 26, `w.#2.when`: 28,
+	} {
+		if lines[path] != want {
+			t.Errorf("%s is on line %d, not %d", path, lines[path], want)
+		}
+	}
+}
+
+func TestNearWordsAreSuggestedAndFarOnesAreNot(t *testing.T) {
+	t.Parallel()
+	known := []string{"address", "mode", "mx"}
+	for word, want := range map[string]string{
+		"adress": `did you mean "address"?`,
+		"MODE":   `did you mean "mode"?`,
+		"my":     `did you mean "mx"?`,
+		"color":  "it would be one of address, mode, mx",
+		"":       "it would be one of address, mode, mx",
+	} {
+		if got := suggest(word, known); got != want {
+			t.Errorf("for %q: %s, not %s", word, got, want)
+		}
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add(smallest)
+	f.Add(full)
+	files, _ := filepath.Glob("testdata/mistakes/*.toml")
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(text))
+	}
+	path := write(f, smallest, fullFiles)
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := parse(path, text)
+		if (c == nil) == (err == nil) {
+			t.Fatalf("got both or none of %v and %v", c, err)
+		}
+		var all Errors
+		if err != nil && (!errors.As(err, &all) || slices.ContainsFunc(all, func(e Error) bool { return e.Problem == "" || e.File == path && e.Line < 1 })) {
+			t.Fatalf("an error lacks its line: %v", err)
+		}
+		checkLines(t, text)
+	})
+}
+
+// checkLines holds the scanner of lines against the decoder.
+func checkLines(t *testing.T, text string) {
+	if _, err := checkBounds(text); err != nil || strings.HasPrefix(text, "\xef\xbb\xbf") {
+		return
+	}
+	_, keys, err := decodeTOML(text)
+	if err != nil {
+		return
+	}
+	lines, exact := indexLines(text, keys)
+	if !exact {
+		t.Fatalf("the scanner and the decoder do not see the same keys: %q", keys)
+	}
+	last := 1 + strings.Count(text, "\n")
+	for path, line := range lines {
+		if line < 1 || line > last {
+			t.Fatalf("%s is on line %d of %d", path, line, last)
+		}
+	}
+}

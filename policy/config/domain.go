@@ -1,0 +1,249 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"coexistd/policy"
+	"coexistd/policy/directory"
+)
+
+// usualLoss is the share of its addresses that a directory may lose at once.
+const usualLoss = 0.10
+
+// source is a directory's file and the domains that named it.
+type source struct {
+	directory.Source
+	lossAt *place // where max_loss was said; nil: nowhere
+}
+
+// alternate is one alternate domain.
+type alternate struct {
+	domain, name string // normal forms
+	place        place
+}
+
+// domains reads [domain."NAME"].
+func (r *reader) domains(t *table) {
+	first := make(map[string]place)
+	for _, one := range t.tables("domain") {
+		if whole := one.cutName(); whole != "" {
+			r.fail(one.place, "a dot in a name cuts the key in two; write the name in quotes: [domain.%q]", whole)
+			continue
+		}
+		name, err := domainName(one.name)
+		if err != nil {
+			r.fail(one.place, "%v", err)
+			name = one.name // good enough to find further mistakes
+		}
+		if other, taken := first[name]; taken {
+			here, there := later(one.place, other)
+			r.fail(here, "is the same domain as %s on line %d; keep one of them", there.key, there.line)
+			continue
+		}
+		first[name] = one.place
+		r.config.Policy.Domains[name] = r.domain(one, name)
+	}
+	if all, isTable := t.entries["domain"].(map[string]any); !t.has("domain") || isTable && len(all) == 0 {
+		t.fail("domain", `is missing: every recipient would be foreign; add [domain."NAME"]`)
+	}
+	r.refuseAlternates()
+	for _, path := range slices.Sorted(maps.Keys(r.sources)) {
+		s := r.sources[path].Source
+		s.Delimiters = r.config.Policy.Delimiters
+		r.config.Directories = append(r.config.Directories, s)
+	}
+}
+
+// domainKeys are the keys of a domain's table.
+var domainKeys = []string{"directory", "alternate", "mx", "unlisted", "max_loss", "past_mx"}
+
+// cutName returns the name that was meant by [domain.example.com], which is a
+// table com in a table example, or "".
+func (t *table) cutName() string {
+	name, entries := t.name, t.entries
+	for {
+		part, inner := onlyTable(entries)
+		if inner == nil || slices.Contains(domainKeys, part) {
+			break
+		}
+		name, entries = name+"."+part, inner
+	}
+	if name == t.name {
+		return ""
+	}
+	return name
+}
+
+// onlyTable returns the table that is all that entries hold, or nil.
+func onlyTable(entries map[string]any) (name string, inner map[string]any) {
+	if len(entries) == 1 {
+		for name, entry := range entries {
+			inner, _ = entry.(map[string]any)
+			return name, inner
+		}
+	}
+	return "", nil
+}
+
+// domain reads one domain.
+func (r *reader) domain(t *table, name string) *policy.Domain {
+	t.only(domainKeys...)
+	d := &policy.Domain{Name: name, Alternates: make(map[string]string)}
+	r.readAlternates(t, d)
+	d.MX = r.platformOr(t, "mx", "here")
+	d.RefusePastMX = r.pastMX(t)
+	r.unlisted(t, d)
+	r.directory(t, d)
+	return d
+}
+
+// domainName returns the normal form of an email domain.
+func domainName(text string) (string, error) {
+	normal, err := policy.NormalDomain(text)
+	if err != nil || strings.HasPrefix(normal, "[") {
+		return "", fmt.Errorf(`%s is not a domain name; write it like "example.com"`, quote(text))
+	}
+	return normal, nil
+}
+
+func (r *reader) readAlternates(t *table, d *policy.Domain) {
+	alternates := t.table("alternate", `a table, like { office365 = "example-com.onmicrosoft.com" }`)
+	if alternates == nil {
+		return
+	}
+	for _, platform := range slices.Sorted(maps.Keys(alternates.entries)) {
+		at := alternates.at(platform)
+		if !r.isPlatform(platform) {
+			r.fail(at, "%s is not a platform of this file; %s", quote(platform), r.suggestPlatform(platform))
+			continue
+		}
+		text, ok := get[string](alternates, platform, "a domain name in quotes")
+		if !ok {
+			continue
+		}
+		name, err := domainName(text)
+		if err != nil {
+			r.fail(at, "%v", err)
+			continue
+		}
+		d.Alternates[platform] = name
+		r.alternates = append(r.alternates, alternate{d.Name, name, at})
+	}
+}
+
+// suggestPlatform says what platform was probably meant.
+func (r *reader) suggestPlatform(name string) string {
+	if len(r.platforms) == 0 {
+		return "add [platform." + name + "]"
+	}
+	return suggest(name, r.platforms)
+}
+
+func (r *reader) pastMX(t *table) (refuse bool) {
+	value := t.text("past_mx", "accept")
+	switch {
+	case value != "accept" && value != "reject":
+		t.fail("past_mx", `%s is not known; it would be "accept" or "reject"`, quote(value))
+	case t.has("past_mx") && (!t.has("mx") || t.entries["mx"] == "here"):
+		t.fail("past_mx", `has no meaning when the MX is here; set mx to a platform, or leave past_mx out`)
+	}
+	return value == "reject"
+}
+
+// unlisted reads where an address lives that the directory lacks.
+func (r *reader) unlisted(t *table, d *policy.Domain) {
+	value := t.text("unlisted", "reject")
+	switch {
+	case value == "reject":
+		if !t.has("directory") && (!t.has("unlisted") || t.entries["unlisted"] == value) {
+			t.fail("unlisted", `must be "here" or a platform in a domain without a directory, or every address would be refused; or add directory`)
+		}
+	case value == "here":
+		d.AcceptUnlisted = true
+	case !r.isPlatform(value):
+		t.fail("unlisted", `%s is neither "reject" nor "here" nor a platform of this file; %s`,
+			quote(value), suggest(value, append([]string{"reject", "here"}, r.platforms...)))
+	case !t.alternateHas(value):
+		t.fail("unlisted", "no alternate domain reaches %s; add it to alternate, like alternate = { %s = \"DOMAIN\" }", value, value)
+	default:
+		d.AcceptUnlisted = true
+		d.Unlisted = policy.Residence{Kind: policy.There, Platform: value}
+	}
+}
+
+// alternateHas reports that the domain names an alternate for a platform, be
+// it right or wrong.
+func (t *table) alternateHas(platform string) bool {
+	alternates, isTable := t.entries["alternate"].(map[string]any)
+	_, ok := alternates[platform]
+	return ok || t.has("alternate") && !isTable
+}
+
+// directory reads where the domain's directory is. Whether its rows are right
+// is not asked here.
+func (r *reader) directory(t *table, d *policy.Domain) {
+	loss, said := maxLoss(t)
+	switch value := t.entries["directory"].(type) {
+	case nil:
+		if t.has("max_loss") {
+			t.fail("max_loss", "has no meaning without a directory; leave it out")
+		}
+		return
+	case map[string]any:
+		t.refuseTable(value)
+		return
+	}
+	name := t.text("directory", "")
+	if _, isText := t.entries["directory"].(string); !isText {
+		return
+	}
+	path := r.path(name)
+	if _, err := regularFile(path); err != nil {
+		t.fail("directory", "%s %v; write the path of a CSV file that begins with the line address,residence,login", quote(path), err)
+	}
+	s := r.sources[path]
+	if s == nil {
+		s = &source{Source: directory.Source{Path: path, Domains: make(map[string]*policy.Domain), MaxLoss: usualLoss}}
+		r.sources[path] = s
+	}
+	s.Domains[d.Name] = d
+	if !said {
+		return
+	}
+	at := t.at("max_loss")
+	if s.lossAt != nil && s.MaxLoss != loss {
+		t.fail("max_loss", "differs from %s on line %d, though both domains have the same directory; make them agree", s.lossAt.key, s.lossAt.line)
+		return
+	}
+	s.MaxLoss, s.lossAt = loss, &at
+}
+
+// refuseTable refuses the directories that are not files.
+func (t *table) refuseTable(value map[string]any) {
+	what := "directories other than a file"
+	if _, ok := value["ldap"]; ok {
+		what = "directories in LDAP"
+	} else if _, ok := value["redis"]; ok {
+		what = "directories in Redis"
+	}
+	t.fail("directory", `this version does not have %s; write the path of a CSV file in quotes`, what)
+}
+
+// maxLoss reads a percentage as a share.
+func maxLoss(t *table) (share float64, ok bool) {
+	text, ok := get[string](t, "max_loss", `a percentage in quotes, like "10%"`)
+	if !ok {
+		return 0, false
+	}
+	number, isPercent := strings.CutSuffix(text, "%")
+	percent, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if !isPercent || err != nil || !(percent >= 0 && percent <= 100) {
+		t.fail("max_loss", `%s is not a percentage from 0%% to 100%%; write it like "10%%"`, quote(text))
+		return 0, false
+	}
+	return percent / 100, true
+}

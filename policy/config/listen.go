@@ -1,0 +1,179 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"coexistd/policy"
+)
+
+// Listener is one socket to be listened on.
+type Listener struct {
+	// Address is what ParseListen reads.
+	Address string
+	// Checkpoint is the point at which every message on this socket enters.
+	// It is Undecided for a lookup, and when each message is to be judged.
+	Checkpoint policy.Checkpoint
+	// Mode is the access mode of a Unix socket.
+	Mode fs.FileMode
+}
+
+// maxUnixPath is the longest path of a Unix socket on Linux (sockaddr_un holds
+// 108 bytes with the final NUL).
+const maxUnixPath = 107
+
+// ParseListen reads an address to listen on: "unix:/PATH", "inet:HOST:PORT" or
+// "inet:[IPV6]:PORT". It returns what net.Listen takes: the network "unix" or
+// "tcp", and an address in which the same socket is always written alike. The
+// error says what would be right.
+func ParseListen(address string) (network, addr string, err error) {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		addr, err = parseUnix(path)
+		return "unix", addr, err
+	}
+	if hostport, ok := strings.CutPrefix(address, "inet:"); ok {
+		addr, err = parseInet(address, hostport)
+		return "tcp", addr, err
+	}
+	switch {
+	case address == "":
+		err = errors.New(`is empty; write it like "unix:/run/coexistd/milter.sock" or "inet:127.0.0.1:8891"`)
+	case strings.HasPrefix(address, "/"):
+		err = fmt.Errorf("%s has no kind; write it as %s", quote(address), quote("unix:"+address))
+	case strings.HasPrefix(address, "local:"):
+		err = fmt.Errorf("%s is not known; write it as %s", quote(address), quote("unix:"+address[len("local:"):]))
+	default:
+		if _, e := parseInet(address, address); e == nil {
+			err = fmt.Errorf("%s has no kind; write it as %s", quote(address), quote("inet:"+address))
+		} else {
+			err = fmt.Errorf(`%s is not an address; write it like "unix:/run/coexistd/milter.sock" or "inet:127.0.0.1:8891"`, quote(address))
+		}
+	}
+	return "", "", err
+}
+
+func parseUnix(path string) (string, error) {
+	switch {
+	case !strings.HasPrefix(path, "/"):
+		return "", fmt.Errorf(`the path %s is relative; write a whole path, like "unix:/run/coexistd/milter.sock"`, quote(path))
+	case strings.IndexByte(path, 0) >= 0:
+		return "", fmt.Errorf("the path %s holds a NUL", quote(path))
+	case strings.HasSuffix(path, "/"):
+		return "", fmt.Errorf("the path %s is a folder's; write the socket's, like %s", quote(path), quote("unix:"+path+"milter.sock"))
+	}
+	path = filepath.Clean(path)
+	if len(path) > maxUnixPath {
+		return "", fmt.Errorf("the path has %d bytes; a Unix socket's path has at most %d", len(path), maxUnixPath)
+	}
+	return path, nil
+}
+
+// parseInet reads HOST:PORT. Whole is the address as it was written.
+func parseInet(whole, hostport string) (string, error) {
+	// Sendmail writes inet:PORT@HOST.
+	if port, host, ok := strings.Cut(hostport, "@"); ok {
+		return "", fmt.Errorf("%s is Sendmail's way of writing; write it as %s", quote(whole), quote("inet:"+net.JoinHostPort(strings.Trim(host, "[]"), port)))
+	}
+	host, port, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return "", fmt.Errorf(`%s is not HOST:PORT; write it like "inet:127.0.0.1:8891" or "inet:[::1]:8891"`, quote(hostport))
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || number == 0 {
+		return "", fmt.Errorf("the port %s is out of range; it must be a number from 1 to 65535", quote(port))
+	}
+	port = strconv.FormatUint(number, 10)
+	if host == "" {
+		return "", fmt.Errorf(`%s has no host; write it as "inet:127.0.0.1:%s", or "inet:[::]:%s" for every address of this host`, quote(whole), port, port)
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return net.JoinHostPort(ip.String(), port), nil
+	}
+	name, err := policy.NormalDomain(host)
+	if err != nil || strings.HasPrefix(name, "[") {
+		return "", fmt.Errorf(`the host %s is neither an IP address nor a host name; write it like "inet:127.0.0.1:%s"`, quote(host), port)
+	}
+	return net.JoinHostPort(name, port), nil
+}
+
+// listeners reads [[listen]] and [[lookup]].
+func (r *reader) listeners(t *table) {
+	taken := make(map[string]place)
+	for _, one := range t.array("listen") {
+		one.only("address", "checkpoint", "mode")
+		l := r.listener(one, taken)
+		l.Checkpoint = checkpoint(one)
+		r.config.Listeners = append(r.config.Listeners, l)
+	}
+	for _, one := range t.array("lookup") {
+		one.only("address", "mode")
+		r.config.Lookups = append(r.config.Lookups, r.listener(one, taken))
+	}
+	if list, isList := t.entries["listen"].([]any); !t.has("listen") || isList && len(list) == 0 {
+		t.fail("listen", "is missing: no MTA could connect; add [[listen]] with an address")
+	}
+}
+
+// listener reads what both kinds have. Taken remembers the addresses.
+func (r *reader) listener(t *table, taken map[string]place) Listener {
+	l := Listener{Address: t.text("address", ""), Mode: 0o660}
+	if !t.has("address") {
+		t.fail("address", `is missing; write it like "unix:/run/coexistd/milter.sock" or "inet:127.0.0.1:8891"`)
+		return l
+	}
+	if _, ok := t.entries["address"].(string); !ok {
+		return l
+	}
+	network, addr, err := ParseListen(l.Address)
+	if err != nil {
+		t.fail("address", "%v", err)
+		return l
+	}
+	at := t.at("address")
+	if first, ok := taken[network+addr]; ok {
+		t.fail("address", "%s is taken by %s on line %d; each socket needs an address of its own", quote(l.Address), first.key, first.line)
+	} else {
+		taken[network+addr] = at
+	}
+	l.Mode = mode(t, network)
+	return l
+}
+
+// mode reads the access mode of a Unix socket.
+func mode(t *table, network string) fs.FileMode {
+	const usual fs.FileMode = 0o660
+	text := t.text("mode", "0660")
+	if t.has("mode") && network != "unix" {
+		t.fail("mode", "has no meaning for an inet socket; leave it out")
+		return usual
+	}
+	bits, err := strconv.ParseUint(text, 8, 16)
+	if err != nil || bits > 0o777 || bits&0o600 != 0o600 {
+		t.fail("mode", `%s is not the mode of a socket; write it in octal, like "0660"`, quote(text))
+		return usual
+	}
+	return fs.FileMode(bits)
+}
+
+// checkpoint reads the point at which a listener's mail enters.
+func checkpoint(t *table) policy.Checkpoint {
+	name := t.text("checkpoint", "")
+	if _, isText := t.entries["checkpoint"].(string); !isText {
+		return policy.Undecided
+	}
+	point, ok := policy.ParseCheckpoint(name)
+	switch {
+	case !ok:
+		t.fail("checkpoint", "%s is not a point where mail enters; it would be S0, S1 or S2, or left out", quote(name))
+	case point == policy.S3 || point == policy.S4:
+		t.fail("checkpoint", "no mail enters at %s, mail leaves there; it would be S0, S1 or S2, or left out", point)
+		return policy.Undecided
+	}
+	return point
+}

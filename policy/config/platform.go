@@ -1,0 +1,175 @@
+package config
+
+import (
+	"errors"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"coexistd/policy"
+)
+
+// reserved are the words that stand beside platforms' names in some place.
+var reserved = []string{"here", "both", "moving", "reject"}
+
+// maxPlatforms bounds what each message's client is compared with.
+const maxPlatforms = 64
+
+// readPlatforms reads [platform.NAME]. It reports whether the rest can be read.
+func (r *reader) readPlatforms(t *table) bool {
+	if all, ok := t.entries["platform"].(map[string]any); ok {
+		r.platforms = slices.Sorted(maps.Keys(all))
+	}
+	if len(r.platforms) > maxPlatforms {
+		t.fail("platform", "there are %d platforms; at most %d are possible", len(r.platforms), maxPlatforms)
+		return false
+	}
+	tables := t.tables("platform")
+	p := r.config.Policy
+	var names []string
+	for _, one := range tables {
+		if platform := r.platform(one); platform != nil {
+			p.Platforms = append(p.Platforms, platform)
+			names = append(names, platform.Name)
+		}
+	}
+	letters := policy.Letters(names)
+	for _, platform := range p.Platforms {
+		platform.Letter = letters[platform.Name]
+	}
+	return true
+}
+
+// isPlatform reports that the file has a platform of that name, be it right or
+// wrong.
+func (r *reader) isPlatform(name string) bool { return slices.Contains(r.platforms, name) }
+
+// platform reads one platform. It is nil when the name is wrong.
+func (r *reader) platform(t *table) *policy.Platform {
+	t.only("networks", "tenant", "proof", "may_relay", "relay")
+	p := &policy.Platform{
+		Name:     t.name,
+		Networks: r.readNetworks(t, "networks", true),
+		Tenant:   tenant(t),
+		MayRelay: t.flag("may_relay"),
+		Relay:    relay(t),
+	}
+	if t.has("proof") {
+		t.fail("proof", `this version does not have proof; what it has is tenant, the GUID that Office 365 puts into X-MS-Exchange-CrossTenant-Id`)
+	}
+	switch {
+	case !t.has("tenant") && !t.has("proof") && p.MayRelay:
+		t.fail("may_relay", "needs a tenant: only users whose tenant is proven may relay; add tenant, or leave may_relay out")
+	case !t.has("tenant"):
+		r.note("platform %s has no tenant: nothing that comes from it is ever S1, all of it is judged as S0", t.name)
+	case !t.has("networks"):
+		r.note("platform %s has no networks: nothing that comes from it is ever S1, all of it is judged as S0", t.name)
+	}
+	if slices.Contains(reserved, t.name) {
+		r.fail(t.place, "%s is a word with a meaning of its own; a platform is named like office365 or google", quote(t.name))
+		return nil
+	}
+	if !isPlatformName(t.name) {
+		r.fail(t.place, "%s is not a platform's name; it would be lower-case letters, digits and '-', a letter first, like office365", quote(t.name))
+		return nil
+	}
+	return p
+}
+
+func isPlatformName(name string) bool {
+	for i := range len(name) {
+		c := name[i]
+		if !('a' <= c && c <= 'z') && (i == 0 || !('0' <= c && c <= '9') && c != '-') {
+			return false
+		}
+	}
+	return name != "" && len(name) <= 63
+}
+
+// tenant reads a GUID (RFC 9562 section 4) and puts it in lower case.
+func tenant(t *table) string {
+	text := t.text("tenant", "")
+	if _, isText := t.entries["tenant"].(string); !isText {
+		return ""
+	}
+	const right = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
+	bare := strings.ToLower(strings.Trim(text, "{} "))
+	ok := len(bare) == len(right)
+	for i := 0; ok && i < len(right); i++ {
+		c := bare[i]
+		if right[i] == '-' {
+			ok = c == '-'
+		} else {
+			ok = '0' <= c && c <= '9' || 'a' <= c && c <= 'f'
+		}
+	}
+	switch {
+	case !ok:
+		t.fail("tenant", "%s is not a GUID; write the tenant ID that the Entra admin centre shows, like %q", quote(text), right)
+	case len(text) != len(bare):
+		t.fail("tenant", "%s is not a GUID; write it as %q", quote(text), bare)
+	}
+	return bare
+}
+
+// relay reads a next hop as Postfix's transport(5) has it: HOST, HOST:PORT,
+// [HOST] or [HOST]:PORT. Brackets mean that the MX of HOST is not asked for.
+func relay(t *table) string {
+	text := t.text("relay", "")
+	if _, isText := t.entries["relay"].(string); !isText {
+		return ""
+	}
+	const right = `write it like "[mail.example.com]:25", or without brackets to go to the host's MX`
+	host, port := text, "25"
+	if inner, ok := strings.CutPrefix(text, "["); ok {
+		var rest string
+		if host, rest, ok = strings.Cut(inner, "]"); !ok || rest != "" && rest[0] != ':' {
+			t.fail("relay", "%s is not a next hop; %s", quote(text), right)
+			return ""
+		}
+		if rest != "" {
+			port = rest[1:]
+		}
+		host = strings.TrimPrefix(host, "ipv6:")
+	} else if before, after, ok := strings.Cut(text, ":"); ok {
+		host, port = before, after
+	}
+	bracketed := strings.HasPrefix(text, "[")
+	addr, err := netip.ParseAddr(host)
+	isIP := err == nil && addr.Zone() == ""
+	name, err := policy.NormalDomain(host)
+	if !isIP && (err != nil || strings.HasPrefix(name, "[")) {
+		t.fail("relay", "%s is not a next hop; %s", quote(text), right)
+		return ""
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if errors.Is(err, strconv.ErrSyntax) {
+		t.fail("relay", "%s is not a next hop; %s", quote(text), right)
+		return ""
+	}
+	if err != nil || number == 0 {
+		t.fail("relay", "the port %s is out of range; it must be a number from 1 to 65535", quote(port))
+		return ""
+	}
+	if isIP && !bracketed {
+		t.fail("relay", "%s is an IP address, which has no MX; write it as %s", quote(text), quote("["+host+"]:"+port))
+		return ""
+	}
+	return text
+}
+
+// platformOr reads a key whose value is a word, which is also what an absent
+// key means, or a platform's name. It returns "" for the word.
+func (r *reader) platformOr(t *table, name, word string) string {
+	value := t.text(name, word)
+	if value == word {
+		return ""
+	}
+	if !r.isPlatform(value) {
+		t.fail(name, "%s is neither %q nor a platform of this file; %s", quote(value), word, suggest(value, append([]string{word}, r.platforms...)))
+		return ""
+	}
+	return value
+}

@@ -1,0 +1,178 @@
+package policy_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "coexistd"
+
+// pureImports are the packages that package policy may use: none of them does
+// I/O or reads a clock, and none is random. Of fmt, see pureFmt.
+var pureImports = []string{
+	"cmp", "crypto/hmac", "crypto/sha256", "encoding/base64", "encoding/hex", "errors", "fmt", "maps", "net/netip",
+	"slices", "strings", "unicode", "unicode/utf8", "golang.org/x/net/idna",
+}
+
+// pureFmt are the functions of fmt that leave the outside world alone.
+var pureFmt = []string{"Sprintf", "Errorf", "Fprintf"}
+
+// mayImport is the direction of imports: what each part of the module may use
+// of the others. The longest name that fits a folder is its part.
+var mayImport = map[string][]string{
+	"policy":               {},
+	"policy/directory":     {"policy"},
+	"policy/config":        {"policy", "policy/directory"},
+	"milter/quarantine":    {"policy"},
+	"scanners":             {"policy"},
+	"milter":               {"milter/quarantine", "scanners", "policy", "policy/config", "policy/directory"},
+	"cmd/coexistd/console": {"milter", "milter/quarantine", "scanners", "policy", "policy/config", "policy/directory"},
+	"cmd": {"cmd/coexistd/console", "contrib", "milter", "milter/quarantine", "scanners",
+		"policy", "policy/config", "policy/directory"},
+	"contrib": {"milter", "milter/quarantine", "scanners", "policy", "policy/config", "policy/directory"},
+}
+
+// part returns the key of mayImport that a folder belongs to, or "".
+func part(folder string) string {
+	for ; folder != "."; folder = path.Dir(folder) {
+		if _, ok := mayImport[folder]; ok {
+			return folder
+		}
+	}
+	return ""
+}
+
+// allowed reports whether code in one folder may import another of the module.
+func allowed(from, to string) bool {
+	a, b := part(from), part(to)
+	return a != "" && b != "" && (a == b && from != to || slices.Contains(mayImport[a], b))
+}
+
+func TestTheDirectionOfImportsIsTheDesigns(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		allowed  bool
+	}{
+		{"cmd/coexistd", "milter/lookup", true},
+		{"cmd/coexistd", "contrib/lab", true},
+		{"milter/listen", "policy/config", true},
+		{"milter", "milter/listen", true},
+		{"milter", "contrib/lab", false},
+		{"milter", "cmd/coexistd", false},
+		{"scanners", "milter", false},
+		{"scanners", "policy/config", false},
+		{"policy", "scanners", false},
+		{"policy", "policy/directory", false},
+		{"policy/config", "milter/listen", false},
+		{"policy/directory", "policy/config", false},
+		{"milter/quarantine", "milter", false},
+		{"util", "policy", false},
+		{"milter", "util", false},
+	} {
+		if got := allowed(c.from, c.to); got != c.allowed {
+			t.Errorf("%s imports %s: allowed is %v, want %v", c.from, c.to, got, c.allowed)
+		}
+	}
+}
+
+func TestImportsRunOneWay(t *testing.T) {
+	seen := map[string]bool{}
+	eachFile(t, "..", func(folder string, file *ast.File, at func(token.Pos) token.Position) {
+		for _, spec := range file.Imports {
+			imported, inside := strings.CutPrefix(importPath(t, spec), module+"/")
+			if !inside {
+				continue
+			}
+			seen[folder] = true
+			if !allowed(folder, imported) {
+				t.Errorf("%s: %s imports %s, and imports run cmd → console → milter → scanners → policy", at(spec.Pos()), folder, imported)
+			}
+		}
+	})
+	if !seen["scanners"] || !seen["policy/config"] {
+		t.Errorf("the walk missed folders that import policy; it saw %v", seen)
+	}
+}
+
+func TestPolicyIsPure(t *testing.T) {
+	files := 0
+	eachFile(t, ".", func(folder string, file *ast.File, at func(token.Pos) token.Position) {
+		if folder != "." {
+			return
+		}
+		files++
+		for _, spec := range file.Imports {
+			if imported := importPath(t, spec); !slices.Contains(pureImports, imported) {
+				t.Errorf("%s: policy imports %s, which is not on the list of pure packages", at(spec.Pos()), imported)
+			}
+			if spec.Name != nil {
+				t.Errorf("%s: the import has another name, which hides its use from this test", at(spec.Pos()))
+			}
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.SelectorExpr:
+				if x, ok := n.X.(*ast.Ident); ok && x.Name == "fmt" && !slices.Contains(pureFmt, n.Sel.Name) {
+					t.Errorf("%s: policy uses fmt.%s, which may reach the outside world", at(n.Pos()), n.Sel.Name)
+				}
+			case *ast.FuncDecl:
+				if n.Name.Name == "init" && n.Recv == nil {
+					t.Errorf("%s: policy has an init function", at(n.Pos()))
+				}
+			case *ast.GoStmt:
+				t.Errorf("%s: policy starts a goroutine", at(n.Pos()))
+			}
+			return true
+		})
+	})
+	if files < 5 {
+		t.Errorf("only %d files were looked at", files)
+	}
+}
+
+// eachFile parses each Go file below root that belongs to the program, with
+// its folder relative to root. Test files and hidden folders are left out.
+func eachFile(t *testing.T, root string, visit func(folder string, file *ast.File, at func(token.Pos) token.Position)) {
+	t.Helper()
+	set := token.NewFileSet()
+	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && name != root && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata"):
+			return filepath.SkipDir
+		case entry.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go"):
+			return nil
+		}
+		file, err := parser.ParseFile(set, name, nil, 0)
+		if err != nil {
+			return err
+		}
+		folder, err := filepath.Rel(root, filepath.Dir(name))
+		if err != nil {
+			return err
+		}
+		visit(filepath.ToSlash(folder), file, set.Position)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func importPath(t *testing.T, spec *ast.ImportSpec) string {
+	t.Helper()
+	imported, err := strconv.Unquote(spec.Path.Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return imported
+}

@@ -1,0 +1,238 @@
+package policy_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"coexistd/policy"
+)
+
+// TestRoutesEveryFlowOfTheDesign walks each flow that passes our MTA, and each
+// refusal, for both platforms and both places of the MX. In the table P stands
+// for the platform's letter, PLATFORM for its name and ALTERNATE for its
+// alternate domain.
+func TestRoutesEveryFlowOfTheDesign(t *testing.T) {
+	const (
+		internet = "someone@elsewhere.example"
+		bob      = "bob@acmecorp.com"
+		there    = "alice@acmecorp.com"
+		both     = "carol@acmecorp.com"
+		sentOn   = "alice@ALTERNATE"
+	)
+	cases := []struct {
+		name      string
+		mx        string // "here", "there" or "" for each
+		via       string // internet, user, tenant (proven) or shared (unproven)
+		from, to  string
+		flow      string
+		rewritten string
+		reply     string // where it begins; empty: accepted
+	}{
+		{"Internet to a mailbox here", "here", "internet", internet, bob, "S0=>LD", "", ""},
+		{"Internet to a mailbox there", "here", "internet", internet, there, "S0=>S4=>P1=>LD", sentOn, ""},
+		{"Internet to both", "here", "internet", internet, both, "S0=>LD, S0=>S4=>P1=>LD", "carol@ALTERNATE", ""},
+		{"Internet through the platform's MX to a mailbox here", "there", "tenant", internet, bob, "P1=>P3=>S1=>LD", "", ""},
+		{"Internet past the MX to a mailbox here", "there", "internet", internet, bob, "S0=>LD", "", ""},
+		{"Internet past the MX to a mailbox there", "there", "internet", internet, there, "S0=>S4=>P1=>LD", sentOn, ""},
+		{"user here to a mailbox here", "", "user", bob, bob, "S2=>LD", "", ""},
+		{"user here to a mailbox there", "", "user", bob, there, "S2=>S4=>P1=>LD", sentOn, ""},
+		{"user here to both", "", "user", bob, both, "S2=>LD, S2=>S4=>P1=>LD", "carol@ALTERNATE", ""},
+		{"user here to the Internet", "", "user", bob, internet, "S2=>S3=>ED", "", ""},
+		{"user here to an alternate address", "", "user", bob, sentOn, "S2=>S4=>P1=>LD", "", ""},
+		{"user there to a mailbox here", "", "tenant", there, bob, "P2=>P3=>S1=>LD", "", ""},
+		{"user there to both", "", "tenant", there, both, "P2=>P3=>S1=>LD", "", ""},
+		{"another tenant to a mailbox here", "", "shared", internet, bob, "S0=>LD", "", ""},
+		{"another tenant to a mailbox there", "", "shared", internet, there, "S0=>S4=>P1=>LD", sentOn, ""},
+		{"another tenant that poses as ours", "", "shared", there, bob, "S0=>LD", "", ""},
+
+		{"Internet to the Internet", "", "internet", internet, "x@far.example", "", "", "554 5.7.1 Relay access denied"},
+		{"Internet, posing as a user, to the Internet", "", "internet", bob, "x@far.example", "", "", "554 5.7.1 Relay access denied"},
+		{"Internet to an alternate address", "", "internet", internet, sentOn, "", "", "554 5.7.1 Relay access denied"},
+		{"another tenant to the Internet", "", "shared", there, "x@far.example", "", "", "554 5.7.1 Relay access denied"},
+		{"another tenant to an alternate address", "", "shared", internet, sentOn, "", "", "554 5.7.1 Relay access denied"},
+		{"user there to the Internet through us", "", "tenant", there, "x@far.example", "", "", "554 5.7.1 Relay access denied"},
+		{"user there to a mailbox there", "", "tenant", there, there, "", "",
+			"554 5.4.6 Mail loop: the directory says that alice@acmecorp.com lives at PLATFORM, but PLATFORM sent"},
+		{"Internet through the platform's MX to a mailbox there", "", "tenant", internet, there, "", "", "554 5.4.6 Mail loop: the directory says"},
+		{"user there to an alternate address", "", "tenant", there, sentOn, "", "", "554 5.4.6 Mail loop: PLATFORM sent"},
+		{"Internet to nobody", "", "internet", internet, "nobody@acmecorp.com", "", "", "550 5.1.1 "},
+		{"user here to nobody", "", "user", bob, "nobody@acmecorp.com", "", "", "550 5.1.1 "},
+		{"user there to nobody", "", "tenant", there, "nobody@acmecorp.com", "", "", "550 5.1.1 "},
+		{"Internet to one who moves", "", "internet", internet, "dave@acmecorp.com", "", "", "450 4.2.1 "},
+		{"user there to one who moves", "", "tenant", there, "dave@acmecorp.com", "", "", "450 4.2.1 "},
+	}
+	platforms := []struct{ name, letter, client, alternate string }{
+		{"office365", "O", officeClient, "acmecorp-com.onmicrosoft.com"},
+		{"google", "G", googleClient, "gapps.acmecorp.com"},
+	}
+	for _, p := range platforms {
+		for _, mx := range []string{"here", "there"} {
+			for _, c := range cases {
+				if c.mx != "" && c.mx != mx {
+					continue
+				}
+				t.Run(p.name+"/MX "+mx+"/"+c.name, func(t *testing.T) {
+					w := newWorld().with(map[string]string{there: p.name, both: "both:" + p.name})
+					if mx == "there" {
+						w.withMX(p.name)
+					}
+					fill := strings.NewReplacer("P1", p.letter+"1", "P2", p.letter+"2", "P3", p.letter+"3",
+						"PLATFORM", p.name, "ALTERNATE", p.alternate).Replace
+					m := mail{from: fill(c.from), to: []string{fill(c.to)}, proven: c.via == "tenant"}
+					switch c.via {
+					case "internet":
+						m.client = internetClient
+					case "user":
+						m.client, m.login = internetClient, "bob"
+					default:
+						m.client = p.client
+					}
+					got := w.send(t, m)
+					ruling, atRcpt := got.refused[m.to[0]]
+					if !atRcpt {
+						ruling = got.Recipients[0]
+						want(t, "the message's reply", got.Reply.String(), ruling.Reply.String())
+					}
+					want(t, "flow", ruling.Flow, fill(c.flow))
+					want(t, "rewritten", strings.Join(ruling.Rewritten, " "), fill(c.rewritten))
+					want(t, "added", added(got.Decision), fill(c.rewritten))
+					reply := ruling.Reply.String()
+					if c.reply == "" {
+						want(t, "reply", reply, "")
+					} else if !strings.HasPrefix(reply, fill(c.reply)) {
+						t.Errorf("reply: got %q, want it to begin with %q", reply, fill(c.reply))
+					}
+					verdict := policy.Accept
+					switch {
+					case strings.HasPrefix(c.reply, "4"):
+						verdict = policy.Tempfail
+					case c.reply != "":
+						verdict = policy.Reject
+					}
+					want(t, "verdict", ruling.Verdict.String(), verdict.String())
+				})
+			}
+		}
+	}
+}
+
+func TestFlowsAreTheDesignsTable(t *testing.T) {
+	type row struct {
+		from, to, flow string
+		passesUs       bool
+	}
+	common := []row{
+		{"user here", "mailbox here", "S2=>LD", true},
+		{"user here", "mailbox at PLATFORM", "S2=>S4=>P1=>LD", true},
+		{"user here", "Internet", "S2=>S3=>ED", true},
+		{"user at PLATFORM", "mailbox here", "P2=>P3=>S1=>LD", true},
+		{"user at PLATFORM", "mailbox at PLATFORM", "P2=>LD", false},
+		{"user at PLATFORM", "Internet", "P2=>P4=>ED", false},
+		{"user at PLATFORM", "Internet, through us", "P2=>P3=>S1=>S3=>ED", true},
+	}
+	tables := map[string][]row{
+		"here": append([]row{
+			{"Internet", "mailbox here", "S0=>LD", true},
+			{"Internet", "mailbox at PLATFORM", "S0=>S4=>P1=>LD", true},
+		}, common...),
+		"there": append([]row{
+			{"Internet", "mailbox here", "P1=>P3=>S1=>LD", true},
+			{"Internet", "mailbox at PLATFORM", "P1=>LD", false},
+		}, common...),
+	}
+	for name, letter := range map[string]string{"office365": "O", "google": "G"} {
+		for mx, rows := range tables {
+			t.Run(name+"/MX "+mx, func(t *testing.T) {
+				w := newWorld()
+				w.Platform(name).MayRelay = true
+				if mx == "there" {
+					w.withMX(name)
+				}
+				fill := strings.NewReplacer("P1", letter+"1", "P2", letter+"2", "P3", letter+"3", "P4", letter+"4", "PLATFORM", name).Replace
+				var expected []policy.FlowRow
+				for _, r := range rows {
+					expected = append(expected, policy.FlowRow{From: fill(r.from), To: fill(r.to), Flow: fill(r.flow), PassesUs: r.passesUs})
+				}
+				if got := w.Flows(w.domain(), w.Platform(name)); !slices.Equal(got, expected) {
+					t.Errorf("got\n%+v\nwant\n%+v", got, expected)
+				}
+			})
+		}
+	}
+}
+
+func TestFlowsLeaveOutWhatThePlatformMayNotDo(t *testing.T) {
+	w := newWorld()
+	for _, row := range w.Flows(w.domain(), w.Platform("google")) {
+		if strings.Contains(row.To, "through us") {
+			t.Errorf("may_relay is off, and yet: %+v", row)
+		}
+	}
+}
+
+func TestFlowsThroughTheMXOfAThirdPlatform(t *testing.T) {
+	w := newWorld().withMX("google")
+	rows := w.Flows(w.domain(), w.Platform("office365"))
+	want(t, "Internet to here", rows[0].Flow, "G1=>G3=>S1=>LD")
+	want(t, "Internet to Office 365", rows[1].Flow, "G1=>G3=>S1=>S4=>O1=>LD")
+}
+
+func TestFlowsShowMailThatLeavesThroughThePlatform(t *testing.T) {
+	w := newWorld()
+	w.Outbound = "office365"
+	for _, row := range w.Flows(w.domain(), w.Platform("office365")) {
+		if row.From == "user here" && row.To == "Internet" {
+			want(t, "flow", row.Flow, "S2=>S4=>O1=>O4=>ED")
+			return
+		}
+	}
+	t.Error("there is no such row")
+}
+
+func TestLettersKeepPlatformsApart(t *testing.T) {
+	got := policy.Letters([]string{"office365", "oak", "google", "gmail", "exchange", "zimbra"})
+	for name, letter := range map[string]string{
+		"office365": "O", "google": "G", "oak": "OAK", "gmail": "GMAIL", "exchange": "EXCHANGE", "zimbra": "Z",
+	} {
+		want(t, name, got[name], letter)
+	}
+}
+
+func TestResidenceReadsTheDirectorysWords(t *testing.T) {
+	w := newWorld()
+	for _, c := range []struct{ domain, word, kind, err string }{
+		{"acmecorp.com", "here", "here", ""},
+		{"acmecorp.com", " Office365 ", "office365", ""},
+		{"acmecorp.com", "BOTH:google", "both", ""},
+		{"acmecorp.com", "both", "", "both:PLATFORM"},
+		{"acme.net", "both", "both", ""},
+		{"acme.net", "moving", "moving", ""},
+		{"acme.net", "google", "", "office365"},
+		{"eu.acmecorp.com", "office365", "", "no alternate domain"},
+		{"acmecorp.com", "", "", "google, office365"},
+	} {
+		r, err := w.Domains[c.domain].Residence(c.word)
+		switch {
+		case c.err == "" && err != nil:
+			t.Errorf("%s, %q: %v", c.domain, c.word, err)
+		case c.err == "":
+			want(t, c.word, r.String(), c.kind)
+		case err == nil || !strings.Contains(err.Error(), c.err):
+			t.Errorf("%s, %q: error %v, want one that says %q", c.domain, c.word, err, c.err)
+		}
+	}
+}
+
+func TestLocateKnowsOurDomainsOnly(t *testing.T) {
+	w := newWorld()
+	for path, known := range map[string]bool{
+		"alice@acmecorp.com": true, "postmaster@acmecorp.com": true, "nobody@acmecorp.com": false,
+		"postmaster@far.example": false, "alice@gapps.acmecorp.com": false, "postmaster": false,
+	} {
+		r := w.recipient(t, path)
+		if _, got := w.Locate(r.Address, r.Listing); got != known {
+			t.Errorf("%s: known is %v, want %v", path, got, known)
+		}
+	}
+}

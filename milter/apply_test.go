@@ -144,7 +144,7 @@ func TestRepliesAreFitForTheMTA(t *testing.T) {
 		{Code: 550, Enhanced: "4.1.1", Text: "x"}:               "t",
 		{Code: 250, Enhanced: "2.0.0", Text: "x"}:               "t",
 		{Code: 450, Enhanced: "4.x", Text: "x"}:                 "t",
-		{}: "t",
+		{}:                                                      "t",
 	} {
 		s := &session{conn: newConn(nil, defaultTiming)}
 		s.refuse(reply)

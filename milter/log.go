@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"coexistd/policy"
@@ -84,6 +85,7 @@ func (s *session) logLine(d *policy.Decision, proof policy.Proof, list recipient
 		slog.String("from", shorten(m.path)),
 		slog.String("point", d.Checkpoint.String()),
 		slog.String("platform", d.Platform),
+		slog.String("flow", list.flows()),
 		slog.String("verdict", d.Verdict.String()),
 		slog.String("check", d.Check),
 		slog.String("reply", d.Reply.String()),
@@ -110,6 +112,17 @@ func (r recipients) all(yield func(policy.Ruling) bool) {
 		}
 		left -= min(left, len(list))
 	}
+}
+
+// flows returns the flows of the recipients, each once.
+func (r recipients) flows() string {
+	var flows []string
+	for ruling := range r.all {
+		if ruling.Flow != "" && !slices.Contains(flows, ruling.Flow) {
+			flows = append(flows, ruling.Flow)
+		}
+	}
+	return strings.Join(flows, ", ")
 }
 
 // MarshalText writes "address residence flow -> rewritten" for each recipient,

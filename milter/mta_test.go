@@ -180,6 +180,9 @@ func (m *mta) put(code byte, payload string) {
 func (m *mta) flush() {
 	m.t.Helper()
 	m.conn.SetDeadline(time.Now().Add(patience))
+	if len(m.out) == 0 { // the server may have closed, with answers still to be read
+		return
+	}
 	if _, err := m.conn.Write(m.out); err != nil {
 		m.t.Fatalf("writing to the server: %v", err)
 	}

@@ -96,9 +96,11 @@ func (s *session) take(code byte) ([]byte, error) {
 	case gomilter.CodeMacro:
 		return nil, s.macros.read(s.conn)
 	case gomilter.CodeHeader:
-		err := s.message.headers.read(s.conn)
+		if err := s.message.headers.read(s.conn); err != nil {
+			return nil, err
+		}
 		s.proceedUnless(gomilter.OptNoHeaderReply)
-		return nil, err
+		return nil, nil
 	case gomilter.CodeConn, gomilter.CodeMail, gomilter.CodeRcpt, gomilter.CodeOptNeg:
 		frame, err := s.conn.whole()
 		if err != nil {

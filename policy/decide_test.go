@@ -256,6 +256,8 @@ func TestMailForTheInternetDoesNotGoBackToThePlatformItComesFrom(t *testing.T) {
 	want(t, "reply", w.send(t, m).Reply.String()[:9], "554 5.4.6")
 	m.from = "<>"
 	want(t, "a bounce", w.send(t, m).Verdict.String(), "discard")
+	m.to = []string{"gina@gapps.acmecorp.com"}
+	want(t, "to the other platform", w.send(t, m).Recipients[0].Flow, "O2=>O3=>S1=>S4=>G1=>LD")
 }
 
 func TestMailForTheInternetLeavesWhereOutboundSays(t *testing.T) {

@@ -14,6 +14,7 @@ func TestRewritesEveryWayOfWritingAnAddress(t *testing.T) {
 		{"Alice@AcmeCorp.COM", "Alice" + alternate, "rfc822;Alice@AcmeCorp.COM"},
 		{"alice@acmecorp.com.", "alice" + alternate, "rfc822;alice@acmecorp.com."},
 		{"alice+tag@acmecorp.com", "alice+tag" + alternate, "rfc822;alice+2Btag@acmecorp.com"},
+		{"alice+x=1@acmecorp.com", "alice+x=1" + alternate, "rfc822;alice+2Bx+3D1@acmecorp.com"},
 		{"ALICE+Tag+More@acmecorp.com", "ALICE+Tag+More" + alternate, "rfc822;ALICE+2BTag+2BMore@acmecorp.com"},
 		{`"alice"@acmecorp.com`, `"alice"` + alternate, `rfc822;"alice"@acmecorp.com`},
 		{`"a\lice+x"@acmecorp.com`, `"a\lice+x"` + alternate, `rfc822;"a\lice+2Bx"@acmecorp.com`},

@@ -56,6 +56,7 @@ func TestRoutesEveryFlowOfTheDesign(t *testing.T) {
 			"554 5.4.6 Mail loop: the directory says that alice@acmecorp.com lives at PLATFORM, but PLATFORM sent"},
 		{"Internet through the platform's MX to a mailbox there", "", "tenant", internet, there, "", "", "554 5.4.6 Mail loop: the directory says"},
 		{"user there to an alternate address", "", "tenant", there, sentOn, "", "", "554 5.4.6 Mail loop: PLATFORM sent"},
+		{"user there to the alternate domain's postmaster", "", "tenant", there, "postmaster@ALTERNATE", "", "", "554 5.4.6 Mail loop: PLATFORM sent"},
 		{"Internet to nobody", "", "internet", internet, "nobody@acmecorp.com", "", "", "550 5.1.1 "},
 		{"user here to nobody", "", "user", bob, "nobody@acmecorp.com", "", "", "550 5.1.1 "},
 		{"user there to nobody", "", "tenant", there, "nobody@acmecorp.com", "", "", "550 5.1.1 "},

@@ -72,7 +72,9 @@ func TestALoopOfABounceIsDropped(t *testing.T) {
 
 func TestTheLoopRuleHoldsForEveryWayInAndEveryWayOfWriting(t *testing.T) {
 	w := newWorld()
-	genuine := tracesOf(t, w, toAlice(), 3)
+	tagged := toAlice()
+	tagged.to = []string{"alice+other@acmecorp.com"}
+	genuine := tracesOf(t, w, tagged, 3)
 	for _, m := range []mail{
 		{client: internetClient}, {client: officeClient}, {client: ourClient}, {onHost: true}, {client: googleClient, proven: true},
 	} {

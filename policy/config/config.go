@@ -186,6 +186,9 @@ func (r *reader) root(t *table) {
 	}
 	p.OurNetworks = r.readNetworks(t, "our_networks", false)
 	p.Outbound = r.platformOr(t, "outbound", "here")
+	if way := p.Platform(p.Outbound); way != nil && way.MayRelay {
+		t.fail("outbound", "is %s, whose may_relay lets its users send to the Internet through us: their mail would go round; leave one of the two out", way.Name)
+	}
 	r.listeners(t)
 	r.domains(t)
 	r.checks(t)

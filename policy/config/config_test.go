@@ -148,7 +148,7 @@ max_connections = 50
 header = "X-Coexist-Result"
 recipient_delimiter = "+-"
 max_passes = 5
-outbound = "office365"
+outbound = "google"
 
 platform.google.networks = ["file:google.txt"]
 platform.google.relay = "aspmx.l.google.com"
@@ -220,7 +220,7 @@ func TestTheFullFileIsReadWhole(t *testing.T) {
 	check(t, "Header", c.Header, "X-Coexist-Result")
 	check(t, "Delimiters", p.Delimiters, "+-")
 	check(t, "MaxPasses", p.MaxPasses, 5)
-	check(t, "Outbound", p.Outbound, "office365")
+	check(t, "Outbound", p.Outbound, "google")
 	check(t, "Listeners", c.Listeners, []Listener{
 		{Address: "unix:/run/coexistd/milter.sock", Mode: 0o666},
 		{Address: "inet:[::1]:8891", Checkpoint: policy.S2, Mode: 0o660},

@@ -216,14 +216,15 @@ func TestProcessorTimeIsReadBehindAnyCommandName(t *testing.T) {
 	}
 }
 
-func TestSpreadOfFigures(t *testing.T) {
+func TestSpreadLeavesTheOutliersOut(t *testing.T) {
 	for _, test := range []struct {
 		figures []float64
 		want    spread
 	}{
 		{[]float64{3, 1, 2}, spread{1, 2, 3}},
-		{[]float64{4, 1, 2, 3}, spread{1, 2.5, 4}},
+		{[]float64{4, 1, 2, 3}, spread{2, 2.5, 3}},
 		{[]float64{7}, spread{7, 7, 7}},
+		{[]float64{9, 2, 8, 3, 7, 4, 6, 5, 1000, 0, 1}, spread{2, 5, 8}},
 	} {
 		if got := spreadOf(test.figures); got != test.want {
 			t.Errorf("%v: %v; want %v", test.figures, got, test.want)

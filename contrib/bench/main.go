@@ -66,8 +66,8 @@ var trials = []trial{
 
 func main() {
 	var s settings
-	flag.IntVar(&s.rounds, "rounds", 7, "rounds a size")
-	flag.Float64Var(&s.seconds, "seconds", 1.8, "length of one run")
+	flag.IntVar(&s.rounds, "rounds", 11, "rounds a size")
+	flag.Float64Var(&s.seconds, "seconds", 1.2, "length of one run")
 	flag.IntVar(&s.connections, "connections", 8, "milter connections at once")
 	flag.IntVar(&s.messages, "messages", 10, "messages on one connection")
 	flag.StringVar(&s.program, "coexistd", "", "a built `program` to measure; empty: build ./cmd/coexistd")
@@ -93,6 +93,7 @@ func bench(ctx context.Context, s settings) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	load := loadAverage()
 	if err := writeDirectory(filepath.Join(dir, "users.csv")); err != nil {
 		return err
 	}
@@ -108,7 +109,7 @@ func bench(ctx context.Context, s settings) error {
 		}
 		rows = append(rows, more...)
 	}
-	return writeReport(os.Stdout, s, rows)
+	return writeReport(os.Stdout, s, load, rows)
 }
 
 // try runs one trial with fresh servers.

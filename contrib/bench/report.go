@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -26,13 +27,15 @@ type row struct {
 	speed, cost spread
 }
 
-// spread is the least, the middle and the greatest of some figures.
-type spread struct{ least, median, greatest float64 }
+// spread is the median of some figures with their quartiles.
+type spread struct{ lower, median, upper float64 }
 
+// spreadOf needs one figure at least. The quartiles are the figures a quarter
+// of the way from either end.
 func spreadOf(figures []float64) spread {
 	sorted := slices.Sorted(slices.Values(figures))
 	n := len(sorted)
-	return spread{sorted[0], (sorted[(n-1)/2] + sorted[n/2]) / 2, sorted[n-1]}
+	return spread{sorted[n/4], (sorted[(n-1)/2] + sorted[n/2]) / 2, sorted[n-1-n/4]}
 }
 
 // String writes the spread as a cell of the table; the zero one is "–".
@@ -40,7 +43,7 @@ func (s spread) String() string {
 	if s == (spread{}) {
 		return "–"
 	}
-	return fmt.Sprintf("**%.2f** (%.2f–%.2f)", s.median, s.least, s.greatest)
+	return fmt.Sprintf("**%.2f** (%.2f–%.2f)", s.median, s.lower, s.upper)
 }
 
 func figures[T any](list []T, figure func(T) float64) spread {
@@ -75,12 +78,14 @@ func (s settings) rows(t trial, subject *server, rivals []*server, own []sample,
 }
 
 // writeReport prints the conditions and the table in Markdown.
-func writeReport(w io.Writer, s settings, rows []row) error {
+func writeReport(w io.Writer, s settings, load string, rows []row) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d processors (%s), Linux %s, %s, libmilter; unix sockets, %d connections, %d messages a connection,\n",
-		runtime.NumCPU(), processor(), kernel(), runtime.Version(), s.connections, s.messages)
-	fmt.Fprintf(&b, "one recipient a message, a directory of %d addresses; %d rounds of %.1f s a run, alternating.\n", users, s.rounds, s.seconds)
-	fmt.Fprintf(&b, "Ratios: median (least–greatest) of coexistd's neighbouring runs to the C milter's run.\n\n")
+	fmt.Fprintf(&b, "%d processors (%s), Linux %s, %s; load before the start: %s. Unix sockets,\n",
+		runtime.NumCPU(), processor(), kernel(), runtime.Version(), load)
+	fmt.Fprintf(&b, "%d connections, %d messages on each, one recipient a message, a directory of %d addresses;\n",
+		s.connections, s.messages, users)
+	fmt.Fprintf(&b, "%d rounds, runs of %.1f s. Ratios: median (quartiles) of coexistd's runs to the C milter's run between them.\n\n",
+		s.rounds, s.seconds)
 	b.WriteString("| size | milter | messages/s | coexistd's messages/s to its | CPU µs a message | coexistd's CPU to its | peak memory MB |\n")
 	b.WriteString("|---|---|---|---|---|---|---|\n")
 	for _, r := range rows {
@@ -88,6 +93,24 @@ func writeReport(w io.Writer, s settings, rows []row) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// busy is the load above which a measurement of messages a second says more
+// about the machine's other work than about the milters.
+const busy = 0.5
+
+// loadAverage is the load of the last minute, with a warning when the machine
+// is busy with something else.
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	if load, err := strconv.ParseFloat(first, 64); err == nil && load > busy {
+		fmt.Fprintf(os.Stderr, "bench: the load is %s: the machine is busy, and only the processor time a message will mean much\n", first)
+	}
+	return first
 }
 
 // kernel is the running kernel's release.

@@ -268,10 +268,10 @@ func TestALineOfMasterTakesTheUsualServicesPlace(t *testing.T) {
 	m := startPostfix(t, Config{
 		Services: []Service{{Name: "smtp"}},
 		Main:     map[string]string{"mynetworks": "127.0.0.0/8", "default_transport": "smtp"},
-		Master:   []string{"smtp unix - - n - - error"},
+		Master:   []string{"smtp unix - - n - - discard"},
 	})
 	send(t, Client{Server: m.Addr("smtp")}, Mail{To: To("alice@example.com"), Data: Plain("a@example.org", "alice@example.com", "no")})
-	if _, err := m.WaitLog(deadline(t), regexp.MustCompile(`postfix/error\[\d+\]: .*to=<alice@example.com>, .*status=bounced`)); err != nil {
+	if _, err := m.WaitLog(deadline(t), regexp.MustCompile(`postfix/discard\[\d+\]: .*to=<alice@example.com>, .*status=sent`)); err != nil {
 		t.Error(err)
 	}
 }
@@ -322,17 +322,18 @@ func processes(t *testing.T, m *Postfix) []string {
 
 func TestRestartKeepsAddressesQueueAndLog(t *testing.T) {
 	t.Parallel()
+	sink := startSink(t, SinkConfig{})
 	m := startPostfix(t, Config{
 		Services: []Service{{Name: "smtp"}},
-		Main:     map[string]string{"mynetworks": "127.0.0.0/8", "default_transport": "retry:not now"},
+		Main:     map[string]string{"mynetworks": "127.0.0.0/8", "defer_transports": "smtp"},
+		Routes:   map[string]string{"*": sink.NextHop()},
 	})
 	send(t, Client{Server: m.Addr("smtp")}, Mail{From: "bob@acmecorp.com", To: To("alice@example.com"), Data: Plain("bob@acmecorp.com", "alice@example.com", "wait")})
-	if _, err := m.WaitLog(deadline(t), regexp.MustCompile("status=deferred .*not now")); err != nil {
+	if _, err := m.WaitLog(deadline(t), regexp.MustCompile("status=deferred .deferred transport")); err != nil {
 		t.Fatal(err)
 	}
 	address, before := m.Addr("smtp"), m.Log()
-	sink := startSink(t, SinkConfig{})
-	if err := m.Restart(deadline(t), map[string]string{"default_transport": sink.NextHop()}); err != nil {
+	if err := m.Restart(deadline(t), map[string]string{"defer_transports": ""}); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.Flush(deadline(t)); err != nil {

@@ -209,7 +209,7 @@ func (s *Session) reply() (Reply, error) {
 // stuff does the transparency of RFC 5321 section 4.5.2 and adds the end of
 // the message. Everything else goes out as it is.
 func stuff(data []byte) []byte {
-	b := bytes.ReplaceAll(data, []byte("\n."), []byte("\n.."))
+	b := bytes.ReplaceAll(data, []byte("\r\n."), []byte("\r\n.."))
 	if bytes.HasPrefix(b, []byte(".")) {
 		b = append([]byte("."), b...)
 	}

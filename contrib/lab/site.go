@@ -75,7 +75,7 @@ type SiteConfig struct {
 	Program   string            // the coexistd to run
 	TOML      string            // empty: SiteTOML
 	Directory string            // users.csv; empty: SiteDirectory
-	Main      map[string]string // further main.cf settings
+	Main      map[string]string // further main.cf settings; {dir} stands for the site's folder
 	Routes    map[string]string // further routes; see Config.Routes
 	Files     map[string]string // further files; see Config.Files
 	// RefuseHere is asked by the sink that stands for the local mailboxes. Nil
@@ -162,7 +162,9 @@ func (s *Site) postfixConfig(c SiteConfig) Config {
 		"recipient_delimiter":     "+",
 		"mynetworks":              "127.0.1.0/24 127.0.2.0/24 127.0.4.0/24",
 	}
-	maps.Copy(main, c.Main)
+	for name, value := range c.Main {
+		main[name] = strings.ReplaceAll(value, "{dir}", s.Dir)
+	}
 	routes := map[string]string{
 		"acmecorp.com":                 s.Here.NextHop(),
 		"globex.example":               s.Here.NextHop(),
@@ -181,8 +183,8 @@ func (s *Site) postfixConfig(c SiteConfig) Config {
 		Users:    map[string]string{"bob": "secret"},
 		Files:    c.Files,
 		Master: []string{
-			"pickup-milter unix n - n 60 1 pickup -o cleanup_service_name=cleanup-milter",
-			"cleanup-milter unix n - n - 0 cleanup -o virtual_alias_maps=" + strings.ReplaceAll(main["virtual_alias_maps"], ":aliases", ":members"),
+			"pickup unix n - n 60 1 pickup -o cleanup_service_name=cleanup-milter",
+			"cleanup-milter unix n - n - 0 cleanup -o { virtual_alias_maps = " + strings.ReplaceAll(main["virtual_alias_maps"], ":aliases", ":members") + " }",
 		},
 	}
 }

@@ -68,7 +68,23 @@ func FuzzFrames(f *testing.F) {
 	}))
 	f.Add([]byte{0, 0, 0, 0})
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 'L'})
+	// Pieces between separators become frames of the right length, so that the
+	// fuzzer spends its time behind the frame reader too.
+	const framed, separator = 0xf5, 0xfe
+	f.Add([]byte("\xf5C" + "h\x006\x00\x19IPv6:::1\x00" + "\xfeDMi\x00q\x00\xfeM<>\x00SIZE=1\x00\xfeR<\"a b\"+t@acmecorp.com>\x00ORCPT=x\x00" +
+		"\xfeL" + policy.TraceHeader + "\x00v=1\x00\xfeBbody\xfeE\xfeA\xfeK\xfeQ"))
 	f.Fuzz(func(t *testing.T, stream []byte) {
+		if len(stream) > 0 && stream[0] == framed {
+			pieces := bytes.Split(stream[1:], []byte{separator})
+			stream = record(func(m *mta) {
+				offer(m)
+				for _, piece := range pieces {
+					if len(piece) > 0 {
+						m.put(piece[0], string(piece[1:]))
+					}
+				}
+			})
+		}
 		s := &Server{Runtime: func() *Runtime { return rt }, Log: slog.New(slog.DiscardHandler)}
 		conn := &script{in: bytes.NewReader(stream), ended: make(chan struct{})}
 		go s.Serve(&oneConn{conn: conn}, policy.Undecided)

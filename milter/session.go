@@ -18,8 +18,9 @@ import (
 )
 
 // maxRecipients bounds the recipients of one message. RFC 5321 section
-// 4.5.3.1.10 gives the answer to one too many.
-const maxRecipients = 10_000
+// 4.5.3.1.10 gives the answer to one too many. The trace header names so many
+// within the 65,535 bytes that Sendmail takes in a frame.
+const maxRecipients = 4096
 
 // session is one connection of the MTA: usually one SMTP session with any
 // number of messages, one after the other.
@@ -236,7 +237,7 @@ func (s *session) RcptTo(string, *gomilter.Modifier) (gomilter.Response, error) 
 		s.refuseRecipient(path, policy.Reject, policy.Reply{Code: 501, Enhanced: "5.1.3", Text: "Bad recipient address syntax"})
 		return nil, nil
 	}
-	r := policy.Recipient{Path: path, Notify: notify, ORcpt: orcpt, Address: address, Listing: m.runtime.Directory.List(address)}
+	r := policy.Recipient{Path: path, Notify: notify, ORcpt: orcpt, Address: address, Listing: m.runtime.Directory.List(m.runtime.Policy.Home(address))}
 	ruling := m.runtime.Policy.Admit(m.entry, m.sender, len(m.admitted), r)
 	if ruling.Verdict >= policy.Tempfail {
 		m.refused.add(ruling)
@@ -303,6 +304,7 @@ func (s *session) decide() (policy.Decision, policy.Proof) {
 		Recipients: m.admitted,
 		Proof:      proof,
 		Traces:     m.headers.values(policy.TraceHeader),
+		Marks:      policy.Marks(m.headers.values),
 	}
 	rand.Read(message.Nonce[:])
 	return p.Decide(message), proof

@@ -217,9 +217,22 @@ func TestMessagesOfAConnectionAreStrangersToEachOther(t *testing.T) {
 	m.rcpt("<alice@acmecorp.com>")
 	m.wantEOM(deleteAlice, addAlice, addTrace, proceed)
 
+	// Nor does an early end show the queue id of an earlier message.
+	m.mail("<x@example.org>")
+	m.rcpt("<bob@acmecorp.com>")
+	m.macro('E', "i", "three")
+	m.wantEOM(proceed)
+	m.mail("<x@example.org>")
+	m.rcpt("<nobody@acmecorp.com>")
+	m.put('A', "")
+	m.exchange()
+
 	lines := l.log.lines("message")
-	if len(lines) != 2 {
+	if len(lines) != 5 {
 		t.Fatalf("%d lines:\n%s", len(lines), l.log)
+	}
+	if lines[2]["queue_id"] != "three" || lines[3]["verdict"] != "reject" || lines[3]["queue_id"] != "" {
+		t.Errorf("the third message and the fourth: %v, %v", lines[2], lines[3])
 	}
 	if lines[0]["point"] != "S2" || lines[0]["login"] != "bob" || lines[0]["queue_id"] != "one" {
 		t.Errorf("the first message: %v", lines[0])

@@ -24,7 +24,8 @@ type Address struct {
 	// case. It is empty for a bare local part, which belongs to the MTA.
 	Domain string
 	// Key is the address in the form that directories are searched by: the
-	// local part in lower case and without needless quotes, "@", Domain.
+	// local part in lower case, without needless quotes and with those that
+	// it needs, "@", Domain.
 	Key string
 	// Owner is Key without the tag of a subaddress; it equals Key when there
 	// is no tag.
@@ -35,8 +36,9 @@ type Address struct {
 func (a Address) IsNull() bool { return a.Path == "" }
 
 // At returns the address's mailbox in another domain. The local part keeps
-// its case, its quotes and its tag.
-func (a Address) At(domain string) string { return a.Local + "@" + domain }
+// its case, its quotes and its tag. One that lacks quotes gets them: to an MTA
+// that is asked to add it, "a,b@example.com" would be two addresses.
+func (a Address) At(domain string) string { return addQuotes(a.Local) + "@" + domain }
 
 var (
 	errLong    = errors.New("the address is longer than 1024 bytes")
@@ -78,7 +80,7 @@ func ParseAddress(path, delimiters string) (Address, error) {
 			return Address{}, err
 		}
 	}
-	folded := strings.ToLower(unquote(local))
+	folded := strings.ToLower(addQuotes(unquote(local)))
 	a.Key = folded + "@" + a.Domain
 	a.Owner = a.Key
 	if i := strings.IndexAny(folded, delimiters); i > 0 && folded[0] != '"' {
@@ -168,10 +170,23 @@ func unquote(local string) string {
 		}
 		plain.WriteByte(inner[i])
 	}
-	s := plain.String()
-	if isDotString(s) {
+	if s := plain.String(); isDotString(s) {
 		return s
 	}
+	return quote(plain.String())
+}
+
+// addQuotes quotes a local part that means something else without quotes. Odd
+// dots ("a..b") stay as they are, since MTAs take them for what they say.
+func addQuotes(local string) string {
+	if strings.HasPrefix(local, `"`) || !strings.ContainsAny(local, ` @,;:()[]\"`) {
+		return local
+	}
+	return quote(local)
+}
+
+// quote writes a quoted string (RFC 5321 section 4.1.2) with that content.
+func quote(s string) string {
 	var quoted strings.Builder
 	quoted.WriteByte('"')
 	for i := range len(s) {

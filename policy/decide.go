@@ -60,7 +60,7 @@ func (p *Policy) Decide(m Message) Decision {
 	if from.point == S1 {
 		d.Platform = from.platform.Name
 	}
-	traces := p.openTraces(m.Traces)
+	traces := p.openTraces(m.Traces, m.Marks)
 	for _, r := range m.Recipients {
 		ruling := p.rule(from, m.Sender, r)
 		if len(ruling.Rewritten) > 0 {
@@ -147,7 +147,7 @@ func (p *Policy) rewrite(d *Decision, m Message) {
 			d.Delete = append(d.Delete, r.Path)
 		}
 		for _, address := range ruling.Rewritten {
-			domain := strings.TrimPrefix(address, r.Address.Local+"@")
+			domain := address[strings.LastIndexByte(address, '@')+1:]
 			if key := strings.TrimSuffix(r.Address.Key, r.Address.Domain) + domain; !present[key] {
 				present[key] = true
 				d.Add = append(d.Add, Addition{Address: address, Notify: r.Notify, ORcpt: originalRecipient(r)})
@@ -155,7 +155,7 @@ func (p *Policy) rewrite(d *Decision, m Message) {
 		}
 	}
 	if len(owners) > 0 {
-		d.Trace = p.traceHeader(m.Nonce, owners)
+		d.Trace = p.traceHeader(m.Nonce, m.Marks, owners)
 	}
 }
 

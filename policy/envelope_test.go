@@ -19,6 +19,7 @@ func TestRewritesEveryWayOfWritingAnAddress(t *testing.T) {
 		{`"alice"@acmecorp.com`, `"alice"` + alternate, `rfc822;"alice"@acmecorp.com`},
 		{`"a\lice+x"@acmecorp.com`, `"a\lice+x"` + alternate, `rfc822;"a\lice+2Bx"@acmecorp.com`},
 		{`"Two words"@acmecorp.com`, `"Two words"` + alternate, `rfc822;"Two+20words"@acmecorp.com`},
+		{`Two words@acmecorp.com`, `"Two words"` + alternate, `rfc822;Two+20words@acmecorp.com`},
 		{"jürgen@acmecorp.com", "jürgen" + alternate, `utf-8;j\x{FC}rgen@acmecorp.com`},
 		{"JÜRGEN+x=1@acmecorp.com", "JÜRGEN+x=1" + alternate, `utf-8;J\x{DC}RGEN\x{2B}x\x{3D}1@acmecorp.com`},
 		{"@hop.example,@[IPv6:2001:db8::1]:alice@acmecorp.com", "alice" + alternate, "rfc822;alice@acmecorp.com"},
@@ -43,6 +44,18 @@ func TestWithoutDelimitersThereAreNoSubaddresses(t *testing.T) {
 	w.Delimiters = ""
 	got := w.send(t, mail{client: internetClient, from: stranger, to: []string{"alice+tag@acmecorp.com"}})
 	want(t, "reply", got.refused["alice+tag@acmecorp.com"].Reply.Enhanced, "5.1.1")
+}
+
+func TestAnAddedRecipientIsOneAddressWhateverTheLocalPartHolds(t *testing.T) {
+	w := newWorld()
+	w.domain().AcceptUnlisted, w.domain().Unlisted = true, policy.Residence{Kind: policy.There, Platform: "google"}
+	for local, quoted := range map[string]string{
+		"a,b": `"a,b"`, "a;b": `"a;b"`, "a:b": `"a:b"`, "a(b)c": `"a(b)c"`, "a[b": `"a[b"`, `a\b`: `"a\\b"`, `a"b`: `"a\"b"`, "a@b": `"a@b"`,
+	} {
+		path := local + "@acmecorp.com"
+		got := w.send(t, mail{client: internetClient, from: stranger, to: []string{path, quoted + "@acmecorp.com"}})
+		want(t, path, added(got.Decision), quoted+"@gapps.acmecorp.com")
+	}
 }
 
 func TestSubdomainsAndFurtherDomainsStandForThemselves(t *testing.T) {

@@ -26,8 +26,9 @@ type Recipient struct {
 	Notify, ORcpt string
 	// Address is Path, parsed.
 	Address Address
-	// Listing is the directory's answer for Address. It is consulted only for
-	// domains that are ours.
+	// Listing is the directory's answer for Policy.Home of Address. What a
+	// message is refused for says it; else it is consulted only for domains
+	// that are ours.
 	Listing Listing
 }
 
@@ -44,6 +45,8 @@ type Message struct {
 	// Traces are the values of the message's trace headers (see TraceHeader),
 	// in order, folded or not.
 	Traces []string
+	// Marks are what the function Marks returns. Trace headers hold for them.
+	Marks []string
 	// Nonce makes the trace header of this message unlike any other. It must
 	// be random.
 	Nonce [8]byte

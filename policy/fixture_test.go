@@ -74,7 +74,8 @@ func (w *world) address(t testing.TB, path string) policy.Address {
 func (w *world) recipient(t testing.TB, path string) policy.Recipient {
 	t.Helper()
 	r := policy.Recipient{Path: path, Address: w.address(t, path)}
-	domain := w.Domains[r.Address.Domain]
+	home := w.Home(r.Address)
+	domain := w.Domains[home.Domain]
 	if domain == nil {
 		return r
 	}
@@ -82,7 +83,7 @@ func (w *world) recipient(t testing.TB, path string) policy.Recipient {
 		r.Listing.Failed = true
 		return r
 	}
-	for _, key := range []string{r.Address.Key, r.Address.Owner} {
+	for _, key := range []string{home.Key, home.Owner} {
 		if word, ok := w.words[key]; ok {
 			residence, err := domain.Residence(word)
 			if err != nil {
@@ -107,6 +108,7 @@ type mail struct {
 	edit   func(*policy.Recipient)
 	traces []string
 	nonce  byte
+	fields map[string]string // header fields, by name
 }
 
 // result is what becomes of a mail: what RCPT refused, by path, and the rest.
@@ -129,6 +131,12 @@ func (w *world) send(t testing.TB, m mail) result {
 		Traces: m.traces,
 		Nonce:  [8]byte{m.nonce},
 	}
+	message.Marks = policy.Marks(func(name string) []string {
+		if value, ok := m.fields[name]; ok {
+			return []string{value, "another"}
+		}
+		return nil
+	})
 	out := result{refused: map[string]policy.Ruling{}}
 	for _, path := range m.to {
 		r := w.recipient(t, path)

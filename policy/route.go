@@ -48,6 +48,25 @@ func (p *Policy) AlternateOf(domain string) *Platform {
 	return nil
 }
 
+// Home returns the address of ours that an address of an alternate domain
+// stands for. Any other address is returned as it is.
+func (p *Policy) Home(a Address) Address {
+	if a.Domain == "" || p.Domains[a.Domain] != nil {
+		return a
+	}
+	for _, d := range p.Domains {
+		for _, alternate := range d.Alternates {
+			if alternate == a.Domain {
+				a.Key = strings.TrimSuffix(a.Key, alternate) + d.Name
+				a.Owner = strings.TrimSuffix(a.Owner, alternate) + d.Name
+				a.Domain = d.Name
+				return a
+			}
+		}
+	}
+	return a
+}
+
 // rule decides one recipient's way from where the message entered. How often
 // the message was here before is left to Decide.
 func (p *Policy) rule(from origin, sender Address, r Recipient) Ruling {
@@ -72,6 +91,9 @@ func (p *Policy) ruleForeign(from origin, sender Address, r Recipient) Ruling {
 		return refuse(r, "", Reject, Reply{554, "5.7.1", "Relay access denied"},
 			fmt.Sprintf("%q is no domain of ours, and mail from the Internet is not relayed", r.Address.Domain))
 	case from.point == S1 && to == from.platform:
+		if r.Listing.Found {
+			return p.loop(from, sender, r, to, fmt.Sprintf("%s, but %s sent the message for %s here", listed(r.Listing), to.Name, printable(r.Address.Key)))
+		}
 		return p.loop(from, sender, r, to, fmt.Sprintf("%s sent the message for %s here, which is an address of its own", to.Name, printable(r.Address.Key)))
 	case from.point == S1 && !from.platform.MayRelay:
 		return refuse(r, "", Reject, Reply{554, "5.7.1", "Relay access denied"},
@@ -138,11 +160,15 @@ func (p *Policy) source(r Recipient) string {
 	domain := p.Domains[r.Address.Domain]
 	switch {
 	case r.Listing.Found:
-		return fmt.Sprintf("the directory says that %s lives at %s", printable(r.Listing.Address), place(r.Listing.Residence))
+		return listed(r.Listing)
 	case domain.AcceptUnlisted:
 		return fmt.Sprintf("the directory lacks %s, and unlisted addresses of %s live at %s", printable(r.Address.Owner), domain.Name, place(domain.Unlisted))
 	}
 	return fmt.Sprintf("%s is always accepted", printable(r.Address.Owner))
+}
+
+func listed(l Listing) string {
+	return fmt.Sprintf("the directory says that %s lives at %s", printable(l.Address), place(l.Residence))
 }
 
 func place(r Residence) string {

@@ -55,7 +55,7 @@ func TestRoutesEveryFlowOfTheDesign(t *testing.T) {
 		{"user there to a mailbox there", "", "tenant", there, there, "", "",
 			"554 5.4.6 Mail loop: the directory says that alice@acmecorp.com lives at PLATFORM, but PLATFORM sent"},
 		{"Internet through the platform's MX to a mailbox there", "", "tenant", internet, there, "", "", "554 5.4.6 Mail loop: the directory says"},
-		{"user there to an alternate address", "", "tenant", there, sentOn, "", "", "554 5.4.6 Mail loop: PLATFORM sent"},
+		{"user there to an alternate address", "", "tenant", there, sentOn, "", "", "554 5.4.6 Mail loop: the directory says that"},
 		{"user there to the alternate domain's postmaster", "", "tenant", there, "postmaster@ALTERNATE", "", "", "554 5.4.6 Mail loop: PLATFORM sent"},
 		{"Internet to nobody", "", "internet", internet, "nobody@acmecorp.com", "", "", "550 5.1.1 "},
 		{"user here to nobody", "", "user", bob, "nobody@acmecorp.com", "", "", "550 5.1.1 "},
@@ -221,6 +221,23 @@ func TestResidenceReadsTheDirectorysWords(t *testing.T) {
 			want(t, c.word, r.String(), c.kind)
 		case err == nil || !strings.Contains(err.Error(), c.err):
 			t.Errorf("%s, %q: error %v, want one that says %q", c.domain, c.word, err, c.err)
+		}
+	}
+}
+
+func TestAnAlternateAddressThatComesBackIsCalledByTheDirectorysEntry(t *testing.T) {
+	w := newWorld()
+	for path, reason := range map[string]string{
+		"Gina+x@gapps.acmecorp.com":      "the directory says that gina@acmecorp.com lives at google, but google sent the message for gina+x@gapps.acmecorp.com here",
+		`"two words"@gapps.acmecorp.com`: `the directory says that "two words"@acmecorp.com lives at office365, but google sent the message for "two words"@gapps.acmecorp.com here`,
+		"nobody@gapps.acmecorp.com":      "google sent the message for nobody@gapps.acmecorp.com here, which is an address of its own",
+	} {
+		got := w.send(t, mail{client: googleClient, proven: true, from: stranger, to: []string{path}})
+		want(t, path, got.Reply.String(), "554 5.4.6 Mail loop: "+reason)
+	}
+	for _, path := range []string{"alice@acmecorp.com", "x@far.example", "postmaster", ""} {
+		if a := w.address(t, path); w.Home(a) != a {
+			t.Errorf("%q is at home in itself, not in %+v", path, w.Home(a))
 		}
 	}
 }

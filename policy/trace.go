@@ -15,8 +15,10 @@ import (
 //	v=1; by=mail.acmecorp.com; id=0011223344556677; to=HASH,HASH; sig=MAC
 //
 // The signature is an HMAC-SHA256 over all that stands before it, so a header
-// that is forged, altered or another organisation's counts for nothing. The
-// hashes depend on the random id: two messages to one person have nothing in
+// that is forged, altered or another organisation's counts for nothing. It
+// covers the best of the message's Marks too: a header that is copied from one
+// message into another counts for nothing there, while the copy that a mailing
+// list sends back is the same message still. The hashes depend on the random id: two messages to one person have nothing in
 // common, and their number is a power of two whatever the number of
 // recipients, so a Bcc stays secret.
 const TraceHeader = "X-Coexist-Trace"
@@ -31,8 +33,24 @@ const (
 
 var traceEncoding = base64.RawURLEncoding
 
+// Marks returns what tells a message from others, best first: a digest of each
+// of Message-Id, Date and From that the message has. Servers on its way add those
+// that are missing, so a mark that was the best one may stand further down later.
+// Values returns the values of the message's header fields of a name, folded or
+// not.
+func Marks(values func(name string) []string) []string {
+	marks := make([]string, 0, 3)
+	for _, name := range [...]string{"Message-Id", "Date", "From"} {
+		if fields := values(name); len(fields) > 0 {
+			sum := sha256.Sum256([]byte(name + ":" + unfold(fields[0])))
+			marks = append(marks, string(sum[:]))
+		}
+	}
+	return marks
+}
+
 // traceHeader builds the value for a message that is sent on for owners.
-func (p *Policy) traceHeader(nonce [8]byte, owners []string) string {
+func (p *Policy) traceHeader(nonce [8]byte, marks, owners []string) string {
 	id := hex.EncodeToString(nonce[:])
 	unique := make([]string, 0, len(owners))
 	seen := make(map[string]bool, len(owners))
@@ -58,7 +76,11 @@ func (p *Policy) traceHeader(nonce [8]byte, owners []string) string {
 		body.WriteString(hash)
 	}
 	body.WriteByte(';')
-	return body.String() + "\n\tsig=" + p.traceMAC(unfold(body.String()))
+	mark := ""
+	if len(marks) > 0 {
+		mark = marks[0]
+	}
+	return body.String() + "\n\tsig=" + p.traceMAC(unfold(body.String()), mark)
 }
 
 // unfold drops all white space, which hops between may change.
@@ -76,8 +98,8 @@ func (p *Policy) traceHash(id, owner string) string {
 	return p.mac("to\n"+id+"\n"+owner, traceHashBytes)
 }
 
-func (p *Policy) traceMAC(body string) string {
-	return p.mac("trace\n"+body, traceMACBytes)
+func (p *Policy) traceMAC(body, mark string) string {
+	return p.mac("trace\n"+body+"\n"+mark, traceMACBytes)
 }
 
 func (p *Policy) mac(text string, size int) string {
@@ -98,14 +120,14 @@ type traces struct {
 	list   []trace
 }
 
-// openTraces keeps the header values that bear our signature. A value that
-// stands twice is one pass, since every pass has an id of its own.
-func (p *Policy) openTraces(values []string) traces {
+// openTraces keeps the header values that bear our signature for this message. A
+// value that stands twice is one pass, since every pass has an id of its own.
+func (p *Policy) openTraces(values, marks []string) traces {
 	t := traces{policy: p}
 	seen := make(map[string]bool)
 	for _, value := range values {
 		body, sig, found := strings.Cut(unfold(value), "sig=")
-		if !found || seen[sig] || !hmac.Equal([]byte(sig), []byte(p.traceMAC(body))) {
+		if !found || seen[sig] || !p.isGenuine(body, sig, marks) {
 			continue
 		}
 		seen[sig] = true
@@ -123,6 +145,17 @@ func (p *Policy) openTraces(values []string) traces {
 		t.list = append(t.list, one)
 	}
 	return t
+}
+
+// isGenuine reports a signature made with any mark of the message, or with none
+// because the message had none then.
+func (p *Policy) isGenuine(body, sig string, marks []string) bool {
+	for _, mark := range marks {
+		if hmac.Equal([]byte(sig), []byte(p.traceMAC(body, mark))) {
+			return true
+		}
+	}
+	return hmac.Equal([]byte(sig), []byte(p.traceMAC(body, "")))
 }
 
 // passes counts how often the message was sent on for one owner.

@@ -206,6 +206,36 @@ func TestAForgedAlteredOrForeignTraceCountsForNothing(t *testing.T) {
 	}
 }
 
+func TestATraceHoldsForItsMessageOnly(t *testing.T) {
+	const id, date, from = "Message-Id", "Date", "From"
+	for _, c := range []struct {
+		about       string
+		first, then map[string]string
+		counts      bool
+	}{
+		{"the same", map[string]string{id: " <one@far.example>"}, map[string]string{id: "\r\n\t<one@far.example> "}, true},
+		{"another", map[string]string{id: "<one@far.example>"}, map[string]string{id: "<two@far.example>"}, false},
+		{"another of that date", map[string]string{id: "<1@x>", date: "Mon"}, map[string]string{id: "<2@x>", date: "Mon"}, false},
+		{"a list's From", map[string]string{id: "<1@x>", from: "a@x"}, map[string]string{id: "<1@x>", from: "list@y"}, true},
+		{"Message-Id lost", map[string]string{id: "<1@x>"}, nil, false},
+		{"Message-Id added", map[string]string{date: "Mon", from: "a@x"}, map[string]string{id: "<1@x>", date: "Mon", from: "a@x"}, true},
+		{"Message-Id and Date added", map[string]string{from: "a@x"}, map[string]string{id: "<1@x>", date: "Mon", from: "a@x"}, true},
+		{"all added", nil, map[string]string{id: "<1@x>", date: "Mon", from: "a@x"}, true},
+		{"another date", map[string]string{date: "Mon"}, map[string]string{id: "<1@x>", date: "Tue"}, false},
+		{"the value in another field", map[string]string{date: "Mon"}, map[string]string{from: "Mon"}, false},
+	} {
+		w := newWorld()
+		w.MaxPasses = 1
+		m := toAlice()
+		m.fields = c.first
+		m.traces = tracesOf(t, w, m, 1)
+		m.fields = c.then
+		if got := loops(t, w, m); got != c.counts {
+			t.Errorf("%s: the trace counts: %v, want %v", c.about, got, c.counts)
+		}
+	}
+}
+
 // hashesOf returns the recipients' hashes of a trace.
 func hashesOf(t testing.TB, trace string) []string {
 	t.Helper()

@@ -134,7 +134,10 @@ func answer(conf *config.Config, q question) (*explanation, error) {
 	}
 	set := directory.NewSet(files)
 
-	m := policy.Message{Entry: p.Enter(arrival), Sender: sender, Traces: headers.Values(policy.TraceHeader)}
+	m := policy.Message{
+		Entry: p.Enter(arrival), Sender: sender,
+		Traces: headers.Values(policy.TraceHeader), Marks: policy.Marks(headers.Values),
+	}
 	if m.Entry.Provisional {
 		m.Proof = scanners.Prove(m.Entry.Platform, headers)
 	}
@@ -145,7 +148,7 @@ func answer(conf *config.Config, q question) (*explanation, error) {
 		if err != nil {
 			return nil, fmt.Errorf("--to %q: %w", to, err)
 		}
-		r := policy.Recipient{Path: address.Path, Address: address, Listing: set.List(address)}
+		r := policy.Recipient{Path: address.Path, Address: address, Listing: set.List(p.Home(address))}
 		rulings[i] = p.Admit(m.Entry, sender, len(m.Recipients), r)
 		if rulings[i].Verdict <= policy.Tag {
 			m.Recipients = append(m.Recipients, r)

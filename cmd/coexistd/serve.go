@@ -39,9 +39,12 @@ func serve(c *call) int {
 	if status, done := c.parse(); done {
 		return status
 	}
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
-	defer signal.Stop(signals)
+	// Each kind has a channel of its own: one that is full drops a signal, and a
+	// flood of SIGHUPs must not take the place of a SIGTERM. They are caught
+	// until the process is gone, so that a late SIGHUP does not end the drain.
+	hangups, ends := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	signal.Notify(ends, syscall.SIGTERM, syscall.SIGINT)
 
 	d, err := start(*path, c.stderr)
 	if err != nil {
@@ -49,7 +52,7 @@ func serve(c *call) int {
 		return exitNo
 	}
 	d.notify(daemon.SdNotifyReady)
-	d.loop(signals)
+	d.loop(hangups, ends)
 	d.notify(daemon.SdNotifyStopping)
 	return d.stop()
 }
@@ -183,16 +186,15 @@ func (d *running) swap(conf *config.Config, files map[string]*directory.File) {
 }
 
 // loop runs until a signal ends the daemon.
-func (d *running) loop(signals <-chan os.Signal) {
+func (d *running) loop(hangups, ends <-chan os.Signal) {
 	watch := time.NewTicker(watchInterval)
 	defer watch.Stop()
 	for {
 		select {
-		case sig := <-signals:
-			if sig != syscall.SIGHUP {
-				d.log.Info("stopping", "signal", sig.String())
-				return
-			}
+		case sig := <-ends:
+			d.log.Info("stopping", "signal", sig.String())
+			return
+		case <-hangups:
 			d.notify(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
 			d.reload()
 			d.notify(daemon.SdNotifyReady)
@@ -279,13 +281,11 @@ func (d *running) watch() {
 	}
 }
 
-// stop drains: what is under way is finished, nothing new is begun.
+// stop drains: what is under way is finished, nothing new is begun. The lookups
+// go last, for the MTA needs them to finish its messages.
 func (d *running) stop() int {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
-	for _, listener := range d.listeners {
-		listener.Close()
-	}
 	err := errors.Join(d.milter.Shutdown(ctx), d.lookup.Shutdown(ctx))
 	d.serving.Wait()
 	if err != nil {

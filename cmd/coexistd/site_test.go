@@ -77,7 +77,7 @@ func startSite(t *testing.T, c lab.SiteConfig) *site {
 	t.Cleanup(func() {
 		err := s.Close()
 		if t.Failed() {
-			t.Logf("Postfix said:\n%s\ncoexistd said:\n%s", s.Log(), s.Daemon.Log())
+			t.Logf("Postfix said:\n%s\ncoexistd said:\n%s", tail(s.Log()), tail(s.Daemon.Log()))
 		}
 		if err != nil {
 			t.Error(err)
@@ -87,6 +87,12 @@ func startSite(t *testing.T, c lab.SiteConfig) *site {
 		}
 	})
 	return &site{Site: s, t: t}
+}
+
+// tail is the end of a log, as much as somebody would read.
+func tail(log string) string {
+	const most = 100_000
+	return log[max(0, len(log)-most):]
 }
 
 // send hands a message in at the public service, from a client's address.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Config says how an instance of Postfix differs from the lab's plain one.
@@ -213,14 +214,15 @@ func (l *layout) writeMain(p *Programs, c Config) error {
 	return l.writeFile("main.cf", b.String())
 }
 
-// writeFile puts the whole file there at once: a process of a running
-// instance never reads half of it.
+// writeFile gives the file a time in the past: Postfix takes a younger one for
+// a file that is still being written, and reads it again and again until it
+// is older than a second.
 func (l *layout) writeFile(name, content string) error {
-	path := l.path("etc", name)
-	if err := os.WriteFile(path+".new", []byte(content), 0o644); err != nil {
+	path, past := l.path("etc", name), time.Now().Add(-time.Minute)
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 		return fmt.Errorf("lab: %w", err)
 	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err := os.Chtimes(path, past, past); err != nil {
 		return fmt.Errorf("lab: %w", err)
 	}
 	return nil

@@ -79,6 +79,10 @@ func (d *Daemon) Reload(ctx context.Context) (string, error) {
 	return d.log.wait(ctx, from, reloadLine)
 }
 
+// Hangup has the daemon read its configuration anew, and does not wait for it.
+// A daemon that is gone has an error of os.ErrProcessDone.
+func (d *Daemon) Hangup() error { return d.cmd.Process.Signal(syscall.SIGHUP) }
+
 // Stop ends the daemon as systemd does, and returns how it ended.
 func (d *Daemon) Stop() error {
 	d.cmd.Process.Signal(syscall.SIGTERM)

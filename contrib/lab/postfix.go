@@ -33,6 +33,7 @@ type Postfix struct {
 	mu     sync.Mutex // held while processes are started or ended
 	config Config
 	master *exec.Cmd
+	guard  *guard
 	gone   chan struct{} // closed when no process of the instance is left
 }
 
@@ -102,8 +103,7 @@ func (m *Postfix) begin(ctx context.Context) error {
 		"POSTLOG_SERVICE="+m.layout.path("queue", logSocket), "POSTLOG_HOSTNAME=mta.lab.test")
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = m.log, m.log
-	// A test binary that is killed takes its instances with it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.WaitDelay = stopTime
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("lab: starting Postfix: %w", err)
@@ -122,6 +122,10 @@ func (m *Postfix) begin(ctx context.Context) error {
 		m.log.read()
 		close(gone)
 	}()
+	var err error
+	if m.guard, err = startGuard(cmd.Process.Pid, m.Dir); err != nil {
+		return err
+	}
 	if _, err := m.log.wait(ctx, from, startedLine); err != nil {
 		return fmt.Errorf("lab: Postfix did not start: %w; it said:\n%s", err, m.log)
 	}
@@ -188,5 +192,9 @@ func (m *Postfix) end() {
 	case <-time.After(2 * stopTime):
 		syscall.Kill(-m.master.Process.Pid, syscall.SIGKILL)
 		<-m.gone
+	}
+	if m.guard != nil {
+		m.guard.dismiss()
+		m.guard = nil
 	}
 }

@@ -151,16 +151,17 @@ func (s *Site) postfixConfig(c SiteConfig) Config {
 	milter := "unix:" + filepath.Join(s.Dir, "milter.sock")
 	lookup := func(name string) string { return "socketmap:unix:" + filepath.Join(s.Dir, "lookup.sock") + ":" + name }
 	main := map[string]string{
-		"smtpd_milters":           milter,
-		"non_smtpd_milters":       milter,
-		"milter_default_action":   "tempfail",
-		"milter_protocol":         "6",
-		"virtual_mailbox_domains": "acmecorp.com globex.example",
-		"virtual_mailbox_maps":    lookup("recipients"),
-		"virtual_alias_maps":      lookup("aliases"),
-		"transport_maps":          lookup("transport") + ", texthash:$config_directory/transport",
-		"recipient_delimiter":     "+",
-		"mynetworks":              "127.0.1.0/24 127.0.2.0/24 127.0.4.0/24",
+		"smtpd_milters":            milter,
+		"non_smtpd_milters":        milter,
+		"milter_default_action":    "tempfail",
+		"milter_protocol":          "6",
+		"virtual_mailbox_domains":  "acmecorp.com globex.example",
+		"virtual_mailbox_maps":     lookup("recipients"),
+		"virtual_alias_maps":       lookup("aliases"),
+		"transport_maps":           lookup("transport") + ", texthash:$config_directory/transport",
+		"recipient_delimiter":      "+",
+		"smtpd_relay_restrictions": "permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination",
+		"mynetworks":               "127.0.1.0/24 127.0.2.0/24 127.0.4.0/24",
 	}
 	for name, value := range c.Main {
 		main[name] = strings.ReplaceAll(value, "{dir}", s.Dir)

@@ -94,6 +94,11 @@ func (q question) aliases(copies bool) string {
 
 // transport gives the way of mail for an alternate domain, and stops mail for
 // addresses of ours that the milter would have refused.
+//
+// An address of ours that lives elsewhere has its alternate domain's way. The
+// queue holds such a one when its mailbox has moved since; and without this
+// answer Postfix's local(8) would take the member of an alias for its own, and
+// not have it rewritten.
 func (q question) transport() string {
 	if domain, ok := q.domain(); ok {
 		if platform := q.policy.AlternateOf(domain); platform != nil && platform.Relay != "" {
@@ -114,8 +119,22 @@ func (q question) transport() string {
 		return unlisted
 	case residence.Kind == policy.Moving:
 		return moving
+	case residence.Kind == policy.There:
+		return q.way(residence.Platform, a.Domain)
 	}
 	return notFound
+}
+
+// way gives the way of mail from one of our domains to a platform.
+func (q question) way(platform, domain string) string {
+	alternate := q.policy.Domains[domain].Alternates[platform]
+	if alternate == "" {
+		return failed
+	}
+	if p := q.policy.Platform(platform); p != nil && p.Relay != "" {
+		return "OK smtp:" + p.Relay
+	}
+	return "OK smtp:" + alternate
 }
 
 // senders gives the login that owns an address.

@@ -11,8 +11,9 @@ import (
 	"coexistd/policy"
 )
 
-// reserved are the words that stand beside platforms' names in some place.
-var reserved = []string{"here", "both", "moving", "reject"}
+// reserved are the words that stand beside platforms' names in some place, and the
+// letters of our own points in flows.
+var reserved = []string{"here", "both", "moving", "reject", "s", "l", "e"}
 
 // maxPlatforms bounds what each message's client is compared with.
 const maxPlatforms = 64

@@ -19,7 +19,8 @@ const (
 	// maxHeaderValue keeps a header frame below the 65,535 bytes that Sendmail
 	// takes.
 	maxHeaderValue = 64_000
-	maxArgument    = 2 * policy.MaxAddress
+	// maxArgument leaves room for an ORCPT of which xtext makes three bytes each.
+	maxArgument = 4 * policy.MaxAddress
 	// maxForged bounds the headers named as our result header that are removed
 	// from one message: for each, the MTA walks through the header again.
 	maxForged = 100

@@ -34,11 +34,12 @@ type timing struct {
 	frame    time.Duration // from a frame's begin to its end
 	write    time.Duration // for one write
 	progress time.Duration // between progress frames while an answer takes long
+	settle   time.Duration // in a drain, for the MTA to make a message's changes
 }
 
 // libmilter waits 7,210 s for a command, and so do we: the client of an SMTP
 // session may take long over each of its own.
-var defaultTiming = timing{idle: 7210 * time.Second, frame: time.Minute, write: time.Minute, progress: 5 * time.Second}
+var defaultTiming = timing{idle: 7210 * time.Second, frame: time.Minute, write: time.Minute, progress: 5 * time.Second, settle: 3 * time.Second}
 
 // protocolError is a frame that no MTA sends. It ends the connection.
 type protocolError string
@@ -58,6 +59,10 @@ type conn struct {
 	size    int       // payload bytes of the current frame
 	begun   bool      // the current frame's head is read
 	frameBy time.Time // when the begun frame must be complete
+	// changing is set from the end of a message to the peer's next frame, or
+	// to this time at most: the MTA makes the changes, and may need the
+	// lookups for that. A drain waits for it.
+	changing time.Time
 
 	inMessage atomic.Bool // a message is under way: it outlives a drain
 	draining  atomic.Bool // no further message is to begin
@@ -92,7 +97,7 @@ func (c *conn) next() (code byte, err error) {
 	if head, err = c.in.Peek(frameHead); err != nil {
 		return 0, cutShort(err, len(head))
 	}
-	c.begun, c.size = true, int(length)-1
+	c.begun, c.size, c.changing = true, int(length)-1, time.Time{}
 	return head[4], nil
 }
 
@@ -168,15 +173,27 @@ func (s source) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		// The order matters: drain stores before it moves the deadline.
-		if c.draining.Load() && !c.inMessage.Load() {
-			return 0, io.EOF
+		ending := c.draining.Load() && !c.inMessage.Load()
+		if ending {
+			if !time.Now().Before(c.changing) {
+				return 0, io.EOF
+			}
+			if err := c.socket.SetReadDeadline(c.changing); err != nil {
+				return 0, err
+			}
 		}
 		n, err := c.socket.Read(p)
-		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !time.Now().Before(deadline) {
+		switch {
+		case n > 0 || !errors.Is(err, os.ErrDeadlineExceeded):
+			return n, err
+		case !ending && !time.Now().Before(deadline):
 			return n, err
 		}
 	}
 }
+
+// answered notes that the peer has the answer to an end of message.
+func (c *conn) answered() { c.changing = time.Now().Add(c.timing.settle) }
 
 func (c *conn) readDeadline() time.Time {
 	now := time.Now()
@@ -189,8 +206,8 @@ func (c *conn) readDeadline() time.Time {
 	return c.frameBy
 }
 
-// drain ends the connection at once when no message is under way, and else at
-// the message's end.
+// drain ends the connection at once when no message is under way, and else when
+// the MTA has made the message's changes.
 func (c *conn) drain() {
 	c.draining.Store(true)
 	if !c.inMessage.Load() {

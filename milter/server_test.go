@@ -236,6 +236,8 @@ func TestDrainClosesIdleConnectionsAndLetsMessagesEnd(t *testing.T) {
 	idle, rested, busy := l.postfix(t), l.postfix(t), l.postfix(t)
 	idle.flush()
 	rested.exchange()
+	rested.put('A', "")
+	rested.flush()
 	busy.mail("<x@example.org>")
 	done := make(chan error, 1)
 	go func() { done <- l.Shutdown(t.Context()) }()
@@ -250,6 +252,14 @@ func TestDrainClosesIdleConnectionsAndLetsMessagesEnd(t *testing.T) {
 	default:
 	}
 	busy.wantEOM(deleteAlice, addAlice, addTrace, proceed)
+	// The MTA looks the new recipients up now. Its next frame says that it has.
+	select {
+	case err := <-done:
+		t.Fatalf("Shutdown returned %v while the MTA makes the changes", err)
+	default:
+	}
+	busy.put('A', "")
+	busy.flush()
 	busy.wantEnd()
 	for _, c := range []chan error{done, l.served} {
 		if err := <-c; err != nil {
@@ -281,6 +291,23 @@ func TestDrainEndsWithItsContext(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	m.wantEnd()
+}
+
+func TestDrainDoesNotWaitLongForAnMTAThatIsSilentAfterAMessage(t *testing.T) {
+	l := newLab(t, newRuntime(t), func(s *Server) {
+		s.timing = defaultTiming
+		s.timing.settle = 50 * time.Millisecond
+	})
+	m := l.postfix(t)
+	m.mail("<x@example.org>")
+	done := make(chan error, 1)
+	go func() { done <- l.Shutdown(t.Context()) }()
+	m.rcpt("<alice@acmecorp.com>")
+	m.wantEOM(deleteAlice, addAlice, addTrace, proceed)
+	m.wantEnd()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }
 
 func TestAbortedMessageDoesNotHoldUpADrain(t *testing.T) {

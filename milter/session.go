@@ -149,6 +149,10 @@ func (s *session) command(code gomilter.Code, frame []byte) ([]byte, error) {
 				slog.Uint64("actions", uint64(agreed.actions)))
 		}
 		return nil, nil
+	case gomilter.CodeMail:
+		if s.conn.draining.Load() {
+			return nil, io.EOF
+		}
 	case gomilter.CodeConn:
 		var err error
 		if s.client, err = parseConnect(s.payload); err != nil {
@@ -280,6 +284,7 @@ func (s *session) Body(*gomilter.Modifier) (gomilter.Response, error) {
 	s.logMessage(&decision, proof)
 	s.conn.done()
 	s.apply(decision, edits)
+	s.conn.answered()
 	s.forgetMessage()
 	return nil, nil
 }

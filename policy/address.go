@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+	"golang.org/x/text/cases"
 )
 
 // MaxAddress is the longest path that is read, in bytes. RFC 5321 section
@@ -80,13 +81,23 @@ func ParseAddress(path, delimiters string) (Address, error) {
 			return Address{}, err
 		}
 	}
-	folded := strings.ToLower(addQuotes(unquote(local)))
+	folded := fold(addQuotes(unquote(local)))
 	a.Key = folded + "@" + a.Domain
 	a.Owner = a.Key
 	if i := strings.IndexAny(folded, delimiters); i > 0 && folded[0] != '"' {
 		a.Owner = folded[:i] + "@" + a.Domain
 	}
 	return a, nil
+}
+
+// fold makes letters equal that differ in their case alone. Beyond ASCII that is
+// Unicode's full case folding, by which "ß" and "SS" are the same: Postfix folds
+// an address so before it asks its tables for it.
+func fold(s string) string {
+	if isASCII(s) {
+		return strings.ToLower(s)
+	}
+	return cases.Fold().String(s)
 }
 
 func checkBytes(path string) error {

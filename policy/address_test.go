@@ -27,6 +27,7 @@ func TestParsesEveryFormOfAnAddress(t *testing.T) {
 		{"A b+c@x.example", "A b+c@x.example", "A b+c", "x.example", `"a b+c"@x.example`, `"a b+c"@x.example`},
 		{"a..b.@x.example", "a..b.@x.example", "a..b.", "x.example", "a..b.@x.example", "a..b.@x.example"},
 		{"JÜRGEN@x.example", "JÜRGEN@x.example", "JÜRGEN", "x.example", "jürgen@x.example", "jürgen@x.example"},
+		{"Groß+X@x.example", "Groß+X@x.example", "Groß+X", "x.example", "gross+x@x.example", "gross@x.example"},
 		{"a@BÜCHER.example", "a@BÜCHER.example", "a", "xn--bcher-kva.example", "a@xn--bcher-kva.example", "a@xn--bcher-kva.example"},
 		{"a@[192.0.2.1]", "a@[192.0.2.1]", "a", "[192.0.2.1]", "a@[192.0.2.1]", "a@[192.0.2.1]"},
 		{"a@[IPv6:2001:DB8::1]", "a@[IPv6:2001:DB8::1]", "a", "[ipv6:2001:db8::1]", "a@[ipv6:2001:db8::1]", "a@[ipv6:2001:db8::1]"},

@@ -3,7 +3,9 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // CheckLoop is the name of the check that is always on.
@@ -160,13 +162,18 @@ func (p *Policy) rewrite(d *Decision, m Message) {
 }
 
 // originalRecipient returns the ORCPT value (RFC 3461 section 4.2) that lets a
-// bounce show the address that the sender wrote: his own ORCPT, or the path.
+// bounce show the address that the sender wrote: his own ORCPT, or the path. An
+// MTA takes xtext from a milter whatever the address's type is, and gives one of
+// the type utf-8 its own encoding (RFC 6533 section 3) when it sends it on.
 func originalRecipient(r Recipient) string {
+	if kind, text, _ := strings.Cut(r.ORcpt, ";"); strings.EqualFold(kind, "utf-8") {
+		return kind + ";" + xtext(undoUTF8Xtext(text))
+	}
 	if r.ORcpt != "" {
 		return r.ORcpt
 	}
 	if !isASCII(r.Address.Path) {
-		return "utf-8;" + utf8Xtext(r.Address.Path)
+		return "utf-8;" + xtext(r.Address.Path)
 	}
 	return "rfc822;" + xtext(r.Address.Path)
 }
@@ -184,16 +191,24 @@ func xtext(s string) string {
 	return b.String()
 }
 
-// utf8Xtext encodes as utf-8-addr-xtext (RFC 6533 section 3), which passes
-// through servers that know no UTF-8.
-func utf8Xtext(s string) string {
+// undoUTF8Xtext decodes utf-8-addr-xtext and utf-8-addr-unitext (RFC 6533
+// section 3), in which \x{FC} is a character. What is not well formed stays.
+func undoUTF8Xtext(s string) string {
+	const mark = `\x{`
 	var b strings.Builder
-	for _, c := range s {
-		if c <= ' ' || c >= 0x7f || c == '+' || c == '=' || c == '\\' {
-			fmt.Fprintf(&b, `\x{%02X}`, c)
+	for {
+		before, after, found := strings.Cut(s, mark)
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		digits, rest, _ := strings.Cut(after, "}")
+		if code, err := strconv.ParseUint(digits, 16, 21); err == nil && utf8.ValidRune(rune(code)) {
+			b.WriteRune(rune(code))
+			s = rest
 		} else {
-			b.WriteRune(c)
+			b.WriteString(mark)
+			s = after
 		}
 	}
-	return b.String()
 }

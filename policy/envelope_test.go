@@ -20,8 +20,8 @@ func TestRewritesEveryWayOfWritingAnAddress(t *testing.T) {
 		{`"a\lice+x"@acmecorp.com`, `"a\lice+x"` + alternate, `rfc822;"a\lice+2Bx"@acmecorp.com`},
 		{`"Two words"@acmecorp.com`, `"Two words"` + alternate, `rfc822;"Two+20words"@acmecorp.com`},
 		{`Two words@acmecorp.com`, `"Two words"` + alternate, `rfc822;Two+20words@acmecorp.com`},
-		{"jürgen@acmecorp.com", "jürgen" + alternate, `utf-8;j\x{FC}rgen@acmecorp.com`},
-		{"JÜRGEN+x=1@acmecorp.com", "JÜRGEN+x=1" + alternate, `utf-8;J\x{DC}RGEN\x{2B}x\x{3D}1@acmecorp.com`},
+		{"jürgen@acmecorp.com", "jürgen" + alternate, `utf-8;j+C3+BCrgen@acmecorp.com`},
+		{"JÜRGEN+x=1@acmecorp.com", "JÜRGEN+x=1" + alternate, `utf-8;J+C3+9CRGEN+2Bx+3D1@acmecorp.com`},
 		{"@hop.example,@[IPv6:2001:db8::1]:alice@acmecorp.com", "alice" + alternate, "rfc822;alice@acmecorp.com"},
 	} {
 		got := newWorld().send(t, mail{client: internetClient, from: stranger, to: []string{c.path}})
@@ -166,6 +166,14 @@ func TestNotifyAndORCPTOfTheSenderAreKept(t *testing.T) {
 		add := newWorld().send(t, m).Add[0]
 		want(t, "NOTIFY", add.Notify, "NEVER")
 		want(t, "ORCPT", add.ORcpt, "rfc822;list+2Bmember@far.example")
+	}
+	for given, kept := range map[string]string{
+		`utf-8;J\x{FC}rgen\x{2B}x@far.example`: "utf-8;J+C3+BCrgen+2Bx@far.example",
+		"UTF-8;Jürgen@far.example":             "UTF-8;J+C3+BCrgen@far.example",
+		`utf-8;\x{5C}\x{110000}\x{\x{e9}\x{`:   `utf-8;\\x{110000}\x{+C3+A9\x{`,
+	} {
+		m.edit = func(r *policy.Recipient) { r.ORcpt = given }
+		want(t, given, newWorld().send(t, m).Add[0].ORcpt, kept)
 	}
 	m.edit = nil
 	want(t, "no NOTIFY", newWorld().send(t, m).Add[0].Notify, "")

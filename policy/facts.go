@@ -74,7 +74,7 @@ type Ruling struct {
 // Addition is a recipient to be added to the envelope.
 type Addition struct {
 	Address       string
-	Notify, ORcpt string // as in Recipient; ORcpt is never empty
+	Notify, ORcpt string // as in Recipient; ORcpt is never empty, and in xtext whatever its type
 }
 
 // Decision is what becomes of one message.

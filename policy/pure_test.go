@@ -19,7 +19,7 @@ const module = "coexistd"
 // I/O or reads a clock, and none is random. Of fmt, see pureFmt.
 var pureImports = []string{
 	"cmp", "crypto/hmac", "crypto/sha256", "encoding/base64", "encoding/hex", "errors", "fmt", "maps", "net/netip",
-	"slices", "strings", "unicode", "unicode/utf8", "golang.org/x/net/idna",
+	"slices", "strconv", "strings", "unicode", "unicode/utf8", "golang.org/x/net/idna", "golang.org/x/text/cases",
 }
 
 // pureFmt are the functions of fmt that leave the outside world alone.

@@ -35,7 +35,7 @@ type domainSummary struct {
 func check(c *call) int {
 	path := c.flags.String("c", defaultConfig, "the configuration `file`")
 	asJSON := c.flags.Bool("json", false, "print JSON")
-	if status, done := c.parse(); done {
+	if status, done := c.parse(0); done {
 		return status
 	}
 	s := summarize(*path)
@@ -53,7 +53,7 @@ func check(c *call) int {
 }
 
 func summarize(path string) summary {
-	s := summary{Errors: []string{}, Notes: []string{}}
+	s := summary{Errors: []string{}, Notes: []string{}, Listeners: []string{}, Lookups: []string{}, Platforms: []string{}, Domains: []domainSummary{}}
 	conf, err := config.Load(path)
 	if err != nil {
 		s.addError(err)
@@ -70,6 +70,9 @@ func summarize(path string) summary {
 		s.Platforms = append(s.Platforms, platform.Name)
 	}
 	counts := make(map[string]map[string]int)
+	for name := range conf.Policy.Domains {
+		counts[name] = make(map[string]int)
+	}
 	for _, source := range conf.Directories {
 		file, err := directory.Load(source)
 		if err != nil {
@@ -78,9 +81,6 @@ func summarize(path string) summary {
 		}
 		for entry := range file.All() {
 			_, domain, _ := strings.Cut(entry.Address(), "@")
-			if counts[domain] == nil {
-				counts[domain] = make(map[string]int)
-			}
 			counts[domain][entry.Residence().String()]++
 		}
 	}

@@ -42,7 +42,7 @@ type expectation struct {
 
 func demo(c *call) int {
 	dir := c.flags.String("lab", "", "the `folder` for Postfix's programs where none is installed")
-	if status, done := c.parse(); done {
+	if status, done := c.parse(0); done {
 		return status
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,6 +49,8 @@ var rewrites = []rewrite{
 		orcpt: `rfc822;"Alice+20B"@AcmeCorp.com`, original: `rfc822;"Alice B"@AcmeCorp.com`},
 	{to: "Grüße@AcmeCorp.com", utf8: true, rewritten: "Grüße" + alternate,
 		orcpt: `utf-8;Gr\x{FC}\x{DF}e@AcmeCorp.com`, original: "utf-8;Grüße@AcmeCorp.com"},
+	{to: "Grüße@AcmeCorp.com", args: `NOTIFY=FAILURE ORCPT=utf-8;Stra\x{DF}e\x{2B}1@lists.example`, utf8: true, rewritten: "Grüße" + alternate,
+		notify: "FAILURE", orcpt: `utf-8;Stra\x{DF}e\x{2B}1@lists.example`, original: "utf-8;Straße+1@lists.example"},
 	{to: "Carol@AcmeCorp.com", args: "NOTIFY=FAILURE", rewritten: "Carol" + alternate,
 		notify: "FAILURE", orcpt: "rfc822;Carol@AcmeCorp.com", original: "rfc822;Carol@AcmeCorp.com"},
 	{to: "Alice@AcmeCorp.com", args: "NOTIFY=NEVER", rewritten: "Alice" + alternate,
@@ -73,6 +76,17 @@ func sendAll(s *site) [][]byte {
 		s.deliver(lab.FromUser, mail)
 	}
 	return messages
+}
+
+// successAsked lists the senders who want to know of success, too.
+func successAsked() []string {
+	var senders []string
+	for i, r := range rewrites {
+		if strings.Contains(r.notify, "SUCCESS") {
+			senders = append(senders, bobFor(i))
+		}
+	}
+	return senders
 }
 
 func bobFor(i int) string { return fmt.Sprintf("bob+%d@acmecorp.com", i) }
@@ -110,7 +124,13 @@ func checkBounces(s *site) {
 			if d.From != "" {
 				continue
 			}
+			// Where Postfix's own lookup rewrites the address too, it says so to a
+			// sender who asks for NOTIFY=SUCCESS.
+			expanded := strings.Contains(string(d.Data), "\r\nAction: expanded\r\n")
 			for _, to := range d.To() {
+				if expanded && slices.Contains(successAsked(), to) {
+					continue
+				}
 				got[place+" "+to] = append(got[place+" "+to], string(d.Data))
 			}
 		}
@@ -125,7 +145,9 @@ func checkBounces(s *site) {
 				s.t.Errorf("%s %s: there are %d bounces; there must be none:\n%s", r.to, r.args, len(bounces), bounces[0])
 			}
 		case len(bounces) != 1:
-			s.t.Errorf("%s %s: bob has %d bounces; one is right", r.to, r.args, len(bounces))
+			s.t.Errorf("%s %s: bob has %d bounces; one is right: %s", r.to, r.args, len(bounces), bounces)
+		case !strings.Contains(bounces[0], "\r\nAction: failed\r\n"):
+			s.t.Errorf("%s %s: the bounce does not say that delivery failed:\n%s", r.to, r.args, bounces[0])
 		case !strings.Contains(bounces[0], "\r\nOriginal-Recipient: "+r.original+"\r\n"):
 			s.t.Errorf("%s %s: the bounce does not say Original-Recipient: %s\n%s", r.to, r.args, r.original, bounces[0])
 		}
@@ -135,17 +157,23 @@ func checkBounces(s *site) {
 	}
 }
 
-// The platform refuses the recipient, so our own Postfix makes the bounce.
-func TestABounceOfWhatThePlatformRefusesShowsTheAddressThatTheSenderWrote(t *testing.T) {
-	t.Parallel()
-	refusing, err := lab.StartSink(lab.SinkConfig{Refuse: func(string) *lab.Reply {
+// refusingSink is a server that has no mailbox.
+func refusingSink(t *testing.T) *lab.Sink {
+	t.Helper()
+	sink, err := lab.StartSink(lab.SinkConfig{Refuse: func(string) *lab.Reply {
 		return &lab.Reply{Code: 550, Enhanced: "5.1.10", Text: "Recipient not found"}
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { refusing.Close() })
-	s := startSite(t, lab.SiteConfig{Directory: dsnUsers, Routes: map[string]string{alternate[1:]: refusing.NextHop()}})
+	t.Cleanup(func() { sink.Close() })
+	return sink
+}
+
+// The platform refuses the recipient, so our own Postfix makes the bounce.
+func TestABounceOfWhatThePlatformRefusesShowsTheAddressThatTheSenderWrote(t *testing.T) {
+	t.Parallel()
+	s := startSite(t, lab.SiteConfig{Directory: dsnUsers, Routes: map[string]string{alternate[1:]: refusingSink(t).NextHop()}})
 	sendAll(s)
 	if err := s.WaitEmpty(deadline(t)); err != nil {
 		t.Fatal(err)
@@ -153,17 +181,19 @@ func TestABounceOfWhatThePlatformRefusesShowsTheAddressThatTheSenderWrote(t *tes
 	checkBounces(s)
 }
 
-// The platform takes the message and bounces it later: a second Postfix.
+// The platform takes the message and bounces it later: a second Postfix, whose
+// mailboxes refuse everybody.
 func TestABounceFromThePlatformShowsTheAddressThatTheSenderWrote(t *testing.T) {
 	t.Parallel()
 	p, err := programs()
 	if err != nil {
 		t.Fatal(err)
 	}
+	mailboxes := refusingSink(t)
 	platform, err := p.Start(deadline(t), lab.Config{
 		Services: []lab.Service{{Name: "public"}},
 		Main:     map[string]string{"mynetworks": "127.0.0.0/8", "smtp_bind_address": "127.0.1.7", "myhostname": "platform.lab.test"},
-		Routes:   map[string]string{alternate[1:]: "error:5.1.10 There is no such mailbox"},
+		Routes:   map[string]string{alternate[1:]: mailboxes.NextHop()},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -187,7 +217,7 @@ func TestABounceFromThePlatformShowsTheAddressThatTheSenderWrote(t *testing.T) {
 		}
 	}
 	checkBounces(s)
-	if n := strings.Count(platform.Log(), "status=bounced (There is no such mailbox)"); n != len(rewrites) {
+	if n := strings.Count(platform.Log(), "status=bounced"); n != len(rewrites) {
 		t.Errorf("the platform has bounced %d messages; it must be %d", n, len(rewrites))
 	}
 }

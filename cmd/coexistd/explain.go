@@ -64,11 +64,8 @@ func explain(c *call) int {
 	c.flags.StringVar(&q.user, "user", "", "the `login` of an authenticated client")
 	c.flags.IntVar(&q.listener, "listener", 1, "the `number` of the [[listen]] section that the message comes by")
 	c.flags.BoolVar(&q.onHost, "on-host", false, "the message is made on the MTA's host, as by the sendmail command")
-	if status, done := c.parse(); done {
+	if status, done := c.parse(1); done {
 		return status
-	}
-	if c.flags.NArg() > 1 {
-		return c.wrong("at most one FILE.eml can be given, after the flags")
 	}
 	q.file = c.flags.Arg(0)
 	conf, err := config.Load(*path)

@@ -83,13 +83,16 @@ func usage(w io.Writer) {
 	fmt.Fprintf(w, "\nFILE is %s unless -c says otherwise.\n", defaultConfig)
 }
 
-// parse reads the flags; status is the exit status when done is true.
-func (c *call) parse() (status int, done bool) {
+// parse reads the flags, after which at most so many files may be named. Status
+// is the exit status when done is true.
+func (c *call) parse(files int) (status int, done bool) {
 	switch err := c.flags.Parse(c.args); {
 	case errors.Is(err, flag.ErrHelp):
 		return exitYes, true
 	case err != nil:
 		return exitWrong, true
+	case c.flags.NArg() > files:
+		return c.wrong("%q is one argument too many; flags go before the others", c.flags.Arg(files)), true
 	}
 	return 0, false
 }

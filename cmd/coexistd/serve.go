@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"os/signal"
@@ -36,7 +37,7 @@ const (
 
 func serve(c *call) int {
 	path := c.flags.String("c", defaultConfig, "the configuration `file`")
-	if status, done := c.parse(); done {
+	if status, done := c.parse(0); done {
 		return status
 	}
 	// Each kind has a channel of its own: one that is full drops a signal, and a
@@ -244,14 +245,25 @@ func (d *running) prepare() (*config.Config, map[string]net.Listener, map[string
 
 // unchangeable tells what a reload asks for that only a restart can do.
 func unchangeable(before, after *config.Config) error {
-	old := make(map[string]config.Listener)
-	for _, l := range slices.Concat(before.Listeners, before.Lookups) {
-		old[l.Address] = l
+	type use struct {
+		listener config.Listener
+		lookup   bool
 	}
+	uses := func(c *config.Config) map[string]use {
+		m := make(map[string]use)
+		for _, l := range c.Listeners {
+			m[l.Address] = use{listener: l}
+		}
+		for _, l := range c.Lookups {
+			m[l.Address] = use{listener: l, lookup: true}
+		}
+		return m
+	}
+	old, fresh := uses(before), uses(after)
 	var errs []error
-	for _, l := range slices.Concat(after.Listeners, after.Lookups) {
-		if was, ok := old[l.Address]; ok && was != l {
-			errs = append(errs, fmt.Errorf("%s: the listener %s was changed; that needs a restart, or another address", after.Path, l.Address))
+	for _, address := range slices.Sorted(maps.Keys(fresh)) {
+		if was, ok := old[address]; ok && was != fresh[address] {
+			errs = append(errs, fmt.Errorf("%s: the checkpoint, mode or use of the listener %s was changed; that needs a restart, or another address", after.Path, address))
 		}
 	}
 	if before.MaxConnections != after.MaxConnections {

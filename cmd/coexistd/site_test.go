@@ -35,7 +35,7 @@ var program = sync.OnceValues(func() (string, error) {
 })
 
 var programs = sync.OnceValues(func() (*lab.Programs, error) {
-	return lab.Open(context.Background(), os.Getenv("COEXISTD_LAB"), os.Stderr)
+	return lab.Open(context.Background(), "", os.Stderr)
 })
 
 func TestMain(m *testing.M) {

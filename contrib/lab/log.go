@@ -80,15 +80,18 @@ func (b *logbook) end() {
 	b.wake()
 }
 
-// finish has read return once it has all that was sent before.
-func (b *logbook) finish() error {
+// finish has read return once it has all that was sent before; at once where
+// the socket is no longer there.
+func (b *logbook) finish() {
 	conn, err := net.Dial("unixgram", b.socket.LocalAddr().String())
 	if err != nil {
-		return err
+		b.socket.Close()
+		return
 	}
 	defer conn.Close()
-	_, err = conn.Write([]byte(endOfLog))
-	return err
+	if _, err := conn.Write([]byte(endOfLog)); err != nil {
+		b.socket.Close()
+	}
 }
 
 // Write takes what Postfix says, on its standard output too.

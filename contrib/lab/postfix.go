@@ -87,7 +87,10 @@ func (p *Programs) start(ctx context.Context, c Config) (_ *Postfix, err error) 
 		}
 	}
 	closeAll(held)
-	return m, m.begin(ctx)
+	if err := m.begin(ctx); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 var startedLine = regexp.MustCompile(`/master\[\d+\]: daemon started`)

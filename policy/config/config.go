@@ -135,7 +135,9 @@ func (r *reader) decode(text string) *table {
 		var syntax toml.ParseError
 		where := ""
 		if errors.As(err, &syntax) {
-			top.line = max(1, syntax.Position.Line)
+			// Position.Line is one too many where a line ends too early.
+			start := min(max(0, syntax.Position.Start), len(text))
+			top.line = 1 + strings.Count(text[:start], "\n")
 			if syntax.LastKey != "" {
 				where = " at or after " + printable(syntax.LastKey)
 			}

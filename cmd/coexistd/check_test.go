@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"coexistd/contrib/lab"
+)
+
+// tell runs a command of coexistd. It returns the exit status, and what was
+// printed on standard output and on standard error, in which the folder dir
+// is written as {dir}.
+func tell(t *testing.T, dir string, args ...string) (status int, out, complaint string) {
+	t.Helper()
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(deadline(t), path, args...)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	clean := func(b bytes.Buffer) string {
+		return strings.ReplaceAll(b.String(), dir, "{dir}")
+	}
+	return cmd.ProcessState.ExitCode(), clean(stdout), clean(stderr)
+}
+
+const mistakenTOML = `hostname = "mail.acmecorp.com"
+state_dir = "{dir}/state"
+
+[[listen]]
+adress = "unix:{dir}/milter.sock"
+
+[platform.office365]
+networks = ["40.92/15"]
+tenant = "3f2504e0"
+
+[domain."acmecorp.com"]
+directory = "users.csv"
+alternate = { ofice365 = "acmecorp-com.onmicrosoft.com" }
+`
+
+// mistakes are what is told of mistakenTOML: line, key and part of the reason.
+var mistakes = [][2]string{
+	{"coexistd.toml:5: listen.adress: ", `did you mean "address"`},
+	{"coexistd.toml:8: platform.office365.networks: ", "40.92.0.0/15"},
+	{"coexistd.toml:9: platform.office365.tenant: ", "3f2504e0"},
+	{"coexistd.toml:13: ", "office365"},
+}
+
+func TestCheckSaysOKWithASummary(t *testing.T) {
+	t.Parallel()
+	path := configuration(t, lab.SiteTOML, lab.SiteDirectory)
+	dir := filepath.Dir(path)
+	status, out, complaint := tell(t, dir, "check", "-c", path)
+	const want = `ok
+listen     unix:{dir}/milter.sock
+lookup     unix:{dir}/lookup.sock
+platforms  here, google, office365
+domain     acmecorp.com: mx here, 4 addresses, 1 both, 1 here, 1 moving, 1 office365, unlisted reject
+domain     globex.example: mx here, 3 addresses, 1 both, 1 google, 1 here, unlisted reject
+note       of the checks, this version has only loop, which is always on; mail is not checked for virus, spam, malware, ddos, rate, auth, spoof
+`
+	if status != exitYes || out != want || complaint != "" {
+		t.Errorf("check ended with %d, %q and\n%s\nright is\n%s", status, complaint, out, want)
+	}
+}
+
+func TestCheckPrintsItsSummaryAsJSON(t *testing.T) {
+	t.Parallel()
+	path := configuration(t, lab.SiteTOML, "address,residence\nalice@acmecorp.com,office365\n")
+	status, out, _ := tell(t, filepath.Dir(path), "check", "--json", "-c", path)
+	const want = `{
+  "ok": true,
+  "errors": [],
+  "notes": [
+    "of the checks, this version has only loop, which is always on; mail is not checked for virus, spam, malware, ddos, rate, auth, spoof"
+  ],
+  "listeners": [
+    "unix:{dir}/milter.sock"
+  ],
+  "lookups": [
+    "unix:{dir}/lookup.sock"
+  ],
+  "platforms": [
+    "google",
+    "office365"
+  ],
+  "domains": [
+    {
+      "domain": "acmecorp.com",
+      "mx": "here",
+      "unlisted": "reject",
+      "addresses": 1,
+      "residence": {
+        "office365": 1
+      }
+    },
+    {
+      "domain": "globex.example",
+      "mx": "here",
+      "unlisted": "reject",
+      "addresses": 0,
+      "residence": {}
+    }
+  ]
+}
+`
+	if status != exitYes || out != want {
+		t.Errorf("check --json ended with %d and\n%s\nright is\n%s", status, out, want)
+	}
+}
+
+func TestCheckTellsAllMistakesAtOnce(t *testing.T) {
+	t.Parallel()
+	path := configuration(t, mistakenTOML, lab.SiteDirectory)
+	for _, args := range [][]string{{"check", "-c", path}, {"check", "--json", "-c", path}} {
+		status, out, complaint := tell(t, filepath.Dir(path), args...)
+		if status != exitNo {
+			t.Errorf("%q ended with %d; 1 is right", args, status)
+		}
+		mustName(t, out+complaint, mistakes)
+	}
+
+	path = configuration(t, lab.SiteTOML, "address,residence\nalice@acmecorp.com,nowhere\nbob@example.org,here\nalice\n")
+	status, out, complaint := tell(t, filepath.Dir(path), "check", "-c", path)
+	if status != exitNo || out != "" {
+		t.Errorf("a bad directory: check ended with %d and %q", status, out)
+	}
+	mustName(t, complaint, [][2]string{{"users.csv:2: ", "nowhere"}, {"users.csv:3: ", "example.org"}, {"users.csv:4: ", ""}})
+}
+
+// mustName checks that each mistake has a line of its own.
+func mustName(t *testing.T, text string, mistakes [][2]string) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(text, `\"`, `"`)), "\n")
+	for _, m := range mistakes {
+		if !slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, m[0]) && strings.Contains(line, m[1]) }) {
+			t.Errorf("no line has %q and %q:\n%s", m[0], m[1], text)
+		}
+	}
+}
+
+func TestServeDoesNotStartWithAMistakenConfiguration(t *testing.T) {
+	t.Parallel()
+	path := configuration(t, mistakenTOML, lab.SiteDirectory)
+	status, _, complaint := tell(t, filepath.Dir(path), "serve", "-c", path)
+	if status != exitNo {
+		t.Errorf("serve ended with %d; 1 is right", status)
+	}
+	mustName(t, complaint, mistakes)
+}
+
+func TestWrongUsageEndsWithStatus2(t *testing.T) {
+	t.Parallel()
+	path := configuration(t, lab.SiteTOML, lab.SiteDirectory)
+	for _, c := range []struct{ args, complaint string }{
+		{"", "coexistd serve [-c FILE]"},
+		{"sevre", `there is no command "sevre"`},
+		{"check --jsn", "-jsn"},
+		{"check -c " + path + " more", `"more" is one argument too many`},
+		{"serve -c " + path + " more", `"more" is one argument too many`},
+		{"version more", `"more" is one argument too many`},
+		{"demo more", `"more" is one argument too many`},
+		{"explain -c " + path + " --from a@example.net", "--to is missing"},
+		{"explain -c " + path + " --to alice@acmecorp.com --client nowhere", `--client "nowhere"`},
+		{"explain -c " + path + " --to alice@acmecorp.com --listener 2", "--listener 2"},
+		{"explain -c " + path + " --to alice@acmecorp.com /does/not/exist.eml", "/does/not/exist.eml"},
+		{"explain -c " + path + " --to alice@acmecorp.com one.eml two.eml", `"two.eml" is one argument too many`},
+		{"explain -c /does/not/exist.toml --to alice@acmecorp.com", "/does/not/exist.toml"},
+	} {
+		status, out, complaint := tell(t, filepath.Dir(path), strings.Fields(c.args)...)
+		if status != exitWrong || out != "" || !strings.Contains(complaint, c.complaint) {
+			t.Errorf("%q ended with %d, %q and %q", c.args, status, out, complaint)
+		}
+	}
+	for _, args := range []string{"help", "--help", "check --help", "version"} {
+		if status, _, _ := tell(t, filepath.Dir(path), strings.Fields(args)...); status != exitYes {
+			t.Errorf("%q ended with %d; 0 is right", args, status)
+		}
+	}
+}

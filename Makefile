@@ -20,7 +20,7 @@ demo: lab build
 test: lint race
 
 race: lab
-	go test -race -timeout 14m ./...
+	go test -race -count=1 -timeout 14m ./...
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt: run gofmt -w on the files above' >&2; exit 1; }

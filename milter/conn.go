@@ -39,7 +39,7 @@ type timing struct {
 
 // libmilter waits 7,210 s for a command, and so do we: the client of an SMTP
 // session may take long over each of its own.
-var defaultTiming = timing{idle: 7210 * time.Second, frame: time.Minute, write: time.Minute, progress: 5 * time.Second, settle: 3 * time.Second}
+var defaultTiming = timing{idle: 7210 * time.Second, frame: time.Minute, write: time.Minute, progress: 5 * time.Second, settle: time.Second}
 
 // protocolError is a frame that no MTA sends. It ends the connection.
 type protocolError string

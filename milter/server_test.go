@@ -310,6 +310,28 @@ func TestDrainDoesNotWaitLongForAnMTAThatIsSilentAfterAMessage(t *testing.T) {
 	}
 }
 
+func TestNoFurtherMessageBeginsInADrain(t *testing.T) {
+	l := newLab(t, newRuntime(t), nil)
+	idle, m := l.postfix(t), l.postfix(t)
+	idle.flush()
+	m.mail("<x@example.org>")
+	done := make(chan error, 1)
+	go func() { done <- l.Shutdown(t.Context()) }()
+	idle.wantEnd()
+	l.mu.Lock() // Shutdown holds it until it has told all connections
+	l.mu.Unlock()
+	m.rcpt("<alice@acmecorp.com>")
+	m.wantEOM(deleteAlice, addAlice, addTrace, proceed)
+	// Postfix sends what follows on a message, ABORT, with the next one's MAIL.
+	m.put('A', "")
+	m.put('M', "<y@example.org>\x00")
+	m.flush()
+	m.wantEnd()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAbortedMessageDoesNotHoldUpADrain(t *testing.T) {
 	l := newLab(t, newRuntime(t), nil)
 	m := l.postfix(t)

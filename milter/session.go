@@ -103,6 +103,10 @@ func (s *session) take(code byte) ([]byte, error) {
 		s.proceedUnless(gomilter.OptNoHeaderReply)
 		return nil, nil
 	case gomilter.CodeConn, gomilter.CodeMail, gomilter.CodeRcpt, gomilter.CodeOptNeg:
+		if code == byte(gomilter.CodeMail) && s.conn.draining.Load() {
+			// A client with a message after the other would hold the drain up.
+			return nil, io.EOF
+		}
 		frame, err := s.conn.whole()
 		if err != nil {
 			return nil, err

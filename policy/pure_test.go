@@ -18,8 +18,8 @@ const module = "coexistd"
 // pureImports are the packages that package policy may use: none of them does
 // I/O or reads a clock, and none is random. Of fmt, see pureFmt.
 var pureImports = []string{
-	"cmp", "crypto/hmac", "crypto/sha256", "encoding/base64", "encoding/hex", "errors", "fmt", "maps", "net/netip",
-	"slices", "strconv", "strings", "unicode", "unicode/utf8", "golang.org/x/net/idna", "golang.org/x/text/cases",
+	"cmp", "crypto/hmac", "crypto/sha256", "encoding/base64", "encoding/hex", "errors", "fmt", "hash", "maps",
+	"net/netip", "slices", "strconv", "strings", "unicode", "unicode/utf8", "golang.org/x/net/idna", "golang.org/x/text/cases",
 }
 
 // pureFmt are the functions of fmt that leave the outside world alone.

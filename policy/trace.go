@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"hash"
 	"strings"
 )
 
@@ -18,9 +19,9 @@ import (
 // that is forged, altered or another organisation's counts for nothing. It
 // covers the best of the message's Marks too: a header that is copied from one
 // message into another counts for nothing there, while the copy that a mailing
-// list sends back is the same message still. The hashes depend on the random id: two messages to one person have nothing in
-// common, and their number is a power of two whatever the number of
-// recipients, so a Bcc stays secret.
+// list sends back is the same message still. The hashes depend on the random
+// id: two messages to one person have nothing in common, and their number is a
+// power of two whatever the number of recipients, so a Bcc stays secret.
 const TraceHeader = "X-Coexist-Trace"
 
 const (
@@ -51,18 +52,18 @@ func Marks(values func(name string) []string) []string {
 
 // traceHeader builds the value for a message that is sent on for owners.
 func (p *Policy) traceHeader(nonce [8]byte, marks, owners []string) string {
-	id := hex.EncodeToString(nonce[:])
+	key, id := p.traceKey(), hex.EncodeToString(nonce[:])
 	unique := make([]string, 0, len(owners))
 	seen := make(map[string]bool, len(owners))
 	for _, owner := range owners {
 		if !seen[owner] {
 			seen[owner] = true
-			unique = append(unique, p.traceHash(id, owner))
+			unique = append(unique, key.hash(id, owner))
 		}
 	}
 	for n := len(unique); n&(n-1) != 0 || n < 4; n++ {
 		// A space begins no address, so a filler equals no recipient's hash.
-		unique = append(unique, p.traceHash(id, " "+string(rune('0'+n%64))+unique[n-1]))
+		unique = append(unique, key.hash(id, " "+string(rune('0'+n%64))+unique[n-1]))
 	}
 	var body strings.Builder
 	body.WriteString("v=1; by=" + p.Hostname + "; id=" + id + ";\n\tto=")
@@ -80,7 +81,7 @@ func (p *Policy) traceHeader(nonce [8]byte, marks, owners []string) string {
 	if len(marks) > 0 {
 		mark = marks[0]
 	}
-	return body.String() + "\n\tsig=" + p.traceMAC(unfold(body.String()), mark)
+	return body.String() + "\n\tsig=" + key.sign(unfold(body.String()), mark)
 }
 
 // unfold drops all white space, which hops between may change.
@@ -94,18 +95,27 @@ func unfold(value string) string {
 	}, value)
 }
 
-func (p *Policy) traceHash(id, owner string) string {
-	return p.mac("to\n"+id+"\n"+owner, traceHashBytes)
+// traceKey is the key of one decision, ready to be used any number of times.
+type traceKey struct{ mac hash.Hash }
+
+func (p *Policy) traceKey() traceKey { return traceKey{hmac.New(sha256.New, p.TraceKey)} }
+
+// hash names a recipient in the header with that id.
+func (k traceKey) hash(id, owner string) string {
+	return k.sum(traceHashBytes, "to\n", id, "\n", owner)
 }
 
-func (p *Policy) traceMAC(body, mark string) string {
-	return p.mac("trace\n"+body+"\n"+mark, traceMACBytes)
+// sign signs a header's unfolded body for a message with that mark.
+func (k traceKey) sign(body, mark string) string {
+	return k.sum(traceMACBytes, "trace\n", body, "\n", mark)
 }
 
-func (p *Policy) mac(text string, size int) string {
-	mac := hmac.New(sha256.New, p.TraceKey)
-	mac.Write([]byte(text))
-	return traceEncoding.EncodeToString(mac.Sum(nil)[:size])
+func (k traceKey) sum(size int, parts ...string) string {
+	k.mac.Reset()
+	for _, part := range parts {
+		k.mac.Write([]byte(part))
+	}
+	return traceEncoding.EncodeToString(k.mac.Sum(nil)[:size])
 }
 
 // trace is one genuine trace header.
@@ -116,18 +126,18 @@ type trace struct {
 
 // traces are the genuine trace headers of one message.
 type traces struct {
-	policy *Policy
-	list   []trace
+	key  traceKey
+	list []trace
 }
 
 // openTraces keeps the header values that bear our signature for this message. A
 // value that stands twice is one pass, since every pass has an id of its own.
 func (p *Policy) openTraces(values, marks []string) traces {
-	t := traces{policy: p}
+	t := traces{key: p.traceKey()}
 	seen := make(map[string]bool)
 	for _, value := range values {
 		body, sig, found := strings.Cut(unfold(value), "sig=")
-		if !found || seen[sig] || !p.isGenuine(body, sig, marks) {
+		if !found || seen[sig] || !t.key.isGenuine(body, sig, marks) {
 			continue
 		}
 		seen[sig] = true
@@ -149,20 +159,20 @@ func (p *Policy) openTraces(values, marks []string) traces {
 
 // isGenuine reports a signature made with any mark of the message, or with none
 // because the message had none then.
-func (p *Policy) isGenuine(body, sig string, marks []string) bool {
+func (k traceKey) isGenuine(body, sig string, marks []string) bool {
 	for _, mark := range marks {
-		if hmac.Equal([]byte(sig), []byte(p.traceMAC(body, mark))) {
+		if hmac.Equal([]byte(sig), []byte(k.sign(body, mark))) {
 			return true
 		}
 	}
-	return hmac.Equal([]byte(sig), []byte(p.traceMAC(body, "")))
+	return hmac.Equal([]byte(sig), []byte(k.sign(body, "")))
 }
 
 // passes counts how often the message was sent on for one owner.
 func (t traces) passes(owner string) int {
 	n := 0
 	for _, one := range t.list {
-		if one.hashes[t.policy.traceHash(one.id, owner)] {
+		if one.hashes[t.key.hash(one.id, owner)] {
 			n++
 		}
 	}

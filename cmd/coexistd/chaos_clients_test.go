@@ -84,9 +84,12 @@ type posted struct {
 	unsure  bool       // the connection broke before the last reply
 }
 
-// chaos is mail under way from several clients.
+// chaos is mail under way from several clients, while the daemon has no rest.
 type chaos struct {
 	*site
+	current    atomic.Pointer[lab.Daemon]
+	restarting atomic.Bool
+
 	posted   sync.Map // posted by Message-Id
 	refusals atomic.Int64
 	unsure   atomic.Int64

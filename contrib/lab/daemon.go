@@ -38,7 +38,9 @@ func StartDaemon(ctx context.Context, program, config string) (*Daemon, error) {
 
 	d := &Daemon{log: newLogbook(), gone: make(chan struct{})}
 	d.cmd = exec.Command(program, "serve", "-c", config)
-	d.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket)
+	// A program built with the race detector waits for a second at its end,
+	// unless it is told not to.
+	d.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket, "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := d.cmd.Start(); err != nil {

@@ -69,7 +69,7 @@ func (p *Policy) Decide(m Message) Decision {
 			if passes := traces.passes(r.Address.Owner); passes >= p.MaxPasses {
 				residence, _ := p.Locate(r.Address, r.Listing)
 				why := fmt.Sprintf("%s; the message was sent on there %d times and came back", p.source(r), passes)
-				ruling = p.loop(from, m.Sender, r, p.Platform(residence.Platform), why)
+				ruling = loop(m.Sender, r, p.Platform(residence.Platform), why)
 			}
 		}
 		d.Recipients = append(d.Recipients, ruling)

@@ -92,14 +92,14 @@ func (p *Policy) ruleForeign(from origin, sender Address, r Recipient) Ruling {
 			fmt.Sprintf("%q is no domain of ours, and mail from the Internet is not relayed", r.Address.Domain))
 	case from.point == S1 && to == from.platform:
 		if r.Listing.Found {
-			return p.loop(from, sender, r, to, fmt.Sprintf("%s, but %s sent the message for %s here", listed(r.Listing), to.Name, printable(r.Address.Key)))
+			return loop(sender, r, to, fmt.Sprintf("%s, but %s sent the message for %s here", listed(r.Listing), to.Name, printable(r.Address.Key)))
 		}
-		return p.loop(from, sender, r, to, fmt.Sprintf("%s sent the message for %s here, which is an address of its own", to.Name, printable(r.Address.Key)))
+		return loop(sender, r, to, fmt.Sprintf("%s sent the message for %s here, which is an address of its own", to.Name, printable(r.Address.Key)))
 	case from.point == S1 && !from.platform.MayRelay:
 		return refuse(r, "", Reject, Reply{554, "5.7.1", "Relay access denied"},
 			fmt.Sprintf("may_relay of platform %s does not allow its users to send through us", from.platform.Name))
 	case from.point == S1 && to == nil && from.platform.Name == p.Outbound:
-		return p.loop(from, sender, r, from.platform, fmt.Sprintf("%s sent the message for %s here, and outbound sends mail for the Internet back there",
+		return loop(sender, r, from.platform, fmt.Sprintf("%s sent the message for %s here, and outbound sends mail for the Internet back there",
 			from.platform.Name, printable(r.Address.Key)))
 	}
 	ways := []string{"S3", "ED"}
@@ -149,7 +149,7 @@ func (p *Policy) ruleOurs(from origin, sender Address, r Recipient, domain *Doma
 		ruling.Residence = residence.String()
 		return ruling
 	case from.point == S1 && from.platform == platform:
-		return p.loop(from, sender, r, platform, fmt.Sprintf("%s, but %s sent the message here", why, platform.Name))
+		return loop(sender, r, platform, fmt.Sprintf("%s, but %s sent the message here", why, platform.Name))
 	default:
 		return p.remote(from, sender, r, residence, platform, why)
 	}
@@ -198,18 +198,12 @@ func (p *Policy) remote(from origin, sender Address, r Recipient, residence Resi
 
 // loop refuses a recipient whose message would go round. RFC 3463 section 3.5
 // gives X.4.6 to routing loops. A looping bounce is dropped, since refusing it
-// could make another; postmaster and abuse are taken here instead.
-func (p *Policy) loop(from origin, sender Address, r Recipient, platform *Platform, why string) Ruling {
-	var ruling Ruling
-	switch {
-	case isRole(r.Address) && p.Domains[r.Address.Domain] != nil:
-		ruling = p.local(from, sender, r, why+"; it is delivered here, since it is never refused")
-		ruling.Residence = platform.Name
-	case sender.IsNull():
-		ruling = Ruling{Address: r.Path, Residence: platform.Name, Verdict: Discard,
-			Reason: why + "; a looping bounce is dropped"}
-	default:
-		ruling = refuse(r, platform.Name, Reject, Reply{554, "5.4.6", "Mail loop: " + why}, why)
+// could make another.
+func loop(sender Address, r Recipient, platform *Platform, why string) Ruling {
+	ruling := refuse(r, platform.Name, Reject, Reply{554, "5.4.6", "Mail loop: " + why}, why)
+	if sender.IsNull() {
+		ruling.Verdict, ruling.Reply = Discard, Reply{}
+		ruling.Reason += "; a looping bounce is dropped"
 	}
 	ruling.Check = CheckLoop
 	return ruling

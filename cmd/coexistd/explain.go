@@ -135,22 +135,15 @@ func answer(conf *config.Config, q question) (*explanation, error) {
 		Entry: p.Enter(arrival), Sender: sender,
 		Traces: headers.Values(policy.TraceHeader), Marks: policy.Marks(headers.Values),
 	}
-	if m.Entry.Provisional {
-		m.Proof = scanners.Prove(m.Entry.Platform, headers)
+	rulings, kept, err := admit(p, set, &m, q.to)
+	if err != nil {
+		return nil, err
 	}
-	rulings := make([]policy.Ruling, len(q.to))
-	var kept []int
-	for i, to := range q.to {
-		address, err := policy.ParseAddress(to, p.Delimiters)
-		if err != nil {
-			return nil, fmt.Errorf("--to %q: %w", to, err)
-		}
-		r := policy.Recipient{Path: address.Path, Address: address, Listing: set.List(p.Home(address))}
-		rulings[i] = p.Admit(m.Entry, sender, len(m.Recipients), r)
-		if rulings[i].Verdict <= policy.Tag {
-			m.Recipients = append(m.Recipients, r)
-			kept = append(kept, i)
-		}
+	switch {
+	case m.Entry.Provisional && len(kept) == 0:
+		m.Proof.Why = "every recipient is refused before the message comes, so it counts as S0"
+	case m.Entry.Provisional:
+		m.Proof = scanners.Prove(m.Entry.Platform, headers)
 	}
 	d := p.Decide(m)
 	for k, i := range kept {
@@ -162,6 +155,31 @@ func answer(conf *config.Config, q question) (*explanation, error) {
 	}
 	e.fill(m, d, rulings)
 	return e, nil
+}
+
+// admit rules on the recipients one after the other, as at RCPT. It adds to the
+// message those that are not refused, and returns their indices as kept.
+func admit(p *policy.Policy, set *directory.Set, m *policy.Message, to []string) (rulings []policy.Ruling, kept []int, err error) {
+	for i, path := range to {
+		address, err := policy.ParseAddress(path, p.Delimiters)
+		switch {
+		case err != nil:
+			return nil, nil, fmt.Errorf("--to %q: %w", path, err)
+		case address.IsNull():
+			return nil, nil, fmt.Errorf("--to %q names nobody", path)
+		}
+		if strings.HasPrefix(path, "<") && strings.HasSuffix(path, ">") {
+			path = path[1 : len(path)-1]
+		}
+		r := policy.Recipient{Path: path, Address: address, Listing: set.List(p.Home(address))}
+		ruling := p.Admit(m.Entry, m.Sender, len(m.Recipients), r)
+		if ruling.Verdict <= policy.Tag {
+			m.Recipients = append(m.Recipients, r)
+			kept = append(kept, i)
+		}
+		rulings = append(rulings, ruling)
+	}
+	return rulings, kept, nil
 }
 
 func (e *explanation) fill(m policy.Message, d policy.Decision, rulings []policy.Ruling) {

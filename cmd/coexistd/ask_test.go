@@ -39,6 +39,8 @@ func ask(t *testing.T, args ...string) ([]byte, int) {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(deadline(t), path, args...)
+	// With the race detector a program waits for a second before it ends.
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

@@ -80,8 +80,8 @@ func summarize(path string) summary {
 			continue
 		}
 		for entry := range file.All() {
-			_, domain, _ := strings.Cut(entry.Address(), "@")
-			counts[domain][entry.Residence().String()]++
+			address := entry.Address()
+			counts[address[strings.LastIndexByte(address, '@')+1:]][entry.Residence().String()]++
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(conf.Policy.Domains)) {

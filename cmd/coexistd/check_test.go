@@ -77,7 +77,7 @@ note       of the checks, this version has only loop, which is always on; mail i
 
 func TestCheckPrintsItsSummaryAsJSON(t *testing.T) {
 	t.Parallel()
-	path := configuration(t, lab.SiteTOML, "address,residence\nalice@acmecorp.com,office365\n")
+	path := configuration(t, lab.SiteTOML, "address,residence\n"+`"""a@b""@acmecorp.com",office365`+"\n")
 	status, out, _ := tell(t, filepath.Dir(path), "check", "--json", "-c", path)
 	const want = `{
   "ok": true,

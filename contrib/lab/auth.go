@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"sync"
 )
 
 // authSocket is where smtpd asks whether a password is right, below the queue
@@ -17,13 +16,8 @@ const authSocket = "private/auth"
 // authServer speaks as much of Dovecot's authentication protocol (1.1) as
 // Postfix needs for the mechanism PLAIN (RFC 4616).
 type authServer struct {
-	listener net.Listener
-	users    map[string]string
-	running  sync.WaitGroup
-
-	mu     sync.Mutex
-	conns  map[net.Conn]bool
-	closed bool
+	*server
+	users map[string]string
 }
 
 func startAuthServer(path string, users map[string]string) (*authServer, error) {
@@ -35,45 +29,12 @@ func startAuthServer(path string, users map[string]string) (*authServer, error) 
 		l.Close()
 		return nil, fmt.Errorf("lab: %w", err)
 	}
-	s := &authServer{listener: l, users: users, conns: map[net.Conn]bool{}}
-	s.running.Go(s.accept)
+	s := &authServer{users: users}
+	s.server = serveEach(l, s.serve)
 	return s, nil
 }
 
-func (s *authServer) accept() {
-	for {
-		conn, err := s.listener.Accept()
-		if err != nil {
-			return
-		}
-		s.mu.Lock()
-		if s.closed {
-			conn.Close()
-		}
-		s.conns[conn] = true
-		s.mu.Unlock()
-		s.running.Go(func() { s.serve(conn) })
-	}
-}
-
-func (s *authServer) close() {
-	s.listener.Close()
-	s.mu.Lock()
-	s.closed = true
-	for conn := range s.conns {
-		conn.Close()
-	}
-	s.mu.Unlock()
-	s.running.Wait()
-}
-
 func (s *authServer) serve(conn net.Conn) {
-	defer func() {
-		conn.Close()
-		s.mu.Lock()
-		delete(s.conns, conn)
-		s.mu.Unlock()
-	}()
 	fmt.Fprintf(conn, "VERSION\t1\t1\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t%032x\nDONE\n", 1)
 	for lines := bufio.NewScanner(conn); lines.Scan(); {
 		fields := strings.Split(lines.Text(), "\t")

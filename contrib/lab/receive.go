@@ -28,7 +28,6 @@ type receiver struct {
 }
 
 func receive(s *Sink, conn net.Conn) {
-	defer conn.Close()
 	client, _, _ := net.SplitHostPort(conn.RemoteAddr().String())
 	c := &receiver{sink: s, client: client, r: bufio.NewReaderSize(conn, longestCommand), w: bufio.NewWriter(conn)}
 	c.say("220 sink.lab.test ESMTP")

@@ -25,13 +25,10 @@ type SinkConfig struct {
 // Sink is an SMTP or LMTP server that accepts mail and keeps it, in memory.
 // It offers 8BITMIME, DSN and SMTPUTF8.
 type Sink struct {
-	config   SinkConfig
-	listener net.Listener
-	serving  sync.WaitGroup
+	config SinkConfig
+	server *server
 
 	mu         sync.Mutex
-	conns      map[net.Conn]bool
-	closed     bool
 	deliveries []Delivery
 	changed    chan struct{} // closed and replaced at each delivery
 }
@@ -75,13 +72,13 @@ func StartSink(c SinkConfig) (*Sink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lab: sink: %w", err)
 	}
-	s := &Sink{config: c, listener: l, conns: map[net.Conn]bool{}, changed: make(chan struct{})}
-	s.serving.Go(s.accept)
+	s := &Sink{config: c, changed: make(chan struct{})}
+	s.server = serveEach(l, func(conn net.Conn) { receive(s, conn) })
 	return s, nil
 }
 
 // Addr is the sink's address, HOST:PORT.
-func (s *Sink) Addr() string { return s.listener.Addr().String() }
+func (s *Sink) Addr() string { return s.server.listener.Addr().String() }
 
 // NextHop is the sink as Config.Routes and transport(5) name it.
 func (s *Sink) NextHop() string {
@@ -93,38 +90,7 @@ func (s *Sink) NextHop() string {
 }
 
 // Close ends the sink and its connections. What it has kept stays readable.
-func (s *Sink) Close() error {
-	err := s.listener.Close()
-	s.mu.Lock()
-	s.closed = true
-	for conn := range s.conns {
-		conn.Close()
-	}
-	s.mu.Unlock()
-	s.serving.Wait()
-	return err
-}
-
-func (s *Sink) accept() {
-	for {
-		conn, err := s.listener.Accept()
-		if err != nil {
-			return
-		}
-		s.mu.Lock()
-		if s.closed {
-			conn.Close()
-		}
-		s.conns[conn] = true
-		s.mu.Unlock()
-		s.serving.Go(func() {
-			receive(s, conn)
-			s.mu.Lock()
-			delete(s.conns, conn)
-			s.mu.Unlock()
-		})
-	}
-}
+func (s *Sink) Close() error { return s.server.close() }
 
 // All lists what has arrived, in that order.
 func (s *Sink) All() []Delivery {

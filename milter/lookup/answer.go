@@ -50,34 +50,40 @@ func answer(p *policy.Policy, set *directory.Set, request string) string {
 
 // recipients says whether an address exists, and where it lives.
 func (q question) recipients() string {
-	a, ok := q.ours()
-	if !ok {
-		return notFound
-	}
-	listing := q.set.List(a)
-	if listing.Failed {
-		return failed
-	}
-	residence, known := q.policy.Locate(a, listing)
-	if !known {
+	_, residence, known, reply := q.locate()
+	switch {
+	case reply != "":
+		return reply
+	case !known:
 		return notFound
 	}
 	return "OK " + residence.String()
+}
+
+// locate finds where the mailbox of the key lives; known is false when nobody
+// has the address. A reply that is not empty is the answer to the question: the
+// key is not an address of ours, or the directory failed.
+func (q question) locate() (a policy.Address, residence policy.Residence, known bool, reply string) {
+	a, ok := q.ours()
+	if !ok {
+		return a, residence, false, notFound
+	}
+	listing := q.set.List(a)
+	if listing.Failed {
+		return a, residence, false, failed
+	}
+	residence, known = q.policy.Locate(a, listing)
+	return a, residence, known, ""
 }
 
 // aliases gives the addresses that mail for an address goes to, when that is not
 // the address alone. Dual delivery is left out when copies is not set: the milter
 // sees to it. The address itself, among its own aliases, ends the MTA's search.
 func (q question) aliases(copies bool) string {
-	a, ok := q.ours()
-	if !ok {
-		return notFound
+	a, residence, known, reply := q.locate()
+	if reply != "" {
+		return reply
 	}
-	listing := q.set.List(a)
-	if listing.Failed {
-		return failed
-	}
-	residence, known := q.policy.Locate(a, listing)
 	dual := residence.Kind == policy.Both
 	if !known || !dual && residence.Kind != policy.There || dual && !copies {
 		return notFound
@@ -105,15 +111,10 @@ func (q question) transport() string {
 			return "OK smtp:" + platform.Relay
 		}
 	}
-	a, ok := q.ours()
-	if !ok {
-		return notFound
+	a, residence, known, reply := q.locate()
+	if reply != "" {
+		return reply
 	}
-	listing := q.set.List(a)
-	if listing.Failed {
-		return failed
-	}
-	residence, known := q.policy.Locate(a, listing)
 	switch {
 	case !known:
 		return unlisted

@@ -1,0 +1,71 @@
+package lab
+
+import (
+	"net"
+	"sync"
+)
+
+// server accepts the connections of a listener and knows those that are open,
+// so that its end is the end of all of them.
+type server struct {
+	listener net.Listener
+	running  sync.WaitGroup
+
+	mu     sync.Mutex
+	conns  map[net.Conn]bool
+	closed bool
+}
+
+// serveEach starts a server that has each connection handled in a goroutine of
+// its own, and closes it after.
+func serveEach(l net.Listener, handle func(net.Conn)) *server {
+	s := &server{listener: l, conns: map[net.Conn]bool{}}
+	s.running.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if s.keep(conn) {
+				s.running.Go(func() {
+					defer s.drop(conn)
+					handle(conn)
+				})
+			}
+		}
+	})
+	return s
+}
+
+// keep is false when the server has ended meanwhile.
+func (s *server) keep(conn net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		conn.Close()
+		return false
+	}
+	s.conns[conn] = true
+	return true
+}
+
+func (s *server) drop(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conn.Close()
+	delete(s.conns, conn)
+}
+
+// close ends the listener and all connections, and returns when every handler
+// has.
+func (s *server) close() error {
+	err := s.listener.Close()
+	s.mu.Lock()
+	s.closed = true
+	for conn := range s.conns {
+		conn.Close()
+	}
+	s.mu.Unlock()
+	s.running.Wait()
+	return err
+}

@@ -144,11 +144,16 @@ type mta struct {
 	conn net.Conn
 	in   *bufio.Reader
 	out  []byte
+
+	agreed gomilter.OptProtocol // what the last negotiation came to
 }
 
 const (
 	allActions  = gomilter.OptAction(0x1ff)
 	allProtocol = gomilter.OptProtocol(0x1fffff)
+	// waitsAtMail is what an MTA offers that waits for the answer to MAIL. To a
+	// test that answer tells that the message has begun.
+	waitsAtMail = allProtocol &^ gomilter.OptNoMailReply
 )
 
 // dial connects without a word.
@@ -166,7 +171,7 @@ func (l *lab) dial(t testing.TB) *mta {
 func (l *lab) postfix(t testing.TB) *mta {
 	t.Helper()
 	m := l.dial(t)
-	m.negotiate(6, allActions, allProtocol)
+	m.negotiate(6, allActions, waitsAtMail)
 	m.connect('4', 4711, "192.0.2.1")
 	return m
 }
@@ -241,7 +246,8 @@ func (m *mta) negotiate(version uint32, actions gomilter.OptAction, protocol gom
 	if got := binary.BigEndian.Uint32([]byte(f.payload)); got != min(version, 6) {
 		m.t.Fatalf("the server speaks version %d with an MTA of %d", got, version)
 	}
-	return gomilter.OptAction(binary.BigEndian.Uint32([]byte(f.payload[4:]))), gomilter.OptProtocol(binary.BigEndian.Uint32([]byte(f.payload[8:])))
+	m.agreed = gomilter.OptProtocol(binary.BigEndian.Uint32([]byte(f.payload[8:])))
+	return gomilter.OptAction(binary.BigEndian.Uint32([]byte(f.payload[4:]))), m.agreed
 }
 
 func (m *mta) macro(code byte, pairs ...string) {
@@ -257,7 +263,9 @@ func (m *mta) onHost() { m.put('C', "localhost\x004\x00\x00127.0.0.1\x00") }
 func (m *mta) mail(path string) {
 	m.t.Helper()
 	m.put('M', path+"\x00")
-	m.want('c', "")
+	if m.agreed&gomilter.OptNoMailReply == 0 {
+		m.want('c', "")
+	}
 }
 
 // rcpt gives a recipient and returns the reply, or "" when it was admitted.

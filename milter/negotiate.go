@@ -30,7 +30,7 @@ const (
 	// fast.
 	wantedProtocol = gomilter.OptNoHelo | gomilter.OptNoBody | gomilter.OptNoEOH |
 		gomilter.OptNoUnknown | gomilter.OptNoData | gomilter.OptSkip |
-		gomilter.OptNoHeaderReply | gomilter.OptNoConnReply | gomilter.OptHeaderLeadingSpace
+		gomilter.OptNoHeaderReply | gomilter.OptNoConnReply | gomilter.OptNoMailReply | gomilter.OptHeaderLeadingSpace
 )
 
 // wantedMacros lists what is used, by stage. It replaces the MTA's own

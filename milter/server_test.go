@@ -359,7 +359,7 @@ func TestFailureOfOneSessionIsItsOwn(t *testing.T) {
 	})
 	m := l.postfix(t)
 	m.put('M', "<x@example.org>\x00")
-	m.want('t', "")
+	m.flush()
 	m.wantEnd()
 	l.postfix(t).exchange()
 	if !strings.Contains(l.log.String(), "a mistake") {
@@ -369,9 +369,9 @@ func TestFailureOfOneSessionIsItsOwn(t *testing.T) {
 
 func TestNoRuntimeYetIsATemporaryFailure(t *testing.T) {
 	m := newLab(t, nil, nil).postfix(t)
-	m.put('M', "<x@example.org>\x00")
-	if got := m.get(); !strings.HasPrefix(got.payload, "451 4.3.5 ") {
-		t.Errorf("got %v", got)
+	m.mail("<x@example.org>")
+	if reply := m.rcpt("<bob@acmecorp.com>"); !strings.HasPrefix(reply, "451 4.3.5 ") {
+		t.Errorf("got %q", reply)
 	}
 }
 

@@ -1,6 +1,7 @@
 package milter
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -46,7 +47,8 @@ type session struct {
 // message is the mail transaction that is under way. It is one when runtime is
 // set, and none between the end of one and the next MAIL.
 type message struct {
-	runtime  *Runtime // held until the message ends
+	runtime  *Runtime     // held until the message ends
+	barred   policy.Reply // why MAIL began no message
 	entry    policy.Entry
 	client   netip.Addr
 	login    string
@@ -182,32 +184,38 @@ func (s *session) Connect(string, string, uint16, net.IP, *gomilter.Modifier) (g
 }
 
 // MailFrom begins a message: it takes the runtime that the message is decided
-// with, and the point at which the message enters.
+// with, and the point at which the message enters. MAIL is never refused, so
+// that the MTA need not wait for an answer; what is wrong with it is said to
+// each recipient.
 func (s *session) MailFrom(string, *gomilter.Modifier) (gomilter.Response, error) {
 	defer s.recovered()
 	s.endMessage()
-	m := &s.message
+	s.beginMessage()
+	s.proceedUnless(gomilter.OptNoMailReply)
+	return nil, nil
+}
+
+func (s *session) beginMessage() {
+	m, arrival := &s.message, s.arrival()
+	m.client, m.login = arrival.Client, arrival.Login
+	m.path = stripBrackets(cString(s.payload))
+	m.entry.OnHost = arrival.OnHost
 	rt := s.server.Runtime()
 	if rt == nil || !s.terms.suffice() {
-		s.refuse(policy.Reply{Code: 451, Enhanced: "4.3.5", Text: "The mail system is not set up, try again later"})
-		return nil, nil
+		m.barred = policy.Reply{Code: 451, Enhanced: "4.3.5", Text: "The mail system is not set up, try again later"}
+		return
 	}
-	arrival := s.arrival()
-	m.path = stripBrackets(cString(s.payload))
 	sender, err := policy.ParseAddress(m.path, rt.Policy.Delimiters)
+	if err != nil && !arrival.OnHost {
+		m.barred = policy.Reply{Code: 501, Enhanced: "5.1.7", Text: "Bad sender address syntax"}
+		return
+	}
 	if err != nil {
-		if !arrival.OnHost {
-			s.refuse(policy.Reply{Code: 501, Enhanced: "5.1.7", Text: "Bad sender address syntax"})
-			return nil, nil
-		}
 		sender = policy.Address{Path: m.path}
 	}
 	m.runtime, m.sender = rt, sender
 	m.entry = rt.Policy.Enter(arrival)
-	m.client, m.login = arrival.Client, arrival.Login
 	s.conn.inMessage.Store(true)
-	s.proceed()
-	return nil, nil
 }
 
 // arrival gathers what is known of the message's client. A login holds for one
@@ -230,19 +238,19 @@ func (s *session) arrival() policy.Arrival {
 func (s *session) RcptTo(string, *gomilter.Modifier) (gomilter.Response, error) {
 	defer s.recovered()
 	m := &s.message
+	path, notify, orcpt := parseRecipient(s.payload)
 	if m.runtime == nil {
-		s.refuse(policy.Reply{Code: 451, Enhanced: "4.5.1", Text: "A recipient came without a sender"})
+		s.refuseRecipient(path, cmp.Or(m.barred, policy.Reply{Code: 451, Enhanced: "4.5.1", Text: "A recipient came without a sender"}))
 		return nil, nil
 	}
-	path, notify, orcpt := parseRecipient(s.payload)
 	if len(m.admitted) >= maxRecipients {
-		s.refuseRecipient(path, policy.Tempfail, policy.Reply{Code: 452, Enhanced: "4.5.3", Text: "Too many recipients"})
+		s.refuseRecipient(path, policy.Reply{Code: 452, Enhanced: "4.5.3", Text: "Too many recipients"})
 		m.tooMany = m.entry.OnHost
 		return nil, nil
 	}
 	address, err := policy.ParseAddress(path, m.runtime.Policy.Delimiters)
 	if err != nil || address.IsNull() {
-		s.refuseRecipient(path, policy.Reject, policy.Reply{Code: 501, Enhanced: "5.1.3", Text: "Bad recipient address syntax"})
+		s.refuseRecipient(path, policy.Reply{Code: 501, Enhanced: "5.1.3", Text: "Bad recipient address syntax"})
 		return nil, nil
 	}
 	r := policy.Recipient{Path: path, Notify: notify, ORcpt: orcpt, Address: address, Listing: m.runtime.Directory.List(m.runtime.Policy.Home(address))}
@@ -259,11 +267,15 @@ func (s *session) RcptTo(string, *gomilter.Modifier) (gomilter.Response, error) 
 
 // refuseRecipient refuses a recipient without asking the policy. Mail made on
 // this host is let through, since its MTA could not bear a refusal here.
-func (s *session) refuseRecipient(path string, verdict policy.Verdict, reply policy.Reply) {
+func (s *session) refuseRecipient(path string, reply policy.Reply) {
 	if s.message.entry.OnHost {
 		s.message.unread++
 		s.proceed()
 		return
+	}
+	verdict := policy.Reject
+	if reply.Code < 500 {
+		verdict = policy.Tempfail
 	}
 	s.message.refused.add(policy.Ruling{Address: path, Verdict: verdict, Reply: reply, Reason: reply.Text})
 	s.refuse(reply)
@@ -273,7 +285,11 @@ func (s *session) refuseRecipient(path string, verdict policy.Verdict, reply pol
 func (s *session) Body(*gomilter.Modifier) (gomilter.Response, error) {
 	defer s.recovered()
 	m := &s.message
-	if m.runtime == nil {
+	switch {
+	case m.runtime == nil && !m.barred.IsZero():
+		s.refuse(m.barred)
+		return nil, nil
+	case m.runtime == nil:
 		s.proceed()
 		return nil, nil
 	}
@@ -337,13 +353,13 @@ func (s *session) forgetMessage() {
 	s.conn.inMessage.Store(false)
 }
 
-// recovered, deferred, turns a panic of a handler into "try again" and the end
-// of this one connection.
+// recovered, deferred, turns a panic of a handler into the end of this one
+// connection. To the MTA that is a milter which failed: it tells its client to
+// try again.
 func (s *session) recovered() {
 	if v := recover(); v != nil {
 		s.broken = true
 		s.conn.done()
-		s.conn.send(byte(gomilter.ActTempFail))
 		s.log(slog.LevelError, "a milter session failed; this is an error in coexistd",
 			slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
 	}

@@ -104,10 +104,9 @@ func TestMTAThatAllowsNoRewritingGetsTemporaryFailures(t *testing.T) {
 	l := newLab(t, newRuntime(t), nil)
 	for _, lacking := range []gomilter.OptAction{gomilter.OptAddRcpt, gomilter.OptRemoveRcpt, gomilter.OptAddHeader} {
 		m := l.dial(t)
-		m.negotiate(6, allActions&^lacking, allProtocol)
-		m.put('M', "<x@example.org>\x00")
-		m.want('y', "451 4.3.5 The mail system is not set up, try again later\x00")
-		if reply := m.rcpt("<alice@acmecorp.com>"); !strings.HasPrefix(reply, "451 ") {
+		m.negotiate(6, allActions&^lacking, waitsAtMail)
+		m.mail("<x@example.org>")
+		if reply := m.rcpt("<alice@acmecorp.com>"); !strings.HasPrefix(reply, "451 4.3.5 ") {
 			t.Errorf("a recipient got %q", reply)
 		}
 	}
@@ -174,11 +173,40 @@ func TestDirectoryThatCannotAnswerIsATemporaryFailure(t *testing.T) {
 	}
 }
 
-func TestBadSenderIsRefused(t *testing.T) {
-	m := newLab(t, newRuntime(t), nil).postfix(t)
-	m.put('M', "<\"x@example.org>\x00")
-	m.want('y', "501 5.1.7 Bad sender address syntax\x00")
+func TestBadSenderIsRefusedAtEachRecipient(t *testing.T) {
+	l := newLab(t, newRuntime(t), nil)
+	m := l.postfix(t)
+	m.mail("<\"x@example.org>")
+	for _, to := range []string{"<alice@acmecorp.com>", "<bob@acmecorp.com>"} {
+		if reply := m.rcpt(to); reply != "501 5.1.7 Bad sender address syntax" {
+			t.Errorf("%s got %q", to, reply)
+		}
+	}
 	m.exchange()
+	if log := l.log.String(); strings.Count(log, "501 5.1.7") == 0 {
+		t.Errorf("the log does not tell of it: %s", log)
+	}
+}
+
+func TestMTADoesNotWaitForAnAnswerToMAIL(t *testing.T) {
+	l := newLab(t, newRuntime(t), nil)
+	m := l.dial(t)
+	if _, agreed := m.negotiate(6, allActions, allProtocol); agreed&gomilter.OptNoMailReply == 0 {
+		t.Fatal("the MTA is to wait for answers to MAIL")
+	}
+	m.connect('4', 4711, "192.0.2.1")
+	for range 2 {
+		m.put('M', "<x@example.org>\x00")
+		if reply := m.rcpt("<alice@acmecorp.com>"); reply != "" {
+			t.Fatal(reply)
+		}
+		m.wantEOM(deleteAlice, addAlice, addTrace, proceed)
+		m.put('A', "")
+	}
+	m.put('M', "<\"x@example.org>\x00")
+	if reply := m.rcpt("<alice@acmecorp.com>"); !strings.HasPrefix(reply, "501 5.1.7 ") {
+		t.Errorf("got %q", reply)
+	}
 }
 
 func TestArgumentsOfTheRecipientSurvive(t *testing.T) {

@@ -12,8 +12,8 @@
  *
  *   (none)  connect, envfrom, envrcpt, header, eom: what the job needs, with
  *           the negotiation that libmilter makes by itself, as most milters do
- *   -n      the same, and the MTA is asked not to wait for answers to connect
- *           and header (SMFIP_NR_CONN, SMFIP_NR_HDR)
+ *   -n      the same, and the MTA is asked not to wait for answers to connect,
+ *           mail and header (SMFIP_NR_CONN, SMFIP_NR_MAIL, SMFIP_NR_HDR)
  *   -e      no header callback: the envelope only, no loop check
  *   -b      eoh and body as well: a milter that looks at the content
  */
@@ -299,7 +299,7 @@ static sfsistat on_negotiate(SMFICTX *ctx, unsigned long f0, unsigned long f1, u
     unsigned long f3, unsigned long *pf0, unsigned long *pf1, unsigned long *pf2, unsigned long *pf3)
 {
 	*pf0 = SMFIF_ADDHDRS | SMFIF_ADDRCPT_PAR | SMFIF_DELRCPT;
-	*pf1 = SMFIP_NR_HDR | SMFIP_NR_CONN | SMFIP_NOHELO | SMFIP_NOEOH | SMFIP_NOBODY
+	*pf1 = SMFIP_NR_HDR | SMFIP_NR_CONN | SMFIP_NR_MAIL | SMFIP_NOHELO | SMFIP_NOEOH | SMFIP_NOBODY
 	    | SMFIP_NOUNKNOWN | SMFIP_NODATA;
 	*pf2 = *pf3 = 0;
 	return (f1 & *pf1) == *pf1 ? SMFIS_CONTINUE : SMFIS_REJECT;

@@ -6,7 +6,7 @@ LAB     := $(CURDIR)/.lab
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 60s
 
-.PHONY: build demo test race lint fuzz bench install clean lab
+.PHONY: build demo test race lint fuzz bench install clean lab cc
 
 build:
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o coexistd ./cmd/coexistd
@@ -19,7 +19,12 @@ demo: lab build
 
 test: lint race
 
-race: lab
+# The race detector and the C milter of the benchmark need a C compiler.
+cc:
+	@command -v $${CC:-gcc} >/dev/null || { echo "installing Debian's gcc and libc6-dev"; \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends gcc libc6-dev; }
+
+race: lab cc
 	go test -race -count=1 -timeout 14m ./...
 
 lint:
@@ -29,13 +34,14 @@ lint:
 fuzz:
 	contrib/fuzz.sh $(FUZZTIME)
 
-bench:
+bench: cc
 	@contrib/lab/fetch.sh --bench $(LAB)
 	go run ./contrib/bench
 
 install: build
 	install -D -m 0755 coexistd $(DESTDIR)$(PREFIX)/sbin/coexistd
-	install -D -m 0644 contrib/systemd/coexistd.service $(DESTDIR)/usr/lib/systemd/system/coexistd.service
+	sed 's|/usr/local/sbin/|$(PREFIX)/sbin/|' contrib/systemd/coexistd.service | \
+		install -D -m 0644 /dev/stdin $(DESTDIR)/usr/lib/systemd/system/coexistd.service
 	install -D -m 0644 contrib/systemd/coexistd.socket $(DESTDIR)/usr/lib/systemd/system/coexistd.socket
 	install -D -m 0644 contrib/systemd/sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/coexistd.conf
 	install -D -m 0644 contrib/systemd/tmpfiles.conf $(DESTDIR)/usr/lib/tmpfiles.d/coexistd.conf

@@ -3,7 +3,8 @@
 set -eu
 time=${1:-60s}
 for package in $(go list ./...); do
-	for target in $(go test -list '^Fuzz' "$package" | grep '^Fuzz' || true); do
+	targets=$(go test -list '^Fuzz' "$package")
+	for target in $(echo "$targets" | grep '^Fuzz'); do
 		echo "fuzz $package $target $time"
 		go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package"
 	done

@@ -21,8 +21,8 @@ const (
 	maxHeaderValue = 64_000
 	// maxArgument leaves room for an ORCPT of which xtext makes three bytes each.
 	maxArgument = 4 * policy.MaxAddress
-	// maxForged bounds the headers named as our result header that are removed
-	// from one message: for each, the MTA walks through the header again.
+	// maxForged bounds the headers named as our result header that a message may
+	// have: to remove one, the MTA walks through the header again.
 	maxForged = 100
 )
 
@@ -112,10 +112,7 @@ func (s *session) planResult(edits []edit, d *policy.Decision) ([]edit, error) {
 		return edits, nil
 	}
 	forged := len(s.message.headers.values(name))
-	switch {
-	case forged > maxForged:
-		return nil, fmt.Errorf("the message has %d headers named %s already; at most %d are removed", forged, name, maxForged)
-	case forged > 0 && !s.terms.may(gomilter.OptChangeHeader):
+	if forged > 0 && !s.terms.may(gomilter.OptChangeHeader) {
 		return edits, nil
 	}
 	// An index counts the headers of one name from 1. Going down, the indexes

@@ -319,6 +319,8 @@ func (s *session) decide() (policy.Decision, policy.Proof) {
 		return refusal(m.entry, policy.Reply{Code: 552, Enhanced: "5.3.4", Text: "The message's header is too large"}), proof
 	case m.tooMany:
 		return refusal(m.entry, policy.Reply{Code: 554, Enhanced: "5.5.3", Text: "The message has too many recipients"}), proof
+	case m.runtime.Header != "" && len(m.headers.values(m.runtime.Header)) > maxForged:
+		return refusal(m.entry, policy.Reply{Code: 554, Enhanced: "5.6.0", Text: "The message has too many header fields named " + m.runtime.Header}), proof
 	}
 	if m.entry.Provisional {
 		proof = scanners.Prove(m.entry.Platform, m.headers.list())

@@ -138,7 +138,7 @@ func (p *Policy) rewrite(d *Decision, m Message) {
 	for i, ruling := range d.Recipients {
 		r := m.Recipients[i]
 		if ruling.Verdict == Discard {
-			d.Delete = append(d.Delete, r.Path)
+			d.Delete = append(d.Delete, r.spellings()...)
 			continue
 		}
 		if len(ruling.Rewritten) == 0 {
@@ -146,7 +146,7 @@ func (p *Policy) rewrite(d *Decision, m Message) {
 		}
 		owners = append(owners, r.Address.Owner)
 		if residence, _ := p.Locate(r.Address, r.Listing); residence.Kind == There {
-			d.Delete = append(d.Delete, r.Path)
+			d.Delete = append(d.Delete, r.spellings()...)
 		}
 		for _, address := range ruling.Rewritten {
 			domain := address[strings.LastIndexByte(address, '@')+1:]
@@ -161,11 +161,27 @@ func (p *Policy) rewrite(d *Decision, m Message) {
 	}
 }
 
+// spellings are the forms in which an MTA may have kept the recipient. It
+// removes one only when it is named byte for byte, and Postfix keeps it without
+// the source route. Naming one that is not there does nothing.
+func (r Recipient) spellings() []string {
+	if r.Path == r.Address.Path {
+		return []string{r.Path}
+	}
+	return []string{r.Path, r.Address.Path}
+}
+
 // originalRecipient returns the ORCPT value (RFC 3461 section 4.2) that lets a
 // bounce show the address that the sender wrote: his own ORCPT, or the path. An
 // MTA takes xtext from a milter whatever the address's type is, and gives one of
 // the type utf-8 its own encoding (RFC 6533 section 3) when it sends it on.
 func originalRecipient(r Recipient) string {
+	// RFC 3461 section 5.1: a longer one need not be taken, and is worth less
+	// than the message.
+	const longest = 500
+	if len(r.ORcpt) > longest {
+		r.ORcpt = ""
+	}
 	if kind, text, _ := strings.Cut(r.ORcpt, ";"); strings.EqualFold(kind, "utf-8") {
 		return kind + ";" + xtext(undoUTF8Xtext(text))
 	}

@@ -239,15 +239,23 @@ func TestUsersThereSendThroughUsOnlyWhenProvenAndAllowed(t *testing.T) {
 	}
 }
 
-func TestMailForTheInternetDoesNotGoBackToThePlatformItComesFrom(t *testing.T) {
-	w := newWorld()
-	w.Outbound, w.Platform("office365").MayRelay = "office365", true
-	m := mail{client: officeClient, proven: true, from: "alice@acmecorp.com", to: []string{"x@far.example"}}
-	want(t, "reply", w.send(t, m).Reply.String()[:9], "554 5.4.6")
-	m.from = "<>"
-	want(t, "a bounce", w.send(t, m).Verdict.String(), "discard")
-	m.to = []string{"gina@gapps.acmecorp.com"}
-	want(t, "to the other platform", w.send(t, m).Recipients[0].Flow, "O2=>O3=>S1=>S4=>G1=>LD")
+func TestMailFromOutsideIsNotRelayedByTheLocalPart(t *testing.T) {
+	routed := []string{"x%far.example", "far.example!x", "x%far.example@acme.net", "far.example!x@acme.net", `"x@far.example"@acme.net`, "x@far.example@acme.net"}
+	for _, m := range []mail{{client: internetClient}, {client: officeClient}, {client: officeClient, proven: true}} {
+		for _, to := range routed {
+			w := newWorld()
+			w.Domains["acme.net"].AcceptUnlisted, w.Domains["acme.net"].Unlisted = true, policy.Residence{}
+			m.from, m.to = stranger, []string{to}
+			want(t, to, w.send(t, m).refused[to].Reply.String(), "554 5.7.1 Relay access denied")
+		}
+	}
+	for _, m := range []mail{{client: ourClient}, {onHost: true}} {
+		m.from, m.to = stranger, routed[:1]
+		want(t, "our own users", newWorld().send(t, m).Verdict.String(), "accept")
+	}
+	w := newWorld().with(map[string]string{"x%y@acmecorp.com": "here"})
+	got := w.send(t, mail{client: internetClient, from: stranger, to: []string{"x%y@acmecorp.com"}})
+	want(t, "a listed address", got.Verdict.String(), "accept")
 }
 
 func TestMailForTheInternetLeavesWhereOutboundSays(t *testing.T) {

@@ -45,6 +45,9 @@ func (p *Policy) Enter(a Arrival) Entry {
 			}
 		}
 	}
+	if !a.Client.IsValid() {
+		return Entry{Point: S0, Why: "the client has no address"}
+	}
 	return Entry{Point: S0, Why: fmt.Sprintf("the client %s is neither ours nor a platform's", a.Client)}
 }
 

@@ -26,7 +26,12 @@ func TestRewritesEveryWayOfWritingAnAddress(t *testing.T) {
 	} {
 		got := newWorld().send(t, mail{client: internetClient, from: stranger, to: []string{c.path}})
 		want(t, c.path+" added", added(got.Decision), c.added)
-		want(t, c.path+" deleted as written", deleted(got.Decision), c.path)
+		// Postfix keeps a recipient without its source route.
+		removed := c.path
+		if i := strings.LastIndex(c.path, "]:"); i >= 0 {
+			removed += " " + c.path[i+2:]
+		}
+		want(t, c.path+" deleted as written", deleted(got.Decision), removed)
 		if len(got.Add) == 1 {
 			want(t, c.path+" ORCPT", got.Add[0].ORcpt, c.orcpt)
 		}

@@ -1,5 +1,7 @@
 package policy
 
+import "strings"
+
 // FlowRow is one row of the table of flows: who writes to whom, and the way.
 type FlowRow struct {
 	From     string `json:"from"`
@@ -10,7 +12,8 @@ type FlowRow struct {
 
 // Flows returns the way of every kind of message between a domain's users here,
 // its users at one platform, and the Internet. Ways that pass our MTA are those
-// that Decide gives; the others follow from the domain's MX.
+// that Decide gives; the others follow from the domain's MX. What comes from a
+// platform that no message can prove itself to come from enters at S0.
 func (p *Policy) Flows(domain *Domain, platform *Platform) []FlowRow {
 	ours := func(residence Residence) Recipient {
 		return Recipient{
@@ -26,7 +29,11 @@ func (p *Policy) Flows(domain *Domain, platform *Platform) []FlowRow {
 	tenant := origin{point: S1, platform: platform}
 
 	row := func(from, to string, o origin, sender Address, r Recipient) FlowRow {
-		return FlowRow{From: from, To: to, Flow: p.rule(o, sender, r).Flow, PassesUs: true}
+		flow := p.rule(o, sender, r).Flow
+		if o.point == S1 && (o.platform.Tenant == "" || len(o.platform.Networks) == 0) {
+			flow = strings.Replace(flow, "=>S1=>", "=>S0=>", 1)
+		}
+		return FlowRow{From: from, To: to, Flow: flow, PassesUs: true}
 	}
 	rows := make([]FlowRow, 0, 8)
 	if domain.MX == name {

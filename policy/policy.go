@@ -13,7 +13,7 @@ import (
 // left to parse, every name resolved. It is never changed once it is built, so
 // any number of messages may be decided with one Policy at once.
 type Policy struct {
-	// Hostname names this system in replies and trace headers.
+	// Hostname names this system in trace headers.
 	Hostname string
 	// OurNetworks are the clients that are ours without authentication.
 	OurNetworks []netip.Prefix
@@ -110,7 +110,7 @@ func (d *Domain) Residence(word string) (Residence, error) {
 func (d *Domain) platformNames() string {
 	names := slices.Sorted(maps.Keys(d.Alternates))
 	if len(names) == 0 {
-		return "(no alternate domain is configured)"
+		return "a platform, once the domain's alternate names it"
 	}
 	return strings.Join(names, ", ")
 }

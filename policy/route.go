@@ -71,6 +71,9 @@ func (p *Policy) Home(a Address) Address {
 // the message was here before is left to Decide.
 func (p *Policy) rule(from origin, sender Address, r Recipient) Ruling {
 	switch domain := p.Domains[r.Address.Domain]; {
+	case from.point != S2 && p.isRouted(r):
+		return refuse(r, "", Reject, Reply{554, "5.7.1", "Relay access denied"},
+			fmt.Sprintf("the local part of %q names a way to another domain, and mail from outside is not relayed", printable(r.Address.Key)))
 	case r.Address.Domain == "":
 		return p.local(from, sender, r, "a bare local part belongs to the MTA")
 	case domain == nil:
@@ -78,6 +81,19 @@ func (p *Policy) rule(from origin, sender Address, r Recipient) Ruling {
 	default:
 		return p.ruleOurs(from, sender, r, domain)
 	}
+}
+
+// isRouted reports a local part that sends mail on to another domain, as in
+// user%other@ours, other!user@ours and "user@other"@ours (RFC 5321 appendix F.2).
+// MTAs follow such ways where they would deliver. An address that the directory
+// lists is what it is.
+func (p *Policy) isRouted(r Recipient) bool {
+	local := strings.TrimSuffix(r.Address.Key, "@"+r.Address.Domain)
+	if r.Listing.Found || !strings.ContainsAny(local, "%!@") {
+		return false
+	}
+	domain := p.Domains[r.Address.Domain]
+	return r.Address.Domain == "" || domain != nil && domain.AcceptUnlisted && domain.Unlisted.Kind == Here
 }
 
 // ruleForeign decides for a domain that is not ours, alternates included.
@@ -98,9 +114,6 @@ func (p *Policy) ruleForeign(from origin, sender Address, r Recipient) Ruling {
 	case from.point == S1 && !from.platform.MayRelay:
 		return refuse(r, "", Reject, Reply{554, "5.7.1", "Relay access denied"},
 			fmt.Sprintf("may_relay of platform %s does not allow its users to send through us", from.platform.Name))
-	case from.point == S1 && to == nil && from.platform.Name == p.Outbound:
-		return loop(sender, r, from.platform, fmt.Sprintf("%s sent the message for %s here, and outbound sends mail for the Internet back there",
-			from.platform.Name, printable(r.Address.Key)))
 	}
 	ways := []string{"S3", "ED"}
 	if to != nil {

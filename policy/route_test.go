@@ -210,7 +210,7 @@ func TestResidenceReadsTheDirectorysWords(t *testing.T) {
 		{"acme.net", "both", "both", ""},
 		{"acme.net", "moving", "moving", ""},
 		{"acme.net", "google", "", "office365"},
-		{"eu.acmecorp.com", "office365", "", "no alternate domain"},
+		{"eu.acmecorp.com", "office365", "", "once the domain's alternate names it"},
 		{"acmecorp.com", "", "", "google, office365"},
 	} {
 		r, err := w.Domains[c.domain].Residence(c.word)

@@ -237,8 +237,10 @@ func TestADirectoryThatCannotBeReadPutsItsOwnDomainsOff(t *testing.T) {
 		if _, err := s.Daemon.WaitLog(deadline(t), regexp.MustCompile(`msg="directory loaded"`)); err != nil {
 			t.Fatal(err)
 		}
-		m = lab.Plain("eve@example.net", "gail@globex.example", "readable again")
-		s.deliver(lab.FromInternet, lab.Mail{From: "eve@example.net", To: lab.To("gail@globex.example"), Data: m})
-		s.mustArrive(m, "google gail@gapps.globex.example")
+		// Postfix remembers for a while what it could not resolve, so this asks
+		// for an address that it has not asked for before.
+		m = lab.Plain("eve@example.net", "gail+again@globex.example", "readable again")
+		s.deliver(lab.FromInternet, lab.Mail{From: "eve@example.net", To: lab.To("gail+again@globex.example"), Data: m})
+		s.mustArrive(m, "google gail+again@gapps.globex.example")
 	})
 }

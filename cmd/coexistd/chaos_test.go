@@ -256,8 +256,12 @@ func TestNothingPassesByWhileTheDaemonIsAway(t *testing.T) {
 
 	mail := lab.Mail{From: "eve@example.net", To: lab.To("bob@acmecorp.com", "alice@acmecorp.com"),
 		Data: lab.Plain("eve@example.net", "bob@acmecorp.com", "away")}
-	if r, err := early.Send(deadline(t), mail); err != nil || r.Mail.Code != 451 {
-		t.Errorf("a client that was there before was told %+v: %v; want 451 to MAIL", r, err)
+	// Postfix does not wait for an answer to MAIL, so it may see at RCPT only
+	// that the milter is gone.
+	r, err := early.Send(deadline(t), mail)
+	late := func(reply lab.Reply) bool { return reply.Code == 451 }
+	if err != nil || r.Mail.Code != 451 && (!late(r.To[0]) || !late(r.To[1])) {
+		t.Errorf("a client that was there before was told %+v: %v; want 451", r, err)
 	}
 	// A new one may be told as early as at EHLO.
 	if r, err := client.Send(deadline(t), mail); err == nil && r.Mail.Code != 451 || err != nil && !strings.Contains(err.Error(), ": 451 ") {

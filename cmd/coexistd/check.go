@@ -57,6 +57,8 @@ func summarize(path string) summary {
 	conf, err := config.Load(path)
 	if err != nil {
 		s.addError(err)
+	}
+	if conf == nil {
 		return s
 	}
 	s.Notes = append(s.Notes, conf.Notes...)

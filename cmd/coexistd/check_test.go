@@ -136,7 +136,12 @@ func TestCheckTellsAllMistakesAtOnce(t *testing.T) {
 	if status != exitNo || out != "" {
 		t.Errorf("a bad directory: check ended with %d and %q", status, out)
 	}
-	mustName(t, complaint, [][2]string{{"users.csv:2: ", "nowhere"}, {"users.csv:3: ", "example.org"}, {"users.csv:4: ", ""}})
+	rows := [][2]string{{"users.csv:2: ", "nowhere"}, {"users.csv:3: ", "example.org"}, {"users.csv:4: ", ""}}
+	mustName(t, complaint, rows)
+
+	path = configuration(t, "max_passes = 0\n"+lab.SiteTOML, "address,residence\nalice@acmecorp.com,nowhere\nbob@example.org,here\nalice\n")
+	_, _, complaint = tell(t, filepath.Dir(path), "check", "-c", path)
+	mustName(t, complaint, append(rows, [2]string{"coexistd.toml:1: ", "max_passes"}))
 }
 
 // mustName checks that each mistake has a line of its own.

@@ -128,7 +128,7 @@ func TestDemoFailsWhenMailGoesAstray(t *testing.T) {
 	dir := t.TempDir()
 	replace := map[string]string{}
 	for path, fault := range map[string][2]string{
-		"../../policy/decide.go":    {"d.Delete = append(d.Delete, r.Path)", ""},
+		"../../policy/decide.go":    {"d.Delete = append(d.Delete, r.spellings()...)", ""},
 		"../../contrib/lab/site.go": {"carol@acmecorp.com,both,carol", "carol@acmecorp.com,here,carol"},
 	} {
 		path, err := filepath.Abs(path)

@@ -127,7 +127,7 @@ func answer(conf *config.Config, q question) (*explanation, error) {
 	e := &explanation{Checks: []string{}, Recipients: []explainedRcpt{}}
 	files, err := openDirectories(conf, nil)
 	if err != nil {
-		e.Trace = append(e.Trace, err.Error())
+		e.Trace = append(e.Trace, err.Error()+"; a daemon that is running keeps the list that it has")
 	}
 	set := directory.NewSet(files)
 

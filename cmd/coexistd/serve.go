@@ -27,10 +27,11 @@ import (
 )
 
 const (
-	// drainTime is how long messages under way may take to end at SIGTERM. It
-	// is below systemd's default of 90 s and above the time that an MTA needs
-	// to hand over the rest of a message.
-	drainTime = 60 * time.Second
+	// drainTime is how long messages under way may take to end at SIGTERM. MTAs
+	// hand over header and body in one burst, so that only a client who dallies
+	// over its recipients needs longer; he is told to try again. All other mail
+	// waits meanwhile.
+	drainTime = 10 * time.Second
 	// watchInterval is how often the directory files are looked at.
 	watchInterval = time.Second
 )
@@ -284,21 +285,19 @@ func (d *running) watch() {
 			}
 		}
 	}
+	if len(changed) > 0 {
+		d.swap(d.conf, files)
+	}
 	for path, count := range changed {
 		delete(d.watchFailed, path)
 		d.log.Info("directory loaded", "path", path, "addresses", count)
-	}
-	if len(changed) > 0 {
-		d.swap(d.conf, files)
 	}
 }
 
 // stop drains: what is under way is finished, nothing new is begun. The lookups
 // go last, for the MTA needs them to finish its messages.
 func (d *running) stop() int {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
-	defer cancel()
-	err := errors.Join(d.milter.Shutdown(ctx), d.lookup.Shutdown(ctx))
+	err := errors.Join(drain(d.milter.Shutdown), drain(d.lookup.Shutdown))
 	d.serving.Wait()
 	if err != nil {
 		d.log.Error("stopped before every message had ended", "error", err)
@@ -306,6 +305,12 @@ func (d *running) stop() int {
 	}
 	d.log.Info("stopped")
 	return exitYes
+}
+
+func drain(shutdown func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	return shutdown(ctx)
 }
 
 // notify tells systemd, when it started us, where we are (sd_notify(3)).

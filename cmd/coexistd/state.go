@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"time"
 
 	"coexistd/policy/config"
 	"coexistd/policy/directory"
@@ -37,6 +38,9 @@ func makeKey(conf *config.Config) ([]byte, error) {
 		return key, nil
 	case !errors.Is(err, fs.ErrNotExist) || conf.SecretFile != "":
 		return nil, fmt.Errorf("the key that signs trace headers cannot be read: %w", err)
+	}
+	if err := os.MkdirAll(conf.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("state_dir cannot be made: %w", err)
 	}
 	key = make([]byte, keyBytes)
 	rand.Read(key)
@@ -112,6 +116,21 @@ func openDirectory(source directory.Source, old map[string]*directory.File) (*di
 	return directory.Load(source)
 }
 
+// settleTime is how long a changed file is left alone before it is loaded, since
+// its writer may be at work on it.
+const settleTime = 2 * time.Second
+
+// isBeingWritten reports a file that was changed a moment ago. A time in the
+// future tells nothing.
+func isBeingWritten(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	age := time.Since(info.ModTime())
+	return age >= 0 && age < settleTime
+}
+
 // refreshDirectories loads the directories whose files have changed, and those
 // that could not be loaded before. Changed tells how many addresses each new
 // list has, by path; failed, which could not be loaded.
@@ -122,7 +141,10 @@ func refreshDirectories(conf *config.Config, old map[string]*directory.File) (fi
 		for domain := range source.Domains {
 			before = old[domain]
 		}
-		fresh, err := openDirectory(source, old)
+		fresh, err := before, error(nil)
+		if !isBeingWritten(source.Path) {
+			fresh, err = openDirectory(source, old)
+		}
 		switch {
 		case err != nil:
 			failed[source.Path] = err

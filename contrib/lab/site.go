@@ -146,7 +146,8 @@ func (s *Site) startSinks(c SiteConfig) error {
 	return errors.Join(errs...)
 }
 
-// postfixConfig is contrib/postfix's main.cf and master.cf.
+// postfixConfig has the lines of contrib/postfix's main.cf and master.cf, with
+// what they leave to the administrator.
 func (s *Site) postfixConfig(c SiteConfig) Config {
 	milter := "unix:" + filepath.Join(s.Dir, "milter.sock")
 	lookup := func(name string) string { return "socketmap:unix:" + filepath.Join(s.Dir, "lookup.sock") + ":" + name }
@@ -160,8 +161,8 @@ func (s *Site) postfixConfig(c SiteConfig) Config {
 		"virtual_alias_maps":       lookup("aliases"),
 		"transport_maps":           lookup("transport") + ", texthash:$config_directory/transport",
 		"recipient_delimiter":      "+",
-		"smtpd_relay_restrictions": "permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination",
-		"mynetworks":               "127.0.1.0/24 127.0.2.0/24 127.0.4.0/24",
+		"smtpd_relay_restrictions": "permit_mynetworks, permit_sasl_authenticated, check_client_access cidr:$config_directory/platforms.cidr, reject_unauth_destination",
+		"mynetworks":               "127.0.4.0/24",
 	}
 	for name, value := range c.Main {
 		main[name] = strings.ReplaceAll(value, "{dir}", s.Dir)
@@ -174,6 +175,8 @@ func (s *Site) postfixConfig(c SiteConfig) Config {
 		"*":                            s.Outside.NextHop(),
 	}
 	maps.Copy(routes, c.Routes)
+	files := map[string]string{"platforms.cidr": "127.0.1.0/24 OK\n127.0.2.0/24 OK\n"}
+	maps.Copy(files, c.Files)
 	behind := map[string]string{"cleanup_service_name": "cleanup-milter"}
 	submission := map[string]string{"smtpd_sasl_auth_enable": "yes", "milter_macro_daemon_name": "submission"}
 	maps.Copy(submission, behind)
@@ -182,7 +185,7 @@ func (s *Site) postfixConfig(c SiteConfig) Config {
 		Main:     main,
 		Routes:   routes,
 		Users:    map[string]string{"bob": "secret"},
-		Files:    c.Files,
+		Files:    files,
 		Master: []string{
 			"pickup unix n - n 60 1 pickup -o cleanup_service_name=cleanup-milter",
 			"cleanup-milter unix n - n - 0 cleanup -o { virtual_alias_maps = " + strings.ReplaceAll(main["virtual_alias_maps"], ":aliases", ":members") + " }",

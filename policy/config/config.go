@@ -76,7 +76,9 @@ type reader struct {
 }
 
 // Load reads the configuration file at path. A relative path in the file
-// starts at the file's folder. The error is Errors.
+// starts at the file's folder. The error is Errors. Beside an error, the Config
+// is nil, or it is good for nothing but reading its directories, whose mistakes
+// can then be told in the same breath.
 func Load(path string) (*Config, error) {
 	text, err := readFile(path)
 	if err != nil {
@@ -105,7 +107,10 @@ func parse(path, text string) (*Config, error) {
 	}
 	if len(r.errs) > 0 {
 		r.errs.sort(path)
-		return nil, r.errs
+		if slices.ContainsFunc(r.errs, Error.isOfDirectories) || len(r.config.Policy.Domains) == 0 {
+			return nil, r.errs
+		}
+		return r.config, r.errs
 	}
 	return r.config, nil
 }
@@ -284,7 +289,7 @@ func (r *reader) secretFile(t *table) string {
 		return ""
 	}
 	path := r.path(name)
-	const right = "make one with: openssl rand -out FILE 32; chmod 0640 FILE"
+	const right = "make one with: openssl rand -out FILE 32; chgrp coexistd FILE; chmod 0640 FILE"
 	info, err := regularFile(path)
 	switch {
 	case err != nil:

@@ -35,6 +35,11 @@ func (e Error) Error() string {
 	return b.String()
 }
 
+// isOfDirectories reports a mistake that a directory's rows would be judged by.
+func (e Error) isOfDirectories() bool {
+	return strings.HasPrefix(e.Key, "domain") || strings.HasPrefix(e.Key, "platform")
+}
+
 // Errors is every mistake of one configuration, sorted by file and line.
 type Errors []Error
 

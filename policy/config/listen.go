@@ -141,6 +141,8 @@ func (r *reader) listener(t *table, taken map[string]place) Listener {
 	} else {
 		taken[network+addr] = at
 	}
+	// Another spelling of the same socket is the same listener.
+	l.Address = strings.Replace(network, "tcp", "inet", 1) + ":" + addr
 	l.Mode = mode(t, network)
 	return l
 }

@@ -110,8 +110,20 @@ func TestReadsColumnsByNameInAnyOrder(t *testing.T) {
 	}
 }
 
-func TestAFileWithAHeaderLineOnlyIsAnEmptyList(t *testing.T) {
-	f := load(t, "address,residence\n")
+func TestAFileWithAHeaderLineOnlyIsAnEmptyListWhereUnlistedAddressesLiveSomewhere(t *testing.T) {
+	s := source(write(t, "address,residence\n"))
+	if _, err := Load(s); err == nil || !strings.Contains(err.Error(), "lists no address") {
+		t.Errorf("a list that refuses everybody was taken: %v", err)
+	}
+	for name, domain := range s.Domains {
+		open := *domain
+		open.AcceptUnlisted = true
+		s.Domains[name] = &open
+	}
+	f, err := Load(s)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if f.Len() != 0 {
 		t.Errorf("Len() = %d", f.Len())
 	}
@@ -303,9 +315,9 @@ func TestReloadMayDropTheShareThatMaxLossAllows(t *testing.T) {
 		refused string
 	}{
 		{rows(10, 100, "here"), ""},
-		{rows(11, 100, "here"), "lacks 11 of 100 addresses (11.00 %), user0@acmecorp.com for one; max_loss = 0.1 allows 10.00 %"},
+		{rows(11, 100, "here"), "lacks 11 of 100 addresses (11.00 %), user0@acmecorp.com for one; max_loss = \"10%\" allows less"},
 		{rows(11, 200, "here"), "lacks 11 of 100 addresses"}, // longer, and yet a loss
-		{"address,residence\n", "lacks 100 of 100 addresses"},
+		{"address,residence\nnew@acmecorp.com,here\n", "lacks 100 of 100 addresses"},
 		{rows(0, 100, "office365"), ""},
 	} {
 		f := load(t, rows(0, 100, "here"))

@@ -6,7 +6,9 @@ import (
 	"hash/maphash"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -33,8 +35,19 @@ type Source struct {
 	Delimiters string
 }
 
+// refusesUnlisted reports a domain in which only listed addresses exist.
+func (s Source) refusesUnlisted() bool {
+	for _, domain := range s.Domains {
+		if !domain.AcceptUnlisted {
+			return true
+		}
+	}
+	return false
+}
+
 // Load reads a directory file. A file with bad rows is refused with an error of
-// type *Errors, which names them all. A file without rows is an empty list.
+// type *Errors, which names them all. So is a file without rows, unless its
+// domains say where unlisted addresses live.
 func Load(s Source) (*File, error) {
 	text, seen, err := read(s.Path)
 	if err != nil {
@@ -94,31 +107,42 @@ func (f *File) Replace(s Source) (*File, error) {
 	return fresh, nil
 }
 
-// mayBecome returns an error when fresh drops too many of f's addresses.
+// mayBecome returns an error when fresh drops too many of f's addresses, or all
+// of one domain's.
 func (f *File) mayBecome(fresh *File) error {
+	const remedy = "The old list stays. If the loss is meant, raise max_loss for this reload or restart the daemon"
 	s := fresh.source
 	total, missing, example := 0, 0, ""
+	kept := make(map[string]int) // by domain
 	for e := range f.All() {
 		key := e.Address()
-		if _, ours := s.Domains[key[strings.LastIndexByte(key, '@')+1:]]; !ours {
+		domain := key[strings.LastIndexByte(key, '@')+1:]
+		if _, ours := s.Domains[domain]; !ours {
 			continue
 		}
 		total++
-		if _, found := fresh.Lookup(key); !found {
-			if missing == 0 {
-				example = key
-			}
-			missing++
+		if _, found := fresh.Lookup(key); found {
+			kept[domain]++
+			continue
 		}
+		kept[domain] += 0
+		if missing == 0 {
+			example = key
+		}
+		missing++
 	}
 	// The allowance keeps a share such as 0.29 of 100 from becoming 28.99….
 	const allowance = 1e-6
-	if float64(missing) <= s.MaxLoss*float64(total)+allowance {
-		return nil
+	if float64(missing) > s.MaxLoss*float64(total)+allowance {
+		return fmt.Errorf("%s: the new file lacks %d of %d addresses (%.2f %%), %s for one; max_loss = \"%g%%\" allows less. %s",
+			s.Path, missing, total, 100*float64(missing)/float64(total), example, 100*s.MaxLoss, remedy)
 	}
-	return fmt.Errorf("%s: the new file lacks %d of %d addresses (%.2f %%), %s for one; max_loss = %g allows %.2f %%. "+
-		"The old list stays. If the loss is meant, raise max_loss for this reload or restart the daemon",
-		s.Path, missing, total, 100*float64(missing)/float64(total), example, s.MaxLoss, 100*s.MaxLoss)
+	for _, domain := range slices.Sorted(maps.Keys(kept)) {
+		if kept[domain] == 0 && s.MaxLoss < 1 {
+			return fmt.Errorf("%s: the new file lacks every address that %s had. %s", s.Path, domain, remedy)
+		}
+	}
+	return nil
 }
 
 // stamp is what the file system said of a file when it was read.

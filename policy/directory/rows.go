@@ -92,6 +92,9 @@ func build(s Source, text string, seen stamp) (*File, error) {
 	if len(b.errors.Rows) > 0 {
 		return nil, &b.errors
 	}
+	if b.file.count == 0 && s.refusesUnlisted() {
+		return nil, fmt.Errorf("%s lists no address, so every address of its domains would be refused; list at least one, or say where unlisted addresses live", s.Path)
+	}
 	b.file.arena = b.arena.String()
 	if b.arena.Cap()-b.arena.Len() > b.arena.Len()/8 {
 		b.file.arena = strings.Clone(b.file.arena)

@@ -180,7 +180,9 @@ static sfsistat on_envfrom(SMFICTX *ctx, char **argv)
 	struct session *s = smfi_getpriv(ctx);
 
 	forget_message(s);
-	return (s->sender = strdup(argv[0])) != NULL ? SMFIS_CONTINUE : SMFIS_TEMPFAIL;
+	if ((s->sender = strdup(argv[0])) == NULL)
+		return SMFIS_TEMPFAIL;
+	return no_reply ? SMFIS_NOREPLY : SMFIS_CONTINUE;
 }
 
 /* The arguments of the recipient's replacement: NOTIFY and ORCPT as the

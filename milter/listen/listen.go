@@ -30,9 +30,6 @@ type Slots struct {
 // NewSlots returns n slots; n must be positive.
 func NewSlots(n int) *Slots { return &Slots{taken: make(chan struct{}, n)} }
 
-// InUse returns the number of open connections.
-func (s *Slots) InUse() int { return len(s.taken) }
-
 // Options say what Listen is to open.
 type Options struct {
 	// Address is what config.ParseListen reads.

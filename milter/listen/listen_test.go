@@ -233,7 +233,7 @@ func TestTheCapHoldsForAllListenersTogether(t *testing.T) {
 	if second.err != nil {
 		t.Fatal(second.err)
 	}
-	if n := o.Slots.InUse(); n != 1 {
+	if n := len(o.Slots.taken); n != 1 {
 		t.Errorf("%d slots are in use", n)
 	}
 	if !strings.Contains(log.String(), "max_connections=1") {

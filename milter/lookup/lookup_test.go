@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -269,7 +270,7 @@ func TestARequestThatStallsIsLoggedAndAnIdleConnectionIsNot(t *testing.T) {
 func shutdown(t *testing.T, server *running) {
 	t.Helper()
 	// A session that logs has not begun to drain.
-	for end := time.Now().Add(deadline); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(deadline); time.Now().Before(end); runtime.Gosched() {
 		server.mu.Lock()
 		open := len(server.open)
 		server.mu.Unlock()
@@ -337,7 +338,7 @@ func TestShutdownLetsARequestFinishUntilItsTimeIsUp(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- server.Shutdown(ctx) }()
 		for !server.isDraining() {
-			time.Sleep(time.Millisecond)
+			runtime.Gosched()
 		}
 		if !patient {
 			cancel()

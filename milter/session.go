@@ -273,11 +273,7 @@ func (s *session) refuseRecipient(path string, reply policy.Reply) {
 		s.proceed()
 		return
 	}
-	verdict := policy.Reject
-	if reply.Code < 500 {
-		verdict = policy.Tempfail
-	}
-	s.message.refused.add(policy.Ruling{Address: path, Verdict: verdict, Reply: reply, Reason: reply.Text})
+	s.message.refused.add(policy.Ruling{Address: path, Verdict: severity(reply), Reply: reply, Reason: reply.Text})
 	s.refuse(reply)
 }
 
@@ -287,7 +283,10 @@ func (s *session) Body(*gomilter.Modifier) (gomilter.Response, error) {
 	m := &s.message
 	switch {
 	case m.runtime == nil && !m.barred.IsZero():
+		decision := refusal(m.entry, m.barred)
+		s.logMessage(&decision, policy.Proof{})
 		s.refuse(m.barred)
+		s.forgetMessage()
 		return nil, nil
 	case m.runtime == nil:
 		s.proceed()
@@ -338,7 +337,16 @@ func (s *session) decide() (policy.Decision, policy.Proof) {
 }
 
 func refusal(e policy.Entry, reply policy.Reply) policy.Decision {
-	return policy.Decision{Checkpoint: e.Point, Verdict: policy.Reject, Reply: reply, Reason: reply.Text}
+	return policy.Decision{Checkpoint: e.Point, Verdict: severity(reply), Reply: reply, Reason: reply.Text}
+}
+
+// severity is the verdict that a reply's class stands for (RFC 5321 section
+// 4.2.1).
+func severity(r policy.Reply) policy.Verdict {
+	if r.Code < 500 {
+		return policy.Tempfail
+	}
+	return policy.Reject
 }
 
 // endMessage ends a message that did not come to its end of message. Those

@@ -86,14 +86,14 @@ func (p *Policy) rule(from origin, sender Address, r Recipient) Ruling {
 // isRouted reports a local part that sends mail on to another domain, as in
 // user%other@ours, other!user@ours and "user@other"@ours (RFC 5321 appendix F.2).
 // MTAs follow such ways where they would deliver. An address that the directory
-// lists is what it is.
+// itself lists is what it is; its owner's listing says nothing of the tag.
 func (p *Policy) isRouted(r Recipient) bool {
 	local := strings.TrimSuffix(r.Address.Key, "@"+r.Address.Domain)
-	if r.Listing.Found || !strings.ContainsAny(local, "%!@") {
+	if !strings.ContainsAny(local, "%!@") || r.Listing.Failed || r.Listing.Found && r.Listing.Address == r.Address.Key {
 		return false
 	}
-	domain := p.Domains[r.Address.Domain]
-	return r.Address.Domain == "" || domain != nil && domain.AcceptUnlisted && domain.Unlisted.Kind == Here
+	residence, known := p.Locate(r.Address, r.Listing)
+	return r.Address.Domain == "" || known && residence.Kind != There
 }
 
 // ruleForeign decides for a domain that is not ours, alternates included.

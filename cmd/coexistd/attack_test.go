@@ -12,13 +12,17 @@ func TestNobodyRelaysByTheLocalPart(t *testing.T) {
 	t.Parallel()
 	s := startSite(t, lab.SiteConfig{
 		TOML: lab.SiteTOML + "[domain.\"mta.lab.test\"]\nunlisted = \"here\"\n",
-		Main: map[string]string{"mynetworks": "127.0.0.0/8", "mydestination": "mta.lab.test"},
+		Main: map[string]string{
+			"mynetworks": "127.0.0.0/8", "mydestination": "mta.lab.test acmecorp.com", "virtual_mailbox_domains": "globex.example",
+			"local_recipient_maps": "socketmap:unix:{dir}/lookup.sock:recipients",
+		},
 	})
 	for _, client := range []string{lab.FromInternet, lab.FromOffice365} {
 		for _, to := range []string{
 			"victim@example.org", "victim%example.org", "example.org!victim", "victim%example.org@mta.lab.test",
 			"example.org!victim@mta.lab.test", `"victim@example.org"@mta.lab.test`, "victim@example.org@mta.lab.test",
-			"@mta.lab.test:victim@example.org",
+			"@mta.lab.test:victim@example.org", "bob+x%example.org@acmecorp.com", "postmaster+x%example.org@acmecorp.com",
+			"carol+x%example.org@acmecorp.com",
 		} {
 			m := lab.Plain("mallory@example.net", "victim@example.org", "relay")
 			r := s.send(client, lab.Mail{From: "mallory@example.net", To: lab.To(to), Data: fromTenant("00000000-0000-0000-0000-000000000001", m)})

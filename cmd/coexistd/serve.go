@@ -27,11 +27,10 @@ import (
 )
 
 const (
-	// drainTime is how long messages under way may take to end at SIGTERM. MTAs
-	// hand over header and body in one burst, so that only a client who dallies
-	// over its recipients needs longer; he is told to try again. All other mail
-	// waits meanwhile.
-	drainTime = 10 * time.Second
+	// drainTime is how long messages under way may take to end at SIGTERM. All
+	// other mail is put off meanwhile, so a client who needs longer for his
+	// message is told to try again too.
+	drainTime = 20 * time.Second
 	// watchInterval is how often the directory files are looked at.
 	watchInterval = time.Second
 )
@@ -76,6 +75,9 @@ type running struct {
 	serving   sync.WaitGroup
 	// watchFailed is the last failure to load a directory, said once.
 	watchFailed map[string]string
+	// waiting tells since when a directory file has been left alone, because it
+	// is being written.
+	waiting map[string]time.Time
 }
 
 // start builds all that can fail, and then begins to serve.
@@ -84,6 +86,7 @@ func start(path string, stderr io.Writer) (*running, error) {
 		log:         slog.New(slog.NewTextHandler(stderr, nil)),
 		listeners:   make(map[string]net.Listener),
 		watchFailed: make(map[string]string),
+		waiting:     make(map[string]time.Time),
 	}
 	conf, err := config.Load(path)
 	if err != nil {
@@ -276,7 +279,7 @@ func unchangeable(before, after *config.Config) error {
 // watch loads the directories whose files have changed. One that cannot be
 // loaded leaves the old one in place; the reason is said once.
 func (d *running) watch() {
-	files, changed, failed := refreshDirectories(d.conf, d.files)
+	files, changed, failed := refreshDirectories(d.conf, d.files, d.isBeingWritten)
 	for path, err := range failed {
 		if d.watchFailed[path] != err.Error() {
 			d.watchFailed[path] = err.Error()
@@ -300,8 +303,8 @@ func (d *running) stop() int {
 	err := errors.Join(drain(d.milter.Shutdown), drain(d.lookup.Shutdown))
 	d.serving.Wait()
 	if err != nil {
-		d.log.Error("stopped before every message had ended", "error", err)
-		return exitNo
+		d.log.Warn("stopped before every message had ended; their clients are told to try again")
+		return exitYes
 	}
 	d.log.Info("stopped")
 	return exitYes

@@ -116,25 +116,36 @@ func openDirectory(source directory.Source, old map[string]*directory.File) (*di
 	return directory.Load(source)
 }
 
-// settleTime is how long a changed file is left alone before it is loaded, since
-// its writer may be at work on it.
-const settleTime = 2 * time.Second
+// A changed file is left alone for settleTime before it is loaded, since its
+// writer may be at work on it, and for longestWait at most.
+const (
+	settleTime  = 2 * time.Second
+	longestWait = 30 * time.Second
+)
 
 // isBeingWritten reports a file that was changed a moment ago. A time in the
 // future tells nothing.
-func isBeingWritten(path string) bool {
-	info, err := os.Stat(path)
-	if err != nil {
-		return false
+func (d *running) isBeingWritten(path string) bool {
+	age := -time.Second
+	if info, err := os.Stat(path); err == nil {
+		age = time.Since(info.ModTime())
 	}
-	age := time.Since(info.ModTime())
-	return age >= 0 && age < settleTime
+	since, waits := d.waiting[path]
+	switch {
+	case age < 0 || age >= settleTime || waits && time.Since(since) > longestWait:
+		delete(d.waiting, path)
+		return false
+	case !waits:
+		d.waiting[path] = time.Now()
+	}
+	return true
 }
 
 // refreshDirectories loads the directories whose files have changed, and those
-// that could not be loaded before. Changed tells how many addresses each new
-// list has, by path; failed, which could not be loaded.
-func refreshDirectories(conf *config.Config, old map[string]*directory.File) (files map[string]*directory.File, changed map[string]int, failed map[string]error) {
+// that could not be loaded before, save those that wait says to leave alone.
+// Changed tells how many addresses each new list has, by path; failed, which
+// could not be loaded.
+func refreshDirectories(conf *config.Config, old map[string]*directory.File, wait func(path string) bool) (files map[string]*directory.File, changed map[string]int, failed map[string]error) {
 	files, changed, failed = make(map[string]*directory.File), make(map[string]int), make(map[string]error)
 	for _, source := range conf.Directories {
 		var before *directory.File
@@ -142,7 +153,7 @@ func refreshDirectories(conf *config.Config, old map[string]*directory.File) (fi
 			before = old[domain]
 		}
 		fresh, err := before, error(nil)
-		if !isBeingWritten(source.Path) {
+		if !wait(source.Path) {
 			fresh, err = openDirectory(source, old)
 		}
 		switch {

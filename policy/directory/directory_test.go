@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -460,4 +461,30 @@ func heap() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
+}
+
+func TestReloadKeepsEveryDomainThatRefusesUnlistedAddresses(t *testing.T) {
+	many := rows(0, 100, "here")
+	for _, c := range []struct {
+		about, last string
+		open        bool
+		refused     bool
+	}{
+		{"its only address is gone", "", false, true},
+		{"its only address has another name", "contact@small.example,here,\n", false, false},
+		{"unlisted addresses live somewhere", "", true, false},
+	} {
+		s := source(write(t, many+"info@small.example,here,\n"))
+		s.Domains = maps.Clone(s.Domains)
+		s.Domains["small.example"] = &policy.Domain{Name: "small.example", AcceptUnlisted: c.open}
+		f, err := Load(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rewrite(t, s.Path, many+c.last, time.Minute)
+		_, err = f.Reload()
+		if refused := err != nil && strings.Contains(err.Error(), "every address of small.example"); refused != c.refused || err != nil && !refused {
+			t.Errorf("%s: %v", c.about, err)
+		}
+	}
 }

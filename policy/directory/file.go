@@ -3,6 +3,7 @@ package directory
 import (
 	"hash/maphash"
 	"iter"
+	"strings"
 	"sync"
 
 	"coexistd/policy"
@@ -137,6 +138,11 @@ func (e Entry) Column(name string) string {
 		}
 	}
 	return ""
+}
+
+func (e Entry) domain() string {
+	address := e.Address()
+	return address[strings.LastIndexByte(address, '@')+1:]
 }
 
 func (e Entry) record() cursor { return cursor(e.file.arena[e.at:]) }

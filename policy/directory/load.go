@@ -107,29 +107,26 @@ func (f *File) Replace(s Source) (*File, error) {
 	return fresh, nil
 }
 
-// mayBecome returns an error when fresh drops too many of f's addresses, or all
-// of one domain's.
+// mayBecome returns an error when fresh drops too many of f's addresses, or leaves
+// a domain without any.
 func (f *File) mayBecome(fresh *File) error {
 	const remedy = "The old list stays. If the loss is meant, raise max_loss for this reload or restart the daemon"
 	s := fresh.source
 	total, missing, example := 0, 0, ""
-	kept := make(map[string]int) // by domain
+	before := make(map[string]bool) // domains
 	for e := range f.All() {
-		key := e.Address()
-		domain := key[strings.LastIndexByte(key, '@')+1:]
+		domain := e.domain()
 		if _, ours := s.Domains[domain]; !ours {
 			continue
 		}
+		before[domain] = true
 		total++
-		if _, found := fresh.Lookup(key); found {
-			kept[domain]++
-			continue
+		if _, found := fresh.Lookup(e.Address()); !found {
+			if missing == 0 {
+				example = e.Address()
+			}
+			missing++
 		}
-		kept[domain] += 0
-		if missing == 0 {
-			example = key
-		}
-		missing++
 	}
 	// The allowance keeps a share such as 0.29 of 100 from becoming 28.99….
 	const allowance = 1e-6
@@ -137,9 +134,12 @@ func (f *File) mayBecome(fresh *File) error {
 		return fmt.Errorf("%s: the new file lacks %d of %d addresses (%.2f %%), %s for one; max_loss = \"%g%%\" allows less. %s",
 			s.Path, missing, total, 100*float64(missing)/float64(total), example, 100*s.MaxLoss, remedy)
 	}
-	for _, domain := range slices.Sorted(maps.Keys(kept)) {
-		if kept[domain] == 0 && s.MaxLoss < 1 {
-			return fmt.Errorf("%s: the new file lacks every address that %s had. %s", s.Path, domain, remedy)
+	for e := range fresh.All() {
+		delete(before, e.domain())
+	}
+	for _, domain := range slices.Sorted(maps.Keys(before)) {
+		if !s.Domains[domain].AcceptUnlisted && s.MaxLoss < 1 {
+			return fmt.Errorf("%s: the new file lacks every address of %s. %s", s.Path, domain, remedy)
 		}
 	}
 	return nil

@@ -14,11 +14,12 @@ type Header struct {
 type Headers []Header
 
 // Values returns the values of all fields of that name, in order. Field names
-// match without case (RFC 5322 section 1.2.2).
+// match without case (RFC 5322 section 1.2.2), and that of ASCII only: a letter
+// that folds to one of its longer look-alikes makes another name.
 func (h Headers) Values(name string) []string {
 	var values []string
 	for _, header := range h {
-		if strings.EqualFold(header.Name, name) {
+		if len(header.Name) == len(name) && strings.EqualFold(header.Name, name) {
 			values = append(values, header.Value)
 		}
 	}

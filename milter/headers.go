@@ -3,8 +3,6 @@ package milter
 import (
 	"bytes"
 	"strings"
-
-	"coexistd/scanners"
 )
 
 const (
@@ -60,16 +58,6 @@ func (h *headers) values(name string) []string {
 		}
 	}
 	return values
-}
-
-// list returns all fields.
-func (h *headers) list() scanners.Headers {
-	text := string(h.raw)
-	list := make(scanners.Headers, len(h.fields))
-	for i, f := range h.fields {
-		list[i] = scanners.Header{Name: text[f.start:f.colon], Value: text[f.colon+1 : f.end]}
-	}
-	return list
 }
 
 // reset makes room for the next message. A large one's memory is given back.

@@ -101,8 +101,8 @@ func TestHeaderWithinTheLimitsIsKeptToTheByte(t *testing.T) {
 		}
 	}
 	got := ""
-	for _, field := range h.list() {
-		got += field.Name + ":" + field.Value + "\n"
+	for _, f := range h.fields {
+		got += string(h.name(f)) + ":" + string(h.value(f)) + "\n"
 	}
 	if got != want {
 		t.Errorf("%d bytes of header differ from the %d sent", len(got), len(want))

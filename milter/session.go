@@ -155,10 +155,6 @@ func (s *session) command(code gomilter.Code, frame []byte) ([]byte, error) {
 				slog.Uint64("actions", uint64(agreed.actions)))
 		}
 		return nil, nil
-	case gomilter.CodeMail:
-		if s.conn.draining.Load() {
-			return nil, io.EOF
-		}
 	case gomilter.CodeConn:
 		var err error
 		if s.client, err = parseConnect(s.payload); err != nil {
@@ -322,7 +318,7 @@ func (s *session) decide() (policy.Decision, policy.Proof) {
 		return refusal(m.entry, policy.Reply{Code: 554, Enhanced: "5.6.0", Text: "The message has too many header fields named " + m.runtime.Header}), proof
 	}
 	if m.entry.Provisional {
-		proof = scanners.Prove(m.entry.Platform, m.headers.list())
+		proof = scanners.Prove(m.entry.Platform, m.headers.values)
 	}
 	message := policy.Message{
 		Entry:      m.entry,

@@ -36,16 +36,23 @@ func isRole(a Address) bool {
 	return local == "postmaster" || local == "abuse"
 }
 
-// AlternateOf returns the platform whose alternate domain this is, or nil.
-func (p *Policy) AlternateOf(domain string) *Platform {
+// alternate returns the domain of ours whose alternate domain this is, and the
+// name of the platform that it reaches; nil when it is none.
+func (p *Policy) alternate(domain string) (ours *Domain, platform string) {
 	for _, d := range p.Domains {
 		for name, alternate := range d.Alternates {
 			if alternate == domain {
-				return p.Platform(name)
+				return d, name
 			}
 		}
 	}
-	return nil
+	return nil, ""
+}
+
+// AlternateOf returns the platform whose alternate domain this is, or nil.
+func (p *Policy) AlternateOf(domain string) *Platform {
+	_, name := p.alternate(domain)
+	return p.Platform(name)
 }
 
 // Home returns the address of ours that an address of an alternate domain
@@ -54,15 +61,10 @@ func (p *Policy) Home(a Address) Address {
 	if a.Domain == "" || p.Domains[a.Domain] != nil {
 		return a
 	}
-	for _, d := range p.Domains {
-		for _, alternate := range d.Alternates {
-			if alternate == a.Domain {
-				a.Key = strings.TrimSuffix(a.Key, alternate) + d.Name
-				a.Owner = strings.TrimSuffix(a.Owner, alternate) + d.Name
-				a.Domain = d.Name
-				return a
-			}
-		}
+	if ours, _ := p.alternate(a.Domain); ours != nil {
+		a.Key = strings.TrimSuffix(a.Key, a.Domain) + ours.Name
+		a.Owner = strings.TrimSuffix(a.Owner, a.Domain) + ours.Name
+		a.Domain = ours.Name
 	}
 	return a
 }

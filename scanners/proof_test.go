@@ -32,6 +32,7 @@ func TestATenantIsProvenByItsHeaderAloneAndExactlyOnce(t *testing.T) {
 		{"among others", tenant, scanners.Headers{{"Subject", other}, {name, tenant}, {name + "x", other}}, true, "names our tenant"},
 
 		{"no header", tenant, nil, false, "lacks"},
+		{"a name with a letter that folds to ASCII", tenant, scanners.Headers{{"X-M\u017f-Exchange-CrossTenant-Id", tenant}}, false, "lacks"},
 		{"only a longer name", tenant, scanners.Headers{{name + "entity", tenant}, {"x" + name, tenant}}, false, "lacks"},
 		{"AuthAs says nothing of the tenant", tenant, scanners.Headers{{"X-MS-Exchange-Organization-AuthAs", "Internal"}}, false, "lacks"},
 		{"a foreign tenant", tenant, scanners.Headers{{name, other}}, false, "another tenant"},
@@ -51,7 +52,7 @@ func TestATenantIsProvenByItsHeaderAloneAndExactlyOnce(t *testing.T) {
 		{"no tenant configured, an empty header", "", scanners.Headers{{name, ""}}, false, "no tenant is configured"},
 	} {
 		t.Run(c.about, func(t *testing.T) {
-			proof := scanners.Prove(&policy.Platform{Name: "office365", Tenant: c.tenant}, c.headers)
+			proof := scanners.Prove(&policy.Platform{Name: "office365", Tenant: c.tenant}, c.headers.Values)
 			if proof.Proven != c.proven || !strings.Contains(proof.Why, c.why) {
 				t.Errorf("got %+v, want %v, %q", proof, c.proven, c.why)
 			}

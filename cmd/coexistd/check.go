@@ -82,8 +82,7 @@ func summarize(path string) summary {
 			continue
 		}
 		for entry := range file.All() {
-			address := entry.Address()
-			counts[address[strings.LastIndexByte(address, '@')+1:]][entry.Residence().String()]++
+			counts[entry.Domain()][entry.Residence().String()]++
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(conf.Policy.Domains)) {

@@ -143,7 +143,7 @@ func answer(conf *config.Config, q question) (*explanation, error) {
 	case m.Entry.Provisional && len(kept) == 0:
 		m.Proof.Why = "every recipient is refused before the message comes, so it counts as S0"
 	case m.Entry.Provisional:
-		m.Proof = scanners.Prove(m.Entry.Platform, headers)
+		m.Proof = scanners.Prove(m.Entry.Platform, headers.Values)
 	}
 	d := p.Decide(m)
 	for k, i := range kept {

@@ -140,7 +140,8 @@ func (e Entry) Column(name string) string {
 	return ""
 }
 
-func (e Entry) domain() string {
+// Domain returns the normal form of the address's domain.
+func (e Entry) Domain() string {
 	address := e.Address()
 	return address[strings.LastIndexByte(address, '@')+1:]
 }

@@ -115,7 +115,7 @@ func (f *File) mayBecome(fresh *File) error {
 	total, missing, example := 0, 0, ""
 	before := make(map[string]bool) // domains
 	for e := range f.All() {
-		domain := e.domain()
+		domain := e.Domain()
 		if _, ours := s.Domains[domain]; !ours {
 			continue
 		}
@@ -135,7 +135,7 @@ func (f *File) mayBecome(fresh *File) error {
 			s.Path, missing, total, 100*float64(missing)/float64(total), example, 100*s.MaxLoss, remedy)
 	}
 	for e := range fresh.All() {
-		delete(before, e.domain())
+		delete(before, e.Domain())
 	}
 	for _, domain := range slices.Sorted(maps.Keys(before)) {
 		if !s.Domains[domain].AcceptUnlisted && s.MaxLoss < 1 {

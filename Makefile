@@ -1,5 +1,5 @@
 # make demo   real mail through a real Postfix, and a table of where it went
-# make test   everything, with the race detector and a real Postfix
+# make test   everything, with the race detector, a real Postfix, clamd and rspamd
 
 PREFIX  ?= /usr/local
 LAB     := $(CURDIR)/.lab
@@ -24,7 +24,8 @@ cc:
 	@command -v $${CC:-gcc} >/dev/null || { echo "installing Debian's gcc and libc6-dev"; \
 		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends gcc libc6-dev; }
 
-race: lab cc
+race: cc
+	@contrib/lab/fetch.sh --scanners $(LAB)
 	go test -race -count=1 -timeout 14m ./...
 
 lint:

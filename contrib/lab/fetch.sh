@@ -1,14 +1,17 @@
 #!/bin/sh
-# fetch.sh [--bench] [DIR]
+# fetch.sh [--bench] [--scanners] [DIR]
 #
 # Makes DIR (default: .lab in the repository's root) hold the programs that the
-# lab starts and the machine lacks: Debian's Postfix, and with --bench also
-# libmilter with its headers. The packages are unpacked below DIR, with those
-# of their libraries that the machine lacks. Nothing is installed, replaced,
-# configured or started, and apt's own files are left as they are.
+# lab starts and the machine lacks: Debian's Postfix, with --bench also
+# libmilter with its headers, and with --scanners also clamd (with clamdscan)
+# and rspamd. The packages are unpacked below DIR, with those of their
+# libraries that the machine lacks. Nothing is installed, replaced, configured
+# or started, and apt's own files are left as they are.
 #
 #   DIR/postfix     the unpacked Postfix (absent when one is installed)
 #   DIR/libmilter   the unpacked libmilter (absent when it is installed)
+#   DIR/clamd       the unpacked clamd (absent when one is installed)
+#   DIR/rspamd      the unpacked rspamd (absent when one is installed)
 #
 # A tree of that name is complete: it is put in place by one rename. Runs side
 # by side wait for each other.
@@ -17,9 +20,18 @@ set -eu
 say() { printf 'lab: %s\n' "$*"; }
 die() { printf 'lab: %s\n' "$*" >&2; exit 1; }
 
-bench=no
-if [ "${1:-}" = --bench ]; then bench=yes; shift; fi
-[ $# -le 1 ] || die "usage: fetch.sh [--bench] [DIR]"
+bench=no scanners=no
+usage="usage: fetch.sh [--bench] [--scanners] [DIR]"
+while :; do
+	case ${1:-} in
+	--bench) bench=yes ;;
+	--scanners) scanners=yes ;;
+	-*) die "$usage" ;;
+	*) break ;;
+	esac
+	shift
+done
+[ $# -le 1 ] || die "$usage"
 dir=${1:-$(dirname "$0")/../../.lab}
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
@@ -81,77 +93,113 @@ unpack() {
 	for deb in "$dir"/apt/debs/*.deb; do dpkg -x "$deb" "$1"; rm "$deb"; done
 }
 
+# Where a tree's libraries are: the machine's kind of folder, and one that
+# Postfix and rspamd each keep for their own.
 library_path() {
-	path=$1/usr/lib/postfix
-	for d in "$1"/usr/lib/*-linux-gnu* "$1"/lib/*-linux-gnu*; do
-		[ ! -d "$d" ] || path=$path:$d
+	path=
+	for d in "$1"/usr/lib/*/ "$1"/lib/*/; do
+		[ ! -d "$d" ] || path=$path${path:+:}${d%/}
 	done
 	printf %s "$path"
 }
 
-# The libraries that programs of the tree $1 need and do not find.
+# missing_libraries TREE PATTERNS: the libraries that the tree's programs, the
+# files that the patterns match, need and do not find.
 missing_libraries() {
 	path=$(library_path "$1")
-	find "$1/usr/sbin" "$1/usr/lib/postfix/sbin" -type f | while read -r program; do
-		LD_LIBRARY_PATH=$path ldd "$program" 2>/dev/null | sed -n 's/^[[:space:]]*\([^ ]*\) => not found.*/\1/p'
-	done | sort -u | tr '\n' ' '
+	(
+		cd "$1"
+		for program in $2; do
+			LD_LIBRARY_PATH=$path ldd "$program" 2>/dev/null | sed -n 's/^[[:space:]]*\([^ ]*\) => not found.*/\1/p'
+		done
+	) | sort -u | paste -s -d ' '
 }
 
-# The library packages that the packages $@ depend on, that the machine lacks
-# and that were not fetched before.
+# absent_library_packages [--recurse]: the library packages that what was
+# fetched depends on, directly or at any depth, and that the machine lacks.
+# Those for browsers are called libraries too, and are none.
+# Where the name depended on is no package but a feature, apt lists those that
+# provide it below, further indented.
 absent_library_packages() {
-	apt-cache depends --no-pre-depends --no-recommends --no-suggests --no-conflicts \
-		--no-breaks --no-replaces --no-enhances "$@" |
-		sed -n 's/^[ |]*Depends: \(lib[^ ]*\)$/\1/p' | sort -u |
+	apt-cache depends "$@" --no-pre-depends --no-recommends --no-suggests --no-conflicts \
+		--no-breaks --no-replaces --no-enhances $fetched |
+		sed -n -e 's/^[ |]*Depends: \(lib[^ :]*\)$/\1/p' -e 's/^    \(lib[^ :]*\)$/\1/p' | sort -u |
 		while read -r package; do
 			case " $fetched " in *" $package "*) continue ;; esac
+			case $package in libjs-*) continue ;; esac
 			dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed$' || echo "$package"
 		done
 }
 
-fetch_postfix() {
-	if command -v postfix >/dev/null && [ -x "$(postconf -dh daemon_directory 2>/dev/null)/postlogd" ]; then
-		say "Postfix is installed: $(command -v postfix)"
-		return
-	fi
-	if [ -d "$dir/postfix" ]; then
-		say "Postfix is here: $dir/postfix"
+# A library and the package that Debian names after it have this in common:
+# libglib-2.0.so.0 is in libglib2.0-0, libcurl.so.4 in libcurl4 or libcurl4t64,
+# and libxml2.so.2 in libxml2.
+key() { printf %s "$1" | sed 's/\.so\././; s/t64$//; s/[-._]//g' | tr '[:upper:]' '[:lower:]'; }
+
+# packages_with LIBRARY...: what to fetch for these libraries: the packages that
+# are named after them; when there are none, all that the fetched ones depend
+# on directly, and failing that indirectly.
+packages_with() {
+	keys=
+	for library in "$@"; do keys="$keys $(key "$library") $(key "${library%.so.*}")"; done
+	all=$(absent_library_packages --recurse)
+	named=$(for package in $all; do
+		case "$keys " in *" $(key "$package") "*) echo "$package" ;; esac
+	done)
+	[ -n "$named" ] || named=$(absent_library_packages)
+	echo ${named:-$all}
+}
+
+# fetch_tree NAME PATTERNS PACKAGE...: unpacks the packages into DIR/NAME, with
+# the libraries that its programs, the files that the patterns match, lack.
+fetch_tree() {
+	name=$1 programs=$2
+	shift 2
+	if [ -d "$dir/$name" ]; then
+		say "$name is here: $dir/$name"
 		return
 	fi
 	configure_apt
-	tree=$dir/apt/postfix
-	get postfix
+	tree=$dir/apt/$name
+	get "$@"
 	unpack "$tree"
-	packages=postfix fetched=
-	while missing=$(missing_libraries "$tree") && [ -n "$missing" ]; do
+	fetched=$*
+	while missing=$(missing_libraries "$tree" "$programs") && [ -n "$missing" ]; do
 		say "the machine lacks $missing"
-		packages=$(absent_library_packages $packages)
-		[ -n "$packages" ] || die "no package that postfix depends on brings $missing: install that library"
-		fetched="$fetched "$(echo $packages)
+		packages=$(packages_with $missing)
+		[ -n "$packages" ] || die "no package that $name depends on brings $missing: install that library"
+		fetched="$fetched $packages"
 		get $packages
 		unpack "$tree"
 	done
-	mv "$tree" "$dir/postfix"
+	mv "$tree" "$dir/$name"
 	rm -rf "$dir/apt"
-	say "Postfix is unpacked: $dir/postfix"
+	say "$name is unpacked: $dir/$name"
 }
 
-fetch_libmilter() {
+if command -v postfix >/dev/null && [ -x "$(postconf -dh daemon_directory 2>/dev/null)/postlogd" ]; then
+	say "postfix is installed: $(command -v postfix)"
+else
+	fetch_tree postfix 'usr/sbin/* usr/lib/postfix/sbin/*' postfix
+fi
+
+if [ $bench = yes ]; then
 	if [ -e /usr/include/libmilter/mfapi.h ]; then
 		say "libmilter is installed"
-		return
+	else
+		fetch_tree libmilter '' libmilter-dev libmilter1.0.1
 	fi
-	if [ -d "$dir/libmilter" ]; then
-		say "libmilter is here: $dir/libmilter"
-		return
-	fi
-	configure_apt
-	get libmilter-dev libmilter1.0.1
-	unpack "$dir/apt/libmilter"
-	mv "$dir/apt/libmilter" "$dir/libmilter"
-	rm -rf "$dir/apt"
-	say "libmilter is unpacked: $dir/libmilter"
-}
+fi
 
-fetch_postfix
-[ $bench = no ] || fetch_libmilter
+if [ $scanners = yes ]; then
+	if command -v clamd >/dev/null; then
+		say "clamd is installed: $(command -v clamd)"
+	else
+		fetch_tree clamd 'usr/sbin/clamd usr/bin/clamdscan' clamav-daemon clamdscan
+	fi
+	if command -v rspamd >/dev/null; then
+		say "rspamd is installed: $(command -v rspamd)"
+	else
+		fetch_tree rspamd usr/bin/rspamd rspamd
+	fi
+fi

@@ -126,7 +126,7 @@ func (m *Postfix) begin(ctx context.Context) error {
 		close(gone)
 	}()
 	var err error
-	if m.guard, err = startGuard(cmd.Process.Pid, m.Dir); err != nil {
+	if m.guard, err = startGuard(cmd.Process.Pid, m.Dir, "TERM"); err != nil {
 		return err
 	}
 	if _, err := m.log.wait(ctx, from, startedLine); err != nil {

@@ -1,16 +1,13 @@
 package lab
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -389,50 +386,6 @@ func TestStopLeavesNoProcessSocketOrFile(t *testing.T) {
 	}
 	if err := m.Stop(); err != nil {
 		t.Errorf("a second Stop: %v", err)
-	}
-}
-
-// TestAKilledProcessLeavesNothing runs this test binary again, in which it
-// starts an instance and waits to be killed.
-func TestAKilledProcessLeavesNothing(t *testing.T) {
-	if os.Getenv("LAB_TEST_VICTIM") != "" {
-		m := startPostfix(t, Config{})
-		fmt.Println(m.Dir)
-		select {}
-	}
-	t.Parallel()
-	if _, err := programs(); err != nil {
-		t.Fatal(err)
-	}
-	victim := exec.CommandContext(deadline(t), os.Args[0], "-test.run=^TestAKilledProcessLeavesNothing$")
-	victim.Env = append(os.Environ(), "LAB_TEST_VICTIM=yes")
-	// The guard shares standard error, so that ends when the guard has.
-	trouble, guardOutput, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer trouble.Close()
-	victim.Stderr = guardOutput
-	out, err := victim.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := victim.Start(); err != nil {
-		t.Fatal(err)
-	}
-	guardOutput.Close()
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	victim.Process.Kill()
-	victim.Wait()
-	said, err := io.ReadAll(trouble)
-	if err != nil || len(said) > 0 {
-		t.Errorf("the guard said %q, %v", said, err)
-	}
-	if _, err := os.Stat(strings.TrimSpace(line)); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the folder %s is left: %v", line, err)
 	}
 }
 

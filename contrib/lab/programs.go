@@ -4,10 +4,11 @@
 // A lab is a private Postfix (Programs.Start) with as many smtpd listeners as
 // wanted, some sinks (StartSink) that stand for whatever receives mail (the
 // Internet, another platform, the local mailboxes), and clients (Client) that
-// hand messages in from addresses of 127.0.0.0/8 of their choice. Nothing of
-// it touches a mail system of the machine: a Postfix that is installed lends
-// its programs only, and where there is none Debian's is unpacked into a
-// folder (fetch.sh). Whatever was started is gone after Stop and Close.
+// hand messages in from addresses of 127.0.0.0/8 of their choice. Beside them
+// it has the real virus and spam scanners (Filters). Nothing of it touches a
+// mail system of the machine: programs that are installed are lent only, and
+// where there are none Debian's are unpacked into a folder (fetch.sh).
+// Whatever was started is gone after Stop and Close.
 //
 // Postfix's master process starts as root only, so a lab needs root.
 package lab
@@ -48,27 +49,37 @@ func Open(ctx context.Context, dir string, progress io.Writer) (*Programs, error
 	if p, ok := installed(ctx); ok {
 		return p, nil
 	}
+	dir, err := fetchFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	tree := filepath.Join(dir, "postfix")
+	if !isDir(tree) {
+		if err := fetch(ctx, progress, dir); err != nil {
+			return nil, err
+		}
+	}
+	return unpacked(tree)
+}
+
+// fetchFolder is the absolute path of the folder for fetch.sh. An empty dir
+// means .lab beside the go.mod.
+func fetchFolder(dir string) (string, error) {
 	if dir == "" {
 		root, err := moduleRoot()
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		dir = filepath.Join(root, ".lab")
 	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
-		return nil, fmt.Errorf("lab: %w", err)
+		return "", fmt.Errorf("lab: %w", err)
 	}
 	if strings.ContainsAny(dir, ": \t\n") {
-		return nil, fmt.Errorf("lab: the folder %q has a colon or a space in its name, which LD_LIBRARY_PATH and main.cf cannot hold: choose another", dir)
+		return "", fmt.Errorf("lab: the folder %q has a colon or a space in its name, which LD_LIBRARY_PATH and main.cf cannot hold: choose another", dir)
 	}
-	tree := filepath.Join(dir, "postfix")
-	if !isDir(tree) {
-		if err := fetch(ctx, dir, progress); err != nil {
-			return nil, err
-		}
-	}
-	return unpacked(tree)
+	return dir, nil
 }
 
 // Command prepares one of Postfix's commands, such as "smtp-source", to run
@@ -85,10 +96,14 @@ func (p *Programs) Command(ctx context.Context, name string, args ...string) *ex
 }
 
 // environment is all that Postfix is given of the caller's environment.
-func (p *Programs) environment() []string {
+func (p *Programs) environment() []string { return environment(p.loadPath) }
+
+// environment is what programs of the lab are given. The path is the
+// LD_LIBRARY_PATH of unpacked ones, otherwise empty.
+func environment(loadPath string) []string {
 	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
-	if p.loadPath != "" {
-		env = append(env, "LD_LIBRARY_PATH="+p.loadPath)
+	if loadPath != "" {
+		env = append(env, "LD_LIBRARY_PATH="+loadPath)
 	}
 	return env
 }
@@ -121,19 +136,28 @@ func unpacked(tree string) (*Programs, error) {
 		meta:      filepath.Join(tree, "etc/postfix"),
 		sendmail:  filepath.Join(tree, "usr/sbin/sendmail"),
 	}
-	path := []string{p.libraries}
-	for _, pattern := range []string{"usr/lib/*-linux-gnu*", "lib/*-linux-gnu*"} {
-		found, err := filepath.Glob(filepath.Join(tree, pattern))
-		if err != nil {
-			return nil, fmt.Errorf("lab: %w", err)
-		}
-		path = append(path, found...)
+	var err error
+	if p.loadPath, err = libraryPath(tree); err != nil {
+		return nil, err
 	}
-	p.loadPath = strings.Join(path, ":")
 	if err := p.complete(); err != nil {
 		return nil, fmt.Errorf("%w; remove %s to have it fetched again", err, tree)
 	}
 	return p, nil
+}
+
+// libraryPath lists the folders where a tree that fetch.sh has made may have
+// libraries, as LD_LIBRARY_PATH does.
+func libraryPath(tree string) (string, error) {
+	var path []string
+	for _, pattern := range []string{"usr/lib/*/", "lib/*/"} {
+		found, err := filepath.Glob(filepath.Join(tree, pattern))
+		if err != nil {
+			return "", fmt.Errorf("lab: %w", err)
+		}
+		path = append(path, found...)
+	}
+	return strings.Join(path, ":"), nil
 }
 
 // complete looks for the youngest program that the lab relies on: postlogd
@@ -147,8 +171,8 @@ func (p *Programs) complete() error {
 	return nil
 }
 
-func fetch(ctx context.Context, dir string, progress io.Writer) error {
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-s", "--", dir)
+func fetch(ctx context.Context, progress io.Writer, args ...string) error {
+	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-s", "--"}, args...)...)
 	cmd.Stdin = strings.NewReader(fetchScript)
 	var complaint bytes.Buffer
 	cmd.Stderr = &complaint
@@ -163,7 +187,7 @@ func fetch(ctx context.Context, dir string, progress io.Writer) error {
 		fmt.Fprintln(progress, lines.Text())
 	}
 	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("lab: fetch.sh could not get Postfix into %s: %w: %s", dir, err, bytes.TrimSpace(complaint.Bytes()))
+		return fmt.Errorf("lab: fetch.sh %s could not get the programs: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(complaint.Bytes()))
 	}
 	return nil
 }
@@ -178,7 +202,7 @@ func moduleRoot() (string, error) {
 			return dir, nil
 		}
 		if dir == filepath.Dir(dir) {
-			return "", fmt.Errorf("lab: no go.mod at or above %s, so there is no default folder for Postfix: name one", from)
+			return "", fmt.Errorf("lab: no go.mod at or above %s, so there is no default folder for the lab's programs: name one", from)
 		}
 	}
 }

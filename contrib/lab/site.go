@@ -73,7 +73,7 @@ iris@globex.example,both,iris
 // SiteConfig says how a site differs from the usual one.
 type SiteConfig struct {
 	Program   string            // the coexistd to run
-	TOML      string            // empty: SiteTOML
+	TOML      string            // empty: SiteTOML; see WriteTOML for what is replaced in it
 	Directory string            // users.csv; empty: SiteDirectory
 	Main      map[string]string // further main.cf settings; {dir} stands for the site's folder
 	Routes    map[string]string // further routes; see Config.Routes
@@ -128,8 +128,19 @@ func (p *Programs) StartSite(ctx context.Context, c SiteConfig) (_ *Site, err er
 	if err := s.StartDaemon(ctx); err != nil {
 		return nil, err
 	}
-	s.Postfix, err = p.Start(ctx, s.postfixConfig(c))
-	return s, err
+	if s.Postfix, err = p.Start(ctx, s.postfixConfig(c)); err != nil {
+		return nil, err
+	}
+	if strings.Contains(c.TOML, mtaMark) {
+		// Postfix's address is known only now.
+		if err := s.WriteTOML(c.TOML); err != nil {
+			return nil, err
+		}
+		if line, err := s.Daemon.Reload(ctx); err != nil || !strings.Contains(line, "msg=reloaded") {
+			return nil, errors.Join(fmt.Errorf("lab: coexistd does not take Postfix's address: %s", line), err)
+		}
+	}
+	return s, nil
 }
 
 func (s *Site) startSinks(c SiteConfig) error {
@@ -198,9 +209,17 @@ func (s *Site) WriteDirectory(content string) error {
 	return s.replace("users.csv", content)
 }
 
-// WriteTOML replaces coexistd.toml; {dir} stands for the site's folder.
+// mtaMark stands for the address of the service "public" in coexistd.toml.
+const mtaMark = "{mta}"
+
+// WriteTOML replaces coexistd.toml; {dir} stands for the site's folder, and {mta}
+// for the address of its Postfix.
 func (s *Site) WriteTOML(content string) error {
-	return s.replace("coexistd.toml", strings.ReplaceAll(content, "{dir}", s.Dir))
+	mta := "127.0.0.1:25"
+	if s.Postfix != nil {
+		mta = s.Addr("public")
+	}
+	return s.replace("coexistd.toml", strings.NewReplacer("{dir}", s.Dir, mtaMark, mta).Replace(content))
 }
 
 func (s *Site) replace(name, content string) error {

@@ -1,0 +1,351 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Filters are the programs of the virus and spam scanners: those that are
+// installed, or those that fetch.sh has unpacked. The zero value is of no
+// use; call OpenFilters.
+type Filters struct {
+	clamd, rspamd filterProgram
+}
+
+// filterProgram is a scanner's program. The tree and the loadPath are empty
+// where it is installed.
+type filterProgram struct {
+	path     string
+	tree     string // what fetch.sh has unpacked
+	loadPath string // LD_LIBRARY_PATH
+}
+
+// OpenFilters finds clamd and rspamd. Where one is not installed it runs
+// fetch.sh, as Open does; dir and progress are Open's too.
+func OpenFilters(ctx context.Context, dir string, progress io.Writer) (*Filters, error) {
+	dir, err := fetchFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	find := func() (*Filters, error) {
+		clamd, err := findFilter("clamd", filepath.Join(dir, "clamd"), "usr/sbin/clamd")
+		if err != nil {
+			return nil, err
+		}
+		rspamd, err := findFilter("rspamd", filepath.Join(dir, "rspamd"), "usr/bin/rspamd")
+		if err != nil {
+			return nil, err
+		}
+		return &Filters{clamd: clamd, rspamd: rspamd}, nil
+	}
+	f, err := find()
+	if !errors.Is(err, errNotFetched) {
+		return f, err
+	}
+	if err := fetch(ctx, progress, "--scanners", dir); err != nil {
+		return nil, err
+	}
+	return find()
+}
+
+var errNotFetched = errors.New("it is not installed and was not unpacked")
+
+func findFilter(name, tree, program string) (filterProgram, error) {
+	for _, dir := range []string{"", "/usr/sbin", "/usr/bin"} {
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return filterProgram{path: path}, nil
+		}
+	}
+	if !isDir(tree) {
+		return filterProgram{}, fmt.Errorf("lab: no %s: %w", name, errNotFetched)
+	}
+	p := filterProgram{path: filepath.Join(tree, program), tree: tree}
+	if _, err := os.Stat(p.path); err != nil {
+		return filterProgram{}, fmt.Errorf("lab: no usable %s: %w; remove %s to have it fetched again", name, err, tree)
+	}
+	var err error
+	p.loadPath, err = libraryPath(tree)
+	return p, err
+}
+
+// filter is a scanner that the lab runs: a process with those that it starts,
+// in one process group, and a folder. Its methods may be called side by side.
+type filter struct {
+	name    string
+	program filterProgram
+	args    []string
+	dir     string
+	files   map[string]string // what the folder holds at each start, by name
+	socket  string            // the path that it listens at; empty: a port
+	ready   func(context.Context) error
+	log     *logbook
+
+	mu    sync.Mutex // held while the processes are started, stopped or ended
+	cmd   *exec.Cmd  // nil: it does not run
+	guard *guard
+	ended chan struct{} // closed when no process is left
+}
+
+// Start starts the scanner again after Kill or Stop, at the same address, and
+// returns when it answers. The error holds what the scanner said. ctx bounds
+// the start only.
+func (f *filter) Start(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cmd != nil {
+		return fmt.Errorf("lab: %s is started already: end it with Kill or Stop first", f.name)
+	}
+	err := f.writeFiles()
+	if err == nil {
+		err = f.begin(ctx)
+	}
+	if err != nil {
+		return errors.Join(err, f.end(), os.RemoveAll(f.dir))
+	}
+	return nil
+}
+
+func (f *filter) writeFiles() error {
+	for name, content := range f.files {
+		path := filepath.Join(f.dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return fmt.Errorf("lab: %w", err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			return fmt.Errorf("lab: %w", err)
+		}
+	}
+	return nil
+}
+
+func (f *filter) begin(ctx context.Context) error {
+	cmd := exec.Command(f.program.path, f.args...)
+	cmd.Env = environment(f.program.loadPath)
+	cmd.Dir = "/"
+	cmd.Stdout, cmd.Stderr = f.log, f.log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("lab: starting %s: %w", f.name, err)
+	}
+	ended := make(chan struct{})
+	f.cmd, f.ended = cmd, ended
+	go func() {
+		// The output is read to its end, which is when every process that
+		// inherited it has gone.
+		cmd.Wait()
+		close(ended)
+	}()
+	var err error
+	if f.guard, err = startGuard(cmd.Process.Pid, f.dir, "KILL"); err != nil {
+		return err
+	}
+	if err := f.awaitReady(ctx); err != nil {
+		return fmt.Errorf("lab: %s did not start: %w; it said:\n%s", f.name, err, f.log)
+	}
+	return nil
+}
+
+// awaitReady asks again and again: neither scanner tells when it is ready.
+func (f *filter) awaitReady(ctx context.Context) error {
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for {
+		err := f.ready(ctx)
+		select {
+		case <-f.ended:
+			return errors.New("it has ended")
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		default:
+		}
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-f.ended:
+		case <-ctx.Done():
+		case <-again.C:
+		}
+	}
+}
+
+// Suspend has the scanner hang: its processes stop where they are, and what
+// connects to it is accepted by the kernel alone. It returns when all of them
+// have stopped.
+func (f *filter) Suspend() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	if err := awaitGroup(f.cmd.Process.Pid, stopped); err != nil {
+		return fmt.Errorf("lab: %s is not suspended: %w", f.name, err)
+	}
+	return nil
+}
+
+// Continue ends what Suspend began.
+func (f *filter) Continue() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.signal(syscall.SIGCONT)
+}
+
+// Kill ends the scanner with SIGKILL, suspended or not, and returns when no
+// process and no socket of it is left. Its folder stays for the next Start.
+// Killing one that does not run does nothing.
+func (f *filter) Kill() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.end()
+}
+
+// Stop is Kill, and removes the scanner's folder. A second call does nothing.
+func (f *filter) Stop() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := f.end()
+	if e := os.RemoveAll(f.dir); e != nil {
+		err = errors.Join(err, fmt.Errorf("lab: %w", e))
+	}
+	return err
+}
+
+// Log is all that the scanner has said, at every start.
+func (f *filter) Log() string { return f.log.String() }
+
+// Pid is the process ID of the scanner's first process, or 0 where the scanner
+// does not run.
+func (f *filter) Pid() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cmd == nil {
+		return 0
+	}
+	return f.cmd.Process.Pid
+}
+
+func (f *filter) signal(s syscall.Signal) error {
+	if f.cmd == nil {
+		return fmt.Errorf("lab: %s does not run: start it first", f.name)
+	}
+	if err := syscall.Kill(-f.cmd.Process.Pid, s); err != nil {
+		return fmt.Errorf("lab: sending %s to %s: %w", s, f.name, err)
+	}
+	return nil
+}
+
+func (f *filter) end() error {
+	if f.cmd == nil {
+		return nil
+	}
+	// A group that has no process left is as good as one that was killed.
+	err := syscall.Kill(-f.cmd.Process.Pid, syscall.SIGKILL)
+	if errors.Is(err, syscall.ESRCH) {
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("lab: ending %s: %w", f.name, err)
+	}
+	<-f.ended
+	if err = awaitGroup(f.cmd.Process.Pid, gone); err != nil {
+		err = fmt.Errorf("lab: %s has not ended: %w", f.name, err)
+	}
+	if f.guard != nil {
+		f.guard.dismiss()
+	}
+	f.cmd, f.guard = nil, nil
+	if f.socket != "" {
+		if e := os.Remove(f.socket); e != nil && !errors.Is(e, os.ErrNotExist) {
+			err = errors.Join(err, fmt.Errorf("lab: %w", e))
+		}
+	}
+	return err
+}
+
+// The states, as proc(5) gives them, of a thread that does nothing more, for
+// now or for good. A zombie is not there to be continued either.
+const (
+	stopped = "TZX"
+	gone    = "ZX"
+)
+
+// awaitGroup returns when each thread of a process group is in one of the
+// states. A signal that was sent takes effect soon, but not at once.
+func awaitGroup(group int, states string) error {
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	for end := time.Now().Add(stopTime); ; <-again.C {
+		now := groupStates(group)
+		if strings.Trim(now, states) == "" {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("after %s its threads are in the states %q", stopTime, now)
+		}
+	}
+}
+
+// groupStates has the state of each thread of a process group, one letter
+// each, as proc(5) gives it.
+func groupStates(group int) string {
+	var states []byte
+	processes, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, process := range processes {
+		if _, pgrp := readStat(process); pgrp != group {
+			continue
+		}
+		threads, _ := filepath.Glob(filepath.Join(filepath.Dir(process), "task/*/stat"))
+		for _, thread := range threads {
+			if state, pgrp := readStat(thread); pgrp == group {
+				states = append(states, state)
+			}
+		}
+	}
+	return string(states)
+}
+
+// readStat reads the state and the process group from a stat file of proc(5).
+// Before them stands the name in parentheses, which may have some itself. The
+// group is 0 when the thread has gone.
+func readStat(path string) (state byte, group int) {
+	stat, err := os.ReadFile(path)
+	if err != nil {
+		return 0, 0
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 3 {
+		return 0, 0
+	}
+	group, _ = strconv.Atoi(fields[2])
+	return fields[0][0], group
+}
+
+// freeAddress picks a port of 127.0.0.1 on which nobody listens, below those
+// that the kernel gives to whoever asks for none: so it is still free when the
+// scanner is started there again.
+func freeAddress() (host, port string, err error) {
+	const tries = 100
+	host = "127.0.0.1"
+	for range tries {
+		port = strconv.Itoa(10_000 + rand.IntN(20_000))
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort(host, port)); err == nil {
+			return host, port, l.Close()
+		}
+	}
+	return "", "", fmt.Errorf("lab: found no free port of %s: %w", host, err)
+}

@@ -52,17 +52,44 @@ func (e Entry) settle(proof Proof) origin {
 	return outcomes[0]
 }
 
-// Decide rules on a whole message. The strictest verdict of its recipients is
-// the message's, with two exceptions: a recipient that is to be dropped is
-// dropped alone, and so is one of several that mail made on this host names in
-// vain, which is left to the MTA to bounce.
+// Decide rules on a whole message, with the findings that Asks asked for. The
+// strictest verdict of its recipients is the message's, with three exceptions: a
+// recipient that is to be dropped is dropped alone, one for whom the message is
+// held is taken out alone, and so is one of several that mail made on this host
+// names in vain, which is left to the MTA to bounce.
 func (p *Policy) Decide(m Message) Decision {
-	from := m.Entry.settle(m.Proof)
-	d := Decision{Checkpoint: from.point, Checks: []string{CheckLoop}, Reason: p.entryReason(m)}
+	from, rulings := p.route(&m)
+	d := Decision{Checkpoint: from.point, Checks: []string{CheckLoop}, Reason: p.entryReason(m), Recipients: rulings}
 	if from.point == S1 {
 		d.Platform = from.platform.Name
 	}
+	d.Checks = append(d.Checks, p.asks(from, &m, rulings)...)
+	for i := range d.Recipients {
+		if d.Recipients[i].Verdict <= Tag {
+			p.judge(from, &m, i, &d.Recipients[i])
+		}
+	}
+	d.conclude()
+	if d.Verdict <= Tag {
+		p.rewrite(&d, m)
+		d.tag()
+	}
+	return d
+}
+
+// route finds each recipient's way, whatever the message contains.
+func (p *Policy) route(m *Message) (origin, []Ruling) {
+	from := m.Entry.settle(m.Proof)
+	if m.Pass != nil && slices.ContainsFunc(m.Recipients, func(r Recipient) bool { return !p.isFor(m.Pass, r.Address) }) {
+		// A message of ours has its one recipient. In another's hands the pass
+		// would open the point that it names to whomever he writes.
+		m.Pass = nil
+	}
+	if m.Pass != nil {
+		from = p.origin(m.Pass)
+	}
 	traces := p.openTraces(m.Traces, m.Marks)
+	var rulings []Ruling
 	for _, r := range m.Recipients {
 		ruling := p.rule(from, m.Sender, r)
 		if len(ruling.Rewritten) > 0 {
@@ -72,20 +99,19 @@ func (p *Policy) Decide(m Message) Decision {
 				ruling = loop(m.Sender, r, p.Platform(residence.Platform), why)
 			}
 		}
-		d.Recipients = append(d.Recipients, ruling)
+		rulings = append(rulings, ruling)
 	}
 	if from.onHost {
-		leaveToMTA(d.Recipients)
+		leaveToMTA(rulings)
 	}
-	d.conclude()
-	if d.Verdict <= Tag {
-		p.rewrite(&d, m)
-	}
-	return d
+	return from, rulings
 }
 
 func (p *Policy) entryReason(m Message) string {
-	if m.Entry.Provisional {
+	switch {
+	case m.Pass != nil:
+		return m.Entry.Why + "; " + m.Pass.why()
+	case m.Entry.Provisional:
 		return m.Entry.Why + "; " + m.Proof.Why
 	}
 	return m.Entry.Why
@@ -109,35 +135,40 @@ func leaveToMTA(rulings []Ruling) {
 
 // conclude makes the message's verdict of its recipients'.
 func (d *Decision) conclude() {
-	dropped := 0
+	removed, last := 0, Ruling{}
 	for _, r := range d.Recipients {
-		if r.Verdict == Discard {
-			dropped++
+		if r.isRemoved() {
+			removed++
+			if last.Verdict != Quarantine {
+				last = r
+			}
 			continue
 		}
 		if r.Verdict > d.Verdict {
 			d.Verdict, d.Reply, d.Check, d.Reason = r.Verdict, r.Reply, r.Check, r.Reason
 		}
 	}
-	if dropped > 0 && dropped == len(d.Recipients) {
-		first := d.Recipients[0]
-		d.Verdict, d.Check, d.Reason = Discard, first.Check, first.Reason
+	if removed > 0 && removed == len(d.Recipients) {
+		d.Verdict, d.Check, d.Reason = last.Verdict, last.Check, last.Reason
 	}
 }
+
+// isRemoved reports a recipient that is taken out alone.
+func (r Ruling) isRemoved() bool { return r.Verdict == Quarantine || r.Verdict == Discard }
 
 // rewrite fills in what changes in the envelope and the trace header that
 // belongs to it. Nobody is added twice, since MTAs deliver such a message twice.
 func (p *Policy) rewrite(d *Decision, m Message) {
 	present := make(map[string]bool)
 	for i, ruling := range d.Recipients {
-		if len(ruling.Rewritten) == 0 && ruling.Verdict != Discard {
+		if len(ruling.Rewritten) == 0 && !ruling.isRemoved() {
 			present[m.Recipients[i].Address.Key] = true
 		}
 	}
 	var owners []string
 	for i, ruling := range d.Recipients {
 		r := m.Recipients[i]
-		if ruling.Verdict == Discard {
+		if ruling.isRemoved() {
 			d.Delete = append(d.Delete, r.spellings()...)
 			continue
 		}

@@ -39,6 +39,8 @@ type Message struct {
 	Sender Address
 	// Recipients are those that Admit did not refuse, in order.
 	Recipients []Recipient
+	// Client is the connecting address; invalid when the MTA gave none.
+	Client netip.Addr
 	// Proof says whether the message proves that it comes from our tenant at
 	// the platform of Entry. It is consulted only at a provisional entry.
 	Proof Proof
@@ -47,6 +49,11 @@ type Message struct {
 	Traces []string
 	// Marks are what the function Marks returns. Trace headers hold for them.
 	Marks []string
+	// Findings are what the checks saw that Asks names.
+	Findings []Finding
+	// Pass lets the message past checks; nil for all mail but our own. It counts
+	// for nothing when the message has a recipient for whom it was not signed.
+	Pass *Pass
 	// Nonce makes the trace header of this message unlike any other. It must
 	// be random.
 	Nonce [8]byte
@@ -69,7 +76,17 @@ type Ruling struct {
 	Reply     Reply  // set when Verdict is Tempfail or Reject
 	Reason    string // one sentence for the log
 	Check     string // the check that decided, or empty: "loop"
+	// Held names the checks that hold the message for this recipient, when
+	// Verdict is Quarantine; Report says that he is told of it.
+	Held   []string
+	Report bool
+
+	tags []Finding // that put headers on his copy
 }
+
+// Field is a header field to be added, its body folded with bare newlines or
+// not folded.
+type Field struct{ Name, Value string }
 
 // Addition is a recipient to be added to the envelope.
 type Addition struct {
@@ -82,7 +99,8 @@ type Decision struct {
 	Checkpoint Checkpoint
 	// Platform is the platform that a message at S1 came from; else empty.
 	Platform string
-	// Checks are the checks that were made, by name.
+	// Checks are the checks that were made, by name. Those of several recipients
+	// may differ; all of them are named.
 	Checks  []string
 	Verdict Verdict
 	Reply   Reply // set when Verdict is Tempfail or Reject
@@ -91,10 +109,13 @@ type Decision struct {
 	// Reason is one sentence for the log.
 	Reason     string
 	Recipients []Ruling
-	// Delete holds recipients to be removed, as Recipient.Path has them, and
-	// Add those to be added. Unless Verdict is Accept or Tag, both are empty.
+	// Delete holds recipients to be removed, as Recipient.Path has them: those
+	// that are rewritten, and those whose own verdict is Quarantine or Discard.
+	// Add holds those to be added. Unless Verdict is Accept or Tag, both are empty.
 	Delete []string
 	Add    []Addition
 	// Trace is the value of the trace header to be added; empty: none.
 	Trace string
+	// Headers are further headers to be added: those of tagged messages.
+	Headers []Field
 }

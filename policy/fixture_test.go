@@ -3,6 +3,7 @@ package policy_test
 import (
 	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -109,6 +110,9 @@ type mail struct {
 	traces []string
 	nonce  byte
 	fields map[string]string // header fields, by name
+	// findings are what the checks saw, and pass what lets the message past them.
+	findings []policy.Finding
+	pass     *policy.Pass
 }
 
 // result is what becomes of a mail: what RCPT refused, by path, and the rest.
@@ -128,8 +132,12 @@ func (w *world) send(t testing.TB, m mail) result {
 		Entry:  w.Enter(arrival),
 		Sender: w.address(t, m.from),
 		Proof:  policy.Proof{Proven: m.proven, Why: "the test says so"},
+		Client: arrival.Client,
 		Traces: m.traces,
 		Nonce:  [8]byte{m.nonce},
+
+		Findings: m.findings,
+		Pass:     m.pass,
 	}
 	message.Marks = policy.Marks(func(name string) []string {
 		if value, ok := m.fields[name]; ok {
@@ -153,6 +161,10 @@ func (w *world) send(t testing.TB, m mail) result {
 	if len(message.Recipients) > 0 {
 		out.Decision = w.Decide(message)
 		checkEnvelope(t, message, out.Decision)
+		made := append([]string{policy.CheckLoop}, w.Asks(message)...)
+		if !slices.Equal(out.Checks, made) {
+			t.Errorf("the checks %q were made, and %q were asked for", out.Checks, made)
+		}
 	}
 	return out
 }

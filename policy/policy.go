@@ -21,6 +21,12 @@ type Policy struct {
 	Platforms []*Platform
 	// Domains maps a domain's normal form (see NormalDomain) to its settings.
 	Domains map[string]*Domain
+	// Points says what is done at each contact point. PastMX takes the place of
+	// S0 for recipients in a domain whose MX points to another platform.
+	Points map[Checkpoint]Point
+	PastMX Point
+	// Allow spares some mail some checks.
+	Allow []Allowance
 	// Delimiters holds the characters that separate a subaddress's tag from
 	// the owner's local part (RFC 5233 section 2): usually "+". Empty: none.
 	Delimiters string

@@ -1,0 +1,470 @@
+package policy_test
+
+import (
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"coexistd/policy"
+)
+
+// The checks of the tests, with the actions that they usually have.
+var (
+	spam    = policy.Check{Name: policy.CheckSpam, OnHit: policy.Quarantine, OnError: policy.Accept}
+	virus   = policy.Check{Name: policy.CheckVirus, OnHit: policy.Reject, OnError: policy.Tempfail}
+	malware = policy.Check{Name: policy.CheckMalware, OnHit: policy.Quarantine, OnError: policy.Quarantine}
+)
+
+// checking gives the world the usual checks of each point.
+func (w *world) checking() *world {
+	w.Points = map[policy.Checkpoint]policy.Point{
+		policy.S0: {Checks: []policy.Check{spam, virus, malware}, Report: true},
+		policy.S1: {Checks: []policy.Check{virus}},
+		policy.S2: {Checks: []policy.Check{virus}},
+	}
+	w.PastMX = policy.Point{Checks: []policy.Check{virus, malware}}
+	return w
+}
+
+// at gives one point other checks.
+func (w *world) at(point policy.Checkpoint, checks ...policy.Check) *world {
+	w.Points[point] = policy.Point{Checks: checks, Report: point == policy.S0}
+	return w
+}
+
+func clean(checks ...string) []policy.Finding {
+	var all []policy.Finding
+	for _, check := range checks {
+		all = append(all, policy.Finding{Check: check})
+	}
+	return all
+}
+
+func hit(check, name string) policy.Finding {
+	return policy.Finding{Check: check, State: policy.Hit, Name: name, Reason: "it is " + name}
+}
+
+func unknown(check string) policy.Finding {
+	return policy.Finding{Check: check, State: policy.Unknown, Reason: "nobody answers"}
+}
+
+// found is clean for all checks but those of the findings.
+func found(findings ...policy.Finding) []policy.Finding {
+	return append(findings, clean(policy.CheckSpam, policy.CheckVirus, policy.CheckMalware)...)
+}
+
+func TestEachPointAsksForItsChecks(t *testing.T) {
+	out := func() *world { return newWorld().checking().at(policy.S3, malware, virus).at(policy.S4, spam) }
+	past := func() *world { return newWorld().checking().withMX("office365") }
+	bob, alice, far := []string{"bob@acmecorp.com"}, []string{"alice@acmecorp.com"}, []string{"x@far.example"}
+	for _, c := range []struct {
+		about string
+		w     *world
+		m     mail
+		want  string
+	}{
+		{"S0", newWorld().checking(), mail{client: internetClient, to: bob}, "spam virus malware"},
+		{"S0, to the other platform", newWorld().checking(), mail{client: internetClient, to: alice}, "spam virus malware"},
+		{"S0 past the MX", past(), mail{client: internetClient, to: bob}, "virus malware"},
+		{"S0 past the MX, and not", past(), mail{client: internetClient, to: []string{"bob@acmecorp.com", "alice@eu.acmecorp.com"}}, "virus malware spam"},
+		{"S1", newWorld().checking(), mail{client: officeClient, proven: true, to: bob}, "virus"},
+		{"S1 with the MX there", past(), mail{client: officeClient, proven: true, to: bob}, "virus"},
+		{"S1 unproven", newWorld().checking(), mail{client: officeClient, to: bob}, "spam virus malware"},
+		{"S2", newWorld().checking(), mail{client: ourClient, to: bob}, "virus"},
+		{"S2 on the host", newWorld().checking(), mail{onHost: true, to: far}, "virus"},
+		{"S2 with the MX there", past(), mail{client: ourClient, to: bob}, "virus"},
+		{"S3", out(), mail{client: ourClient, to: far}, "virus malware"},
+		{"S4", out(), mail{client: ourClient, to: alice}, "virus spam"},
+		{"S4, for both", out(), mail{client: ourClient, to: []string{"carol@acmecorp.com"}}, "virus spam"},
+		{"neither S3 nor S4", out(), mail{client: ourClient, to: bob}, "virus"},
+		{"S3 and S4", out(), mail{client: ourClient, to: []string{"x@far.example", "alice@acmecorp.com"}}, "virus malware spam"},
+		{"from S0 to S4", out(), mail{client: internetClient, to: alice}, "spam virus malware"},
+		{"nothing is checked", newWorld(), mail{client: internetClient, to: bob}, ""},
+	} {
+		c.m.from, c.m.findings = stranger, found()
+		got := c.w.send(t, c.m)
+		want(t, c.about, strings.Join(got.Checks[1:], " "), c.want)
+		want(t, c.about, got.Verdict.String(), "accept")
+	}
+}
+
+func TestAllMailForTheInternetThroughAPlatformIsCheckedAtS4(t *testing.T) {
+	w := newWorld().checking().at(policy.S3, malware).at(policy.S4, spam)
+	w.Outbound = "office365"
+	got := w.send(t, mail{client: ourClient, from: "bob@acmecorp.com", to: []string{"x@far.example"}, findings: found()})
+	want(t, "checks", strings.Join(got.Checks, " "), "loop virus spam")
+}
+
+func TestWhatIsRefusedAnywayAsksForNothing(t *testing.T) {
+	w := newWorld().checking()
+	for name, m := range map[string]mail{
+		"a loop":         {client: officeClient, proven: true, from: stranger, to: []string{"bob@acmecorp.com", "alice@acmecorp.com"}},
+		"a bounce loop":  {client: officeClient, proven: true, from: "<>", to: []string{"alice@acmecorp.com"}},
+		"a move on host": {onHost: true, from: "bob@acmecorp.com", to: []string{"bob@acmecorp.com", "dave@acmecorp.com"}},
+	} {
+		got := w.send(t, m)
+		want(t, name, strings.Join(got.Checks, " "), "loop")
+		if got.Verdict <= policy.Quarantine {
+			t.Errorf("%s: the verdict is %v", name, got.Verdict)
+		}
+	}
+	m := policy.Message{Entry: policy.Entry{Point: policy.S1, Platform: w.Platform("office365"), Provisional: true}, Proof: policy.Proof{Proven: true}}
+	for _, path := range []string{"alice@acmecorp.com", "bob@acmecorp.com"} {
+		m.Recipients = append(m.Recipients, w.recipient(t, path))
+	}
+	want(t, "a looping bounce beside another recipient", strings.Join(w.Asks(m), " "), "virus")
+}
+
+func TestEveryFindingHasTheVerdictThatTheCheckSays(t *testing.T) {
+	scored := func(state policy.State, score float64) policy.Finding {
+		return policy.Finding{Check: policy.CheckSpam, State: state, Score: score, Scored: true}
+	}
+	proposed := func(v policy.Verdict) policy.Finding {
+		f := hit(policy.CheckSpam, "spam")
+		f.Proposed = v
+		return f
+	}
+	limits := []policy.Threshold{{At: 6, Verdict: policy.Tag}, {At: 15, Verdict: policy.Quarantine}, {At: 30, Verdict: policy.Reject}}
+	for _, c := range []struct {
+		about          string
+		onHit, onError policy.Verdict
+		limits         []policy.Threshold
+		finding        policy.Finding
+		want           policy.Verdict
+	}{
+		{"a hit that is marked only", policy.Reject, policy.Accept, nil, proposed(policy.Tag), policy.Tag},
+		{"a hit that is marked only, and hits are let be", policy.Accept, policy.Reject, nil, proposed(policy.Tag), policy.Accept},
+		{"a hit that is to come again", policy.Quarantine, policy.Accept, nil, proposed(policy.Tempfail), policy.Tempfail},
+		{"a hit that is to come again, and hits are let be", policy.Accept, policy.Reject, limits, proposed(policy.Tempfail), policy.Accept},
+		{"a clean score without limits", policy.Reject, policy.Reject, nil, scored(policy.Clean, 100), policy.Accept},
+		{"a score below all limits", policy.Reject, policy.Reject, limits, scored(policy.Hit, 5.99), policy.Accept},
+		{"a score at a limit", policy.Reject, policy.Reject, limits, scored(policy.Clean, 6), policy.Tag},
+		{"a score between limits", policy.Accept, policy.Accept, limits, scored(policy.Hit, 29.9), policy.Quarantine},
+		{"a score above all limits", policy.Accept, policy.Accept, limits, scored(policy.Clean, 1e300), policy.Reject},
+		{"a score that is none", policy.Reject, policy.Reject, limits, scored(policy.Clean, math.NaN()), policy.Accept},
+		{"unknown with a score", policy.Reject, policy.Tag, limits, scored(policy.Unknown, 99), policy.Tag},
+		{"a hit without a score, in spite of limits", policy.Discard, policy.Accept, limits, hit(policy.CheckSpam, "spam"), policy.Discard},
+	} {
+		check := policy.Check{Name: policy.CheckSpam, OnHit: c.onHit, OnError: c.onError, Thresholds: c.limits}
+		got := newWorld().checking().at(policy.S0, check).send(t, mail{client: internetClient, from: stranger, to: []string{"bob@acmecorp.com"},
+			findings: []policy.Finding{c.finding}})
+		want(t, c.about, got.Verdict.String(), c.want.String())
+	}
+	for action := policy.Accept; action <= policy.Reject; action++ {
+		for _, c := range []struct {
+			findings []policy.Finding
+			check    policy.Check
+			want     policy.Verdict
+		}{
+			{clean(policy.CheckVirus), policy.Check{OnHit: action, OnError: action}, policy.Accept},
+			{found(hit(policy.CheckVirus, "x")), policy.Check{OnHit: action}, action},
+			{found(unknown(policy.CheckVirus)), policy.Check{OnError: action}, action},
+			{nil, policy.Check{OnError: action}, action}, // a check that was not made could not tell
+		} {
+			c.check.Name = policy.CheckVirus
+			got := newWorld().checking().at(policy.S0, c.check).send(t, mail{client: internetClient, from: stranger,
+				to: []string{"alice@acmecorp.com"}, findings: c.findings})
+			want(t, "verdict", got.Verdict.String(), c.want.String())
+			want(t, "the recipient's", got.Recipients[0].Verdict.String(), c.want.String())
+			if decided := got.Check == policy.CheckVirus; decided != (c.want != policy.Accept) {
+				t.Errorf("%v: the check that decided is %q", c.want, got.Check)
+			}
+			if (got.Verdict <= policy.Tag) != (added(got.Decision) != "") {
+				t.Errorf("%v: added %q", c.want, added(got.Decision))
+			}
+			if refused := got.Verdict >= policy.Tempfail; refused == got.Reply.IsZero() || refused == (got.Recipients[0].Flow != "") {
+				t.Errorf("%v: the reply is %q and the flow %q", c.want, got.Reply, got.Recipients[0].Flow)
+			}
+		}
+	}
+}
+
+func TestTheReplyOfARefusalSaysWhatItIsFor(t *testing.T) {
+	refusing := func(name string) policy.Check {
+		return policy.Check{Name: name, OnHit: policy.Reject, OnError: policy.Reject}
+	}
+	for _, c := range []struct {
+		finding policy.Finding
+		check   policy.Check
+		want    string
+	}{
+		{hit("virus", "Eicar-Test-Signature"), refusing("virus"), "554 5.7.1 Virus found: Eicar-Test-Signature"},
+		{hit("virus", "a\r\nb\x00ü"), refusing("virus"), "554 5.7.1 Virus found: a??b??"},
+		{hit("malware", "extension a.exe"), refusing("malware"), "554 5.7.1 Attachment refused: extension a.exe"},
+		{hit("spam", "SECRET_RULE"), refusing("spam"), "550 5.7.1 The message is refused as spam"},
+		{unknown("virus"), refusing("virus"), "554 5.3.0 The message cannot be checked"},
+		{unknown("virus"), virus, "451 4.3.0 The message cannot be checked at the moment, try again later"},
+		{hit("malware", "x"), policy.Check{Name: "malware", OnHit: policy.Tempfail}, "451 4.7.1 The message is not taken at the moment, try again later"},
+	} {
+		got := newWorld().checking().at(policy.S0, c.check).send(t, mail{client: internetClient, from: stranger, to: []string{"bob@acmecorp.com"},
+			findings: []policy.Finding{c.finding}})
+		want(t, c.finding.String(), got.Reply.String(), c.want)
+		want(t, "the recipient's reply", got.Recipients[0].Reply.String(), got.Reply.String())
+	}
+	long := newWorld().checking().send(t, mail{client: internetClient, from: stranger, to: []string{"bob@acmecorp.com"},
+		findings: found(hit("virus", strings.Repeat("x", 10_000)))})
+	if len(long.Reply.String()) > 400 {
+		t.Errorf("the reply has %d bytes", len(long.Reply.String()))
+	}
+}
+
+func TestTheStrictestOfSeveralFindingsDecides(t *testing.T) {
+	bob := []string{"bob@acmecorp.com"}
+	for _, c := range []struct {
+		findings             []policy.Finding
+		verdict, check, held string
+	}{
+		{found(hit("spam", "s"), hit("virus", "v"), hit("malware", "m")), "reject", "virus", ""},
+		{found(hit("spam", "s"), unknown("virus"), unknown("malware")), "tempfail", "virus", ""},
+		{found(hit("spam", "s"), hit("malware", "m")), "quarantine", "spam", "spam malware"},
+		{found(hit("malware", "m"), unknown("spam")), "quarantine", "malware", "malware"},
+		{found(unknown("malware")), "quarantine", "malware", "malware"},
+		{found(unknown("spam")), "accept", "", ""},
+	} {
+		got := newWorld().checking().send(t, mail{client: internetClient, from: stranger, to: bob, findings: c.findings})
+		want(t, "verdict", got.Verdict.String(), c.verdict)
+		want(t, "check", got.Check, c.check)
+		if got.Verdict == policy.Quarantine {
+			want(t, "held", strings.Join(got.Recipients[0].Held, " "), c.held)
+			if !got.Recipients[0].Report {
+				t.Error("the recipient is not told, though S0 reports")
+			}
+		}
+	}
+}
+
+// diverse makes the recipients' verdicts differ: far mail is checked at S3, mail
+// for the other platform at S4.
+func diverse(s3, s4 policy.Verdict) *world {
+	return newWorld().checking().at(policy.S2).
+		at(policy.S3, policy.Check{Name: policy.CheckMalware, OnHit: s3}).
+		at(policy.S4, policy.Check{Name: policy.CheckMalware, OnHit: s4})
+}
+
+func TestARecipientIsHeldOrDroppedAlone(t *testing.T) {
+	to := []string{"bob@acmecorp.com", "alice@acmecorp.com", "x@far.example"}
+	for _, c := range []struct {
+		s3, s4                  policy.Verdict
+		verdict, deleted, added string
+	}{
+		{policy.Accept, policy.Quarantine, "accept", "alice@acmecorp.com", ""},
+		{policy.Quarantine, policy.Accept, "accept", "alice@acmecorp.com x@far.example", "alice@acmecorp-com.onmicrosoft.com"},
+		{policy.Quarantine, policy.Discard, "accept", "alice@acmecorp.com x@far.example", ""},
+		{policy.Tag, policy.Quarantine, "tag", "alice@acmecorp.com", ""},
+		{policy.Quarantine, policy.Tempfail, "tempfail", "", ""},
+		{policy.Reject, policy.Quarantine, "reject", "", ""},
+	} {
+		got := diverse(c.s3, c.s4).send(t, mail{client: ourClient, from: "bob@acmecorp.com", to: to, findings: found(hit("malware", "m"))})
+		want(t, "verdict", got.Verdict.String(), c.verdict)
+		want(t, "deleted", deleted(got.Decision), c.deleted)
+		want(t, "added", added(got.Decision), c.added)
+		want(t, "for bob", got.Recipients[0].Verdict.String(), "accept")
+		want(t, "for alice", got.Recipients[1].Verdict.String(), c.s4.String())
+		want(t, "for the far one", got.Recipients[2].Verdict.String(), c.s3.String())
+	}
+}
+
+func TestAMessageHeldForAllIsHeldWhole(t *testing.T) {
+	for _, c := range []struct {
+		s3, s4  policy.Verdict
+		verdict string
+	}{
+		{policy.Quarantine, policy.Quarantine, "quarantine"},
+		{policy.Quarantine, policy.Discard, "quarantine"}, // what is held for one is not dropped with the other
+		{policy.Discard, policy.Quarantine, "quarantine"},
+		{policy.Discard, policy.Discard, "discard"},
+	} {
+		got := diverse(c.s3, c.s4).send(t, mail{client: ourClient, from: "bob@acmecorp.com", to: []string{"alice@acmecorp.com", "x@far.example"},
+			findings: found(hit("malware", "m"))})
+		want(t, "verdict", got.Verdict.String(), c.verdict)
+		want(t, "check", got.Check, policy.CheckMalware)
+		want(t, "reason", got.Reason, "malware: it is m")
+		want(t, "deleted", deleted(got.Decision), "")
+	}
+}
+
+func TestARecipientHeldHereIsStillAddedForAnother(t *testing.T) {
+	// Both names lead to one mailbox there; only the first is held.
+	w := newWorld().checking()
+	w.Allow = []policy.Allowance{{Name: "lab", Checks: []string{"spam"}, Recipients: []string{"alice+lab@acmecorp.com"}}}
+	got := w.send(t, mail{client: internetClient, from: stranger, to: []string{"alice@acmecorp.com", "alice+lab@acmecorp.com"}, findings: found(hit("spam", "s"))})
+	want(t, "deleted", deleted(got.Decision), "alice@acmecorp.com alice+lab@acmecorp.com")
+	want(t, "added", added(got.Decision), "alice+lab@acmecorp-com.onmicrosoft.com")
+}
+
+func TestPastTheMXSpamIsNotAsked(t *testing.T) {
+	w := newWorld().checking().withMX("office365")
+	got := w.send(t, mail{client: internetClient, from: stranger, to: []string{"bob@acmecorp.com"}, findings: found(hit("spam", "s"))})
+	want(t, "spam", got.Verdict.String(), "accept")
+	got = w.send(t, mail{client: internetClient, from: stranger, to: []string{"bob@acmecorp.com"}, findings: found(hit("malware", "m"))})
+	want(t, "malware", got.Verdict.String(), "quarantine")
+	if got.Recipients[0].Report {
+		t.Error("the recipient is told, though nobody is past the MX")
+	}
+}
+
+func TestAllowancesSpareWhatMeetsAllTheirConditions(t *testing.T) {
+	network := []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+	for _, c := range []struct {
+		about  string
+		allow  policy.Allowance
+		from   string
+		spared bool
+	}{
+		{"the client", policy.Allowance{Clients: network}, stranger, true},
+		{"another client", policy.Allowance{Clients: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, stranger, false},
+		{"the sender", policy.Allowance{Senders: []string{"news@partner.example"}}, "News@Partner.Example", true},
+		{"the sender's owner", policy.Allowance{Senders: []string{"news@partner.example"}}, "news+17@partner.example", true},
+		{"the owner, when a tag is listed", policy.Allowance{Senders: []string{"news+17@partner.example"}}, "news@partner.example", false},
+		{"the sender's domain", policy.Allowance{Senders: []string{"@partner.example"}}, "anybody@partner.example", true},
+		{"a subdomain", policy.Allowance{Senders: []string{"@partner.example"}}, "anybody@sub.partner.example", false},
+		{"a domain that ends alike", policy.Allowance{Senders: []string{"@partner.example"}}, "anybody@notpartner.example", false},
+		{"a sender with the domain in his name", policy.Allowance{Senders: []string{"@partner.example"}}, `"x@partner.example"@elsewhere.example`, false},
+		{"the null sender", policy.Allowance{Senders: []string{"@", "", "@partner.example"}}, "<>", false},
+		{"the recipient", policy.Allowance{Recipients: []string{"bob@acmecorp.com"}}, stranger, true},
+		{"the recipient's domain", policy.Allowance{Recipients: []string{"@acmecorp.com"}}, "<>", true},
+		{"another recipient", policy.Allowance{Recipients: []string{"alice@acmecorp.com"}}, stranger, false},
+		{"all of three", policy.Allowance{Clients: network, Senders: []string{"@partner.example"}, Recipients: []string{"@acmecorp.com"}}, "a@partner.example", true},
+		{"two of three", policy.Allowance{Clients: network, Senders: []string{"@partner.example"}, Recipients: []string{"@acme.net"}}, "a@partner.example", false},
+	} {
+		w := newWorld().checking()
+		c.allow.Name, c.allow.Checks = "the partner", []string{policy.CheckSpam}
+		w.Allow = []policy.Allowance{c.allow}
+		m := mail{client: internetClient, from: c.from, to: []string{"Bob+x@acmecorp.com"}, findings: found(hit("spam", "s"))}
+		got := w.send(t, m)
+		verdict := map[bool]string{true: "accept", false: "quarantine"}[c.spared]
+		want(t, c.about, got.Verdict.String(), verdict)
+		if said := strings.Contains(got.Recipients[0].Reason, `spam is passed by: "the partner" allows it`); said != c.spared {
+			t.Errorf("%s: the reason is %q", c.about, got.Recipients[0].Reason)
+		}
+		if asked := slices.Contains(got.Checks, policy.CheckSpam); asked == c.spared {
+			t.Errorf("%s: the checks are %q", c.about, got.Checks)
+		}
+		m.findings = found(hit("virus", "v"))
+		want(t, c.about+", with a virus", w.send(t, m).Verdict.String(), "reject")
+	}
+}
+
+func TestTheClientOfMailWithoutAddressMeetsNoNetwork(t *testing.T) {
+	w := newWorld().checking()
+	w.Allow = []policy.Allowance{{Name: "n", Checks: []string{"spam"}, Clients: []netip.Prefix{netip.MustParsePrefix("::/1")}}}
+	got := w.send(t, mail{from: stranger, to: []string{"bob@acmecorp.com"}, findings: found(hit("spam", "s"))})
+	want(t, "verdict", got.Verdict.String(), "quarantine")
+}
+
+func TestWhatMalwareIsSparedIsSparedNothingElse(t *testing.T) {
+	w := newWorld().checking()
+	w.Allow = []policy.Allowance{{Name: "n", Checks: []string{"malware"}, Recipients: []string{"bob@acmecorp.com"}}}
+	m := mail{client: internetClient, from: stranger, to: []string{"bob@acmecorp.com", "alice@acmecorp.com"}, findings: found(hit("malware", "m"))}
+	got := w.send(t, m)
+	want(t, "deleted", deleted(got.Decision), "alice@acmecorp.com")
+	want(t, "for bob", got.Recipients[0].Verdict.String(), "accept")
+	want(t, "for alice", got.Recipients[1].Verdict.String(), "quarantine")
+	want(t, "checks", strings.Join(got.Checks, " "), "loop spam virus malware")
+	m.findings = found(hit("spam", "s"))
+	want(t, "spam", w.send(t, m).Verdict.String(), "quarantine")
+}
+
+func TestTheHeadersOfTagsAreBoundedAndPrintable(t *testing.T) {
+	tagging := func(name string) policy.Check {
+		return policy.Check{Name: name, OnHit: policy.Tag, OnError: policy.Tag}
+	}
+	scored := hit("spam", "GTUBE")
+	scored.Score, scored.Scored = 15, true
+	huge := hit("virus", strings.Repeat("é\r\nX-Evil: 1", 1000))
+	huge.Score, huge.Scored = -math.MaxFloat64, true
+	for _, c := range []struct {
+		findings []policy.Finding
+		want     []policy.Field
+	}{
+		{found(), nil},
+		{found(scored), []policy.Field{{Name: "X-Coexist-Tag", Value: "spam; GTUBE 15.00"}, {Name: "X-Spam-Flag", Value: "YES"}}},
+		{found(unknown("spam"), hit("malware", "extension a.exe")), []policy.Field{
+			{Name: "X-Coexist-Tag", Value: "spam; unknown"}, {Name: "X-Coexist-Tag", Value: "malware; extension a.exe"}}},
+		{found(huge), nil},
+	} {
+		got := newWorld().checking().at(policy.S0, tagging("spam"), tagging("virus"), tagging("malware")).
+			send(t, mail{client: internetClient, from: stranger, to: []string{"bob@acmecorp.com", "alice@acmecorp.com"}, findings: c.findings})
+		if c.want != nil && !slices.Equal(got.Headers, c.want) {
+			t.Errorf("the headers are %q", got.Headers)
+		}
+		if tagged := got.Verdict == policy.Tag; tagged != (len(got.Headers) > 0) {
+			t.Errorf("the verdict is %v and the headers are %q", got.Verdict, got.Headers)
+		}
+		for _, field := range got.Headers {
+			// RFC 5322 section 2.1.1.
+			if len(field.Name)+len(field.Value) > 900 || strings.ContainsFunc(field.Value, func(c rune) bool { return c < ' ' || c > '~' }) {
+				t.Errorf("the header is %q", field)
+			}
+		}
+	}
+}
+
+func TestOnlyDeliveredRecipientsTag(t *testing.T) {
+	w := diverse(policy.Quarantine, policy.Accept)
+	w.at(policy.S2, policy.Check{Name: policy.CheckSpam, OnHit: policy.Tag})
+	m := mail{client: ourClient, from: stranger, to: []string{"x@far.example"}, findings: found(hit("spam", "s"), hit("malware", "m"))}
+	got := w.send(t, m)
+	want(t, "verdict", got.Verdict.String(), "quarantine")
+	if len(got.Headers) > 0 {
+		t.Errorf("a message that is held gets the headers %q", got.Headers)
+	}
+	m.to = append(m.to, "bob@acmecorp.com")
+	got = w.send(t, m)
+	want(t, "with one who gets it", got.Verdict.String(), "tag")
+	if len(got.Headers) != 2 {
+		t.Errorf("the headers are %q", got.Headers)
+	}
+	w.at(policy.S2).at(policy.S3, malware, policy.Check{Name: policy.CheckSpam, OnHit: policy.Tag})
+	got = w.send(t, m)
+	want(t, "tagged for him alone who does not get it", got.Verdict.String(), "accept")
+	if len(got.Headers) > 0 {
+		t.Errorf("the headers are %q", got.Headers)
+	}
+}
+
+func TestContentIsReadOnlyWhereACheckReadsIt(t *testing.T) {
+	none := policy.Check{Name: "rate"}
+	for _, c := range []struct {
+		about            string
+		w                *world
+		listener         policy.Checkpoint
+		wantSome, wantIt bool
+	}{
+		{"no checks", newWorld(), policy.Undecided, false, false},
+		{"a check that reads nothing", newWorld().checking().at(policy.S0, none).at(policy.S1, none).at(policy.S2, none), policy.S2, true, false}, // past the MX
+		{"every point", newWorld().checking(), policy.Undecided, true, true},
+		{"every point, S0", newWorld().checking(), policy.S0, true, true},
+		{"not S1", newWorld().checking().at(policy.S1), policy.Undecided, true, false},
+		{"not S1, at S0", newWorld().checking().at(policy.S1), policy.S0, true, true},
+		{"not S1, at S1", newWorld().checking().at(policy.S1), policy.S1, true, false},
+		{"not S2, at S0, where mail made on the host comes, too", newWorld().checking().at(policy.S2), policy.S0, true, false},
+		{"not S2, at S2, where what is released comes", newWorld().checking().at(policy.S2), policy.S2, true, false},
+		{"S2", newWorld().checking(), policy.S2, true, true},
+		{"S0 alone does not", newWorld().checking().at(policy.S0), policy.S0, true, false},
+	} {
+		some, all := c.w.NeedsContent(c.listener)
+		if some != c.wantSome || all != c.wantIt {
+			t.Errorf("%s: some %v, all %v", c.about, some, all)
+		}
+	}
+	w := newWorld()
+	w.Points = map[policy.Checkpoint]policy.Point{policy.S3: {Checks: []policy.Check{virus}}}
+	if some, all := w.NeedsContent(policy.S0); !some || all {
+		t.Errorf("S3 alone: some %v, all %v", some, all)
+	}
+}
+
+func TestAFindingReadsAsALogHasIt(t *testing.T) {
+	scored := policy.Finding{Check: "spam", State: policy.Hit, Name: "GTUBE", Score: 15, Scored: true, Detail: "GTUBE(15.00)"}
+	for text, f := range map[string]policy.Finding{
+		"spam hit GTUBE 15.00 (GTUBE(15.00))": scored,
+		"virus clean":                         {Check: "virus"},
+		"virus unknown: nobody answers":       unknown("virus"),
+		"spam clean -1.50":                    {Check: "spam", Score: -1.5, Scored: true},
+	} {
+		want(t, "finding", f.String(), text)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"coexistd/policy"
 	"coexistd/policy/config"
 	"coexistd/policy/directory"
 )
@@ -21,7 +22,17 @@ type summary struct {
 	Listeners []string        `json:"listeners"`
 	Lookups   []string        `json:"lookups"`
 	Platforms []string        `json:"platforms"`
+	Checks    []pointSummary  `json:"checks"`
 	Domains   []domainSummary `json:"domains"`
+}
+
+// pointSummary says which checks one contact point makes. PastMX is S0 for the
+// domains whose MX is elsewhere.
+type pointSummary struct {
+	Point  string   `json:"point"`
+	PastMX bool     `json:"past_mx"`
+	Checks []string `json:"checks"`
+	Report bool     `json:"report"`
 }
 
 type domainSummary struct {
@@ -53,7 +64,10 @@ func check(c *call) int {
 }
 
 func summarize(path string) summary {
-	s := summary{Errors: []string{}, Notes: []string{}, Listeners: []string{}, Lookups: []string{}, Platforms: []string{}, Domains: []domainSummary{}}
+	s := summary{
+		Errors: []string{}, Notes: []string{}, Listeners: []string{}, Lookups: []string{}, Platforms: []string{},
+		Checks: []pointSummary{}, Domains: []domainSummary{},
+	}
 	conf, err := config.Load(path)
 	if err != nil {
 		s.addError(err)
@@ -71,6 +85,7 @@ func summarize(path string) summary {
 	for _, platform := range conf.Policy.Platforms {
 		s.Platforms = append(s.Platforms, platform.Name)
 	}
+	s.addChecks(conf.Policy)
 	counts := make(map[string]map[string]int)
 	for name := range conf.Policy.Domains {
 		counts[name] = make(map[string]int)
@@ -103,6 +118,24 @@ func summarize(path string) summary {
 	return s
 }
 
+// addChecks tells the checks of each point. What is past the MX is told only when
+// some domain's MX is elsewhere.
+func (s *summary) addChecks(p *policy.Policy) {
+	add := func(at policy.Checkpoint, point policy.Point, past bool) {
+		one := pointSummary{Point: at.String(), PastMX: past, Checks: []string{}, Report: point.Report}
+		for _, check := range point.Checks {
+			one.Checks = append(one.Checks, check.Name)
+		}
+		s.Checks = append(s.Checks, one)
+	}
+	for at := policy.S0; at <= policy.S4; at++ {
+		add(at, p.Points[at], false)
+		if at == policy.S0 && slices.ContainsFunc(slices.Collect(maps.Values(p.Domains)), func(d *policy.Domain) bool { return d.MX != "" }) {
+			add(at, p.PastMX, true)
+		}
+	}
+}
+
 // addError takes a joined list of errors apart, one a line.
 func (s *summary) addError(err error) {
 	if list, ok := errors.AsType[config.Errors](err); ok {
@@ -127,6 +160,16 @@ func (s summary) print(c *call) {
 		fmt.Fprintf(c.stdout, "lookup     %s\n", strings.Join(s.Lookups, ", "))
 	}
 	fmt.Fprintf(c.stdout, "platforms  here, %s\n", strings.Join(s.Platforms, ", "))
+	for _, point := range s.Checks {
+		name, checks := point.Point, strings.Join(point.Checks, ", ")
+		if point.PastMX {
+			name += " past MX"
+		}
+		if checks == "" {
+			checks = "none"
+		}
+		fmt.Fprintf(c.stdout, "%-10s %s\n", name, checks)
+	}
 	for _, d := range s.Domains {
 		fmt.Fprintf(c.stdout, "domain     %s: mx %s, %d addresses", d.Domain, d.MX, d.Addresses)
 		for _, residence := range slices.Sorted(maps.Keys(d.Residence)) {

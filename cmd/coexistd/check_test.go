@@ -66,9 +66,16 @@ func TestCheckSaysOKWithASummary(t *testing.T) {
 listen     unix:{dir}/milter.sock
 lookup     unix:{dir}/lookup.sock
 platforms  here, google, office365
+S0         malware
+S1         none
+S2         none
+S3         none
+S4         none
 domain     acmecorp.com: mx here, 4 addresses, 1 both, 1 here, 1 moving, 1 office365, unlisted reject
 domain     globex.example: mx here, 3 addresses, 1 both, 1 google, 1 here, unlisted reject
-note       of the checks, this version has only loop, which is always on; mail is not checked for virus, spam, malware, ddos, rate, auth, spoof
+note       this version does not have the checks ddos, rate, auth, spoof; no mail is checked for them
+note       there is no [scanner.rspamd]: mail is not checked for spam at S0
+note       there is no [scanner.clamd]: mail is not checked for virus at S0, S1, S2
 `
 	if status != exitYes || out != want || complaint != "" {
 		t.Errorf("check ended with %d, %q and\n%s\nright is\n%s", status, complaint, out, want)
@@ -83,7 +90,9 @@ func TestCheckPrintsItsSummaryAsJSON(t *testing.T) {
   "ok": true,
   "errors": [],
   "notes": [
-    "of the checks, this version has only loop, which is always on; mail is not checked for virus, spam, malware, ddos, rate, auth, spoof"
+    "this version does not have the checks ddos, rate, auth, spoof; no mail is checked for them",
+    "there is no [scanner.rspamd]: mail is not checked for spam at S0",
+    "there is no [scanner.clamd]: mail is not checked for virus at S0, S1, S2"
   ],
   "listeners": [
     "unix:{dir}/milter.sock"
@@ -94,6 +103,40 @@ func TestCheckPrintsItsSummaryAsJSON(t *testing.T) {
   "platforms": [
     "google",
     "office365"
+  ],
+  "checks": [
+    {
+      "point": "S0",
+      "past_mx": false,
+      "checks": [
+        "malware"
+      ],
+      "report": true
+    },
+    {
+      "point": "S1",
+      "past_mx": false,
+      "checks": [],
+      "report": false
+    },
+    {
+      "point": "S2",
+      "past_mx": false,
+      "checks": [],
+      "report": false
+    },
+    {
+      "point": "S3",
+      "past_mx": false,
+      "checks": [],
+      "report": false
+    },
+    {
+      "point": "S4",
+      "past_mx": false,
+      "checks": [],
+      "report": false
+    }
   ],
   "domains": [
     {
@@ -117,6 +160,35 @@ func TestCheckPrintsItsSummaryAsJSON(t *testing.T) {
 `
 	if status != exitYes || out != want {
 		t.Errorf("check --json ended with %d and\n%s\nright is\n%s", status, out, want)
+	}
+}
+
+func TestCheckSaysWhichChecksEachPointMakes(t *testing.T) {
+	t.Parallel()
+	path := configuration(t, lab.SiteTOML+`
+[domain."past.example"]
+mx       = "office365"
+unlisted = "here"
+
+[scanner.clamd]
+address = "unix:{dir}/clamd.sock"
+[scanner.rspamd]
+address = "http://127.0.0.1:11333"
+
+[checkpoint.S3]
+checks = ["loop", "malware"]
+`, lab.SiteDirectory)
+	status, out, _ := tell(t, filepath.Dir(path), "check", "-c", path)
+	const want = `
+S0         spam, virus, malware
+S0 past MX virus, malware
+S1         virus
+S2         virus
+S3         malware
+S4         none
+`
+	if status != exitYes || !strings.Contains(out, want) {
+		t.Errorf("check ended with %d and\n%s\nright is\n%s", status, out, want)
 	}
 }
 

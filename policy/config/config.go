@@ -47,6 +47,13 @@ type Config struct {
 	MaxConnections int
 	// Header names the header field that tells the result. Empty: none.
 	Header string
+	// Clamd and Rspamd are the scanners; nil: there is none.
+	Clamd  *Clamd
+	Rspamd *Rspamd
+	// Malware is what the check malware objects to.
+	Malware Malware
+	// Quarantine is where messages are held, and how their recipients are told.
+	Quarantine Quarantine
 	// Notes are sentences for the administrator about what the configuration
 	// does not bring about, though nothing in it is wrong.
 	Notes []string
@@ -184,7 +191,9 @@ func printable(s string) string {
 // root reads the whole file, top to bottom. Platforms come before all that
 // names them.
 func (r *reader) root(t *table) {
-	t.only(slices.Concat(topKeys, []string{"listen", "lookup", "platform", "domain"}, laterTables)...)
+	t.only(slices.Concat(topKeys, []string{
+		"listen", "lookup", "platform", "domain", "checkpoint", "check", "scanner", "allow", "quarantine",
+	}, laterTables)...)
 	p := r.config.Policy
 	r.nameOf(t)
 	r.settings(t)
@@ -198,7 +207,10 @@ func (r *reader) root(t *table) {
 	}
 	r.listeners(t)
 	r.domains(t)
+	r.scanners(t)
 	r.checks(t)
+	r.allow(t)
+	r.quarantine(t)
 	r.refuseLater(t)
 	r.refuseOverlaps()
 }

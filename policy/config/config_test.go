@@ -122,7 +122,7 @@ func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
 	check(t, "SecretFile", c.SecretFile, "")
 	check(t, "MaxConnections", c.MaxConnections, 1000)
 	check(t, "Header", c.Header, "")
-	check(t, "Notes", len(c.Notes), 1)
+	check(t, "Notes", len(c.Notes), 3)
 	check(t, "Platforms", *c.Policy.Platforms[0], policy.Platform{
 		Name: "office365", Letter: "O", Networks: []netip.Prefix{netip.MustParsePrefix("40.92.0.0/15")},
 		Tenant: "3f2504e0-4f89-11d3-9a0c-0305e82c3301",
@@ -244,7 +244,7 @@ func TestTheFullFileIsReadWhole(t *testing.T) {
 		Name: "all.example", AcceptUnlisted: true, Alternates: map[string]string{},
 	})
 	check(t, "the number of domains", len(p.Domains), 4)
-	check(t, "Notes", len(c.Notes), 2)
+	check(t, "Notes", len(c.Notes), 3)
 	check(t, "the number of directories", len(c.Directories), 2)
 	check(t, "the first directory's path", c.Directories[0].Path, filepath.Join(folder, "other.csv"))
 	shared := c.Directories[1]
@@ -413,6 +413,7 @@ func TestNearWordsAreSuggestedAndFarOnesAreNot(t *testing.T) {
 func FuzzLoad(f *testing.F) {
 	f.Add(smallest)
 	f.Add(full)
+	f.Add(smallest + everyCheck)
 	files, _ := filepath.Glob("testdata/mistakes/*.toml")
 	for _, file := range files {
 		text, err := os.ReadFile(file)

@@ -54,7 +54,7 @@ func (r *reader) platform(t *table) *policy.Platform {
 		Name:     t.name,
 		Networks: r.readNetworks(t, "networks", true),
 		Tenant:   tenant(t),
-		MayRelay: t.flag("may_relay"),
+		MayRelay: t.flag("may_relay", false),
 		Relay:    relay(t),
 	}
 	if t.has("proof") {

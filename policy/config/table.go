@@ -80,9 +80,11 @@ func (t *table) text(name, fallback string) string {
 	return fallback
 }
 
-func (t *table) flag(name string) bool {
-	value, _ := get[bool](t, name, "true or false")
-	return value
+func (t *table) flag(name string, fallback bool) bool {
+	if value, ok := get[bool](t, name, "true or false"); ok {
+		return value
+	}
+	return fallback
 }
 
 func (t *table) number(name string, fallback, low, high int64) int {
@@ -133,6 +135,14 @@ func (t *table) table(name, want string) *table {
 		return nil
 	}
 	return &table{r: t.r, name: name, path: join(t.path, name), place: t.at(name), entries: entries}
+}
+
+// optional returns the table of that name, or one that says nothing.
+func (t *table) optional(name string) *table {
+	if one := t.table(name, fmt.Sprintf("a table, written as [%s]", join(t.place.key, name))); one != nil {
+		return one
+	}
+	return &table{r: t.r, name: name, path: join(t.path, name), place: t.at(name)}
 }
 
 // tables returns the tables within the table of that name, sorted by theirs:

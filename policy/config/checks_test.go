@@ -1,0 +1,297 @@
+package config
+
+import (
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	_ "time/tzdata" // the zones, where the system has none
+
+	"coexistd/policy"
+)
+
+const (
+	withClamd  = "\n[scanner.clamd]\naddress = \"unix:/run/clamav/clamd.ctl\"\n"
+	withRspamd = "\n[scanner.rspamd]\naddress = \"http://127.0.0.1:11333\"\n"
+)
+
+// loadWith loads the smallest configuration with more behind it.
+func loadWith(t *testing.T, more string) *Config {
+	t.Helper()
+	return load(t, write(t, smallest+more, map[string]string{"users.csv": users}))
+}
+
+// names lists a point's checks, and whether recipients are told.
+func names(p policy.Point) string {
+	var list []string
+	for _, c := range p.Checks {
+		list = append(list, c.Name)
+	}
+	if p.Report {
+		list = append(list, "report")
+	}
+	return strings.Join(list, " ")
+}
+
+func TestEachPointMakesTheChecksThatTheFileSays(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		more                     string
+		s0, past, s1, s2, s3, s4 string
+	}{
+		"nothing":    {"", "malware report", "malware", "", "", "", ""},
+		"clamd":      {withClamd, "virus malware report", "virus malware", "virus", "virus", "", ""},
+		"rspamd":     {withRspamd, "spam malware report", "malware", "", "", "", ""},
+		"both":       {withClamd + withRspamd, "spam virus malware report", "virus malware", "virus", "virus", "", ""},
+		"none at S0": {withClamd + "[checkpoint.S0]\nchecks = []\n", "report", "", "virus", "virus", "", ""},
+		"loop alone": {withClamd + "[checkpoint.S1]\nchecks = [\"loop\"]\n", "virus malware report", "virus malware", "", "virus", "", ""},
+		"said of S0": {withRspamd + "[checkpoint.S0]\nchecks = [\"malware\", \"loop\", \"spam\"]\nreport = true\n",
+			"malware spam report", "malware spam report", "", "", "", ""},
+		"no report": {"[checkpoint.S0]\nreport = false\n", "malware", "malware", "", "", "", ""},
+		"on the way out": {withClamd + "[checkpoint.S3]\nchecks = [\"virus\"]\n[checkpoint.S4]\nchecks = [\"malware\"]\nreport = true\n",
+			"virus malware report", "virus malware", "virus", "virus", "virus", "malware report"},
+		"a section changes no list": {withClamd + "[checkpoint.S1.virus]\non_hit = \"discard\"\n",
+			"virus malware report", "virus malware", "virus", "virus", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := loadWith(t, c.more).Policy
+			for point, want := range map[policy.Checkpoint]string{
+				policy.S0: c.s0, policy.S1: c.s1, policy.S2: c.s2, policy.S3: c.s3, policy.S4: c.s4,
+			} {
+				check(t, point.String(), names(p.Points[point]), want)
+			}
+			check(t, "S0 past the MX", names(p.PastMX), c.past)
+		})
+	}
+}
+
+func find(t *testing.T, p policy.Point, name string) policy.Check {
+	t.Helper()
+	i := slices.IndexFunc(p.Checks, func(c policy.Check) bool { return c.Name == name })
+	if i < 0 {
+		t.Fatalf("the check %s is not made: %+v", name, p)
+	}
+	return p.Checks[i]
+}
+
+func TestActionsAreTakenKeyByKey(t *testing.T) {
+	t.Parallel()
+	usual := loadWith(t, withClamd+withRspamd).Policy
+	for _, want := range []policy.Check{
+		{Name: "spam", OnHit: policy.Quarantine, OnError: policy.Accept},
+		{Name: "virus", OnHit: policy.Reject, OnError: policy.Tempfail},
+		{Name: "malware", OnHit: policy.Quarantine, OnError: policy.Quarantine},
+	} {
+		check(t, "the usual "+want.Name, find(t, usual.Points[policy.S0], want.Name), want)
+	}
+
+	p := loadWith(t, withClamd+withRspamd+`
+[check.virus]
+on_hit = "quarantine"
+on_error = "accept"
+[check.spam]
+tag_at = 6
+reject_at = 30
+[checkpoint.S0.virus]
+on_hit = "discard"
+[checkpoint.S0.spam]
+quarantine_at = 15.5
+on_error = "tag"
+[checkpoint.S2]
+checks = ["virus", "spam"]
+[checkpoint.S2.virus]
+on_error = "reject"
+[checkpoint.S2.spam]
+tag_at = 7
+`).Policy
+	for _, c := range []struct {
+		where string
+		point policy.Point
+		want  policy.Check
+	}{
+		{"S0", p.Points[policy.S0], policy.Check{Name: "virus", OnHit: policy.Discard, OnError: policy.Accept}},
+		{"S0 past the MX", p.PastMX, policy.Check{Name: "virus", OnHit: policy.Discard, OnError: policy.Accept}},
+		{"S1", p.Points[policy.S1], policy.Check{Name: "virus", OnHit: policy.Quarantine, OnError: policy.Accept}},
+		{"S2", p.Points[policy.S2], policy.Check{Name: "virus", OnHit: policy.Quarantine, OnError: policy.Reject}},
+		{"S0", p.Points[policy.S0], policy.Check{Name: "spam", OnHit: policy.Quarantine, OnError: policy.Tag, Thresholds: []policy.Threshold{
+			{At: 6, Verdict: policy.Tag}, {At: 15.5, Verdict: policy.Quarantine}, {At: 30, Verdict: policy.Reject}}}},
+		{"S2", p.Points[policy.S2], policy.Check{Name: "spam", OnHit: policy.Quarantine, OnError: policy.Accept, Thresholds: []policy.Threshold{
+			{At: 7, Verdict: policy.Tag}, {At: 30, Verdict: policy.Reject}}}},
+	} {
+		check(t, c.want.Name+" at "+c.where, find(t, c.point, c.want.Name), c.want)
+	}
+}
+
+func TestNotesSayWhatIsNotChecked(t *testing.T) {
+	t.Parallel()
+	const none = "this version does not have the checks ddos, rate, auth, spoof; no mail is checked for them"
+	for name, c := range map[string]struct {
+		more string
+		want []string
+	}{
+		"nothing": {"", []string{none,
+			"there is no [scanner.rspamd]: mail is not checked for spam at S0",
+			"there is no [scanner.clamd]: mail is not checked for virus at S0, S1, S2"}},
+		"both":        {withClamd + withRspamd, []string{none}},
+		"said as few": {"[checkpoint.S0]\nchecks = [\"malware\"]\n", []string{none, "there is no [scanner.clamd]: mail is not checked for virus at S1, S2"}},
+		"idle": {withClamd + withRspamd + "[checkpoint.S0]\nchecks = [\"virus\"]\n[check.spam]\non_hit = \"tag\"\n[[allow]]\nname = \"partner\"\nsenders = [\"a@b.example\"]\n",
+			[]string{none, "[scanner.rspamd] is never asked: no contact point makes the check spam", "[check.spam] has no effect: no contact point makes that check",
+				`[[allow]] "partner" has no effect: no contact point makes the check spam`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			check(t, "Notes", loadWith(t, c.more).Notes, c.want)
+		})
+	}
+}
+
+// everyCheck says everything that can be said of checks and the quarantine.
+const everyCheck = `
+[scanner.clamd]
+address = ["unix:/run//clamav/clamd.ctl", "inet:LOCALHOST:3310"]
+timeout = "1m"
+max_size = "100MiB"
+max_scans = 4
+[scanner.rspamd]
+address = "http://[::1]:11333/"
+timeout = "5s"
+max_size = "512kb"
+max_scans = 100
+[check.malware]
+extensions = ["EXE", "com", "exe"]
+macros = false
+encrypted = false
+mismatch = false
+depth = 0
+[[allow]]
+name = "partner"
+clients = ["192.0.2.0/24", "2001:db8::1"]
+senders = ["News+Tag@Partner.EXAMPLE", "@Bücher.example"]
+[[allow]]
+name = "abuse"
+checks = ["spam", "malware", "spam"]
+recipients = ["Abuse@Acmecorp.com.", "\"two words\"@acmecorp.com"]
+[quarantine]
+dir = "held"
+keep = "48h"
+max_size = "1T"
+smtp = "Mail.Acmecorp.com:10025"
+[quarantine.report]
+at = "23:59"
+zone = "Europe/Berlin"
+from = "Postmaster@acmecorp.com"
+contact = "helpdesk@acmecorp.com"
+summary = ["a@acmecorp.com", "b@acmecorp.com", "a@acmecorp.com"]
+`
+
+func TestScannersAllowancesAndTheQuarantineAreReadWhole(t *testing.T) {
+	t.Parallel()
+	path := write(t, smallest+everyCheck, map[string]string{"users.csv": users})
+	c := load(t, path)
+	check(t, "Clamd", *c.Clamd, Clamd{
+		Addresses: []string{"unix:/run/clamav/clamd.ctl", "inet:localhost:3310"}, Timeout: time.Minute, MaxSize: 100 << 20, MaxScans: 4,
+	})
+	check(t, "Rspamd", *c.Rspamd, Rspamd{Address: "http://[::1]:11333", Timeout: 5 * time.Second, MaxSize: 512 << 10, MaxScans: 100})
+	check(t, "Malware", c.Malware, Malware{Extensions: []string{"exe", "com"}})
+	check(t, "Allow", c.Policy.Allow, []policy.Allowance{
+		{Name: "partner", Checks: []string{"spam"}, Clients: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")},
+			Senders: []string{"news+tag@partner.example", "@xn--bcher-kva.example"}},
+		{Name: "abuse", Checks: []string{"spam", "malware"}, Recipients: []string{"abuse@acmecorp.com", `"two words"@acmecorp.com`}},
+	})
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, "Quarantine", c.Quarantine, Quarantine{
+		Dir: filepath.Join(filepath.Dir(path), "held"), Keep: 48 * time.Hour, MaxBytes: 1 << 40, SMTP: "mail.acmecorp.com:10025",
+		Report: Report{Hour: 23, Minute: 59, Zone: berlin, From: "Postmaster@acmecorp.com", Contact: "helpdesk@acmecorp.com",
+			Summary: []string{"a@acmecorp.com", "b@acmecorp.com"}},
+	})
+}
+
+func TestScannersAndTheQuarantineHaveDefaults(t *testing.T) {
+	t.Parallel()
+	c := loadWith(t, withClamd+withRspamd+"[domain.\"a.example\"]\nunlisted = \"here\"\n")
+	check(t, "Clamd", *c.Clamd, Clamd{Addresses: []string{"unix:/run/clamav/clamd.ctl"}, Timeout: 30 * time.Second, MaxSize: 25 << 20, MaxScans: 10})
+	check(t, "Rspamd", *c.Rspamd, Rspamd{Address: "http://127.0.0.1:11333", Timeout: 20 * time.Second, MaxSize: 50 << 20, MaxScans: 20})
+	check(t, "Malware", c.Malware, Malware{Macros: true, Encrypted: true, Mismatch: true, Depth: 5})
+	check(t, "Quarantine", c.Quarantine, Quarantine{
+		Dir: "/var/lib/coexistd/quarantine", Keep: 30 * 24 * time.Hour, MaxBytes: 10 << 30, SMTP: "127.0.0.1:25",
+		Report: Report{Hour: 7, Zone: time.Local, From: "postmaster@a.example", Contact: "postmaster@a.example", Summary: []string{"postmaster@a.example"}},
+	})
+	c = loadWith(t, "[check.malware]\nextensions = []\n[quarantine.report]\nat = \"never\"\nfrom = \"q@acmecorp.com\"\nsummary = []\n")
+	if c.Clamd != nil || c.Rspamd != nil {
+		t.Errorf("there are scanners that the file does not name: %+v, %+v", c.Clamd, c.Rspamd)
+	}
+	check(t, "a list that blocks nothing", c.Malware.Extensions, []string{})
+	check(t, "Report", c.Quarantine.Report, Report{Never: true, Zone: time.Local, From: "q@acmecorp.com", Contact: "q@acmecorp.com", Summary: []string{}})
+}
+
+func TestTheEntriesOfAllAllowancesAreBounded(t *testing.T) {
+	t.Parallel()
+	half := "\n[[allow]]\nname = \"%\"\nsenders = [" + strings.Repeat("\"a@b.example\",", maxAllowed/2) + "]\n"
+	two := smallest + withRspamd + strings.Replace(half, "%", "a", 1) + strings.Replace(half, "%", "b", 1)
+	load(t, write(t, two, map[string]string{"users.csv": users}))
+	_, err := Load(write(t, two+"recipients = [\"c@d.example\"]\n", map[string]string{"users.csv": users}))
+	if err == nil || !strings.Contains(err.Error(), "allow: there are 10001 clients, senders and recipients; at most 10000 are possible") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestQuantitiesHaveUnits(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int64{
+		"0K": 0, "1K": 1 << 10, "25M": 25 << 20, "25m": 25 << 20, "25MB": 25 << 20, "25MiB": 25 << 20, "25mib": 25 << 20, "10G": 10 << 30, "2T": 2 << 40,
+		"8388607T": 8388607 << 40,
+		// These are refused.
+		"8388608T": -1, "": -1, "K": -1, "25": -1, "25B": -1, "25X": -1, "1.5G": -1, "-1G": -1, "+1G": -1, "1e3K": -1, " 1K": -1, "1K ": -1, "1 K": -1, "٣K": -1,
+	} {
+		got, err := sizes.parse(text)
+		if err != nil {
+			got = -1
+		}
+		check(t, text, got, want)
+	}
+	for text, want := range map[string]time.Duration{
+		"30s": 30 * time.Second, "5m": 5 * time.Minute, "2h": 2 * time.Hour, "30d": 720 * time.Hour, "106751d": 106751 * 24 * time.Hour,
+		"106752d": -1, "5M": -1, "30": -1, "1h30m": -1, "1ms": -1, "1w": -1,
+	} {
+		got, err := durations.parse(text)
+		if err != nil {
+			got = -1
+		}
+		check(t, text, time.Duration(got), want)
+	}
+	for value, want := range map[int64]string{1 << 10: "1K", 25 << 20: "25M", 1536 << 20: "1536M", 1 << 50: "1024T"} {
+		check(t, "a size in words", sizes.text(value), want)
+	}
+}
+
+func TestAnAddressThatReachesOurOwnSocketIsSeen(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		network, addr, own string
+		want               bool
+	}{
+		{"tcp", "127.0.0.1:25", "127.0.0.1:25", true},
+		{"tcp", "127.0.0.1:25", "127.0.0.1:26", false},
+		{"tcp", "127.0.0.1:25", "127.0.0.2:25", false},
+		{"tcp", "127.0.0.1:25", "[::1]:25", false},
+		{"tcp", "127.0.0.1:25", "0.0.0.0:25", true},
+		{"tcp", "localhost:25", "[::]:25", true},
+		{"tcp", "localhost:25", "127.0.0.1:25", true},
+		{"tcp", "127.0.0.1:25", "localhost:25", true},
+		{"tcp", "0.0.0.0:25", "[::]:25", true},
+		{"tcp", "mail.example.com:25", "0.0.0.0:25", false},
+		{"tcp", "mail.example.com:25", "localhost:25", false},
+		{"unix", "/run/a", "/run/a", true},
+		{"unix", "/run/a", "/run/b", false},
+	} {
+		if got := reaches(c.network, c.addr, c.own); got != c.want {
+			t.Errorf("%s reaches %s: %v", c.addr, c.own, got)
+		}
+	}
+}

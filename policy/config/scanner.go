@@ -1,0 +1,181 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"coexistd/policy"
+)
+
+// Clamd is [scanner.clamd], which makes the check virus.
+type Clamd struct {
+	// Addresses are "unix:/PATH" or "inet:HOST:PORT", to be tried in order.
+	Addresses []string
+	// Timeout bounds one scan.
+	Timeout time.Duration
+	// MaxSize is the largest message that is scanned, in bytes.
+	MaxSize int64
+	// MaxScans bounds the scans at once.
+	MaxScans int
+}
+
+// Rspamd is [scanner.rspamd], which makes the check spam.
+type Rspamd struct {
+	// Address is "http://HOST:PORT".
+	Address string
+	// Timeout, MaxSize and MaxScans are as in Clamd.
+	Timeout  time.Duration
+	MaxSize  int64
+	MaxScans int
+}
+
+// scannerOf names the scanner that makes a check. Malware needs none.
+var scannerOf = map[string]string{policy.CheckVirus: "clamd", policy.CheckSpam: "rspamd"}
+
+// Bounds of a scanner's settings.
+const (
+	minTimeout, maxTimeout = time.Second, 10 * time.Minute
+	minScanSize            = 1 << 10
+	maxScanSize            = 2 << 30
+	maxScans               = 1000
+	maxAddresses           = 16
+)
+
+// scanners reads [scanner.NAME].
+func (r *reader) scanners(t *table) {
+	parent := t.table("scanner", "tables with a name, each written as [scanner.NAME]")
+	if parent == nil {
+		return
+	}
+	parent.only("clamd", "rspamd")
+	keys := []string{"address", "timeout", "max_size", "max_scans"}
+	if one := parent.table("clamd", "a table, written as [scanner.clamd]"); one != nil {
+		one.only(keys...)
+		r.config.Clamd = &Clamd{
+			Addresses: r.clamdAddresses(one),
+			Timeout:   one.duration("timeout", 30*time.Second, minTimeout, maxTimeout),
+			MaxSize:   one.size("max_size", 25<<20, minScanSize, maxScanSize),
+			MaxScans:  one.number("max_scans", 10, 1, maxScans),
+		}
+	}
+	if one := parent.table("rspamd", "a table, written as [scanner.rspamd]"); one != nil {
+		one.only(keys...)
+		r.config.Rspamd = &Rspamd{
+			Address:  r.rspamdAddress(one),
+			Timeout:  one.duration("timeout", 20*time.Second, minTimeout, maxTimeout),
+			MaxSize:  one.size("max_size", 50<<20, minScanSize, maxScanSize),
+			MaxScans: one.number("max_scans", 20, 1, maxScans),
+		}
+	}
+}
+
+// hasScannerFor reports that the file has the scanner that a check needs, be it
+// right or wrong.
+func (r *reader) hasScannerFor(check string) bool {
+	switch scannerOf[check] {
+	case "clamd":
+		return r.config.Clamd != nil
+	case "rspamd":
+		return r.config.Rspamd != nil
+	}
+	return true
+}
+
+// clamdAddresses reads one address, or a list of them.
+func (r *reader) clamdAddresses(t *table) []string {
+	var items []item
+	switch value := t.entries["address"].(type) {
+	case nil:
+	case string:
+		items = []item{{value, t.at("address")}}
+	case []any:
+		items = t.texts("address")
+	default:
+		t.fail("address", "is %s; it must be a string in quotes, or a list of them", describe(value))
+		return nil
+	}
+	switch _, isList := t.entries["address"].([]any); {
+	case !t.has("address"):
+		t.fail("address", `is missing; write it like "unix:/run/clamav/clamd.ctl" or "inet:127.0.0.1:3310"`)
+	case isList && len(items) == 0:
+		t.fail("address", `names no server; write it like "unix:/run/clamav/clamd.ctl" or "inet:127.0.0.1:3310"`)
+	case len(items) > maxAddresses:
+		t.fail("address", "there are %d addresses; at most %d are possible", len(items), maxAddresses)
+		return nil
+	}
+	var all []string
+	for _, one := range items {
+		network, addr, err := clamdAddress(one.text)
+		if err != nil {
+			r.fail(one.place, "%v", err)
+			continue
+		}
+		address := strings.Replace(network, "tcp", "inet", 1) + ":" + addr
+		if slices.Contains(all, address) {
+			r.fail(one.place, "%s is there twice; keep one of them", quote(one.text))
+			continue
+		}
+		r.refuseOwn(one.place, network, addr)
+		all = append(all, address)
+	}
+	return all
+}
+
+// clamdAddress reads what ParseListen reads, and suggests what clamd.conf says.
+func clamdAddress(text string) (network, addr string, err error) {
+	if network, addr, err = ParseListen(text); err == nil {
+		return network, addr, nil
+	}
+	for _, kind := range []string{"unix:", "inet:"} {
+		if _, _, e := ParseListen(kind + text); e == nil {
+			return "", "", fmt.Errorf("%s has no kind; write it as %s", quote(text), quote(kind+text))
+		}
+	}
+	return "", "", fmt.Errorf(`%s is not the address of a server; write it like "unix:/run/clamav/clamd.ctl" or "inet:127.0.0.1:3310"`, quote(text))
+}
+
+func (r *reader) rspamdAddress(t *table) string {
+	const like = "http://127.0.0.1:11333"
+	if !t.has("address") {
+		t.fail("address", "is missing; write it like %q", like)
+		return ""
+	}
+	text, ok := get[string](t, "address", fmt.Sprintf("a string in quotes, like %q", like))
+	if !ok {
+		return ""
+	}
+	addr, err := httpAddress(text)
+	if err != nil {
+		t.fail("address", "%v; write it like %q", err, like)
+		return ""
+	}
+	r.refuseOwn(t.at("address"), "tcp", addr)
+	return "http://" + addr
+}
+
+// httpAddress reads "http://HOST:PORT". The error lacks what would be right.
+func httpAddress(text string) (string, error) {
+	bad := fmt.Errorf("%s is not the address of a server", quote(text))
+	address, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return "", bad
+	case address.Scheme == "https":
+		return "", errors.New("this version does not speak to rspamd by TLS")
+	case address.Scheme != "http" || address.Opaque != "" || address.User != nil || address.RawQuery != "" || address.Fragment != "":
+		return "", bad
+	case address.Path != "" && address.Path != "/":
+		return "", fmt.Errorf("%s has a path, and rspamd's are known", quote(text))
+	case address.Port() == "":
+		return "", fmt.Errorf("%s has no port", quote(text))
+	}
+	addr, err := hostPort(address.Host, "")
+	if err != nil {
+		return "", bad
+	}
+	return addr, nil
+}

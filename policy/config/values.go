@@ -1,0 +1,176 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"coexistd/policy"
+)
+
+// unit is a word behind a number and what it stands for.
+type unit struct {
+	word string
+	of   int64
+}
+
+// quantity is a kind of value that is written as a number with a unit.
+type quantity struct {
+	what  string // with its article
+	like  string // examples
+	units []unit // ascending
+}
+
+// durations are kept in nanoseconds, sizes in bytes. "MB" and "MiB" are the same
+// as "M": a mail administrator's sizes are powers of 1024.
+var (
+	durations = quantity{"a duration", `"30s", "5m", "2h" or "30d"`, []unit{
+		{"s", int64(time.Second)}, {"m", int64(time.Minute)}, {"h", int64(time.Hour)}, {"d", int64(24 * time.Hour)},
+	}}
+	sizes = quantity{"a size", `"512K", "25M" or "10G"`, []unit{
+		{"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"T", 1 << 40},
+	}}
+)
+
+// parse reads a whole number with a unit. The error says what would be right.
+func (q quantity) parse(text string) (int64, error) {
+	digits := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+	word := text[len(digits):]
+	if q.units[0].word == "K" {
+		word = strings.TrimSuffix(strings.TrimSuffix(strings.ToUpper(word), "B"), "I")
+	}
+	number, err := strconv.ParseUint(digits, 10, 63)
+	if err == nil && word == "" {
+		return 0, fmt.Errorf("%s has no unit; write it like %s", quote(text), q.like)
+	}
+	for _, u := range q.units {
+		if err == nil && u.word == word && number <= uint64(math.MaxInt64/u.of) {
+			return int64(number) * u.of, nil
+		}
+	}
+	return 0, fmt.Errorf("%s is not %s; write it like %s", quote(text), q.what, q.like)
+}
+
+// text writes a value in the largest unit that divides it.
+func (q quantity) text(value int64) string {
+	for i := len(q.units) - 1; i > 0; i-- {
+		if u := q.units[i]; value%u.of == 0 {
+			return strconv.FormatInt(value/u.of, 10) + u.word
+		}
+	}
+	return strconv.FormatInt(value/q.units[0].of, 10) + q.units[0].word
+}
+
+// quantity returns a value within bounds.
+func (t *table) quantity(name string, q quantity, fallback, low, high int64) int64 {
+	text, ok := get[string](t, name, q.what+" in quotes, like "+q.like)
+	if !ok {
+		return fallback
+	}
+	value, err := q.parse(text)
+	if err != nil {
+		t.fail(name, "%v", err)
+		return fallback
+	}
+	if value < low || value > high {
+		t.fail(name, "%s is out of range; it must be from %s to %s", quote(text), q.text(low), q.text(high))
+		return fallback
+	}
+	return value
+}
+
+func (t *table) duration(name string, fallback, low, high time.Duration) time.Duration {
+	return time.Duration(t.quantity(name, durations, int64(fallback), int64(low), int64(high)))
+}
+
+func (t *table) size(name string, fallback, low, high int64) int64 {
+	return t.quantity(name, sizes, fallback, low, high)
+}
+
+// maxScore bounds the scores that a verdict can begin at.
+const maxScore = 1000
+
+// score returns a number with or without a fraction.
+func (t *table) score(name string) (float64, bool) {
+	var score float64
+	switch value := t.entries[name].(type) {
+	case nil:
+		return 0, false
+	case int64:
+		score = float64(value)
+	case float64:
+		score = value
+	default:
+		t.fail(name, "is %s; it must be a number from 0 to %d", describe(value), maxScore)
+		return 0, false
+	}
+	if !(score >= 0 && score <= maxScore) {
+		t.fail(name, "%v is out of range; it must be a number from 0 to %d", score, maxScore)
+		return 0, false
+	}
+	return score, true
+}
+
+// hostPort reads HOST:PORT, as net.Dial takes it.
+func hostPort(text, like string) (string, error) {
+	if rest, ok := strings.CutPrefix(text, "inet:"); ok {
+		if addr, err := hostPort(rest, like); err == nil {
+			return "", fmt.Errorf("%s begins with a kind, and this is always an inet address; write it as %s", quote(text), quote(addr))
+		}
+	}
+	if host, _, err := net.SplitHostPort(text); err == nil && host != "" {
+		if addr, err := parseInet(text, text); err == nil {
+			return addr, nil
+		}
+	}
+	return "", fmt.Errorf("%s is not HOST:PORT; write it like %s", quote(text), quote(like))
+}
+
+// refuseOwn refuses the address of a server that is one of our own sockets.
+func (r *reader) refuseOwn(at place, network, addr string) {
+	for _, l := range append(r.config.Listeners[:len(r.config.Listeners):len(r.config.Listeners)], r.config.Lookups...) {
+		kind, own, err := ParseListen(l.Address)
+		if err == nil && kind == network && reaches(network, addr, own) {
+			r.fail(at, "%s is where coexistd itself listens (%s); write the address of the other server", quote(addr), l.Address)
+			return
+		}
+	}
+}
+
+// reaches reports that a connection to addr comes to the socket own: it has the
+// same name, or it is on every address of this host.
+func reaches(network, addr, own string) bool {
+	if network == "unix" || addr == own {
+		return addr == own
+	}
+	host, port, _ := net.SplitHostPort(addr)
+	ownHost, ownPort, _ := net.SplitHostPort(own)
+	if port != ownPort {
+		return false
+	}
+	ip, ownIP := net.ParseIP(host), net.ParseIP(ownHost)
+	local := func(name string, ip net.IP) bool { return name == "localhost" || ip.IsLoopback() || ip.IsUnspecified() }
+	switch {
+	case ownIP.IsUnspecified():
+		return local(host, ip)
+	case host == "localhost" || ownHost == "localhost":
+		return local(host, ip) && local(ownHost, ownIP)
+	}
+	return false
+}
+
+// mailbox reads one address to send mail to or from. Its local part must be what
+// RFC 5322 section 3.4.1 allows, since it goes into a header.
+func mailbox(text, delimiters string) (string, error) {
+	a, err := policy.ParseAddress(text, delimiters)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf(`%s is not an address: %w; write it like "postmaster@example.com"`, quote(text), err)
+	case a.IsNull() || a.Domain == "" || a.Path != text || a.At(a.Domain) != a.Local+"@"+a.Domain:
+		return "", fmt.Errorf(`%s is not an address; write it like "postmaster@example.com"`, quote(text))
+	}
+	return text, nil
+}

@@ -2,7 +2,6 @@ package milter
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -37,8 +36,6 @@ type edit struct {
 func (s *session) plan(d *policy.Decision) ([]edit, error) {
 	switch d.Verdict {
 	case policy.Accept, policy.Tag:
-	case policy.Quarantine:
-		return nil, errors.New("there is no quarantine that could take it")
 	default:
 		return nil, nil
 	}
@@ -62,6 +59,16 @@ func (s *session) plan(d *policy.Decision) ([]edit, error) {
 			return nil, err
 		}
 		edits = append(edits, e)
+	}
+	for _, field := range d.Headers {
+		e, err := s.insertHeader(field.Name, field.Value)
+		if err != nil {
+			return nil, err
+		}
+		edits = append(edits, e)
+	}
+	if s.message.facts.Pass != nil {
+		edits = s.removeHeader(edits, policy.PassHeader)
 	}
 	return s.planResult(edits, d)
 }
@@ -115,18 +122,27 @@ func (s *session) planResult(edits []edit, d *policy.Decision) ([]edit, error) {
 	if forged > 0 && !s.terms.may(gomilter.OptChangeHeader) {
 		return edits, nil
 	}
-	// An index counts the headers of one name from 1. Going down, the indexes
-	// of those still to be removed stay right. No value means removal.
-	for i := forged; i > 0; i-- {
-		index := binary.BigEndian.AppendUint32(nil, uint32(i))
-		edits = append(edits, edit{byte(gomilter.ActChangeHeader), string(index) + name + "\x00\x00"})
-	}
+	edits = s.removeHeader(edits, name)
 	value := "point=" + d.Checkpoint.String() + "; verdict=" + d.Verdict.String()
 	if id := s.macros.queueID(); isQueueID(id) {
 		value += "; id=" + id
 	}
 	e, err := s.insertHeader(name, value)
 	return append(edits, e), err
+}
+
+// removeHeader removes all fields of that name, where the MTA lets us.
+func (s *session) removeHeader(edits []edit, name string) []edit {
+	if !s.terms.may(gomilter.OptChangeHeader) {
+		return edits
+	}
+	// An index counts the headers of one name from 1. Going down, the indexes
+	// of those still to be removed stay right. No value means removal.
+	for i := min(len(s.message.headers.values(name)), maxForged); i > 0; i-- {
+		index := binary.BigEndian.AppendUint32(nil, uint32(i))
+		edits = append(edits, edit{byte(gomilter.ActChangeHeader), string(index) + name + "\x00\x00"})
+	}
+	return edits
 }
 
 // apply gives the MTA the edits and the answer to end of message.
@@ -143,7 +159,7 @@ func (s *session) apply(d policy.Decision, edits []edit) {
 			s.conn.send(e.code, e.payload)
 		}
 		s.proceed()
-	case policy.Discard:
+	case policy.Quarantine, policy.Discard:
 		s.conn.send(byte(gomilter.ActDiscard))
 	default:
 		s.refuse(d.Reply)
@@ -171,7 +187,7 @@ func (s *session) removesAll(d *policy.Decision) bool {
 func putOff(d policy.Decision, reason string) policy.Decision {
 	d.Verdict, d.Reason = policy.Tempfail, reason
 	d.Reply = policy.Reply{Code: 451, Enhanced: "4.3.0", Text: "The message cannot be handled at the moment, try again later"}
-	d.Delete, d.Add, d.Trace = nil, nil, ""
+	d.Delete, d.Add, d.Trace, d.Headers = nil, nil, "", nil
 	return d
 }
 

@@ -45,7 +45,7 @@ func TestChangesThatNoMTACanTakeChangeNothing(t *testing.T) {
 		"NUL in trace":           {Trace: "v=1\x00"},
 		"blank line in trace":    {Trace: "v=1\n\t \n\tx"},
 		"trace of a large frame": {Trace: strings.Repeat("a", maxHeaderValue+1)},
-		"quarantine":             {Verdict: policy.Quarantine},
+		"newline in a tag":       {Headers: []policy.Field{{Name: "X-Tag", Value: "a\r\nBcc: x@y"}}},
 	} {
 		if edits, err := planner().plan(&d); err == nil || edits != nil {
 			t.Errorf("%s: planned %v, %v", name, edits, err)

@@ -11,6 +11,8 @@ import (
 
 // client is what CONNECT tells of an SMTP session's client.
 type client struct {
+	name   string     // what the MTA found for its address, or empty
+	helo   string     // what it calls itself, or empty
 	addr   netip.Addr // invalid when there is none
 	onHost bool       // the MTA's own host made the message, without SMTP
 }
@@ -39,9 +41,19 @@ func parseConnect(payload []byte) (client, error) {
 	port := binary.BigEndian.Uint16(rest)
 	addr := parseAddr(cString(rest[2:]))
 	return client{
+		name:   knownName(string(host)),
 		addr:   addr,
 		onHost: family == gomilter.FamilyInet && port == 0 && addr == netip.AddrFrom4([4]byte{127, 0, 0, 1}),
 	}, nil
+}
+
+// knownName returns a client's name, or "" for what MTAs give in the place of one
+// that they do not know: "unknown", or the address in brackets.
+func knownName(name string) string {
+	if name == "unknown" || strings.HasPrefix(name, "[") {
+		return ""
+	}
+	return name
 }
 
 // parseAddr reads an IP address as MTAs write it: Sendmail puts the tag of

@@ -53,11 +53,55 @@ func (h *headers) value(f field) []byte { return h.raw[f.colon+1 : f.end] }
 func (h *headers) values(name string) []string {
 	var values []string
 	for _, f := range h.fields {
-		if int(f.colon-f.start) == len(name) && strings.EqualFold(string(h.name(f)), name) {
+		if h.is(f, name) {
 			values = append(values, string(h.value(f)))
 		}
 	}
 	return values
+}
+
+// appendTo writes the header as it stands on the wire, with the empty line after
+// it, and without the fields named without. MTAs give the line ends of folded
+// values as bare newlines, and with exact values the space after the colon too.
+func (h *headers) appendTo(b []byte, without string, exact bool) []byte {
+	for _, f := range h.fields {
+		if without != "" && h.is(f, without) {
+			continue
+		}
+		b = append(append(b, h.name(f)...), ':')
+		if !exact {
+			b = append(b, ' ')
+		}
+		value := h.value(f)
+		for {
+			i := bytes.IndexByte(value, '\n')
+			if i < 0 {
+				break
+			}
+			b = append(b, bytes.TrimSuffix(value[:i], cr)...)
+			b = append(b, "\r\n"...)
+			value = value[i+1:]
+		}
+		b = append(append(b, value...), "\r\n"...)
+	}
+	return append(b, "\r\n"...)
+}
+
+var cr = []byte{'\r'}
+
+// is reports a field of that name (RFC 5322 section 1.2.2: without case).
+func (h *headers) is(f field, name string) bool {
+	return int(f.colon-f.start) == len(name) && strings.EqualFold(string(h.name(f)), name)
+}
+
+// first returns the value of the first field of that name, or "".
+func (h *headers) first(name string) string {
+	for _, f := range h.fields {
+		if h.is(f, name) {
+			return string(h.value(f))
+		}
+	}
+	return ""
 }
 
 // reset makes room for the next message. A large one's memory is given back.

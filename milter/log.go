@@ -40,8 +40,9 @@ func (r *refusals) reset() {
 	*r = refusals{rulings: r.rulings[:0]}
 }
 
-// logMessage writes the one line of a message that came to its end.
-func (s *session) logMessage(d *policy.Decision, proof policy.Proof) {
+// logMessage writes the one line of a message that came to its end. Held are its
+// names in the quarantine.
+func (s *session) logMessage(d *policy.Decision, held []string) {
 	if !s.server.Log.Enabled(context.Background(), slog.LevelInfo) {
 		return
 	}
@@ -53,7 +54,7 @@ func (s *session) logMessage(d *policy.Decision, proof policy.Proof) {
 			list.rulings = append(list.rulings, policy.Ruling{Address: r.Path})
 		}
 	}
-	s.logLine(d, proof, list, total)
+	s.logLine(d, held, list, total)
 }
 
 // logRefused writes the line of a message that ended early, with recipients
@@ -73,10 +74,10 @@ func (s *session) logRefused() {
 	if m.entry.Provisional {
 		d.Checkpoint = policy.S0
 	}
-	s.logLine(&d, policy.Proof{}, recipients{refused: m.refused.rulings}, m.refused.count)
+	s.logLine(&d, nil, recipients{refused: m.refused.rulings}, m.refused.count)
 }
 
-func (s *session) logLine(d *policy.Decision, proof policy.Proof, list recipients, total int) {
+func (s *session) logLine(d *policy.Decision, held []string, list recipients, total int) {
 	m := &s.message
 	attrs := [...]slog.Attr{
 		slog.String("queue_id", shorten(s.macros.queueID())),
@@ -90,11 +91,22 @@ func (s *session) logLine(d *policy.Decision, proof policy.Proof, list recipient
 		slog.String("check", d.Check),
 		slog.String("reply", d.Reply.String()),
 		slog.String("reason", d.Reason),
-		slog.String("proof", proof.Why),
+		slog.String("proof", m.facts.Proof.Why),
+		slog.String("findings", join(m.facts.Findings)),
+		slog.String("held", strings.Join(held, ", ")),
 		slog.Int("recipient_count", total),
 		slog.Any("recipients", list),
 	}
 	s.server.Log.LogAttrs(context.Background(), slog.LevelInfo, "message", attrs[:]...)
+}
+
+// join writes the findings of a message as one text.
+func join(findings []policy.Finding) string {
+	parts := make([]string, 0, len(findings))
+	for _, f := range findings {
+		parts = append(parts, f.String())
+	}
+	return strings.Join(parts, "; ")
 }
 
 // recipients are what the log says of a message's recipients: those that were

@@ -27,11 +27,24 @@ const (
 
 	// wantedProtocol asks for no event that nothing is done with, and for no
 	// waiting for answers that are always the same. It is what makes a milter
-	// fast.
-	wantedProtocol = gomilter.OptNoHelo | gomilter.OptNoBody | gomilter.OptNoEOH |
-		gomilter.OptNoUnknown | gomilter.OptNoData | gomilter.OptSkip |
-		gomilter.OptNoHeaderReply | gomilter.OptNoConnReply | gomilter.OptNoMailReply | gomilter.OptHeaderLeadingSpace
+	// fast. Of bodies, see bodyTerms.
+	wantedProtocol = gomilter.OptNoEOH | gomilter.OptNoUnknown | gomilter.OptNoData | gomilter.OptSkip |
+		gomilter.OptNoHeaderReply | gomilter.OptNoConnReply | gomilter.OptNoHeloReply | gomilter.OptNoMailReply |
+		gomilter.OptHeaderLeadingSpace
 )
+
+// bodyTerms says how bodies are to come: not at all when no check reads them,
+// without waiting for answers when every message is read, and else piece by
+// piece, so that the MTA can be told to skip the rest.
+func bodyTerms(some, all bool) gomilter.OptProtocol {
+	switch {
+	case !some:
+		return gomilter.OptNoBody
+	case all:
+		return gomilter.OptNoBodyReply
+	}
+	return 0
+}
 
 // wantedMacros lists what is used, by stage. It replaces the MTA's own
 // settings. Postfix has the queue id after the first recipient, Sendmail from
@@ -54,9 +67,9 @@ type terms struct {
 	protocol gomilter.OptProtocol
 }
 
-// negotiate agrees to what is both offered and wanted. The payload is the
-// MTA's: version, actions and protocol flags, 32 bits each; an MTA may say more.
-func negotiate(payload []byte) (terms, error) {
+// negotiate agrees to what is both offered and wanted, with bodies as wanted. The
+// payload is the MTA's: version, actions and protocol flags, 32 bits each; an MTA may say more.
+func negotiate(payload []byte, bodies gomilter.OptProtocol) (terms, error) {
 	if len(payload) < 12 {
 		return terms{}, protocolError(fmt.Sprintf("the MTA's offer has %d bytes; at least 12 would be right", len(payload)))
 	}
@@ -67,7 +80,7 @@ func negotiate(payload []byte) (terms, error) {
 	return terms{
 		version:  min(version, ourVersion),
 		actions:  wantedActions & gomilter.OptAction(binary.BigEndian.Uint32(payload[4:])),
-		protocol: wantedProtocol & gomilter.OptProtocol(binary.BigEndian.Uint32(payload[8:])),
+		protocol: (wantedProtocol | bodies) & gomilter.OptProtocol(binary.BigEndian.Uint32(payload[8:])),
 	}, nil
 }
 

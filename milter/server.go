@@ -19,8 +19,10 @@ import (
 
 	gomilter "github.com/emersion/go-milter"
 
+	"coexistd/milter/quarantine"
 	"coexistd/policy"
 	"coexistd/policy/directory"
+	"coexistd/scanners"
 )
 
 // Runtime is everything that one message is decided with. It is never changed
@@ -28,6 +30,12 @@ import (
 type Runtime struct {
 	Policy    *policy.Policy
 	Directory *directory.Set
+	// Scanners make the checks that read a message's content.
+	Scanners *scanners.Runner
+	// Quarantine takes the messages that are held.
+	Quarantine *quarantine.Store
+	// SpoolDir is the folder for the temporary files of long messages.
+	SpoolDir string
 	// Header names the header that tells the result in each accepted message.
 	// Empty: none.
 	Header string

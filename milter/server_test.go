@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -346,18 +347,17 @@ func TestAbortedMessageDoesNotHoldUpADrain(t *testing.T) {
 
 func TestFailureOfOneSessionIsItsOwn(t *testing.T) {
 	rt := newRuntime(t)
-	fail := make(chan bool, 2)
-	fail <- true
-	fail <- false
+	var fail atomic.Bool
 	l := newLab(t, nil, func(s *Server) {
 		s.Runtime = func() *Runtime {
-			if <-fail {
+			if fail.Swap(false) {
 				panic("a mistake")
 			}
 			return rt
 		}
 	})
 	m := l.postfix(t)
+	fail.Store(true)
 	m.put('M', "<x@example.org>\x00")
 	m.flush()
 	m.wantEnd()

@@ -3,7 +3,6 @@ package milter
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"io"
 	"log/slog"
@@ -15,7 +14,6 @@ import (
 	gomilter "github.com/emersion/go-milter"
 
 	"coexistd/policy"
-	"coexistd/scanners"
 )
 
 // maxRecipients bounds the recipients of one message. RFC 5321 section
@@ -59,18 +57,23 @@ type message struct {
 	tooMany  bool // mail made on this host has more recipients than are taken
 	refused  refusals
 	headers  headers
+	body     spool
+	gathered bool           // the header has come, and facts and asks are set
+	facts    policy.Message // what the policy is told
+	asks     []string       // the checks whose findings it needs
 }
 
 // reset ends the message. Memory of a usual size is kept for the next one.
 func (m *message) reset() {
 	clear(m.admitted)
-	admitted, fields, refused := m.admitted[:0], m.headers, m.refused
+	admitted, fields, body, refused := m.admitted[:0], m.headers, m.body, m.refused
 	if cap(admitted) > 1000 {
 		admitted = nil
 	}
 	fields.reset()
+	body.reset()
 	refused.reset()
-	*m = message{admitted: admitted, headers: fields, refused: refused}
+	*m = message{admitted: admitted, headers: fields, body: body, refused: refused}
 }
 
 // endOfMessage is what go-milter gets to read at end of message: it needs no
@@ -116,14 +119,29 @@ func (s *session) take(code byte) ([]byte, error) {
 		s.payload = frame[frameHead:]
 		return s.command(gomilter.Code(code), frame)
 	case gomilter.CodeEOB:
-		return endOfMessage, s.conn.skip()
+		return endOfMessage, s.takeBody()
 	case gomilter.CodeBody:
-		if s.terms.agreed(gomilter.OptSkip) {
+		wanted := s.wantsBody()
+		if err := s.takeBody(); err != nil {
+			return nil, err
+		}
+		switch {
+		case s.terms.agreed(gomilter.OptNoBodyReply):
+		case !wanted && s.terms.agreed(gomilter.OptSkip):
 			s.conn.send(byte(gomilter.ActSkip))
-		} else {
+		default:
 			s.proceed()
 		}
-	case gomilter.CodeHelo, gomilter.CodeData, gomilter.CodeEOH, codeUnknown:
+		return nil, nil
+	case gomilter.CodeHelo:
+		frame, err := s.conn.whole()
+		if err != nil {
+			return nil, err
+		}
+		s.client.helo = cString(frame[frameHead:])
+		s.proceedUnless(gomilter.OptNoHeloReply)
+		return nil, nil
+	case gomilter.CodeData, gomilter.CodeEOH, codeUnknown:
 		s.proceed()
 	case gomilter.CodeAbort:
 		s.endMessage()
@@ -144,7 +162,7 @@ func (s *session) take(code byte) ([]byte, error) {
 func (s *session) command(code gomilter.Code, frame []byte) ([]byte, error) {
 	switch code {
 	case gomilter.CodeOptNeg:
-		agreed, err := negotiate(s.payload)
+		agreed, err := negotiate(s.payload, s.bodyTerms())
 		if err != nil {
 			return nil, err
 		}
@@ -162,6 +180,16 @@ func (s *session) command(code gomilter.Code, frame []byte) ([]byte, error) {
 		}
 	}
 	return frame, nil
+}
+
+// bodyTerms says how the runtime of this moment wants bodies. A reload may change
+// that; see scan.
+func (s *session) bodyTerms() gomilter.OptProtocol {
+	rt := s.server.Runtime()
+	if rt == nil {
+		return gomilter.OptNoBody
+	}
+	return bodyTerms(rt.Policy.NeedsContent(s.checkpoint))
 }
 
 func (s *session) proceed() { s.conn.send(byte(gomilter.ActContinue)) }
@@ -271,65 +299,6 @@ func (s *session) refuseRecipient(path string, reply policy.Reply) {
 	}
 	s.message.refused.add(policy.Ruling{Address: path, Verdict: severity(reply), Reply: reply, Reason: reply.Text})
 	s.refuse(reply)
-}
-
-// Body decides at end of message.
-func (s *session) Body(*gomilter.Modifier) (gomilter.Response, error) {
-	defer s.recovered()
-	m := &s.message
-	switch {
-	case m.runtime == nil && !m.barred.IsZero():
-		decision := refusal(m.entry, m.barred)
-		s.logMessage(&decision, policy.Proof{})
-		s.refuse(m.barred)
-		s.forgetMessage()
-		return nil, nil
-	case m.runtime == nil:
-		s.proceed()
-		return nil, nil
-	}
-	s.conn.work()
-	decision, proof := s.decide()
-	edits, err := s.plan(&decision)
-	if err != nil {
-		s.log(slog.LevelWarn, "a change to a message is not fit for the MTA; the message is put off",
-			slog.String("queue_id", s.macros.queueID()), slog.String("error", err.Error()))
-		decision = putOff(decision, "a change to the message is not fit for the MTA: "+err.Error())
-	}
-	s.logMessage(&decision, proof)
-	s.conn.done()
-	s.apply(decision, edits)
-	s.conn.answered()
-	s.forgetMessage()
-	return nil, nil
-}
-
-// decide gives the policy all that is known of the message.
-func (s *session) decide() (policy.Decision, policy.Proof) {
-	m := &s.message
-	p := m.runtime.Policy
-	var proof policy.Proof
-	switch {
-	case m.headers.tooLarge:
-		return refusal(m.entry, policy.Reply{Code: 552, Enhanced: "5.3.4", Text: "The message's header is too large"}), proof
-	case m.tooMany:
-		return refusal(m.entry, policy.Reply{Code: 554, Enhanced: "5.5.3", Text: "The message has too many recipients"}), proof
-	case m.runtime.Header != "" && len(m.headers.values(m.runtime.Header)) > maxForged:
-		return refusal(m.entry, policy.Reply{Code: 554, Enhanced: "5.6.0", Text: "The message has too many header fields named " + m.runtime.Header}), proof
-	}
-	if m.entry.Provisional {
-		proof = scanners.Prove(m.entry.Platform, m.headers.values)
-	}
-	message := policy.Message{
-		Entry:      m.entry,
-		Sender:     m.sender,
-		Recipients: m.admitted,
-		Proof:      proof,
-		Traces:     m.headers.values(policy.TraceHeader),
-		Marks:      policy.Marks(m.headers.values),
-	}
-	rand.Read(message.Nonce[:])
-	return p.Decide(message), proof
 }
 
 func refusal(e policy.Entry, reply policy.Reply) policy.Decision {

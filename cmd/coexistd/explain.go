@@ -132,7 +132,7 @@ func answer(conf *config.Config, q question) (*explanation, error) {
 	set := directory.NewSet(files)
 
 	m := policy.Message{
-		Entry: p.Enter(arrival), Sender: sender,
+		Entry: p.Enter(arrival), Sender: sender, Client: arrival.Client,
 		Traces: headers.Values(policy.TraceHeader), Marks: policy.Marks(headers.Values),
 	}
 	rulings, kept, err := admit(p, set, &m, q.to)
@@ -144,6 +144,9 @@ func answer(conf *config.Config, q question) (*explanation, error) {
 		m.Proof.Why = "every recipient is refused before the message comes, so it counts as S0"
 	case m.Entry.Provisional:
 		m.Proof = scanners.Prove(m.Entry.Platform, headers.Values)
+	}
+	for _, check := range p.Asks(m) {
+		m.Findings = append(m.Findings, scanners.Clean(check))
 	}
 	d := p.Decide(m)
 	for k, i := range kept {
@@ -188,6 +191,9 @@ func (e *explanation) fill(m policy.Message, d policy.Decision, rulings []policy
 	e.Trace = append(e.Trace, fmt.Sprintf("the message enters at %s: %s", d.Checkpoint, m.Entry.Why))
 	if m.Entry.Provisional {
 		e.Trace = append(e.Trace, m.Proof.Why)
+	}
+	for _, f := range m.Findings {
+		e.Trace = append(e.Trace, f.Check+" is not asked here: counted as clean")
 	}
 	for _, ruling := range rulings {
 		rewritten := ruling.Rewritten

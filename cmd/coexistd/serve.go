@@ -21,9 +21,11 @@ import (
 	"coexistd/milter"
 	"coexistd/milter/listen"
 	"coexistd/milter/lookup"
+	"coexistd/milter/quarantine"
 	"coexistd/policy"
 	"coexistd/policy/config"
 	"coexistd/policy/directory"
+	"coexistd/scanners"
 )
 
 const (
@@ -47,23 +49,29 @@ func serve(c *call) int {
 	signal.Notify(hangups, syscall.SIGHUP)
 	signal.Notify(ends, syscall.SIGTERM, syscall.SIGINT)
 
-	d, err := start(*path, c.stderr)
+	// What the daemon does by itself ends with the drain.
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	d, err := start(ctx, *path, c.stderr)
 	if err != nil {
 		fmt.Fprintln(c.stderr, err)
 		return exitNo
 	}
 	d.notify(daemon.SdNotifyReady)
-	d.loop(hangups, ends)
+	d.loop(ctx, hangups, ends)
 	d.notify(daemon.SdNotifyStopping)
-	return d.stop()
+	return d.stop(cancel)
 }
 
 // running is the daemon at work.
 type running struct {
-	log     *slog.Logger
-	conf    *config.Config
-	runtime atomic.Pointer[milter.Runtime]
-	files   map[string]*directory.File // by domain
+	log      *slog.Logger
+	conf     *config.Config
+	runtime  atomic.Pointer[milter.Runtime]
+	scanners *scanners.Runner
+	store    *quarantine.Store // nil while it cannot be opened
+	keeper   keeper
+	files    map[string]*directory.File // by domain
 	// Lookups have slots of their own, so that a flood of mail does not keep
 	// the MTA from asking who exists.
 	mailSlots, lookupSlots *listen.Slots
@@ -81,7 +89,7 @@ type running struct {
 }
 
 // start builds all that can fail, and then begins to serve.
-func start(path string, stderr io.Writer) (*running, error) {
+func start(ctx context.Context, path string, stderr io.Writer) (*running, error) {
 	d := &running{
 		log:         slog.New(slog.NewTextHandler(stderr, nil)),
 		listeners:   make(map[string]net.Listener),
@@ -110,12 +118,17 @@ func start(path string, stderr io.Writer) (*running, error) {
 	if err != nil {
 		d.log.Error("directory cannot be read: its domains are answered 451 4.3.0 until it can", "error", err)
 	}
+	if err := makeSpool(conf); err != nil {
+		return nil, err
+	}
 	opened, err := d.open(conf)
 	if err != nil {
 		return nil, err
 	}
 	d.swap(conf, files)
+	d.keep(ctx)
 	d.serve(conf, opened)
+	go tellScanners(ctx, conf, d.log)
 	for _, address := range d.inherited.Unused() {
 		d.log.Warn("systemd passed a socket that no [[listen]] or [[lookup]] names", "address", address)
 	}
@@ -186,14 +199,21 @@ func (d *running) ended(address string, err error) {
 
 // swap makes a configuration and its directories those of the messages to come.
 func (d *running) swap(conf *config.Config, files map[string]*directory.File) {
+	if conf != d.conf {
+		d.scanners = newScanners(conf, d.log)
+	}
 	d.conf, d.files = conf, files
-	d.runtime.Store(&milter.Runtime{Policy: conf.Policy, Directory: directory.NewSet(files), Header: conf.Header})
+	d.runtime.Store(&milter.Runtime{
+		Policy: conf.Policy, Directory: directory.NewSet(files), Header: conf.Header,
+		Scanners: d.scanners, Quarantine: d.store, SpoolDir: spoolDir(conf),
+	})
 }
 
 // loop runs until a signal ends the daemon.
-func (d *running) loop(hangups, ends <-chan os.Signal) {
-	watch := time.NewTicker(watchInterval)
+func (d *running) loop(ctx context.Context, hangups, ends <-chan os.Signal) {
+	watch, keep := time.NewTicker(watchInterval), time.NewTicker(keepInterval)
 	defer watch.Stop()
+	defer keep.Stop()
 	for {
 		select {
 		case sig := <-ends:
@@ -201,50 +221,62 @@ func (d *running) loop(hangups, ends <-chan os.Signal) {
 			return
 		case <-hangups:
 			d.notify(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
-			d.reload()
+			d.reload(ctx)
 			d.notify(daemon.SdNotifyReady)
 		case <-watch.C:
 			d.watch()
+		case <-keep.C:
+			d.keep(ctx)
 		}
 	}
 }
 
 // reload replaces the configuration and the directories, or changes nothing.
-func (d *running) reload() {
-	conf, opened, files, err := d.prepare()
+func (d *running) reload(ctx context.Context) {
+	next, err := d.prepare()
 	if err != nil {
 		for _, line := range errorLines(err) {
 			d.log.Error("reload refused, the configuration stays as it was", "error", line)
 		}
 		return
 	}
-	d.swap(conf, files)
-	d.serve(conf, opened)
+	d.store = next.store
+	d.swap(next.conf, next.files)
+	d.serve(next.conf, next.opened)
+	go tellScanners(ctx, next.conf, d.log)
 	clear(d.watchFailed)
-	d.log.Info("reloaded", "config", conf.Path)
+	d.log.Info("reloaded", "config", next.conf.Path)
 }
 
-// prepare does all of a reload that can fail.
-func (d *running) prepare() (*config.Config, map[string]net.Listener, map[string]*directory.File, error) {
-	conf, err := config.Load(d.conf.Path)
-	if err != nil {
-		return nil, nil, nil, err
+// prepared is all of a reload that can fail, done.
+type prepared struct {
+	conf   *config.Config
+	files  map[string]*directory.File // by domain
+	store  *quarantine.Store
+	opened map[string]net.Listener // the listeners that are new, by address
+}
+
+func (d *running) prepare() (next prepared, err error) {
+	if next.conf, err = config.Load(d.conf.Path); err != nil {
+		return prepared{}, err
 	}
-	if err := unchangeable(d.conf, conf); err != nil {
-		return nil, nil, nil, err
+	if err := unchangeable(d.conf, next.conf); err != nil {
+		return prepared{}, err
 	}
-	if conf.Policy.TraceKey, err = makeKey(conf); err != nil {
-		return nil, nil, nil, err
+	if next.conf.Policy.TraceKey, err = makeKey(next.conf); err != nil {
+		return prepared{}, err
 	}
-	files, err := openDirectories(conf, d.files)
-	if err != nil {
-		return nil, nil, nil, err
+	if next.files, err = openDirectories(next.conf, d.files); err != nil {
+		return prepared{}, err
 	}
-	opened, err := d.open(conf)
-	if err != nil {
-		return nil, nil, nil, err
+	if err := makeSpool(next.conf); err != nil {
+		return prepared{}, err
 	}
-	return conf, opened, files, nil
+	if next.store, err = d.openQuarantine(next.conf); err != nil {
+		return prepared{}, err
+	}
+	next.opened, err = d.open(next.conf)
+	return next, err
 }
 
 // unchangeable tells what a reload asks for that only a restart can do.
@@ -299,8 +331,9 @@ func (d *running) watch() {
 
 // stop drains: what is under way is finished, nothing new is begun. The lookups
 // go last, for the MTA needs them to finish its messages.
-func (d *running) stop() int {
+func (d *running) stop(cancel context.CancelFunc) int {
 	err := errors.Join(drain(d.milter.Shutdown), drain(d.lookup.Shutdown))
+	cancel()
 	d.serving.Wait()
 	if err != nil {
 		d.log.Warn("stopped before every message had ended; their clients are told to try again")

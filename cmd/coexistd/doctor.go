@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+	"unicode"
+
+	"coexistd/policy/config"
+)
+
+const (
+	// examineTime bounds each of the doctor's examinations, which go on side by
+	// side.
+	examineTime = 15 * time.Second
+	// questionTime bounds each question to a server.
+	questionTime = 4 * time.Second
+)
+
+// The statuses of findings.
+const (
+	isOK   = "ok"
+	isWarn = "warn"
+	isFail = "fail"
+)
+
+// finding is one thing that the doctor has to say.
+type finding struct {
+	Subject string `json:"subject"`
+	Status  string `json:"status"`
+	Found   string `json:"found"`
+	// Remedy is empty when there is nothing to be done.
+	Remedy string `json:"remedy"`
+}
+
+func ok(format string, args ...any) finding {
+	return finding{Status: isOK, Found: fmt.Sprintf(format, args...)}
+}
+
+func warn(format string, args ...any) finding {
+	return finding{Status: isWarn, Found: fmt.Sprintf(format, args...)}
+}
+
+func fail(format string, args ...any) finding {
+	return finding{Status: isFail, Found: fmt.Sprintf(format, args...)}
+}
+
+// do returns the finding with its remedy.
+func (f finding) do(format string, args ...any) finding {
+	f.Remedy = fmt.Sprintf(format, args...)
+	return f
+}
+
+// examination is what all of the doctor's looks share. It is not changed while
+// they go on.
+type examination struct {
+	conf *config.Config
+	mta  *postfix
+	now  time.Time
+}
+
+// look is one part of an examination. It returns soon after ctx ends; one that
+// does not is left behind.
+type look struct {
+	subject string
+	at      func(ctx context.Context, x *examination) []finding
+}
+
+// looks are the parts of an examination, in the order in which they are told.
+func looks() []look {
+	return []look{
+		{"configuration", lookAtNotes},
+		{"state_dir", lookAtState},
+		{"directory", lookAtDirectories},
+		{"clamd", lookAtClamd},
+		{"rspamd", lookAtRspamd},
+		{"quarantine", lookAtQuarantine},
+		{"daemon", lookAtDaemon},
+		{"postfix", lookAtPostfix},
+		{"smtp", lookAtSMTP},
+	}
+}
+
+func doctor(c *call) int {
+	path := c.flags.String("c", defaultConfig, "the configuration `file`")
+	asJSON := c.flags.Bool("json", false, "print JSON")
+	if status, done := c.parse(0); done {
+		return status
+	}
+	if err := becomeDaemon(*path); err != nil {
+		return c.wrong("%v", err)
+	}
+	findings := examine(*path)
+	if *asJSON {
+		if err := printJSON(c.stdout, findings); err != nil {
+			return c.wrong("%v", err)
+		}
+	} else {
+		printFindings(c.stdout, findings)
+	}
+	for _, f := range findings {
+		if f.Status == isFail {
+			return exitNo
+		}
+	}
+	return exitYes
+}
+
+// examine looks at everything. Of a configuration with mistakes only the
+// directories can be looked at besides.
+func examine(path string) []finding {
+	ctx := context.Background()
+	conf, err := config.Load(path)
+	if err != nil {
+		findings := named("configuration", mistakes(path, err))
+		if conf != nil {
+			findings = append(findings, named("directory", lookAtDirectories(ctx, &examination{conf: conf, now: time.Now()}))...)
+		}
+		return findings
+	}
+	x := &examination{conf: conf, mta: readPostfix(ctx), now: time.Now()}
+	all := looks()
+	told := make([]chan []finding, len(all))
+	for i, one := range all {
+		told[i] = make(chan []finding, 1)
+		go func() {
+			ctx, cancel := context.WithTimeout(ctx, examineTime)
+			defer cancel()
+			told[i] <- one.at(ctx, x)
+		}()
+	}
+	// A look at a disk or a lock that hangs cannot be broken off.
+	patience := time.After(examineTime + time.Second)
+	var findings []finding
+	for i, one := range all {
+		select {
+		case found := <-told[i]:
+			findings = append(findings, named(one.subject, found)...)
+			continue
+		case <-patience:
+		}
+		findings = append(findings, named(one.subject, []finding{
+			fail("it could not be told within %v", examineTime).do("see which disk, file lock or server hangs, and try again"),
+		})...)
+		patience = time.After(0)
+	}
+	return findings
+}
+
+// named gives the findings their subject.
+func named(subject string, findings []finding) []finding {
+	for i := range findings {
+		findings[i].Subject = subject
+	}
+	return findings
+}
+
+// mistakes tells every mistake of a configuration that cannot be used.
+func mistakes(path string, err error) []finding {
+	list, isList := errors.AsType[config.Errors](err)
+	if !isList {
+		return []finding{fail("%v", err).do("see: coexistd check -c %s", path)}
+	}
+	var findings []finding
+	for _, one := range list {
+		findings = append(findings, fail("%v", one).do("correct that, see that coexistd check -c %s says ok, and run: systemctl reload coexistd", path))
+	}
+	return findings
+}
+
+// printFindings prints a line for each finding, and below it the remedy.
+// Whatever servers and files have said cannot upset a terminal.
+func printFindings(w io.Writer, findings []finding) {
+	for _, f := range findings {
+		status := f.Status
+		if status == isFail {
+			status = "FAIL"
+		}
+		fmt.Fprintf(w, "%-4s  %-13s  %s\n", status, f.Subject, printableLine(f.Found))
+		if f.Remedy != "" {
+			fmt.Fprintf(w, "  do: %s\n", printableLine(f.Remedy))
+		}
+	}
+}
+
+func printableLine(s string) string {
+	return strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return '?'
+		}
+		return c
+	}, strings.ToValidUTF8(s, "?"))
+}
+
+// lookAtNotes tells what the configuration does not bring about, save what the
+// looks at scanners tell.
+func lookAtNotes(_ context.Context, x *examination) []finding {
+	findings := []finding{ok("%s has no mistakes", x.conf.Path)}
+	for _, note := range x.conf.Notes {
+		if note != noteOn(x, "clamd") && note != noteOn(x, "rspamd") {
+			findings = append(findings, warn("%s", note))
+		}
+	}
+	return findings
+}
+
+// noteOn returns the configuration's note that there is no such scanner, or
+// nothing.
+func noteOn(x *examination, scanner string) string {
+	for _, note := range x.conf.Notes {
+		if strings.HasPrefix(note, "there is no [scanner."+scanner+"]") {
+			return note
+		}
+	}
+	return ""
+}
+
+// sizeText writes a number of bytes for people.
+func sizeText(bytes int64) string {
+	const units = "KMGTPE"
+	if bytes < 1<<10 {
+		return fmt.Sprintf("%d bytes", bytes)
+	}
+	size, unit := float64(bytes)/(1<<10), 0
+	for size >= 1<<10 {
+		size /= 1 << 10
+		unit++
+	}
+	return fmt.Sprintf("%.1f %ciB", size, units[unit])
+}
+
+// ageText writes how long ago something was, in the unit that fits.
+func ageText(age time.Duration) string {
+	count := func(n time.Duration, unit string) string {
+		if n == 1 {
+			return "1 " + unit + " ago"
+		}
+		return fmt.Sprintf("%d %ss ago", n, unit)
+	}
+	const day = 24 * time.Hour
+	switch {
+	case age < 0:
+		return "in the future"
+	case age < time.Minute:
+		return "less than a minute ago"
+	case age < time.Hour:
+		return count(age/time.Minute, "minute")
+	case age < 2*day:
+		return count(age/time.Hour, "hour")
+	}
+	return count(age/day, "day")
+}
+
+// because drops the path that the error of a file begins with.
+func because(err error) error {
+	if failed, is := errors.AsType[*fs.PathError](err); is {
+		return failed.Err
+	}
+	if failed, is := errors.AsType[*os.LinkError](err); is {
+		return failed.Err
+	}
+	return err
+}

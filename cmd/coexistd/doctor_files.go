@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"strconv"
+	"syscall"
+
+	"coexistd/policy"
+	"coexistd/policy/config"
+	"coexistd/policy/directory"
+)
+
+// serviceUser is the user that the systemd unit runs the daemon as.
+const serviceUser = "coexistd"
+
+// account is a user as whom a process can run.
+type account struct {
+	name     string
+	uid, gid int
+	groups   []int
+}
+
+// becomeDaemon gives up root's powers for those of the daemon's user, so that
+// the doctor sees what the daemon sees and leaves no file of root's behind.
+// Another user's eyes are no good: the error says so.
+func becomeDaemon(path string) error {
+	// The mistakes of the configuration are told later, as that user sees it.
+	conf, _ := config.Load(path)
+	if conf == nil {
+		if _, err := os.ReadFile(path); errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
+			return fmt.Errorf("%w; run it as root, or as the user who runs the daemon", err)
+		}
+		return nil
+	}
+	daemon, err := daemonUser(conf)
+	if err != nil || daemon == nil || daemon.uid == os.Geteuid() {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("run it as root, or as %s, who runs the daemon", daemon.name)
+	}
+	if err := errors.Join(syscall.Setgroups(daemon.groups), syscall.Setgid(daemon.gid), syscall.Setuid(daemon.uid)); err != nil {
+		return fmt.Errorf("it cannot become %s, who runs the daemon: %w", daemon.name, err)
+	}
+	return nil
+}
+
+// daemonUser finds out who runs the daemon: the owner of state_dir, or, when
+// that is root's or missing, the service's usual user. Nil: nobody can tell, or
+// it is root.
+func daemonUser(conf *config.Config) (*account, error) {
+	if info, err := os.Stat(conf.StateDir); err == nil {
+		owner := info.Sys().(*syscall.Stat_t)
+		if owner.Uid != 0 {
+			found, err := user.LookupId(strconv.Itoa(int(owner.Uid)))
+			if err != nil {
+				id := strconv.Itoa(int(owner.Uid))
+				return &account{name: "the user " + id, uid: int(owner.Uid), gid: int(owner.Gid), groups: []int{int(owner.Gid)}}, nil
+			}
+			return newAccount(found)
+		}
+	}
+	found, err := user.Lookup(serviceUser)
+	if err != nil {
+		return nil, nil
+	}
+	return newAccount(found)
+}
+
+func newAccount(u *user.User) (*account, error) {
+	names, err := u.GroupIds()
+	if err != nil {
+		return nil, fmt.Errorf("the groups of %s cannot be told: %w", u.Username, err)
+	}
+	a := &account{name: u.Username}
+	if a.uid, err = strconv.Atoi(u.Uid); err != nil {
+		return nil, err
+	}
+	if a.gid, err = strconv.Atoi(u.Gid); err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		id, err := strconv.Atoi(name)
+		if err != nil {
+			return nil, err
+		}
+		a.groups = append(a.groups, id)
+	}
+	return a, nil
+}
+
+// ownName is the user who looks, as chown(1) takes him.
+func ownName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(os.Geteuid())
+}
+
+// lookAtState sees to what the daemon keeps beside the quarantine.
+func lookAtState(_ context.Context, x *examination) []finding {
+	dir := x.conf.StateDir
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return []finding{fail("%s does not exist", dir).do("run: install -d -o %s -m 0750 %s; the daemon makes the rest when it starts", ownName(), dir)}
+	case err != nil:
+		return []finding{fail("%s cannot be looked at: %v", dir, because(err)).do("let %s into the folders above it", ownName())}
+	case !info.IsDir():
+		return []finding{fail("%s is not a folder", dir).do("remove it, or name another state_dir in %s", x.conf.Path)}
+	}
+	findings := []finding{lookAtOwner(dir, info), lookAtKey(x)}
+	spool := spoolDir(x.conf)
+	switch err := tryWriting(spool); {
+	case errors.Is(err, fs.ErrNotExist):
+		findings = append(findings, fail("%s does not exist", spool).do("start the daemon, which makes it: systemctl restart coexistd"))
+	case err != nil:
+		findings = append(findings, fail("nothing can be written to %s: %v", spool, err).do(writeRemedy(err, spool)))
+	default:
+		findings = append(findings, ok("%s takes the spool of long messages", spool))
+	}
+	return findings
+}
+
+func lookAtOwner(dir string, info fs.FileInfo) finding {
+	owner, mode := info.Sys().(*syscall.Stat_t).Uid, info.Mode().Perm()
+	switch {
+	case int(owner) != os.Geteuid():
+		return fail("%s belongs to %s, and the daemon runs as %s", dir, userName(owner), ownName()).do("run: chown -R %s: %s", ownName(), dir)
+	case mode&0o007 != 0:
+		return warn("%s is open to everybody (mode %04o)", dir, mode).do("run: chmod 0750 %s", dir)
+	}
+	return ok("%s belongs to %s", dir, ownName())
+}
+
+func userName(uid uint32) string {
+	id := strconv.FormatUint(uint64(uid), 10)
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username
+	}
+	return "the user " + id
+}
+
+// lookAtKey looks at the key that signs trace headers.
+func lookAtKey(x *examination) finding {
+	path := keyPath(x.conf)
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) && x.conf.SecretFile == "" {
+		return fail("there is no key yet in %s", path).do("start the daemon, which makes it: systemctl start coexistd")
+	}
+	var key []byte
+	if err == nil {
+		key, err = os.ReadFile(path)
+	}
+	switch {
+	case err != nil:
+		return fail("the key %s cannot be read: %v", path, because(err)).do("run: chgrp %s %s; chmod 0640 %s", ownName(), path, path)
+	case len(key) < keyBytes:
+		return fail("the key %s has %d bytes; it must have %d at least", path, len(key), keyBytes).do("remove it; the daemon makes a new one when it starts")
+	case info.Mode().Perm()&^0o640 != 0:
+		return fail("the key %s has the mode %04o, and others could forge trace headers", path, info.Mode().Perm()).do("run: chmod 0640 %s", path)
+	}
+	return ok("the key %s can be read", path)
+}
+
+// tryWriting writes a small file to a folder, down to the disk, and removes it.
+func tryWriting(dir string) error {
+	file, err := os.CreateTemp(dir, ".doctor-*")
+	if err != nil {
+		return because(err)
+	}
+	_, err = file.Write(make([]byte, 4<<10))
+	return because(errors.Join(err, file.Sync(), file.Close(), os.Remove(file.Name())))
+}
+
+// writeRemedy says what to do about an error of writing to a folder.
+func writeRemedy(err error, dir string) string {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "make room on the file system of " + dir
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Sprintf("run: chown -R %s: %s", ownName(), dir)
+	case errors.Is(err, syscall.EROFS):
+		return fmt.Sprintf("mount the file system of %s for writing, or give the service ReadWritePaths=%s", dir, dir)
+	}
+	return "see what the kernel's log says of the disk of " + dir
+}
+
+// lookAtDirectories loads every directory as the daemon would at its start.
+func lookAtDirectories(_ context.Context, x *examination) []finding {
+	var findings []finding
+	for _, source := range x.conf.Directories {
+		findings = append(findings, lookAtDirectory(x, source)...)
+	}
+	if findings == nil {
+		findings = append(findings, ok("no domain has a directory"))
+	}
+	return findings
+}
+
+func lookAtDirectory(x *examination, source directory.Source) []finding {
+	file, err := directory.Load(source)
+	if err != nil {
+		var findings []finding
+		for _, line := range errorLines(err) {
+			findings = append(findings, fail("%s", line))
+		}
+		const remedy = "correct %s; the daemon takes it as soon as it is right, and until then keeps the list that it has, or answers 451 when it has none"
+		findings[len(findings)-1] = findings[len(findings)-1].do(remedy, source.Path)
+		return findings
+	}
+	moving := 0
+	for entry := range file.All() {
+		if entry.Residence().Kind == policy.Moving {
+			moving++
+		}
+	}
+	changed := "at a time that cannot be told"
+	if info, err := os.Stat(source.Path); err == nil {
+		changed = ageText(x.now.Sub(info.ModTime()))
+	}
+	return []finding{ok("%s has %d addresses, of which %d are moving; it was changed %s", source.Path, file.Len(), moving, changed)}
+}

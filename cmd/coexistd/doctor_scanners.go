@@ -1,0 +1,201 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"time"
+
+	"coexistd/policy"
+	"coexistd/scanners"
+)
+
+// The files that scanners find by agreement, with a hole, so that nobody finds
+// them in this program.
+const (
+	eicarParts = `X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-?-TEST-FILE!$H+H*`
+	eicarHole  = "STANDARD-ANTIVIRUS"
+	gtubeParts = `XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-?-TEST-EMAIL*C.34X`
+	gtubeHole  = "STANDARD-ANTI-UBE"
+)
+
+const (
+	// oldSignatures is the age at which signatures miss this week's viruses.
+	oldSignatures = 7 * 24 * time.Hour
+	// largestProbe bounds the size of the message that tries out clamd's limit.
+	largestProbe = 64 << 20
+)
+
+// lookAtClamd asks each clamd, and has it find the test virus.
+func lookAtClamd(ctx context.Context, x *examination) []finding {
+	c := x.conf.Clamd
+	if c == nil {
+		return []finding{noScanner(x, "clamd", "unix:/run/clamav/clamd.ctl")}
+	}
+	var findings []finding
+	pingCtx, cancel := context.WithTimeout(ctx, questionTime)
+	defer cancel()
+	for _, status := range newClamd(c).Ping(pingCtx) {
+		if status.Err != nil {
+			findings = append(findings, fail("%v", status.Err).do(clamdRemedy(status)))
+			continue
+		}
+		one := *c
+		one.Addresses = []string{status.Address}
+		findings = append(findings, signatures(x, status), findEICAR(ctx, x, newClamd(&one), status))
+		findings = append(findings, probeClamd(ctx, x, newClamd(&one), status.Address)...)
+	}
+	return append(findings, compareSizes(x, "clamd", c.MaxSize, "StreamMaxLength in clamd.conf")...)
+}
+
+// noScanner is the finding where a scanner is not configured.
+func noScanner(x *examination, scanner, like string) finding {
+	if note := noteOn(x, scanner); note != "" {
+		return warn("%s", note).do("add to %s: [scanner.%s] with address = %q", x.conf.Path, scanner, like)
+	}
+	return ok("no contact point needs it")
+}
+
+func clamdRemedy(status scanners.ClamdStatus) string {
+	if errors.Is(status.Err, fs.ErrPermission) {
+		return fmt.Sprintf("let %s use the socket, by LocalSocketGroup in clamd.conf or by: usermod -aG clamav %s; systemctl restart coexistd", ownName(), ownName())
+	}
+	return "start clamd (systemctl restart clamav-daemon), and see that scanner.clamd.address is LocalSocket or TCPSocket of its clamd.conf"
+}
+
+func signatures(x *examination, status scanners.ClamdStatus) finding {
+	const remedy = "run freshclam, and see that its service runs: systemctl enable --now clamav-freshclam"
+	switch age := x.now.Sub(status.Published); {
+	case status.Signatures == "":
+		return warn("%s is %s, without the signatures of ClamAV's makers", status.Address, status.Version).do(remedy)
+	case status.Published.IsZero():
+		return warn("%s is %s with the signatures %s, whose date it does not tell", status.Address, status.Version, status.Signatures).do(remedy)
+	case age > oldSignatures:
+		return warn("%s is %s with the signatures %s of %s, made %s", status.Address, status.Version, status.Signatures, status.Published.Format(time.DateOnly), ageText(age)).do(remedy)
+	default:
+		return ok("%s is %s with the signatures %s of %s", status.Address, status.Version, status.Signatures, status.Published.Format(time.DateOnly))
+	}
+}
+
+// findEICAR has clamd scan the test virus, attached to a message.
+func findEICAR(ctx context.Context, x *examination, clamd *scanners.Clamd, status scanners.ClamdStatus) finding {
+	file := strings.Replace(eicarParts, "?", eicarHole, 1)
+	m := testMessage(x, "Content-Type: application/octet-stream; name=eicar.com\r\nContent-Transfer-Encoding: base64\r\n",
+		base64.StdEncoding.EncodeToString([]byte(file)))
+	ctx, cancel := context.WithTimeout(ctx, questionTime)
+	defer cancel()
+	switch found := clamd.Scan(ctx, m); {
+	case found.State == policy.Hit:
+		return ok("%s finds the EICAR test file: %s", status.Address, found.Name)
+	case found.State == policy.Unknown:
+		return fail("%s could not say whether the EICAR test file is a virus: %s", status.Address, found.Reason).do("see what clamd's log says")
+	case status.Signatures == "":
+		return fail("%s answers but does not find the EICAR test file: its signature database is missing", status.Address).do("run: freshclam; systemctl restart clamav-daemon")
+	default:
+		return fail("%s answers but does not find the EICAR test file, attached to a message", status.Address).do("see that clamd.conf has ScanMail yes, run freshclam, and run: systemctl restart clamav-daemon")
+	}
+}
+
+// probeClamd tries out whether clamd takes a message of the largest size that it
+// will be asked about. What it does not answer is told elsewhere.
+func probeClamd(ctx context.Context, x *examination, clamd *scanners.Clamd, address string) []finding {
+	size := min(x.conf.Clamd.MaxSize, largestProbe)
+	if limit, is := x.mta.messageSizeLimit(); is && limit > 0 {
+		size = min(size, limit)
+	}
+	m := testMessage(x, "", "")
+	m.Content, m.Size = padded{m.Content, m.Size}, max(m.Size, size)
+	if found := clamd.Scan(ctx, m); found.State == policy.Unknown && !found.Down {
+		return []finding{warn("%s does not take a message of %s: %s", address, sizeText(m.Size), found.Reason).
+			do("set StreamMaxLength, MaxScanSize and MaxFileSize in clamd.conf to %dM at least, or scanner.clamd.max_size in %s to what they are", (m.Size+1<<20-1)>>20, x.conf.Path)}
+	}
+	return nil
+}
+
+// padded is content followed by spaces without end.
+type padded struct {
+	io.ReaderAt
+	size int64
+}
+
+func (p padded) ReadAt(b []byte, at int64) (int, error) {
+	n := 0
+	if at < p.size {
+		var err error
+		if n, err = p.ReaderAt.ReadAt(b, at); err != nil && err != io.EOF {
+			return n, err
+		}
+	}
+	for i := n; i < len(b); i++ {
+		b[i] = ' '
+	}
+	return len(b), nil
+}
+
+// compareSizes looks for messages that Postfix takes and a scanner does not.
+func compareSizes(x *examination, scanner string, size int64, setting string) []finding {
+	limit, is := x.mta.messageSizeLimit()
+	if !is || limit > 0 && limit <= size {
+		return nil
+	}
+	taken := sizeText(limit)
+	if limit == 0 {
+		taken = "any size"
+	}
+	return []finding{warn("Postfix takes messages of %s (message_size_limit), %s is asked about %s at most (scanner.%s.max_size): what is larger is dealt with by on_error", taken, scanner, sizeText(size), scanner).
+		do("raise scanner.%s.max_size in %s and %s, or set message_size_limit = %d in main.cf", scanner, x.conf.Path, setting, size)}
+}
+
+// lookAtRspamd asks rspamd, and has it find the test spam.
+func lookAtRspamd(ctx context.Context, x *examination) []finding {
+	c := x.conf.Rspamd
+	if c == nil {
+		return []finding{noScanner(x, "rspamd", "http://127.0.0.1:11333")}
+	}
+	rspamd := newRspamd(x.conf)
+	pingCtx, cancel := context.WithTimeout(ctx, questionTime)
+	defer cancel()
+	version, err := rspamd.Ping(pingCtx)
+	findings := []finding{ok("%s answers, %s", c.Address, version)}
+	switch {
+	case err != nil:
+		findings[0] = fail("%s: %v", c.Address, err).
+			do("start rspamd (systemctl restart rspamd), and see that scanner.rspamd.address is bind_socket of its worker \"normal\" or \"rspamd_proxy\"")
+		return append(findings, compareSizes(x, "rspamd", c.MaxSize, "max_message in rspamd's local.d/options.inc")...)
+	case version == "":
+		findings[0] = ok("%s answers and does not tell its version", c.Address)
+	}
+	return append(append(findings, findGTUBE(ctx, x, rspamd)), compareSizes(x, "rspamd", c.MaxSize, "max_message in rspamd's local.d/options.inc")...)
+}
+
+func findGTUBE(ctx context.Context, x *examination, rspamd *scanners.Rspamd) finding {
+	m := testMessage(x, "", strings.Replace(gtubeParts, "?", gtubeHole, 1))
+	ctx, cancel := context.WithTimeout(ctx, questionTime)
+	defer cancel()
+	switch found := rspamd.Scan(ctx, m); found.State {
+	case policy.Hit:
+		return ok("%s finds the GTUBE test message: %s", x.conf.Rspamd.Address, found.Reason)
+	case policy.Unknown:
+		return fail("%s could not say whether the GTUBE test message is spam: %s", x.conf.Rspamd.Address, found.Reason).do("see what rspamd's log says")
+	default:
+		return fail("%s answers but does not find the GTUBE test message", x.conf.Rspamd.Address).
+			do(`see that rspamd's local.d/options.inc does not have gtube_patterns = "disable", and that no setting of it lets all mail pass`)
+	}
+}
+
+// testMessage makes a message for scanners only, which goes to nobody.
+func testMessage(x *examination, fields, body string) *scanners.Message {
+	from := x.conf.Quarantine.Report.From
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "From: <%s>\r\nTo: <%s>\r\nDate: %s\r\nMessage-Id: <doctor.%d@%s>\r\nSubject: coexistd doctor\r\nMIME-Version: 1.0\r\n%s\r\n%s\r\n",
+		from, from, x.now.Format(time.RFC1123Z), x.now.UnixNano(), x.conf.Policy.Hostname, fields, body)
+	return &scanners.Message{
+		Content: bytes.NewReader(b.Bytes()), Size: int64(b.Len()),
+		Sender: from, Recipients: []string{from},
+	}
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"coexistd/milter/quarantine"
+	"coexistd/policy/config"
+)
+
+const (
+	// keepInterval is how often the quarantine is looked after.
+	keepInterval = 5 * time.Second
+	// pruneInterval is how often what is too old is removed.
+	pruneInterval = 10 * time.Minute
+	// runTime bounds the sending of all reports of a day.
+	runTime = time.Hour
+	// reportAgain is how long a run that failed is left alone.
+	reportAgain = 15 * time.Minute
+)
+
+// keeper looks after the quarantine: it opens it, clears out what is too old, and
+// sends the reports.
+type keeper struct {
+	busy       atomic.Bool
+	pruned     time.Time // when it was last cleared out
+	tried      time.Time // when a run of reports last failed
+	openFailed string    // the last reason, said once
+}
+
+// openQuarantine opens the store of a configuration, or returns the one that is
+// open when it is the same.
+func (d *running) openQuarantine(conf *config.Config) (*quarantine.Store, error) {
+	was := d.conf
+	if d.store != nil && was != nil && was.Quarantine.Dir == conf.Quarantine.Dir &&
+		was.Quarantine.Keep == conf.Quarantine.Keep && was.Quarantine.MaxBytes == conf.Quarantine.MaxBytes {
+		return d.store, nil
+	}
+	return quarantine.Open(quarantineOptions(conf, d.log))
+}
+
+// keep does what is due for the quarantine. What may take long goes on beside
+// the caller, one at a time.
+func (d *running) keep(ctx context.Context) {
+	if d.store == nil {
+		store, err := d.openQuarantine(d.conf)
+		if err != nil {
+			if d.keeper.openFailed != err.Error() {
+				d.keeper.openFailed = err.Error()
+				d.log.Error("the quarantine cannot be opened: messages that should be held are put off until it can", "dir", d.conf.Quarantine.Dir, "error", err)
+			}
+			return
+		}
+		d.store, d.keeper.openFailed = store, ""
+		d.swap(d.conf, d.files)
+		d.log.Info("the quarantine is open", "dir", d.conf.Quarantine.Dir)
+	}
+	if !d.keeper.busy.CompareAndSwap(false, true) {
+		return
+	}
+	conf, store := d.conf, d.store
+	d.serving.Go(func() {
+		defer d.keeper.busy.Store(false)
+		now := time.Now()
+		if now.Sub(d.keeper.pruned) >= pruneInterval {
+			d.keeper.pruned = now
+			d.prune(store, now)
+		}
+		if !conf.Quarantine.Report.Never && now.Sub(d.keeper.tried) >= reportAgain {
+			d.report(ctx, newReporter(conf, store, d.log), now)
+		}
+	})
+}
+
+func (d *running) prune(store *quarantine.Store, now time.Time) {
+	expired, err := store.Prune(now)
+	if err != nil {
+		d.log.Error("the quarantine cannot be cleared out", "error", err)
+	} else if expired > 0 {
+		d.log.Info("the quarantine was cleared out", "expired", expired)
+	}
+}
+
+// report sends the reports when they are due.
+func (d *running) report(ctx context.Context, reporter *quarantine.Reporter, now time.Time) {
+	due, err := reporter.Due(now)
+	if err == nil && due {
+		ctx, cancel := context.WithTimeout(ctx, runTime)
+		defer cancel()
+		err = reporter.Run(ctx, now)
+	}
+	if err != nil && ctx.Err() == nil {
+		d.keeper.tried = now
+		d.log.Error("quarantine reports were not sent to everybody; they are tried again", "in", reportAgain, "error", err)
+	}
+}

@@ -1,0 +1,255 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"coexistd/milter/quarantine"
+	"coexistd/policy"
+	"coexistd/policy/config"
+	"coexistd/policy/directory"
+)
+
+// heldTable prints entries, one a line. On a terminal the lines are as wide as it
+// is, but never narrower than narrowest; elsewhere nothing is cut.
+type heldTable struct {
+	w     io.Writer
+	width int // of the terminal, in columns; 0: none
+	zone  *time.Location
+	rows  int
+}
+
+const (
+	narrowest = 110
+	// fixedColumns are those of ID, time, point and state, with the gaps between
+	// all columns.
+	fixedColumns = 10 + 16 + 5 + 9 + 7*2
+)
+
+func (t *heldTable) row(e *quarantine.Entry) {
+	if t.rows++; t.rows == 1 {
+		t.print("ID", "TIME", "POINT", "STATE", "CHECK", "FROM", "TO", "SUBJECT")
+	}
+	from := quarantine.Readable(e.From)
+	if from == "" {
+		from = "<" + quarantine.Readable(e.Sender) + ">"
+	}
+	t.print(e.ID, e.Time.In(t.zone).Format("2006-01-02 15:04"), e.Point.String(), string(e.State),
+		checksOf(e, " "), from, quarantine.Readable(e.Address), quarantine.Readable(e.Subject))
+}
+
+func (t *heldTable) print(id, when, point, state, checks, from, to, subject string) {
+	check, person := 24, 28
+	if t.width > 0 {
+		rest := max(t.width, narrowest) - fixedColumns
+		check, person = rest/5, rest/4
+		checks, from, to = narrow(checks, check), narrow(from, person), narrow(to, person)
+		subject = narrow(subject, rest-check-2*person)
+	}
+	line := fmt.Sprintf("%-10s  %-16s  %-5s  %-9s  %-*s  %-*s  %-*s  %s", id, when, point, state, check, checks, person, from, person, to, subject)
+	fmt.Fprintln(t.w, strings.TrimRight(line, " "))
+}
+
+// narrow cuts a text to so many characters.
+func narrow(s string, n int) string {
+	if runes := []rune(s); len(runes) > n {
+		return string(runes[:n-1]) + "…"
+	}
+	return s
+}
+
+// checksOf lists the checks that hold an entry, with what they found.
+func checksOf(e *quarantine.Entry, between string) string {
+	var list []string
+	for i, check := range e.Checks {
+		if i < len(e.Found) && e.Found[i] != "" {
+			check += between + quarantine.Readable(e.Found[i])
+		}
+		list = append(list, check)
+	}
+	return strings.Join(list, ", ")
+}
+
+const (
+	// maxHeaderLines and maxHeaderBytes bound the header that show prints.
+	maxHeaderLines = 500
+	maxHeaderBytes = 256 << 10
+)
+
+// shown is all that is known of an entry.
+type shown struct {
+	entryFacts
+	KeptUntil time.Time `json:"kept_until"`
+	// Release tells what would become of the message now.
+	Release explainedRcpt `json:"release"`
+	Header  []string      `json:"header"` // its lines
+}
+
+func showHeld(c *call) int {
+	path := c.flags.String("c", defaultConfig, "the configuration `file`")
+	asJSON := c.flags.Bool("json", false, "print JSON")
+	raw := c.flags.Bool("raw", false, "print the message's bytes and nothing else")
+	ids, status, done := c.parseMixed()
+	if done {
+		return status
+	}
+	if len(ids) != 1 {
+		return c.wrong("name one ID (see: coexistd quarantine list)")
+	}
+	conf, store, err := c.openHeld(*path)
+	if err != nil {
+		return c.fail(err)
+	}
+	id := strings.ToLower(ids[0])
+	if *raw {
+		return c.printRaw(store, id)
+	}
+	entries, err := store.List(quarantine.Query{IDs: []string{id}, All: true})
+	if err != nil {
+		return c.fail(err)
+	}
+	if len(entries) == 0 {
+		fmt.Fprintf(c.stderr, "there is no entry %q\n", id)
+		return exitNo
+	}
+	s := shown{entryFacts: factsOf(entries[0]), KeptUntil: entries[0].Time.Add(conf.Quarantine.Keep), Header: []string{}}
+	s.Release = whereTo(conf, &entries[0])
+	if content, err := store.Content(id); err == nil {
+		s.Header = headerLines(content)
+		content.Close()
+	} else if s.State == quarantine.Held {
+		fmt.Fprintln(c.stderr, err)
+	}
+	if *asJSON {
+		err = printJSON(c.stdout, s)
+	} else {
+		s.print(c.stdout, conf.Quarantine.Report.Zone)
+	}
+	if err != nil {
+		return c.fail(err)
+	}
+	return exitYes
+}
+
+func (c *call) printRaw(store *quarantine.Store, id string) int {
+	content, err := store.Content(id)
+	if err != nil {
+		fmt.Fprintln(c.stderr, err)
+		return exitNo
+	}
+	defer content.Close()
+	if _, err := io.Copy(c.stdout, content); err != nil {
+		return c.fail(err)
+	}
+	return exitYes
+}
+
+// headerLines returns a message's first lines up to the empty one.
+func headerLines(content io.Reader) []string {
+	lines := []string{}
+	r := bufio.NewReader(io.LimitReader(content, maxHeaderBytes))
+	for len(lines) < maxHeaderLines {
+		line, err := r.ReadString('\n')
+		if line = strings.TrimRight(line, "\r\n"); line == "" {
+			break
+		}
+		if lines = append(lines, line); err != nil {
+			break
+		}
+	}
+	return lines
+}
+
+// whereTo returns what would become of an entry's message, past the checks that
+// hold it, by the directory as it is now.
+func whereTo(conf *config.Config, e *quarantine.Entry) explainedRcpt {
+	p := conf.Policy
+	where := explainedRcpt{Address: e.Address, Rewritten: []string{}}
+	to, err := policy.ParseAddress(e.Address, p.Delimiters)
+	if err != nil || to.IsNull() {
+		where.Reply = "the address cannot be read"
+		return where
+	}
+	// A directory that cannot be read makes its domains' answer a tempfail.
+	files, _ := openDirectories(conf, nil)
+	set := directory.NewSet(files)
+	m := policy.Message{
+		Entry:      policy.Entry{Point: e.Point},
+		Recipients: []policy.Recipient{{Path: e.Address, Address: to, Listing: set.List(p.Home(to))}},
+	}
+	if platform := p.Platform(e.Platform); platform != nil && e.Point == policy.S1 {
+		m.Entry.Platform, m.Entry.Provisional, m.Proof.Proven = platform, true, true
+	}
+	for _, check := range p.Asks(m) {
+		m.Findings = append(m.Findings, policy.Finding{Check: check})
+	}
+	ruling := p.Decide(m).Recipients[0]
+	where.Residence, where.Flow, where.Reply = ruling.Residence, ruling.Flow, ruling.Reply.String()
+	where.Verdict = ruling.Verdict.String()
+	if ruling.Rewritten != nil {
+		where.Rewritten = ruling.Rewritten
+	}
+	return where
+}
+
+func (s *shown) print(w io.Writer, zone *time.Location) {
+	clock := func(t time.Time) string { return t.In(zone).Format("2006-01-02 15:04:05 MST") }
+	told := "he is not told of it"
+	switch {
+	case s.Reported:
+		told = "he was told of it"
+	case s.Report:
+		told = "he is told of it in the next report"
+	}
+	release := s.Release.Flow
+	if release == "" {
+		release = s.Release.Reply
+	}
+	if len(s.Release.Rewritten) > 0 {
+		release += " as " + strings.Join(s.Release.Rewritten, ", ")
+	}
+	for _, line := range [][2]string{
+		{"id", s.ID},
+		{"state", fmt.Sprintf("%s since %s", s.State, clock(s.Changed))},
+		{"came", clock(s.Time)},
+		{"kept", "until " + clock(s.KeptUntil)},
+		{"point", strings.TrimSpace(s.Point + " " + s.Platform)},
+		{"held by", checksOf(&s.Entry, ": ")},
+		{"queue id", s.QueueID},
+		{"client", s.Client},
+		{"login", s.Login},
+		{"sender", "<" + s.Sender + ">"},
+		{"recipient", "<" + s.Address + ">"},
+		{"notify", s.Notify},
+		{"orcpt", s.ORcpt},
+		{"report", told},
+		{"from", quarantine.Readable(s.From)},
+		{"subject", quarantine.Readable(s.Subject)},
+		{"message id", s.MessageID},
+		{"size", quarantine.Bytes(s.Size)},
+		{"lives", s.Release.Residence},
+		{"goes", release},
+	} {
+		if line[1] != "" {
+			fmt.Fprintf(w, "%-10s %s\n", line[0], escaped(line[1]))
+		}
+	}
+	if len(s.Header) > 0 {
+		fmt.Fprintln(w)
+	}
+	for _, line := range s.Header {
+		fmt.Fprintf(w, "  %s\n", escaped(line))
+	}
+}
+
+// escaped writes what a terminal must not see as escapes: control characters,
+// those that change the direction of writing, and bytes that are not UTF-8.
+func escaped(s string) string {
+	s = strings.ReplaceAll(s, "\t", " ")
+	quoted := strconv.Quote(s)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+}

@@ -1,0 +1,80 @@
+package quarantine
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+	"time"
+)
+
+// longestPoll is the longest time between two looks at a lock that another
+// process holds.
+const longestPoll = 20 * time.Millisecond
+
+// lock waits for the store's lock, and returns what gives it back. A writer
+// has it alone, readers share it with other processes' readers. The lock is that
+// of a file which is never replaced, as the index may be. After s.patience the
+// error says that somebody does not give the lock back: nobody waits for ever.
+func (s *Store) lock(exclusive bool) (unlock func(), err error) {
+	expired := time.NewTimer(s.patience)
+	defer expired.Stop()
+	select {
+	case s.turn <- struct{}{}:
+	case <-expired.C:
+		return nil, s.errBusy()
+	}
+	defer func() {
+		if err != nil {
+			<-s.turn
+		}
+	}()
+	file, err := os.OpenFile(s.path(lockFile), os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("the quarantine %s does not exist; coexistd serve makes it when it starts: %w", s.dir, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	how := syscall.LOCK_SH
+	if exclusive {
+		how = syscall.LOCK_EX
+	}
+	if err := flock(file, how, expired.C); err != nil {
+		file.Close()
+		if errors.Is(err, errGaveUp) {
+			err = s.errBusy()
+		}
+		return nil, err
+	}
+	return func() {
+		file.Close()
+		<-s.turn
+	}, nil
+}
+
+func (s *Store) errBusy() error {
+	return fmt.Errorf("the store %s is in use by a process that has not let go of it for %v; end the process that hangs (see: fuser %s)", s.dir, s.patience, s.path(lockFile))
+}
+
+var errGaveUp = errors.New("the lock is held by somebody else")
+
+// flock locks a file, or gives up when the channel has something to say. The
+// lock is given back when the file is closed.
+func flock[T any](file *os.File, how int, giveUp <-chan T) error {
+	for wait := time.Millisecond; ; wait = min(2*wait, longestPoll) {
+		err := syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			return nil
+		case err != syscall.EWOULDBLOCK && err != syscall.EINTR:
+			return fmt.Errorf("locking %s: %w", file.Name(), err)
+		}
+		select {
+		case <-giveUp:
+			return errGaveUp
+		case <-time.After(wait):
+		}
+	}
+}

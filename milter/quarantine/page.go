@@ -1,0 +1,149 @@
+package quarantine
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"coexistd/policy"
+)
+
+// maxListed bounds the entries that one report shows.
+const maxListed = 200
+
+// page is what the report to a recipient shows.
+type page struct {
+	Title   string
+	Owner   string
+	Count   int
+	Entries []line
+	Viruses []line
+	More    int // entries that are not shown
+	Contact string
+	Link    string // a mail to Contact that asks for no entry by name
+}
+
+// line is one entry as people see it.
+type line struct {
+	ID     string
+	Time   string
+	From   string // of the header
+	Sender string // of the envelope; empty when From names it
+	To     string
+	About  string
+	Why    string
+	Size   string
+	Until  string
+	Link   string // a mail that asks for it
+}
+
+func (r *Reporter) pageFor(n *notice) page {
+	p := page{
+		Title: "Quarantine: 1 message held for you",
+		Owner: unlinked(oneLine(n.owner)), Count: len(n.ids), More: len(n.ids) - len(n.listed),
+		Contact: r.Contact, Link: mailto(r.Contact, "Quarantine", ""),
+	}
+	if p.Count > 1 {
+		p.Title = fmt.Sprintf("Quarantine: %d messages held for you", p.Count)
+	}
+	for i := range n.listed {
+		if e := &n.listed[i]; e.IsVirus() {
+			p.Viruses = append(p.Viruses, r.line(e))
+		} else {
+			p.Entries = append(p.Entries, r.line(e))
+		}
+	}
+	return p
+}
+
+func (r *Reporter) line(e *Entry) line {
+	l := line{
+		ID: e.ID, Time: r.clock(e.Time), To: unlinked(oneLine(e.Address)), Why: unlinked(e.Why()),
+		Size: Bytes(e.Size), Until: e.Time.Add(r.Keep).In(r.Zone).Format("Mon 2 Jan 2006"),
+		Link: mailto(r.Contact, "Release "+e.ID, fmt.Sprintf("Please release the message %s, which is held in quarantine for %s.", e.ID, oneLine(e.Address))),
+	}
+	from, sender := Readable(e.From), oneLine(e.Sender)
+	switch {
+	case from == "" && sender == "":
+		from = "nobody: it has no sender, as bounces do"
+	case from == "":
+		from, sender = sender, ""
+	case sender == "":
+		sender = "nobody, as bounces are"
+	case contains(from, sender):
+		sender = ""
+	}
+	l.From, l.Sender = unlinked(from), unlinked(sender)
+	if l.About = unlinked(Readable(e.Subject)); l.About == "" {
+		l.About = "(no subject)"
+	}
+	return l
+}
+
+func (r *Reporter) clock(t time.Time) string { return t.In(r.Zone).Format("Mon 2 Jan 2006, 15:04 MST") }
+
+// Why says in words for its recipient why an entry is held.
+func (e *Entry) Why() string {
+	var why []string
+	for i, check := range e.Checks {
+		found := ""
+		if i < len(e.Found) {
+			found = oneLine(e.Found[i])
+		}
+		why = append(why, because(check, found))
+	}
+	slices.Sort(why)
+	return strings.Join(slices.Compact(why), "; ")
+}
+
+// because puts what one check found in words. A spam filter's reasons are not
+// for recipients.
+func because(check, found string) string {
+	switch {
+	case check == policy.CheckSpam:
+		return "it looks like spam"
+	case check == policy.CheckVirus && found == "":
+		return "it could not be checked for viruses"
+	case check == policy.CheckVirus:
+		return "it has the virus " + found
+	case check == policy.CheckMalware && found == "":
+		return "its attachments could not be checked"
+	case check == policy.CheckMalware:
+		return "it has an attachment of a kind that is not let through: " + found
+	case found == "":
+		return "the check " + check + " holds it"
+	}
+	return "the check " + check + " holds it: " + found
+}
+
+// Bytes writes a size for people: "812 bytes", "4.1 KB", "25 MB".
+func Bytes(n int64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	size, unit := float64(n)/1024, "KB"
+	for _, larger := range [...]string{"MB", "GB"} {
+		if size < 1023.5 {
+			break
+		}
+		size, unit = size/1024, larger
+	}
+	if size < 9.95 {
+		return fmt.Sprintf("%.1f %s", size, unit)
+	}
+	return fmt.Sprintf("%.0f %s", size, unit)
+}
+
+// mailto writes a link that begins a mail (RFC 6068). All that is not a letter or
+// a digit is percent-encoded, so nothing in it can end the link or begin another
+// header field.
+func mailto(to, subject, body string) string {
+	encode := func(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
+	link := "mailto:" + strings.ReplaceAll(encode(to), "%40", "@") + "?subject=" + encode(subject)
+	if body != "" {
+		link += "&body=" + encode(body)
+	}
+	return link
+}

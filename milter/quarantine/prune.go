@@ -1,0 +1,143 @@
+package quarantine
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// pruneBatch is how many entries one transaction changes: others have their
+// turn in between, and it fits into the room that a full disk leaves.
+const pruneBatch = 200
+
+// Prune expires entries that were held for longer than Options.Keep, and then
+// the oldest ones, as long as the messages have more than Options.MaxBytes. The
+// record of an entry that was settled so long ago is removed. It tells how many
+// have expired.
+func (s *Store) Prune(now time.Time) (expired int, err error) {
+	if s.keep > 0 {
+		before := now.Add(-s.keep)
+		if expired, err = s.inBatches(func(ix *index) (int, error) { return ix.expireOlder(before, pruneBatch, now) }); err != nil {
+			return expired, err
+		}
+		if _, err := s.inBatches(func(ix *index) (int, error) { return ix.forgetOlder(before, pruneBatch) }); err != nil {
+			return expired, err
+		}
+	}
+	if s.maxBytes > 0 {
+		n, err := s.inBatches(func(ix *index) (int, error) { return ix.expireOldest(s.maxBytes, pruneBatch, "", now) })
+		expired += n
+		if n > 0 {
+			s.log.Warn("the quarantine is full: its oldest entries have expired", slog.Int("entries", n), slog.Int64("bytes", s.maxBytes))
+		}
+		if err != nil {
+			return expired, err
+		}
+	}
+	return expired, nil
+}
+
+// inBatches calls do in transactions of their own, until it changes less than a
+// whole batch.
+func (s *Store) inBatches(do func(*index) (changed int, err error)) (total int, err error) {
+	for {
+		changed := 0
+		err := s.update(func(ix *index) (err error) {
+			changed, err = do(ix)
+			return err
+		})
+		if err != nil {
+			return total, fmt.Errorf("pruning the quarantine %s: %w", s.dir, err)
+		}
+		if total += changed; changed < pruneBatch {
+			return total, nil
+		}
+	}
+}
+
+// expireOlder expires at most so many entries of messages that came before a
+// time. One whose release was broken off since then is spared as yet.
+func (ix *index) expireOlder(before time.Time, most int, now time.Time) (int, error) {
+	var due []record
+	err := ix.eachOpen(func(r *record) (bool, error) {
+		if !r.Time.Before(before) || len(due) == most {
+			return false, nil
+		}
+		if r.State == Held || r.Changed.Before(before) {
+			due = append(due, *r)
+		}
+		return true, nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return ix.expire(due, now)
+}
+
+// expireOldest expires held entries, at most so many and the oldest first, until
+// the messages have no more than so many bytes. It spares the message of that
+// name.
+func (ix *index) expireOldest(maxBytes int64, most int, spare string, now time.Time) (int, error) {
+	excess := ix.bytes() - maxBytes
+	if excess <= 0 {
+		return 0, nil
+	}
+	var due []record
+	shares := make(map[string]share)
+	err := ix.eachOpen(func(r *record) (bool, error) {
+		if r.State != Held || r.Message == spare {
+			return true, nil
+		}
+		part, seen := shares[r.Message]
+		if !seen {
+			var err error
+			if part, err = ix.share(r.Message); err != nil {
+				return false, err
+			}
+		}
+		due = append(due, *r)
+		if part.Needed--; part.Needed == 0 {
+			excess -= part.Size
+		}
+		shares[r.Message] = part
+		return excess > 0 && len(due) < most, nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return ix.expire(due, now)
+}
+
+func (ix *index) expire(due []record, now time.Time) (int, error) {
+	for i := range due {
+		if err := ix.set(&due[i], Expired, now); err != nil {
+			return 0, err
+		}
+	}
+	return len(due), nil
+}
+
+// forgetOlder removes at most so many records of entries that were settled before
+// a time.
+func (ix *index) forgetOlder(before time.Time, most int) (int, error) {
+	var due []record
+	c := ix.entries.Cursor()
+	for _, value := c.First(); value != nil && len(due) < most; _, value = c.Next() {
+		r, err := parseRecord(value)
+		if err != nil {
+			return 0, err
+		}
+		if !r.Time.Before(before) {
+			break
+		}
+		if !r.isOpen() && r.Changed.Before(before) {
+			due = append(due, r)
+		}
+	}
+	for i := range due {
+		if err := ix.forget(&due[i]); err != nil {
+			return 0, err
+		}
+	}
+	return len(due), nil
+}

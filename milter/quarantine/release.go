@@ -1,0 +1,231 @@
+package quarantine
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+	"time"
+
+	"coexistd/policy"
+)
+
+// passTime is for how long the pass of a message holds that is sent through the
+// MTA: until its milter has seen it.
+const passTime = 10 * time.Minute
+
+// maxHeader bounds the header that is read of a message, in bytes: the milter
+// takes no longer one.
+const maxHeader = 4 << 20
+
+// Releaser is what releasing needs besides the store.
+type Releaser struct {
+	// Policy signs the pass with which a message goes by the checks that held
+	// it. Its TraceKey is that of the MTA's milter.
+	Policy *policy.Policy
+	// Address is the host and port at which the MTA takes mail.
+	Address string
+	// Hostname is what EHLO names.
+	Hostname string
+}
+
+// ErrUncertain is the error of a release that was broken off, so that nobody can
+// say whether the MTA has the message.
+var ErrUncertain = errors.New("the message may have reached its recipient; look into the MTA's log, then release it again or delete it")
+
+// HeldAgainError says that the MTA has taken a released message, and that it was
+// held for its recipient once more.
+type HeldAgainError struct{ Entry Entry }
+
+// Error names the new entry and the checks that hold it.
+func (e *HeldAgainError) Error() string {
+	return fmt.Sprintf("held again as %s by %s", e.Entry.ID, strings.Join(e.Entry.Checks, ", "))
+}
+
+// Release puts a held message back through the MTA, to the recipient of the entry
+// alone, past the checks that held it and past none else. It returns the entry as
+// it is then.
+//
+// When the MTA does not take the message, it is held as before, and the error says
+// why. When the connection ends before the MTA has answered, the error is
+// ErrUncertain and the entry stays Releasing; only with again is such an entry
+// released once more. Of releases side by side one sends. A *HeldAgainError comes
+// with an entry that is Released. The context bounds how long all of it takes.
+func (s *Store) Release(ctx context.Context, r Releaser, id string, again bool) (Entry, error) {
+	if len(r.Policy.TraceKey) == 0 {
+		return Entry{}, errors.New("there is no key to sign the released message's pass with; coexistd serve makes one at its first start")
+	}
+	e, err := s.entry(id)
+	if err != nil {
+		return e, err
+	}
+	if !e.isOpen() {
+		return e, errSettled(&e)
+	}
+	message, err := s.openMessage(e.Message)
+	if err != nil {
+		return e, s.contentError(&e, err)
+	}
+	defer message.Close()
+	// The lock on the message's file shows others that a release is under way;
+	// it ends with the process.
+	if err := flock(message.file, syscall.LOCK_EX, ctx.Done()); err != nil {
+		if errors.Is(err, errGaveUp) {
+			err = fmt.Errorf("the message of %s is being released by another process: %w", id, context.Cause(ctx))
+		}
+		return e, err
+	}
+	if e, err = s.claim(id, again); err != nil {
+		return e, err
+	}
+	s.fault("release: claimed")
+	sent := r.send(ctx, &e, message)
+	s.fault("release: sent")
+	return s.conclude(e, sent)
+}
+
+// claim makes an entry Releasing.
+func (s *Store) claim(id string, again bool) (e Entry, err error) {
+	err = s.updateEntry(id, func(ix *index, r *record) error {
+		e = r.Entry
+		switch {
+		case !r.isOpen():
+			return errSettled(&r.Entry)
+		case r.State == Releasing && !again:
+			return fmt.Errorf("the release of %s was broken off at %s: %w", id, r.Changed.Format(time.DateTime), ErrUncertain)
+		}
+		err := ix.set(r, Releasing, time.Now())
+		e = r.Entry
+		return err
+	})
+	return e, err
+}
+
+// conclude notes what came of sending a message.
+func (s *Store) conclude(e Entry, sent error) (Entry, error) {
+	if errors.Is(sent, errUnanswered) {
+		return e, fmt.Errorf("%w: %w", ErrUncertain, sent)
+	}
+	state := Held
+	if sent == nil {
+		state = Released
+	}
+	var heldAgain *HeldAgainError
+	err := s.updateEntry(e.ID, func(ix *index, r *record) error {
+		heldAgain = nil
+		if r.State == Releasing {
+			if err := ix.set(r, state, time.Now()); err != nil {
+				return err
+			}
+		}
+		e = r.Entry
+		if sent != nil {
+			return nil
+		}
+		holder, found, err := ix.holder(r.Digest)
+		if found {
+			heldAgain = &HeldAgainError{holder.Entry}
+		}
+		return err
+	})
+	switch {
+	case err != nil && sent == nil:
+		return e, fmt.Errorf("%s was released, but that cannot be noted, and it stays %s: %w", e.ID, Releasing, err)
+	case err != nil:
+		return e, fmt.Errorf("%w; nor can it be noted that %s is held: %w", sent, e.ID, err)
+	case sent != nil:
+		return e, sent
+	}
+	s.fault("release: committed")
+	if heldAgain != nil {
+		return e, heldAgain
+	}
+	return e, nil
+}
+
+// send gives the message of an entry to the MTA.
+func (r Releaser) send(ctx context.Context, e *Entry, message *stored) error {
+	fields, eightBit, err := examine(message)
+	if err != nil {
+		return fmt.Errorf("reading the message: %w", err)
+	}
+	if _, err := message.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	pass := r.Policy.SignPass(policy.Pass{
+		ID: e.ID, Checks: e.Checks, Point: e.Point, Platform: e.Platform, Until: time.Now().Add(passTime).Unix(),
+	}, e.Owner, policy.Marks(fields.values))
+	header := policy.PassHeader + ": " + strings.ReplaceAll(pass, "\n", "\r\n") + "\r\n"
+	return submit(ctx, r.Address, r.Hostname, submission{
+		from: e.Sender, to: e.Address, notify: e.Notify, orcpt: e.ORcpt,
+		eightBit: eightBit, content: io.MultiReader(strings.NewReader(header), message),
+	})
+}
+
+// fields are a message's header fields: names and values, in order.
+type fields [][2]string
+
+// values returns the values of all fields of a name, as the milter tells them.
+func (f fields) values(name string) []string {
+	var values []string
+	for _, field := range f {
+		if len(field[0]) == len(name) && strings.EqualFold(field[0], name) {
+			values = append(values, field[1])
+		}
+	}
+	return values
+}
+
+// examine reads a message: the header fields that can be its marks, and whether it
+// has bytes beyond US-ASCII.
+func examine(content io.Reader) (f fields, eightBit bool, err error) {
+	watch := &eightBitWatch{r: content}
+	r := bufio.NewReaderSize(watch, 64<<10)
+	if f, err = readFields(r); err != nil {
+		return nil, false, err
+	}
+	_, err = io.Copy(io.Discard, r)
+	return f, watch.found, err
+}
+
+// readFields reads a message's header fields, folded as they are, up to the first
+// line that belongs to none.
+func readFields(r *bufio.Reader) (f fields, err error) {
+	limited := bufio.NewReader(io.LimitReader(r, maxHeader))
+	for err == nil {
+		var line []byte
+		line, err = limited.ReadBytes('\n')
+		if err != nil && err != io.EOF {
+			return nil, err
+		}
+		line = bytes.TrimRight(line, "\r\n")
+		if len(line) > 0 && (line[0] == ' ' || line[0] == '\t') && len(f) > 0 {
+			f[len(f)-1][1] += "\n" + string(line)
+			continue
+		}
+		name, value, found := bytes.Cut(line, []byte(":"))
+		// White space may stand before the colon (RFC 5322 section 4.5.1).
+		name = bytes.TrimRight(name, " \t")
+		if !found || len(name) == 0 || bytes.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
+			return f, nil
+		}
+		f = append(f, [2]string{string(name), string(value)})
+	}
+	return f, nil
+}
+
+// eightBitWatch notes bytes beyond US-ASCII in what is read through it.
+type eightBitWatch struct {
+	r     io.Reader
+	found bool
+}
+
+func (w *eightBitWatch) Read(p []byte) (int, error) {
+	n, err := w.r.Read(p)
+	w.found = w.found || bytes.ContainsFunc(p[:n], func(c rune) bool { return c >= 0x80 })
+	return n, err
+}

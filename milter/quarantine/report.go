@@ -1,0 +1,204 @@
+package quarantine
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"coexistd/policy"
+)
+
+// Reporter tells recipients what is held for them, and administrators what is
+// held at all.
+type Reporter struct {
+	Store *Store
+	// Policy signs the reports' way past our own spam check.
+	Policy *policy.Policy
+	// MTA is the host and port that takes the reports.
+	MTA      string
+	Hostname string
+	// From is the address that the reports come from, and Contact the one that
+	// recipients ask for their messages.
+	From, Contact string
+	// Summary are the administrators' addresses; empty: no summary is sent.
+	Summary []string
+	// Hour and Minute are the time of day in Zone at which reports are due.
+	Hour, Minute int
+	Zone         *time.Location
+	// Keep is how long messages are held.
+	Keep time.Duration
+	Log  *slog.Logger
+}
+
+const (
+	// sendTime bounds how long the MTA may take for one report.
+	sendTime = 2 * time.Minute
+	// maxSilent is after how many reports on end that the MTA did not answer the
+	// others are left for the next time.
+	maxSilent = 3
+)
+
+// Mail is one report, not yet sent.
+type Mail struct {
+	To      string `json:"to"`
+	Subject string `json:"subject"`
+	// IDs are the entries that it tells a recipient of. The administrators'
+	// summary has none.
+	IDs     []string `json:"ids"`
+	Summary bool     `json:"summary"`
+
+	owner string // policy.Address.Owner of To
+	page  any    // what its templates show
+}
+
+// Compose returns the reports that are to be sent at a time: one to each
+// recipient for whom something is held that he was not told of, ordered by
+// address, and then the summaries. It changes nothing.
+func (r *Reporter) Compose(now time.Time) ([]Mail, error) {
+	last, err := r.Store.LastReport()
+	if err != nil {
+		return nil, fmt.Errorf("when the last quarantine reports were sent is not known: %w", err)
+	}
+	untold := make(map[string]*notice)
+	sum := r.newSummary(last)
+	for e, err := range r.Store.All(Query{All: true}) {
+		if err != nil {
+			return nil, fmt.Errorf("the quarantine cannot be read: %w", err)
+		}
+		sum.add(&e)
+		if e.State == Held && e.Report && !e.Reported {
+			if untold[e.Owner] == nil {
+				untold[e.Owner] = &notice{owner: e.Owner}
+			}
+			untold[e.Owner].add(e)
+		}
+	}
+	mails := make([]Mail, 0, len(untold)+len(r.Summary))
+	for _, owner := range slices.Sorted(maps.Keys(untold)) {
+		mails = append(mails, r.compose(untold[owner]))
+	}
+	if len(r.Summary) == 0 || sum.held+sum.fresh == 0 {
+		return mails, nil
+	}
+	usage, err := r.Store.Usage()
+	if err != nil {
+		return nil, fmt.Errorf("the quarantine's size is not known: %w", err)
+	}
+	page := sum.page(usage)
+	for _, to := range r.Summary {
+		mails = append(mails, Mail{To: to, Subject: page.Title, IDs: []string{}, Summary: true, owner: r.ownerOf(to), page: page})
+	}
+	return mails, nil
+}
+
+// notice is what one owner is to be told of, newest first. Of many entries, only
+// so many are kept as a report shows.
+type notice struct {
+	owner  string
+	ids    []string
+	listed []Entry
+}
+
+func (n *notice) add(e Entry) {
+	n.ids = append(n.ids, e.ID)
+	if len(n.listed) < maxListed {
+		n.listed = append(n.listed, e)
+	}
+}
+
+func (r *Reporter) compose(n *notice) Mail {
+	page := r.pageFor(n)
+	// A bare local part is a mailbox of the MTA's own.
+	return Mail{To: strings.TrimSuffix(n.owner, "@"), Subject: page.Title, IDs: n.ids, owner: n.owner, page: page}
+}
+
+// ownerOf returns the name under which an address's pass is signed.
+func (r *Reporter) ownerOf(address string) string {
+	parsed, err := policy.ParseAddress(address, r.Policy.Delimiters)
+	if err != nil {
+		return address
+	}
+	return parsed.Owner
+}
+
+// Run sends all reports that Compose returns. One that the MTA refuses is logged
+// and does not keep the others back. An error means that reports are still due:
+// the MTA did not answer, took none at all, or the context has ended. Who was told
+// by then is not told again.
+func (r *Reporter) Run(ctx context.Context, now time.Time) error {
+	mails, err := r.Compose(now)
+	if err != nil {
+		return err
+	}
+	taken, silent := 0, 0
+	for i := range mails {
+		switch err = r.Send(ctx, now, mails[i]); {
+		case err == nil:
+			taken, silent = taken+1, 0
+		case errors.As(err, new(*refusal)):
+			silent = 0
+		default:
+			silent++
+		}
+		if silent == maxSilent || ctx.Err() != nil {
+			break
+		}
+	}
+	if silent > 0 || ctx.Err() != nil || taken == 0 && len(mails) > 0 {
+		return fmt.Errorf("of %d quarantine reports the MTA has taken %d: %w", len(mails), taken, cmp.Or(err, ctx.Err()))
+	}
+	return r.Store.SetLastReport(now)
+}
+
+// Send gives one report to the MTA, and marks its entries as reported once it is
+// taken. They are marked, too, when the MTA refuses the recipient or the mail for
+// good, since it would every day; only the log and the error tell of that. What is
+// not taken for another reason is part of the next report.
+func (r *Reporter) Send(ctx context.Context, now time.Time, mail Mail) error {
+	err := r.submit(ctx, now, &mail)
+	switch {
+	case err == nil:
+		r.Log.Info("quarantine report sent", "to", mail.To, "entries", len(mail.IDs), "summary", mail.Summary)
+	case isForGood(err):
+		r.Log.Warn("quarantine report refused for good: its entries are not reported again", "to", mail.To, "entries", len(mail.IDs), "error", err)
+	default:
+		r.Log.Warn("quarantine report not taken: its entries are part of the next", "to", mail.To, "entries", len(mail.IDs), "error", err)
+	}
+	if err != nil {
+		err = fmt.Errorf("the quarantine report to %s was not taken: %w", oneLine(mail.To), err)
+	}
+	if len(mail.IDs) == 0 || err != nil && !isForGood(err) {
+		return err
+	}
+	if marked := r.Store.MarkReported(mail.IDs); marked != nil {
+		err = errors.Join(err, fmt.Errorf("that %s was told of his entries cannot be noted, so he is told again: %w", oneLine(mail.To), marked))
+	}
+	return err
+}
+
+func (r *Reporter) submit(ctx context.Context, now time.Time, mail *Mail) error {
+	var content bytes.Buffer
+	if err := r.write(&content, mail, now); err != nil {
+		return fmt.Errorf("composing it: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, sendTime)
+	defer cancel()
+	// The null sender: a report that cannot be delivered must not come back.
+	return submit(ctx, r.MTA, r.Hostname, submission{
+		to: mail.To, eightBit: !isASCII(content.String()), content: &content,
+	})
+}
+
+// isForGood reports that the MTA refuses this recipient or this mail, and would
+// the next time. What it says before it knows either concerns all mail of ours.
+func isForGood(err error) bool {
+	answer, ok := errors.AsType[*refusal](err)
+	return ok && answer.isPermanent() && answer.command != "MAIL" && answer.command != "EHLO" && answer.command != "the connection"
+}

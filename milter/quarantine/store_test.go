@@ -1,0 +1,549 @@
+package quarantine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"coexistd/policy"
+)
+
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+func options(dir string) Options {
+	return Options{Dir: dir, Zone: time.UTC, Log: slog.New(slog.DiscardHandler)}
+}
+
+func open(t testing.TB, o Options) *Store {
+	t.Helper()
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func newTestStore(t testing.TB) *Store {
+	t.Helper()
+	return open(t, options(filepath.Join(t.TempDir(), "quarantine")))
+}
+
+// spam is the nth message, which came n minutes after noon.
+func spam(n int) (Item, string) {
+	content := fmt.Sprintf("From: x@example.org\r\nSubject: offer %d\r\n\r\nBuy %d.\r\n", n, n)
+	return Item{
+		Time: noon.Add(time.Duration(n) * time.Minute), Sender: "x@example.org", Point: policy.S0,
+		Client: "192.0.2.1", From: " x@example.org", Subject: fmt.Sprintf(" offer %d", n),
+	}, content
+}
+
+func heldForSpam(address string) Recipient {
+	return Recipient{Address: address, Owner: strings.ToLower(address), Checks: []string{policy.CheckSpam}, Found: []string{"GTUBE"}, Report: true}
+}
+
+// put stores the nth message for recipients.
+func put(t testing.TB, s *Store, n int, addresses ...string) []string {
+	t.Helper()
+	item, content := spam(n)
+	ids, err := s.Put(item, recipients(addresses...), strings.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ids
+}
+
+func recipients(addresses ...string) []Recipient {
+	var list []Recipient
+	for _, address := range addresses {
+		list = append(list, heldForSpam(address))
+	}
+	return list
+}
+
+func listed(t testing.TB, s *Store, q Query) []Entry {
+	t.Helper()
+	entries, err := s.List(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entries
+}
+
+func idsOf(entries []Entry) []string {
+	ids := make([]string, len(entries))
+	for i := range entries {
+		ids[i] = entries[i].ID
+	}
+	return ids
+}
+
+func contentOf(t testing.TB, s *Store, id string) string {
+	t.Helper()
+	r, err := s.Content(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	content, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// files counts the messages' files and the drafts.
+func files(t testing.TB, s *Store) (messages, drafts int) {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(s.dir, messagesFolder, "*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(s.dir, draftsFolder, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(found), len(left)
+}
+
+func wantFiles(t testing.TB, s *Store, messages int) {
+	t.Helper()
+	if got, drafts := files(t, s); got != messages || drafts != 0 {
+		t.Errorf("there are %d messages and %d drafts, want %d and 0", got, drafts, messages)
+	}
+}
+
+func state(t testing.TB, s *Store, id string) State {
+	t.Helper()
+	entry, err := s.entry(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entry.State
+}
+
+func TestWhatIsPutIsListedAndReadByteForByte(t *testing.T) {
+	s := newTestStore(t)
+	for i, content := range []string{
+		"", "\n", "no header", "Subject: x\r\n\r\nbody\r\n", "bare\rCR and bare\nLF\r\n", "\x00\xff\xfe\r\n" + strings.Repeat("x", 1<<20),
+		"X-Coexist-Pass: v=1;\r\n\tid=y\r\nSubject: x\r\n\r\n", "X-Coexist-Pass:", "x-coexist-pass: " + strings.Repeat("y", 1<<18),
+	} {
+		item, _ := spam(i)
+		ids, err := s.Put(item, recipients(fmt.Sprintf("user%d@acmecorp.com", i)), strings.NewReader(content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := contentOf(t, s, ids[0]); got != content {
+			t.Errorf("%.40q (%d bytes) came back as %.40q (%d bytes)", content, len(content), got, len(got))
+		}
+		if e, err := s.entry(ids[0]); err != nil || e.Size != int64(len(content)) || e.State != Held || !e.Time.Equal(item.Time) || e.Subject != item.Subject || e.Owner != fmt.Sprintf("user%d@acmecorp.com", i) {
+			t.Errorf("the entry is %+v, %v", e, err)
+		}
+		if len(ids[0]) != idLength || strings.Trim(ids[0], "abcdefghijklmnopqrstuvwxyz234567") != "" {
+			t.Errorf("the ID is %q", ids[0])
+		}
+	}
+}
+
+func TestEachRecipientHasHisEntry(t *testing.T) {
+	s := newTestStore(t)
+	ids := put(t, s, 1, "alice@acmecorp.com", "bob@acmecorp.com", "alice@acmecorp.com")
+	if len(ids) != 3 || ids[0] == ids[1] || ids[0] != ids[2] {
+		t.Fatalf("the IDs are %q", ids)
+	}
+	wantFiles(t, s, 1)
+	if err := s.Delete(ids[0]); err != nil {
+		t.Fatal(err)
+	}
+	if got := idsOf(listed(t, s, Query{})); !slices.Equal(got, ids[1:2]) {
+		t.Errorf("held are %q, want %q", got, ids[1:2])
+	}
+	if got := idsOf(listed(t, s, Query{All: true, To: "Alice@AcmeCorp.com"})); !slices.Equal(got, ids[:1]) {
+		t.Errorf("Alice had %q, want %q", got, ids[:1])
+	}
+	wantFiles(t, s, 1)
+	if err := s.Delete(ids[1]); err != nil {
+		t.Fatal(err)
+	}
+	wantFiles(t, s, 0)
+	if u, err := s.Usage(); err != nil || u.Bytes != 0 || u.Entries != 0 || u.Free == 0 {
+		t.Errorf("the usage is %+v, %v", u, err)
+	}
+	if _, err := s.Content(ids[1]); err == nil || !strings.Contains(err.Error(), "no longer kept") {
+		t.Errorf("the content of a deleted entry: %v", err)
+	}
+	if err := s.Delete(ids[1]); err == nil || !strings.Contains(err.Error(), "it is deleted since") {
+		t.Errorf("deleting twice: %v", err)
+	}
+	if err := s.Delete("nothere"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("deleting what never was: %v", err)
+	}
+}
+
+func TestAMessageThatIsHeldAlreadyIsNotStoredAgain(t *testing.T) {
+	s := newTestStore(t)
+	first := put(t, s, 1, "alice@acmecorp.com")
+	if again := put(t, s, 1, "alice@acmecorp.com"); !slices.Equal(again, first) {
+		t.Errorf("the same message got %q, want %q", again, first)
+	}
+	wantFiles(t, s, 1)
+	item, content := spam(1)
+	passed := "X-Coexist-Pass: v=1; id=x;\r\n\tsig=y\r\n" + content
+	both, err := s.Put(item, recipients("bob@acmecorp.com", "alice@acmecorp.com"), strings.NewReader(passed))
+	if err != nil || both[1] != first[0] || both[0] == first[0] {
+		t.Errorf("for one more it got %q, %v", both, err)
+	}
+	if got := len(listed(t, s, Query{})); got != 2 {
+		t.Errorf("%d entries are held, want 2", got)
+	}
+	wantFiles(t, s, 2)
+	if other := put(t, s, 2, "alice@acmecorp.com"); other[0] == first[0] {
+		t.Error("another message got the same ID")
+	}
+	if err := s.Delete(first[0]); err != nil {
+		t.Fatal(err)
+	}
+	if again := put(t, s, 1, "alice@acmecorp.com"); again[0] == first[0] {
+		t.Error("a message that was deleted is not held when it comes once more")
+	}
+	// The heads of the files tell of the entries that exist, and of no others.
+	before := idsOf(listed(t, s, Query{}))
+	if err := os.Remove(s.path(indexFile)); err != nil {
+		t.Fatal(err)
+	}
+	if after := idsOf(listed(t, s, Query{})); !slices.Equal(slices.Sorted(slices.Values(after)), slices.Sorted(slices.Values(before))) {
+		t.Errorf("made anew, the index has %q, want %q", after, before)
+	}
+}
+
+func TestHostileTextsAreBounded(t *testing.T) {
+	s := newTestStore(t)
+	item, content := spam(1)
+	item.Subject = strings.Repeat("é", maxText) + "\xff\x00\r\n"
+	item.Login = "\xff\xff" + strings.Repeat("\x00", 5000)
+	r := heldForSpam("alice@acmecorp.com")
+	r.ORcpt, r.Notify = "rfc822;a b", strings.Repeat("N", maxPath+1)
+	r.Found = slices.Repeat([]string{strings.Repeat("<", 5000)}, 5000)
+	ids, err := s.Put(item, []Recipient{r}, strings.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := s.entry(ids[0])
+	if err != nil || len(e.Subject) != maxText || len(e.Login) > maxText || e.ORcpt != "" || e.Notify != "" || len(e.Found) != maxList || len(e.Found[0]) != maxText {
+		t.Errorf("the entry is %+v, %v", e, err)
+	}
+	for _, bad := range []string{"", "\xff@acmecorp.com", strings.Repeat("a", maxPath+1)} {
+		if _, err := s.Put(item, recipients(bad), strings.NewReader(content)); err == nil || !strings.Contains(err.Error(), "the recipient") {
+			t.Errorf("a recipient %.10q: %v", bad, err)
+		}
+	}
+	wantFiles(t, s, 1)
+}
+
+func TestAFailingReaderLeavesNothing(t *testing.T) {
+	s := newTestStore(t)
+	item, content := spam(1)
+	_, err := s.Put(item, recipients("alice@acmecorp.com"), io.MultiReader(strings.NewReader(content), &failing{}))
+	if !errors.Is(err, errBroken) {
+		t.Errorf("the error is %v", err)
+	}
+	wantFiles(t, s, 0)
+}
+
+var errBroken = errors.New("broken")
+
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) { return 0, errBroken }
+
+func TestACommandMakesNoFile(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "none")
+	for range 2 {
+		s, err := OpenExisting(options(dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := listed(t, s, Query{All: true}); len(got) != 0 {
+			t.Errorf("an empty store has %v", got)
+		}
+		if at, err := s.LastReport(); err != nil || !at.IsZero() {
+			t.Errorf("the last report was %v, %v", at, err)
+		}
+		if u, err := s.Usage(); err != nil || u.Entries != 0 || u.Bytes != 0 {
+			t.Errorf("the usage is %+v, %v", u, err)
+		}
+		if _, err := s.Content("x"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("content: %v", err)
+		}
+		if err := s.Delete("x"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("delete: %v", err)
+		}
+		if found, _ := filepath.Glob(filepath.Join(dir, "*")); len(found) > 0 {
+			t.Errorf("there are %q", found)
+		}
+		os.Mkdir(dir, 0o700)
+	}
+	daemon := open(t, options(dir))
+	put(t, daemon, 1, "alice@acmecorp.com")
+	command, err := OpenExisting(options(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(daemon.path(indexFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := command.List(Query{}); err == nil || !strings.Contains(err.Error(), "coexistd serve makes it anew") {
+		t.Errorf("without an index a command says %v", err)
+	}
+	if _, err := os.Stat(daemon.path(indexFile)); err == nil {
+		t.Error("a command has made an index")
+	}
+	if got := listed(t, daemon, Query{}); len(got) != 1 {
+		t.Errorf("the daemon has %d entries, want 1", len(got))
+	}
+}
+
+func TestAProcessThatHangsIsNotWaitedForForEver(t *testing.T) {
+	s := newTestStore(t)
+	s.patience = 50 * time.Millisecond
+	other, err := os.Open(s.path(lockFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Flock(int(other.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	begun := time.Now()
+	for n := range 20 {
+		all.Go(func() {
+			item, content := spam(n)
+			if _, err := s.Put(item, recipients("alice@acmecorp.com"), strings.NewReader(content)); err == nil || !strings.Contains(err.Error(), "in use by a process") {
+				t.Errorf("the error is %v", err)
+			}
+		})
+	}
+	all.Wait()
+	if took := time.Since(begun); took > 10*time.Second {
+		t.Errorf("20 messages waited for %v", took)
+	}
+	wantFiles(t, s, 0)
+	other.Close()
+	put(t, s, 1, "alice@acmecorp.com")
+}
+
+func TestFiftyMessagesAreStoredAtOnce(t *testing.T) {
+	s := newTestStore(t)
+	var all sync.WaitGroup
+	for n := range 50 {
+		all.Go(func() { put(t, s, n, "alice@acmecorp.com", "bob@acmecorp.com") })
+	}
+	all.Wait()
+	entries := listed(t, s, Query{})
+	if len(entries) != 100 {
+		t.Fatalf("%d entries are held, want 100", len(entries))
+	}
+	for _, e := range entries {
+		_, want := spam(int(e.Time.Sub(noon).Minutes()))
+		if got := contentOf(t, s, e.ID); got != want {
+			t.Errorf("%s has %q, want %q", e.ID, got, want)
+		}
+	}
+}
+
+func TestAFullDiskIsToldAndPasses(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can mount a small file system")
+	}
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=2m"); err != nil {
+		t.Fatalf("mounting a small file system: %v", err)
+	}
+	defer syscall.Unmount(dir, syscall.MNT_DETACH)
+	s := open(t, options(filepath.Join(dir, "quarantine")))
+	filler := filepath.Join(dir, "filler")
+	stored, refused := 0, 0
+	// With each number of pages left, storing fails at another step.
+	for pages := range 40 {
+		fill(t, filler, pages*os.Getpagesize())
+		item, content := spam(pages)
+		ids, err := s.Put(item, recipients("alice@acmecorp.com"), strings.NewReader(content+strings.Repeat("x", 40_000)))
+		switch {
+		case err == nil:
+			stored++
+			contentOf(t, s, ids[0])
+		case errors.Is(err, syscall.ENOSPC) && strings.Contains(err.Error(), "the disk is full"):
+			refused++
+		default:
+			t.Errorf("with %d pages left: %v", pages, err)
+		}
+		wantFiles(t, s, stored)
+		if got := len(listed(t, s, Query{})); got != stored {
+			t.Errorf("%d entries are held, want %d", got, stored)
+		}
+	}
+	if stored == 0 || refused == 0 {
+		t.Errorf("%d messages were stored and %d refused, so nothing was tried", stored, refused)
+	}
+	fill(t, filler, 0)
+	if err := s.Delete(listed(t, s, Query{})[0].ID); err != nil {
+		t.Errorf("deleting with a full disk: %v", err)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, 100, "alice@acmecorp.com")
+}
+
+// fill makes a file so large that the file system has so many bytes left.
+func fill(t *testing.T, path string, left int) {
+	t.Helper()
+	os.Remove(path)
+	var system syscall.Statfs_t
+	if err := syscall.Statfs(filepath.Dir(path), &system); err != nil {
+		t.Fatal(err)
+	}
+	free := int(system.Bavail) * int(system.Bsize)
+	if err := os.WriteFile(path, bytes.Repeat([]byte("x"), max(0, free-left)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTenThousandEntriesComeInPagesNewestFirst(t *testing.T) {
+	s := newTestStore(t)
+	const total = 10_000
+	err := s.update(func(ix *index) error {
+		for n := range total {
+			item, _ := spam(n)
+			h := head{Item: item, Digest: []byte{1}, Recipients: []headRecipient{{fmt.Sprintf("id%08d", n), heldForSpam(fmt.Sprintf("user%d@acmecorp.com", n))}}}
+			if err := ix.addHead(&h, fmt.Sprintf("message%d", n), 1); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := listed(t, s, Query{})
+	if len(entries) != total {
+		t.Fatalf("%d entries are listed, want %d", len(entries), total)
+	}
+	for i := range entries {
+		if want := fmt.Sprintf("id%08d", total-1-i); entries[i].ID != want {
+			t.Fatalf("entry %d is %s, want %s", i, entries[i].ID, want)
+		}
+	}
+	if got := listed(t, s, Query{To: "user77@acmecorp.com", All: true}); len(got) != 1 || got[0].ID != "id00000077" {
+		t.Errorf("user 77 has %q", idsOf(got))
+	}
+	if got := idsOf(listed(t, s, Query{IDs: []string{"id00000001", "none", "id00000002", "id00000001"}})); !slices.Equal(got, []string{"id00000002", "id00000001"}) {
+		t.Errorf("by ID there are %q", got)
+	}
+	for e, err := range s.All(Query{}) { // the store is free between entries
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.MarkReported([]string{e.ID, "none"}); err != nil {
+			t.Fatal(err)
+		}
+		break
+	}
+	if e, err := s.entry(entries[0].ID); err != nil || !e.Reported {
+		t.Errorf("the newest entry is %+v, %v", e, err)
+	}
+	u, err := s.Usage()
+	if err != nil || u.Entries != total || u.Bytes != total || !u.Oldest.Equal(noon) {
+		t.Errorf("the usage is %+v, %v", u, err)
+	}
+}
+
+func TestTheTimeOfTheLastReportIsKept(t *testing.T) {
+	s := newTestStore(t)
+	if at, err := s.LastReport(); err != nil || !at.IsZero() {
+		t.Errorf("at first it is %v, %v", at, err)
+	}
+	if err := s.SetLastReport(noon); err != nil {
+		t.Fatal(err)
+	}
+	if at, err := open(t, options(s.dir)).LastReport(); err != nil || !at.Equal(noon) {
+		t.Errorf("it is %v, %v, want %v", at, err, noon)
+	}
+}
+
+func TestOldEntriesExpireAndAreForgottenLater(t *testing.T) {
+	o := options(filepath.Join(t.TempDir(), "quarantine"))
+	o.Keep = time.Hour
+	s := open(t, o)
+	old, fresh := put(t, s, 1, "alice@acmecorp.com")[0], put(t, s, 30, "alice@acmecorp.com")[0]
+	prune := func(at time.Time, want int) {
+		t.Helper()
+		if expired, err := s.Prune(at); err != nil || expired != want {
+			t.Errorf("%d have expired, %v; want %d", expired, err, want)
+		}
+	}
+	prune(noon.Add(61*time.Minute), 0)
+	prune(noon.Add(62*time.Minute), 1)
+	if state(t, s, old) != Expired || state(t, s, fresh) != Held {
+		t.Errorf("they are %s and %s", state(t, s, old), state(t, s, fresh))
+	}
+	wantFiles(t, s, 1)
+	prune(noon.Add(24*time.Hour), 1)
+	if _, err := s.entry(old); !errors.Is(err, ErrNotFound) {
+		t.Errorf("the old entry: %v", err)
+	}
+	if state(t, s, fresh) != Expired {
+		t.Errorf("the other is %s", state(t, s, fresh))
+	}
+	wantFiles(t, s, 0)
+	if again := put(t, s, 1, "alice@acmecorp.com"); again[0] == old {
+		t.Error("a forgotten entry holds a message")
+	}
+}
+
+func TestTheOldestGoFirstWhenTheStoreIsFull(t *testing.T) {
+	s := newTestStore(t)
+	var ids []string
+	for n := range 10 {
+		ids = append(ids, put(t, s, n, "alice@acmecorp.com", "bob@acmecorp.com")...)
+	}
+	u, err := s.Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.maxBytes = u.Bytes / 2
+	if expired, err := s.Prune(noon); err != nil || expired != 10 {
+		t.Errorf("%d have expired, %v; want 10", expired, err)
+	}
+	if got := idsOf(listed(t, s, Query{})); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(ids[10:]))) {
+		t.Errorf("%q are held, want %q", got, ids[10:])
+	}
+	wantFiles(t, s, 5)
+	s.maxBytes = 1
+	last := put(t, s, 20, "alice@acmecorp.com")
+	if got := idsOf(listed(t, s, Query{})); !slices.Equal(got, last) {
+		t.Errorf("%q are held, want the new %q alone", got, last)
+	}
+}
+
+func BenchmarkPut(b *testing.B) {
+	s := newTestStore(b)
+	item, _ := spam(1)
+	n := 0
+	for b.Loop() {
+		n++
+		content := fmt.Sprintf("Subject: %d\r\n\r\n%s", n, strings.Repeat("x", 4096))
+		if _, err := s.Put(item, recipients("alice@acmecorp.com"), strings.NewReader(content)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,221 @@
+package scanners
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"io"
+	"strings"
+
+	"github.com/emersion/go-message/textproto"
+)
+
+// encoding reads Content-Transfer-Encoding. An encoding that is not known
+// matters in an attachment only: text with a name for an encoding that does not
+// exist is ordinary, and is read as it is. A multipart cannot be encoded (RFC 2045
+// section 6.4); mail programs ignore quoted-printable there, as is done here, but
+// differ on base64.
+func (m *mimeReader) encoding(fields textproto.Header, h partHeader) string {
+	value := m.only(fields, "Content-Transfer-Encoding")
+	name := strings.ToLower(strings.TrimSpace(withoutComments(value)))
+	plain := len(h.names) == 0 && (h.media == "" || strings.HasPrefix(h.media, "text/"))
+	switch name {
+	case "", "7bit", "8bit", "binary":
+		return ""
+	case "base64":
+		if h.boundary != "" {
+			m.unsure("a multipart is encoded")
+		}
+		return name
+	case "quoted-printable":
+		return name
+	}
+	if !plain && h.boundary == "" {
+		m.unsure("an attachment has the unknown encoding %s", printable(value))
+	}
+	return ""
+}
+
+// decodePart decodes a body. What is broken in it can be asked for when it has
+// been read as far as it is wanted, and is empty when nothing is.
+//
+// go-message's decoders would stop at the first character that they do not
+// expect and, in quoted-printable, at a line of more than 4 KiB. Mail programs go
+// on, and so do these.
+func decodePart(encoding string, body *partBody) (r io.Reader, broken func() string) {
+	switch encoding {
+	case "base64":
+		b := &body.m.decoders[body.m.depth]
+		*b = base64Body{body: body, raw: b.raw[:0], store: b.store}
+		return b, func() string { return b.broken }
+	case "quoted-printable":
+		q := &quotedBody{body: body}
+		return q, func() string { return q.broken }
+	}
+	return body, func() string { return "" }
+}
+
+// readFilled reads from out, which fill fills until it returns false.
+func readFilled(p []byte, out *[]byte, fill func() bool) (n int, err error) {
+	for n < len(p) {
+		if len(*out) == 0 && !fill() {
+			if n == 0 {
+				err = io.EOF
+			}
+			break
+		}
+		copied := copy(p[n:], *out)
+		*out = (*out)[copied:]
+		n += copied
+	}
+	return n, err
+}
+
+// quotedBody decodes quoted-printable (RFC 2045 section 6.7). An escape that is
+// none stays as it is, and is noted.
+type quotedBody struct {
+	body   *partBody
+	out    []byte // decoded and not yet read
+	store  []byte // what out is in
+	cut    []byte // the beginning of an escape, in a line that comes in pieces
+	broken string
+}
+
+func (q *quotedBody) Read(p []byte) (int, error) { return readFilled(p, &q.out, q.fill) }
+
+// fill decodes the next line that is not empty when decoded.
+func (q *quotedBody) fill() bool {
+	q.store = q.store[:0]
+	for len(q.store) == 0 {
+		line, _ := q.body.next()
+		if line == nil {
+			break
+		}
+		if len(q.cut) > 0 {
+			line = append(q.cut, line...)
+			q.cut = nil
+		}
+		q.decode(line)
+	}
+	q.out = q.store
+	return len(q.out) > 0
+}
+
+func (q *quotedBody) decode(line []byte) {
+	text := withoutEnd(line)
+	ended, soft := len(text) < len(line), false
+	if ended {
+		text, soft = bytes.CutSuffix(bytes.TrimRight(text, " \t\r"), []byte("="))
+	}
+	for {
+		i := bytes.IndexByte(text, '=')
+		if i < 0 {
+			break
+		}
+		q.store = append(q.store, text[:i]...)
+		text = text[i:]
+		if !ended && len(text) < 3 {
+			q.cut = bytes.Clone(text)
+			return
+		}
+		if c, ok := hexByte(text); ok {
+			q.store, text = append(q.store, c), text[3:]
+		} else {
+			q.broken = "it is no quoted-printable"
+			q.store, text = append(q.store, '='), text[1:]
+		}
+	}
+	q.store = append(q.store, text...)
+	if ended && !soft {
+		q.store = append(q.store, '\r', '\n')
+	}
+}
+
+// hexByte reads an escape: an equals sign and two digits.
+func hexByte(escape []byte) (byte, bool) {
+	var c [1]byte
+	if len(escape) < 3 {
+		return 0, false
+	}
+	_, err := hex.Decode(c[:], escape[1:3])
+	return c[0], err == nil
+}
+
+// base64Chunk is how many characters are decoded at a time, and a line more.
+const base64Chunk = 16 << 10
+
+// base64Body decodes base64 as RFC 2045 section 6.8 wants it: characters of
+// no meaning are skipped, where go-message's decoder stops. White space and a
+// missing padding are nothing to note; other characters, and text behind the
+// padding, are, for mail programs differ on them.
+type base64Body struct {
+	body   *partBody
+	raw    []byte // characters of the alphabet, not yet decoded
+	out    []byte // decoded and not yet read
+	store  []byte // what out is in
+	padded bool
+	broken string
+}
+
+func (b *base64Body) Read(p []byte) (int, error) { return readFilled(p, &b.out, b.fill) }
+
+// fill decodes the next chunk. It returns false when there is no more.
+func (b *base64Body) fill() bool {
+	for len(b.raw) < base64Chunk {
+		line, _ := b.body.next()
+		if line == nil {
+			break
+		}
+		b.sift(line)
+	}
+	whole := len(b.raw) &^ 3
+	if whole == 0 {
+		// The padding may be missing. A single character is no byte.
+		if whole = len(b.raw); whole == 1 {
+			b.raw, whole = b.raw[:0], 0
+			b.broken = "it ends within a byte"
+		}
+	}
+	if size := base64.RawStdEncoding.DecodedLen(whole); len(b.store) < size {
+		b.store = make([]byte, max(size, base64Chunk))
+	}
+	// The alphabet is sure and the length is right: it cannot fail.
+	n, _ := base64.RawStdEncoding.Decode(b.store, b.raw[:whole])
+	b.raw = b.raw[:copy(b.raw, b.raw[whole:])]
+	b.out = b.store[:n]
+	return n > 0
+}
+
+// sift takes the characters of the alphabet out of a line.
+func (b *base64Body) sift(line []byte) {
+	for len(line) > 0 {
+		n := 0
+		for n < len(line) && base64Alphabet[line[n]] {
+			n++
+		}
+		if n > 0 && b.padded {
+			b.broken = "it goes on behind its padding"
+		} else {
+			b.raw = append(b.raw, line[:n]...)
+		}
+		if n == len(line) {
+			return
+		}
+		switch line[n] {
+		case ' ', '\t', '\r', '\n':
+		case '=':
+			b.padded = true
+		default:
+			b.broken = "it contains other characters than those of base64"
+		}
+		line = line[n+1:]
+	}
+}
+
+// base64Alphabet tells the characters that stand for six bits.
+var base64Alphabet = func() (is [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
+		is[c] = true
+	}
+	return is
+}()

@@ -1,0 +1,312 @@
+package scanners
+
+import (
+	"cmp"
+	"encoding/base64"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxParameters is how many parameters of one field are read.
+const maxParameters = 1000
+
+// parameter is one parameter of a Content-Type or Content-Disposition field
+// (RFC 2045 section 5.1), in one of the ways in which programs read it.
+type parameter struct{ key, value string }
+
+// parameters takes a field apart: what stands before the first semicolon, in
+// lower case, and the parameters. It takes what mail programs take: values with
+// spaces and without quotes, quotes that are not closed, text behind a quoted
+// value, and backslashes that escape or are meant. A value with several
+// readings is there once for each. ok is false when there are too many.
+func parameters(field string) (kind string, list []parameter, ok bool) {
+	kind, rest, _ := strings.Cut(field, ";")
+	kind = strings.ToLower(strings.Trim(withoutComments(kind), " \t\""))
+	for rest != "" {
+		if len(list) > maxParameters {
+			return kind, list, false
+		}
+		rest = strings.TrimLeft(rest, "; \t")
+		end := strings.IndexAny(rest, "=;")
+		if end < 0 || rest[end] == ';' {
+			var loose string
+			loose, rest, _ = strings.Cut(rest, ";")
+			if n := len(list); n > 0 && strings.TrimSpace(loose) != "" {
+				// The value before it may have held a semicolon without quotes.
+				list = append(list, parameter{list[n-1].key, list[n-1].value + ";" + loose})
+			}
+			continue
+		}
+		key := strings.ToLower(strings.TrimSpace(withoutComments(rest[:end])))
+		var values []string
+		values, rest = parameterValue(strings.TrimLeft(rest[end+1:], " \t"))
+		for _, value := range values {
+			list = append(list, parameter{key, value})
+		}
+	}
+	return kind, list, true
+}
+
+// parameterValue reads the value that s begins with, in each of its readings,
+// and returns what follows it.
+func parameterValue(s string) (values []string, rest string) {
+	if s == "" || s[0] != '"' {
+		value, rest, _ := strings.Cut(s, ";")
+		values = append(values, strings.TrimRight(value, " \t"))
+		if end := strings.IndexAny(values[0], " \t("); end > 0 {
+			values = append(values, values[0][:end])
+		}
+		return values, rest
+	}
+	s = s[1:]
+	var escaped strings.Builder
+	end, backslash := 0, false
+	for end < len(s) && s[end] != '"' {
+		if s[end] == '\\' && end+1 < len(s) {
+			end++
+			backslash = true
+		}
+		escaped.WriteByte(s[end])
+		end++
+	}
+	values = append(values, escaped.String())
+	if backslash {
+		// In "C:\a.exe" it is no escape, nor is it where a quote ends "a\".
+		values = append(values, s[:end])
+		if quote := strings.IndexByte(s, '"'); quote >= 0 && quote < end {
+			values = append(values, s[:quote])
+		}
+	}
+	if end == len(s) {
+		value, rest, cut := strings.Cut(s, ";")
+		if !cut {
+			return values, ""
+		}
+		return append(values, value), rest
+	}
+	tail, rest, _ := strings.Cut(s[end+1:], ";")
+	if strings.TrimSpace(tail) != "" {
+		values = append(values, escaped.String()+tail)
+	}
+	return values, rest
+}
+
+// withoutComments drops what stands in parentheses (RFC 822 section 3.4.3).
+func withoutComments(s string) string {
+	if strings.IndexByte(s, '(') < 0 {
+		return s
+	}
+	var b strings.Builder
+	depth := 0
+	for i := range len(s) {
+		switch {
+		case s[i] == '(':
+			depth++
+		case s[i] == ')' && depth > 0:
+			depth--
+		case depth == 0:
+			b.WriteByte(s[i])
+		}
+	}
+	return b.String()
+}
+
+// segment is one piece of a value that RFC 2231 section 3 splits up.
+type segment struct {
+	number  int
+	percent bool // it is encoded (section 4)
+	value   string
+}
+
+// values returns what the parameter of that name may be: each plain value, and
+// as encoded the pieces of "name*0*" put together and decoded. doubt is what
+// could not be decoded, or empty.
+func values(list []parameter, name string) (plain []string, encoded []string, doubt string) {
+	var segments []segment
+	for _, p := range list {
+		if p.key == name {
+			if !slices.Contains(plain, p.value) {
+				plain = append(plain, p.value)
+			}
+			continue
+		}
+		section, ok := strings.CutPrefix(p.key, name+"*")
+		if !ok {
+			continue
+		}
+		section, percent := strings.CutSuffix(section, "*")
+		number := uint64(0)
+		if section == "" {
+			percent = true // "name*": one piece, encoded
+		} else {
+			var err error
+			if number, err = strconv.ParseUint(section, 10, 16); err != nil {
+				doubt = "the parameter " + printable(p.key) + " cannot be read"
+				continue
+			}
+		}
+		segments = append(segments, segment{int(number), percent, p.value})
+	}
+	if len(segments) == 0 {
+		return plain, nil, doubt
+	}
+	slices.SortStableFunc(segments, func(a, b segment) int { return cmp.Compare(a.number, b.number) })
+	joined, why := joinSegments(segments)
+	if why != "" {
+		doubt = why
+	}
+	return plain, []string{joined}, doubt
+}
+
+func joinSegments(segments []segment) (joined, doubt string) {
+	var b strings.Builder
+	for i, seg := range segments {
+		if i > 0 && seg.number == segments[i-1].number {
+			doubt = "a piece of a parameter stands twice"
+		}
+		value := seg.value
+		if seg.percent {
+			if i == 0 {
+				charset, text, ok := strings.Cut(value, "'")
+				if ok {
+					_, text, ok = strings.Cut(text, "'")
+				}
+				switch {
+				case !ok:
+					doubt = "an encoded parameter lacks its charset"
+				case charset != "" && !isKnownCharset(charset):
+					doubt = "a file name has the unknown charset " + printable(charset)
+					value = text
+				default:
+					value = text
+				}
+			}
+			decoded, ok := unpercent(value)
+			if !ok {
+				doubt = "a file name's percent encoding is broken"
+			}
+			value = decoded
+		}
+		b.WriteString(value)
+	}
+	return b.String(), doubt
+}
+
+// unpercent decodes %XX. What is no such thing stays, and ok is false.
+func unpercent(s string) (decoded string, ok bool) {
+	var b strings.Builder
+	ok = true
+	for i := 0; i < len(s); i++ {
+		if s[i] != '%' {
+			b.WriteByte(s[i])
+			continue
+		}
+		if i+2 < len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 2
+				continue
+			}
+		}
+		ok = false
+		b.WriteByte('%')
+	}
+	return b.String(), ok
+}
+
+// charsetFamilies begin the names of charsets in which the bytes of ASCII mean
+// ASCII, or the same with NULs between them, so that an extension can be read
+// without the charset's table.
+var charsetFamilies = []string{
+	"utf-8", "utf8", "us-ascii", "ascii", "ansi_x3.4", "iso-8859", "iso8859", "iso_8859", "latin", "windows-", "cp125", "cp437", "cp85",
+	"cp86", "cp93", "cp949", "cp950", "ibm437", "ibm85", "ibm86", "koi8", "gb2312", "gbk", "gb18030", "big5", "hz-gb", "shift_jis", "shift-jis", "sjis", "x-sjis", "ms932",
+	"ms_kanji", "euc-", "x-euc", "iso-2022", "ks_c_5601", "ksc5601", "ksc_5601", "tis-620", "viscii", "x-mac", "macintosh", "mac", "utf-16", "utf16",
+	"armscii", "x-gbk", "unknown-8bit", "x-unknown",
+}
+
+func isKnownCharset(charset string) bool {
+	charset = strings.ToLower(charset)
+	return slices.ContainsFunc(charsetFamilies, func(family string) bool { return strings.HasPrefix(charset, family) })
+}
+
+// decodeWords decodes the encoded words of RFC 2047 in s wherever they stand,
+// and drops the space between two of them (section 6.2). doubt is why one could
+// not be decoded, which then stays as it is, or empty.
+func decodeWords(s string) (decoded, doubt string) {
+	var b strings.Builder
+	afterWord := false
+	for {
+		start := strings.Index(s, "=?")
+		if start < 0 {
+			b.WriteString(s)
+			return b.String(), doubt
+		}
+		before := s[:start]
+		if !afterWord || strings.TrimSpace(before) != "" {
+			b.WriteString(before)
+		}
+		word := s[start+2:]
+		charset, tail, ok := strings.Cut(word, "?")
+		encoding, tail, ok2 := strings.Cut(tail, "?")
+		text, tail, ok3 := strings.Cut(tail, "?=")
+		if !ok || !ok2 || !ok3 {
+			b.WriteString(s[start:])
+			return b.String(), "an encoded word in a file name is broken"
+		}
+		// RFC 2231 section 5 lets a language follow the charset.
+		charset, _, _ = strings.Cut(charset, "*")
+		if !isKnownCharset(charset) {
+			doubt = "a file name has the unknown charset " + printable(charset)
+		}
+		plain, ok := decodeWord(encoding, text)
+		if !ok {
+			doubt = "an encoded word in a file name is broken"
+		}
+		b.WriteString(plain)
+		s, afterWord = tail, true
+	}
+}
+
+func decodeWord(encoding, text string) (decoded string, ok bool) {
+	switch encoding {
+	case "B", "b":
+		raw, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(text, "= "))
+		return string(raw), err == nil
+	case "Q", "q":
+		text = strings.ReplaceAll(strings.ReplaceAll(text, "%", "%25"), "=", "%")
+		return unpercent(strings.ReplaceAll(text, "_", " "))
+	}
+	return text, false
+}
+
+// fileNames returns every name that the fields' parameters may give a file, the
+// decoded ones first, and what could not be decoded.
+func fileNames(list []parameter) (names []string, doubt string) {
+	note := func(why string) {
+		if why != "" {
+			doubt = why
+		}
+	}
+	var raw []string
+	for _, key := range [...]string{"filename", "name"} {
+		plain, encoded, why := values(list, key)
+		note(why)
+		raw = append(append(raw, encoded...), plain...)
+	}
+	for _, name := range raw {
+		if strings.Contains(name, "=?") {
+			decoded, why := decodeWords(name)
+			note(why)
+			names = append(names, decoded)
+		}
+	}
+	names = append(names, raw...)
+	for _, name := range raw {
+		if strings.Contains(name, "%") {
+			decoded, _ := unpercent(name)
+			names = append(names, decoded)
+		}
+	}
+	return names, doubt
+}

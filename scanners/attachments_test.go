@@ -1,0 +1,620 @@
+package scanners_test
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"unicode/utf16"
+
+	"coexistd/policy"
+	"coexistd/scanners"
+)
+
+// pe is how a Windows program begins.
+var pe = append([]byte("MZ\x90\x00\x03\x00\x00\x00\x04\x00\x00\x00\xff\xff\x00\x00"), make([]byte, 200)...)
+
+func crlf(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") }
+
+// mixed makes a message of a text and these further parts.
+func mixed(parts ...string) string {
+	m := "From: a@example.net\nTo: b@acmecorp.com\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"b0\"\n\n" +
+		"preamble\n--b0\nContent-Type: text/plain\n\nhello\n"
+	for _, part := range parts {
+		m += "--b0\n" + part + "\n"
+	}
+	return crlf(m + "--b0--\n")
+}
+
+// encodedPart makes a part with these fields and that content in base64.
+func encodedPart(fields string, content []byte) string {
+	return fields + "\nContent-Transfer-Encoding: base64\n\n" + wrapped(content)
+}
+
+func wrapped(content []byte) string {
+	text := base64.StdEncoding.EncodeToString(content)
+	var b strings.Builder
+	for len(text) > 76 {
+		b.WriteString(text[:76] + "\n")
+		text = text[76:]
+	}
+	return b.String() + text
+}
+
+// file is an attachment that is nothing but data.
+func file(name string, content []byte) string {
+	return encodedPart("Content-Type: application/octet-stream\nContent-Disposition: attachment; filename=\""+name+"\"", content)
+}
+
+// disposition makes a message whose attachment has that disposition.
+func disposition(value string) string {
+	return mixed(encodedPart("Content-Type: application/octet-stream\nContent-Disposition: attachment; "+value, []byte("data")))
+}
+
+type member struct {
+	name    string
+	content []byte
+}
+
+func zipped(members ...member) []byte {
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for _, m := range members {
+		f, err := w.Create(m.name)
+		if err == nil {
+			_, err = f.Write(m.content)
+		}
+		if err != nil {
+			panic(err)
+		}
+	}
+	w.Close()
+	return b.Bytes()
+}
+
+func gzipped(name string, content []byte) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	w.Name = name
+	w.Write(content)
+	w.Close()
+	return b.Bytes()
+}
+
+func tarred(members ...member) []byte {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, m := range members {
+		if err := w.WriteHeader(&tar.Header{Name: m.name, Mode: 0o600, Size: int64(len(m.content)), Format: tar.FormatUSTAR}); err != nil {
+			panic(err)
+		}
+		w.Write(m.content)
+	}
+	w.Close()
+	return b.Bytes()
+}
+
+// ole makes a compound file that holds directory entries of these names.
+func ole(class string, names ...string) []byte {
+	b := make([]byte, 1024)
+	copy(b, "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
+	for i, name := range append([]string{"Root Entry"}, names...) {
+		entry := make([]byte, 128)
+		for j, c := range utf16.Encode([]rune(name)) {
+			binary.LittleEndian.PutUint16(entry[2*j:], c)
+		}
+		entry[64] = byte(2*len(name) + 2)
+		entry[66] = 1
+		if i == 0 {
+			entry[66] = 5
+			copy(entry[80:], class)
+		}
+		b = append(b, entry...)
+	}
+	return append(b, make([]byte, 4096)...)
+}
+
+func rar4(flags uint16, name string) []byte {
+	b := []byte("Rar!\x1a\x07\x00")
+	b = append(b, 0, 0, 0x73, 0, 0, 13, 0, 0, 0, 0, 0, 0, 0)
+	head := make([]byte, 32, 32+len(name))
+	head[2] = 0x74
+	binary.LittleEndian.PutUint16(head[3:], flags|0x8000)
+	binary.LittleEndian.PutUint16(head[5:], uint16(32+len(name)))
+	head[7] = 4 // the packed size
+	binary.LittleEndian.PutUint16(head[26:], uint16(len(name)))
+	b = append(append(b, head...), name+"data"...)
+	return append(b, 0, 0, 0x7b, 0, 0x40, 7, 0)
+}
+
+func rar5(name, extra string) []byte {
+	block := func(body string) string { return "\x00\x00\x00\x00" + string(rune(len(body))) + body }
+	file := "\x02\x03" + string(rune(len(extra))) + "\x04" + "\x00\x04\x00\x00\x00" + string(rune(len(name))) + name + extra
+	return []byte("Rar!\x1a\x07\x01\x00" + block("\x01\x00\x00") + block(file) + "data" + block("\x05\x00\x00"))
+}
+
+func tnef(name string, content []byte) []byte {
+	b := []byte("\x78\x9f\x3e\x22\x00\x00")
+	for _, a := range []struct {
+		id    uint32
+		value []byte
+	}{{0x00018010, []byte(name + "\x00")}, {0x0006800f, content}} {
+		b = binary.LittleEndian.AppendUint32(append(b, 2), a.id)
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(a.value)))
+		b = append(append(b, a.value...), 0, 0)
+	}
+	return b
+}
+
+func scanText(t testing.TB, a *scanners.Attachments, text string) policy.Finding {
+	t.Helper()
+	return a.Scan(t.Context(), &scanners.Message{Content: strings.NewReader(text), Size: int64(len(text))})
+}
+
+// expect is a table's row: a message, and the hit's name; "unknown: reason" or
+// "clean" for the other states.
+type expect struct {
+	about, message, want string
+}
+
+func check(t *testing.T, a *scanners.Attachments, rows []expect) {
+	for _, row := range rows {
+		t.Run(row.about, func(t *testing.T) {
+			f := scanText(t, a, row.message)
+			if f.Check != policy.CheckMalware {
+				t.Errorf("the check is %q", f.Check)
+			}
+			switch reason, unknown := strings.CutPrefix(row.want, "unknown: "); {
+			case unknown:
+				if f.State != policy.Unknown || !strings.Contains(f.Reason, reason) || f.Name != "" {
+					t.Errorf("got %v (%s), want unknown, %q", f, f.Reason, reason)
+				}
+			case row.want == "clean":
+				if f.State != policy.Clean {
+					t.Errorf("got %v (%s), want clean", f, f.Reason)
+				}
+			default:
+				if f.State != policy.Hit || f.Name != row.want || f.Reason == "" {
+					t.Errorf("got %v (%s), want the hit %q", f, f.Reason, row.want)
+				}
+			}
+		})
+	}
+}
+
+func defaults() *scanners.Attachments {
+	return scanners.NewAttachments(scanners.DefaultAttachmentRules())
+}
+
+func TestAttachmentNamesAreSeenThroughTheirDisguise(t *testing.T) {
+	check(t, defaults(), []expect{
+		{"plain", disposition(`filename="a.exe"`), "extension a.exe"},
+		{"upper case", disposition(`filename="A.EXE"`), "extension A.EXE"},
+		{"harmless", disposition(`filename="report.pdf"`), "clean"},
+		{"no name", disposition(``), "clean"},
+		{"a domain in the name of a document", disposition(`filename="acmecorp.com.pdf"`), "clean"},
+		{"an earlier extension", disposition(`filename="setup.exe.pdf"`), "clean"},
+		{"in Content-Type", mixed(encodedPart(`Content-Type: application/octet-stream; name="a.exe"`, []byte("x"))), "extension a.exe"},
+		{"two names, the type's is bad", mixed(encodedPart("Content-Type: application/pdf; name=\"a.exe\"\nContent-Disposition: attachment; filename=\"a.pdf\"", []byte("x"))), "extension a.exe"},
+		{"two names, the disposition's is bad", mixed(encodedPart("Content-Type: application/pdf; name=\"a.pdf\"\nContent-Disposition: attachment; filename=\"a.exe\"", []byte("x"))), "extension a.exe"},
+		{"two filename parameters", disposition(`filename="a.pdf"; filename="a.exe"`), "extension a.exe"},
+		{"name in the disposition", disposition(`name="a.exe"`), "extension a.exe"},
+		{"in the type of the message itself", crlf("Content-Type: application/octet-stream; name=a.exe\n\nx"), "extension a.exe"},
+		{"on a multipart", crlf("Content-Type: multipart/mixed; boundary=b; name=a.exe\n\n--b\n\nx\n--b--\n"), "extension a.exe"},
+
+		{"double extension", disposition(`filename="invoice.pdf.exe"`), "extension invoice.pdf.exe"},
+		{"spaces before the extension", disposition(`filename="invoice.pdf                    .exe"`), "extension invoice.pdf .exe"},
+		{"trailing dots", disposition(`filename="a.exe..."`), "extension a.exe..."},
+		{"trailing spaces", disposition(`filename="a.exe   "`), "extension a.exe"},
+		{"space within", disposition(`filename="a.e xe"`), "extension a.e xe"},
+		{"semicolon", disposition(`filename="a.exe;.pdf"`), "extension a.exe;.pdf"},
+		{"semicolon without quotes", disposition(`filename=a.exe;.pdf`), "extension a.exe"},
+		{"semicolon without quotes before the extension", disposition(`filename=a.pdf;b.exe`), "extension a.pdf;b.exe"},
+		{"stream", disposition(`filename="a.exe::$DATA"`), "extension a.exe::$DATA"},
+		{"stream with a name", disposition(`filename="a.txt:b.exe"`), "extension a.txt:b.exe"},
+		{"path", disposition(`filename="C:\\temp\\a.exe"`), `extension C:\temp\a.exe`},
+		{"path with single backslashes", disposition(`filename="C:\temp\a.exe"`), `extension C:tempa.exe`},
+		{"slash at the end", disposition(`filename="a.exe/"`), "extension a.exe/"},
+		{"folder with an extension", disposition(`filename="www.acmecorp.com/index.pdf"`), "clean"},
+		{"NUL in the name", disposition("filename*=utf-8''a.exe%00.pdf"), "extension a.exe?.pdf"},
+		{"NUL within the extension", disposition("filename*=utf-8''a.e%00xe"), "extension a.e?xe"},
+		{"control characters", disposition("filename*=utf-8''a.e%01x%1fe"), "extension a.e?x?e"},
+		{"class identifier", disposition(`filename="a.{3050F4D8-98B5-11CF-BB82-00AA00BDCE0B}"`), "extension a.{3050F4D8-98B5-11CF-BB82-00AA00BDCE0B}"},
+		{"right-to-left mark", disposition("filename=\"invoice\u202efdp.exe\""), "extension invoice?fdp.exe"},
+		{"zero-width marks", disposition("filename=\"a.e\u200bx\u200de\""), "extension a.e?x?e"},
+		{"soft hyphen", disposition("filename=\"a.ex\u00ade\""), "extension a.ex?e"},
+		{"full-width letters", disposition("filename=\"a\uff0eｅｘｅ\""), "extension a?"},
+		{"ideographic full stop", disposition("filename=\"a。exe\""), "extension a?exe"},
+		{"long name", disposition(`filename="` + strings.Repeat("long", 50) + `.exe"`), "extension ..." + strings.Repeat("long", 20)[7:] + ".exe"},
+
+		{"no quotes", disposition(`filename=a.exe`), "extension a.exe"},
+		{"no quotes and spaces", disposition(`filename=my invoice.exe`), "extension my invoice.exe"},
+		{"quote not closed", disposition(`filename="a.exe`), "extension a.exe"},
+		{"quote not closed, with more", disposition(`filename="a.exe; x=y`), "extension a.exe; x=y"},
+		{"text behind the quotes", disposition(`filename="a."exe`), `extension a.exe`},
+		{"escaped quote", disposition(`filename="a.exe\"`), `extension a.exe"`},
+		{"single quotes", disposition(`filename='a.exe'`), `extension 'a.exe'`},
+		{"comment", disposition(`filename=a.exe(harmless)`), `extension a.exe(harmless)`},
+		{"spaces around the equals sign", disposition(`filename = "a.exe"`), "extension a.exe"},
+		{"space before the colon", mixed(encodedPart("Content-Type: application/octet-stream\nContent-Disposition : attachment; filename=a.exe", []byte("x"))), "extension a.exe"},
+		{"folded", disposition("\n\tfilename=\"a.e\n xe\""), "extension a.e xe"},
+		{"empty", disposition(`filename=""; name=a.exe`), "extension a.exe"},
+
+		{"2231", disposition("filename*=utf-8''a%2eexe"), "extension a.exe"},
+		{"2231, pieces", disposition(`filename*0="a."; filename*1="exe"`), "extension a.exe"},
+		{"2231, pieces out of order", disposition(`filename*1="xe"; filename*0="a.e"`), "extension a.exe"},
+		{"2231, encoded pieces", disposition("filename*0*=utf-8'en'a%2E; filename*1*=e%78e"), "extension a.exe"},
+		{"2231, more than ten pieces", disposition(`filename*10=e; filename*0=a; filename*1=b; filename*2=c; filename*3=d; filename*4=e; filename*5=f; filename*6=g; filename*7="."; filename*8=e; filename*9=x`), "extension abcdefg.exe"},
+		{"2231 beside a harmless name", disposition("filename=a.pdf; filename*=utf-8''a.exe"), "extension a.exe"},
+		{"2231, unknown charset, judged raw", disposition("filename*=x-klingon''a.exe"), "extension a.exe"},
+		{"2231, unknown charset", disposition("filename*=x-klingon''a.pdf"), "unknown: unknown charset"},
+		{"2231, broken percent", disposition("filename*=utf-8''a%zz.pdf"), "unknown: percent encoding is broken"},
+		{"2231, no charset", disposition("filename*=a.exe"), "extension a.exe"},
+		{"2231, a piece twice", disposition(`filename*0=a; filename*0=b; filename*1=".pdf"`), "unknown: stands twice"},
+		{"2231, UTF-16", disposition("filename*=utf-16le''a%00.%00e%00x%00e%00"), "extension a?.?e?x?e?"},
+		{"percent without 2231", disposition(`filename="a%2Eexe"`), "extension a.exe"},
+		{"a percent sign", disposition(`filename="100% sure.pdf"`), "clean"},
+
+		{"2047", disposition(`filename="=?utf-8?B?YS5leGU=?="`), "extension a.exe"},
+		{"2047 without quotes", disposition(`filename==?utf-8?Q?a=2Eexe?=`), "extension a.exe"},
+		{"2047 without padding", disposition(`filename="=?utf-8?B?YS5leGU?="`), "extension a.exe"},
+		{"2047, two words", disposition(`filename="=?utf-8?Q?a.e?= =?utf-8?Q?xe?="`), "extension a.exe"},
+		{"2047, word and text", disposition(`filename="=?utf-8?Q?invoice?=.exe"`), "extension invoice.exe"},
+		{"2047, a language", disposition(`filename="=?utf-8*en?Q?a.exe?="`), "extension a.exe"},
+		{"2047 in 2231", disposition(`filename*0="=?utf-8?Q?a.e"; filename*1="xe?="`), "extension a.exe"},
+		{"2047, harmless", disposition(`filename="=?iso-8859-1?Q?pr=FCfung.pdf?="`), "clean"},
+		{"2047, unknown charset", disposition(`filename="=?utf-7?Q?a+AC4-pdf?="`), "unknown: unknown charset utf-7"},
+		{"2047, unknown charset, judged raw", disposition(`filename="=?utf-7?Q?a.exe?="`), "extension a.exe"},
+		{"2047, broken", disposition(`filename="=?utf-8?B?!!!?=.pdf"`), "unknown: encoded word"},
+		{"2047, not ended", disposition(`filename="=?utf-8?B?YS5leGU"`), "unknown: encoded word"},
+		{"2047, Japanese", disposition(`filename="=?iso-2022-jp?B?GyRCJSIbKEIuZXhl?="`), "extension ?$B%\"?(B.exe"},
+	})
+}
+
+func TestAttachmentsAreWhatTheirBytesSay(t *testing.T) {
+	hidden := func(fields string, content []byte) string { return mixed(encodedPart(fields, content)) }
+	iso := append(make([]byte, 0x8001), "CD001\x01"...)
+	boot := append([]byte("\xeb\x3c\x90MSDOS5.0"), make([]byte, 600)...)
+	copy(boot[54:], "FAT16")
+	copy(boot[510:], "\x55\xaa")
+	check(t, defaults(), []expect{
+		{"a program", mixed(file("data.bin", pe)), "executable data.bin"},
+		{"a program without a name", hidden("Content-Type: application/octet-stream", pe), "executable without a name"},
+		{"a program as PNG", hidden("Content-Type: image/png", pe), "mismatch without a name"},
+		{"a program as PDF by name", mixed(file("invoice.pdf", pe)), "mismatch invoice.pdf"},
+		{"a program as text", hidden("Content-Type: text/plain; name=readme.txt", pe), "mismatch readme.txt"},
+		{"a program as the text", crlf("Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\n" + wrapped(pe)), "executable without a name"},
+		{"a program as it is", crlf("Content-Type: text/plain\n\n") + string(pe), "executable without a name"},
+		{"ELF", mixed(file("data", []byte("\x7fELF\x02\x01\x01"))), "executable data"},
+		{"Mach-O", mixed(file("data", []byte("\xcf\xfa\xed\xfe\x07\x00"))), "executable data"},
+		{"Java", mixed(file("data", []byte("\xca\xfe\xba\xbe\x00\x00"))), "executable data"},
+		{"Android", mixed(file("data", []byte("dex\n035\x00"))), "executable data"},
+		{"a script", mixed(file("data", []byte("#!/bin/sh\nrm -rf /\n"))), "script data"},
+		{"a script with a mark", mixed(file("data", []byte("\xef\xbb\xbf#! /usr/bin/perl\n"))), "script data"},
+		{"a script as image", hidden("Content-Type: image/gif; name=a.gif", []byte("#!/bin/sh\n")), "mismatch a.gif"},
+		{"a script as the text", crlf("Content-Type: text/plain\n\n#!/bin/sh\necho hello\n"), "clean"},
+		{"a shortcut", mixed(file("data", []byte("\x4c\x00\x00\x00\x01\x14\x02\x00\x00"))), "shortcut data"},
+		{"HTML application", mixed(file("data", []byte("<html><head><HTA:Application id=x></head>"))), "script data"},
+		{"help file", mixed(file("data", []byte("ITSF\x03\x00"))), "executable data"},
+		{"ISO image", mixed(file("data", iso)), "image data"},
+		{"disk image", mixed(file("data", boot)), "image data"},
+		{"VHD", mixed(file("data", []byte("conectix\x00\x00"))), "image data"},
+		{"cabinet", mixed(file("data", []byte("MSCF\x00\x00\x00\x00"))), "archive data"},
+		{"MSI", mixed(file("data", ole("\x84\x10\x0c\x00\x00\x00\x00\x00\xc0\x00\x00\x00\x00\x00\x00\x46"))), "installer data"},
+		{"quoted-printable program", mixed("Content-Type: image/png\nContent-Transfer-Encoding: quoted-printable\n\nMZ=90=00=03=00=00=00"), "mismatch without a name"},
+
+		{"JPEG called PNG", hidden("Content-Type: image/png; name=a.png", []byte("\xff\xd8\xff\xe0\x00\x10JFIF")), "clean"},
+		{"PDF called octet-stream", mixed(file("a.pdf", []byte("%PDF-1.7\n"))), "clean"},
+		{"text that begins with MZ", crlf("Content-Type: text/plain\n\nMZ 4711 is the order's number, as agreed upon last week. Thank you very much.\n"), "clean"},
+		{"empty", mixed(file("a.pdf", nil)), "clean"},
+		{"7z that is not listed", mixed(file("a.7z", append([]byte("7z\xbc\xaf\x27\x1c\x00\x04"), make([]byte, 24)...))), "clean"},
+	})
+}
+
+func TestDocumentsWithMacrosAreHits(t *testing.T) {
+	check(t, defaults(), []expect{
+		{"by extension", mixed(file("a.docm", []byte("x"))), "macro a.docm"},
+		{"docm as docx", mixed(file("a.docx", zipped(member{"word/document.xml", nil}, member{"word/vbaProject.bin", nil}))), "macro word/vbaProject.bin"},
+		{"VBA by another name", mixed(file("a.docx", zipped(member{"word/other.bin", ole("", "VBA", "_VBA_PROJECT")}))), "macro word/other.bin"},
+		{"Excel 4 sheet", mixed(file("a.xlsx", zipped(member{"xl/macrosheets/sheet1.xml", nil}))), "macro xl/macrosheets/sheet1.xml"},
+		{"OpenDocument", mixed(file("a.odt", zipped(member{"Basic/Standard/script-lb.xml", nil}))), "macro Basic/Standard/script-lb.xml"},
+		{"docx", mixed(file("a.docx", zipped(member{"word/document.xml", []byte("<xml>")}, member{"word/media/image1.png", []byte("\x89PNG")}))), "clean"},
+		{"doc", mixed(file("a.doc", ole("", "WordDocument", "1Table"))), "clean"},
+		{"doc with macros", mixed(file("a.doc", ole("", "WordDocument", "Macros", "VBA"))), "macro a.doc"},
+		{"xls with macros", mixed(file("a.xls", ole("", "Workbook", "_VBA_PROJECT_CUR"))), "macro a.xls"},
+		{"ActiveMime", mixed(file("a.mso", []byte("ActiveMime\x00\x00"))), "macro a.mso"},
+		{"embedded package", mixed(file("a.doc", ole("", "WordDocument", "\x01Ole10Native"))), "object a.doc"},
+		{"embedded package in docx", mixed(file("a.docx", zipped(member{"word/embeddings/oleObject1.bin", ole("", "\x01Ole10Native")}))), "object word/embeddings/oleObject1.bin"},
+		{"encrypted document", mixed(file("a.docx", ole("", "EncryptionInfo", "EncryptedPackage"))), "encrypted a.docx"},
+		{"RTF", mixed(file("a.rtf", []byte(`{\rtf1\ansi hello}`))), "clean"},
+		{"RTF with an object", mixed(file("a.doc", []byte(`{\rtf1\ansi{\object\objemb{\*\objdata 0105}}}`))), "object a.doc"},
+		{"RTF with an object far behind", mixed(file("a.rtf", []byte(`{\rt`+strings.Repeat("text ", 20000)+`{\*\objdata 0105}}`))), "object a.rtf"},
+	})
+}
+
+func TestArchivesAreLookedInto(t *testing.T) {
+	nested := member{"a.txt", []byte("text")}
+	for range 6 {
+		nested = member{"a.zip", zipped(nested)}
+	}
+	deep := member{"a.exe", []byte("x")}
+	for range 4 {
+		deep = member{"a.zip", zipped(deep)}
+	}
+	check(t, defaults(), []expect{
+		{"harmless", mixed(file("a.zip", zipped(member{"a.txt", []byte("text")}, member{"www.acmecorp.com/", nil}))), "clean"},
+		{"empty", mixed(file("a.zip", zipped())), "clean"},
+		{"a program by name", mixed(file("a.zip", zipped(member{"dir/setup.exe", []byte("x")}))), "extension dir/setup.exe"},
+		{"a program by content", mixed(file("a.zip", zipped(member{"data", pe}))), "executable data"},
+		{"a program passed off", mixed(file("a.zip", zipped(member{"scan.pdf", pe}))), "mismatch scan.pdf"},
+		{"by content only", mixed(encodedPart("Content-Type: image/png", zipped(member{"a.exe", nil}))), "extension a.exe"},
+		{"with something in front", mixed(file("a.zip", append([]byte("GIF89a and so on"), zipped(member{"a.exe", nil})...))), "extension a.exe"},
+		{"with something behind", mixed(file("a.zip", append(zipped(member{"a.exe", nil}), "and so on"...))), "extension a.exe"},
+		{"nested", mixed(file("a.zip", zipped(member{"b.zip", zipped(member{"c.exe", nil})}))), "extension c.exe"},
+		{"as deep as is looked", mixed(file("a.zip", zipped(deep))), "extension a.exe"},
+		{"too deep", mixed(file("a.zip", zipped(nested))), "unknown: nested deeper than 5"},
+		{"truncated", mixed(file("a.zip", zipped(member{"a.txt", []byte("text")})[:30])), "unknown: no directory"},
+		{"truncated, a program", mixed(file("a.zip", zipped(member{"a.exe", []byte("text")})[:40])), "extension a.exe"},
+		{"no zip at all", mixed(file("a.zip", []byte("nothing of that kind"))), "unknown: no directory"},
+		{"two archives", mixed(file("a.zip", append(zipped(member{"b.txt", []byte("x")}), zipped(member{"a.txt", nil})...))), "unknown: does not list"},
+		{"two archives, a program in the first", mixed(file("a.zip", append(zipped(member{"b.exe", []byte("x")}), zipped(member{"a.txt", nil})...))), "extension b.exe"},
+		{"two names for an entry", mixed(file("a.zip", bytes.Replace(zipped(member{"a.txt", []byte("x")}), []byte("a.txt"), []byte("a.doc"), 1))), "unknown: two names"},
+		{"two names for an entry, a program", mixed(file("a.zip", bytes.Replace(zipped(member{"a.txt", []byte("x")}), []byte("a.txt"), []byte("a.exe"), 1))), "extension a.exe"},
+		{"encrypted", mixed(file("a.zip", bytes.ReplaceAll(zipped(member{"a.txt", []byte("x")}), []byte("\x14\x00\x08\x00"), []byte("\x14\x00\x09\x00")))), "encrypted a.txt"},
+		{"unknown compression", mixed(file("a.zip", bytes.ReplaceAll(zipped(member{"a.txt", []byte("x")}), []byte("\x08\x00\x08\x00"), []byte("\x08\x00\x63\x00")))), "unknown: not known"},
+		{"names with tricks", mixed(file("a.zip", zipped(member{"invoice\u202efdp.exe", nil}))), "extension invoice?fdp.exe"},
+		{"larger than memory", mixed(file("a.zip", append(bytes.Repeat([]byte("PK\x00\x00"), 600<<10), zipped(member{"a.exe", nil})...))), "extension a.exe"},
+
+		{"gzip by its name within", mixed(file("a.gz", gzipped("a.exe", []byte("x")))), "extension a.exe"},
+		{"gzip by its own name", mixed(file("a.exe.gz", gzipped("", []byte("x")))), "extension a.exe"},
+		{"gzip by content", mixed(file("a.gz", gzipped("a", pe))), "executable a"},
+		{"gzip, harmless", mixed(file("a.txt.gz", gzipped("a.txt", []byte("text")))), "clean"},
+		{"gzip, broken", mixed(file("a.gz", []byte("\x1f\x8b\x08"))), "unknown: gzip header"},
+		{"tar", mixed(file("a.tar", tarred(member{"a.txt", []byte("x")}, member{"b/a.exe", []byte("x")}))), "extension b/a.exe"},
+		{"tar, harmless", mixed(file("a.tar", tarred(member{"a.txt", []byte("x")}))), "clean"},
+		{"tar in gzip", mixed(file("a.tgz", gzipped("", tarred(member{"a.bin", pe})))), "executable a.bin"},
+		{"zips in tar in gzip in zip", mixed(file("a.zip", zipped(member{"a.tgz", gzipped("", tarred(member{"1.zip", zipped(member{"1.txt", []byte("text")})}, member{"2.zip", zipped(member{"2", pe})}))}))), "executable 2"},
+		{"TNEF by name", mixed(encodedPart("Content-Type: application/ms-tnef; name=winmail.dat", tnef("A.EXE", []byte("x")))), "extension A.EXE"},
+		{"TNEF by content", mixed(encodedPart("Content-Type: application/ms-tnef; name=winmail.dat", tnef("A.DAT", pe))), "executable A.DAT"},
+		{"TNEF, harmless", mixed(encodedPart("Content-Type: application/ms-tnef; name=winmail.dat", tnef("A.TXT", []byte("x")))), "clean"},
+		{"TNEF, truncated", mixed(encodedPart("Content-Type: application/ms-tnef; name=winmail.dat", tnef("A.TXT", []byte("x"))[:20])), "unknown: TNEF file is broken"},
+		{"RAR", mixed(file("a.rar", rar4(0, "a.txt"))), "clean"},
+		{"RAR with a program", mixed(file("a.rar", rar4(0, "a.exe"))), "extension a.exe"},
+		{"RAR, encrypted", mixed(file("a.rar", rar4(4, "a.txt"))), "encrypted a.txt"},
+		{"RAR 5", mixed(file("a.rar", rar5("a.txt", ""))), "clean"},
+		{"RAR 5 with a program", mixed(file("a.rar", rar5("a.exe", ""))), "extension a.exe"},
+		{"RAR 5, encrypted", mixed(file("a.rar", rar5("a.txt", "\x03\x01\x00\x00"))), "encrypted a.txt"},
+		{"RAR 5, encrypted names", mixed(file("a.rar", []byte("Rar!\x1a\x07\x01\x00\x00\x00\x00\x00\x03\x04\x00\x00garbage"))), "encrypted a.rar"},
+		{"RAR, truncated", mixed(file("a.rar", rar4(0, "a.txt")[:30])), "unknown: RAR archive is broken"},
+		{"7z, encrypted", mixed(file("a.7z", append(append([]byte("7z\xbc\xaf\x27\x1c\x00\x04\x00\x00\x00\x00"), "\x00\x00\x00\x00\x00\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"...), "\x17\x06\x06\xf1\x07\x01"...))), "encrypted a.7z"},
+	})
+}
+
+func TestOrdinaryMailIsClean(t *testing.T) {
+	check(t, defaults(), []expect{
+		{"no MIME", crlf("From: a@example.net\nSubject: hi\n\nhello\n"), "clean"},
+		{"no body", crlf("From: a@example.net\n\n"), "clean"},
+		{"no end of the header", crlf("From: a@example.net\n"), "clean"},
+		{"nothing", "", "clean"},
+		{"8-bit text", crlf("Subject: x\n\ngr\xfc\xdfe\n"), "clean"},
+		{"odd charset", crlf("Content-Type: text/plain; charset=x-klingon\n\nhello\n"), "clean"},
+		{"a type that is none", crlf("Content-Type: text\n\nhello\n"), "clean"},
+		{"an encoding that is none", crlf("Content-Type: text/plain\nContent-Transfer-Encoding: utf-8\n\nhello\n"), "clean"},
+		{"text in broken base64", crlf("Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\naGVsbG8=\n_______\nlist footer!\n"), "clean"},
+		{"text in broken quoted-printable", crlf("Content-Type: text/html\nContent-Transfer-Encoding: quoted-printable\n\n<a href=x>=ZZ\n"), "clean"},
+		{"a comment in the encoding", mixed("Content-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: base64 (of course)\n\n" + wrapped([]byte("%PDF-1.4"))), "clean"},
+		{"quoted-printable multipart", strings.Replace(mixed(), "MIME-Version", "Content-Transfer-Encoding: quoted-printable\r\nMIME-Version", 1), "clean"},
+		{"the same type twice", crlf("Content-Type: text/plain\nContent-Type: text/plain\n\nhello\n"), "clean"},
+		{"last boundary missing", strings.TrimSuffix(mixed(file("a.pdf", []byte("%PDF"))), "--b0--\r\n"), "clean"},
+		{"last boundary of an inner multipart missing", mixed("Content-Type: multipart/alternative; boundary=b1\n\n--b1\n\nhello\n--b1\nContent-Type: text/html\n\n<p>hello"), "clean"},
+		{"text behind the last boundary", mixed() + "\r\n_____\r\nlist footer\r\n", "clean"},
+		{"inner boundary that begins like the outer", crlf("Content-Type: multipart/mixed; boundary=part\n\n--part\nContent-Type: multipart/alternative; boundary=part2\n\n--part2\n\nhello\n--part2--\n--part--\n"), "clean"},
+		{"signed", crlf("Content-Type: multipart/signed; boundary=b; protocol=\"application/pgp-signature\"\n\n--b\n\nhello\n--b\nContent-Type: application/pgp-signature; name=signature.asc\n\n-----BEGIN PGP SIGNATURE-----\n\nabc\n-----END PGP SIGNATURE-----\n--b--\n"), "clean"},
+		{"forwarded", mixed("Content-Type: message/rfc822\n\nFrom: x@example.net\nSubject: y\n\nhello"), "clean"},
+		{"forwarded, with a mailbox's mark", mixed("Content-Type: message/rfc822\n\n>From x@example.net Mon\nSubject: y\n\nhello"), "clean"},
+		{"bounce of a multipart's header", mixed("Content-Type: message/rfc822\n\nSubject: y\nContent-Type: multipart/mixed; boundary=x\n\n"), "clean"},
+		{"report", crlf("Content-Type: multipart/report; boundary=b; report-type=delivery-status\n\n--b\n\nhello\n--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; x\n--b\nContent-Type: text/rfc822-headers\n\nSubject: x\nContent-Type: multipart/mixed; boundary=q\n--b--\n"), "clean"},
+		{"calendar", mixed("Content-Type: text/calendar; method=REQUEST; name=\"meeting.ics\"\nContent-Transfer-Encoding: base64\n\n" + wrapped([]byte("BEGIN:VCALENDAR\r\n"))), "clean"},
+		{"missing padding", mixed("Content-Type: application/pdf\nContent-Transfer-Encoding: base64\n\nJVBERi0xLjQ"), "clean"},
+		{"indented base64", mixed("Content-Type: application/pdf\nContent-Transfer-Encoding: base64\n\n JVBE\n\tRi0x \n\nLjQ="), "clean"},
+		{"LF only", strings.ReplaceAll(mixed(file("a.pdf", []byte("%PDF"))), "\r\n", "\n"), "clean"},
+		{"the word begin", crlf("Subject: x\n\nbegin 2 day tour\nbegin with it\nbegin 100%\n"), "clean"},
+		{"S/MIME", crlf("Content-Type: application/pkcs7-mime; name=smime.p7m\nContent-Transfer-Encoding: base64\n\n" + wrapped([]byte("\x30\x80\x06"))), "clean"},
+		{"signature separator", mixed("Content-Type: text/plain\n\nhello\n-- \nme\n--\nyou"), "clean"},
+	})
+}
+
+func TestWhatMayBeReadInSeveralWaysIsUnknown(t *testing.T) {
+	head := "From: a@example.net\n"
+	check(t, defaults(), []expect{
+		{"two types", crlf(head + "Content-Type: text/plain\nContent-Type: multipart/mixed; boundary=b\n\nx\n"), "unknown: several fields Content-Type"},
+		{"two dispositions", mixed("Content-Disposition: inline\nContent-Disposition: attachment\n\nx"), "unknown: several fields Content-Disposition"},
+		{"two encodings", mixed("Content-Type: image/png\nContent-Transfer-Encoding: base64\nContent-Transfer-Encoding: 7bit\n\nx"), "unknown: several fields Content-Transfer-Encoding"},
+		{"two boundaries", crlf(head + "Content-Type: multipart/mixed; boundary=a; boundary=b\n\n--a\n\nx\n--a--\n"), "unknown: several ways"},
+		{"boundary with a comment", crlf(head + "Content-Type: multipart/mixed; boundary=a(b)\n\n--a\n\nx\n--a--\n"), "unknown: several ways"},
+		{"boundary in two encodings", crlf(head + "Content-Type: multipart/mixed; boundary=a; boundary*=utf-8''b\n\n--a\n\nx\n--a--\n"), "unknown: several ways"},
+		{"no boundary", crlf(head + "Content-Type: multipart/mixed\n\n--a\n\nx\n--a--\n"), "unknown: no boundary"},
+		{"empty boundary", crlf(head + "Content-Type: multipart/mixed; boundary=\"\"\n\n--\n\nx\n----\n"), "unknown: no boundary"},
+		{"boundary that is not there", crlf(head + "Content-Type: multipart/mixed; boundary=b\n\n--a\n\nx\n--a--\n"), "unknown: does not contain its boundary"},
+		{"boundary of 2 KB", crlf(head + "Content-Type: multipart/mixed; boundary=" + strings.Repeat("b", 2000) + "\n\n"), "unknown: longer than 1000"},
+		{"broken type with a boundary", crlf(head + "Content-Type: multipart; boundary=b\n\n--b\n\nx\n--b--\n"), "unknown: type that cannot be read"},
+		{"line that goes on like a boundary", mixed("Content-Type: text/plain\n\n--b0x\n"), "unknown: begins like a boundary"},
+		{"the same boundary within", mixed("Content-Type: multipart/mixed; boundary=b0\n\n--b0\n\nx"), "unknown: share a boundary"},
+		{"parts behind the last boundary", mixed() + crlf("--b0\n\nx\n--b0--\n"), "unknown: behind its last boundary"},
+		{"a program behind the last boundary", mixed() + crlf("--b0\nContent-Type: image/png; name=a.exe\n\nx\n--b0--\n"), "extension a.exe"},
+		{"boundary behind a bare CR", mixed("Content-Type: text/plain\n\nx\r--b0\ry"), "unknown: bare CR"},
+		{"field behind a bare CR", crlf(head+"X-A: b") + "\rContent-Type: multipart/mixed; boundary=b\r\n\r\nx", "unknown: bare CR"},
+		{"header's end in bare CRs", crlf(head+"X-A: b") + "\r\r\n\r\nx", "unknown: bare CR"},
+		{"NUL in the header", crlf(head + "Subject: a\x00b\n\nx"), "unknown: NUL"},
+		{"a line that is no field", mixed("Content-Type: image/png\nnothing\n\nx"), "unknown: no field"},
+		{"a broken name of a field", mixed("Content-Type: image/png\nContent-Ty pe: image/png\n\nx"), "unknown: broken name"},
+		{"unknown encoding", mixed("Content-Type: image/png\nContent-Transfer-Encoding: x-own\n\nx"), "unknown: unknown encoding x-own"},
+		{"encoded multipart", crlf(head + "Content-Type: multipart/mixed; boundary=b\nContent-Transfer-Encoding: base64\n\n--b\n\nx\n--b--\n"), "unknown: is encoded"},
+		{"junk in base64", mixed("Content-Type: image/png\nContent-Transfer-Encoding: base64\n\niVBO!!!!Rw0K"), "unknown: other characters"},
+		{"a program in base64 with junk", mixed("Content-Type: image/png\nContent-Transfer-Encoding: base64\n\nTV!qQ-A-A--MAAAAE"), "mismatch without a name"},
+		{"text behind the padding", mixed("Content-Type: image/png\nContent-Transfer-Encoding: base64\n\niVBORw==\niVBORw=="), "unknown: behind its padding"},
+		{"base64 that ends within a byte", mixed("Content-Type: image/png\nContent-Transfer-Encoding: base64\n\niVBOR"), "unknown: within a byte"},
+		{"broken quoted-printable", mixed("Content-Type: image/png\nContent-Transfer-Encoding: quoted-printable\n\n=ZZ=QQ"), "unknown: quoted-printable"},
+		{"a piece of a message", crlf(head + "Content-Type: message/partial; id=x; number=1\n\nx"), "unknown: message/partial"},
+		{"a header of 80 KB about the content", crlf(head + "Content-Type: text/plain; x=" + strings.Repeat("y", 80<<10) + "\n\nx"), "unknown: more than 65536 bytes"},
+		{"2,000 parameters", crlf(head + "Content-Type: text/plain" + strings.Repeat("; a=b", 2000) + "\n\nx"), "unknown: 1000 parameters"},
+	})
+}
+
+func TestMessagesWithinMessagesAreLookedInto(t *testing.T) {
+	inner := mixed(file("a.exe", []byte("x")))
+	check(t, defaults(), []expect{
+		{"as it is", mixed("Content-Type: message/rfc822\n\n" + strings.ReplaceAll(inner, "b0", "b1")), "extension a.exe"},
+		{"encoded", mixed(encodedPart("Content-Type: message/rfc822", []byte(inner))), "extension a.exe"},
+		{"by its name", mixed(file("a.eml", []byte(inner))), "extension a.exe"},
+		{"in a digest", crlf("Content-Type: multipart/digest; boundary=b\n\n--b\n\nContent-Type: image/png; name=a.exe\n\nx\n--b--\n"), "extension a.exe"},
+		{"global", mixed(encodedPart("Content-Type: message/global", []byte(inner))), "extension a.exe"},
+	})
+}
+
+func TestFilesWithinTextsAreLookedAt(t *testing.T) {
+	uu := "begin 644 %s\n#0V%T\n`\nend\n"
+	check(t, defaults(), []expect{
+		{"uuencode", crlf("Subject: x\n\nhello\n" + strings.Replace(uu, "%s", "a.exe", 1)), "extension a.exe"},
+		{"uuencode, harmless", crlf("Subject: x\n\nhello\n" + strings.Replace(uu, "%s", "a.txt", 1)), "clean"},
+		{"uuencode of a program", crlf("Subject: x\n\nbegin 644 a.bin\n.35J0  ,    $    __\\   \n`\nend\n"), "executable a.bin"},
+		{"uuencode with base64", crlf("Subject: x\n\nbegin-base64 644 a.bin\n" + wrapped(pe) + "\n====\n"), "executable a.bin"},
+		{"uuencode of a zip archive", crlf("Subject: x\n\nbegin-base64 644 a.bin\n" + wrapped(zipped()) + "\n====\n"), "unknown: within a text"},
+		{"uuencode in quoted-printable", crlf("Content-Type: text/plain\nContent-Transfer-Encoding: quoted-printable\n\nbeg=\nin 644 a=2Eexe\n"), "extension a.exe"},
+		{"uuencode in a preamble", strings.Replace(mixed(), "preamble", "begin 755 a.exe", 1), "extension a.exe"},
+		{"yEnc", crlf("Subject: x\n\n=ybegin line=128 size=3 name=a.exe\nabc\n=yend size=3\n"), "extension a.exe"},
+		{"yEnc of a program", crlf("Subject: x\n\n=ybegin line=128 size=3 name=a.bin\nw\x84\xba*-***.***)))**\n=yend size=3\n"), "executable a.bin"},
+	})
+}
+
+func TestTheRulesAreTheAdministrators(t *testing.T) {
+	only := func(change func(*scanners.AttachmentRules)) *scanners.Attachments {
+		rules := scanners.DefaultAttachmentRules()
+		change(&rules)
+		return scanners.NewAttachments(rules)
+	}
+	encrypted := bytes.ReplaceAll(zipped(member{"a.txt", []byte("x")}), []byte("\x14\x00\x08\x00"), []byte("\x14\x00\x09\x00"))
+	for _, c := range []struct {
+		rules *scanners.Attachments
+		row   expect
+	}{
+		{only(func(r *scanners.AttachmentRules) { r.Extensions = nil }), expect{"no extensions", mixed(file("a.exe", pe)), "clean"}},
+		{only(func(r *scanners.AttachmentRules) { r.Extensions = nil }), expect{"mismatch without extensions", mixed(file("a.pdf", pe)), "mismatch a.pdf"}},
+		{only(func(r *scanners.AttachmentRules) { r.Extensions = []string{"7z"} }), expect{"7z listed", mixed(file("a", []byte("7z\xbc\xaf\x27\x1c\x00\x04"))), "archive a"}},
+		{only(func(r *scanners.AttachmentRules) { r.Extensions, r.Mismatch = nil, false }), expect{"no mismatch", mixed(file("a.pdf", pe)), "clean"}},
+		{only(func(r *scanners.AttachmentRules) { r.Mismatch = false }), expect{"programs without mismatch", mixed(file("a.pdf", pe)), "executable a.pdf"}},
+		{only(func(r *scanners.AttachmentRules) { r.Macros = false }), expect{"no macros", mixed(file("a.docm", zipped(member{"word/vbaProject.bin", ole("", "VBA")}))), "clean"}},
+		{only(func(r *scanners.AttachmentRules) { r.Macros = false }), expect{"no RTF objects", mixed(file("a.rtf", []byte(`{\rtf1\objdata}`))), "clean"}},
+		{only(func(r *scanners.AttachmentRules) { r.Encrypted = false }), expect{"encrypted", mixed(file("a.zip", encrypted)), "clean"}},
+		{only(func(r *scanners.AttachmentRules) { r.Depth = 0 }), expect{"no depth", mixed(file("a.zip", zipped())), "unknown: deeper than 0"}},
+		{only(func(r *scanners.AttachmentRules) { r.Depth = -1 }), expect{"less than none", mixed(file("a.pdf", []byte("%PDF"))), "clean"}},
+	} {
+		check(t, c.rules, []expect{c.row})
+	}
+}
+
+func TestAReasonSaysWhereTheAttachmentWas(t *testing.T) {
+	f := scanText(t, defaults(), mixed(file("outer.zip", zipped(member{"inner.zip", zipped(member{"x.exe", nil})}))))
+	if want := "the attachment x.exe inside inner.zip inside outer.zip has the extension exe, which is not accepted"; f.Reason != want {
+		t.Errorf("got  %s\nwant %s", f.Reason, want)
+	}
+}
+
+func TestAttachmentsAreReadUntilTheContextEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	text := mixed(file("a.exe", pe))
+	f := defaults().Scan(ctx, &scanners.Message{Content: strings.NewReader(text), Size: int64(len(text))})
+	if f.State != policy.Unknown || !strings.Contains(f.Reason, "context canceled") {
+		t.Errorf("got %v", f)
+	}
+	// It ends in the middle of an archive too.
+	members := make([]member, 3000)
+	for i := range members {
+		members[i] = member{"a.txt", []byte("text")}
+	}
+	text = mixed(file("a.zip", zipped(members...)))
+	ctx, cancel = context.WithCancel(t.Context())
+	content := &cancelling{ReaderAt: strings.NewReader(text), at: int64(len(text)) - 100, cancel: cancel}
+	f = defaults().Scan(ctx, &scanners.Message{Content: content, Size: int64(len(text))})
+	if f.State != policy.Unknown || !strings.Contains(f.Reason, "context canceled") {
+		t.Errorf("got %v (%s)", f, f.Reason)
+	}
+}
+
+// cancelling ends a context when it is read at some place.
+type cancelling struct {
+	io.ReaderAt
+	at     int64
+	cancel func()
+}
+
+func (c *cancelling) ReadAt(p []byte, off int64) (int, error) {
+	if off+int64(len(p)) >= c.at {
+		c.cancel()
+	}
+	return c.ReaderAt.ReadAt(p, off)
+}
+
+type brokenDisk struct{}
+
+func (brokenDisk) ReadAt([]byte, int64) (int, error) { return 0, errors.New("the disk is gone") }
+
+func TestAttachmentsThatCannotBeReadAreUnknown(t *testing.T) {
+	f := defaults().Scan(t.Context(), &scanners.Message{Content: brokenDisk{}, Size: 1000})
+	if f.State != policy.Unknown || !strings.Contains(f.Reason, "the disk is gone") {
+		t.Errorf("got %v", f)
+	}
+}
+
+func TestALargeAttachmentLeavesNoFile(t *testing.T) {
+	rules := scanners.DefaultAttachmentRules()
+	rules.TempDir = t.TempDir()
+	a := scanners.NewAttachments(rules)
+	big := append(bytes.Repeat([]byte("PK\x00\x00"), 600<<10), zipped(member{"a.txt", nil})...)
+	if f := scanText(t, a, mixed(file("a.zip", big))); f.State != policy.Clean {
+		t.Errorf("got %v", f)
+	}
+	if left, err := os.ReadDir(rules.TempDir); err != nil || len(left) > 0 {
+		t.Errorf("there are %v (%v)", left, err)
+	}
+	// Without a place to keep it, it cannot be told what it is.
+	rules.TempDir += "/missing"
+	if f := scanText(t, scanners.NewAttachments(rules), mixed(file("a.zip", big))); f.State != policy.Unknown {
+		t.Errorf("got %v", f)
+	}
+}
+
+func TestManyMessagesAreScannedAtOnce(t *testing.T) {
+	a := defaults()
+	done := make(chan string)
+	for i := range 16 {
+		go func() {
+			text, want := mixed(file("a.zip", zipped(member{"x.txt", []byte("x")}))), policy.Clean
+			if i%2 == 0 {
+				text, want = mixed(file("a.zip", zipped(member{"x.exe", []byte("x")}))), policy.Hit
+			}
+			for range 20 {
+				f := a.Scan(context.Background(), &scanners.Message{Content: strings.NewReader(text), Size: int64(len(text))})
+				if f.State != want {
+					done <- f.String()
+					return
+				}
+			}
+			done <- ""
+		}()
+	}
+	for range 16 {
+		if wrong := <-done; wrong != "" {
+			t.Error(wrong)
+		}
+	}
+}

@@ -1,0 +1,336 @@
+package scanners
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"coexistd/policy"
+)
+
+const (
+	maxRspamdReply      = 1 << 20  // bytes of JSON
+	maxRspamdHeader     = 64 << 10 // bytes of the reply's header
+	maxRspamdRecipients = 100      // told to rspamd
+	maxRspamdValue      = 512      // bytes of what is told of the envelope, each
+
+	maxSymbols       = 20  // in a finding's detail
+	maxSymbolsLength = 400 // bytes
+)
+
+// RspamdOptions say how rspamd is asked.
+type RspamdOptions struct {
+	// Address is the URL of a normal or proxy worker: "http://127.0.0.1:11333".
+	Address string
+	// MaxSize is the size in bytes of the largest message that is sent there. It
+	// should not be more than rspamd's own max_message.
+	MaxSize int64
+	// Timeout bounds one scan.
+	Timeout time.Duration
+	// Hostname is what this MTA calls itself.
+	Hostname string
+}
+
+// Rspamd has rspamd judge messages, over HTTP. It is the Scanner of
+// policy.CheckSpam.
+type Rspamd struct {
+	options RspamdOptions
+	client  *http.Client
+}
+
+// NewRspamd returns a Scanner that asks the rspamd at options.Address.
+func NewRspamd(options RspamdOptions) *Rspamd {
+	options.Address = strings.TrimRight(options.Address, "/")
+	return &Rspamd{options: options, client: &http.Client{
+		// The zero Transport takes no proxy from the environment.
+		Transport: &http.Transport{
+			// rspamd closes a connection behind its reply whatever is asked of it.
+			DisableKeepAlives:      true,
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: maxRspamdHeader,
+		},
+		// Where a redirect leads to, mail is not sent.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// Check is policy.CheckSpam.
+func (r *Rspamd) Check() string { return policy.CheckSpam }
+
+// Scan sends the message and its envelope to rspamd. A message that rspamd
+// would mark or put off is a hit that proposes this; one that it would take, or
+// greylist, is clean. Greylisting proper comes as a soft reject: what the
+// action "greylist" asks for is the work of rspamd's own module.
+func (r *Rspamd) Scan(ctx context.Context, m *Message) policy.Finding {
+	if m.Size > r.options.MaxSize {
+		return Unknown(policy.CheckSpam, fmt.Sprintf("the message has %d bytes, more than rspamd is asked about (%d)", m.Size, r.options.MaxSize))
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.options.Timeout)
+	defer cancel()
+	content := &requestBody{from: m.Reader(), left: m.Size}
+	defer content.Close()
+
+	request, err := r.request(ctx, m, content)
+	if err != nil {
+		return Unknown(policy.CheckSpam, "rspamd cannot be asked: "+err.Error())
+	}
+	status, reply, err := r.do(request)
+	left, readError := content.state()
+	switch {
+	case readError != nil:
+		return Unknown(policy.CheckSpam, "the message could not be read: "+readError.Error())
+	case err != nil:
+		return r.unanswered(ctx, err)
+	case len(reply) > maxRspamdReply:
+		return Unknown(policy.CheckSpam, fmt.Sprintf("rspamd's answer is longer than %d bytes", maxRspamdReply))
+	case status != http.StatusOK:
+		return Unknown(policy.CheckSpam, fmt.Sprintf("rspamd answers with status %d: %s", status, excerpt(string(reply), 200)))
+	case left > 0:
+		return Unknown(policy.CheckSpam, fmt.Sprintf("rspamd answered before it had the last %d bytes of the message", left))
+	}
+	return judge(reply)
+}
+
+// unanswered is the finding of a message that rspamd has given no answer about.
+//
+// A message that is larger than rspamd's max_message, or one that makes a
+// process of it crash, looks like a server that is down: the connection ends.
+// So that a stranger cannot have rspamd taken for down by such messages, it is
+// asked whether it is there.
+func (r *Rspamd) unanswered(ctx context.Context, err error) policy.Finding {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return Unknown(policy.CheckSpam, "the scan was broken off: "+err.Error())
+	}
+	if ctx.Err() == nil {
+		if _, pingError := r.Ping(ctx); pingError == nil {
+			return Unknown(policy.CheckSpam, "rspamd is there, but closed the connection on this message (is it larger than its max_message?): "+err.Error())
+		}
+	}
+	return Down(policy.CheckSpam, "rspamd does not answer: "+err.Error())
+}
+
+// Ping asks whether rspamd is there. It returns the version that rspamd tells,
+// "rspamd/3.4", or nothing where it keeps that to itself.
+func (r *Rspamd) Ping(ctx context.Context) (version string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, r.options.Timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.options.Address+"/ping", nil)
+	if err != nil {
+		return "", fmt.Errorf("rspamd: %w", err)
+	}
+	response, err := r.client.Do(request)
+	if err != nil {
+		return "", fmt.Errorf("rspamd does not answer: %w", err)
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(response.Body, 100))
+	if err != nil {
+		return "", fmt.Errorf("rspamd does not answer: %w", err)
+	}
+	if response.StatusCode != http.StatusOK || strings.TrimSpace(string(answer)) != "pong" {
+		return "", fmt.Errorf("what answers at %s is no rspamd: it says %d %q to a ping", request.URL.Redacted(), response.StatusCode, excerpt(string(answer), 100))
+	}
+	if version, found := strings.CutPrefix(response.Header.Get("Server"), "rspamd/"); found {
+		return "rspamd/" + excerpt(version, 50), nil
+	}
+	return "", nil
+}
+
+// request makes the request that asks about a message, as rspamd's protocol
+// describes it.
+func (r *Rspamd) request(ctx context.Context, m *Message, content *requestBody) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, r.options.Address+"/checkv2", content)
+	if err != nil {
+		return nil, err
+	}
+	request.ContentLength = m.Size
+	if m.Size == 0 {
+		// A length of 0 stands for one that is not known, save for this body.
+		request.Body = http.NoBody
+	}
+	header := request.Header
+	add := func(name, value string) {
+		if value != "" && sendable(value) {
+			header.Add(name, value)
+		}
+	}
+	add("From", "<"+m.Sender+">")
+	for _, recipient := range m.Recipients[:min(len(m.Recipients), maxRspamdRecipients)] {
+		// A comma divides recipients, in brackets too. What follows one could pass
+		// for a recipient that rspamd's settings spare.
+		if !strings.Contains(recipient, ",") {
+			add("Rcpt", "<"+recipient+">")
+		}
+	}
+	if m.Client.IsValid() {
+		add("IP", m.Client.Unmap().WithZone("").String())
+	}
+	add("Helo", m.Helo)
+	// An MTA that found no name may give the address in brackets instead. Without
+	// a name, rspamd says "unknown" by itself.
+	if !strings.HasPrefix(m.ClientName, "[") {
+		add("Hostname", m.ClientName)
+	}
+	add("User", m.Login)
+	add("Queue-Id", m.QueueID)
+	add("MTA-Name", r.options.Hostname)
+	header.Set("User-Agent", "coexistd")
+	return request, nil
+}
+
+// sendable tells whether a value that a stranger chose may stand in a request.
+// One that may not is left out, since a part of it would be another value. Text
+// that is not ASCII passes as it is, as from rspamd's own milter.
+func sendable(value string) bool {
+	return len(value) <= maxRspamdValue &&
+		!strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f })
+}
+
+// do returns the reply, of which it reads one byte more than maxRspamdReply.
+func (r *Rspamd) do(request *http.Request) (status int, reply []byte, err error) {
+	response, err := r.client.Do(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer response.Body.Close()
+	reply, err = io.ReadAll(io.LimitReader(response.Body, maxRspamdReply+1))
+	return response.StatusCode, reply, err
+}
+
+// requestBody is a message on its way to rspamd. An http.Transport may read and
+// close a request's body after it has returned the response or an error: once
+// Close has returned, the message is not touched any more.
+type requestBody struct {
+	mu   sync.Mutex
+	from io.Reader
+	left int64 // bytes that have not been read
+	err  error // of the message's own reader
+	shut bool
+}
+
+func (b *requestBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.shut {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	n, err := b.from.Read(p)
+	b.left -= int64(n)
+	if err == io.EOF && b.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil && err != io.EOF {
+		b.err = err
+	}
+	return n, err
+}
+
+func (b *requestBody) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.shut = true
+	return nil
+}
+
+func (b *requestBody) state() (left int64, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.left, b.err
+}
+
+// rspamdReply is what counts in the reply to /checkv2.
+type rspamdReply struct {
+	Action   string            `json:"action"`
+	Score    *float64          `json:"score"`
+	Required *float64          `json:"required_score"`
+	Skipped  bool              `json:"is_skipped"`
+	Error    string            `json:"error"`
+	Symbols  map[string]symbol `json:"symbols"`
+}
+
+type symbol struct {
+	Score float64 `json:"score"`
+}
+
+// judge turns rspamd's reply into a finding.
+func judge(text []byte) policy.Finding {
+	var reply rspamdReply
+	if err := json.Unmarshal(text, &reply); err != nil {
+		return Unknown(policy.CheckSpam, fmt.Sprintf("rspamd's answer cannot be read: %s: %s", excerpt(err.Error(), 200), excerpt(string(text), 100)))
+	}
+	switch {
+	case reply.Error != "":
+		return Unknown(policy.CheckSpam, "rspamd reports an error: "+excerpt(reply.Error, 200))
+	case reply.Score == nil:
+		return Unknown(policy.CheckSpam, "rspamd's answer has no score")
+	}
+	scores := fmt.Sprintf("rspamd scores it %.2f", *reply.Score)
+	if reply.Required != nil {
+		scores += fmt.Sprintf(" of %.2f", *reply.Required)
+	}
+	finding := Hit(policy.CheckSpam, "spam", scores+": "+reply.Action)
+	switch reply.Action {
+	case "no action", "greylist":
+		// What it knows at first sight, such as GTUBE, is skipped and a hit.
+		if reply.Skipped {
+			return Unknown(policy.CheckSpam, "rspamd has not looked at the message: its settings let it pass")
+		}
+		finding = Clean(policy.CheckSpam)
+	case "add header", "rewrite subject":
+		finding.Proposed = policy.Tag
+	case "soft reject":
+		finding.Proposed = policy.Tempfail
+	case "reject", "quarantine", "discard":
+	default:
+		return Unknown(policy.CheckSpam, fmt.Sprintf("rspamd answers with an action that is not known here: %q", excerpt(reply.Action, 50)))
+	}
+	if _, test := reply.Symbols["GTUBE"]; test && finding.State == policy.Hit {
+		finding.Name = "GTUBE"
+	}
+	finding.Score, finding.Scored = *reply.Score, true
+	finding.Detail = describe(reply.Symbols)
+	return finding
+}
+
+// describe lists symbols with their scores, those that weigh most first.
+func describe(symbols map[string]symbol) string {
+	names := slices.SortedFunc(maps.Keys(symbols), func(a, b string) int {
+		return cmp.Or(-cmp.Compare(math.Abs(symbols[a].Score), math.Abs(symbols[b].Score)), cmp.Compare(a, b))
+	})
+	var b strings.Builder
+	for i, name := range names {
+		part := excerpt(name, 60) + "=" + strconv.FormatFloat(symbols[name].Score, 'f', 2, 64)
+		if i == maxSymbols || b.Len()+len(part) > maxSymbolsLength {
+			fmt.Fprintf(&b, " and %d more", len(names)-i)
+			break
+		}
+		if i > 0 {
+			b.WriteString(" ")
+		}
+		b.WriteString(part)
+	}
+	return b.String()
+}
+
+// excerpt returns the text's first bytes, at most limit, with a question mark
+// in place of each that is not printable ASCII.
+func excerpt(text string, limit int) string {
+	clean := []byte(text[:min(len(text), limit)])
+	for i, c := range clean {
+		if c < ' ' || c > '~' {
+			clean[i] = '?'
+		}
+	}
+	return string(clean)
+}

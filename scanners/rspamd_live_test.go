@@ -1,0 +1,86 @@
+package scanners_test
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"coexistd/contrib/lab"
+	"coexistd/policy"
+	"coexistd/scanners"
+)
+
+// startRspamd starts a real rspamd for the test.
+func startRspamd(t testing.TB, settings string) *lab.Rspamd {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	server, err := filters(t).StartRspamd(ctx, lab.RspamdConfig{Settings: settings})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return server
+}
+
+func rspamdSubject(t *testing.T) subject {
+	server := startRspamd(t, "")
+	return subject{
+		scanner: newRspamd(server.URL()),
+		bad:     cleanMail + lab.GTUBE + "\r\n",
+		server:  server,
+		at: func(address string, timeout time.Duration) scanners.Scanner {
+			return scanners.NewRspamd(scanners.RspamdOptions{Address: "http://" + address, MaxSize: 32 << 20, Timeout: timeout})
+		},
+	}
+}
+
+func TestRspamdJudgesMail(t *testing.T) {
+	server := startRspamd(t, "options { max_message = 1000000; }\n")
+	rspamd := newRspamd(server.URL())
+	if version, err := rspamd.Ping(t.Context()); err != nil || !strings.HasPrefix(version, "rspamd/") {
+		t.Errorf("ping: %q, %v", version, err)
+	}
+	for _, c := range []struct {
+		about, body, name string
+		state             policy.State
+		proposed          policy.Verdict
+		score             float64
+		reason, detail    string
+	}{
+		{"plain mail", "hello", "", policy.Clean, policy.Accept, 0, "", ""},
+		{"GTUBE", lab.GTUBE, "GTUBE", policy.Hit, policy.Accept, 15, "of 15.00: reject", "GTUBE"},
+		{"a score to mark it for", lab.SpamWord, "spam", policy.Hit, policy.Tag, 7, "scores it 7.00 of 15.00: add header", "LAB_TAG=7.00"},
+		{"a soft reject", lab.SoftRejectWord, "spam", policy.Hit, policy.Tempfail, 0, "soft reject", ""},
+	} {
+		t.Run(c.about, func(t *testing.T) {
+			m := message(cleanMail + c.body + "\r\n")
+			m.Sender, m.Recipients, m.Client = "a@acmecorp.com", []string{"b@acmecorp.com"}, netip.MustParseAddr("2001:db8::1")
+			m.QueueID, m.Login = "4QID", "carol"
+			f := rspamd.Scan(t.Context(), m)
+			if f.State != c.state || f.Name != c.name || f.Proposed != c.proposed || !f.Scored || f.Score != c.score ||
+				!strings.Contains(f.Reason, c.reason) || !strings.Contains(f.Detail, c.detail) {
+				t.Errorf("got %+v", f)
+			}
+		})
+	}
+	t.Run("what it takes from the envelope", func(t *testing.T) {
+		for _, want := range []string{"qid: <4QID>", "ip: 2001:db8::1", "user: carol", "from: <a@acmecorp.com>", "rcpts: <b@acmecorp.com>"} {
+			if log := server.Log(); !strings.Contains(log, want) {
+				t.Errorf("its log lacks %q: %s", want, log)
+			}
+		}
+	})
+	t.Run("more than it takes does not make it down", func(t *testing.T) {
+		f := rspamd.Scan(t.Context(), message(cleanMail+strings.Repeat("x\r\n", 1_000_000)))
+		if f.State != policy.Unknown || f.Down || !strings.Contains(f.Reason, "max_message") {
+			t.Errorf("got %+v", f)
+		}
+	})
+}

@@ -188,7 +188,7 @@ func (s *session) hold(d *policy.Decision) ([]string, error) {
 		r := m.admitted[i]
 		one := quarantine.Recipient{
 			Address: r.Path, Owner: r.Address.Owner, Notify: r.Notify, ORcpt: r.ORcpt,
-			Rewritten: ruling.Rewritten, Checks: ruling.Held, Report: ruling.Report,
+			Rewritten: ruling.Rewritten, Checks: ruling.Held, Passed: d.Passed, Report: ruling.Report,
 		}
 		for _, check := range ruling.Held {
 			one.Found = append(one.Found, found(m.facts.Findings, check))

@@ -182,10 +182,12 @@ func (p *Policy) asks(from origin, m *Message, rulings []Ruling) []string {
 }
 
 // judge applies the findings to one recipient: the strictest of all verdicts is
-// his. Every check that would hold the message for him is named in Held.
-func (p *Policy) judge(from origin, m *Message, i int, ruling *Ruling) {
+// his. Every check that would hold the message for him is named in Held. It
+// returns the reasons for the checks that he is spared, which his own Reason has
+// as well.
+func (p *Policy) judge(from origin, m *Message, i int, ruling *Ruling) (spared []string) {
 	var reply Reply
-	spared := p.examine(from, m, i, *ruling, func(point Point, c Check) {
+	spared = p.examine(from, m, i, *ruling, func(point Point, c Check) {
 		f := m.finding(c.Name)
 		verdict := c.verdict(f)
 		switch verdict {
@@ -209,6 +211,7 @@ func (p *Policy) judge(from origin, m *Message, i int, ruling *Ruling) {
 	if len(spared) > 0 {
 		ruling.Reason += "; " + strings.Join(spared, "; ")
 	}
+	return spared
 }
 
 // finding returns what a check saw. One that was not made could not tell.

@@ -63,13 +63,22 @@ func (p *Policy) Decide(m Message) Decision {
 	if from.point == S1 {
 		d.Platform = from.platform.Name
 	}
+	if m.Pass != nil {
+		d.Passed = m.Pass.Checks
+	}
 	d.Checks = append(d.Checks, p.asks(from, &m, rulings)...)
+	var spared []string
 	for i := range d.Recipients {
 		if d.Recipients[i].Verdict <= Tag {
-			p.judge(from, &m, i, &d.Recipients[i])
+			spared = append(spared, p.judge(from, &m, i, &d.Recipients[i])...)
 		}
 	}
 	d.conclude()
+	for _, why := range spared {
+		if !strings.Contains(d.Reason, why) {
+			d.Reason += "; " + why
+		}
+	}
 	if d.Verdict <= Tag {
 		p.rewrite(&d, m)
 		d.tag()

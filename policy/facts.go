@@ -106,6 +106,8 @@ type Decision struct {
 	Reply   Reply // set when Verdict is Tempfail or Reject
 	// Check names the check that decided, or is empty.
 	Check string
+	// Passed are the checks that a pass spares the message.
+	Passed []string
 	// Reason is one sentence for the log.
 	Reason     string
 	Recipients []Ruling

@@ -33,6 +33,20 @@ func ParseCheckpoint(s string) (c Checkpoint, ok bool) {
 	return Undecided, false
 }
 
+// MarshalText writes the point's name.
+func (c Checkpoint) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText reads a point's name; empty text is Undecided. The error says
+// that there is no such point.
+func (c *Checkpoint) UnmarshalText(text []byte) error {
+	point, ok := ParseCheckpoint(string(text))
+	if !ok && len(text) > 0 {
+		return fmt.Errorf("%.20q is not a contact point", text)
+	}
+	*c = point
+	return nil
+}
+
 // Verdict is what is done with a message or a recipient. The constants stand
 // in order of strictness, so that the larger of two verdicts is the stricter.
 type Verdict uint8

@@ -45,7 +45,7 @@ type AttachmentRules struct {
 	// Depth is how many archives and encoded messages within each other are
 	// looked into.
 	Depth int
-	// TempDir is where attachments larger than 1 MiB are kept while they are
+	// TempDir is where attachments larger than 256 KiB are kept while they are
 	// looked into, in files without a name. Empty is the system's own place.
 	TempDir string
 }
@@ -92,7 +92,7 @@ func DefaultAttachmentRules() AttachmentRules {
 // charsets, broken encodings of text that has no file name, line ends of
 // one LF, the same field twice with the same value.
 //
-// Each scan holds some 200 KB, and up to 1 MiB for each level of archives.
+// Each scan holds some 200 KB, and up to 256 KiB for each level of archives.
 type Attachments struct {
 	rules   AttachmentRules
 	blocked map[string]bool
@@ -142,6 +142,7 @@ type attachmentScan struct {
 	failure        error  // why the message could not be read to its end
 	// Buffers, one for each level of archives and encoded messages.
 	lines, heads [][]byte
+	memory       [][]byte // of spools
 	decoders     []base64Body
 	inflaters    []io.Reader
 	fields       fieldReader

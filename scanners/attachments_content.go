@@ -188,7 +188,12 @@ func (s *attachmentScan) look(kind container, f *attachedFile, r io.Reader, dept
 	case tnefFile:
 		return s.tnef(r, depth)
 	}
-	spool, err := spoolFile(unpackReader{s, r}, s.rules.TempDir)
+	for len(s.memory) <= depth {
+		s.memory = append(s.memory, nil)
+	}
+	memory := s.memory[depth]
+	spool, err := spoolFile(unpackReader{s, r}, s.rules.TempDir, &memory)
+	s.memory[depth] = memory
 	if err != nil {
 		s.unsure("the file cannot be read to its end (%v)", err)
 	}

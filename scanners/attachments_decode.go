@@ -150,7 +150,7 @@ const base64Chunk = 16 << 10
 // padding, are, for mail programs differ on them.
 type base64Body struct {
 	body   *partBody
-	raw    []byte // characters of the alphabet, not yet decoded
+	raw    []byte // not yet decoded
 	out    []byte // decoded and not yet read
 	store  []byte // what out is in
 	padded bool
@@ -161,55 +161,65 @@ func (b *base64Body) Read(p []byte) (int, error) { return readFilled(p, &b.out, 
 
 // fill decodes the next chunk. It returns false when there is no more.
 func (b *base64Body) fill() bool {
-	for len(b.raw) < base64Chunk {
-		line, _ := b.body.next()
-		if line == nil {
-			break
+	for last := false; !last; {
+		for len(b.raw) < base64Chunk {
+			line, _ := b.body.next()
+			if line == nil {
+				last = true
+				break
+			}
+			b.raw = append(b.raw, withoutEnd(line)...)
 		}
-		b.sift(line)
-	}
-	whole := len(b.raw) &^ 3
-	if whole == 0 {
-		// The padding may be missing. A single character is no byte.
-		if whole = len(b.raw); whole == 1 {
-			b.raw, whole = b.raw[:0], 0
-			b.broken = "it ends within a byte"
+		if b.decode(last) > 0 {
+			return true
 		}
 	}
-	if size := base64.RawStdEncoding.DecodedLen(whole); len(b.store) < size {
-		b.store = make([]byte, max(size, base64Chunk))
-	}
-	// The alphabet is sure and the length is right: it cannot fail.
-	n, _ := base64.RawStdEncoding.Decode(b.store, b.raw[:whole])
-	b.raw = b.raw[:copy(b.raw, b.raw[whole:])]
-	b.out = b.store[:n]
-	return n > 0
+	return false
 }
 
-// sift takes the characters of the alphabet out of a line.
-func (b *base64Body) sift(line []byte) {
-	for len(line) > 0 {
-		n := 0
-		for n < len(line) && base64Alphabet[line[n]] {
-			n++
+// decode decodes the whole quanta that are there, and all that is left when it
+// is the last. It tries first whether there is nothing but the alphabet.
+func (b *base64Body) decode(last bool) int {
+	quanta := func() int {
+		if last {
+			return len(b.raw)
 		}
-		if n > 0 && b.padded {
+		return len(b.raw) &^ 3
+	}
+	if size := base64.RawStdEncoding.DecodedLen(len(b.raw)); len(b.store) < size {
+		b.store = make([]byte, max(size, base64Chunk))
+	}
+	whole := quanta()
+	n, err := base64.RawStdEncoding.Decode(b.store, b.raw[:whole])
+	if err != nil || b.padded || n < base64.RawStdEncoding.DecodedLen(whole) {
+		b.sift()
+		if whole = quanta(); whole%4 == 1 {
+			b.broken = "it ends within a byte"
+			whole--
+		}
+		n, _ = base64.RawStdEncoding.Decode(b.store, b.raw[:whole])
+	}
+	b.raw = b.raw[:copy(b.raw, b.raw[whole:])]
+	b.out = b.store[:n]
+	return n
+}
+
+// sift leaves only characters of the alphabet, those before the padding.
+func (b *base64Body) sift() {
+	kept := b.raw[:0]
+	for _, c := range b.raw {
+		switch {
+		case base64Alphabet[c] && !b.padded:
+			kept = append(kept, c)
+		case base64Alphabet[c]:
 			b.broken = "it goes on behind its padding"
-		} else {
-			b.raw = append(b.raw, line[:n]...)
-		}
-		if n == len(line) {
-			return
-		}
-		switch line[n] {
-		case ' ', '\t', '\r', '\n':
-		case '=':
+		case c == '=':
 			b.padded = true
-		default:
+		case c != ' ' && c != '\t' && c != '\r' && c != '\n':
 			b.broken = "it contains other characters than those of base64"
 		}
-		line = line[n+1:]
 	}
+	b.raw = kept
 }
 
 // base64Alphabet tells the characters that stand for six bits.

@@ -31,6 +31,9 @@ func (l *lineReader) next() (line []byte, begins bool) {
 		searched = l.end - l.start
 		if l.err != nil || searched == len(l.buf) {
 			line = l.buf[l.start:l.end]
+			if l.err == nil && line[searched-1] == '\r' {
+				line = line[:searched-1] // its LF may follow
+			}
 			break
 		}
 		l.fill()

@@ -23,7 +23,7 @@ type stop struct {
 type mimeReader struct {
 	*attachmentScan
 	src        lineReader
-	boundaries []string
+	boundaries [][]byte
 	level      int // of parts within each other, in the messages around too
 	depth      int // of archives and encoded messages
 }
@@ -77,7 +77,7 @@ func isMessageType(media string) bool {
 // the message: a missing last boundary hides nothing.
 func (m *mimeReader) multipart(h partHeader) (stop, error) {
 	own := len(m.boundaries)
-	m.boundaries = append(m.boundaries, h.boundary)
+	m.boundaries = append(m.boundaries, []byte(h.boundary))
 	defer func() { m.boundaries = m.boundaries[:own] }()
 	standard := "text/plain"
 	if h.media == "multipart/digest" {
@@ -259,7 +259,7 @@ func (m *mimeReader) delimiter(line []byte) (stop, bool) {
 	text := bytes.TrimRight(line[2:], " \t\r\n")
 	found, matches, like := stop{}, 0, false
 	for i := len(m.boundaries) - 1; i >= 0; i-- {
-		rest, ok := bytes.CutPrefix(text, []byte(m.boundaries[i]))
+		rest, ok := bytes.CutPrefix(text, m.boundaries[i])
 		switch {
 		case !ok:
 		case len(rest) == 0 || string(rest) == "--":
@@ -282,7 +282,7 @@ func (m *mimeReader) delimiter(line []byte) (stop, bool) {
 // mayDelimit reports whether text begins with a boundary.
 func (m *mimeReader) mayDelimit(text []byte) bool {
 	for _, boundary := range m.boundaries {
-		if bytes.HasPrefix(text, []byte(boundary)) {
+		if bytes.HasPrefix(text, boundary) {
 			return true
 		}
 	}

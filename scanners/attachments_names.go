@@ -29,10 +29,18 @@ var macroExtensions = map[string]bool{
 // which Windows hides and takes for the file's type.
 const classExtension = "{clsid}"
 
+// maxFileName is the longest name that is judged as a whole; of one that is longer, the
+// end.
+const maxFileName = 4 << 10
+
 // named makes a file of its names and judges them. A hit is errSettled.
 func (s *attachmentScan) named(media string, names ...string) (*attachedFile, error) {
 	f := &attachedFile{media: media}
 	for _, name := range names {
+		if len(name) > maxFileName {
+			s.unsure("a file name is longer than %d bytes", maxFileName)
+			name = name[len(name)-maxFileName:]
+		}
 		exts := extensions(name)
 		if f.name == "" {
 			f.name = name

@@ -67,7 +67,7 @@ func (s *attachmentScan) rar(f *attachedFile, file *fileSpool) error {
 	if next = file.rar4; mark[6] == 1 {
 		next, start = file.rar5, 8
 	}
-	for at := start; at < file.size; {
+	for at := start; at != file.size; {
 		block, ok := next(at)
 		if !ok {
 			s.unsure("the RAR archive is broken")

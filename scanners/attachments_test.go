@@ -1,158 +1,17 @@
 package scanners_test
 
 import (
-	"archive/tar"
-	"archive/zip"
 	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"io"
 	"os"
 	"strings"
 	"testing"
-	"unicode/utf16"
 
 	"coexistd/policy"
 	"coexistd/scanners"
 )
-
-// pe is how a Windows program begins.
-var pe = append([]byte("MZ\x90\x00\x03\x00\x00\x00\x04\x00\x00\x00\xff\xff\x00\x00"), make([]byte, 200)...)
-
-func crlf(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") }
-
-// mixed makes a message of a text and these further parts.
-func mixed(parts ...string) string {
-	m := "From: a@example.net\nTo: b@acmecorp.com\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"b0\"\n\n" +
-		"preamble\n--b0\nContent-Type: text/plain\n\nhello\n"
-	for _, part := range parts {
-		m += "--b0\n" + part + "\n"
-	}
-	return crlf(m + "--b0--\n")
-}
-
-// encodedPart makes a part with these fields and that content in base64.
-func encodedPart(fields string, content []byte) string {
-	return fields + "\nContent-Transfer-Encoding: base64\n\n" + wrapped(content)
-}
-
-func wrapped(content []byte) string {
-	text := base64.StdEncoding.EncodeToString(content)
-	var b strings.Builder
-	for len(text) > 76 {
-		b.WriteString(text[:76] + "\n")
-		text = text[76:]
-	}
-	return b.String() + text
-}
-
-// file is an attachment that is nothing but data.
-func file(name string, content []byte) string {
-	return encodedPart("Content-Type: application/octet-stream\nContent-Disposition: attachment; filename=\""+name+"\"", content)
-}
-
-// disposition makes a message whose attachment has that disposition.
-func disposition(value string) string {
-	return mixed(encodedPart("Content-Type: application/octet-stream\nContent-Disposition: attachment; "+value, []byte("data")))
-}
-
-type member struct {
-	name    string
-	content []byte
-}
-
-func zipped(members ...member) []byte {
-	var b bytes.Buffer
-	w := zip.NewWriter(&b)
-	for _, m := range members {
-		f, err := w.Create(m.name)
-		if err == nil {
-			_, err = f.Write(m.content)
-		}
-		if err != nil {
-			panic(err)
-		}
-	}
-	w.Close()
-	return b.Bytes()
-}
-
-func gzipped(name string, content []byte) []byte {
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	w.Name = name
-	w.Write(content)
-	w.Close()
-	return b.Bytes()
-}
-
-func tarred(members ...member) []byte {
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	for _, m := range members {
-		if err := w.WriteHeader(&tar.Header{Name: m.name, Mode: 0o600, Size: int64(len(m.content)), Format: tar.FormatUSTAR}); err != nil {
-			panic(err)
-		}
-		w.Write(m.content)
-	}
-	w.Close()
-	return b.Bytes()
-}
-
-// ole makes a compound file that holds directory entries of these names.
-func ole(class string, names ...string) []byte {
-	b := make([]byte, 1024)
-	copy(b, "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
-	for i, name := range append([]string{"Root Entry"}, names...) {
-		entry := make([]byte, 128)
-		for j, c := range utf16.Encode([]rune(name)) {
-			binary.LittleEndian.PutUint16(entry[2*j:], c)
-		}
-		entry[64] = byte(2*len(name) + 2)
-		entry[66] = 1
-		if i == 0 {
-			entry[66] = 5
-			copy(entry[80:], class)
-		}
-		b = append(b, entry...)
-	}
-	return append(b, make([]byte, 4096)...)
-}
-
-func rar4(flags uint16, name string) []byte {
-	b := []byte("Rar!\x1a\x07\x00")
-	b = append(b, 0, 0, 0x73, 0, 0, 13, 0, 0, 0, 0, 0, 0, 0)
-	head := make([]byte, 32, 32+len(name))
-	head[2] = 0x74
-	binary.LittleEndian.PutUint16(head[3:], flags|0x8000)
-	binary.LittleEndian.PutUint16(head[5:], uint16(32+len(name)))
-	head[7] = 4 // the packed size
-	binary.LittleEndian.PutUint16(head[26:], uint16(len(name)))
-	b = append(append(b, head...), name+"data"...)
-	return append(b, 0, 0, 0x7b, 0, 0x40, 7, 0)
-}
-
-func rar5(name, extra string) []byte {
-	block := func(body string) string { return "\x00\x00\x00\x00" + string(rune(len(body))) + body }
-	file := "\x02\x03" + string(rune(len(extra))) + "\x04" + "\x00\x04\x00\x00\x00" + string(rune(len(name))) + name + extra
-	return []byte("Rar!\x1a\x07\x01\x00" + block("\x01\x00\x00") + block(file) + "data" + block("\x05\x00\x00"))
-}
-
-func tnef(name string, content []byte) []byte {
-	b := []byte("\x78\x9f\x3e\x22\x00\x00")
-	for _, a := range []struct {
-		id    uint32
-		value []byte
-	}{{0x00018010, []byte(name + "\x00")}, {0x0006800f, content}} {
-		b = binary.LittleEndian.AppendUint32(append(b, 2), a.id)
-		b = binary.LittleEndian.AppendUint32(b, uint32(len(a.value)))
-		b = append(append(b, a.value...), 0, 0)
-	}
-	return b
-}
 
 func scanText(t testing.TB, a *scanners.Attachments, text string) policy.Finding {
 	t.Helper()
@@ -398,77 +257,6 @@ func TestArchivesAreLookedInto(t *testing.T) {
 	})
 }
 
-func TestOrdinaryMailIsClean(t *testing.T) {
-	check(t, defaults(), []expect{
-		{"no MIME", crlf("From: a@example.net\nSubject: hi\n\nhello\n"), "clean"},
-		{"no body", crlf("From: a@example.net\n\n"), "clean"},
-		{"no end of the header", crlf("From: a@example.net\n"), "clean"},
-		{"nothing", "", "clean"},
-		{"8-bit text", crlf("Subject: x\n\ngr\xfc\xdfe\n"), "clean"},
-		{"odd charset", crlf("Content-Type: text/plain; charset=x-klingon\n\nhello\n"), "clean"},
-		{"a type that is none", crlf("Content-Type: text\n\nhello\n"), "clean"},
-		{"an encoding that is none", crlf("Content-Type: text/plain\nContent-Transfer-Encoding: utf-8\n\nhello\n"), "clean"},
-		{"text in broken base64", crlf("Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\naGVsbG8=\n_______\nlist footer!\n"), "clean"},
-		{"text in broken quoted-printable", crlf("Content-Type: text/html\nContent-Transfer-Encoding: quoted-printable\n\n<a href=x>=ZZ\n"), "clean"},
-		{"a comment in the encoding", mixed("Content-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: base64 (of course)\n\n" + wrapped([]byte("%PDF-1.4"))), "clean"},
-		{"quoted-printable multipart", strings.Replace(mixed(), "MIME-Version", "Content-Transfer-Encoding: quoted-printable\r\nMIME-Version", 1), "clean"},
-		{"the same type twice", crlf("Content-Type: text/plain\nContent-Type: text/plain\n\nhello\n"), "clean"},
-		{"last boundary missing", strings.TrimSuffix(mixed(file("a.pdf", []byte("%PDF"))), "--b0--\r\n"), "clean"},
-		{"last boundary of an inner multipart missing", mixed("Content-Type: multipart/alternative; boundary=b1\n\n--b1\n\nhello\n--b1\nContent-Type: text/html\n\n<p>hello"), "clean"},
-		{"text behind the last boundary", mixed() + "\r\n_____\r\nlist footer\r\n", "clean"},
-		{"inner boundary that begins like the outer", crlf("Content-Type: multipart/mixed; boundary=part\n\n--part\nContent-Type: multipart/alternative; boundary=part2\n\n--part2\n\nhello\n--part2--\n--part--\n"), "clean"},
-		{"signed", crlf("Content-Type: multipart/signed; boundary=b; protocol=\"application/pgp-signature\"\n\n--b\n\nhello\n--b\nContent-Type: application/pgp-signature; name=signature.asc\n\n-----BEGIN PGP SIGNATURE-----\n\nabc\n-----END PGP SIGNATURE-----\n--b--\n"), "clean"},
-		{"forwarded", mixed("Content-Type: message/rfc822\n\nFrom: x@example.net\nSubject: y\n\nhello"), "clean"},
-		{"forwarded, with a mailbox's mark", mixed("Content-Type: message/rfc822\n\n>From x@example.net Mon\nSubject: y\n\nhello"), "clean"},
-		{"bounce of a multipart's header", mixed("Content-Type: message/rfc822\n\nSubject: y\nContent-Type: multipart/mixed; boundary=x\n\n"), "clean"},
-		{"report", crlf("Content-Type: multipart/report; boundary=b; report-type=delivery-status\n\n--b\n\nhello\n--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; x\n--b\nContent-Type: text/rfc822-headers\n\nSubject: x\nContent-Type: multipart/mixed; boundary=q\n--b--\n"), "clean"},
-		{"calendar", mixed("Content-Type: text/calendar; method=REQUEST; name=\"meeting.ics\"\nContent-Transfer-Encoding: base64\n\n" + wrapped([]byte("BEGIN:VCALENDAR\r\n"))), "clean"},
-		{"missing padding", mixed("Content-Type: application/pdf\nContent-Transfer-Encoding: base64\n\nJVBERi0xLjQ"), "clean"},
-		{"indented base64", mixed("Content-Type: application/pdf\nContent-Transfer-Encoding: base64\n\n JVBE\n\tRi0x \n\nLjQ="), "clean"},
-		{"LF only", strings.ReplaceAll(mixed(file("a.pdf", []byte("%PDF"))), "\r\n", "\n"), "clean"},
-		{"the word begin", crlf("Subject: x\n\nbegin 2 day tour\nbegin with it\nbegin 100%\n"), "clean"},
-		{"S/MIME", crlf("Content-Type: application/pkcs7-mime; name=smime.p7m\nContent-Transfer-Encoding: base64\n\n" + wrapped([]byte("\x30\x80\x06"))), "clean"},
-		{"signature separator", mixed("Content-Type: text/plain\n\nhello\n-- \nme\n--\nyou"), "clean"},
-	})
-}
-
-func TestWhatMayBeReadInSeveralWaysIsUnknown(t *testing.T) {
-	head := "From: a@example.net\n"
-	check(t, defaults(), []expect{
-		{"two types", crlf(head + "Content-Type: text/plain\nContent-Type: multipart/mixed; boundary=b\n\nx\n"), "unknown: several fields Content-Type"},
-		{"two dispositions", mixed("Content-Disposition: inline\nContent-Disposition: attachment\n\nx"), "unknown: several fields Content-Disposition"},
-		{"two encodings", mixed("Content-Type: image/png\nContent-Transfer-Encoding: base64\nContent-Transfer-Encoding: 7bit\n\nx"), "unknown: several fields Content-Transfer-Encoding"},
-		{"two boundaries", crlf(head + "Content-Type: multipart/mixed; boundary=a; boundary=b\n\n--a\n\nx\n--a--\n"), "unknown: several ways"},
-		{"boundary with a comment", crlf(head + "Content-Type: multipart/mixed; boundary=a(b)\n\n--a\n\nx\n--a--\n"), "unknown: several ways"},
-		{"boundary in two encodings", crlf(head + "Content-Type: multipart/mixed; boundary=a; boundary*=utf-8''b\n\n--a\n\nx\n--a--\n"), "unknown: several ways"},
-		{"no boundary", crlf(head + "Content-Type: multipart/mixed\n\n--a\n\nx\n--a--\n"), "unknown: no boundary"},
-		{"empty boundary", crlf(head + "Content-Type: multipart/mixed; boundary=\"\"\n\n--\n\nx\n----\n"), "unknown: no boundary"},
-		{"boundary that is not there", crlf(head + "Content-Type: multipart/mixed; boundary=b\n\n--a\n\nx\n--a--\n"), "unknown: does not contain its boundary"},
-		{"boundary of 2 KB", crlf(head + "Content-Type: multipart/mixed; boundary=" + strings.Repeat("b", 2000) + "\n\n"), "unknown: longer than 1000"},
-		{"broken type with a boundary", crlf(head + "Content-Type: multipart; boundary=b\n\n--b\n\nx\n--b--\n"), "unknown: type that cannot be read"},
-		{"line that goes on like a boundary", mixed("Content-Type: text/plain\n\n--b0x\n"), "unknown: begins like a boundary"},
-		{"the same boundary within", mixed("Content-Type: multipart/mixed; boundary=b0\n\n--b0\n\nx"), "unknown: share a boundary"},
-		{"parts behind the last boundary", mixed() + crlf("--b0\n\nx\n--b0--\n"), "unknown: behind its last boundary"},
-		{"a program behind the last boundary", mixed() + crlf("--b0\nContent-Type: image/png; name=a.exe\n\nx\n--b0--\n"), "extension a.exe"},
-		{"boundary behind a bare CR", mixed("Content-Type: text/plain\n\nx\r--b0\ry"), "unknown: bare CR"},
-		{"field behind a bare CR", crlf(head+"X-A: b") + "\rContent-Type: multipart/mixed; boundary=b\r\n\r\nx", "unknown: bare CR"},
-		{"header's end in bare CRs", crlf(head+"X-A: b") + "\r\r\n\r\nx", "unknown: bare CR"},
-		{"NUL in the header", crlf(head + "Subject: a\x00b\n\nx"), "unknown: NUL"},
-		{"a line that is no field", mixed("Content-Type: image/png\nnothing\n\nx"), "unknown: no field"},
-		{"a broken name of a field", mixed("Content-Type: image/png\nContent-Ty pe: image/png\n\nx"), "unknown: broken name"},
-		{"unknown encoding", mixed("Content-Type: image/png\nContent-Transfer-Encoding: x-own\n\nx"), "unknown: unknown encoding x-own"},
-		{"encoded multipart", crlf(head + "Content-Type: multipart/mixed; boundary=b\nContent-Transfer-Encoding: base64\n\n--b\n\nx\n--b--\n"), "unknown: is encoded"},
-		{"junk in base64", mixed("Content-Type: image/png\nContent-Transfer-Encoding: base64\n\niVBO!!!!Rw0K"), "unknown: other characters"},
-		{"a program in base64 with junk", mixed("Content-Type: image/png\nContent-Transfer-Encoding: base64\n\nTV!qQ-A-A--MAAAAE"), "mismatch without a name"},
-		{"text behind the padding", mixed("Content-Type: image/png\nContent-Transfer-Encoding: base64\n\niVBORw==\niVBORw=="), "unknown: behind its padding"},
-		{"base64 that ends within a byte", mixed("Content-Type: image/png\nContent-Transfer-Encoding: base64\n\niVBOR"), "unknown: within a byte"},
-		{"broken quoted-printable", mixed("Content-Type: image/png\nContent-Transfer-Encoding: quoted-printable\n\n=ZZ=QQ"), "unknown: quoted-printable"},
-		{"a piece of a message", crlf(head + "Content-Type: message/partial; id=x; number=1\n\nx"), "unknown: message/partial"},
-		{"a header of 80 KB about the content", crlf(head + "Content-Type: text/plain; x=" + strings.Repeat("y", 80<<10) + "\n\nx"), "unknown: more than 65536 bytes"},
-		{"2,000 parameters", crlf(head + "Content-Type: text/plain" + strings.Repeat("; a=b", 2000) + "\n\nx"), "unknown: 1000 parameters"},
-	})
-}
-
 func TestMessagesWithinMessagesAreLookedInto(t *testing.T) {
 	inner := mixed(file("a.exe", []byte("x")))
 	check(t, defaults(), []expect{
@@ -537,7 +325,7 @@ func TestAttachmentsAreReadUntilTheContextEnds(t *testing.T) {
 		t.Errorf("got %v", f)
 	}
 	// It ends in the middle of an archive too.
-	members := make([]member, 3000)
+	members := make([]member, 300)
 	for i := range members {
 		members[i] = member{"a.txt", []byte("text")}
 	}

@@ -304,7 +304,7 @@ func (z *zipReader) gap(from, to int64) error {
 		}
 		size := int(binary.LittleEndian.Uint16(ahead[26:]))
 		r.Discard(zipLocalLen)
-		name, _ := r.Peek(min(size, 4<<10))
+		name, _ := r.Peek(min(size, 1<<10))
 		z.unsure("a zip archive contains a file that its directory does not list")
 		if err := z.entry(); err != nil {
 			return err

@@ -195,7 +195,8 @@ func conformOnStrangers(t *testing.T, s subject) {
 			}
 		}, false},
 	} {
-		scanner := s.at(listen(t, c.serve), timeout)
+		served := make(chan struct{}, 100)
+		scanner := s.at(listen(t, func(conn net.Conn) { c.serve(conn); served <- struct{}{} }), timeout)
 		for _, m := range []*content{text(cleanMail), text(long(cleanMail))} {
 			begun := time.Now()
 			finding := want(t, s, scan(t, scanner, m), policy.Unknown)
@@ -204,6 +205,11 @@ func conformOnStrangers(t *testing.T, s subject) {
 			}
 			if took := time.Since(begun); took > timeout+promptly {
 				t.Errorf("%s: the scan took %v, want at most %v", c.about, took, timeout)
+			}
+			select {
+			case <-served:
+			case <-time.After(promptly):
+				t.Errorf("%s: the connection stays open after the scan", c.about)
 			}
 		}
 	}

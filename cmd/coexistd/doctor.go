@@ -38,15 +38,15 @@ type finding struct {
 	Remedy string `json:"remedy"`
 }
 
-func ok(format string, args ...any) finding {
+func fine(format string, args ...any) finding {
 	return finding{Status: isOK, Found: fmt.Sprintf(format, args...)}
 }
 
-func warn(format string, args ...any) finding {
+func warning(format string, args ...any) finding {
 	return finding{Status: isWarn, Found: fmt.Sprintf(format, args...)}
 }
 
-func fail(format string, args ...any) finding {
+func failure(format string, args ...any) finding {
 	return finding{Status: isFail, Found: fmt.Sprintf(format, args...)}
 }
 
@@ -117,7 +117,7 @@ func examine(path string) []finding {
 	ctx := context.Background()
 	conf, err := config.Load(path)
 	if err != nil {
-		findings := named("configuration", mistakes(path, err))
+		findings := named("configuration", everyMistake(path, err))
 		if conf != nil {
 			findings = append(findings, named("directory", lookAtDirectories(ctx, &examination{conf: conf, now: time.Now()}))...)
 		}
@@ -134,22 +134,29 @@ func examine(path string) []finding {
 			told[i] <- one.at(ctx, x)
 		}()
 	}
-	// A look at a disk or a lock that hangs cannot be broken off.
-	patience := time.After(examineTime + time.Second)
+	patience, cancel := context.WithTimeout(ctx, examineTime+time.Second)
+	defer cancel()
 	var findings []finding
 	for i, one := range all {
-		select {
-		case found := <-told[i]:
-			findings = append(findings, named(one.subject, found)...)
-			continue
-		case <-patience:
-		}
-		findings = append(findings, named(one.subject, []finding{
-			fail("it could not be told within %v", examineTime).do("see which disk, file lock or server hangs, and try again"),
-		})...)
-		patience = time.After(0)
+		findings = append(findings, named(one.subject, await(patience, told[i]))...)
 	}
 	return findings
+}
+
+// await returns what is told before ctx ends. A look at a disk or a lock that
+// hangs cannot be broken off.
+func await(ctx context.Context, told <-chan []finding) []finding {
+	select {
+	case findings := <-told:
+		return findings
+	case <-ctx.Done():
+	}
+	select {
+	case findings := <-told:
+		return findings
+	default:
+	}
+	return []finding{failure("it could not be told within %v", examineTime).do("see which disk, file lock or server hangs, and try again")}
 }
 
 // named gives the findings their subject.
@@ -160,15 +167,15 @@ func named(subject string, findings []finding) []finding {
 	return findings
 }
 
-// mistakes tells every mistake of a configuration that cannot be used.
-func mistakes(path string, err error) []finding {
+// everyMistake tells every mistake of a configuration that cannot be used.
+func everyMistake(path string, err error) []finding {
 	list, isList := errors.AsType[config.Errors](err)
 	if !isList {
-		return []finding{fail("%v", err).do("see: coexistd check -c %s", path)}
+		return []finding{failure("%v", err).do("see: coexistd check -c %s", path)}
 	}
 	var findings []finding
 	for _, one := range list {
-		findings = append(findings, fail("%v", one).do("correct that, see that coexistd check -c %s says ok, and run: systemctl reload coexistd", path))
+		findings = append(findings, failure("%v", one).do("correct that, see that coexistd check -c %s says ok, and run: systemctl reload coexistd", path))
 	}
 	return findings
 }
@@ -200,10 +207,10 @@ func printableLine(s string) string {
 // lookAtNotes tells what the configuration does not bring about, save what the
 // looks at scanners tell.
 func lookAtNotes(_ context.Context, x *examination) []finding {
-	findings := []finding{ok("%s has no mistakes", x.conf.Path)}
+	findings := []finding{fine("%s has no mistakes", x.conf.Path)}
 	for _, note := range x.conf.Notes {
 		if note != noteOn(x, "clamd") && note != noteOn(x, "rspamd") {
-			findings = append(findings, warn("%s", note))
+			findings = append(findings, warning("%s", note))
 		}
 	}
 	return findings

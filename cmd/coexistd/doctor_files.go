@@ -41,7 +41,10 @@ func becomeDaemon(path string) error {
 	if err != nil || daemon == nil || daemon.uid == os.Geteuid() {
 		return err
 	}
-	if os.Geteuid() != 0 {
+	switch {
+	case daemon.uid == 0:
+		return errors.New("run it as root, who runs the daemon")
+	case os.Geteuid() != 0:
 		return fmt.Errorf("run it as root, or as %s, who runs the daemon", daemon.name)
 	}
 	if err := errors.Join(syscall.Setgroups(daemon.groups), syscall.Setgid(daemon.gid), syscall.Setuid(daemon.uid)); err != nil {
@@ -51,25 +54,27 @@ func becomeDaemon(path string) error {
 }
 
 // daemonUser finds out who runs the daemon: the owner of state_dir, or, when
-// that is root's or missing, the service's usual user. Nil: nobody can tell, or
-// it is root.
+// that is root's or missing, the service's usual user where there is one. Nil:
+// nobody can tell.
 func daemonUser(conf *config.Config) (*account, error) {
-	if info, err := os.Stat(conf.StateDir); err == nil {
-		owner := info.Sys().(*syscall.Stat_t)
-		if owner.Uid != 0 {
-			found, err := user.LookupId(strconv.Itoa(int(owner.Uid)))
+	info, stateErr := os.Stat(conf.StateDir)
+	if stateErr == nil {
+		if owner := info.Sys().(*syscall.Stat_t); owner.Uid != 0 {
+			found, err := user.LookupId(strconv.FormatUint(uint64(owner.Uid), 10))
 			if err != nil {
-				id := strconv.Itoa(int(owner.Uid))
-				return &account{name: "the user " + id, uid: int(owner.Uid), gid: int(owner.Gid), groups: []int{int(owner.Gid)}}, nil
+				return &account{name: userName(owner.Uid), uid: int(owner.Uid), gid: int(owner.Gid), groups: []int{int(owner.Gid)}}, nil
 			}
 			return newAccount(found)
 		}
 	}
 	found, err := user.Lookup(serviceUser)
-	if err != nil {
-		return nil, nil
+	switch {
+	case err == nil:
+		return newAccount(found)
+	case stateErr == nil:
+		return &account{name: "root"}, nil
 	}
-	return newAccount(found)
+	return nil, nil
 }
 
 func newAccount(u *user.User) (*account, error) {
@@ -95,11 +100,15 @@ func newAccount(u *user.User) (*account, error) {
 }
 
 // ownName is the user who looks, as chown(1) takes him.
-func ownName() string {
-	if u, err := user.Current(); err == nil {
+func ownName() string { return userName(uint32(os.Geteuid())) }
+
+// userName is a user's name, or the number of one who has none.
+func userName(uid uint32) string {
+	id := strconv.FormatUint(uint64(uid), 10)
+	if u, err := user.LookupId(id); err == nil {
 		return u.Username
 	}
-	return strconv.Itoa(os.Geteuid())
+	return id
 }
 
 // lookAtState sees to what the daemon keeps beside the quarantine.
@@ -108,21 +117,21 @@ func lookAtState(_ context.Context, x *examination) []finding {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return []finding{fail("%s does not exist", dir).do("run: install -d -o %s -m 0750 %s; the daemon makes the rest when it starts", ownName(), dir)}
+		return []finding{failure("%s does not exist", dir).do("run: install -d -o %s -m 0750 %s; the daemon makes the rest when it starts", ownName(), dir)}
 	case err != nil:
-		return []finding{fail("%s cannot be looked at: %v", dir, because(err)).do("let %s into the folders above it", ownName())}
+		return []finding{failure("%s cannot be looked at: %v", dir, because(err)).do("let %s into the folders above it", ownName())}
 	case !info.IsDir():
-		return []finding{fail("%s is not a folder", dir).do("remove it, or name another state_dir in %s", x.conf.Path)}
+		return []finding{failure("%s is not a folder", dir).do("remove it, or name another state_dir in %s", x.conf.Path)}
 	}
 	findings := []finding{lookAtOwner(dir, info), lookAtKey(x)}
 	spool := spoolDir(x.conf)
 	switch err := tryWriting(spool); {
 	case errors.Is(err, fs.ErrNotExist):
-		findings = append(findings, fail("%s does not exist", spool).do("start the daemon, which makes it: systemctl restart coexistd"))
+		findings = append(findings, failure("%s does not exist", spool).do("start the daemon, which makes it: systemctl restart coexistd"))
 	case err != nil:
-		findings = append(findings, fail("nothing can be written to %s: %v", spool, err).do(writeRemedy(err, spool)))
+		findings = append(findings, failure("nothing can be written to %s: %v", spool, err).do("%s", writeRemedy(err, spool)))
 	default:
-		findings = append(findings, ok("%s takes the spool of long messages", spool))
+		findings = append(findings, fine("%s takes the spool of long messages", spool))
 	}
 	return findings
 }
@@ -131,19 +140,11 @@ func lookAtOwner(dir string, info fs.FileInfo) finding {
 	owner, mode := info.Sys().(*syscall.Stat_t).Uid, info.Mode().Perm()
 	switch {
 	case int(owner) != os.Geteuid():
-		return fail("%s belongs to %s, and the daemon runs as %s", dir, userName(owner), ownName()).do("run: chown -R %s: %s", ownName(), dir)
+		return failure("%s belongs to %s, and the daemon runs as %s", dir, userName(owner), ownName()).do("run: chown -R %s: %s", ownName(), dir)
 	case mode&0o007 != 0:
-		return warn("%s is open to everybody (mode %04o)", dir, mode).do("run: chmod 0750 %s", dir)
+		return warning("%s is open to everybody (mode %04o)", dir, mode).do("run: chmod 0750 %s", dir)
 	}
-	return ok("%s belongs to %s", dir, ownName())
-}
-
-func userName(uid uint32) string {
-	id := strconv.FormatUint(uint64(uid), 10)
-	if u, err := user.LookupId(id); err == nil {
-		return u.Username
-	}
-	return "the user " + id
+	return fine("%s belongs to %s", dir, ownName())
 }
 
 // lookAtKey looks at the key that signs trace headers.
@@ -151,7 +152,7 @@ func lookAtKey(x *examination) finding {
 	path := keyPath(x.conf)
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) && x.conf.SecretFile == "" {
-		return fail("there is no key yet in %s", path).do("start the daemon, which makes it: systemctl start coexistd")
+		return failure("there is no key yet in %s", path).do("start the daemon, which makes it: systemctl start coexistd")
 	}
 	var key []byte
 	if err == nil {
@@ -159,13 +160,13 @@ func lookAtKey(x *examination) finding {
 	}
 	switch {
 	case err != nil:
-		return fail("the key %s cannot be read: %v", path, because(err)).do("run: chgrp %s %s; chmod 0640 %s", ownName(), path, path)
+		return failure("the key %s cannot be read: %v", path, because(err)).do("run: chgrp %s %s; chmod 0640 %s", ownName(), path, path)
 	case len(key) < keyBytes:
-		return fail("the key %s has %d bytes; it must have %d at least", path, len(key), keyBytes).do("remove it; the daemon makes a new one when it starts")
+		return failure("the key %s has %d bytes; it must have %d at least", path, len(key), keyBytes).do("remove it; the daemon makes a new one when it starts")
 	case info.Mode().Perm()&^0o640 != 0:
-		return fail("the key %s has the mode %04o, and others could forge trace headers", path, info.Mode().Perm()).do("run: chmod 0640 %s", path)
+		return failure("the key %s has the mode %04o, and others could forge trace headers", path, info.Mode().Perm()).do("run: chmod 0640 %s", path)
 	}
-	return ok("the key %s can be read", path)
+	return fine("the key %s can be read", path)
 }
 
 // tryWriting writes a small file to a folder, down to the disk, and removes it.
@@ -198,7 +199,7 @@ func lookAtDirectories(_ context.Context, x *examination) []finding {
 		findings = append(findings, lookAtDirectory(x, source)...)
 	}
 	if findings == nil {
-		findings = append(findings, ok("no domain has a directory"))
+		findings = append(findings, fine("no domain has a directory"))
 	}
 	return findings
 }
@@ -208,7 +209,7 @@ func lookAtDirectory(x *examination, source directory.Source) []finding {
 	if err != nil {
 		var findings []finding
 		for _, line := range errorLines(err) {
-			findings = append(findings, fail("%s", line))
+			findings = append(findings, failure("%s", line))
 		}
 		const remedy = "correct %s; the daemon takes it as soon as it is right, and until then keeps the list that it has, or answers 451 when it has none"
 		findings[len(findings)-1] = findings[len(findings)-1].do(remedy, source.Path)
@@ -224,5 +225,5 @@ func lookAtDirectory(x *examination, source directory.Source) []finding {
 	if info, err := os.Stat(source.Path); err == nil {
 		changed = ageText(x.now.Sub(info.ModTime()))
 	}
-	return []finding{ok("%s has %d addresses, of which %d are moving; it was changed %s", source.Path, file.Len(), moving, changed)}
+	return []finding{fine("%s has %d addresses, %d of them moving; it was changed %s", source.Path, file.Len(), moving, changed)}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"coexistd/policy"
+	"coexistd/policy/config"
 	"coexistd/scanners"
 )
 
@@ -42,7 +43,7 @@ func lookAtClamd(ctx context.Context, x *examination) []finding {
 	defer cancel()
 	for _, status := range newClamd(c).Ping(pingCtx) {
 		if status.Err != nil {
-			findings = append(findings, fail("%v", status.Err).do(clamdRemedy(status)))
+			findings = append(findings, failure("%v", status.Err).do("%s", clamdRemedy(ctx, status.Address)))
 			continue
 		}
 		one := *c
@@ -56,13 +57,18 @@ func lookAtClamd(ctx context.Context, x *examination) []finding {
 // noScanner is the finding where a scanner is not configured.
 func noScanner(x *examination, scanner, like string) finding {
 	if note := noteOn(x, scanner); note != "" {
-		return warn("%s", note).do("add to %s: [scanner.%s] with address = %q", x.conf.Path, scanner, like)
+		return warning("%s", note).do("add to %s: [scanner.%s] with address = %q", x.conf.Path, scanner, like)
 	}
-	return ok("no contact point needs it")
+	return fine("no contact point needs it")
 }
 
-func clamdRemedy(status scanners.ClamdStatus) string {
-	if errors.Is(status.Err, fs.ErrPermission) {
+func clamdRemedy(ctx context.Context, address string) string {
+	network, target, _ := config.ParseListen(address)
+	conn, err := dial(ctx, network, target)
+	if err == nil {
+		conn.Close()
+	}
+	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Sprintf("let %s use the socket, by LocalSocketGroup in clamd.conf or by: usermod -aG clamav %s; systemctl restart coexistd", ownName(), ownName())
 	}
 	return "start clamd (systemctl restart clamav-daemon), and see that scanner.clamd.address is LocalSocket or TCPSocket of its clamd.conf"
@@ -72,13 +78,13 @@ func signatures(x *examination, status scanners.ClamdStatus) finding {
 	const remedy = "run freshclam, and see that its service runs: systemctl enable --now clamav-freshclam"
 	switch age := x.now.Sub(status.Published); {
 	case status.Signatures == "":
-		return warn("%s is %s, without the signatures of ClamAV's makers", status.Address, status.Version).do(remedy)
+		return warning("%s is %s, without the signatures of ClamAV's makers", status.Address, status.Version).do(remedy)
 	case status.Published.IsZero():
-		return warn("%s is %s with the signatures %s, whose date it does not tell", status.Address, status.Version, status.Signatures).do(remedy)
+		return warning("%s is %s with the signatures %s, whose date it does not tell", status.Address, status.Version, status.Signatures).do(remedy)
 	case age > oldSignatures:
-		return warn("%s is %s with the signatures %s of %s, made %s", status.Address, status.Version, status.Signatures, status.Published.Format(time.DateOnly), ageText(age)).do(remedy)
+		return warning("%s is %s with the signatures %s of %s, made %s", status.Address, status.Version, status.Signatures, status.Published.Format(time.DateOnly), ageText(age)).do(remedy)
 	default:
-		return ok("%s is %s with the signatures %s of %s", status.Address, status.Version, status.Signatures, status.Published.Format(time.DateOnly))
+		return fine("%s is %s with the signatures %s of %s", status.Address, status.Version, status.Signatures, status.Published.Format(time.DateOnly))
 	}
 }
 
@@ -91,13 +97,13 @@ func findEICAR(ctx context.Context, x *examination, clamd *scanners.Clamd, statu
 	defer cancel()
 	switch found := clamd.Scan(ctx, m); {
 	case found.State == policy.Hit:
-		return ok("%s finds the EICAR test file: %s", status.Address, found.Name)
+		return fine("%s finds the EICAR test file: %s", status.Address, found.Name)
 	case found.State == policy.Unknown:
-		return fail("%s could not say whether the EICAR test file is a virus: %s", status.Address, found.Reason).do("see what clamd's log says")
+		return failure("%s could not say whether the EICAR test file is a virus: %s", status.Address, found.Reason).do("see what clamd's log says")
 	case status.Signatures == "":
-		return fail("%s answers but does not find the EICAR test file: its signature database is missing", status.Address).do("run: freshclam; systemctl restart clamav-daemon")
+		return failure("%s answers but does not find the EICAR test file: its signature database is missing", status.Address).do("run: freshclam; systemctl restart clamav-daemon")
 	default:
-		return fail("%s answers but does not find the EICAR test file, attached to a message", status.Address).do("see that clamd.conf has ScanMail yes, run freshclam, and run: systemctl restart clamav-daemon")
+		return failure("%s answers but does not find the EICAR test file, attached to a message", status.Address).do("see that clamd.conf has ScanMail yes, run freshclam, and run: systemctl restart clamav-daemon")
 	}
 }
 
@@ -111,7 +117,7 @@ func probeClamd(ctx context.Context, x *examination, clamd *scanners.Clamd, addr
 	m := testMessage(x, "", "")
 	m.Content, m.Size = padded{m.Content, m.Size}, max(m.Size, size)
 	if found := clamd.Scan(ctx, m); found.State == policy.Unknown && !found.Down {
-		return []finding{warn("%s does not take a message of %s: %s", address, sizeText(m.Size), found.Reason).
+		return []finding{warning("%s does not take a message of %s: %s", address, sizeText(m.Size), found.Reason).
 			do("set StreamMaxLength, MaxScanSize and MaxFileSize in clamd.conf to %dM at least, or scanner.clamd.max_size in %s to what they are", (m.Size+1<<20-1)>>20, x.conf.Path)}
 	}
 	return nil
@@ -147,7 +153,7 @@ func compareSizes(x *examination, scanner string, size int64, setting string) []
 	if limit == 0 {
 		taken = "any size"
 	}
-	return []finding{warn("Postfix takes messages of %s (message_size_limit), %s is asked about %s at most (scanner.%s.max_size): what is larger is dealt with by on_error", taken, scanner, sizeText(size), scanner).
+	return []finding{warning("Postfix takes messages of %s (message_size_limit), %s is asked about %s at most (scanner.%s.max_size): what is larger is dealt with by on_error", taken, scanner, sizeText(size), scanner).
 		do("raise scanner.%s.max_size in %s and %s, or set message_size_limit = %d in main.cf", scanner, x.conf.Path, setting, size)}
 }
 
@@ -161,14 +167,14 @@ func lookAtRspamd(ctx context.Context, x *examination) []finding {
 	pingCtx, cancel := context.WithTimeout(ctx, questionTime)
 	defer cancel()
 	version, err := rspamd.Ping(pingCtx)
-	findings := []finding{ok("%s answers, %s", c.Address, version)}
+	findings := []finding{fine("%s answers, %s", c.Address, version)}
 	switch {
 	case err != nil:
-		findings[0] = fail("%s: %v", c.Address, err).
+		findings[0] = failure("%s: %v", c.Address, err).
 			do("start rspamd (systemctl restart rspamd), and see that scanner.rspamd.address is bind_socket of its worker \"normal\" or \"rspamd_proxy\"")
 		return append(findings, compareSizes(x, "rspamd", c.MaxSize, "max_message in rspamd's local.d/options.inc")...)
 	case version == "":
-		findings[0] = ok("%s answers and does not tell its version", c.Address)
+		findings[0] = fine("%s answers and does not tell its version", c.Address)
 	}
 	return append(append(findings, findGTUBE(ctx, x, rspamd)), compareSizes(x, "rspamd", c.MaxSize, "max_message in rspamd's local.d/options.inc")...)
 }
@@ -179,11 +185,11 @@ func findGTUBE(ctx context.Context, x *examination, rspamd *scanners.Rspamd) fin
 	defer cancel()
 	switch found := rspamd.Scan(ctx, m); found.State {
 	case policy.Hit:
-		return ok("%s finds the GTUBE test message: %s", x.conf.Rspamd.Address, found.Reason)
+		return fine("%s finds the GTUBE test message: %s", x.conf.Rspamd.Address, found.Reason)
 	case policy.Unknown:
-		return fail("%s could not say whether the GTUBE test message is spam: %s", x.conf.Rspamd.Address, found.Reason).do("see what rspamd's log says")
+		return failure("%s could not say whether the GTUBE test message is spam: %s", x.conf.Rspamd.Address, found.Reason).do("see what rspamd's log says")
 	default:
-		return fail("%s answers but does not find the GTUBE test message", x.conf.Rspamd.Address).
+		return failure("%s answers but does not find the GTUBE test message", x.conf.Rspamd.Address).
 			do(`see that rspamd's local.d/options.inc does not have gtube_patterns = "disable", and that no setting of it lets all mail pass`)
 	}
 }

@@ -9,6 +9,9 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	// Reports have a time zone, which the system may not know.
+	_ "time/tzdata"
 )
 
 // Exit statuses of every command.
@@ -37,6 +40,7 @@ func commands() []command {
 	return []command{
 		{"serve", "[-c FILE]", "run the daemon; SIGHUP reloads, SIGTERM drains", serve},
 		{"check", "[-c FILE] [--json]", "read the configuration and the directories and tell every mistake", check},
+		{"doctor", "[-c FILE] [--json]", "ask the scanners, the daemon, the MTA and the quarantine how they are, and tell what to do", doctor},
 		{"explain", "[-c FILE] [--json] --from A --to B [--to C] [--client IP] [--user LOGIN] [--listener N] [--on-host] [FILE.eml] | --flows", "tell what would happen to a message, and why", explain},
 		{"quarantine", "list | show | release | delete | report …", "look at what is held, let it go, or report it; \"quarantine help\" tells more", quarantined},
 		{"demo", "[--lab DIR]", "show the main job on a real Postfix, with nothing to set up", demo},

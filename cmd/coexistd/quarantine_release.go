@@ -71,22 +71,20 @@ func releaseHeld(c *call) int {
 		}
 		ctx, cancel := context.WithTimeout(ctx, releaseTime)
 		defer cancel()
-		after, err := store.Release(ctx, releaser, e.ID, *again)
-		return released(e, after, err)
+		_, err := store.Release(ctx, releaser, e.ID, *again)
+		return released(e, err)
 	})
 }
 
 // released says what came of a release.
-func released(before, after quarantine.Entry, err error) outcome {
-	o := outcome{ID: before.ID, To: before.Address, Result: "released"}
+func released(e quarantine.Entry, err error) outcome {
+	o := outcome{ID: e.ID, To: e.Address, Result: "released"}
 	heldAgain, isHeldAgain := errors.AsType[*quarantine.HeldAgainError](err)
 	switch {
 	case isHeldAgain:
 		o.Result, o.Detail = "held again", fmt.Sprintf("as %s by %s", heldAgain.Entry.ID, strings.Join(heldAgain.Entry.Checks, ", "))
 	case errors.Is(err, quarantine.ErrUncertain):
 		o.Result, o.Detail = "uncertain", err.Error()
-	case err != nil && after.State == quarantine.Released:
-		o.Detail = err.Error()
 	case err != nil:
 		o.Result, o.Detail = "failed", err.Error()
 	}

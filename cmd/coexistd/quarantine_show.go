@@ -219,6 +219,7 @@ func (s *shown) print(w io.Writer, zone *time.Location) {
 		{"kept", "until " + clock(s.KeptUntil)},
 		{"point", strings.TrimSpace(s.Point + " " + s.Platform)},
 		{"held by", checksOf(&s.Entry, ": ")},
+		{"let past", strings.Join(s.Passed, ", ")},
 		{"queue id", s.QueueID},
 		{"client", s.Client},
 		{"login", s.Login},

@@ -94,7 +94,7 @@ func converse(t *testing.T, f *fakeMilter) error {
 	}()
 	s, err := dial(socket)
 	if err == nil {
-		m := &message{headers: newMessage(4096).headers[:2], body: make([]byte, 2*chunkSize+1)}
+		m := &message{headers: newMessage(4096, false).headers[:2], body: make([]byte, 2*chunkSize+1)}
 		err = s.send(m, "4BABCDEF", "news@example.net", "a@acmecorp.com", "a@alt.example")
 		if err == nil {
 			err = s.quit()
@@ -195,7 +195,7 @@ func TestRefusesAMilterThatRefusesTheRecipient(t *testing.T) {
 
 func TestMessageHasTheSizeThatItIsNamedBy(t *testing.T) {
 	for _, trial := range trials {
-		m := newMessage(trial.size)
+		m := newMessage(trial.size, trial.checks)
 		n := len(m.body)
 		for _, h := range m.headers {
 			n += len(h.name) + len(h.value) - len("\x00\x00") + len(":\r\n")

@@ -50,18 +50,24 @@ var (
 	content  = rival{"-b", "C, the same job, reads the body"}
 )
 
-// trial is one message size with the rivals that are worth measuring there: a
+// trial is one kind of message with the rivals that are worth measuring there: a
 // milter that declines the body does the same work at every size.
 type trial struct {
-	name   string
-	size   int
+	name string
+	size int
+	// checks has coexistd look at attachments, as it does when it is told
+	// nothing; otherwise it reads no body. The message has one then.
+	checks bool
 	rivals []rival
 }
 
 var trials = []trial{
-	{"4 KB", 4 << 10, []rival{sameJob, noReply, envelope, content}},
-	{"100 KB", 100 << 10, []rival{sameJob, content}},
-	{"5 MB", 5 << 20, []rival{sameJob, content}},
+	{"4 KB", 4 << 10, false, []rival{sameJob, noReply, envelope}},
+	{"100 KB", 100 << 10, false, []rival{sameJob}},
+	{"5 MB", 5 << 20, false, []rival{sameJob}},
+	{"4 KB, attachments checked", 4 << 10, true, []rival{sameJob, content}},
+	{"100 KB, attachments checked", 100 << 10, true, []rival{content}},
+	{"5 MB, attachments checked", 5 << 20, true, []rival{content}},
 }
 
 func main() {
@@ -114,7 +120,7 @@ func bench(ctx context.Context, s settings) error {
 
 // try runs one trial with fresh servers.
 func (s settings) try(ctx context.Context, dir string, t trial) ([]row, error) {
-	subject, err := startSubject(ctx, dir, s.program)
+	subject, err := startSubject(ctx, dir, s.program, t.checks)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +132,7 @@ func (s settings) try(ctx context.Context, dir string, t trial) ([]row, error) {
 		}
 		defer rivals[i].stop()
 	}
-	m := newMessage(t.size)
+	m := newMessage(t.size, t.checks)
 	for _, v := range append([]*server{subject}, rivals...) { // warm up
 		if _, err := s.run(ctx, v, m, 300*time.Millisecond); err != nil {
 			return nil, err

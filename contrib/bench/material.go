@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -59,14 +60,55 @@ var fields = [...][2]string{
 	{"Content-Transfer-Encoding", "8bit"},
 }
 
-// newMessage makes a message of size bytes, header included.
-func newMessage(size int) *message {
+// newMessage makes a message of size bytes, header included: text, or a text with
+// a file attached that has the greater part of it.
+func newMessage(size int, attachment bool) *message {
 	m := &message{}
 	for _, f := range fields {
+		if attachment && f[0] == "Content-Type" {
+			f[1] = `multipart/mixed; boundary="` + boundary + `"`
+		}
 		m.headers = append(m.headers, header{[]byte(f[0] + "\x00"), []byte(" " + f[1] + "\x00")})
 		size -= len(f[0]) + len(": ") + len(f[1]) + len("\r\n")
 	}
-	line := []byte("The quick brown fox jumps over the lazy dog, and nobody in the office minds.\r\n")
-	m.body = bytes.Repeat(line, size/len(line)+1)[:size]
+	text := func(n int) []byte {
+		line := []byte("The quick brown fox jumps over the lazy dog, and nobody in the office minds.\r\n")
+		return bytes.Repeat(line, n/len(line)+1)[:n]
+	}
+	if !attachment {
+		m.body = text(size)
+		return m
+	}
+	const textPart = "--" + boundary + "\r\nContent-Type: text/plain\r\n\r\n"
+	const filePart = "\r\n--" + boundary + "\r\nContent-Type: application/pdf; name=\"plan.pdf\"\r\n" +
+		"Content-Disposition: attachment; filename=\"plan.pdf\"\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+	const end = "\r\n--" + boundary + "--\r\n"
+	m.body = append([]byte(textPart), text(400)...)
+	m.body = append(m.body, filePart...)
+	m.body = append(m.body, encoded(size-len(m.body)-len(end))...)
+	m.body = append(m.body, end...)
 	return m
+}
+
+const boundary = "=_b1_2f7c9e41d08a"
+
+// encoded is a file of random bytes in base64, in lines of 76 characters, n bytes
+// in all.
+func encoded(n int) []byte {
+	file := make([]byte, n)
+	random := rand.New(rand.NewPCG(2, 3))
+	for i := range file {
+		file[i] = byte(random.Uint32())
+	}
+	copy(file, "%PDF-1.7\n")
+	letters := base64.StdEncoding.EncodeToString(file)
+	var b []byte
+	for ; len(b) < n; letters = letters[76:] {
+		b = append(append(b, letters[:76]...), "\r\n"...)
+	}
+	// Whole lines with a whole quantum at the end; spaces fill the rest.
+	for i := n - n%78; i < n; i++ {
+		b[i] = ' '
+	}
+	return b[:n]
 }

@@ -102,6 +102,9 @@ func (d *Daemon) Kill() error {
 	return err
 }
 
+// Pid is the daemon's process ID.
+func (d *Daemon) Pid() int { return d.cmd.Process.Pid }
+
 // Log is all that the daemon has logged.
 func (d *Daemon) Log() string { return d.log.String() }
 

@@ -142,6 +142,7 @@ func TestAKilledReleaseIsNeitherForgottenNorRepeated(t *testing.T) {
 }
 
 func TestTwoProcessesStoreSideBySide(t *testing.T) {
+	t.Parallel()
 	const each = 30
 	if task := task(); len(task) > 0 {
 		s := open(t, options(task[0]))
@@ -210,6 +211,7 @@ func TestALostIndexIsMadeFromTheMessages(t *testing.T) {
 }
 
 func TestADamagedIndexIsSetAsideAndMadeAnew(t *testing.T) {
+	t.Parallel()
 	s := newTestStore(t)
 	for n := range 20 {
 		put(t, s, n, "alice@acmecorp.com")

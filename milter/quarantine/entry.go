@@ -41,6 +41,7 @@ type Recipient struct {
 	Rewritten []string `json:"rewritten,omitempty"` // where it would have gone instead or besides
 	Checks    []string `json:"checks"`              // that hold it
 	Found     []string `json:"found"`               // what they found, one for each check: "Eicar-Test-Signature"
+	Passed    []string `json:"passed,omitempty"`    // that an earlier release let it past
 	Report    bool     `json:"report"`              // he is told of it
 }
 
@@ -71,7 +72,9 @@ type Entry struct {
 }
 
 // IsVirus reports an entry that only an administrator may release, by its ID.
-func (e *Entry) IsVirus() bool { return slices.Contains(e.Checks, policy.CheckVirus) }
+func (e *Entry) IsVirus() bool {
+	return slices.Contains(e.Checks, policy.CheckVirus) || slices.Contains(e.Passed, policy.CheckVirus)
+}
 
 // Query chooses entries. The zero Query chooses all that are held.
 type Query struct {

@@ -67,11 +67,11 @@ func (r *Reporter) line(e *Entry) line {
 	from, sender := Readable(e.From), oneLine(e.Sender)
 	switch {
 	case from == "" && sender == "":
-		from = "nobody: it has no sender, as bounces do"
+		from = "nobody (it has no sender, like a bounce)"
 	case from == "":
 		from, sender = sender, ""
 	case sender == "":
-		sender = "nobody, as bounces are"
+		sender = "nobody (like a bounce)"
 	case contains(from, sender):
 		sender = ""
 	}

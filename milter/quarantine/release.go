@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -47,8 +48,8 @@ func (e *HeldAgainError) Error() string {
 }
 
 // Release puts a held message back through the MTA, to the recipient of the entry
-// alone, past the checks that held it and past none else. It returns the entry as
-// it is then.
+// alone, past the checks that held it and those that an earlier release let it
+// past, and past none else. It returns the entry as it is then.
 //
 // When the MTA does not take the message, it is held as before, and the error says
 // why. When the connection ends before the MTA has answered, the error is
@@ -157,7 +158,7 @@ func (r Releaser) send(ctx context.Context, e *Entry, message *stored) error {
 		return err
 	}
 	pass := r.Policy.SignPass(policy.Pass{
-		ID: e.ID, Checks: e.Checks, Point: e.Point, Platform: e.Platform, Until: time.Now().Add(passTime).Unix(),
+		ID: e.ID, Checks: slices.Concat(e.Passed, e.Checks), Point: e.Point, Platform: e.Platform, Until: time.Now().Add(passTime).Unix(),
 	}, e.Owner, policy.Marks(fields.values))
 	header := policy.PassHeader + ": " + strings.ReplaceAll(pass, "\n", "\r\n") + "\r\n"
 	return submit(ctx, r.Address, r.Hostname, submission{

@@ -125,6 +125,7 @@ func (m *mta) commands() string {
 }
 
 func TestAReleasedMessageArrivesByteForByteWithItsPass(t *testing.T) {
+	t.Parallel()
 	s, sink := newTestStore(t), startSink(t, lab.SinkConfig{})
 	r := newReleaser(sink.Addr())
 	for i, content := range []string{
@@ -281,7 +282,6 @@ func TestAMessageThatIsNotTakenIsHeldAsBefore(t *testing.T) {
 
 func TestAReleaseWithoutAnAnswerIsUncertain(t *testing.T) {
 	hung := make(chan struct{})
-	defer close(hung)
 	for name, m := range map[string]*mta{
 		"closed": {answers: map[string]string{".": ""}},
 		"hung":   {taken: func(string) { <-hung }},
@@ -289,6 +289,9 @@ func TestAReleaseWithoutAnAnswerIsUncertain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newTestStore(t)
 			listener := startMTA(t, m)
+			if name == "hung" {
+				t.Cleanup(func() { close(hung) })
+			}
 			id := put(t, s, 1, "alice@acmecorp.com")[0]
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			if name == "closed" {
@@ -306,9 +309,6 @@ func TestAReleaseWithoutAnAnswerIsUncertain(t *testing.T) {
 			}
 			if e, err := s.Release(t.Context(), r, id, true); err != nil || e.State != Released || len(sink.All()) != 1 {
 				t.Errorf("once more: %s, %v, %d deliveries", e.State, err, len(sink.All()))
-			}
-			if name == "hung" {
-				hung <- struct{}{}
 			}
 		})
 	}
@@ -346,8 +346,8 @@ func TestOfTwoReleasesAtOnceOneSends(t *testing.T) {
 
 func TestAReleaseUnderWayIsWaitedForAsLongAsTheCallerLikes(t *testing.T) {
 	s := newTestStore(t)
-	begun, end := make(chan struct{}), make(chan struct{})
-	m := startMTA(t, &mta{taken: func(string) { close(begun); <-end }})
+	begun, end := make(chan struct{}, 2), make(chan struct{})
+	m := startMTA(t, &mta{taken: func(string) { begun <- struct{}{}; <-end }})
 	ids := put(t, s, 1, "alice@acmecorp.com")
 	first := make(chan error, 1)
 	go func() {
@@ -394,6 +394,7 @@ func TestAMessageThatIsHeldAgainIsTold(t *testing.T) {
 }
 
 func TestPostfixTakesAReleasedMessageAsItIs(t *testing.T) {
+	t.Parallel()
 	programs, err := lab.Open(t.Context(), "", os.Stderr)
 	if err != nil {
 		t.Fatal(err)
@@ -402,8 +403,12 @@ func TestPostfixTakesAReleasedMessageAsItIs(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	postfix, err := programs.Start(ctx, lab.Config{
-		Services: []lab.Service{{Name: "released", Settings: map[string]string{"mynetworks": "127.0.0.0/8"}}},
-		Routes:   map[string]string{"acmecorp.com": sink.NextHop()},
+		Services: []lab.Service{{Name: "released", Settings: map[string]string{
+			"mynetworks": "127.0.0.0/8",
+			// Or Postfix would add header fields that a message lacks.
+			"local_header_rewrite_clients": "",
+		}}},
+		Routes: map[string]string{"acmecorp.com": sink.NextHop()},
 	})
 	if err != nil {
 		t.Fatal(err)

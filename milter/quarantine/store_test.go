@@ -259,6 +259,26 @@ func TestAFailingReaderLeavesNothing(t *testing.T) {
 	wantFiles(t, s, 0)
 }
 
+func TestAnIndexThatFailsTheMessageLeavesNothing(t *testing.T) {
+	s := newTestStore(t)
+	item, content := spam(1)
+	s.fault = func(step string) {
+		if step == "put: before commit" {
+			panic("the index is damaged") // as bbolt does
+		}
+	}
+	if _, err := s.Put(item, recipients("alice@acmecorp.com"), strings.NewReader(content)); !errors.Is(err, errDamaged) {
+		t.Errorf("the error is %v", err)
+	}
+	wantFiles(t, s, 0)
+	s.fault = func(string) {}
+	put(t, s, 1, "alice@acmecorp.com")
+	if got := len(listed(t, s, Query{})); got != 1 {
+		t.Errorf("%d entries are held, want 1", got)
+	}
+	wantFiles(t, s, 1)
+}
+
 var errBroken = errors.New("broken")
 
 type failing struct{}
@@ -342,6 +362,7 @@ func TestAProcessThatHangsIsNotWaitedForForEver(t *testing.T) {
 }
 
 func TestFiftyMessagesAreStoredAtOnce(t *testing.T) {
+	t.Parallel()
 	s := newTestStore(t)
 	var all sync.WaitGroup
 	for n := range 50 {
@@ -361,6 +382,7 @@ func TestFiftyMessagesAreStoredAtOnce(t *testing.T) {
 }
 
 func TestAFullDiskIsToldAndPasses(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can mount a small file system")
 	}
@@ -418,55 +440,6 @@ func fill(t *testing.T, path string, left int) {
 	}
 }
 
-func TestTenThousandEntriesComeInPagesNewestFirst(t *testing.T) {
-	s := newTestStore(t)
-	const total = 10_000
-	err := s.update(func(ix *index) error {
-		for n := range total {
-			item, _ := spam(n)
-			h := head{Item: item, Digest: []byte{1}, Recipients: []headRecipient{{fmt.Sprintf("id%08d", n), heldForSpam(fmt.Sprintf("user%d@acmecorp.com", n))}}}
-			if err := ix.addHead(&h, fmt.Sprintf("message%d", n), 1); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	entries := listed(t, s, Query{})
-	if len(entries) != total {
-		t.Fatalf("%d entries are listed, want %d", len(entries), total)
-	}
-	for i := range entries {
-		if want := fmt.Sprintf("id%08d", total-1-i); entries[i].ID != want {
-			t.Fatalf("entry %d is %s, want %s", i, entries[i].ID, want)
-		}
-	}
-	if got := listed(t, s, Query{To: "user77@acmecorp.com", All: true}); len(got) != 1 || got[0].ID != "id00000077" {
-		t.Errorf("user 77 has %q", idsOf(got))
-	}
-	if got := idsOf(listed(t, s, Query{IDs: []string{"id00000001", "none", "id00000002", "id00000001"}})); !slices.Equal(got, []string{"id00000002", "id00000001"}) {
-		t.Errorf("by ID there are %q", got)
-	}
-	for e, err := range s.All(Query{}) { // the store is free between entries
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.MarkReported([]string{e.ID, "none"}); err != nil {
-			t.Fatal(err)
-		}
-		break
-	}
-	if e, err := s.entry(entries[0].ID); err != nil || !e.Reported {
-		t.Errorf("the newest entry is %+v, %v", e, err)
-	}
-	u, err := s.Usage()
-	if err != nil || u.Entries != total || u.Bytes != total || !u.Oldest.Equal(noon) {
-		t.Errorf("the usage is %+v, %v", u, err)
-	}
-}
-
 func TestTheTimeOfTheLastReportIsKept(t *testing.T) {
 	s := newTestStore(t)
 	if at, err := s.LastReport(); err != nil || !at.IsZero() {
@@ -477,61 +450,6 @@ func TestTheTimeOfTheLastReportIsKept(t *testing.T) {
 	}
 	if at, err := open(t, options(s.dir)).LastReport(); err != nil || !at.Equal(noon) {
 		t.Errorf("it is %v, %v, want %v", at, err, noon)
-	}
-}
-
-func TestOldEntriesExpireAndAreForgottenLater(t *testing.T) {
-	o := options(filepath.Join(t.TempDir(), "quarantine"))
-	o.Keep = time.Hour
-	s := open(t, o)
-	old, fresh := put(t, s, 1, "alice@acmecorp.com")[0], put(t, s, 30, "alice@acmecorp.com")[0]
-	prune := func(at time.Time, want int) {
-		t.Helper()
-		if expired, err := s.Prune(at); err != nil || expired != want {
-			t.Errorf("%d have expired, %v; want %d", expired, err, want)
-		}
-	}
-	prune(noon.Add(61*time.Minute), 0)
-	prune(noon.Add(62*time.Minute), 1)
-	if state(t, s, old) != Expired || state(t, s, fresh) != Held {
-		t.Errorf("they are %s and %s", state(t, s, old), state(t, s, fresh))
-	}
-	wantFiles(t, s, 1)
-	prune(noon.Add(24*time.Hour), 1)
-	if _, err := s.entry(old); !errors.Is(err, ErrNotFound) {
-		t.Errorf("the old entry: %v", err)
-	}
-	if state(t, s, fresh) != Expired {
-		t.Errorf("the other is %s", state(t, s, fresh))
-	}
-	wantFiles(t, s, 0)
-	if again := put(t, s, 1, "alice@acmecorp.com"); again[0] == old {
-		t.Error("a forgotten entry holds a message")
-	}
-}
-
-func TestTheOldestGoFirstWhenTheStoreIsFull(t *testing.T) {
-	s := newTestStore(t)
-	var ids []string
-	for n := range 10 {
-		ids = append(ids, put(t, s, n, "alice@acmecorp.com", "bob@acmecorp.com")...)
-	}
-	u, err := s.Usage()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.maxBytes = u.Bytes / 2
-	if expired, err := s.Prune(noon); err != nil || expired != 10 {
-		t.Errorf("%d have expired, %v; want 10", expired, err)
-	}
-	if got := idsOf(listed(t, s, Query{})); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(ids[10:]))) {
-		t.Errorf("%q are held, want %q", got, ids[10:])
-	}
-	wantFiles(t, s, 5)
-	s.maxBytes = 1
-	last := put(t, s, 20, "alice@acmecorp.com")
-	if got := idsOf(listed(t, s, Query{})); !slices.Equal(got, last) {
-		t.Errorf("%q are held, want the new %q alone", got, last)
 	}
 }
 

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// postfixSettings are those of main.cf that the doctor reads.
+var postfixSettings = [...]string{
+	"smtpd_milters", "non_smtpd_milters", "milter_default_action", "milter_protocol", "receive_override_options",
+	"virtual_alias_maps", "virtual_mailbox_maps", "local_recipient_maps", "relay_recipient_maps", "transport_maps",
+	"message_size_limit", "mynetworks", "recipient_delimiter", "queue_directory", "compatibility_level",
+}
+
+// postfix is what Postfix's own configuration says. A nil one says nothing.
+type postfix struct {
+	err      error             // why nothing is known; errNoPostfix when there is none
+	main     map[string]string // postfixSettings by name
+	services []*postfixService
+}
+
+// postfixService is one line of master.cf.
+type postfixService struct {
+	name, kind, program string
+	chroot              bool
+	own                 map[string]string // its -o options by name
+}
+
+var errNoPostfix = errors.New("no Postfix was found")
+
+// readPostfix asks the postconf command, which is Postfix's own reader of its
+// configuration.
+func readPostfix(ctx context.Context) *postfix {
+	path, err := exec.LookPath("postconf")
+	if err != nil {
+		if path, err = exec.LookPath("/usr/sbin/postconf"); err != nil {
+			return &postfix{err: errNoPostfix}
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, questionTime)
+	defer cancel()
+	p := &postfix{main: make(map[string]string)}
+	lines, err := postconf(ctx, path, append([]string{"-x"}, postfixSettings[:]...)...)
+	if err != nil {
+		return &postfix{err: err}
+	}
+	for _, line := range lines {
+		name, value, _ := strings.Cut(line, "=")
+		p.main[strings.TrimSpace(name)] = strings.TrimSpace(value)
+	}
+	if lines, err = postconf(ctx, path, "-M"); err != nil {
+		return &postfix{err: err}
+	}
+	for _, line := range lines {
+		p.addService(strings.Fields(line))
+	}
+	if lines, err = postconf(ctx, path, "-xP"); err != nil {
+		return &postfix{err: err}
+	}
+	for _, line := range lines {
+		p.addOption(line)
+	}
+	return p
+}
+
+func postconf(ctx context.Context, path string, args ...string) ([]string, error) {
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.WaitDelay = questionTime
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("postconf %s: %w: %.500s", args[0], err, strings.TrimSpace(complaint.String()))
+	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n"), nil
+}
+
+// addService reads the fields of master(5): name, type, private, unprivileged,
+// chroot, wakeup, limit, command.
+func (p *postfix) addService(fields []string) {
+	if len(fields) < 8 {
+		return
+	}
+	p.services = append(p.services, &postfixService{
+		name: fields[0], kind: fields[1], program: filepath.Base(fields[7]),
+		// Without a word, only a Postfix that behaves like one before 3.0 has it.
+		chroot: fields[4] == "y" || fields[4] == "-" && p.main["compatibility_level"] == "0",
+		own:    make(map[string]string),
+	})
+}
+
+// addOption reads "NAME/TYPE/PARAMETER = VALUE".
+func (p *postfix) addOption(line string) {
+	key, value, _ := strings.Cut(line, "=")
+	key = strings.TrimSpace(key)
+	for _, s := range p.services {
+		if parameter, is := strings.CutPrefix(key, s.name+"/"+s.kind+"/"); is {
+			s.own[parameter] = strings.TrimSpace(value)
+		}
+	}
+}
+
+// value is a setting as it holds for a service.
+func (p *postfix) value(s *postfixService, name string) string {
+	if value, own := s.own[name]; own {
+		return value
+	}
+	return p.main[name]
+}
+
+// running are the services that run a program.
+func (p *postfix) running(program string) []*postfixService {
+	var list []*postfixService
+	for _, s := range p.services {
+		if s.program == program {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// messageSizeLimit is the size of the largest message that Postfix takes, in
+// bytes. 0: it takes any.
+func (p *postfix) messageSizeLimit() (limit int64, known bool) {
+	if p == nil || p.err != nil {
+		return 0, false
+	}
+	limit, err := strconv.ParseInt(p.main["message_size_limit"], 10, 64)
+	return limit, err == nil
+}
+
+// networks are the networks that mynetworks lists. Others says that it names
+// more, by tables or by exceptions.
+func (p *postfix) networks() (list []netip.Prefix, others bool) {
+	for _, text := range postfixList(p.main["mynetworks"]) {
+		network, err := postfixNetwork(text)
+		if err != nil {
+			others = true
+			continue
+		}
+		list = append(list, network)
+	}
+	return list, others
+}
+
+// trusts tells whether mynetworks has an address, if that is sure.
+func (p *postfix) trusts(address netip.Addr) (trusted, sure bool) {
+	if p == nil || p.err != nil {
+		return false, false
+	}
+	list, others := p.networks()
+	trusted = anyHolds(list, netip.PrefixFrom(address, address.BitLen()))
+	return trusted, !others
+}
+
+// postfixNetwork reads a network as mynetworks has it: 127.0.0.0/8, 10.0.0.1,
+// [::1]/128 or [::ffff:127.0.0.0]/104.
+func postfixNetwork(text string) (netip.Prefix, error) {
+	text = strings.NewReplacer("[", "", "]", "").Replace(text)
+	if address, err := netip.ParseAddr(text); err == nil {
+		address = address.Unmap()
+		return netip.PrefixFrom(address, address.BitLen()), nil
+	}
+	network, err := netip.ParsePrefix(text)
+	if address := network.Addr(); err == nil && address.Is4In6() && network.Bits() >= 96 {
+		network = netip.PrefixFrom(address.Unmap(), network.Bits()-96)
+	}
+	return network, err
+}
+
+// anyHolds reports that one of the networks has all of another.
+func anyHolds(networks []netip.Prefix, other netip.Prefix) bool {
+	for _, network := range networks {
+		if network.Bits() <= other.Bits() && network.Contains(other.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+// postfixList cuts a list at commas and spaces that are not between braces.
+func postfixList(text string) []string {
+	var list []string
+	depth, start := 0, 0
+	text += " "
+	for i, c := range text {
+		switch {
+		case c == '{':
+			depth++
+		case c == '}':
+			depth--
+		case depth <= 0 && strings.ContainsRune(", \t\r\n", c):
+			if i > start {
+				list = append(list, text[start:i])
+			}
+			start = i + 1
+		}
+	}
+	return list
+}

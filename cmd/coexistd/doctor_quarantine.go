@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"coexistd/milter/quarantine"
+	"coexistd/policy/config"
+)
+
+const (
+	// scarce is the share of a file system's space below which it is scarce.
+	scarce = 0.05
+	// usualMessageSize is Postfix's message_size_limit when nobody has set it.
+	usualMessageSize = 10_240_000
+	// reportDelay is how long after its time a report may still be under way.
+	reportDelay = time.Hour
+	// mostNamed bounds how many of a kind are named.
+	mostNamed = 5
+)
+
+// lookAtQuarantine sees whether messages can be held, and what is held.
+func lookAtQuarantine(ctx context.Context, x *examination) []finding {
+	q := x.conf.Quarantine
+	switch _, err := os.Stat(q.Dir); {
+	case errors.Is(err, fs.ErrNotExist):
+		return []finding{failure("%s does not exist: messages that should be held are put off", q.Dir).
+			do("start the daemon, which makes it (systemctl restart coexistd); its log says why when it cannot")}
+	case err != nil:
+		return []finding{failure("%s cannot be looked at: %v", q.Dir, because(err)).do("%s", writeRemedy(because(err), filepath.Dir(q.Dir)))}
+	}
+	findings := append([]finding{tryQuarantine(q.Dir)}, lookAtSpace(x)...)
+	findings = append(findings, lookAtFiles(ctx, q.Dir)...)
+	store, err := quarantine.OpenExisting(quarantineOptions(x.conf, slog.New(slog.DiscardHandler)))
+	if err != nil {
+		return append(findings, failure("%v", err).do("correct quarantine.dir in %s", x.conf.Path))
+	}
+	return append(findings, lookAtStore(x, store)...)
+}
+
+func tryQuarantine(dir string) finding {
+	if err := tryWriting(dir); err != nil {
+		remedy := writeRemedy(err, dir)
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			remedy += ", or lower quarantine.keep or quarantine.max_size"
+		}
+		return failure("nothing can be written to %s, so messages that should be held are put off: %v", dir, err).do("%s", remedy)
+	}
+	return fine("%s can be written to", dir)
+}
+
+// lookAtSpace compares the free space with what may have to be held.
+func lookAtSpace(x *examination) []finding {
+	q := x.conf.Quarantine
+	var system syscall.Statfs_t
+	if err := syscall.Statfs(q.Dir, &system); err != nil {
+		return []finding{failure("the free space of %s cannot be told: %v", q.Dir, err).do("%s", writeRemedy(err, q.Dir))}
+	}
+	free, total := int64(system.Bavail)*system.Bsize, int64(system.Blocks)*system.Bsize
+	largest := int64(usualMessageSize)
+	if limit, known := x.mta.messageSizeLimit(); known && limit > 0 {
+		largest = limit
+	}
+	switch {
+	case free < largest:
+		return []finding{failure("%s are free, less than one message may have (%s)", sizeText(free), sizeText(largest)).
+			do("make room on the file system of %s, or lower quarantine.keep or quarantine.max_size", q.Dir)}
+	case float64(free) < scarce*float64(total):
+		return []finding{warning("%s are free, less than %.0f %% of the file system", sizeText(free), 100*scarce).
+			do("make room on the file system of %s, or lower quarantine.keep or quarantine.max_size", q.Dir)}
+	}
+	return nil
+}
+
+// lookAtFiles looks for what the daemon's user may not use, such as files that
+// root has made by running the daemon once.
+func lookAtFiles(ctx context.Context, dir string) []finding {
+	const mayRead, mayWrite, mayEnter = 4, 2, 1
+	var barred []string
+	count := 0
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		need := uint32(mayRead | mayWrite)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // The daemon has removed it meanwhile.
+		case errors.Is(err, fs.ErrPermission):
+			return nil // Counted when its folder was read.
+		case err != nil:
+			return err
+		case entry.IsDir():
+			need |= mayEnter
+		}
+		if errors.Is(syscall.Access(path, need), syscall.EACCES) {
+			if count++; count <= mostNamed {
+				barred = append(barred, path)
+			}
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return []finding{warning("not all files in %s could be looked at: %v", dir, because(err)).do("%s", writeRemedy(because(err), dir))}
+	case count > 0:
+		return []finding{failure("%s cannot use %d of the files in %s: %s", ownName(), count, dir, shortened(barred, count)).do("run: chown -R %s: %s", ownName(), dir)}
+	}
+	return nil
+}
+
+// shortened lists names, of which there are more when count says so.
+func shortened(names []string, count int) string {
+	text := strings.Join(names, ", ")
+	if count > len(names) {
+		text += fmt.Sprintf(" and %d more", count-len(names))
+	}
+	return text
+}
+
+// lookAtStore tells what is held, and what became of reports and releases.
+func lookAtStore(x *examination, store *quarantine.Store) []finding {
+	damaged := func(err error) []finding {
+		if errors.Is(err, fs.ErrPermission) {
+			return nil // lookAtFiles has said so.
+		}
+		return []finding{failure("%v", err).do("run: systemctl restart coexistd; it makes the index anew from the messages")}
+	}
+	usage, err := store.Usage()
+	if err != nil {
+		return damaged(err)
+	}
+	q := x.conf.Quarantine
+	held := fmt.Sprintf("entries held: %d, with %s of %s (quarantine.max_size)", usage.Entries, sizeText(usage.Bytes), sizeText(q.MaxBytes))
+	if usage.Entries > 0 {
+		held += "; the oldest came " + ageText(x.now.Sub(usage.Oldest))
+	}
+	findings := []finding{fine("%s", held)}
+	if rest := q.MaxBytes - usage.Bytes; usage.Free < rest {
+		findings = append(findings, warning("%s are free, less than the %s that it may still take by quarantine.max_size", sizeText(usage.Free), sizeText(rest)).
+			do("make room on the file system of %s, or set quarantine.max_size to %dM at most", q.Dir, max(1, (usage.Free+usage.Bytes)>>20)))
+	}
+	var uncertain []string
+	count := 0
+	for entry, err := range store.All(quarantine.Query{}) {
+		if err != nil {
+			return append(findings, damaged(err)...)
+		}
+		if entry.State == quarantine.Releasing {
+			if count++; count <= mostNamed {
+				uncertain = append(uncertain, entry.ID)
+			}
+		}
+	}
+	if count > 0 {
+		findings = append(findings, warning("releases begun and not ended, so that the messages may have arrived or not: %s", shortened(uncertain, count)).
+			do("ask the recipients; then coexistd quarantine release --again ID, or coexistd quarantine delete ID"))
+	}
+	return append(findings, lookAtReports(x.conf, store, x.now))
+}
+
+func lookAtReports(conf *config.Config, store *quarantine.Store, now time.Time) finding {
+	report := conf.Quarantine.Report
+	last, err := store.LastReport()
+	due := newReporter(conf, store, slog.New(slog.DiscardHandler)).Next(last)
+	switch {
+	case report.Never:
+		return fine("no reports are sent (quarantine.report.at)")
+	case err != nil:
+		return failure("when the last reports were sent cannot be told: %v", err).do("run: systemctl restart coexistd")
+	case last.IsZero():
+		return fine("no reports were sent yet")
+	case now.Sub(due) > reportDelay:
+		return warning("the last reports were sent %s, and the next are due since %s", ageText(now.Sub(last)), due.Format(time.DateTime)).
+			do("see what the daemon's log says of reports: journalctl -u coexistd | grep report")
+	}
+	return fine("the last reports were sent %s", ageText(now.Sub(last)))
+}

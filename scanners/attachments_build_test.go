@@ -1,0 +1,147 @@
+package scanners_test
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/binary"
+	"strings"
+	"unicode/utf16"
+)
+
+// pe is how a Windows program begins.
+var pe = append([]byte("MZ\x90\x00\x03\x00\x00\x00\x04\x00\x00\x00\xff\xff\x00\x00"), make([]byte, 200)...)
+
+func crlf(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") }
+
+// mixed makes a message of a text and these further parts.
+func mixed(parts ...string) string {
+	m := "From: a@example.net\nTo: b@acmecorp.com\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"b0\"\n\n" +
+		"preamble\n--b0\nContent-Type: text/plain\n\nhello\n"
+	for _, part := range parts {
+		m += "--b0\n" + part + "\n"
+	}
+	return crlf(m + "--b0--\n")
+}
+
+// encodedPart makes a part with these fields and that content in base64.
+func encodedPart(fields string, content []byte) string {
+	return fields + "\nContent-Transfer-Encoding: base64\n\n" + wrapped(content)
+}
+
+func wrapped(content []byte) string {
+	text := base64.StdEncoding.EncodeToString(content)
+	var b strings.Builder
+	for len(text) > 76 {
+		b.WriteString(text[:76] + "\n")
+		text = text[76:]
+	}
+	return b.String() + text
+}
+
+// file is an attachment that is nothing but data.
+func file(name string, content []byte) string {
+	return encodedPart("Content-Type: application/octet-stream\nContent-Disposition: attachment; filename=\""+name+"\"", content)
+}
+
+// disposition makes a message whose attachment has that disposition.
+func disposition(value string) string {
+	return mixed(encodedPart("Content-Type: application/octet-stream\nContent-Disposition: attachment; "+value, []byte("data")))
+}
+
+type member struct {
+	name    string
+	content []byte
+}
+
+func zipped(members ...member) []byte {
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for _, m := range members {
+		f, err := w.Create(m.name)
+		if err == nil {
+			_, err = f.Write(m.content)
+		}
+		if err != nil {
+			panic(err)
+		}
+	}
+	w.Close()
+	return b.Bytes()
+}
+
+func gzipped(name string, content []byte) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	w.Name = name
+	w.Write(content)
+	w.Close()
+	return b.Bytes()
+}
+
+func tarred(members ...member) []byte {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, m := range members {
+		if err := w.WriteHeader(&tar.Header{Name: m.name, Mode: 0o600, Size: int64(len(m.content)), Format: tar.FormatUSTAR}); err != nil {
+			panic(err)
+		}
+		w.Write(m.content)
+	}
+	w.Close()
+	return b.Bytes()
+}
+
+// ole makes a compound file that holds directory entries of these names.
+func ole(class string, names ...string) []byte {
+	b := make([]byte, 1024)
+	copy(b, "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
+	for i, name := range append([]string{"Root Entry"}, names...) {
+		entry := make([]byte, 128)
+		for j, c := range utf16.Encode([]rune(name)) {
+			binary.LittleEndian.PutUint16(entry[2*j:], c)
+		}
+		entry[64] = byte(2*len(name) + 2)
+		entry[66] = 1
+		if i == 0 {
+			entry[66] = 5
+			copy(entry[80:], class)
+		}
+		b = append(b, entry...)
+	}
+	return append(b, make([]byte, 4096)...)
+}
+
+func rar4(flags uint16, name string) []byte {
+	b := []byte("Rar!\x1a\x07\x00")
+	b = append(b, 0, 0, 0x73, 0, 0, 13, 0, 0, 0, 0, 0, 0, 0)
+	head := make([]byte, 32, 32+len(name))
+	head[2] = 0x74
+	binary.LittleEndian.PutUint16(head[3:], flags|0x8000)
+	binary.LittleEndian.PutUint16(head[5:], uint16(32+len(name)))
+	head[7] = 4 // the packed size
+	binary.LittleEndian.PutUint16(head[26:], uint16(len(name)))
+	b = append(append(b, head...), name+"data"...)
+	return append(b, 0, 0, 0x7b, 0, 0x40, 7, 0)
+}
+
+func rar5(name, extra string) []byte {
+	block := func(body string) string { return "\x00\x00\x00\x00" + string(rune(len(body))) + body }
+	file := "\x02\x03" + string(rune(len(extra))) + "\x04" + "\x00\x04\x00\x00\x00" + string(rune(len(name))) + name + extra
+	return []byte("Rar!\x1a\x07\x01\x00" + block("\x01\x00\x00") + block(file) + "data" + block("\x05\x00\x00"))
+}
+
+func tnef(name string, content []byte) []byte {
+	b := []byte("\x78\x9f\x3e\x22\x00\x00")
+	for _, a := range []struct {
+		id    uint32
+		value []byte
+	}{{0x00018010, []byte(name + "\x00")}, {0x0006800f, content}} {
+		b = binary.LittleEndian.AppendUint32(append(b, 2), a.id)
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(a.value)))
+		b = append(append(b, a.value...), 0, 0)
+	}
+	return b
+}

@@ -1,0 +1,77 @@
+package scanners_test
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestOrdinaryMailIsClean(t *testing.T) {
+	check(t, defaults(), []expect{
+		{"no MIME", crlf("From: a@example.net\nSubject: hi\n\nhello\n"), "clean"},
+		{"no body", crlf("From: a@example.net\n\n"), "clean"},
+		{"no end of the header", crlf("From: a@example.net\n"), "clean"},
+		{"nothing", "", "clean"},
+		{"8-bit text", crlf("Subject: x\n\ngr\xfc\xdfe\n"), "clean"},
+		{"odd charset", crlf("Content-Type: text/plain; charset=x-klingon\n\nhello\n"), "clean"},
+		{"a type that is none", crlf("Content-Type: text\n\nhello\n"), "clean"},
+		{"an encoding that is none", crlf("Content-Type: text/plain\nContent-Transfer-Encoding: utf-8\n\nhello\n"), "clean"},
+		{"text in broken base64", crlf("Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\naGVsbG8=\n_______\nlist footer!\n"), "clean"},
+		{"text in broken quoted-printable", crlf("Content-Type: text/html\nContent-Transfer-Encoding: quoted-printable\n\n<a href=x>=ZZ\n"), "clean"},
+		{"a comment in the encoding", mixed("Content-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: base64 (of course)\n\n" + wrapped([]byte("%PDF-1.4"))), "clean"},
+		{"quoted-printable multipart", strings.Replace(mixed(), "MIME-Version", "Content-Transfer-Encoding: quoted-printable\r\nMIME-Version", 1), "clean"},
+		{"the same type twice", crlf("Content-Type: text/plain\nContent-Type: text/plain\n\nhello\n"), "clean"},
+		{"last boundary missing", strings.TrimSuffix(mixed(file("a.pdf", []byte("%PDF"))), "--b0--\r\n"), "clean"},
+		{"last boundary of an inner multipart missing", mixed("Content-Type: multipart/alternative; boundary=b1\n\n--b1\n\nhello\n--b1\nContent-Type: text/html\n\n<p>hello"), "clean"},
+		{"text behind the last boundary", mixed() + "\r\n_____\r\nlist footer\r\n", "clean"},
+		{"inner boundary that begins like the outer", crlf("Content-Type: multipart/mixed; boundary=part\n\n--part\nContent-Type: multipart/alternative; boundary=part2\n\n--part2\n\nhello\n--part2--\n--part--\n"), "clean"},
+		{"signed", crlf("Content-Type: multipart/signed; boundary=b; protocol=\"application/pgp-signature\"\n\n--b\n\nhello\n--b\nContent-Type: application/pgp-signature; name=signature.asc\n\n-----BEGIN PGP SIGNATURE-----\n\nabc\n-----END PGP SIGNATURE-----\n--b--\n"), "clean"},
+		{"forwarded", mixed("Content-Type: message/rfc822\n\nFrom: x@example.net\nSubject: y\n\nhello"), "clean"},
+		{"forwarded, with a mailbox's mark", mixed("Content-Type: message/rfc822\n\n>From x@example.net Mon\nSubject: y\n\nhello"), "clean"},
+		{"bounce of a multipart's header", mixed("Content-Type: message/rfc822\n\nSubject: y\nContent-Type: multipart/mixed; boundary=x\n\n"), "clean"},
+		{"report", crlf("Content-Type: multipart/report; boundary=b; report-type=delivery-status\n\n--b\n\nhello\n--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; x\n--b\nContent-Type: text/rfc822-headers\n\nSubject: x\nContent-Type: multipart/mixed; boundary=q\n--b--\n"), "clean"},
+		{"calendar", mixed("Content-Type: text/calendar; method=REQUEST; name=\"meeting.ics\"\nContent-Transfer-Encoding: base64\n\n" + wrapped([]byte("BEGIN:VCALENDAR\r\n"))), "clean"},
+		{"missing padding", mixed("Content-Type: application/pdf\nContent-Transfer-Encoding: base64\n\nJVBERi0xLjQ"), "clean"},
+		{"indented base64", mixed("Content-Type: application/pdf\nContent-Transfer-Encoding: base64\n\n JVBE\n\tRi0x \n\nLjQ="), "clean"},
+		{"LF only", strings.ReplaceAll(mixed(file("a.pdf", []byte("%PDF"))), "\r\n", "\n"), "clean"},
+		{"the word begin", crlf("Subject: x\n\nbegin 2 day tour\nbegin with it\nbegin 100%\n"), "clean"},
+		{"S/MIME", crlf("Content-Type: application/pkcs7-mime; name=smime.p7m\nContent-Transfer-Encoding: base64\n\n" + wrapped([]byte("\x30\x80\x06"))), "clean"},
+		{"signature separator", mixed("Content-Type: text/plain\n\nhello\n-- \nme\n--\nyou"), "clean"},
+	})
+}
+
+func TestWhatMayBeReadInSeveralWaysIsUnknown(t *testing.T) {
+	head := "From: a@example.net\n"
+	check(t, defaults(), []expect{
+		{"two types", crlf(head + "Content-Type: text/plain\nContent-Type: multipart/mixed; boundary=b\n\nx\n"), "unknown: several fields Content-Type"},
+		{"two dispositions", mixed("Content-Disposition: inline\nContent-Disposition: attachment\n\nx"), "unknown: several fields Content-Disposition"},
+		{"two encodings", mixed("Content-Type: image/png\nContent-Transfer-Encoding: base64\nContent-Transfer-Encoding: 7bit\n\nx"), "unknown: several fields Content-Transfer-Encoding"},
+		{"two boundaries", crlf(head + "Content-Type: multipart/mixed; boundary=a; boundary=b\n\n--a\n\nx\n--a--\n"), "unknown: several ways"},
+		{"boundary with a comment", crlf(head + "Content-Type: multipart/mixed; boundary=a(b)\n\n--a\n\nx\n--a--\n"), "unknown: several ways"},
+		{"boundary in two encodings", crlf(head + "Content-Type: multipart/mixed; boundary=a; boundary*=utf-8''b\n\n--a\n\nx\n--a--\n"), "unknown: several ways"},
+		{"no boundary", crlf(head + "Content-Type: multipart/mixed\n\n--a\n\nx\n--a--\n"), "unknown: no boundary"},
+		{"empty boundary", crlf(head + "Content-Type: multipart/mixed; boundary=\"\"\n\n--\n\nx\n----\n"), "unknown: no boundary"},
+		{"boundary that is not there", crlf(head + "Content-Type: multipart/mixed; boundary=b\n\n--a\n\nx\n--a--\n"), "unknown: does not contain its boundary"},
+		{"boundary of 2 KB", crlf(head + "Content-Type: multipart/mixed; boundary=" + strings.Repeat("b", 2000) + "\n\n"), "unknown: longer than 1000"},
+		{"broken type with a boundary", crlf(head + "Content-Type: multipart; boundary=b\n\n--b\n\nx\n--b--\n"), "unknown: type that cannot be read"},
+		{"line that goes on like a boundary", mixed("Content-Type: text/plain\n\n--b0x\n"), "unknown: begins like a boundary"},
+		{"the same boundary within", mixed("Content-Type: multipart/mixed; boundary=b0\n\n--b0\n\nx"), "unknown: share a boundary"},
+		{"parts behind the last boundary", mixed() + crlf("--b0\n\nx\n--b0--\n"), "unknown: behind its last boundary"},
+		{"a program behind the last boundary", mixed() + crlf("--b0\nContent-Type: image/png; name=a.exe\n\nx\n--b0--\n"), "extension a.exe"},
+		{"boundary behind a bare CR", mixed("Content-Type: text/plain\n\nx\r--b0\ry"), "unknown: bare CR"},
+		{"field behind a bare CR", crlf(head+"X-A: b") + "\rContent-Type: multipart/mixed; boundary=b\r\n\r\nx", "unknown: bare CR"},
+		{"header's end in bare CRs", crlf(head+"X-A: b") + "\r\r\n\r\nx", "unknown: bare CR"},
+		{"NUL in the header", crlf(head + "Subject: a\x00b\n\nx"), "unknown: NUL"},
+		{"a line that is no field", mixed("Content-Type: image/png\nnothing\n\nx"), "unknown: no field"},
+		{"a broken name of a field", mixed("Content-Type: image/png\nContent-Ty pe: image/png\n\nx"), "unknown: broken name"},
+		{"unknown encoding", mixed("Content-Type: image/png\nContent-Transfer-Encoding: x-own\n\nx"), "unknown: unknown encoding x-own"},
+		{"encoded multipart", crlf(head + "Content-Type: multipart/mixed; boundary=b\nContent-Transfer-Encoding: base64\n\n--b\n\nx\n--b--\n"), "unknown: is encoded"},
+		{"junk in base64", mixed("Content-Type: image/png\nContent-Transfer-Encoding: base64\n\niVBO!!!!Rw0K"), "unknown: other characters"},
+		{"a program in base64 with junk", mixed("Content-Type: image/png\nContent-Transfer-Encoding: base64\n\nTV!qQ-A-A--MAAAAE"), "mismatch without a name"},
+		{"text behind the padding", mixed("Content-Type: image/png\nContent-Transfer-Encoding: base64\n\niVBORw==\niVBORw=="), "unknown: behind its padding"},
+		{"base64 that ends within a byte", mixed("Content-Type: image/png\nContent-Transfer-Encoding: base64\n\niVBOR"), "unknown: within a byte"},
+		{"broken quoted-printable", mixed("Content-Type: image/png\nContent-Transfer-Encoding: quoted-printable\n\n=ZZ=QQ"), "unknown: quoted-printable"},
+		{"a piece of a message", crlf(head + "Content-Type: message/partial; id=x; number=1\n\nx"), "unknown: message/partial"},
+		{"a header of 80 KB about the content", crlf(head + "Content-Type: text/plain; x=" + strings.Repeat("y", 80<<10) + "\n\nx"), "unknown: more than 65536 bytes"},
+		{"2,000 parameters", crlf(head + "Content-Type: text/plain" + strings.Repeat("; a=b", 2000) + "\n\nx"), "unknown: 1000 parameters"},
+	})
+}

@@ -70,8 +70,8 @@ func TestMemoryDoesNotGrowWithTheSizeOfMessages(t *testing.T) {
 	}
 	clamd, rspamd := startClamd(t, lab.ClamdConfig{}), startRspamd(t, lab.RspamdConfig{})
 	toml := strings.NewReplacer(
-		"[scanner.clamd]\n", "[scanner.clamd]\nmax_size = \"64M\"\n",
-		"[scanner.rspamd]\n", "[scanner.rspamd]\nmax_size = \"64M\"\n",
+		"[scanner.clamd]\n", "[scanner.clamd]\nmax_size = \"64M\"\ntimeout = \"1m\"\n",
+		"[scanner.rspamd]\n", "[scanner.rspamd]\nmax_size = \"64M\"\ntimeout = \"1m\"\n",
 	).Replace(checkedTOML(clamd.Addr(), rspamd.URL()))
 	s := startSite(t, lab.SiteConfig{Program: plainProgram(t), TOML: toml, Main: map[string]string{"message_size_limit": "60000000"}})
 	// What counts is a daemon that has done nothing yet, not even a reload.
@@ -87,7 +87,11 @@ func TestMemoryDoesNotGrowWithTheSizeOfMessages(t *testing.T) {
 	idle := residentNow(t, pid)
 
 	pass := func(m []byte) {
-		s.deliver(lab.FromInternet, lab.Mail{From: "x@example.net", To: lab.To("alice@acmecorp.com"), Data: m})
+		r, err := lab.Client{Server: s.Addr("public"), Local: lab.FromInternet}.Send(deadline(t),
+			lab.Mail{From: "x@example.net", To: lab.To("alice@acmecorp.com"), Data: m})
+		if err != nil || !r.Accepted() {
+			t.Errorf("the message was not taken: %+v, %v", r, err)
+		}
 	}
 	arrived := func(m []byte) {
 		t.Helper()

@@ -105,14 +105,6 @@ func quarantineOptions(conf *config.Config, log *slog.Logger) quarantine.Options
 	return quarantine.Options{Dir: q.Dir, Keep: q.Keep, MaxBytes: q.MaxBytes, Zone: q.Report.Zone, Log: log}
 }
 
-// entryFacts is an entry in JSON, with the names of the design's words.
-type entryFacts struct {
-	quarantine.Entry
-	Point string `json:"point"`
-}
-
-func factsOf(e quarantine.Entry) entryFacts { return entryFacts{e, e.Point.String()} }
-
 func listHeld(c *call) int {
 	path := c.flags.String("c", defaultConfig, "the configuration `file`")
 	asJSON := c.flags.Bool("json", false, "print JSON")
@@ -126,14 +118,14 @@ func listHeld(c *call) int {
 	if err != nil {
 		return c.fail(err)
 	}
-	facts := []entryFacts{}
+	facts := []quarantine.Entry{}
 	table := heldTable{w: c.stdout, width: terminalWidth(c.stdout), zone: conf.Quarantine.Report.Zone}
 	for e, err := range store.All(quarantine.Query{To: *to, Words: words, All: *all}) {
 		if err != nil {
 			return c.fail(err)
 		}
 		if *asJSON {
-			facts = append(facts, factsOf(e))
+			facts = append(facts, e)
 		} else {
 			table.row(&e)
 		}

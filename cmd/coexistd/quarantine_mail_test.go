@@ -47,7 +47,7 @@ func (s *site) fromEve(message []byte, to ...string) lab.Result {
 
 // hold hands a message in from the Internet, which must be held for each of its
 // recipients, and returns the entries in their order.
-func (s *site) hold(message []byte, to ...string) []entryFacts {
+func (s *site) hold(message []byte, to ...string) []quarantine.Entry {
 	s.t.Helper()
 	r := s.fromEve(message, to...)
 	if r.Data.Code != 250 {
@@ -60,9 +60,9 @@ func (s *site) hold(message []byte, to ...string) []entryFacts {
 	if len(entries) != len(to) {
 		s.t.Fatalf("for %q there are the entries %+v", to, entries)
 	}
-	ordered := make([]entryFacts, len(to))
+	ordered := make([]quarantine.Entry, len(to))
 	for i, address := range to {
-		k := slices.IndexFunc(entries, func(e entryFacts) bool { return e.Address == address })
+		k := slices.IndexFunc(entries, func(e quarantine.Entry) bool { return e.Address == address })
 		if k < 0 || entries[k].State != quarantine.Held {
 			s.t.Fatalf("nothing is held for %s: %+v", address, entries)
 		}
@@ -79,10 +79,10 @@ func (s *site) quarantine(action string, args ...string) (out string, status int
 }
 
 // entries lists the quarantine as the command does.
-func (s *site) entries(args ...string) []entryFacts {
+func (s *site) entries(args ...string) []quarantine.Entry {
 	s.t.Helper()
 	out, status := s.quarantine("list", append([]string{"--json"}, args...)...)
-	var facts []entryFacts
+	var facts []quarantine.Entry
 	if err := json.Unmarshal([]byte(out), &facts); err != nil || status != exitYes {
 		s.t.Fatalf("the list ended with %d: %v\n%s", status, err, out)
 	}
@@ -90,9 +90,9 @@ func (s *site) entries(args ...string) []entryFacts {
 }
 
 // entriesOf lists what the quarantine knows of a message, settled entries too.
-func (s *site) entriesOf(message []byte) []entryFacts {
+func (s *site) entriesOf(message []byte) []quarantine.Entry {
 	s.t.Helper()
-	return slices.DeleteFunc(s.entries("--all"), func(e entryFacts) bool {
+	return slices.DeleteFunc(s.entries("--all"), func(e quarantine.Entry) bool {
 		return strings.TrimSpace(e.MessageID) != messageID(message)
 	})
 }
@@ -160,7 +160,7 @@ func TestSpamIsHeldAndArrivesOnceWhenItIsReleased(t *testing.T) {
 	s.mustArrive(m)
 	bob, alice := held[0], held[1]
 	for _, e := range held {
-		if e.Point != "S0" || !slices.Equal(e.Checks, []string{"spam"}) || e.Sender != "eve@example.net" || e.Client != lab.FromInternet || !e.Report {
+		if e.Point != policy.S0 || !slices.Equal(e.Checks, []string{"spam"}) || e.Sender != "eve@example.net" || e.Client != lab.FromInternet || !e.Report {
 			t.Errorf("the entry is %+v", e)
 		}
 	}

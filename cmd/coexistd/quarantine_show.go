@@ -82,7 +82,7 @@ const (
 
 // shown is all that is known of an entry.
 type shown struct {
-	entryFacts
+	quarantine.Entry
 	KeptUntil time.Time `json:"kept_until"`
 	// Release tells what would become of the message now.
 	Release explainedRcpt `json:"release"`
@@ -116,7 +116,7 @@ func showHeld(c *call) int {
 		fmt.Fprintf(c.stderr, "there is no entry %q\n", id)
 		return exitNo
 	}
-	s := shown{entryFacts: factsOf(entries[0]), KeptUntil: entries[0].Time.Add(conf.Quarantine.Keep), Header: []string{}}
+	s := shown{Entry: entries[0], KeptUntil: entries[0].Time.Add(conf.Quarantine.Keep), Header: []string{}}
 	s.Release = whereTo(conf, &entries[0])
 	if content, err := store.Content(id); err == nil {
 		s.Header = headerLines(content)
@@ -217,7 +217,7 @@ func (s *shown) print(w io.Writer, zone *time.Location) {
 		{"state", fmt.Sprintf("%s since %s", s.State, clock(s.Changed))},
 		{"came", clock(s.Time)},
 		{"kept", "until " + clock(s.KeptUntil)},
-		{"point", strings.TrimSpace(s.Point + " " + s.Platform)},
+		{"point", strings.TrimSpace(s.Point.String() + " " + s.Platform)},
 		{"held by", checksOf(&s.Entry, ": ")},
 		{"let past", strings.Join(s.Passed, ", ")},
 		{"queue id", s.QueueID},

@@ -13,6 +13,7 @@ import (
 	"github.com/emersion/go-message/mail"
 
 	"coexistd/contrib/lab"
+	"coexistd/milter/quarantine"
 	"coexistd/policy"
 )
 
@@ -166,17 +167,17 @@ func virusSite(t *testing.T, s2 string) (s *site, on func(s2 string)) {
 }
 
 // held lists what the quarantine holds of a message.
-func (s *site) held(message []byte) []entryFacts {
+func (s *site) held(message []byte) []quarantine.Entry {
 	s.t.Helper()
 	var stdout, stderr bytes.Buffer
 	if status := run([]string{"quarantine", "list", "--json", "-c", s.Config()}, &stdout, &stderr); status != exitYes {
 		s.t.Fatalf("coexistd quarantine list: status %d: %s", status, &stderr)
 	}
-	var entries []entryFacts
+	var entries []quarantine.Entry
 	if err := json.Unmarshal(stdout.Bytes(), &entries); err != nil {
 		s.t.Fatal(err)
 	}
-	return slices.DeleteFunc(entries, func(e entryFacts) bool {
+	return slices.DeleteFunc(entries, func(e quarantine.Entry) bool {
 		return strings.TrimSpace(e.MessageID) != messageID(message)
 	})
 }
@@ -189,7 +190,7 @@ func (s *site) mustHold(message []byte, point string, checks []string, to ...str
 	var got []string
 	for _, e := range s.held(message) {
 		ids, got = append(ids, e.ID), append(got, e.Address)
-		if e.Point != point || !slices.Equal(e.Checks, checks) || e.Found[0] != lab.EICARName {
+		if e.Point.String() != point || !slices.Equal(e.Checks, checks) || e.Found[0] != lab.EICARName {
 			s.t.Errorf("the entry for %s is of %s, held by %q for %q; it must be of %s, held by %q for %s first",
 				e.Address, e.Point, e.Checks, e.Found, point, checks, lab.EICARName)
 		}

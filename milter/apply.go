@@ -3,6 +3,7 @@ package milter
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,15 +37,23 @@ type edit struct {
 func (s *session) plan(d *policy.Decision) ([]edit, error) {
 	switch d.Verdict {
 	case policy.Accept, policy.Tag:
+	case policy.Quarantine, policy.Discard:
+		if s.message.unread == 0 {
+			return nil, nil
+		}
+		// Recipients that the policy does not see are the MTA's, so it must not
+		// drop the whole message.
+		var paths []string
+		for _, r := range s.message.admitted {
+			paths = append(paths, r.Path, r.Address.Path)
+		}
+		return removals(slices.Compact(paths))
 	default:
 		return nil, nil
 	}
-	var edits []edit
-	for _, path := range d.Delete {
-		if !isLine(path, maxArgument) {
-			return nil, fmt.Errorf("the recipient %.100q cannot be removed", path)
-		}
-		edits = append(edits, edit{byte(gomilter.ActDelRcpt), "<" + path + ">\x00"})
+	edits, err := removals(d.Delete)
+	if err != nil {
+		return nil, err
 	}
 	for _, a := range d.Add {
 		e, err := s.addition(a)
@@ -71,6 +80,18 @@ func (s *session) plan(d *policy.Decision) ([]edit, error) {
 		edits = s.removeHeader(edits, policy.PassHeader)
 	}
 	return s.planResult(edits, d)
+}
+
+// removals removes recipients, each as the MTA knows it.
+func removals(paths []string) ([]edit, error) {
+	var edits []edit
+	for _, path := range paths {
+		if !isLine(path, maxArgument) {
+			return nil, fmt.Errorf("the recipient %.100q cannot be removed", path)
+		}
+		edits = append(edits, edit{byte(gomilter.ActDelRcpt), "<" + path + ">\x00"})
+	}
+	return edits, nil
 }
 
 // addition adds a recipient, with its ESMTP arguments (RFC 3461 section 4)
@@ -148,8 +169,8 @@ func (s *session) removeHeader(edits []edit, name string) []edit {
 // apply gives the MTA the edits and the answer to end of message.
 func (s *session) apply(d policy.Decision, edits []edit) {
 	switch d.Verdict {
-	case policy.Accept, policy.Tag:
-		if s.removesAll(&d) {
+	case policy.Accept, policy.Tag, policy.Quarantine, policy.Discard:
+		if d.Verdict > policy.Tag && len(edits) == 0 || s.removesAll(&d) {
 			// An MTA that is left without a recipient accepts the message and
 			// loses it silently; this says what is meant.
 			s.conn.send(byte(gomilter.ActDiscard))
@@ -159,8 +180,6 @@ func (s *session) apply(d policy.Decision, edits []edit) {
 			s.conn.send(e.code, e.payload)
 		}
 		s.proceed()
-	case policy.Quarantine, policy.Discard:
-		s.conn.send(byte(gomilter.ActDiscard))
 	default:
 		s.refuse(d.Reply)
 	}

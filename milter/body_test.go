@@ -173,19 +173,36 @@ func TestTheRestOfABodyThatNobodyReadsIsSkipped(t *testing.T) {
 	m.wantEOM(proceed)
 }
 
-func TestAConnectionFromBeforeAReloadIsNotTakenForClean(t *testing.T) {
+func TestOnAConnectionFromBeforeAReloadMailWithoutItsBodyIsPutOffAndNotHeld(t *testing.T) {
 	var current atomic.Pointer[Runtime]
 	current.Store(newRuntime(t))
 	l := newLab(t, nil, func(s *Server) { s.Runtime = current.Load })
 	m := l.postfix(t)
-	current.Store(newChecked(t, &reader{find: scanners.Clean(policy.CheckVirus)}))
+	after := withStore(t, newChecked(t, &reader{find: scanners.Clean(policy.CheckVirus)}))
+	after.Policy.Points[policy.S0].Checks[0].OnError = policy.Quarantine
+	current.Store(after)
 	m.mail("<x@example.org>")
 	m.rcpt("<bob@acmecorp.com>")
 	if got := m.eom(); len(got) != 1 || !strings.HasPrefix(got[0].payload, "451 4.3.0 ") {
 		t.Errorf("got %v", got)
 	}
-	if line := l.message(t); !strings.Contains(line["findings"].(string), "before a reload") {
+	if line := l.message(t); line["held"] != "" || !strings.Contains(line["reason"].(string), "before a reload") {
 		t.Errorf("the log says %v", line)
+	}
+}
+
+func TestHeldMailOfTheHostStillReachesRecipientsThatOnlyTheMTAUnderstands(t *testing.T) {
+	rt := withStore(t, newChecked(t, &reader{find: scanners.Hit(policy.CheckVirus, "Eicar", "clamd found Eicar")}))
+	m := newLab(t, rt, nil).dial(t)
+	m.negotiate(6, allActions, waitsAtMail)
+	m.connect('4', 0, "127.0.0.1")
+	m.mail("<bob@acmecorp.com>")
+	m.rcpt("<alice@acmecorp.com>")
+	m.rcpt("<x@a..b>")
+	m.body("body\r\n")
+	m.wantEOM(deleteAlice, proceed)
+	if entries, err := rt.Quarantine.List(quarantine.Query{}); err != nil || len(entries) != 1 {
+		t.Errorf("the quarantine has %v, %v", entries, err)
 	}
 }
 

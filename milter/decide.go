@@ -132,6 +132,13 @@ func (s *session) decide() policy.Decision {
 		d.Reason = m.body.err.Error()
 		return d
 	}
+	if len(m.asks) > 0 && s.terms.agreed(gomilter.OptNoBody) {
+		// What is to be done with a message that cannot be checked does not help
+		// here: what came of it is not the message.
+		d := refusal(m.entry, policy.Reply{Code: 451, Enhanced: "4.3.0", Text: "The message cannot be checked at the moment, try again later"})
+		d.Reason = "the MTA was told on this connection, before a reload, that bodies are not read"
+		return d
+	}
 	m.facts.Findings = s.scan()
 	return m.runtime.Policy.Decide(m.facts)
 }
@@ -141,14 +148,6 @@ func (s *session) scan() []policy.Finding {
 	m := &s.message
 	if len(m.asks) == 0 {
 		return nil
-	}
-	if s.terms.agreed(gomilter.OptNoBody) {
-		// The configuration was another one when the MTA connected.
-		findings := make([]policy.Finding, 0, len(m.asks))
-		for _, check := range m.asks {
-			findings = append(findings, scanners.Down(check, "the MTA was told, before a reload, that bodies are not read"))
-		}
-		return findings
 	}
 	whole := s.content()
 	scanned := &scanners.Message{

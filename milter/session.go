@@ -183,7 +183,7 @@ func (s *session) command(code gomilter.Code, frame []byte) ([]byte, error) {
 }
 
 // bodyTerms says how the runtime of this moment wants bodies. A reload may change
-// that; see scan.
+// that; see decide.
 func (s *session) bodyTerms() gomilter.OptProtocol {
 	rt := s.server.Runtime()
 	if rt == nil {

@@ -129,11 +129,8 @@ func (s *Store) newDraft(item Item, recipients []Recipient, content io.Reader) (
 		d.Recipients = append(d.Recipients, headRecipient{strings.ToLower(rand.Text()[:idLength]), r})
 	}
 	d.path = filepath.Join(s.dir, draftsFolder, d.name)
-	if d.file, err = os.OpenFile(d.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+	if d.file, err = lockedFile(d.path); err != nil {
 		return d, err
-	}
-	if err := syscall.Flock(int(d.file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return d, fmt.Errorf("locking %s: %w", d.path, err)
 	}
 	s.fault("put: before writing")
 	if err := d.write(content); err != nil {
@@ -145,6 +142,30 @@ func (s *Store) newDraft(item Item, recipients []Recipient, content io.Reader) (
 	}
 	s.fault("put: synced")
 	return d, nil
+}
+
+// lockedFile makes a file that is locked. Another process that starts may take the
+// file for one that was left over and remove it before it is locked; then it is
+// made again.
+func lockedFile(path string) (*os.File, error) {
+	const tries = 10
+	for range tries {
+		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX)
+		made, errMade := file.Stat()
+		there, errThere := os.Stat(path)
+		if err == nil && errMade == nil && errThere == nil && os.SameFile(made, there) {
+			return file, nil
+		}
+		file.Close()
+		if err != nil {
+			return nil, fmt.Errorf("locking %s: %w", path, err)
+		}
+	}
+	return nil, fmt.Errorf("the file %s is removed again and again", path)
 }
 
 // write leaves room for the head, writes the content, and then the head, which

@@ -25,7 +25,7 @@ func (s *Store) Prune(now time.Time) (expired int, err error) {
 		}
 	}
 	if s.maxBytes > 0 {
-		n, err := s.inBatches(func(ix *index) (int, error) { return ix.expireOldest(s.maxBytes, pruneBatch, "", now) })
+		n, err := s.inBatches(func(ix *index) (int, error) { return ix.expireOldest(s.maxBytes, pruneBatch, nobody, now) })
 		expired += n
 		if n > 0 {
 			s.log.Warn("the quarantine is full: its oldest entries have expired", slog.Int("entries", n), slog.Int64("bytes", s.maxBytes))
@@ -36,6 +36,8 @@ func (s *Store) Prune(now time.Time) (expired int, err error) {
 	}
 	return expired, nil
 }
+
+func nobody(*record) bool { return false }
 
 // inBatches calls do in transactions of their own, until it changes less than a
 // whole batch.
@@ -75,9 +77,9 @@ func (ix *index) expireOlder(before time.Time, most int, now time.Time) (int, er
 }
 
 // expireOldest expires held entries, at most so many and the oldest first, until
-// the messages have no more than so many bytes. It spares the message of that
-// name.
-func (ix *index) expireOldest(maxBytes int64, most int, spare string, now time.Time) (int, error) {
+// the messages have no more than so many bytes. It passes over those to be
+// spared.
+func (ix *index) expireOldest(maxBytes int64, most int, spared func(*record) bool, now time.Time) (int, error) {
 	excess := ix.bytes() - maxBytes
 	if excess <= 0 {
 		return 0, nil
@@ -85,7 +87,7 @@ func (ix *index) expireOldest(maxBytes int64, most int, spare string, now time.T
 	var due []record
 	shares := make(map[string]share)
 	err := ix.eachOpen(func(r *record) (bool, error) {
-		if r.State != Held || r.Message == spare {
+		if r.State != Held || spared(r) {
 			return true, nil
 		}
 		part, seen := shares[r.Message]

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -244,7 +245,9 @@ func (s *Store) insert(d *draft) (ids []string, err error) {
 			return err
 		}
 		if s.maxBytes > 0 {
-			if displaced, err = ix.expireOldest(s.maxBytes, pruneBatch, d.name, time.Now()); err != nil {
+			// Nothing may go that this message's recipients are told to be held by.
+			ours := func(r *record) bool { return r.Message == d.name || slices.Contains(ids, r.ID) }
+			if displaced, err = ix.expireOldest(s.maxBytes, pruneBatch, ours, time.Now()); err != nil {
 				return err
 			}
 		}

@@ -192,3 +192,16 @@ func TestAnOddMessageArrivesAsPostfixAloneWouldPassItOn(t *testing.T) {
 		}
 	}
 }
+
+// A milter is given a header field up to its first NUL, whatever stands behind it.
+func TestAMessageWithANULIsRefusedAsContribPostfixAdvises(t *testing.T) {
+	s := startSite(t, lab.SiteConfig{Main: map[string]string{"message_reject_characters": `\0`}})
+	message := lab.Plain("eve@example.net", "bob@acmecorp.com", "nul")
+	hidden := withHeader("Content-Type: multipart/mixed;\x00 boundary=x", message)
+	r := s.send(lab.FromInternet, lab.Mail{From: "eve@example.net", To: lab.To("bob@acmecorp.com"), Data: hidden})
+	if r.Accepted() || r.Data.Code != 550 {
+		t.Errorf("the message with a NUL in its header was answered %+v", r)
+	}
+	s.deliver(lab.FromInternet, lab.Mail{From: "eve@example.net", To: lab.To("bob@acmecorp.com"), Data: message})
+	s.mustArrive(message, "here bob@acmecorp.com")
+}

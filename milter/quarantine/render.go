@@ -38,7 +38,7 @@ func (m *Mail) Text() (string, error) {
 
 // HTML returns the report as a page that needs nothing from elsewhere.
 func (m *Mail) HTML() (string, error) {
-	t, err := template.ParseFS(templateFiles, "templates/"+m.template()+".html")
+	t, err := template.ParseFS(templateFiles, "templates/"+m.template()+".html", "templates/head.html")
 	if err != nil {
 		return "", err
 	}

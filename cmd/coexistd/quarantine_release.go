@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"coexistd/milter/quarantine"
+	"coexistd/policy/config"
 )
 
 // releaseTime bounds how long the MTA may take for one message.
@@ -38,31 +39,52 @@ func (o outcome) String() string {
 	return escaped(text)
 }
 
-func releaseHeld(c *call) int {
+// task is what a command was told to do something to.
+type task struct {
+	conf   *config.Config
+	store  *quarantine.Store
+	chosen selection
+	asJSON bool
+}
+
+// newTask reads the flags of a command, named by its verb, that does something to
+// entries, and opens the store. Status is the exit status when done is true.
+func (c *call) newTask(verb string) (t task, status int, done bool) {
 	path := c.flags.String("c", defaultConfig, "the configuration `file`")
 	asJSON := c.flags.Bool("json", false, "print JSON")
-	to := c.flags.String("to", "", "release what is held for the `address`")
-	query := c.flags.String("query", "", "release what the `words` choose")
-	again := c.flags.Bool("again", false, "release also what may have arrived, since an earlier release was broken off")
+	to := c.flags.String("to", "", verb+" what is held for the `address`")
+	query := c.flags.String("query", "", verb+" what the `words` choose")
 	ids, status, done := c.parseMixed()
 	if done {
-		return status
+		return task{}, status, true
 	}
 	chosen, err := c.selection(ids, *to, *query)
 	if err != nil {
-		return c.wrong("%v", err)
+		return task{}, c.wrong("%v", err), true
 	}
 	conf, store, err := c.openHeld(*path)
 	if err != nil {
+		return task{}, c.fail(err), true
+	}
+	return task{conf, store, chosen, *asJSON}, 0, false
+}
+
+func releaseHeld(c *call) int {
+	again := c.flags.Bool("again", false, "release also what may have arrived, since an earlier release was broken off")
+	t, status, done := c.newTask("release")
+	if done {
+		return status
+	}
+	conf, store, chosen := t.conf, t.store, t.chosen
+	key, err := readKey(conf)
+	if err != nil {
 		return c.fail(err)
 	}
-	if conf.Policy.TraceKey, err = readKey(conf); err != nil {
-		return c.fail(err)
-	}
+	conf.Policy.TraceKey = key
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	releaser := quarantine.Releaser{Policy: conf.Policy, Address: conf.Quarantine.SMTP, Hostname: conf.Policy.Hostname}
-	return c.each(store, chosen, *asJSON, func(e quarantine.Entry) outcome {
+	return c.each(store, chosen, t.asJSON, func(e quarantine.Entry) outcome {
 		if e.IsVirus() && !chosen.byID() {
 			return outcome{ID: e.ID, To: e.Address, Result: "left out", Detail: "it may have a virus, and such are released only by ID"}
 		}
@@ -92,24 +114,12 @@ func released(e quarantine.Entry, err error) outcome {
 }
 
 func deleteHeld(c *call) int {
-	path := c.flags.String("c", defaultConfig, "the configuration `file`")
-	asJSON := c.flags.Bool("json", false, "print JSON")
-	to := c.flags.String("to", "", "delete what is held for the `address`")
-	query := c.flags.String("query", "", "delete what the `words` choose")
-	ids, status, done := c.parseMixed()
+	t, status, done := c.newTask("delete")
 	if done {
 		return status
 	}
-	chosen, err := c.selection(ids, *to, *query)
-	if err != nil {
-		return c.wrong("%v", err)
-	}
-	_, store, err := c.openHeld(*path)
-	if err != nil {
-		return c.fail(err)
-	}
-	return c.each(store, chosen, *asJSON, func(e quarantine.Entry) outcome {
-		if err := store.Delete(e.ID); err != nil {
+	return c.each(t.store, t.chosen, t.asJSON, func(e quarantine.Entry) outcome {
+		if err := t.store.Delete(e.ID); err != nil {
 			return outcome{ID: e.ID, To: e.Address, Result: "failed", Detail: err.Error()}
 		}
 		return outcome{ID: e.ID, To: e.Address, Result: "deleted"}

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net"
@@ -32,6 +33,9 @@ type Config struct {
 	// Users are logins with their passwords. They can authenticate with
 	// PLAIN at the services that have smtpd_sasl_auth_enable = yes.
 	Users map[string]string
+	// SASL is where smtpd asks instead of Users whether a password is right:
+	// an absolute path, such as Dovecot.Socket.
+	SASL string
 	// Files are further files of the configuration directory, by their bare
 	// names; settings refer to them as texthash:$config_directory/NAME.
 	Files map[string]string
@@ -144,6 +148,9 @@ func (l *layout) findAccounts() error {
 }
 
 func (l *layout) write(p *Programs, c Config, addresses map[string]string) error {
+	if c.Users != nil && c.SASL != "" {
+		return fmt.Errorf("lab: Config.SASL %q would be asked in the place of Config.Users: leave one out", c.SASL)
+	}
 	for name, content := range c.Files {
 		if name != filepath.Base(name) || name == "main.cf" || name == "master.cf" || name == "transport" {
 			return fmt.Errorf("lab: Config.Files cannot hold %q: give a bare name that the lab does not write itself", name)
@@ -199,9 +206,9 @@ func (l *layout) writeMain(p *Programs, c Config) error {
 	if len(c.Routes) > 0 {
 		settings["transport_maps"] = "texthash:$config_directory/transport"
 	}
-	if c.Users != nil {
+	if c.Users != nil || c.SASL != "" {
 		settings["smtpd_sasl_type"] = "dovecot"
-		settings["smtpd_sasl_path"] = authSocket
+		settings["smtpd_sasl_path"] = cmp.Or(c.SASL, authSocket)
 	}
 	maps.Copy(settings, c.Main)
 	var b strings.Builder

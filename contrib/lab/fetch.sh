@@ -3,15 +3,17 @@
 #
 # Makes DIR (default: .lab in the repository's root) hold the programs that the
 # lab starts and the machine lacks: Debian's Postfix, with --bench also
-# libmilter with its headers, and with --scanners also clamd (with clamdscan)
-# and rspamd. The packages are unpacked below DIR, with those of their
-# libraries that the machine lacks. Nothing is installed, replaced, configured
-# or started, and apt's own files are left as they are.
+# libmilter with its headers, and with --scanners also clamd (with clamdscan),
+# rspamd, Redis and Dovecot. The packages are unpacked below DIR, with those of
+# their libraries that the machine lacks. Nothing is installed, replaced,
+# configured or started, and apt's own files are left as they are.
 #
 #   DIR/postfix     the unpacked Postfix (absent when one is installed)
 #   DIR/libmilter   the unpacked libmilter (absent when it is installed)
 #   DIR/clamd       the unpacked clamd (absent when one is installed)
 #   DIR/rspamd      the unpacked rspamd (absent when one is installed)
+#   DIR/redis       the unpacked redis-server (absent when one is installed)
+#   DIR/dovecot     the unpacked Dovecot (absent when one is installed)
 #
 # A tree of that name is complete: it is put in place by one rename. Runs side
 # by side wait for each other.
@@ -93,11 +95,11 @@ unpack() {
 	for deb in "$dir"/apt/debs/*.deb; do dpkg -x "$deb" "$1"; rm "$deb"; done
 }
 
-# Where a tree's libraries are: the machine's kind of folder, and one that
-# Postfix and rspamd each keep for their own.
+# Where a tree's libraries are: the machine's kind of folder, one that Postfix,
+# rspamd and Dovecot each keep for their own, and another of Dovecot's.
 library_path() {
 	path=
-	for d in "$1"/usr/lib/*/ "$1"/lib/*/; do
+	for d in "$1"/usr/lib/*/ "$1"/lib/*/ "$1"/usr/lib/dovecot/modules/old-stats/; do
 		[ ! -d "$d" ] || path=$path${path:+:}${d%/}
 	done
 	printf %s "$path"
@@ -201,5 +203,16 @@ if [ $scanners = yes ]; then
 		say "rspamd is installed: $(command -v rspamd)"
 	else
 		fetch_tree rspamd usr/bin/rspamd rspamd
+	fi
+	if command -v redis-server >/dev/null; then
+		say "redis-server is installed: $(command -v redis-server)"
+	else
+		fetch_tree redis usr/bin/redis-server redis-server redis-tools
+	fi
+	if command -v dovecot >/dev/null; then
+		say "dovecot is installed: $(command -v dovecot)"
+	else
+		fetch_tree dovecot 'usr/sbin/dovecot usr/bin/doveconf usr/lib/dovecot/anvil usr/lib/dovecot/auth
+			usr/lib/dovecot/config usr/lib/dovecot/log usr/lib/dovecot/stats' dovecot-core
 	fi
 fi

@@ -18,38 +18,45 @@ import (
 	"time"
 )
 
-// Filters are the programs of the virus and spam scanners: those that are
-// installed, or those that fetch.sh has unpacked. The zero value is of no
-// use; call OpenFilters.
+// Filters are the programs that work beside the MTA: the virus and the spam
+// scanner, Redis and Dovecot. They are those that are installed, or those that
+// fetch.sh has unpacked. The zero value is of no use; call OpenFilters.
 type Filters struct {
-	clamd, rspamd filterProgram
+	clamd, rspamd, redis, dovecot filterProgram
 }
 
-// filterProgram is a scanner's program. The tree and the loadPath are empty
-// where it is installed.
+// filterProgram is one of these. The tree and the loadPath are empty where it
+// is installed.
 type filterProgram struct {
 	path     string
 	tree     string // what fetch.sh has unpacked
 	loadPath string // LD_LIBRARY_PATH
 }
 
-// OpenFilters finds clamd and rspamd. Where one is not installed it runs
-// fetch.sh, as Open does; dir and progress are Open's too.
+// OpenFilters finds clamd, rspamd, redis-server and dovecot. Where one is not
+// installed it runs fetch.sh, as Open does; dir and progress are Open's too.
 func OpenFilters(ctx context.Context, dir string, progress io.Writer) (*Filters, error) {
 	dir, err := fetchFolder(dir)
 	if err != nil {
 		return nil, err
 	}
 	find := func() (*Filters, error) {
-		clamd, err := findFilter("clamd", filepath.Join(dir, "clamd"), "usr/sbin/clamd")
-		if err != nil {
-			return nil, err
+		f := &Filters{}
+		for _, p := range []struct {
+			program          *filterProgram
+			name, tree, path string
+		}{
+			{&f.clamd, "clamd", "clamd", "usr/sbin/clamd"},
+			{&f.rspamd, "rspamd", "rspamd", "usr/bin/rspamd"},
+			{&f.redis, "redis-server", "redis", "usr/bin/redis-server"},
+			{&f.dovecot, "dovecot", "dovecot", "usr/sbin/dovecot"},
+		} {
+			var err error
+			if *p.program, err = findFilter(p.name, filepath.Join(dir, p.tree), p.path); err != nil {
+				return nil, err
+			}
 		}
-		rspamd, err := findFilter("rspamd", filepath.Join(dir, "rspamd"), "usr/bin/rspamd")
-		if err != nil {
-			return nil, err
-		}
-		return &Filters{clamd: clamd, rspamd: rspamd}, nil
+		return f, nil
 	}
 	f, err := find()
 	if !errors.Is(err, errNotFetched) {
@@ -81,7 +88,7 @@ func findFilter(name, tree, program string) (filterProgram, error) {
 	return p, err
 }
 
-// filter is a scanner that the lab runs: a process with those that it starts,
+// filter is a program that the lab runs: a process with those that it starts,
 // in one process group, and a folder. Its methods may be called side by side.
 type filter struct {
 	name    string
@@ -99,8 +106,8 @@ type filter struct {
 	ended chan struct{} // closed when no process is left
 }
 
-// Start starts the scanner again after Kill or Stop, at the same address, and
-// returns when it answers. The error holds what the scanner said. ctx bounds
+// Start starts the program again after Kill or Stop, at the same address, and
+// returns when it answers. The error holds what it said. ctx bounds
 // the start only.
 func (f *filter) Start(ctx context.Context) error {
 	f.mu.Lock()
@@ -158,7 +165,7 @@ func (f *filter) begin(ctx context.Context) error {
 	return nil
 }
 
-// awaitReady asks again and again: neither scanner tells when it is ready.
+// awaitReady asks again and again: no program tells when it is ready.
 func (f *filter) awaitReady(ctx context.Context) error {
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
@@ -182,7 +189,7 @@ func (f *filter) awaitReady(ctx context.Context) error {
 	}
 }
 
-// Suspend has the scanner hang: its processes stop where they are, and what
+// Suspend has the program hang: its processes stop where they are, and what
 // connects to it is accepted by the kernel alone. It returns when all of them
 // have stopped.
 func (f *filter) Suspend() error {
@@ -204,7 +211,7 @@ func (f *filter) Continue() error {
 	return f.signal(syscall.SIGCONT)
 }
 
-// Kill ends the scanner with SIGKILL, suspended or not, and returns when no
+// Kill ends the program with SIGKILL, suspended or not, and returns when no
 // process and no socket of it is left. Its folder stays for the next Start.
 // Killing one that does not run does nothing.
 func (f *filter) Kill() error {
@@ -213,7 +220,7 @@ func (f *filter) Kill() error {
 	return f.end()
 }
 
-// Stop is Kill, and removes the scanner's folder. A second call does nothing.
+// Stop is Kill, and removes the program's folder. A second call does nothing.
 func (f *filter) Stop() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -224,11 +231,11 @@ func (f *filter) Stop() error {
 	return err
 }
 
-// Log is all that the scanner has said, at every start.
+// Log is all that the program has said, at every start.
 func (f *filter) Log() string { return f.log.String() }
 
-// Pid is the process ID of the scanner's first process, or 0 where the scanner
-// does not run.
+// Pid is the process ID of the program's first process, or 0 where it does not
+// run.
 func (f *filter) Pid() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -336,7 +343,7 @@ func readStat(path string) (state byte, group int) {
 
 // freeAddress picks a port of 127.0.0.1 on which nobody listens, below those
 // that the kernel gives to whoever asks for none: so it is still free when the
-// scanner is started there again.
+// program is started there again.
 func freeAddress() (host, port string, err error) {
 	const tries = 100
 	host = "127.0.0.1"

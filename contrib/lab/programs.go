@@ -5,7 +5,8 @@
 // wanted, some sinks (StartSink) that stand for whatever receives mail (the
 // Internet, another platform, the local mailboxes), and clients (Client) that
 // hand messages in from addresses of 127.0.0.0/8 of their choice. Beside them
-// it has the real virus and spam scanners (Filters). Nothing of it touches a
+// it has the real virus and spam scanners, Redis and Dovecot (Filters), a name
+// server (StartDNS) and certificates (NewAuthority). Nothing of it touches a
 // mail system of the machine: programs that are installed are lent only, and
 // where there are none Debian's are unpacked into a folder (fetch.sh).
 // Whatever was started is gone after Stop and Close.
@@ -150,7 +151,7 @@ func unpacked(tree string) (*Programs, error) {
 // libraries, as LD_LIBRARY_PATH does.
 func libraryPath(tree string) (string, error) {
 	var path []string
-	for _, pattern := range []string{"usr/lib/*/", "lib/*/"} {
+	for _, pattern := range []string{"usr/lib/*/", "lib/*/", "usr/lib/dovecot/modules/old-stats/"} {
 		found, err := filepath.Glob(filepath.Join(tree, pattern))
 		if err != nil {
 			return "", fmt.Errorf("lab: %w", err)

@@ -2,7 +2,9 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
 	"net"
@@ -18,6 +20,7 @@ type Client struct {
 	Hello    string // the name in EHLO; empty: client.lab.test
 	User     string // the login for AUTH PLAIN; empty: none
 	Password string
+	TLS      *tls.Config // for STARTTLS before AUTH, such as Authority.Client gives; nil: none
 }
 
 // Mail is one message with its envelope. Addresses and arguments go out as
@@ -71,8 +74,8 @@ func (r Reply) String() string {
 
 // Send hands one message in over a connection of its own. Refusals of the
 // envelope or the message are in the result; the error is for whatever
-// prevents a transaction: no connection, or a greeting, EHLO or AUTH that is
-// refused.
+// prevents a transaction: no connection, no TLS, or a greeting, EHLO, STARTTLS
+// or AUTH that is refused.
 func (c Client) Send(ctx context.Context, m Mail) (Result, error) {
 	s, err := c.Dial(ctx)
 	if err != nil {
@@ -89,7 +92,8 @@ type Session struct {
 	text *textproto.Conn
 }
 
-// Dial connects, says EHLO and authenticates. ctx bounds these only.
+// Dial connects, says EHLO, begins TLS and authenticates. ctx bounds these
+// only.
 func (c Client) Dial(ctx context.Context) (_ *Session, err error) {
 	var d net.Dialer
 	if c.Local != "" {
@@ -114,27 +118,51 @@ func (c Client) Dial(ctx context.Context) (_ *Session, err error) {
 	if err != nil {
 		return nil, err
 	}
-	hello := c.Hello
-	if hello == "" {
-		hello = "client.lab.test"
-	}
-	steps := []string{"EHLO " + hello}
-	if c.User != "" {
-		steps = append(steps, "AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte("\x00"+c.User+"\x00"+c.Password)))
-	}
 	if greeting.Code/100 != 2 {
 		return nil, fmt.Errorf("lab: %s refused the connection: %s", c.Server, greeting)
 	}
-	for _, step := range steps {
-		r, err := s.command(step)
-		if err != nil {
+	ehlo := "EHLO " + cmp.Or(c.Hello, "client.lab.test")
+	if err := s.mustAccept(ehlo); err != nil {
+		return nil, err
+	}
+	if c.TLS != nil {
+		// RFC 3207 section 4.2: what was said before TLS is forgotten.
+		if err := s.startTLS(ctx, c.TLS); err != nil {
 			return nil, err
 		}
-		if r.Code/100 != 2 {
-			return nil, fmt.Errorf("lab: %s refused %s: %s", c.Server, step[:4], r)
+		if err := s.mustAccept(ehlo); err != nil {
+			return nil, err
+		}
+	}
+	if c.User != "" {
+		credentials := base64.StdEncoding.EncodeToString([]byte("\x00" + c.User + "\x00" + c.Password))
+		if err := s.mustAccept("AUTH PLAIN " + credentials); err != nil {
+			return nil, err
 		}
 	}
 	return s, nil
+}
+
+// mustAccept says something without which there is no session.
+func (s *Session) mustAccept(line string) error {
+	r, err := s.command(line)
+	if err == nil && r.Code/100 != 2 {
+		verb, _, _ := strings.Cut(line, " ")
+		err = fmt.Errorf("lab: %s refused %s: %s", s.conn.RemoteAddr(), verb, r)
+	}
+	return err
+}
+
+func (s *Session) startTLS(ctx context.Context, config *tls.Config) error {
+	if err := s.mustAccept("STARTTLS"); err != nil {
+		return err
+	}
+	conn := tls.Client(s.conn, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("lab: no TLS with %s: %w", s.conn.RemoteAddr(), err)
+	}
+	s.conn, s.text = conn, textproto.NewConn(conn)
+	return nil
 }
 
 // Send is one transaction. After an error the session is of no more use.
@@ -175,7 +203,8 @@ func (s *Session) Close() error {
 // abandonWith breaks the connection off when ctx ends; the function that it
 // returns calls that off.
 func (s *Session) abandonWith(ctx context.Context) func() {
-	stop := context.AfterFunc(ctx, func() { s.conn.Close() })
+	conn := s.conn
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	return func() { stop() }
 }
 

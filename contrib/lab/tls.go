@@ -1,0 +1,117 @@
+package lab
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"time"
+)
+
+// Authority is a certification authority of a test. Its certificates, and it
+// itself, are valid for a day.
+type Authority struct {
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+}
+
+// NewAuthority makes an authority of that name (CN), which nobody knows yet.
+func NewAuthority(name string) (*Authority, error) {
+	a := &Authority{}
+	template := &x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	issued, err := a.issue(template)
+	if err != nil {
+		return nil, err
+	}
+	a.certificate, a.key = issued.Leaf, issued.PrivateKey.(*ecdsa.PrivateKey)
+	return a, nil
+}
+
+// issue makes a certificate, the authority's own where it has none yet.
+func (a *Authority) issue(template *x509.Certificate) (*tls.Certificate, error) {
+	fail := func(err error) (*tls.Certificate, error) {
+		return nil, fmt.Errorf("lab: making a certificate of %s: %w", template.Subject.CommonName, err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return fail(err)
+	}
+	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 64)); err != nil {
+		return fail(err)
+	}
+	now := time.Now()
+	template.NotBefore, template.NotAfter = now.Add(-time.Hour), now.Add(24*time.Hour)
+	parent, signer := a.certificate, a.key
+	if parent == nil {
+		parent, signer = template, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+	if err != nil {
+		return fail(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return fail(err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
+}
+
+// Certificate makes a certificate of that name, as CN and as DNS name, for a
+// server or a client.
+func (a *Authority) Certificate(name string) (*tls.Certificate, error) {
+	return a.issue(&x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	})
+}
+
+// Server makes what an smtpd needs to be the server of that name: settings for
+// Config.Main and files for Config.Files. It offers TLS, asks each client for
+// a certificate, and trusts those of this authority.
+func (a *Authority) Server(name string) (main, files map[string]string, err error) {
+	c, err := a.Certificate(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		return nil, nil, fmt.Errorf("lab: %w", err)
+	}
+	encode := func(kind string, der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	files = map[string]string{
+		"tls-authority.pem":   encode("CERTIFICATE", a.certificate.Raw),
+		"tls-certificate.pem": encode("CERTIFICATE", c.Leaf.Raw),
+		"tls-key.pem":         encode("PRIVATE KEY", key),
+	}
+	main = map[string]string{
+		"smtpd_tls_security_level": "may",
+		"smtpd_tls_ask_ccert":      "yes",
+		"smtpd_tls_loglevel":       "1",
+		"smtpd_tls_CAfile":         "$config_directory/tls-authority.pem",
+		"smtpd_tls_cert_file":      "$config_directory/tls-certificate.pem",
+		"smtpd_tls_key_file":       "$config_directory/tls-key.pem",
+	}
+	return main, files, nil
+}
+
+// Client is for Client.TLS: it wants the server of that name, with a
+// certificate of this authority. The client's own certificate, which may be
+// another authority's, is shown even to a server that does not know its
+// authority; nil: none.
+func (a *Authority) Client(server string, own *tls.Certificate) *tls.Config {
+	c := &tls.Config{ServerName: server, RootCAs: x509.NewCertPool()}
+	c.RootCAs.AddCert(a.certificate)
+	if own != nil {
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own, nil }
+	}
+	return c
+}

@@ -10,6 +10,7 @@ import (
 	gomilter "github.com/emersion/go-milter"
 
 	"coexistd/policy"
+	"coexistd/scanners/sender"
 )
 
 const (
@@ -21,8 +22,8 @@ const (
 	maxHeaderValue = 64_000
 	// maxArgument leaves room for an ORCPT of which xtext makes three bytes each.
 	maxArgument = 4 * policy.MaxAddress
-	// maxForged bounds the headers named as our result header that a message may
-	// have: to remove one, the MTA walks through the header again.
+	// maxForged bounds the headers of one name that a message may have of those
+	// that are removed: to remove one, the MTA walks through the header again.
 	maxForged = 100
 )
 
@@ -76,8 +77,11 @@ func (s *session) plan(d *policy.Decision) ([]edit, error) {
 		}
 		edits = append(edits, e)
 	}
-	if s.message.facts.Pass != nil {
-		edits = s.removeHeader(edits, policy.PassHeader)
+	for _, name := range s.secrets() {
+		edits = s.removeHeader(edits, name, anyValue)
+	}
+	if edits, err = s.planAuthentication(edits); err != nil {
+		return nil, err
 	}
 	return s.planResult(edits, d)
 }
@@ -143,7 +147,7 @@ func (s *session) planResult(edits []edit, d *policy.Decision) ([]edit, error) {
 	if forged > 0 && !s.terms.may(gomilter.OptChangeHeader) {
 		return edits, nil
 	}
-	edits = s.removeHeader(edits, name)
+	edits = s.removeHeader(edits, name, anyValue)
 	value := "point=" + d.Checkpoint.String() + "; verdict=" + d.Verdict.String()
 	if id := s.macros.queueID(); isQueueID(id) {
 		value += "; id=" + id
@@ -152,16 +156,46 @@ func (s *session) planResult(edits []edit, d *policy.Decision) ([]edit, error) {
 	return append(edits, e), err
 }
 
-// removeHeader removes all fields of that name, where the MTA lets us.
-func (s *session) removeHeader(edits []edit, name string) []edit {
+// planAuthentication adds what was found of the sender, for filters and mail
+// programs to read, and removes those fields that the message came with in our
+// name (RFC 8601 section 5).
+func (s *session) planAuthentication(edits []edit) ([]edit, error) {
+	m := &s.message
+	if !m.asks.Authors {
+		return edits, nil
+	}
+	p := m.runtime.Policy
+	host := p.Hostname
+	edits = s.removeHeader(edits, authResultsHeader, func(value string) bool { return sender.ClaimsHost(value, host) })
+	if m.open.Authentication == nil || !s.terms.may(gomilter.OptChangeHeader) {
+		return edits, nil
+	}
+	var dmarc []policy.AuthResult
+	for _, d := range m.open.Authentication.DMARC {
+		dmarc = append(dmarc, p.DMARCResult(m.open.Authentication, d))
+	}
+	e, err := s.insertHeader(authResultsHeader, sender.Results(host, s.senderQuestion(), *m.open.Authentication, dmarc...))
+	return append(edits, e), err
+}
+
+const authResultsHeader = "Authentication-Results"
+
+func anyValue(string) bool { return true }
+
+// removeHeader removes the fields of that name whose value is one of those to be
+// removed, where the MTA lets us.
+func (s *session) removeHeader(edits []edit, name string, remove func(value string) bool) []edit {
 	if !s.terms.may(gomilter.OptChangeHeader) {
 		return edits
 	}
 	// An index counts the headers of one name from 1. Going down, the indexes
 	// of those still to be removed stay right. No value means removal.
-	for i := min(len(s.message.headers.values(name)), maxForged); i > 0; i-- {
-		index := binary.BigEndian.AppendUint32(nil, uint32(i))
-		edits = append(edits, edit{byte(gomilter.ActChangeHeader), string(index) + name + "\x00\x00"})
+	values := s.message.headers.values(name)
+	for i := len(values); i > 0; i-- {
+		if remove(values[i-1]) {
+			index := binary.BigEndian.AppendUint32(nil, uint32(i))
+			edits = append(edits, edit{byte(gomilter.ActChangeHeader), string(index) + name + "\x00\x00"})
+		}
 	}
 	return edits
 }

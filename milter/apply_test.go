@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 
 	gomilter "github.com/emersion/go-milter"
@@ -16,7 +17,7 @@ import (
 func planner() *session {
 	return &session{
 		terms:   terms{version: 6, actions: wantedActions, protocol: wantedProtocol},
-		message: message{runtime: &Runtime{}},
+		message: message{runtime: &Runtime{Policy: &policy.Policy{}}},
 	}
 }
 
@@ -146,7 +147,7 @@ func TestRepliesAreFitForTheMTA(t *testing.T) {
 		{Code: 450, Enhanced: "4.x", Text: "x"}:                 "t",
 		{}:                                                      "t",
 	} {
-		s := &session{conn: newConn(nil, defaultTiming)}
+		s := &session{conn: newConn(nil, defaultTiming, new(sync.Pool))}
 		s.refuse(reply)
 		if got := string(s.conn.out[4:]); got != want {
 			t.Errorf("%+v: got %q, want %q", reply, got, want)

@@ -6,6 +6,9 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+
+	"coexistd/milter/flood"
+	"coexistd/policy"
 )
 
 // BenchmarkMessage is one message of a modern MTA over a unix socket, with a
@@ -55,5 +58,24 @@ func TestMessagesTakeNoMemoryForEachHeader(t *testing.T) {
 	few, many := testing.AllocsPerRun(100, burst(10)), testing.AllocsPerRun(100, burst(900))
 	if many > few+50 {
 		t.Errorf("%v allocations for a message of 10 headers, %v for one of 900", few, many)
+	}
+}
+
+// BenchmarkRefusedConnection is one connection of a client that asks for too much,
+// as an MTA tells of it.
+func BenchmarkRefusedConnection(b *testing.B) {
+	rt := newRuntime(b)
+	rt.Flood = flood.New()
+	rt.Policy.DDoS = policy.DDoS{PerMinute: 1}
+	rt.Policy.Points = map[policy.Checkpoint]policy.Point{policy.S0: {Checks: []policy.Check{{Name: policy.CheckDDoS, OnHit: policy.Tempfail}}}}
+	l := newLab(b, rt, func(s *Server) { s.Log = slog.New(slog.NewTextHandler(io.Discard, nil)) })
+	b.ReportAllocs()
+	for b.Loop() {
+		m := l.dial(b)
+		m.negotiate(6, allActions, allProtocol)
+		m.macro('C', "{client_addr}", "192.0.2.1", "v", "Postfix 3.7.11")
+		m.connect('4', 4711, "192.0.2.1")
+		m.get()
+		m.conn.Close()
 	}
 }

@@ -51,9 +51,10 @@ func (e protocolError) Error() string { return string(e) }
 // it use more memory than its buffer. Reads come from one goroutine; send may
 // be called by any.
 type conn struct {
-	socket net.Conn
-	in     *bufio.Reader
-	timing timing
+	socket  net.Conn
+	in      *bufio.Reader
+	readers *sync.Pool // where in goes back to
+	timing  timing
 
 	held    int       // bytes of in that the current frame still occupies
 	size    int       // payload bytes of the current frame
@@ -74,9 +75,16 @@ type conn struct {
 	timer    *time.Timer
 }
 
-func newConn(socket net.Conn, t timing) *conn {
-	c := &conn{socket: socket, timing: t}
-	c.in = bufio.NewReaderSize(source{c}, bufferSize)
+// newConn takes the buffered reader from readers. It is most of what a connection
+// takes, which many do that are over in a moment.
+func newConn(socket net.Conn, t timing, readers *sync.Pool) *conn {
+	c := &conn{socket: socket, timing: t, readers: readers}
+	var used bool
+	if c.in, used = readers.Get().(*bufio.Reader); used {
+		c.in.Reset(source{c})
+	} else {
+		c.in = bufio.NewReaderSize(source{c}, bufferSize)
+	}
 	return c
 }
 
@@ -284,9 +292,14 @@ func (c *conn) done() {
 	}
 }
 
-// close writes what is left and ends the connection.
+// close writes what is left and ends the connection. Nothing may be read after it.
 func (c *conn) close() error {
 	c.done()
 	c.flush()
+	if c.in != nil {
+		c.in.Reset(nil)
+		c.readers.Put(c.in)
+		c.in = nil
+	}
 	return c.socket.Close()
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	gomilter "github.com/emersion/go-milter"
@@ -46,6 +47,7 @@ func (s *session) Body(*gomilter.Modifier) (gomilter.Response, error) {
 		decision = putOff(decision, "the message cannot be held in quarantine: "+err.Error())
 	}
 	s.logMessage(&decision, held)
+	s.record(&decision)
 	s.conn.done()
 	s.apply(decision, edits)
 	s.conn.answered()
@@ -60,7 +62,7 @@ func (s *session) wantsBody() bool {
 		return false
 	}
 	s.gather()
-	return len(s.message.asks) > 0
+	return s.message.unsettled || s.message.asks.Body
 }
 
 // takeBody keeps the frame's payload when it must be read, and else drops it.
@@ -84,14 +86,13 @@ func (s *session) gather() {
 		Sender:     m.sender,
 		Recipients: m.admitted,
 		Client:     m.client,
+		Login:      m.login,
+		Row:        s.row,
 	}
 	if s.unfit() != (policy.Reply{}) {
 		return
 	}
 	facts := &m.facts
-	if m.entry.Provisional {
-		facts.Proof = scanners.Prove(m.entry.Platform, m.headers.values)
-	}
 	facts.Traces = m.headers.values(policy.TraceHeader)
 	facts.Marks = policy.Marks(m.headers.values)
 	if passes := m.headers.values(policy.PassHeader); len(passes) > 0 {
@@ -100,20 +101,30 @@ func (s *session) gather() {
 		}
 	}
 	rand.Read(facts.Nonce[:])
-	m.asks = m.runtime.Policy.Asks(*facts)
+	if m.entry.Provisional {
+		evidence := s.evidence()
+		facts.Proof = scanners.Prove(m.entry.Platform, evidence)
+		if m.unsettled = scanners.NeedsDKIM(m.entry.Platform, evidence); m.unsettled {
+			return
+		}
+	}
+	s.consider()
 }
 
 // unfit is the reply to a message that is refused whatever the policy says, or
 // the zero Reply.
 func (s *session) unfit() policy.Reply {
 	m := &s.message
-	switch header := m.runtime.Header; {
+	switch {
 	case m.headers.tooLarge:
 		return policy.Reply{Code: 552, Enhanced: "5.3.4", Text: "The message's header is too large"}
 	case m.tooMany:
 		return policy.Reply{Code: 554, Enhanced: "5.5.3", Text: "The message has too many recipients"}
-	case header != "" && len(m.headers.values(header)) > maxForged:
-		return policy.Reply{Code: 554, Enhanced: "5.6.0", Text: "The message has too many header fields named " + header}
+	}
+	for _, name := range append(s.secrets(), m.runtime.Header, authResultsHeader) {
+		if name != "" && len(m.headers.values(name)) > maxForged {
+			return policy.Reply{Code: 554, Enhanced: "5.6.0", Text: "The message has too many header fields named " + name}
+		}
 	}
 	return policy.Reply{}
 }
@@ -132,24 +143,43 @@ func (s *session) decide() policy.Decision {
 		d.Reason = m.body.err.Error()
 		return d
 	}
-	if len(m.asks) > 0 && s.terms.agreed(gomilter.OptNoBody) {
+	if (m.unsettled || m.asks.Body) && s.terms.agreed(gomilter.OptNoBody) {
 		// What is to be done with a message that cannot be checked does not help
 		// here: what came of it is not the message.
 		d := refusal(m.entry, policy.Reply{Code: 451, Enhanced: "4.3.0", Text: "The message cannot be checked at the moment, try again later"})
 		d.Reason = "the MTA was told on this connection, before a reload, that bodies are not read"
 		return d
 	}
-	m.facts.Findings = s.scan()
-	return m.runtime.Policy.Decide(m.facts)
+	ctx := context.Background()
+	s.settle(ctx)
+	if m.asks.Rate {
+		m.open.Size = s.original().size()
+	}
+	if !m.asks.Rate || s.charge(ctx) {
+		s.look(ctx)
+	}
+	return m.open.Decide()
 }
 
-// scan has the checks made that the policy asks for.
-func (s *session) scan() []policy.Finding {
+// look has scanners, signatures and the DNS asked, side by side.
+func (s *session) look(ctx context.Context) {
 	m := &s.message
-	if len(m.asks) == 0 {
-		return nil
+	var done sync.WaitGroup
+	if m.asks.Authentication {
+		done.Go(func() {
+			defer s.gaveUp()
+			m.open.Authentication = s.authenticate(ctx)
+		})
 	}
-	whole := s.content()
+	if len(m.asks.Scans) > 0 {
+		m.open.Findings = m.runtime.Scanners.Run(ctx, m.asks.Scans, s.scanned(s.content()))
+	}
+	done.Wait()
+}
+
+// scanned is the message as scanners get it.
+func (s *session) scanned(whole *content) *scanners.Message {
+	m := &s.message
 	scanned := &scanners.Message{
 		Content: whole, Size: whole.size(),
 		Sender: m.sender.Path, Client: m.client, Helo: s.client.helo, ClientName: s.client.name, Login: m.login,
@@ -158,18 +188,41 @@ func (s *session) scan() []policy.Finding {
 	for _, r := range m.admitted {
 		scanned.Recipients = append(scanned.Recipients, r.Path)
 	}
-	return m.runtime.Scanners.Run(context.Background(), m.asks, scanned)
+	return scanned
 }
 
-// content is the message as it came, without the header that let it pass.
+// content is the message as it goes on and is held: without the headers that let
+// it pass and that prove its tenant.
 func (s *session) content() *content {
+	return s.contentWithout(s.secrets())
+}
+
+// original is the message as it came.
+func (s *session) original() *content { return s.contentWithout(nil) }
+
+func (s *session) contentWithout(names []string) *content {
 	m := &s.message
-	without := ""
-	if m.facts.Pass != nil {
-		without = policy.PassHeader
-	}
 	head := make([]byte, 0, len(m.headers.raw)+3*len(m.headers.fields)+2)
-	return &content{m.headers.appendTo(head, without, s.terms.agreed(gomilter.OptHeaderLeadingSpace)), &m.body}
+	return &content{m.headers.appendTo(head, names, s.terms.agreed(gomilter.OptHeaderLeadingSpace)), &m.body}
+}
+
+// secrets names the header fields that nobody else is to see.
+func (s *session) secrets() []string {
+	var names []string
+	if s.message.facts.Pass != nil {
+		names = append(names, policy.PassHeader)
+	}
+	for _, platform := range s.message.runtime.Policy.Platforms {
+		if name := platform.Proof.Header; name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// row returns what the directory holds of an address.
+func (s *session) row(a policy.Address) policy.Row {
+	return s.message.runtime.Directory.Row(a)
 }
 
 // hold stores the message for those recipients for whom the decision holds it,
@@ -190,7 +243,7 @@ func (s *session) hold(d *policy.Decision) ([]string, error) {
 			Rewritten: ruling.Rewritten, Checks: ruling.Held, Passed: d.Passed, Report: ruling.Report,
 		}
 		for _, check := range ruling.Held {
-			one.Found = append(one.Found, found(m.facts.Findings, check))
+			one.Found = append(one.Found, found(d.Findings, check))
 		}
 		held = append(held, one)
 	}

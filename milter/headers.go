@@ -2,6 +2,7 @@ package milter
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -61,11 +62,11 @@ func (h *headers) values(name string) []string {
 }
 
 // appendTo writes the header as it stands on the wire, with the empty line after
-// it, and without the fields named without. MTAs give the line ends of folded
+// it, and without the fields of those names. MTAs give the line ends of folded
 // values as bare newlines, and with exact values the space after the colon too.
-func (h *headers) appendTo(b []byte, without string, exact bool) []byte {
+func (h *headers) appendTo(b []byte, without []string, exact bool) []byte {
 	for _, f := range h.fields {
-		if without != "" && h.is(f, without) {
+		if slices.ContainsFunc(without, func(name string) bool { return h.is(f, name) }) {
 			continue
 		}
 		b = append(append(b, h.name(f)...), ':')

@@ -92,7 +92,7 @@ func (s *session) logLine(d *policy.Decision, held []string, list recipients, to
 		slog.String("reply", d.Reply.String()),
 		slog.String("reason", d.Reason),
 		slog.String("proof", m.facts.Proof.Why),
-		slog.String("findings", join(m.facts.Findings)),
+		slog.String("findings", join(d.Findings)),
 		slog.String("held", strings.Join(held, ", ")),
 		slog.Int("recipient_count", total),
 		slog.Any("recipients", list),

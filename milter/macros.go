@@ -3,6 +3,7 @@ package milter
 import (
 	"bytes"
 	"fmt"
+	"strings"
 
 	gomilter "github.com/emersion/go-milter"
 )
@@ -110,6 +111,11 @@ func (m *macros) get(stage gomilter.Stage, name string) string {
 		raw = rest
 	}
 	return ""
+}
+
+// isPostfix reports that the MTA is Postfix, which names itself with its version.
+func (s *session) isPostfix() bool {
+	return strings.HasPrefix(s.macros.get(gomilter.StageConnect, "v"), "Postfix")
 }
 
 // queueID returns the MTA's name of the message, or "" while it has none.

@@ -40,7 +40,7 @@ func newRuntime(t testing.TB) *Runtime {
 		Hostname:    "mail.acmecorp.com",
 		OurNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")},
 		Platforms: []*policy.Platform{{
-			Name: "office365", Letter: "O", Tenant: tenant,
+			Name: "office365", Letter: "O", Proof: policy.Proofs{Tenant: tenant},
 			Networks: []netip.Prefix{netip.MustParsePrefix("40.92.0.0/15")},
 		}},
 		Domains:    map[string]*policy.Domain{"acmecorp.com": domain},

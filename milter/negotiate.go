@@ -27,9 +27,9 @@ const (
 
 	// wantedProtocol asks for no event that nothing is done with, and for no
 	// waiting for answers that are always the same. It is what makes a milter
-	// fast. Of bodies, see bodyTerms.
+	// fast. Of bodies, see bodyTerms, and of connections guardTerms.
 	wantedProtocol = gomilter.OptNoEOH | gomilter.OptNoUnknown | gomilter.OptNoData | gomilter.OptSkip |
-		gomilter.OptNoHeaderReply | gomilter.OptNoConnReply | gomilter.OptNoHeloReply | gomilter.OptNoMailReply |
+		gomilter.OptNoHeaderReply | gomilter.OptNoHeloReply | gomilter.OptNoMailReply |
 		gomilter.OptHeaderLeadingSpace
 )
 
@@ -46,6 +46,16 @@ func bodyTerms(some, all bool) gomilter.OptProtocol {
 	return 0
 }
 
+// guardTerms says whether the MTA waits for an answer to CONNECT, and whether it
+// tells of the recipients that it refuses itself: both are needed where clients
+// are bounded.
+func guardTerms(guards bool) gomilter.OptProtocol {
+	if guards {
+		return gomilter.OptRcptRej
+	}
+	return gomilter.OptNoConnReply
+}
+
 // wantedMacros lists what is used, by stage. It replaces the MTA's own
 // settings. Postfix has the queue id after the first recipient, Sendmail from
 // MAIL on.
@@ -53,9 +63,10 @@ var wantedMacros = []struct {
 	stage gomilter.Stage
 	names string
 }{
-	{gomilter.StageConnect, "{client_addr}"},
+	{gomilter.StageConnect, "{client_addr} v"},
+	{gomilter.StageHelo, "{cert_subject} {verify}"},
 	{gomilter.StageMailFrom, "i {auth_authen}"},
-	{gomilter.StageRcptTo, "i"},
+	{gomilter.StageRcptTo, "i {rcpt_mailer} {rcpt_host}"},
 	{gomilter.StageEOM, "i"},
 }
 
@@ -67,9 +78,10 @@ type terms struct {
 	protocol gomilter.OptProtocol
 }
 
-// negotiate agrees to what is both offered and wanted, with bodies as wanted. The
-// payload is the MTA's: version, actions and protocol flags, 32 bits each; an MTA may say more.
-func negotiate(payload []byte, bodies gomilter.OptProtocol) (terms, error) {
+// negotiate agrees to what is both offered and wanted, with what this connection
+// wants further. The payload is the MTA's: version, actions and protocol flags, 32
+// bits each; an MTA may say more.
+func negotiate(payload []byte, further gomilter.OptProtocol) (terms, error) {
 	if len(payload) < 12 {
 		return terms{}, protocolError(fmt.Sprintf("the MTA's offer has %d bytes; at least 12 would be right", len(payload)))
 	}
@@ -80,7 +92,7 @@ func negotiate(payload []byte, bodies gomilter.OptProtocol) (terms, error) {
 	return terms{
 		version:  min(version, ourVersion),
 		actions:  wantedActions & gomilter.OptAction(binary.BigEndian.Uint32(payload[4:])),
-		protocol: (wantedProtocol | bodies) & gomilter.OptProtocol(binary.BigEndian.Uint32(payload[8:])),
+		protocol: (wantedProtocol | further) & gomilter.OptProtocol(binary.BigEndian.Uint32(payload[8:])),
 	}, nil
 }
 

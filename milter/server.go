@@ -19,10 +19,14 @@ import (
 
 	gomilter "github.com/emersion/go-milter"
 
+	"coexistd/milter/flood"
+	"coexistd/milter/notice"
 	"coexistd/milter/quarantine"
 	"coexistd/policy"
 	"coexistd/policy/directory"
 	"coexistd/scanners"
+	"coexistd/scanners/limits"
+	"coexistd/scanners/sender"
 )
 
 // Runtime is everything that one message is decided with. It is never changed
@@ -30,8 +34,15 @@ import (
 type Runtime struct {
 	Policy    *policy.Policy
 	Directory *directory.Set
-	// Scanners make the checks that read a message's content.
+	// Scanners make the checks that read a message's content, and Senders finds who
+	// sent it.
 	Scanners *scanners.Runner
+	Senders  *sender.Verifier
+	// Limits counts for the check rate, Flood for the check ddos, and Notices tells
+	// of accounts that reach a limit. They outlive a reload.
+	Limits  *limits.Keeper
+	Flood   *flood.Guard
+	Notices *notice.Teller
 	// Quarantine takes the messages that are held.
 	Quarantine *quarantine.Store
 	// SpoolDir is the folder for the temporary files of long messages.
@@ -49,7 +60,8 @@ type Server struct {
 	Runtime func() *Runtime
 	Log     *slog.Logger
 
-	timing timing // zero: defaultTiming
+	timing  timing    // zero: defaultTiming
+	readers sync.Pool // of *bufio.Reader; see newConn
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
@@ -137,7 +149,7 @@ func (s *Server) open(socket net.Conn, checkpoint policy.Checkpoint) *session {
 	if t == (timing{}) {
 		t = defaultTiming
 	}
-	fresh := &session{server: s, conn: newConn(socket, t), checkpoint: checkpoint}
+	fresh := &session{server: s, conn: newConn(socket, t, &s.readers), checkpoint: checkpoint}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
@@ -209,6 +221,7 @@ func (b *bridge) Read(p []byte) (int, error) {
 // Close ends the session. What was to be answered is written first.
 func (b *bridge) Close() error {
 	b.session.endMessage()
+	b.session.leave()
 	err := b.session.conn.close()
 	b.session.server.forget(b.session)
 	return err

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -92,7 +93,7 @@ func TestHeaderWithinTheLimitsIsKeptToTheByte(t *testing.T) {
 	}
 	client, server := net.Pipe()
 	go func() { client.Write(stream); client.Close() }()
-	c := newConn(server, defaultTiming)
+	c := newConn(server, defaultTiming, new(sync.Pool))
 	for {
 		if _, err := c.next(); err != nil {
 			break

@@ -13,6 +13,7 @@ import (
 
 	gomilter "github.com/emersion/go-milter"
 
+	"coexistd/milter/flood"
 	"coexistd/policy"
 )
 
@@ -37,6 +38,8 @@ type session struct {
 	terms   terms
 	macros  macros
 	client  client
+	visit   *flood.Visit // nil when the client is not bounded
+	blocked policy.Reply // to a client that asks for too much
 	message message
 	payload []byte // of the command that goes on to go-milter
 	broken  bool   // a handler failed: the connection is to end
@@ -58,9 +61,14 @@ type message struct {
 	refused  refusals
 	headers  headers
 	body     spool
-	gathered bool           // the header has come, and facts and asks are set
-	facts    policy.Message // what the policy is told
-	asks     []string       // the checks whose findings it needs
+	gathered bool           // the header has come, and facts are set
+	facts    policy.Message // what is known of it by its header
+	open     *policy.Case   // made of the facts; nil for what is refused whatever they are
+	asks     policy.Asks    // what it needs to know besides
+	// unsettled is set while a signature may still prove the tenant: the case is
+	// not open before the message's end.
+	unsettled  bool
+	signatures []policy.DKIM // nil until they were verified
 }
 
 // reset ends the message. Memory of a usual size is kept for the next one.
@@ -148,6 +156,7 @@ func (s *session) take(code byte) ([]byte, error) {
 		s.macros.forget(gomilter.StageMailFrom)
 	case gomilter.CodeQuitNewConn:
 		s.endMessage()
+		s.leave()
 		s.macros.forget(gomilter.StageConnect)
 		s.client = client{}
 	case gomilter.CodeQuit:
@@ -162,7 +171,7 @@ func (s *session) take(code byte) ([]byte, error) {
 func (s *session) command(code gomilter.Code, frame []byte) ([]byte, error) {
 	switch code {
 	case gomilter.CodeOptNeg:
-		agreed, err := negotiate(s.payload, s.bodyTerms())
+		agreed, err := negotiate(s.payload, s.furtherTerms())
 		if err != nil {
 			return nil, err
 		}
@@ -182,14 +191,14 @@ func (s *session) command(code gomilter.Code, frame []byte) ([]byte, error) {
 	return frame, nil
 }
 
-// bodyTerms says how the runtime of this moment wants bodies. A reload may change
-// that; see decide.
-func (s *session) bodyTerms() gomilter.OptProtocol {
+// furtherTerms says what the runtime of this moment wants besides. A reload may
+// change that; see decide.
+func (s *session) furtherTerms() gomilter.OptProtocol {
 	rt := s.server.Runtime()
 	if rt == nil {
-		return gomilter.OptNoBody
+		return gomilter.OptNoBody | guardTerms(false)
 	}
-	return bodyTerms(rt.Policy.NeedsContent(s.checkpoint))
+	return bodyTerms(rt.Policy.NeedsContent(s.checkpoint)) | guardTerms(rt.Policy.GuardsAny(s.checkpoint))
 }
 
 func (s *session) proceed() { s.conn.send(byte(gomilter.ActContinue)) }
@@ -201,8 +210,14 @@ func (s *session) proceedUnless(noReply gomilter.OptProtocol) {
 	}
 }
 
-// Connect answers CONNECT; who the client is was noted by command.
+// Connect answers CONNECT; who the client is was noted by command. A client that
+// asks for too much is turned away, or, where the MTA does not wait, at RCPT.
 func (s *session) Connect(string, string, uint16, net.IP, *gomilter.Modifier) (gomilter.Response, error) {
+	defer s.recovered()
+	if reply := s.arrive(); !reply.IsZero() && !s.terms.agreed(gomilter.OptNoConnReply) {
+		s.refuse(reply)
+		return nil, nil
+	}
 	s.proceedUnless(gomilter.OptNoConnReply)
 	return nil, nil
 }
@@ -237,8 +252,15 @@ func (s *session) beginMessage() {
 	if err != nil {
 		sender = policy.Address{Path: m.path}
 	}
-	m.runtime, m.sender = rt, sender
 	m.entry = rt.Policy.Enter(arrival)
+	if m.entry.Unready != "" {
+		m.barred = policy.Reply{Code: 451, Enhanced: "4.3.0", Text: "The mail system is not ready, try again later"}
+		return
+	}
+	if m.barred = cmp.Or(s.blocked, s.countMessage(rt)); !m.barred.IsZero() {
+		return
+	}
+	m.runtime, m.sender = rt, sender
 	s.conn.inMessage.Store(true)
 }
 
@@ -250,6 +272,8 @@ func (s *session) arrival() policy.Arrival {
 		Client:   s.client.addr,
 		OnHost:   s.client.onHost,
 		Login:    s.macros.get(gomilter.StageMailFrom, "auth_authen"),
+
+		Certificate: s.certificate(),
 	}
 	if !a.Client.IsValid() {
 		a.Client = parseAddr(s.macros.get(gomilter.StageConnect, "client_addr"))
@@ -262,9 +286,17 @@ func (s *session) arrival() policy.Arrival {
 func (s *session) RcptTo(string, *gomilter.Modifier) (gomilter.Response, error) {
 	defer s.recovered()
 	m := &s.message
+	if reply, refused := s.refusedByMTA(); refused {
+		if reply = s.countRefused(m.runtime, reply); !reply.IsZero() {
+			s.refuse(reply)
+		} else {
+			s.proceed()
+		}
+		return nil, nil
+	}
 	path, notify, orcpt := parseRecipient(s.payload)
-	if m.runtime == nil {
-		s.refuseRecipient(path, cmp.Or(m.barred, policy.Reply{Code: 451, Enhanced: "4.5.1", Text: "A recipient came without a sender"}))
+	if m.runtime == nil || !s.blocked.IsZero() {
+		s.refuseRecipient(path, cmp.Or(s.blocked, m.barred, policy.Reply{Code: 451, Enhanced: "4.5.1", Text: "A recipient came without a sender"}))
 		return nil, nil
 	}
 	if len(m.admitted) >= maxRecipients {
@@ -281,7 +313,7 @@ func (s *session) RcptTo(string, *gomilter.Modifier) (gomilter.Response, error) 
 	ruling := m.runtime.Policy.Admit(m.entry, m.sender, len(m.admitted), r)
 	if ruling.Verdict >= policy.Tempfail {
 		m.refused.add(ruling)
-		s.refuse(ruling.Reply)
+		s.refuse(cmp.Or(s.countRefused(m.runtime, ruling.Reply), ruling.Reply))
 		return nil, nil
 	}
 	m.admitted = append(m.admitted, r)
@@ -298,7 +330,7 @@ func (s *session) refuseRecipient(path string, reply policy.Reply) {
 		return
 	}
 	s.message.refused.add(policy.Ruling{Address: path, Verdict: severity(reply), Reply: reply, Reason: reply.Text})
-	s.refuse(reply)
+	s.refuse(cmp.Or(s.countRefused(s.message.runtime, reply), reply))
 }
 
 func refusal(e policy.Entry, reply policy.Reply) policy.Decision {

@@ -81,13 +81,18 @@ func ParseAddress(path, delimiters string) (Address, error) {
 			return Address{}, err
 		}
 	}
-	folded := fold(addQuotes(unquote(local)))
-	a.Key = folded + "@" + a.Domain
+	a.Key = fold(addQuotes(unquote(local))) + "@" + a.Domain
+	return a.tagged(delimiters), nil
+}
+
+// tagged returns the address with the Owner that it has when these begin a tag.
+func (a Address) tagged(delimiters string) Address {
 	a.Owner = a.Key
-	if i := strings.IndexAny(folded, delimiters); i > 0 && folded[0] != '"' {
-		a.Owner = folded[:i] + "@" + a.Domain
+	local := strings.TrimSuffix(a.Key, "@"+a.Domain)
+	if i := strings.IndexAny(local, delimiters); i > 0 && local[0] != '"' {
+		a.Owner = local[:i] + "@" + a.Domain
 	}
-	return a, nil
+	return a
 }
 
 // fold makes letters equal that differ in their case alone. Beyond ASCII that is

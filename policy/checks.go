@@ -38,7 +38,7 @@ type Threshold struct {
 func (c Check) verdict(f Finding) Verdict {
 	switch {
 	case f.State == Unknown:
-		return c.OnError
+		return max(c.OnError, min(f.Proposed, c.OnHit))
 	case f.Proposed == Tempfail:
 		if c.OnHit == Accept {
 			return Accept
@@ -84,61 +84,96 @@ func (a Address) isIn(list []string) bool {
 	return !a.IsNull() && (slices.Contains(list, a.Key) || slices.Contains(list, a.Owner) || slices.Contains(list, "@"+a.Domain))
 }
 
-// needsContent reports a check that reads the message itself.
-func needsContent(check string) bool {
+// isScan reports a check that a scanner makes, by the message itself.
+func isScan(check string) bool {
 	return check == CheckVirus || check == CheckSpam || check == CheckMalware
 }
 
-func (p Point) needsContent() bool {
-	return slices.ContainsFunc(p.Checks, func(c Check) bool { return needsContent(c.Name) })
+// stage is a contact point on a recipient's way, with what is done there.
+type stage struct {
+	at Checkpoint
+	Point
+}
+
+// readsBody reports that the checks of a point need the message's body: those of
+// scanners, signatures of mail from outside, and limits that count bytes.
+func (p *Policy) readsBody(at Checkpoint, point Point) bool {
+	return slices.ContainsFunc(point.Checks, func(c Check) bool {
+		switch c.Name {
+		case CheckSpoof:
+			return at == S0
+		case CheckRate:
+			return slices.ContainsFunc(p.Rates, func(r Rate) bool { return r.Count == Bytes && slices.Contains(r.Points, at) })
+		}
+		return isScan(c.Name)
+	})
 }
 
 // NeedsContent tells whether the checks read the content of some, and of all,
 // messages that come by a listener with that checkpoint. Mail made on this host is
 // S2 at any listener, and a Pass brings the checks of another point along.
 func (p *Policy) NeedsContent(listener Checkpoint) (some, all bool) {
-	s0, past, s1, s2 := p.Points[S0], p.PastMX, p.Points[S1], p.Points[S2]
-	entries := []Point{s0, past, s1, s2}
+	points := []stage{{S0, p.Points[S0]}, {S0, p.PastMX}, {S1, p.Points[S1]}, {S2, p.Points[S2]}, {S3, p.Points[S3]}, {S4, p.Points[S4]}}
+	entries := points[:4]
 	switch listener {
 	case S0:
-		entries = []Point{s0, past, s2}
+		entries = []stage{points[0], points[1], points[3]}
 	case S2:
-		entries = []Point{s2}
+		entries = points[3:4]
 	}
-	some = slices.ContainsFunc([]Point{s0, past, s1, s2, p.Points[S3], p.Points[S4]}, Point.needsContent)
-	return some, !slices.ContainsFunc(entries, func(point Point) bool { return !point.needsContent() })
+	reads := func(s stage) bool { return p.readsBody(s.at, s.Point) }
+	signed := slices.ContainsFunc(p.Platforms, func(platform *Platform) bool { return len(platform.Proof.Domains) > 0 })
+	return signed || slices.ContainsFunc(points, reads),
+		!slices.ContainsFunc(entries, func(s stage) bool { return !reads(s) })
+}
+
+// Guards returns what is done at an entry about clients who ask for more than
+// DDoS allows. It is false when nothing is. A platform's networks are shared by
+// many, and are not bounded.
+func (p *Policy) Guards(e Entry) (Check, bool) {
+	var points []Point
+	switch {
+	case e.OnHost || e.Provisional:
+	case e.Point == S0:
+		points = []Point{p.Points[S0], p.PastMX}
+	default:
+		points = []Point{p.Points[e.Point]}
+	}
+	for _, point := range points {
+		for _, c := range point.Checks {
+			if c.Name == CheckDDoS {
+				return c, true
+			}
+		}
+	}
+	return Check{}, false
+}
+
+// GuardsAny reports that Guards is true for some entries of a listener with that
+// checkpoint.
+func (p *Policy) GuardsAny(listener Checkpoint) bool {
+	for _, at := range [...]Checkpoint{S0, S2} {
+		if _, guards := p.Guards(Entry{Point: at}); guards && (listener == at || listener == Undecided || listener == S1 && at == S0) {
+			return true
+		}
+	}
+	return false
 }
 
 // points returns what holds for one recipient: the point at which the message
 // entered, and those at which it leaves for him.
-func (p *Policy) points(from origin, r Recipient, ruling Ruling) []Point {
-	entry := p.Points[from.point]
+func (p *Policy) points(from origin, r Recipient, ruling Ruling) []stage {
+	entry := stage{from.point, p.Points[from.point]}
 	if domain := p.Domains[r.Address.Domain]; from.point == S0 && domain != nil && domain.MX != "" {
-		entry = p.PastMX
+		entry.Point = p.PastMX
 	}
-	points := []Point{entry}
+	stages := []stage{entry}
 	for _, exit := range [...]Checkpoint{S3, S4} {
 		if len(p.Points[exit].Checks) > 0 && strings.Contains(ruling.Flow, "=>"+exit.String()+"=>") {
-			points = append(points, p.Points[exit])
+			stages = append(stages, stage{exit, p.Points[exit]})
 		}
 	}
-	return points
-}
-
-// examine makes the checks of one recipient that is not refused: it calls ask
-// for each, save those that he is spared, for which it returns the reasons.
-func (p *Policy) examine(from origin, m *Message, i int, ruling Ruling, ask func(Point, Check)) (spared []string) {
-	r := m.Recipients[i]
-	for _, point := range p.points(from, r, ruling) {
-		for _, check := range point.Checks {
-			if why := p.spares(check.Name, m, r); why == "" {
-				ask(point, check)
-			} else if !slices.Contains(spared, why) {
-				spared = append(spared, why)
-			}
-		}
-	}
-	return spared
+	return stages
 }
 
 // spares returns why a recipient is spared a check, or "".
@@ -154,74 +189,16 @@ func (p *Policy) spares(check string, m *Message, r Recipient) string {
 	return ""
 }
 
-// Asks returns the checks whose findings Decide needs for a message, in order.
-// There are none when the message is refused whatever they find.
-func (p *Policy) Asks(m Message) []string {
-	from, rulings := p.route(&m)
-	return p.asks(from, &m, rulings)
-}
-
-func (p *Policy) asks(from origin, m *Message, rulings []Ruling) []string {
-	d := Decision{Recipients: rulings}
-	d.conclude()
-	if d.Verdict > Tag {
-		return nil
+// authenticated is the finding of the check auth.
+func (e Entry) authenticated() Finding {
+	f := Finding{Check: CheckAuth}
+	if !e.Known {
+		f.State, f.Name = Hit, "not authenticated"
+		f.Reason = "the client is not logged in, and is none of our_networks and our_certificates"
+		// RFC 4954 section 6.
+		f.Reply = Reply{530, "5.7.0", "Authentication required"}
 	}
-	var names []string
-	for i, ruling := range rulings {
-		if ruling.Verdict > Tag {
-			continue
-		}
-		p.examine(from, m, i, ruling, func(_ Point, c Check) {
-			if !slices.Contains(names, c.Name) {
-				names = append(names, c.Name)
-			}
-		})
-	}
-	return names
-}
-
-// judge applies the findings to one recipient: the strictest of all verdicts is
-// his. Every check that would hold the message for him is named in Held. It
-// returns the reasons for the checks that he is spared, which his own Reason has
-// as well.
-func (p *Policy) judge(from origin, m *Message, i int, ruling *Ruling) (spared []string) {
-	var reply Reply
-	spared = p.examine(from, m, i, *ruling, func(point Point, c Check) {
-		f := m.finding(c.Name)
-		verdict := c.verdict(f)
-		switch verdict {
-		case Tag:
-			ruling.tags = append(ruling.tags, f)
-		case Quarantine:
-			if !slices.Contains(ruling.Held, c.Name) {
-				ruling.Held = append(ruling.Held, c.Name)
-			}
-			ruling.Report = ruling.Report || point.Report
-		}
-		if verdict > ruling.Verdict {
-			ruling.Verdict, ruling.Check = verdict, c.Name
-			ruling.Reason = f.why()
-			reply = f.reply(verdict)
-		}
-	})
-	if ruling.Verdict >= Tempfail {
-		ruling.Reply, ruling.Flow, ruling.Rewritten = reply, "", nil
-	}
-	if len(spared) > 0 {
-		ruling.Reason += "; " + strings.Join(spared, "; ")
-	}
-	return spared
-}
-
-// finding returns what a check saw. One that was not made could not tell.
-func (m *Message) finding(check string) Finding {
-	for _, f := range m.Findings {
-		if f.Check == check {
-			return f
-		}
-	}
-	return Finding{Check: check, State: Unknown, Reason: "the check was not made"}
+	return f
 }
 
 func (f Finding) why() string {
@@ -238,6 +215,8 @@ func (f Finding) reply(v Verdict) Reply {
 	switch {
 	case v < Tempfail:
 		return Reply{}
+	case f.Reply.Code >= 400 && (f.Reply.Code < 500) == (v == Tempfail):
+		return f.Reply
 	case v == Tempfail && f.State == Unknown:
 		return Reply{451, "4.3.0", "The message cannot be checked at the moment, try again later"}
 	case v == Tempfail:

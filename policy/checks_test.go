@@ -30,6 +30,9 @@ func (w *world) checking() *world {
 
 // at gives one point other checks.
 func (w *world) at(point policy.Checkpoint, checks ...policy.Check) *world {
+	if w.Points == nil {
+		w.Points = make(map[policy.Checkpoint]policy.Point)
+	}
 	w.Points[point] = policy.Point{Checks: checks, Report: point == policy.S0}
 	return w
 }
@@ -114,7 +117,7 @@ func TestWhatIsRefusedAnywayAsksForNothing(t *testing.T) {
 	for _, path := range []string{"alice@acmecorp.com", "bob@acmecorp.com"} {
 		m.Recipients = append(m.Recipients, w.recipient(t, path))
 	}
-	want(t, "a looping bounce beside another recipient", strings.Join(w.Asks(m), " "), "virus")
+	want(t, "a looping bounce beside another recipient", strings.Join(w.Open(m).Asks().Scans, " "), "virus")
 }
 
 func TestEveryFindingHasTheVerdictThatTheCheckSays(t *testing.T) {

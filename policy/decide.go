@@ -22,6 +22,15 @@ func (p *Policy) Admit(e Entry, sender Address, earlier int, r Recipient) Ruling
 		// and so has one recipient.
 		return refuse(r, "", Reject, Reply{550, "5.5.3", "A bounce has one recipient"}, "the null sender has several recipients")
 	}
+	if f := e.authenticated(); f.State == Hit && e.Point == S2 {
+		if i := slices.IndexFunc(p.Points[S2].Checks, func(c Check) bool { return c.Name == CheckAuth }); i >= 0 {
+			if v := p.Points[S2].Checks[i].verdict(f); v >= Tempfail {
+				ruling := refuse(r, "", v, f.reply(v), f.Reason)
+				ruling.Check = CheckAuth
+				return ruling
+			}
+		}
+	}
 	outcomes := e.outcomes()
 	ruling := p.rule(outcomes[0], sender, r)
 	certain := !e.OnHost && ruling.Verdict != Discard
@@ -50,40 +59,6 @@ func (e Entry) settle(proof Proof) origin {
 		return outcomes[1]
 	}
 	return outcomes[0]
-}
-
-// Decide rules on a whole message, with the findings that Asks asked for. The
-// strictest verdict of its recipients is the message's, with three exceptions: a
-// recipient that is to be dropped is dropped alone, one for whom the message is
-// held is taken out alone, and so is one of several that mail made on this host
-// names in vain, which is left to the MTA to bounce.
-func (p *Policy) Decide(m Message) Decision {
-	from, rulings := p.route(&m)
-	d := Decision{Checkpoint: from.point, Checks: []string{CheckLoop}, Reason: p.entryReason(m), Recipients: rulings}
-	if from.point == S1 {
-		d.Platform = from.platform.Name
-	}
-	if m.Pass != nil {
-		d.Passed = m.Pass.Checks
-	}
-	d.Checks = append(d.Checks, p.asks(from, &m, rulings)...)
-	var spared []string
-	for i := range d.Recipients {
-		if d.Recipients[i].Verdict <= Tag {
-			spared = append(spared, p.judge(from, &m, i, &d.Recipients[i])...)
-		}
-	}
-	d.conclude()
-	for _, why := range spared {
-		if !strings.Contains(d.Reason, why) {
-			d.Reason += "; " + why
-		}
-	}
-	if d.Verdict <= Tag {
-		p.rewrite(&d, m)
-		d.tag()
-	}
-	return d
 }
 
 // route finds each recipient's way, whatever the message contains.

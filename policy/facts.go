@@ -14,6 +14,9 @@ type Arrival struct {
 	OnHost bool
 	// Login is the authenticated user, or empty.
 	Login string
+	// Certificate is the common name of the client's TLS certificate, whose chain
+	// the MTA trusts, or empty.
+	Certificate string
 }
 
 // Recipient is one recipient of the envelope with what the directory says.
@@ -32,7 +35,7 @@ type Recipient struct {
 	Listing Listing
 }
 
-// Message is all that Decide needs to know of one message at its end.
+// Message is all that is known of one message when it is decided on, at its end.
 type Message struct {
 	Entry Entry
 	// Sender is MAIL FROM, parsed.
@@ -41,6 +44,21 @@ type Message struct {
 	Recipients []Recipient
 	// Client is the connecting address; invalid when the MTA gave none.
 	Client netip.Addr
+	// Login is the authenticated user, or empty.
+	Login string
+	// Size is the message's length in bytes. It is consulted only by Charges, and
+	// only when Asks has asked for the body.
+	Size int64
+	// Authors is what the header says of the message's authors.
+	Authors Authors
+	// Authentication is consulted only when Asks has asked for it. Nil: it could
+	// not be had.
+	Authentication *Authentication
+	// Row returns what the directory holds of an address. It must give the same
+	// answer for the same address at all times. Nil: there is no directory.
+	Row func(Address) Row
+	// Grants are the limiter's answers to Charges, in order. None: it was not asked.
+	Grants []Grant
 	// Proof says whether the message proves that it comes from our tenant at
 	// the platform of Entry. It is consulted only at a provisional entry.
 	Proof Proof
@@ -49,7 +67,8 @@ type Message struct {
 	Traces []string
 	// Marks are what the function Marks returns. Trace headers hold for them.
 	Marks []string
-	// Findings are what the checks saw that Asks names.
+	// Findings are what the scanners saw whose checks Asks names. One of another
+	// check takes the place of what the other facts say of it.
 	Findings []Finding
 	// Pass lets the message past checks; nil for all mail but our own. It counts
 	// for nothing when the message has a recipient for whom it was not signed.
@@ -106,6 +125,8 @@ type Decision struct {
 	Reply   Reply // set when Verdict is Tempfail or Reject
 	// Check names the check that decided, or is empty.
 	Check string
+	// Findings are what the checks saw, those of the scanners first.
+	Findings []Finding
 	// Passed are the checks that a pass spares the message.
 	Passed []string
 	// Reason is one sentence for the log.

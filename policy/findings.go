@@ -5,10 +5,14 @@ import (
 	"strings"
 )
 
-// The checks that read a message's content.
+// The checks. Of CheckLoop, see Decide.
 const (
-	CheckVirus   = "virus"
+	CheckDDoS    = "ddos" // connections
+	CheckRate    = "rate"
+	CheckAuth    = "auth"
+	CheckSpoof   = "spoof"
 	CheckSpam    = "spam"
+	CheckVirus   = "virus"
 	CheckMalware = "malware" // attachments
 )
 
@@ -46,8 +50,12 @@ type Finding struct {
 	Scored bool
 	// Proposed is the verdict that the scanner itself would give a hit that is
 	// not a full one: Tag for what it would only mark, Tempfail for what it would
-	// put off. Accept leaves the verdict to Check.OnHit.
+	// put off. Accept leaves the verdict to Check.OnHit. For unknown, it is the
+	// mildest verdict, whatever Check.OnError is, but not beyond Check.OnHit.
 	Proposed Verdict
+	// Reply is what a client is told whose message is refused or put off for this
+	// finding; zero: what is said of the check in general.
+	Reply Reply
 	// Detail is further text for the log only, such as a spam filter's symbols.
 	Detail string
 }

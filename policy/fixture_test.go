@@ -33,8 +33,8 @@ func newWorld() *world {
 		Hostname:    "mail.acmecorp.com",
 		OurNetworks: []netip.Prefix{prefix("10.0.0.0/8"), prefix("fd00::/8")},
 		Platforms: []*policy.Platform{
-			{Name: "google", Letter: "G", Networks: []netip.Prefix{prefix("209.85.128.0/17")}, Tenant: "set"},
-			{Name: "office365", Letter: "O", Networks: []netip.Prefix{prefix("40.92.0.0/15")}, Tenant: "set"},
+			{Name: "google", Letter: "G", Networks: []netip.Prefix{prefix("209.85.128.0/17")}, Proof: policy.Proofs{Tenant: "set"}},
+			{Name: "office365", Letter: "O", Networks: []netip.Prefix{prefix("40.92.0.0/15")}, Proof: policy.Proofs{Tenant: "set"}},
 		},
 		Domains: map[string]*policy.Domain{
 			"acmecorp.com": {Name: "acmecorp.com", Alternates: map[string]string{
@@ -161,7 +161,7 @@ func (w *world) send(t testing.TB, m mail) result {
 	if len(message.Recipients) > 0 {
 		out.Decision = w.Decide(message)
 		checkEnvelope(t, message, out.Decision)
-		made := append([]string{policy.CheckLoop}, w.Asks(message)...)
+		made := append([]string{policy.CheckLoop}, w.Open(message).Asks().Scans...)
 		if !slices.Equal(out.Checks, made) {
 			t.Errorf("the checks %q were made, and %q were asked for", out.Checks, made)
 		}

@@ -30,7 +30,7 @@ func (p *Policy) Flows(domain *Domain, platform *Platform) []FlowRow {
 
 	row := func(from, to string, o origin, sender Address, r Recipient) FlowRow {
 		flow := p.rule(o, sender, r).Flow
-		if o.point == S1 && (o.platform.Tenant == "" || len(o.platform.Networks) == 0) {
+		if o.point == S1 && (!o.platform.Proof.Any() || len(o.platform.Networks) == 0) {
 			flow = strings.Replace(flow, "=>S1=>", "=>S0=>", 1)
 		}
 		return FlowRow{From: from, To: to, Flow: flow, PassesUs: true}

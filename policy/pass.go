@@ -124,7 +124,7 @@ func (p *Policy) origin(pass *Pass) origin {
 
 func (p *Pass) why() string {
 	if p.ID == PassReport {
-		return "this is a quarantine report"
+		return "this is a mail of our own"
 	}
 	return "released from quarantine as " + p.ID
 }

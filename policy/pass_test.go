@@ -148,7 +148,7 @@ func TestAReportPassesTheSpamCheck(t *testing.T) {
 	m.pass = w.open(t, pass, "alice@acmecorp.com")
 	got := w.send(t, m)
 	want(t, "added", added(got.Decision), "alice@acmecorp-com.onmicrosoft.com")
-	if !strings.Contains(got.Recipients[0].Reason, "spam is passed by: this is a quarantine report") {
+	if !strings.Contains(got.Recipients[0].Reason, "spam is passed by: this is a mail of our own") {
 		t.Errorf("the reason is %q", got.Recipients[0].Reason)
 	}
 }

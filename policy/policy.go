@@ -15,8 +15,11 @@ import (
 type Policy struct {
 	// Hostname names this system in trace headers.
 	Hostname string
-	// OurNetworks are the clients that are ours without authentication.
-	OurNetworks []netip.Prefix
+	// OurNetworks are the clients that are ours without authentication, and
+	// OurCertificates the common names of the TLS certificates of such clients, in
+	// lower case.
+	OurNetworks     []netip.Prefix
+	OurCertificates []string
 	// Platforms are the other platforms, sorted by name.
 	Platforms []*Platform
 	// Domains maps a domain's normal form (see NormalDomain) to its settings.
@@ -27,6 +30,10 @@ type Policy struct {
 	PastMX Point
 	// Allow spares some mail some checks.
 	Allow []Allowance
+	// Rates, DDoS and Spoof are what the checks of these names go by.
+	Rates []Rate
+	DDoS  DDoS
+	Spoof Spoof
 	// Delimiters holds the characters that separate a subaddress's tag from
 	// the owner's local part (RFC 5233 section 2): usually "+". Empty: none.
 	Delimiters string
@@ -48,11 +55,12 @@ type Platform struct {
 	// Letter stands for the platform in flows: "O" in "S4=>O1". See Letters.
 	Letter string
 	// Networks are the addresses from which the platform sends. All of its
-	// tenants share them.
+	// tenants share them. Pending is set while a part of them is not known yet.
 	Networks []netip.Prefix
-	// Tenant is the GUID of our tenant in lower case. Empty: no message can
-	// prove that it comes from our tenant, so none is S1.
-	Tenant string
+	Pending  bool
+	// Proof is how a message proves that it comes from our tenant there. One of
+	// its ways is enough. Without any, no message is S1.
+	Proof Proofs
 	// MayRelay allows the platform's users, once their tenant is proven, to
 	// send mail to the Internet through us.
 	MayRelay bool
@@ -60,6 +68,27 @@ type Platform struct {
 	// transport's next hop: "[acmecorp-com.mail.protection.outlook.com]:25".
 	// Empty: the MTA finds the host by MX.
 	Relay string
+}
+
+// Proofs are the ways in which a message can prove its tenant. Those that are
+// empty do not count.
+type Proofs struct {
+	// Tenant is the GUID that Office 365 puts into X-MS-Exchange-CrossTenant-Id, in
+	// lower case.
+	Tenant string
+	// Domains are those whose DKIM signature proves it, in normal form.
+	Domains []string
+	// Header is the name of a header that a rule over there adds, and Secret the
+	// SHA-256 digest of its value.
+	Header string
+	Secret [32]byte
+	// Certificate is the common name of the client's TLS certificate, in lower case.
+	Certificate string
+}
+
+// Any reports that there is a way.
+func (p *Proofs) Any() bool {
+	return p.Tenant != "" || len(p.Domains) > 0 || p.Header != "" || p.Certificate != ""
 }
 
 // Domain is one email domain that is ours. A subdomain is a domain of its own.

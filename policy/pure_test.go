@@ -20,6 +20,8 @@ const module = "coexistd"
 var pureImports = []string{
 	"cmp", "crypto/hmac", "crypto/sha256", "encoding/base64", "encoding/hex", "errors", "fmt", "hash", "maps",
 	"net/netip", "slices", "strconv", "strings", "unicode", "unicode/utf8", "golang.org/x/net/idna", "golang.org/x/text/cases",
+	// Both are tables that are compiled in, and functions of strings.
+	"golang.org/x/net/publicsuffix", "golang.org/x/text/unicode/norm",
 }
 
 // pureFmt are the functions of fmt that leave the outside world alone.
@@ -30,12 +32,15 @@ var pureFmt = []string{"Sprintf", "Errorf", "Fprintf"}
 var mayImport = map[string][]string{
 	"policy":               {},
 	"policy/directory":     {"policy"},
-	"policy/config":        {"policy", "policy/directory"},
-	"milter/quarantine":    {"policy"},
-	"scanners":             {"policy"},
-	"milter":               {"milter/quarantine", "scanners", "policy", "policy/config", "policy/directory"},
+	"policy/networks":      {},
+	"policy/config":        {"policy", "policy/directory", "policy/networks"},
+	"milter/ownmail":       {"policy"},
+	"milter/quarantine":    {"milter/ownmail", "policy"},
+	"milter/notice":        {"milter/ownmail", "policy"},
+	"scanners":             {"policy", "policy/networks"},
+	"milter":               {"milter/notice", "milter/quarantine", "scanners", "policy", "policy/config", "policy/directory"},
 	"cmd/coexistd/console": {"milter", "milter/quarantine", "scanners", "policy", "policy/config", "policy/directory"},
-	"cmd": {"cmd/coexistd/console", "contrib", "milter", "milter/quarantine", "scanners",
+	"cmd": {"cmd/coexistd/console", "contrib", "milter", "milter/notice", "milter/ownmail", "milter/quarantine", "scanners",
 		"policy", "policy/config", "policy/directory"},
 	"contrib": {"milter", "milter/quarantine", "scanners", "policy", "policy/config", "policy/directory"},
 }
@@ -74,6 +79,8 @@ func TestTheDirectionOfImportsIsTheDesigns(t *testing.T) {
 		{"policy/config", "milter/listen", false},
 		{"policy/directory", "policy/config", false},
 		{"milter/quarantine", "milter", false},
+		{"milter/quarantine", "milter/ownmail", true},
+		{"milter/ownmail", "milter/quarantine", false},
 		{"util", "policy", false},
 		{"milter", "util", false},
 	} {

@@ -21,7 +21,7 @@ func configuration(t *testing.T, toml, users string) string {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "coexistd.toml")
 	err := errors.Join(
-		os.WriteFile(path, []byte(strings.ReplaceAll(toml, "{dir}", dir)), 0o644),
+		os.WriteFile(path, []byte(strings.NewReplacer("{dir}", dir, "{dns}", "127.0.0.1:53").Replace(toml)), 0o644),
 		os.WriteFile(filepath.Join(dir, "users.csv"), []byte(users), 0o644),
 		os.Mkdir(filepath.Join(dir, "state"), 0o700))
 	if err != nil {

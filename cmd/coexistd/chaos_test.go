@@ -186,7 +186,7 @@ func (c *chaos) reconcile(total int) (messages, copies int) {
 				fail("%s came to %s for %q, but no server had taken it:\n%s", id, place, d.To(), d.Data)
 				continue
 			}
-			below := lab.Below(d.Data, "Received", policy.TraceHeader, resultHeader)
+			below := lab.Below(d.Data, "Received", "Authentication-Results", policy.TagHeader, policy.TraceHeader, resultHeader)
 			if !bytes.Equal(below, p.(posted).message) {
 				fail("%s was changed on its way to %s:\n%q\nwas\n%q", id, place, d.Data, p.(posted).message)
 			}

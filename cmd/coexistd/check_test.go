@@ -66,14 +66,14 @@ func TestCheckSaysOKWithASummary(t *testing.T) {
 listen     unix:{dir}/milter.sock
 lookup     unix:{dir}/lookup.sock
 platforms  here, google, office365
-S0         malware
+S0         ddos, spoof, malware
 S1         none
-S2         none
+S2         ddos, auth, spoof
 S3         none
 S4         none
 domain     acmecorp.com: mx here, 4 addresses, 1 both, 1 here, 1 moving, 1 office365, unlisted reject
 domain     globex.example: mx here, 3 addresses, 1 both, 1 google, 1 here, unlisted reject
-note       this version does not have the checks ddos, rate, auth, spoof; no mail is checked for them
+note       there is no [[rate]]: nothing limits how much is sent at S0, S2
 note       there is no [scanner.rspamd]: mail is not checked for spam at S0
 note       there is no [scanner.clamd]: mail is not checked for virus at S0, S1, S2
 `
@@ -90,7 +90,7 @@ func TestCheckPrintsItsSummaryAsJSON(t *testing.T) {
   "ok": true,
   "errors": [],
   "notes": [
-    "this version does not have the checks ddos, rate, auth, spoof; no mail is checked for them",
+    "there is no [[rate]]: nothing limits how much is sent at S0, S2",
     "there is no [scanner.rspamd]: mail is not checked for spam at S0",
     "there is no [scanner.clamd]: mail is not checked for virus at S0, S1, S2"
   ],
@@ -109,6 +109,8 @@ func TestCheckPrintsItsSummaryAsJSON(t *testing.T) {
       "point": "S0",
       "past_mx": false,
       "checks": [
+        "ddos",
+        "spoof",
         "malware"
       ],
       "report": true
@@ -122,7 +124,11 @@ func TestCheckPrintsItsSummaryAsJSON(t *testing.T) {
     {
       "point": "S2",
       "past_mx": false,
-      "checks": [],
+      "checks": [
+        "ddos",
+        "auth",
+        "spoof"
+      ],
       "report": false
     },
     {
@@ -180,10 +186,10 @@ checks = ["loop", "malware"]
 `, lab.SiteDirectory)
 	status, out, _ := tell(t, filepath.Dir(path), "check", "-c", path)
 	const want = `
-S0         spam, virus, malware
-S0 past MX virus, malware
+S0         ddos, spoof, spam, virus, malware
+S0 past MX ddos, spoof, virus, malware
 S1         virus
-S2         virus
+S2         ddos, auth, spoof, virus
 S3         malware
 S4         none
 `

@@ -72,10 +72,11 @@ func makeSpool(conf *config.Config) error {
 	return nil
 }
 
-// tellScanners says in the log which scanners answer. Mail does not wait for it.
-func tellScanners(ctx context.Context, conf *config.Config, log *slog.Logger) {
+// tellServers says in the log which servers answer. Mail does not wait for it.
+func tellServers(ctx context.Context, conf *config.Config, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, pingTime)
 	defer cancel()
+	tellRedis(ctx, conf, log)
 	if conf.Clamd != nil {
 		for _, status := range newClamd(conf.Clamd).Ping(ctx) {
 			if status.Err != nil {

@@ -79,6 +79,9 @@ func looks() []look {
 		{"directory", lookAtDirectories},
 		{"clamd", lookAtClamd},
 		{"rspamd", lookAtRspamd},
+		{"redis", lookAtRedis},
+		{"dns", lookAtDNS},
+		{"networks", lookAtLists},
 		{"quarantine", lookAtQuarantine},
 		{"daemon", lookAtDaemon},
 		{"postfix", lookAtPostfix},
@@ -112,17 +115,23 @@ func doctor(c *call) int {
 }
 
 // examine looks at everything. Of a configuration with mistakes only the
-// directories can be looked at besides.
+// directories can be looked at besides, and the lists of networks when there are
+// no other mistakes than theirs.
 func examine(path string) []finding {
 	ctx := context.Background()
 	conf, err := config.Load(path)
 	if err != nil {
 		findings := named("configuration", everyMistake(path, err))
+		x := &examination{conf: conf, now: time.Now()}
 		if conf != nil {
-			findings = append(findings, named("directory", lookAtDirectories(ctx, &examination{conf: conf, now: time.Now()}))...)
+			findings = append(findings, named("directory", lookAtDirectories(ctx, x))...)
+		}
+		if config.OnlyLists(err) {
+			findings = append(findings, named("networks", lookAtLists(ctx, x))...)
 		}
 		return findings
 	}
+	conf.Policy = withNetworks(conf.Policy, savedLists(conf))
 	x := &examination{conf: conf, mta: readPostfix(ctx), now: time.Now()}
 	all := looks()
 	told := make([]chan []finding, len(all))

@@ -17,6 +17,7 @@ import (
 	"coexistd/policy/config"
 	"coexistd/policy/directory"
 	"coexistd/scanners"
+	"coexistd/scanners/sender"
 )
 
 // explanation is what would happen to a message.
@@ -48,6 +49,8 @@ type question struct {
 	listener int
 	onHost   bool
 	file     string
+
+	certificate string
 }
 
 func explain(c *call) int {
@@ -62,6 +65,7 @@ func explain(c *call) int {
 	})
 	c.flags.StringVar(&q.client, "client", "", "the client's `IP` address")
 	c.flags.StringVar(&q.user, "user", "", "the `login` of an authenticated client")
+	c.flags.StringVar(&q.certificate, "certificate", "", "the common `name` of the client's trusted TLS certificate")
 	c.flags.IntVar(&q.listener, "listener", 1, "the `number` of the [[listen]] section that the message comes by")
 	c.flags.BoolVar(&q.onHost, "on-host", false, "the message is made on the MTA's host, as by the sendmail command")
 	if status, done := c.parse(1); done {
@@ -71,7 +75,9 @@ func explain(c *call) int {
 	conf, err := config.Load(*path)
 	if err != nil {
 		fmt.Fprintln(c.stderr, err)
-		return exitWrong
+		if !config.OnlyLists(err) {
+			return exitWrong
+		}
 	}
 	if *flows {
 		return printFlows(c, conf, *asJSON)
@@ -104,7 +110,10 @@ func answer(conf *config.Config, q question) (*explanation, error) {
 	if q.listener < 1 || q.listener > len(conf.Listeners) {
 		return nil, fmt.Errorf("--listener %d: the configuration has the listeners 1 to %d", q.listener, len(conf.Listeners))
 	}
-	arrival := policy.Arrival{Listener: conf.Listeners[q.listener-1].Checkpoint, Login: q.user, OnHost: q.onHost}
+	arrival := policy.Arrival{
+		Listener: conf.Listeners[q.listener-1].Checkpoint,
+		Login:    q.user, Certificate: q.certificate, OnHost: q.onHost,
+	}
 	if q.client != "" {
 		client, err := netip.ParseAddr(q.client)
 		if err != nil {
@@ -112,7 +121,7 @@ func answer(conf *config.Config, q question) (*explanation, error) {
 		}
 		arrival.Client = client
 	}
-	p := conf.Policy
+	p := withNetworks(conf.Policy, savedLists(conf))
 	sender, err := policy.ParseAddress(q.from, p.Delimiters)
 	if err != nil {
 		return nil, fmt.Errorf("--from %q: %w", q.from, err)
@@ -132,8 +141,9 @@ func answer(conf *config.Config, q question) (*explanation, error) {
 	set := directory.NewSet(files)
 
 	m := policy.Message{
-		Entry: p.Enter(arrival), Sender: sender, Client: arrival.Client,
+		Entry: p.Enter(arrival), Sender: sender, Client: arrival.Client, Login: q.user, Row: set.Row,
 		Traces: headers.Values(policy.TraceHeader), Marks: policy.Marks(headers.Values),
+		Authors: authors(q, sender, headers),
 	}
 	rulings, kept, err := admit(p, set, &m, q.to)
 	if err != nil {
@@ -143,12 +153,18 @@ func answer(conf *config.Config, q question) (*explanation, error) {
 	case m.Entry.Provisional && len(kept) == 0:
 		m.Proof.Why = "every recipient is refused before the message comes, so it counts as S0"
 	case m.Entry.Provisional:
-		m.Proof = scanners.Prove(m.Entry.Platform, headers.Values)
+		evidence := scanners.Evidence{Values: headers.Values, Certificate: q.certificate}
+		m.Proof = scanners.Prove(m.Entry.Platform, evidence)
+		if scanners.NeedsDKIM(m.Entry.Platform, evidence) {
+			m.Proof.Why += "; signatures are not verified here, and a daemon may find one that proves the tenant"
+		}
 	}
-	for _, check := range p.Asks(m) {
-		m.Findings = append(m.Findings, scanners.Clean(check))
+	open := p.Open(m)
+	for _, check := range unasked(open.Asks()) {
+		open.Findings = append(open.Findings, scanners.Clean(check))
 	}
-	d := p.Decide(m)
+	d := open.Decide()
+	m = open.Message
 	for k, i := range kept {
 		rulings[i] = d.Recipients[k]
 	}
@@ -158,6 +174,32 @@ func answer(conf *config.Config, q question) (*explanation, error) {
 	}
 	e.fill(m, d, rulings)
 	return e, nil
+}
+
+// authors are those of the message file. Without one, the envelope's sender is
+// taken to be the author.
+func authors(q question, from policy.Address, headers scanners.Headers) policy.Authors {
+	if q.file != "" {
+		return sender.ReadAuthors(headers.Values)
+	}
+	found := policy.Authors{Fields: 1}
+	if !from.IsNull() {
+		found.From = []policy.Author{{Address: from}}
+	}
+	return found
+}
+
+// unasked are the checks that explain does not make: those that ask a server, or
+// count.
+func unasked(asks policy.Asks) []string {
+	names := asks.Scans
+	if asks.Authentication {
+		names = append(names, policy.CheckSpoof)
+	}
+	if asks.Rate {
+		names = append(names, policy.CheckRate)
+	}
+	return names
 }
 
 // admit rules on the recipients one after the other, as at RCPT. It adds to the
@@ -194,6 +236,9 @@ func (e *explanation) fill(m policy.Message, d policy.Decision, rulings []policy
 	}
 	for _, f := range m.Findings {
 		e.Trace = append(e.Trace, f.Check+" is not asked here: counted as clean")
+	}
+	if m.Entry.Unready != "" {
+		e.Trace = append(e.Trace, m.Entry.Unready+": a daemon puts the message off until they are")
 	}
 	for _, ruling := range rulings {
 		rewritten := ruling.Rewritten

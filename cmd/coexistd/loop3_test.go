@@ -15,7 +15,7 @@ import (
 func TestALoopThroughThreeServersEnds(t *testing.T) {
 	t.Parallel()
 	first, second, third := freeAddress(), freeAddress(), freeAddress()
-	s := startSite(t, lab.SiteConfig{Routes: map[string]string{"acmecorp-com.onmicrosoft.com": nextHop(first)}})
+	s := startSite(t, lab.SiteConfig{TOML: unguarded, Routes: map[string]string{"acmecorp-com.onmicrosoft.com": nextHop(first)}})
 	on := func(to string) map[string]string {
 		return map[string]string{"acmecorp.com": to, "*": s.Outside.NextHop()}
 	}
@@ -51,7 +51,7 @@ func TestWhatGooglesCatchAllSendsBackEnds(t *testing.T) {
 		tenantHeader = "regexp:$config_directory/stamp"
 	)
 	address := freeAddress()
-	s := startSite(t, lab.SiteConfig{Routes: map[string]string{"gapps.globex.example": nextHop(address)}})
+	s := startSite(t, lab.SiteConfig{TOML: unguarded, Routes: map[string]string{"gapps.globex.example": nextHop(address)}})
 	back := nextHop(s.Addr("public"))
 	google := startHop(t, hop{
 		name: "google.lab.test", address: address, from: googleServer, tenant: lab.GoogleTenant,
@@ -89,7 +89,7 @@ func TestWhatGooglesCatchAllSendsBackEnds(t *testing.T) {
 func TestAMailingListsCopyIsNoLoop(t *testing.T) {
 	t.Parallel()
 	address := freeAddress()
-	s := startSite(t, lab.SiteConfig{Routes: map[string]string{"lists.example.net": nextHop(address)}})
+	s := startSite(t, lab.SiteConfig{TOML: unguarded, Routes: map[string]string{"lists.example.net": nextHop(address)}})
 	list := startHop(t, hop{
 		name: "lists.lab.test", address: address, from: anotherServer, senders: "list-owner@lists.example.net",
 		aliases: map[string]string{"list@lists.example.net": "alice@acmecorp.com carol@acmecorp.com bob@acmecorp.com gail@globex.example eve@example.net"},
@@ -137,7 +137,7 @@ func TestABccDoesNotShowInTheTrace(t *testing.T) {
 		hidden[i] = fmt.Sprintf("hidden%d@acmecorp.com", i)
 		directory += hidden[i] + ",office365,\n"
 	}
-	s := startSite(t, lab.SiteConfig{Directory: directory})
+	s := startSite(t, lab.SiteConfig{TOML: unguarded, Directory: directory})
 	r := newRing(t, []*site{s})
 	seen := map[string]bool{}
 	for _, c := range []struct{ bcc, hashes int }{{0, 4}, {0, 4}, {1, 4}, {3, 4}, {4, 8}, {6, 8}} {
@@ -170,7 +170,7 @@ func TestSitesThatShareTheSecretCountTogether(t *testing.T) {
 	var sites []*site
 	for i := range 2 {
 		addresses = append(addresses, freeAddress())
-		sites = append(sites, startSite(t, lab.SiteConfig{Routes: map[string]string{"acmecorp-com.onmicrosoft.com": nextHop(addresses[i])}}))
+		sites = append(sites, startSite(t, lab.SiteConfig{TOML: unguarded, Routes: map[string]string{"acmecorp-com.onmicrosoft.com": nextHop(addresses[i])}}))
 	}
 	var hops []*lab.Postfix
 	for i := range 2 {
@@ -193,7 +193,7 @@ func TestSitesThatShareTheSecretCountTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range sites {
-		s.configure(fmt.Sprintf("secret_file = %q\n%s", secret, lab.SiteTOML))
+		s.configure(fmt.Sprintf("secret_file = %q\n%s", secret, unguarded))
 	}
 	got := r.round(lab.FromInternet, m(), bounceToEve)
 	mustTell(t, got[bounceToEve], aliceIsThere+"; the message was sent on there 3 times and came back")

@@ -8,10 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"coexistd/milter/ownmail"
 	"coexistd/milter/quarantine"
 	"coexistd/policy"
 	"coexistd/policy/config"
 	"coexistd/policy/directory"
+	"coexistd/scanners"
 )
 
 // heldTable prints entries, one a line. On a terminal the lines are as wide as it
@@ -34,12 +36,12 @@ func (t *heldTable) row(e *quarantine.Entry) {
 	if t.rows++; t.rows == 1 {
 		t.print("ID", "TIME", "POINT", "STATE", "CHECK", "FROM", "TO", "SUBJECT")
 	}
-	from := quarantine.Readable(e.From)
+	from := ownmail.Readable(e.From)
 	if from == "" {
-		from = "<" + quarantine.Readable(e.Sender) + ">"
+		from = "<" + ownmail.Readable(e.Sender) + ">"
 	}
 	t.print(e.ID, e.Time.In(t.zone).Format("2006-01-02 15:04"), e.Point.String(), string(e.State),
-		checksOf(e, " "), from, quarantine.Readable(e.Address), quarantine.Readable(e.Subject))
+		checksOf(e, " "), from, ownmail.Readable(e.Address), ownmail.Readable(e.Subject))
 }
 
 func (t *heldTable) print(id, when, point, state, checks, from, to, subject string) {
@@ -67,7 +69,7 @@ func checksOf(e *quarantine.Entry, between string) string {
 	var list []string
 	for i, check := range e.Checks {
 		if i < len(e.Found) && e.Found[i] != "" {
-			check += between + quarantine.Readable(e.Found[i])
+			check += between + ownmail.Readable(e.Found[i])
 		}
 		list = append(list, check)
 	}
@@ -178,16 +180,17 @@ func whereTo(conf *config.Config, e *quarantine.Entry) explainedRcpt {
 	files, _ := openDirectories(conf, nil)
 	set := directory.NewSet(files)
 	m := policy.Message{
-		Entry:      policy.Entry{Point: e.Point},
+		Entry:      policy.Entry{Point: e.Point, Known: true},
 		Recipients: []policy.Recipient{{Path: e.Address, Address: to, Listing: set.List(p.Home(to))}},
 	}
 	if platform := p.Platform(e.Platform); platform != nil && e.Point == policy.S1 {
 		m.Entry.Platform, m.Entry.Provisional, m.Proof.Proven = platform, true, true
 	}
-	for _, check := range p.Asks(m) {
-		m.Findings = append(m.Findings, policy.Finding{Check: check})
+	open := p.Open(m)
+	for _, check := range unasked(open.Asks()) {
+		open.Findings = append(open.Findings, scanners.Clean(check))
 	}
-	ruling := p.Decide(m).Recipients[0]
+	ruling := open.Decide().Recipients[0]
 	where.Residence, where.Flow, where.Reply = ruling.Residence, ruling.Flow, ruling.Reply.String()
 	where.Verdict = ruling.Verdict.String()
 	if ruling.Rewritten != nil {
@@ -228,10 +231,10 @@ func (s *shown) print(w io.Writer, zone *time.Location) {
 		{"notify", s.Notify},
 		{"orcpt", s.ORcpt},
 		{"report", told},
-		{"from", quarantine.Readable(s.From)},
-		{"subject", quarantine.Readable(s.Subject)},
+		{"from", ownmail.Readable(s.From)},
+		{"subject", ownmail.Readable(s.Subject)},
 		{"message id", s.MessageID},
-		{"size", quarantine.Bytes(s.Size)},
+		{"size", ownmail.Bytes(s.Size)},
 		{"lives", s.Release.Residence},
 		{"goes", release},
 	} {

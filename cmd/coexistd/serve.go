@@ -19,13 +19,18 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"coexistd/milter"
+	"coexistd/milter/flood"
 	"coexistd/milter/listen"
 	"coexistd/milter/lookup"
+	"coexistd/milter/notice"
 	"coexistd/milter/quarantine"
 	"coexistd/policy"
 	"coexistd/policy/config"
 	"coexistd/policy/directory"
 	"coexistd/scanners"
+	"coexistd/scanners/limits"
+	"coexistd/scanners/networks"
+	"coexistd/scanners/sender"
 )
 
 const (
@@ -69,6 +74,12 @@ type running struct {
 	conf     *config.Config
 	runtime  atomic.Pointer[milter.Runtime]
 	scanners *scanners.Runner
+	senders  *sender.Verifier
+	lists    *networks.Lists
+	limits   *limits.Keeper
+	memory   *limits.Memory
+	flood    *flood.Guard
+	notices  *notice.Teller
 	store    *quarantine.Store // nil while it cannot be opened
 	keeper   keeper
 	files    map[string]*directory.File // by domain
@@ -95,10 +106,18 @@ func start(ctx context.Context, path string, stderr io.Writer) (*running, error)
 		listeners:   make(map[string]net.Listener),
 		watchFailed: make(map[string]string),
 		waiting:     make(map[string]time.Time),
+		memory:      limits.NewMemory(maxKeys),
+		flood:       flood.New(),
 	}
+	d.lists, d.notices = networks.New(d.log, time.Now), notice.New(d.log)
 	conf, err := config.Load(path)
-	if err != nil {
+	if err != nil && !config.OnlyLists(err) {
 		return nil, err
+	}
+	if err != nil {
+		for _, line := range errorLines(err) {
+			d.log.Error("a list of networks cannot be read: the one from before is used", "error", line)
+		}
 	}
 	if conf.Policy.TraceKey, err = makeKey(conf); err != nil {
 		return nil, err
@@ -127,8 +146,10 @@ func start(ctx context.Context, path string, stderr io.Writer) (*running, error)
 	}
 	d.swap(conf, files)
 	d.keep(ctx)
+	d.serving.Go(func() { d.lists.Run(ctx) })
+	d.serving.Go(func() { d.notices.Run(ctx) })
 	d.serve(conf, opened)
-	go tellScanners(ctx, conf, d.log)
+	go tellServers(ctx, conf, d.log)
 	for _, address := range d.inherited.Unused() {
 		d.log.Warn("systemd passed a socket that no [[listen]] or [[lookup]] names", "address", address)
 	}
@@ -200,12 +221,17 @@ func (d *running) ended(address string, err error) {
 // swap makes a configuration and its directories those of the messages to come.
 func (d *running) swap(conf *config.Config, files map[string]*directory.File) {
 	if conf != d.conf {
-		d.scanners = newScanners(conf, d.log)
+		resolver := sender.NewResolver(conf.Resolver)
+		d.scanners, d.senders = newScanners(conf, d.log), &sender.Verifier{Resolver: resolver}
+		d.lists.Configure(listsOf(conf, resolver))
+		d.limits = d.useLimits(conf)
+		d.notices.Configure(noticeSettings(conf))
 	}
 	d.conf, d.files = conf, files
 	d.runtime.Store(&milter.Runtime{
-		Policy: conf.Policy, Directory: directory.NewSet(files), Header: conf.Header,
-		Scanners: d.scanners, Quarantine: d.store, SpoolDir: spoolDir(conf),
+		Policy: withNetworks(conf.Policy, d.lists), Directory: directory.NewSet(files), Header: conf.Header,
+		Scanners: d.scanners, Senders: d.senders, Quarantine: d.store, SpoolDir: spoolDir(conf),
+		Limits: d.limits, Flood: d.flood, Notices: d.notices,
 	})
 }
 
@@ -225,6 +251,8 @@ func (d *running) loop(ctx context.Context, hangups, ends <-chan os.Signal) {
 			d.notify(daemon.SdNotifyReady)
 		case <-watch.C:
 			d.watch()
+		case <-d.lists.Changed():
+			d.swap(d.conf, d.files)
 		case <-keep.C:
 			d.keep(ctx)
 		}
@@ -243,7 +271,7 @@ func (d *running) reload(ctx context.Context) {
 	d.store = next.store
 	d.swap(next.conf, next.files)
 	d.serve(next.conf, next.opened)
-	go tellScanners(ctx, next.conf, d.log)
+	go tellServers(ctx, next.conf, d.log)
 	clear(d.watchFailed)
 	d.log.Info("reloaded", "config", next.conf.Path)
 }

@@ -162,7 +162,7 @@ func (s *site) mustArrive(message []byte, want ...string) {
 
 // below is a message without what servers and coexistd put on top.
 func below(message []byte) []byte {
-	return lab.Below(message, "Received", "Return-Path", "Delivered-To", "X-Original-To", policy.TraceHeader)
+	return lab.Below(message, "Received", "Return-Path", "Delivered-To", "X-Original-To", policy.TraceHeader, "Authentication-Results")
 }
 
 // messageID returns the Message-Id field's value.

@@ -123,7 +123,7 @@ func TestTheTortureCollectionIsAnsweredThroughPostfix(t *testing.T) {
 		mostMemory = 64_000_000       // bytes, the daemon's peak
 	)
 	clamd := startClamd(t, lab.ClamdConfig{})
-	toml := strings.Replace(checkedTOML(clamd.Addr(), ""), "[scanner.clamd]\n", "[check.virus]\non_error = \"accept\"\n\n[scanner.clamd]\ntimeout = \"10s\"\n", 1)
+	toml := strings.Replace(checkedTOML(clamd.Addr(), ""), "[scanner.clamd]\n", "[checkpoint.S0]\nchecks = [\"virus\", \"malware\"]\n\n[check.virus]\non_error = \"accept\"\n\n[scanner.clamd]\ntimeout = \"10s\"\n", 1)
 	s := startSite(t, lab.SiteConfig{Program: plainProgram(t), TOML: toml, Main: map[string]string{
 		"message_size_limit": "60000000",
 		"header_size_limit":  "60000000",

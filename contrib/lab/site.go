@@ -26,10 +26,11 @@ const (
 )
 
 // SiteTOML is a site's usual configuration: acmecorp.com shared with Office 365
-// and globex.example shared with Google. {dir} stands for the site's folder and
-// {mx} for a line of each domain.
+// and globex.example shared with Google. {dir} stands for the site's folder, and
+// {dns} for the address of its DNS.
 const SiteTOML = `hostname     = "mail.acmecorp.com"
 our_networks = ["127.0.4.0/24"]
+resolver     = "{dns}"
 state_dir    = "{dir}/state"
 
 [[listen]]
@@ -57,6 +58,9 @@ alternate = { office365 = "acmecorp-com.onmicrosoft.com" }
 [domain."globex.example"]
 directory = "users.csv"
 alternate = { google = "gapps.globex.example" }
+
+[check.ddos]
+exempt = ["127.0.0.0/8"]
 `
 
 // SiteDirectory is a site's usual directory.
@@ -66,7 +70,7 @@ bob@acmecorp.com,here,bob
 carol@acmecorp.com,both,carol
 dave@acmecorp.com,moving,dave
 gail@globex.example,google,
-hugo@globex.example,here,hugo
+hugo@globex.example,here,hugo bob
 iris@globex.example,both,iris
 `
 
@@ -78,6 +82,9 @@ type SiteConfig struct {
 	Main      map[string]string // further main.cf settings; {dir} stands for the site's folder
 	Routes    map[string]string // further routes; see Config.Routes
 	Files     map[string]string // further files; see Config.Files
+	// SASL is the socket of the server that knows the users' passwords; see
+	// Config.SASL. Empty: the lab's own, which knows bob.
+	SASL string
 	// RefuseHere is asked by the sink that stands for the local mailboxes. Nil
 	// takes every address.
 	RefuseHere func(recipient string) *Reply
@@ -95,6 +102,7 @@ type Site struct {
 	Office  *Sink // acmecorp-com.onmicrosoft.com
 	Google  *Sink // gapps.globex.example
 	Outside *Sink // the Internet
+	DNS     *DNS  // knows no name until a test tells it some
 
 	program string
 }
@@ -154,7 +162,9 @@ func (s *Site) startSinks(c SiteConfig) error {
 	start(&s.Office, SinkConfig{})
 	start(&s.Google, SinkConfig{})
 	start(&s.Outside, SinkConfig{})
-	return errors.Join(errs...)
+	var err error
+	s.DNS, err = StartDNS()
+	return errors.Join(append(errs, err)...)
 }
 
 // postfixConfig has the lines of contrib/postfix's main.cf and master.cf, with
@@ -191,11 +201,16 @@ func (s *Site) postfixConfig(c SiteConfig) Config {
 	behind := map[string]string{"cleanup_service_name": "cleanup-milter"}
 	submission := map[string]string{"smtpd_sasl_auth_enable": "yes", "milter_macro_daemon_name": "submission"}
 	maps.Copy(submission, behind)
+	users := map[string]string{"bob": "secret"}
+	if c.SASL != "" {
+		users = nil
+	}
 	return Config{
 		Services: []Service{{Name: "public", Settings: behind}, {Name: "submission", Settings: submission}},
 		Main:     main,
 		Routes:   routes,
-		Users:    map[string]string{"bob": "secret"},
+		Users:    users,
+		SASL:     c.SASL,
 		Files:    files,
 		Master: []string{
 			"pickup unix n - n 60 1 pickup -o cleanup_service_name=cleanup-milter",
@@ -212,14 +227,14 @@ func (s *Site) WriteDirectory(content string) error {
 // mtaMark stands for the address of the service "public" in coexistd.toml.
 const mtaMark = "{mta}"
 
-// WriteTOML replaces coexistd.toml; {dir} stands for the site's folder, and {mta}
-// for the address of its Postfix.
+// WriteTOML replaces coexistd.toml; {dir} stands for the site's folder, {dns} for
+// the address of its DNS, and {mta} for that of its Postfix.
 func (s *Site) WriteTOML(content string) error {
 	mta := "127.0.0.1:25"
 	if s.Postfix != nil {
 		mta = s.Addr("public")
 	}
-	return s.replace("coexistd.toml", strings.NewReplacer("{dir}", s.Dir, mtaMark, mta).Replace(content))
+	return s.replace("coexistd.toml", strings.NewReplacer("{dir}", s.Dir, "{dns}", s.DNS.Addr, mtaMark, mta).Replace(content))
 }
 
 func (s *Site) replace(name, content string) error {
@@ -258,6 +273,9 @@ func (s *Site) Close() error {
 		if sink != nil {
 			errs = append(errs, sink.Close())
 		}
+	}
+	if s.DNS != nil {
+		errs = append(errs, s.DNS.Close())
 	}
 	if s.Dir != "" {
 		errs = append(errs, os.RemoveAll(s.Dir))

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"coexistd/milter/ownmail"
 	"coexistd/policy"
 )
 
@@ -42,7 +43,7 @@ type line struct {
 func (r *Reporter) pageFor(n *notice) page {
 	p := page{
 		Title: "Quarantine: 1 message held for you",
-		Owner: unlinked(oneLine(n.owner)), Count: len(n.ids), More: len(n.ids) - len(n.listed),
+		Owner: ownmail.Unlinked(ownmail.OneLine(n.owner)), Count: len(n.ids), More: len(n.ids) - len(n.listed),
 		Contact: r.Contact, Link: mailto(r.Contact, "Quarantine", ""),
 	}
 	if p.Count > 1 {
@@ -60,11 +61,11 @@ func (r *Reporter) pageFor(n *notice) page {
 
 func (r *Reporter) line(e *Entry) line {
 	l := line{
-		ID: e.ID, Time: r.clock(e.Time), To: unlinked(oneLine(e.Address)), Why: unlinked(e.Why()),
-		Size: Bytes(e.Size), Until: e.Time.Add(r.Keep).In(r.Zone).Format("Mon 2 Jan 2006"),
-		Link: mailto(r.Contact, "Release "+e.ID, fmt.Sprintf("Please release the message %s, which is held in quarantine for %s.", e.ID, oneLine(e.Address))),
+		ID: e.ID, Time: r.clock(e.Time), To: ownmail.Unlinked(ownmail.OneLine(e.Address)), Why: ownmail.Unlinked(e.Why()),
+		Size: ownmail.Bytes(e.Size), Until: e.Time.Add(r.Keep).In(r.Zone).Format("Mon 2 Jan 2006"),
+		Link: mailto(r.Contact, "Release "+e.ID, fmt.Sprintf("Please release the message %s, which is held in quarantine for %s.", e.ID, ownmail.OneLine(e.Address))),
 	}
-	from, sender := Readable(e.From), oneLine(e.Sender)
+	from, sender := ownmail.Readable(e.From), ownmail.OneLine(e.Sender)
 	switch {
 	case from == "" && sender == "":
 		from = "nobody (it has no sender, like a bounce)"
@@ -75,8 +76,8 @@ func (r *Reporter) line(e *Entry) line {
 	case contains(from, sender):
 		sender = ""
 	}
-	l.From, l.Sender = unlinked(from), unlinked(sender)
-	if l.About = unlinked(Readable(e.Subject)); l.About == "" {
+	l.From, l.Sender = ownmail.Unlinked(from), ownmail.Unlinked(sender)
+	if l.About = ownmail.Unlinked(ownmail.Readable(e.Subject)); l.About == "" {
 		l.About = "(no subject)"
 	}
 	return l
@@ -90,7 +91,7 @@ func (e *Entry) Why() string {
 	for i, check := range e.Checks {
 		found := ""
 		if i < len(e.Found) {
-			found = oneLine(e.Found[i])
+			found = ownmail.OneLine(e.Found[i])
 		}
 		why = append(why, because(check, found))
 	}
@@ -116,24 +117,6 @@ func because(check, found string) string {
 		return "the check " + check + " holds it"
 	}
 	return "the check " + check + " holds it: " + found
-}
-
-// Bytes writes a size for people: "812 bytes", "4.1 KB", "25 MB".
-func Bytes(n int64) string {
-	if n < 1024 {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	size, unit := float64(n)/1024, "KB"
-	for _, larger := range [...]string{"MB", "GB"} {
-		if size < 1023.5 {
-			break
-		}
-		size, unit = size/1024, larger
-	}
-	if size < 9.95 {
-		return fmt.Sprintf("%.1f %s", size, unit)
-	}
-	return fmt.Sprintf("%.0f %s", size, unit)
 }
 
 // mailto writes a link that begins a mail (RFC 6068). All that is not a letter or

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"coexistd/milter/ownmail"
 )
 
 // queryNames are the names that a query's word may begin with.
@@ -127,12 +129,12 @@ func parseTime(word, text string, zone *time.Location) (time.Time, error) {
 
 // isFrom looks at the sender of the envelope and at that of the header.
 func (e *Entry) isFrom(text string) bool {
-	return contains(e.Sender, text) || contains(Readable(e.From), text)
+	return contains(e.Sender, text) || contains(ownmail.Readable(e.From), text)
 }
 
 func (e *Entry) isTo(text string) bool { return contains(e.Address, text) || contains(e.Owner, text) }
 
-func (e *Entry) isAbout(text string) bool { return contains(Readable(e.Subject), text) }
+func (e *Entry) isAbout(text string) bool { return contains(ownmail.Readable(e.Subject), text) }
 
 func anyContains(list []string, text string) bool {
 	return slices.ContainsFunc(list, func(s string) bool { return contains(s, text) })

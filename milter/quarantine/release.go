@@ -12,12 +12,9 @@ import (
 	"syscall"
 	"time"
 
+	"coexistd/milter/ownmail"
 	"coexistd/policy"
 )
-
-// passTime is for how long the pass of a message holds that is sent through the
-// MTA: until its milter has seen it.
-const passTime = 10 * time.Minute
 
 // maxHeader bounds the header that is read of a message, in bytes: the milter
 // takes no longer one.
@@ -108,7 +105,7 @@ func (s *Store) claim(id string, again bool) (e Entry, err error) {
 
 // conclude notes what came of sending a message.
 func (s *Store) conclude(e Entry, sent error) (Entry, error) {
-	if errors.Is(sent, errUnanswered) {
+	if errors.Is(sent, ownmail.ErrUnanswered) {
 		return e, fmt.Errorf("%w: %w", ErrUncertain, sent)
 	}
 	state := Held
@@ -158,12 +155,12 @@ func (r Releaser) send(ctx context.Context, e *Entry, message *stored) error {
 		return err
 	}
 	pass := r.Policy.SignPass(policy.Pass{
-		ID: e.ID, Checks: slices.Concat(e.Passed, e.Checks), Point: e.Point, Platform: e.Platform, Until: time.Now().Add(passTime).Unix(),
+		ID: e.ID, Checks: slices.Concat(e.Passed, e.Checks), Point: e.Point, Platform: e.Platform, Until: time.Now().Add(ownmail.PassTime).Unix(),
 	}, e.Owner, policy.Marks(fields.values))
 	header := policy.PassHeader + ": " + strings.ReplaceAll(pass, "\n", "\r\n") + "\r\n"
-	return submit(ctx, r.Address, r.Hostname, submission{
-		from: e.Sender, to: e.Address, notify: e.Notify, orcpt: e.ORcpt,
-		eightBit: eightBit, content: io.MultiReader(strings.NewReader(header), message),
+	return ownmail.Submit(ctx, r.Address, r.Hostname, ownmail.Submission{
+		From: e.Sender, To: e.Address, Notify: e.Notify, ORcpt: e.ORcpt,
+		EightBit: eightBit, Content: io.MultiReader(strings.NewReader(header), message),
 	})
 }
 

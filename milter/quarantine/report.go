@@ -1,7 +1,6 @@
 package quarantine
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -12,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"coexistd/milter/ownmail"
 	"coexistd/policy"
 )
 
@@ -37,13 +37,9 @@ type Reporter struct {
 	Log  *slog.Logger
 }
 
-const (
-	// sendTime bounds how long the MTA may take for one report.
-	sendTime = 2 * time.Minute
-	// maxSilent is after how many reports on end that the MTA did not answer the
-	// others are left for the next time.
-	maxSilent = 3
-)
+// maxSilent is after how many reports on end that the MTA did not answer the
+// others are left for the next time.
+const maxSilent = 3
 
 // Mail is one report, not yet sent.
 type Mail struct {
@@ -54,8 +50,7 @@ type Mail struct {
 	IDs     []string `json:"ids"`
 	Summary bool     `json:"summary"`
 
-	owner string // policy.Address.Owner of To
-	page  any    // what its templates show
+	page any // what its templates show
 }
 
 // Compose returns the reports that are to be sent at a time: one to each
@@ -93,7 +88,7 @@ func (r *Reporter) Compose(now time.Time) ([]Mail, error) {
 	}
 	page := sum.page(usage)
 	for _, to := range r.Summary {
-		mails = append(mails, Mail{To: to, Subject: page.Title, IDs: []string{}, Summary: true, owner: r.ownerOf(to), page: page})
+		mails = append(mails, Mail{To: to, Subject: page.Title, IDs: []string{}, Summary: true, page: page})
 	}
 	return mails, nil
 }
@@ -116,16 +111,7 @@ func (n *notice) add(e Entry) {
 func (r *Reporter) compose(n *notice) Mail {
 	page := r.pageFor(n)
 	// A bare local part is a mailbox of the MTA's own.
-	return Mail{To: strings.TrimSuffix(n.owner, "@"), Subject: page.Title, IDs: n.ids, owner: n.owner, page: page}
-}
-
-// ownerOf returns the name under which an address's pass is signed.
-func (r *Reporter) ownerOf(address string) string {
-	parsed, err := policy.ParseAddress(address, r.Policy.Delimiters)
-	if err != nil {
-		return address
-	}
-	return parsed.Owner
+	return Mail{To: strings.TrimSuffix(n.owner, "@"), Subject: page.Title, IDs: n.ids, page: page}
 }
 
 // Run sends all reports that Compose returns. One that the MTA refuses is logged
@@ -142,7 +128,7 @@ func (r *Reporter) Run(ctx context.Context, now time.Time) error {
 		switch err = r.Send(ctx, now, mails[i]); {
 		case err == nil:
 			taken, silent = taken+1, 0
-		case errors.As(err, new(*refusal)):
+		case errors.As(err, new(*ownmail.Refusal)):
 			silent = 0
 		default:
 			silent++
@@ -166,39 +152,31 @@ func (r *Reporter) Send(ctx context.Context, now time.Time, mail Mail) error {
 	switch {
 	case err == nil:
 		r.Log.Info("quarantine report sent", "to", mail.To, "entries", len(mail.IDs), "summary", mail.Summary)
-	case isForGood(err):
+	case ownmail.IsForGood(err):
 		r.Log.Warn("quarantine report refused for good: its entries are not reported again", "to", mail.To, "entries", len(mail.IDs), "error", err)
 	default:
 		r.Log.Warn("quarantine report not taken: its entries are part of the next", "to", mail.To, "entries", len(mail.IDs), "error", err)
 	}
 	if err != nil {
-		err = fmt.Errorf("the quarantine report to %s was not taken: %w", oneLine(mail.To), err)
+		err = fmt.Errorf("the quarantine report to %s was not taken: %w", ownmail.OneLine(mail.To), err)
 	}
-	if len(mail.IDs) == 0 || err != nil && !isForGood(err) {
+	if len(mail.IDs) == 0 || err != nil && !ownmail.IsForGood(err) {
 		return err
 	}
 	if marked := r.Store.MarkReported(mail.IDs); marked != nil {
-		err = errors.Join(err, fmt.Errorf("that %s was told of his entries cannot be noted, so he is told again: %w", oneLine(mail.To), marked))
+		err = errors.Join(err, fmt.Errorf("that %s was told of his entries cannot be noted, so he is told again: %w", ownmail.OneLine(mail.To), marked))
 	}
 	return err
 }
 
 func (r *Reporter) submit(ctx context.Context, now time.Time, mail *Mail) error {
-	var content bytes.Buffer
-	if err := r.write(&content, mail, now); err != nil {
+	letter, err := r.letter(mail, now)
+	if err != nil {
 		return fmt.Errorf("composing it: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, sendTime)
-	defer cancel()
-	// The null sender: a report that cannot be delivered must not come back.
-	return submit(ctx, r.MTA, r.Hostname, submission{
-		to: mail.To, eightBit: !isASCII(content.String()), content: &content,
-	})
+	return r.post().Send(ctx, letter)
 }
 
-// isForGood reports that the MTA refuses this recipient or this mail, and would
-// the next time. What it says before it knows either concerns all mail of ours.
-func isForGood(err error) bool {
-	answer, ok := errors.AsType[*refusal](err)
-	return ok && answer.isPermanent() && answer.command != "MAIL" && answer.command != "EHLO" && answer.command != "the connection"
+func (r *Reporter) post() ownmail.Post {
+	return ownmail.Post{Policy: r.Policy, MTA: r.MTA, Hostname: r.Hostname}
 }

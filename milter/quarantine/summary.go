@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"coexistd/milter/ownmail"
 )
 
 const (
@@ -102,7 +104,7 @@ func (s *summary) page(usage Usage) summaryPage {
 		Viruses: r.lines(s.viruses), MoreViruses: s.moreViruses,
 		Untold: r.lines(s.untold), MoreUntold: s.moreUntold,
 		Uncertain: r.lines(s.uncertain), MoreUncertain: s.moreUncertain,
-		Bytes: Bytes(usage.Bytes), Free: Bytes(usage.Free),
+		Bytes: ownmail.Bytes(usage.Bytes), Free: ownmail.Bytes(usage.Free),
 	}
 	if !s.last.IsZero() {
 		p.Since = r.clock(s.last)
@@ -150,7 +152,7 @@ func counts(held, fresh counter, n int) (table []count, more int) {
 		table, more = table[:n], len(table)-n
 	}
 	for i := range table {
-		table[i].Name = unlinked(oneLine(table[i].Name))
+		table[i].Name = ownmail.Unlinked(ownmail.OneLine(table[i].Name))
 	}
 	return table, more
 }

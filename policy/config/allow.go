@@ -15,7 +15,14 @@ const maxAllowed = 10_000
 
 // sparedChecks are the checks that mail can be spared. No trust in a sender makes
 // a virus harmless.
-var sparedChecks = []string{policy.CheckSpam, policy.CheckMalware}
+var sparedChecks = []string{policy.CheckSpoof, policy.CheckSpam, policy.CheckMalware}
+
+// elsewhere says where exceptions to the other checks are written.
+var elsewhere = map[string]string{
+	policy.CheckDDoS: "connections are bounded before it is known whose mail comes; name networks in exempt of [check.ddos]",
+	policy.CheckRate: "a limit's exceptions are in the overrides of its [[rate]]",
+	policy.CheckAuth: "who need not log in is said by our_networks and our_certificates",
+}
 
 // allow reads [[allow]]. The checks of all points are known.
 func (r *reader) allow(t *table) {
@@ -24,7 +31,7 @@ func (r *reader) allow(t *table) {
 	for _, one := range t.array("allow") {
 		one.only("name", "checks", "clients", "senders", "recipients")
 		a := policy.Allowance{
-			Name:       one.allowName(first),
+			Name:       one.uniqueName(first, `the log names what spared a check, so write one like "partner"`),
 			Checks:     one.spared(),
 			Clients:    one.allowClients(),
 			Senders:    one.allowAddresses("senders"),
@@ -56,16 +63,16 @@ func (r *reader) isMade(check string) bool {
 	return slices.ContainsFunc(p.PastMX.Checks, named)
 }
 
-// allowName reads the name that stands in the log.
-func (t *table) allowName(first map[string]place) string {
+// uniqueName reads a name that stands in the log. Right says why and like what.
+func (t *table) uniqueName(first map[string]place, right string) string {
 	const longest = 100
 	name := t.text("name", "")
 	at := t.at("name")
 	switch other, taken := first[name]; {
 	case !t.has("name"):
-		t.fail("name", `is missing; the log names what spared a check, so write one like "partner"`)
+		t.fail("name", "is missing; %s", right)
 	case strings.TrimSpace(name) == "" && t.entries["name"] == name:
-		t.fail("name", `is empty; the log names what spared a check, so write one like "partner"`)
+		t.fail("name", "is empty; %s", right)
 	case len(name) > longest || printable(name) != name:
 		t.fail("name", "%s is not a name; it would be one line of at most %d bytes", quote(name), longest)
 	case taken:
@@ -91,8 +98,8 @@ func (t *table) spared() []string {
 			}
 		case name == policy.CheckVirus || name == policy.CheckLoop:
 			t.r.fail(one.place, "no mail is spared the check %s, whoever sent it; take it out", name)
-		case slices.Contains(laterChecks, name):
-			t.r.fail(one.place, "%s", refusal(name))
+		case elsewhere[name] != "":
+			t.r.fail(one.place, "%s is not spared here: %s", name, elsewhere[name])
 		default:
 			t.r.fail(one.place, "%s is not a check that mail can be spared; %s", quote(name), suggest(name, sparedChecks))
 		}
@@ -103,27 +110,22 @@ func (t *table) spared() []string {
 	return names
 }
 
-// allowClients reads networks. They may overlap any others.
+// allowClients reads networks.
 func (t *table) allowClients() []netip.Prefix {
-	var all []netip.Prefix
-	items := t.texts("clients")
-	for _, one := range items {
-		prefix, err := parseNetwork(one.text)
-		if err != nil {
-			t.r.fail(one.place, "%v", err)
-			continue
-		}
-		all = append(all, prefix)
-	}
-	t.refuseEmpty("clients", items)
-	return all
+	t.refuseEmpty("clients")
+	return t.networks("clients")
 }
 
-// allowAddresses reads addresses and domains.
+// allowAddresses reads senders or recipients.
 func (t *table) allowAddresses(name string) []string {
+	t.refuseEmpty(name)
+	return t.addresses(name)
+}
+
+// addresses reads addresses, and domains behind "@".
+func (t *table) addresses(name string) []string {
 	var all []string
-	items := t.texts(name)
-	for _, one := range items {
+	for _, one := range t.texts(name) {
 		normal, err := allowAddress(one.text, t.r.config.Policy.Delimiters)
 		if err != nil {
 			t.r.fail(one.place, "%v", err)
@@ -131,14 +133,13 @@ func (t *table) allowAddresses(name string) []string {
 		}
 		all = append(all, normal)
 	}
-	t.refuseEmpty(name, items)
 	return all
 }
 
 // refuseEmpty refuses a condition that nothing could meet: to the policy, an
 // empty one holds for all mail.
-func (t *table) refuseEmpty(name string, items []item) {
-	if _, isList := t.entries[name].([]any); isList && len(items) == 0 {
+func (t *table) refuseEmpty(name string) {
+	if list, isList := t.entries[name].([]any); isList && len(list) == 0 {
 		t.fail(name, "is empty; name at least one, or leave it out for any")
 	}
 }

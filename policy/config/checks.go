@@ -2,19 +2,21 @@ package config
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
 	"coexistd/policy"
 )
 
-// madeChecks are the names of the checks that this version makes at the points
-// that name them, and laterChecks those that it does not have.
+// pointChecks are the checks that a point can make, in the order of their making,
+// and setChecks those that have a section of their own.
 var (
-	madeChecks  = []string{policy.CheckSpam, policy.CheckVirus, policy.CheckMalware}
-	laterChecks = []string{"ddos", "rate", "auth", "spoof"}
-	allChecks   = slices.Concat(madeChecks, laterChecks, []string{policy.CheckLoop})
+	pointChecks = []string{
+		policy.CheckDDoS, policy.CheckRate, policy.CheckAuth, policy.CheckSpoof,
+		policy.CheckSpam, policy.CheckVirus, policy.CheckMalware,
+	}
+	setChecks = slices.DeleteFunc(slices.Clone(pointChecks), func(name string) bool { return name == policy.CheckRate })
+	allChecks = slices.Concat(pointChecks, []string{policy.CheckLoop})
 )
 
 // allPoints are the contact points of this side.
@@ -26,79 +28,53 @@ func usualChecks(point policy.Checkpoint, past bool) []string {
 	switch point {
 	case policy.S0:
 		if past {
-			return []string{policy.CheckVirus, policy.CheckMalware}
+			return []string{policy.CheckDDoS, policy.CheckRate, policy.CheckSpoof, policy.CheckVirus, policy.CheckMalware}
 		}
-		return []string{policy.CheckSpam, policy.CheckVirus, policy.CheckMalware}
-	case policy.S1, policy.S2:
+		return []string{policy.CheckDDoS, policy.CheckRate, policy.CheckSpoof, policy.CheckSpam, policy.CheckVirus, policy.CheckMalware}
+	case policy.S1:
 		return []string{policy.CheckVirus}
+	case policy.S2:
+		return []string{policy.CheckDDoS, policy.CheckRate, policy.CheckAuth, policy.CheckSpoof, policy.CheckVirus}
 	}
 	return nil
 }
 
-// usualActions returns what follows from a check of which the file says nothing.
-// Spam goes through while rspamd cannot tell: it harms less than a delay of all
-// mail. What may be a virus does not.
-func usualActions(check string) policy.Check {
-	switch check {
-	case policy.CheckSpam:
-		return policy.Check{Name: check, OnHit: policy.Quarantine, OnError: policy.Accept}
-	case policy.CheckMalware:
-		return policy.Check{Name: check, OnHit: policy.Quarantine, OnError: policy.Quarantine}
+// misplaced says why a check cannot be made at a point, or returns "".
+func misplaced(check string, point policy.Checkpoint) string {
+	leaves := point == policy.S3 || point == policy.S4
+	switch {
+	case check == policy.CheckDDoS && leaves:
+		return "no client connects there, mail leaves; ddos is made at S0 and S2"
+	case check == policy.CheckDDoS && point == policy.S1:
+		return "the platform's few clients connect for all of its users; ddos is made at S0 and S2"
+	case (check == policy.CheckAuth || check == policy.CheckSpoof) && leaves:
+		return "who sends was judged where the message entered; " + check + " is made at " + placesOf(check)
+	case check == policy.CheckAuth && point != policy.S2:
+		return "clients do not log in there; auth is made at S2"
+	case check == policy.CheckSpoof && point == policy.S1:
+		return "what a proven tenant sends was judged by its platform; spoof is made at S0 and S2"
 	}
-	return policy.Check{Name: check, OnHit: policy.Reject, OnError: policy.Tempfail}
+	return ""
 }
 
-// thresholds are the keys that give a verdict to a score, the mildest first.
-var thresholds = []struct {
-	key     string
-	verdict policy.Verdict
-}{{"tag_at", policy.Tag}, {"quarantine_at", policy.Quarantine}, {"reject_at", policy.Reject}}
-
-// settings are what one section, or several that were merged, say of a check.
-// What is not said is not in them.
-type settings struct {
-	verdicts map[string]policy.Verdict // by key: on_hit, on_error
-	scores   map[string]float64        // by key: tag_at, …
-}
-
-// over returns the settings with those of s in the place of general ones.
-func (s settings) over(general settings) settings {
-	merged := settings{make(map[string]policy.Verdict), make(map[string]float64)}
-	for _, one := range []settings{general, s} {
-		maps.Copy(merged.verdicts, one.verdicts)
-		maps.Copy(merged.scores, one.scores)
+func placesOf(check string) string {
+	if check == policy.CheckAuth {
+		return "S2"
 	}
-	return merged
-}
-
-// check is what the settings make of a check.
-func (s settings) check(name string) policy.Check {
-	c := usualActions(name)
-	if v, said := s.verdicts["on_hit"]; said {
-		c.OnHit = v
-	}
-	if v, said := s.verdicts["on_error"]; said {
-		c.OnError = v
-	}
-	for _, t := range thresholds {
-		if at, said := s.scores[t.key]; said {
-			c.Thresholds = append(c.Thresholds, policy.Threshold{At: at, Verdict: t.verdict})
-		}
-	}
-	return c
+	return "S0 and S2"
 }
 
 // checkPlan is what the file says of checks, while it is read.
 type checkPlan struct {
 	*reader
 	general map[string]settings // [check.NAME]
-	lacking map[string][]string // points by the usual check that has no scanner
+	lacking map[string][]string // points by the usual check that cannot be made
 	made    map[string]bool     // checks that some point makes
 }
 
-// checks reads [check.NAME] and [checkpoint.POINT]. The scanners are known.
+// checks reads [check.NAME] and [checkpoint.POINT]. The scanners and the rules of
+// rate are known.
 func (r *reader) checks(t *table) {
-	r.note("this version does not have the checks %s; no mail is checked for them", strings.Join(laterChecks, ", "))
 	plan := checkPlan{r, make(map[string]settings), make(map[string][]string), make(map[string]bool)}
 	sections := plan.readGeneral(t)
 	said := make(map[policy.Checkpoint]*table)
@@ -113,11 +89,15 @@ func (r *reader) checks(t *table) {
 	for _, point := range allPoints {
 		plan.readPoint(said[point], point)
 	}
-	for _, name := range madeChecks {
-		if points := plan.lacking[name]; len(points) > 0 {
-			r.note("there is no [scanner.%s]: mail is not checked for %s at %s", scannerOf[name], name, strings.Join(points, ", "))
-		}
-		if scanner := scannerOf[name]; scanner != "" && r.hasScannerFor(name) && !plan.made[name] {
+	for _, name := range pointChecks {
+		points := strings.Join(plan.lacking[name], ", ")
+		scanner := scannerOf[name]
+		switch {
+		case points != "" && name == policy.CheckRate && len(r.rates) == 0:
+			r.note("there is no [[rate]]: nothing limits how much is sent at %s", points)
+		case points != "" && scanner != "":
+			r.note("there is no [scanner.%s]: mail is not checked for %s at %s", scanner, name, points)
+		case scanner != "" && r.hasScannerFor(name) && !plan.made[name]:
 			r.note("[scanner.%s] is never asked: no contact point makes the check %s", scanner, name)
 		}
 		if slices.Contains(sections, name) && !plan.made[name] {
@@ -126,108 +106,42 @@ func (r *reader) checks(t *table) {
 	}
 }
 
+// generalKeys are the keys of a check's section that hold for all points alike.
+var generalKeys = map[string][]string{
+	policy.CheckDDoS:    ddosKeys,
+	policy.CheckSpoof:   spoofKeys,
+	policy.CheckMalware: malwareKeys,
+}
+
 // readGeneral reads [check.NAME]. It returns the names of the checks that have
 // such a section.
 func (p *checkPlan) readGeneral(t *table) (sections []string) {
-	p.config.Malware = usualMalware()
 	parent := t.table("check", "tables with a name, each written as [check.NAME]")
 	if parent == nil {
-		return nil
+		parent = &table{r: p.reader}
 	}
-	parent.refuseChecks(madeChecks)
-	for _, name := range madeChecks {
+	parent.refuseChecks(setChecks)
+	sectionOf := make(map[string]*table)
+	for _, name := range setChecks {
 		section := parent.section(name)
 		if section == nil {
+			sectionOf[name] = &table{r: p.reader}
 			continue
 		}
+		sectionOf[name] = section
 		sections = append(sections, name)
-		keys := actionKeys(name)
-		if name == policy.CheckMalware {
-			keys = append(keys, malwareKeys...)
-			p.config.Malware = section.malware()
-		}
-		p.general[name] = section.settings(name, keys)
+		p.general[name] = section.settings(name, generalKeys[name])
 		section.refuseOrder(p.general[name], p.general[name])
 	}
+	p.config.Malware = sectionOf[policy.CheckMalware].malware()
+	p.config.Policy.DDoS = p.ddos(sectionOf[policy.CheckDDoS])
+	p.config.Policy.Spoof = p.spoof(sectionOf[policy.CheckSpoof])
 	return sections
 }
 
 // section returns the table of a check.
 func (t *table) section(check string) *table {
 	return t.table(check, fmt.Sprintf("a table, written as [%s]", join(t.place.key, check)))
-}
-
-// actionKeys are the keys of a check's section.
-func actionKeys(check string) []string {
-	keys := []string{"on_hit", "on_error"}
-	if check == policy.CheckSpam {
-		for _, one := range thresholds {
-			keys = append(keys, one.key)
-		}
-	}
-	return keys
-}
-
-// settings reads the section of a check, which may have the keys.
-func (t *table) settings(check string, keys []string) settings {
-	s := settings{make(map[string]policy.Verdict), make(map[string]float64)}
-	for _, one := range thresholds {
-		if !t.has(one.key) {
-			continue
-		}
-		if check != policy.CheckSpam {
-			t.fail(one.key, "%s has no score; only spam has, so take it out", check)
-			keys = append(keys, one.key)
-		} else if score, ok := t.score(one.key); ok {
-			s.scores[one.key] = score
-		}
-	}
-	for _, key := range []string{"on_hit", "on_error"} {
-		if v, ok := t.verdict(key); ok {
-			s.verdicts[key] = v
-		}
-	}
-	t.only(keys...)
-	return s
-}
-
-// verdict reads what is to be done.
-func (t *table) verdict(name string) (policy.Verdict, bool) {
-	text, ok := get[string](t, name, "one of accept, tag, quarantine, discard, tempfail, reject, in quotes")
-	if !ok {
-		return 0, false
-	}
-	var known []string
-	for v := policy.Accept; v <= policy.Reject; v++ {
-		if v.String() == text {
-			return v, true
-		}
-		known = append(known, v.String())
-	}
-	t.fail(name, "%s is not a verdict; %s", quote(text), suggest(text, known))
-	return 0, false
-}
-
-// refuseOrder refuses a score of the table that gives a verdict where a stricter
-// one is given already. Merged are the table's own settings over the general ones.
-func (t *table) refuseOrder(own, merged settings) {
-	milder := ""
-	for _, one := range thresholds {
-		at, said := merged.scores[one.key]
-		if !said {
-			continue
-		}
-		if milder != "" && at <= merged.scores[milder] {
-			key := one.key
-			if _, said := own.scores[key]; !said {
-				key = milder
-			}
-			if _, said := own.scores[key]; said {
-				t.fail(key, "%s is %v and %s is %v; the stricter verdict must begin at the higher score", milder, merged.scores[milder], one.key, at)
-			}
-		}
-		milder = one.key
-	}
 }
 
 // refuseChecks refuses what stands where checks have their sections and is none
@@ -238,20 +152,12 @@ func (t *table) refuseChecks(known []string) {
 		case slices.Contains(known, name):
 		case name == policy.CheckLoop:
 			t.fail(name, "the check loop has no settings; it is always on")
-		case slices.Contains(laterChecks, name):
-			t.fail(name, "%s", refusal(name))
+		case name == policy.CheckRate:
+			t.fail(name, "the check rate has no section; each [[rate]] says its own on_limit and on_error")
 		default:
-			t.fail(name, "is not a known key; %s", suggest(name, slices.Concat(known, laterChecks)))
+			t.fail(name, "is not a known key; %s", suggest(name, known))
 		}
 	}
-}
-
-// refusal says why a check cannot be made.
-func refusal(name string) string {
-	if slices.Contains(laterChecks, name) {
-		return "this version does not have the check " + quote(name) + "; take it out: what it has is " + strings.Join(madeChecks, ", ") + ", and loop, which is always on"
-	}
-	return quote(name) + " is not a check; " + suggest(name, allChecks)
 }
 
 // readPoint makes a point of what the file says of it; t is nil when it says
@@ -260,9 +166,9 @@ func (p *checkPlan) readPoint(t *table, point policy.Checkpoint) {
 	if t == nil {
 		t = &table{r: p.reader}
 	}
-	t.refuseChecks(slices.Concat([]string{"checks", "report"}, madeChecks))
+	t.refuseChecks(slices.Concat([]string{"checks", "report"}, setChecks))
 	at := p.readSections(t)
-	names, said := p.named(t)
+	names, said := p.named(t, point)
 	report := t.flag("report", false)
 	here := policy.Point{Report: report || point == policy.S0 && !t.has("report")}
 	past := policy.Point{Report: report}
@@ -296,20 +202,20 @@ func (s pointSettings) all(names []string) []policy.Check {
 // readSections reads [checkpoint.POINT.CHECK] over [check.CHECK].
 func (p *checkPlan) readSections(t *table) pointSettings {
 	all := make(pointSettings)
-	for _, name := range madeChecks {
+	for _, name := range setChecks {
 		all[name] = p.general[name]
 		section := t.section(name)
 		if section == nil {
 			continue
 		}
-		keys := actionKeys(name)
-		for _, key := range malwareKeys {
-			if name == policy.CheckMalware && section.has(key) {
-				section.fail(key, "holds for all contact points alike; move it to [check.malware]")
-				keys = append(keys, key)
+		var moved []string
+		for _, key := range generalKeys[name] {
+			if section.has(key) {
+				section.fail(key, "holds for all contact points alike; move it to [check.%s]", name)
+				moved = append(moved, key)
 			}
 		}
-		own := section.settings(name, keys)
+		own := section.settings(name, moved)
 		all[name] = own.over(p.general[name])
 		section.refuseOrder(own, all[name])
 	}
@@ -317,19 +223,21 @@ func (p *checkPlan) readSections(t *table) pointSettings {
 }
 
 // named returns the checks that a point names, and whether it names any list.
-func (p *checkPlan) named(t *table) (names []string, said bool) {
+func (p *checkPlan) named(t *table, point policy.Checkpoint) (names []string, said bool) {
 	_, said = t.entries["checks"].([]any)
 	for _, one := range t.texts("checks") {
-		switch name := one.text; {
+		name := one.text
+		why := misplaced(name, point)
+		switch {
 		case name == policy.CheckLoop:
-		case !slices.Contains(madeChecks, name):
-			p.fail(one.place, "%s", refusal(name))
+		case !slices.Contains(pointChecks, name):
+			p.fail(one.place, "%s is not a check; %s", quote(name), suggest(name, allChecks))
 		case slices.Contains(names, name):
 			p.fail(one.place, "%s is there twice; keep one of them", quote(name))
+		case why != "":
+			p.fail(one.place, "%s cannot be checked at %s: %s; take %s out", name, point, why, quote(name))
 		default:
-			if !p.hasScannerFor(name) {
-				p.fail(one.place, "%s cannot be checked without a scanner; add [scanner.%s] with its address, or take %s out", name, scannerOf[name], quote(name))
-			}
+			p.refuseUnable(one, point)
 			names = append(names, name)
 			p.made[name] = true
 		}
@@ -337,12 +245,24 @@ func (p *checkPlan) named(t *table) (names []string, said bool) {
 	return names, said
 }
 
+// refuseUnable refuses a named check that lacks its scanner or its rules.
+func (p *checkPlan) refuseUnable(one item, point policy.Checkpoint) {
+	switch name := one.text; {
+	case name == policy.CheckRate && len(p.rates) == 0:
+		p.fail(one.place, `rate cannot be checked without rules; add [[rate]] with a limit, or take "rate" out`)
+	case name == policy.CheckRate && !p.isRated(point):
+		p.fail(one.place, `no [[rate]] counts at %s; add %s to checkpoints of one, or take "rate" out`, point, quote(point.String()))
+	case !p.hasScannerFor(name):
+		p.fail(one.place, "%s cannot be checked without a scanner; add [scanner.%s] with its address, or take %s out", name, scannerOf[name], quote(name))
+	}
+}
+
 // usual returns the usual checks of a point that can be made, and remembers those
-// that lack their scanner.
+// that lack their scanner or their rules.
 func (p *checkPlan) usual(point policy.Checkpoint, past bool) []string {
 	var names []string
 	for _, name := range usualChecks(point, past) {
-		if p.hasScannerFor(name) {
+		if p.hasScannerFor(name) && (name != policy.CheckRate || p.isRated(point)) {
 			names = append(names, name)
 			p.made[name] = true
 		} else if !slices.Contains(p.lacking[name], point.String()) {
@@ -354,8 +274,12 @@ func (p *checkPlan) usual(point policy.Checkpoint, past bool) []string {
 
 // refuseIdle refuses settings of a point for what it does not do.
 func (p *checkPlan) refuseIdle(t *table, point policy.Checkpoint, made []policy.Check) {
-	for _, name := range madeChecks {
+	for _, name := range setChecks {
 		if !t.has(name) || slices.ContainsFunc(made, func(c policy.Check) bool { return c.Name == name }) {
+			continue
+		}
+		if why := misplaced(name, point); why != "" {
+			t.fail(name, "%s cannot be checked at %s: %s; take this out", name, point, why)
 			continue
 		}
 		remedy := fmt.Sprintf("add %s to checks of [checkpoint.%s]", quote(name), point)
@@ -364,7 +288,8 @@ func (p *checkPlan) refuseIdle(t *table, point policy.Checkpoint, made []policy.
 		}
 		t.fail(name, "has no effect: mail is not checked for %s at %s; %s, or take this out", name, point, remedy)
 	}
-	if len(made) == 0 && t.entries["report"] == true {
+	holds := func(c policy.Check) bool { return c.Name != policy.CheckDDoS && c.Name != policy.CheckRate }
+	if t.entries["report"] == true && !slices.ContainsFunc(made, holds) {
 		t.fail("report", "has no effect: no check is made at %s that could hold a message; take it out", point)
 	}
 }

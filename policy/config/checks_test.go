@@ -15,6 +15,7 @@ import (
 const (
 	withClamd  = "\n[scanner.clamd]\naddress = \"unix:/run/clamav/clamd.ctl\"\n"
 	withRspamd = "\n[scanner.rspamd]\naddress = \"http://127.0.0.1:11333\"\n"
+	withRate   = "\n[[rate]]\nname = \"per user\"\nby = \"user\"\nlimit = 200\nper = \"1h\"\n"
 )
 
 // loadWith loads the smallest configuration with more behind it.
@@ -41,19 +42,22 @@ func TestEachPointMakesTheChecksThatTheFileSays(t *testing.T) {
 		more                     string
 		s0, past, s1, s2, s3, s4 string
 	}{
-		"nothing":    {"", "malware report", "malware", "", "", "", ""},
-		"clamd":      {withClamd, "virus malware report", "virus malware", "virus", "virus", "", ""},
-		"rspamd":     {withRspamd, "spam malware report", "malware", "", "", "", ""},
-		"both":       {withClamd + withRspamd, "spam virus malware report", "virus malware", "virus", "virus", "", ""},
-		"none at S0": {withClamd + "[checkpoint.S0]\nchecks = []\n", "report", "", "virus", "virus", "", ""},
-		"loop alone": {withClamd + "[checkpoint.S1]\nchecks = [\"loop\"]\n", "virus malware report", "virus malware", "", "virus", "", ""},
-		"said of S0": {withRspamd + "[checkpoint.S0]\nchecks = [\"malware\", \"loop\", \"spam\"]\nreport = true\n",
-			"malware spam report", "malware spam report", "", "", "", ""},
-		"no report": {"[checkpoint.S0]\nreport = false\n", "malware", "malware", "", "", "", ""},
-		"on the way out": {withClamd + "[checkpoint.S3]\nchecks = [\"virus\"]\n[checkpoint.S4]\nchecks = [\"malware\"]\nreport = true\n",
-			"virus malware report", "virus malware", "virus", "virus", "virus", "malware report"},
-		"a section changes no list": {withClamd + "[checkpoint.S1.virus]\non_hit = \"discard\"\n",
-			"virus malware report", "virus malware", "virus", "virus", "", ""},
+		"nothing": {"", "ddos spoof malware report", "ddos spoof malware", "", "ddos auth spoof", "", ""},
+		"clamd":   {withClamd, "ddos spoof virus malware report", "ddos spoof virus malware", "virus", "ddos auth spoof virus", "", ""},
+		"rspamd":  {withRspamd, "ddos spoof spam malware report", "ddos spoof malware", "", "ddos auth spoof", "", ""},
+		"all": {withClamd + withRspamd + withRate, "ddos rate spoof spam virus malware report", "ddos rate spoof virus malware",
+			"virus", "ddos rate auth spoof virus", "", ""},
+		"a rule of S2": {withRate + "checkpoints = [\"S2\"]\n", "ddos spoof malware report", "ddos spoof malware", "", "ddos rate auth spoof", "", ""},
+		"none at S0":   {withClamd + "[checkpoint.S0]\nchecks = []\n", "report", "", "virus", "ddos auth spoof virus", "", ""},
+		"loop alone": {withClamd + "[checkpoint.S1]\nchecks = [\"loop\"]\n", "ddos spoof virus malware report", "ddos spoof virus malware", "",
+			"ddos auth spoof virus", "", ""},
+		"said of S0": {withRspamd + "[checkpoint.S0]\nchecks = [\"malware\", \"loop\", \"spam\", \"ddos\"]\nreport = true\n[checkpoint.S2]\nchecks = [\"loop\"]\n",
+			"malware spam ddos report", "malware spam ddos report", "", "", "", ""},
+		"no report": {"[checkpoint.S0]\nreport = false\n", "ddos spoof malware", "ddos spoof malware", "", "ddos auth spoof", "", ""},
+		"on the way out": {withClamd + withRate + "[checkpoint.S3]\nchecks = [\"virus\"]\n[checkpoint.S4]\nchecks = [\"malware\", \"rate\"]\nreport = true\n",
+			"ddos rate spoof virus malware report", "ddos rate spoof virus malware", "virus", "ddos rate auth spoof virus", "virus", "malware rate report"},
+		"a section changes no list": {withClamd + "[checkpoint.S1.virus]\non_hit = \"discard\"\n[checkpoint.S2.auth]\non_hit = \"tag\"\n",
+			"ddos spoof virus malware report", "ddos spoof virus malware", "virus", "ddos auth spoof virus", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -79,8 +83,12 @@ func find(t *testing.T, p policy.Point, name string) policy.Check {
 
 func TestActionsAreTakenKeyByKey(t *testing.T) {
 	t.Parallel()
-	usual := loadWith(t, withClamd+withRspamd).Policy
+	usual := loadWith(t, withClamd+withRspamd+withRate).Policy
+	check(t, "the usual auth", find(t, usual.Points[policy.S2], "auth"), policy.Check{Name: "auth", OnHit: policy.Reject})
 	for _, want := range []policy.Check{
+		{Name: "ddos", OnHit: policy.Tempfail, OnError: policy.Accept},
+		{Name: "rate", OnHit: policy.Reject, OnError: policy.Accept},
+		{Name: "spoof", OnHit: policy.Reject, OnError: policy.Accept},
 		{Name: "spam", OnHit: policy.Quarantine, OnError: policy.Accept},
 		{Name: "virus", OnHit: policy.Reject, OnError: policy.Tempfail},
 		{Name: "malware", OnHit: policy.Quarantine, OnError: policy.Quarantine},
@@ -101,11 +109,18 @@ on_hit = "discard"
 quarantine_at = 15.5
 on_error = "tag"
 [checkpoint.S2]
-checks = ["virus", "spam"]
+checks = ["virus", "spam", "spoof"]
 [checkpoint.S2.virus]
 on_error = "reject"
 [checkpoint.S2.spam]
 tag_at = 7
+[check.spoof]
+on_hit = "quarantine"
+on_error = "tempfail"
+[checkpoint.S0.spoof]
+on_hit = "tag"
+[check.ddos]
+on_hit = "reject"
 `).Policy
 	for _, c := range []struct {
 		where string
@@ -118,6 +133,9 @@ tag_at = 7
 		{"S2", p.Points[policy.S2], policy.Check{Name: "virus", OnHit: policy.Quarantine, OnError: policy.Reject}},
 		{"S0", p.Points[policy.S0], policy.Check{Name: "spam", OnHit: policy.Quarantine, OnError: policy.Tag, Thresholds: []policy.Threshold{
 			{At: 6, Verdict: policy.Tag}, {At: 15.5, Verdict: policy.Quarantine}, {At: 30, Verdict: policy.Reject}}}},
+		{"S0", p.Points[policy.S0], policy.Check{Name: "ddos", OnHit: policy.Reject}},
+		{"S0", p.Points[policy.S0], policy.Check{Name: "spoof", OnHit: policy.Tag, OnError: policy.Tempfail}},
+		{"S2", p.Points[policy.S2], policy.Check{Name: "spoof", OnHit: policy.Quarantine, OnError: policy.Tempfail}},
 		{"S2", p.Points[policy.S2], policy.Check{Name: "spam", OnHit: policy.Quarantine, OnError: policy.Accept, Thresholds: []policy.Threshold{
 			{At: 7, Verdict: policy.Tag}, {At: 30, Verdict: policy.Reject}}}},
 	} {
@@ -127,19 +145,30 @@ tag_at = 7
 
 func TestNotesSayWhatIsNotChecked(t *testing.T) {
 	t.Parallel()
-	const none = "this version does not have the checks ddos, rate, auth, spoof; no mail is checked for them"
+	const (
+		unlimited   = "there is no [[rate]]: nothing limits how much is sent at "
+		unproven    = "platform google has neither tenant nor proof: nothing that comes from it is ever S1, all of it is judged as S0"
+		certificate = "platform google is proven by the certificate of mail.protection.outlook.com, which Office 365 shows for every tenant: it proves the platform, and any tenant of it"
+	)
 	for name, c := range map[string]struct {
 		more string
 		want []string
 	}{
-		"nothing": {"", []string{none,
+		"nothing": {"", []string{unlimited + "S0, S2",
 			"there is no [scanner.rspamd]: mail is not checked for spam at S0",
 			"there is no [scanner.clamd]: mail is not checked for virus at S0, S1, S2"}},
-		"both":        {withClamd + withRspamd, []string{none}},
-		"said as few": {"[checkpoint.S0]\nchecks = [\"malware\"]\n", []string{none, "there is no [scanner.clamd]: mail is not checked for virus at S1, S2"}},
-		"idle": {withClamd + withRspamd + "[checkpoint.S0]\nchecks = [\"virus\"]\n[check.spam]\non_hit = \"tag\"\n[[allow]]\nname = \"partner\"\nsenders = [\"a@b.example\"]\n",
-			[]string{none, "[scanner.rspamd] is never asked: no contact point makes the check spam", "[check.spam] has no effect: no contact point makes that check",
+		"all":         {withClamd + withRspamd + withRate, nil},
+		"said as few": {"[checkpoint.S0]\nchecks = [\"malware\"]\n", []string{unlimited + "S2", "there is no [scanner.clamd]: mail is not checked for virus at S1, S2"}},
+		"idle": {withClamd + withRspamd + withRate + "[checkpoint.S0]\nchecks = [\"virus\"]\n[checkpoint.S2]\nchecks = []\n[check.spam]\non_hit = \"tag\"\n[check.ddos]\ntotal = 5\n[[allow]]\nname = \"partner\"\nsenders = [\"a@b.example\"]\n",
+			[]string{"[check.ddos] has no effect: no contact point makes that check",
+				"[scanner.rspamd] is never asked: no contact point makes the check spam", "[check.spam] has no effect: no contact point makes that check",
+				`[[rate]] "per user" has no effect: no contact point makes the check rate`,
 				`[[allow]] "partner" has no effect: no contact point makes the check spam`}},
+		"Redis without limits": {withClamd + withRspamd + "[redis]\naddresses = [\"127.0.0.1:6379\"]\n", []string{"[redis] is never asked: there is no [[rate]]", unlimited + "S0, S2"}},
+		"no proof":             {withClamd + withRspamd + withRate + "[platform.google]\nnetworks = [\"192.0.2.1\"]\n", []string{unproven}},
+		"a proof without networks": {withClamd + withRspamd + withRate + "[platform.google]\nproof = { dkim = \"acmecorp.com\" }\n",
+			[]string{"platform google has no networks: nothing that comes from it is ever S1, all of it is judged as S0"}},
+		"a certificate of all": {withClamd + withRspamd + withRate + "[platform.google]\nnetworks = [\"192.0.2.1\"]\nproof = { certificate = \"Mail.Protection.Outlook.com\" }\n", []string{certificate}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

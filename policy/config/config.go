@@ -4,8 +4,8 @@
 // once, each with its line, what is wrong and what would be right.
 //
 // Load looks at the files that the configuration names, to say early that one
-// is missing, but it reads only the lists of networks. It asks nothing of the
-// network.
+// is missing, but it reads only the lists of networks, the secrets that prove a
+// platform's tenant, and the password for Redis. It asks nothing of the network.
 package config
 
 import (
@@ -13,10 +13,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/BurntSushi/toml"
 
@@ -52,6 +54,18 @@ type Config struct {
 	Rspamd *Rspamd
 	// Malware is what the check malware objects to.
 	Malware Malware
+	// Redis is where the limits of [[rate]] are counted; nil: in this process.
+	Redis *Redis
+	// Resolver are the DNS servers to be asked, as "IP:PORT", in order. Empty: those
+	// of the system.
+	Resolver []string
+	// Sources are the lists that platforms' networks come from beside those that
+	// the file itself has. MaxAge says by a platform's name how old a list may grow
+	// that cannot be refreshed, before that is told.
+	Sources []Source
+	MaxAge  map[string]time.Duration
+	// Listed are the networks, by a platform's name, that the file itself has.
+	Listed map[string][]netip.Prefix
 	// Quarantine is where messages are held, and how their recipients are told.
 	Quarantine Quarantine
 	// Notes are sentences for the administrator about what the configuration
@@ -64,8 +78,8 @@ const maxFile = 4 << 20
 
 // topKeys are the keys that stand before the first table.
 var topKeys = []string{
-	"hostname", "our_networks", "state_dir", "secret_file", "max_connections",
-	"header", "recipient_delimiter", "max_passes", "outbound",
+	"hostname", "our_networks", "our_certificates", "state_dir", "secret_file", "max_connections",
+	"header", "recipient_delimiter", "max_passes", "outbound", "resolver",
 }
 
 // reader turns one file into a Config and collects the mistakes.
@@ -77,15 +91,17 @@ type reader struct {
 	config *Config
 
 	platforms  []string // every [platform.NAME], right or wrong
+	provable   []string // those of which the file says how a message proves them
 	networks   []network
 	alternates []alternate
 	sources    map[string]*source // by path
+	rates      []rate
 }
 
 // Load reads the configuration file at path. A relative path in the file
 // starts at the file's folder. The error is Errors. Beside an error, the Config
 // is nil, or it is good for nothing but reading its directories, whose mistakes
-// can then be told in the same breath.
+// can then be told in the same breath. See OnlyLists for the one exception.
 func Load(path string) (*Config, error) {
 	text, err := readFile(path)
 	if err != nil {
@@ -106,6 +122,8 @@ func parse(path, text string) (*Config, error) {
 		config: &Config{
 			Path:   absolute,
 			Policy: &policy.Policy{Domains: make(map[string]*policy.Domain)},
+			MaxAge: make(map[string]time.Duration),
+			Listed: make(map[string][]netip.Prefix),
 		},
 		sources: make(map[string]*source),
 	}
@@ -192,8 +210,8 @@ func printable(s string) string {
 // names them.
 func (r *reader) root(t *table) {
 	t.only(slices.Concat(topKeys, []string{
-		"listen", "lookup", "platform", "domain", "checkpoint", "check", "scanner", "allow", "quarantine",
-	}, laterTables)...)
+		"listen", "lookup", "platform", "domain", "checkpoint", "check", "scanner", "redis", "rate", "allow", "quarantine",
+	})...)
 	p := r.config.Policy
 	r.nameOf(t)
 	r.settings(t)
@@ -201,6 +219,7 @@ func (r *reader) root(t *table) {
 		return
 	}
 	p.OurNetworks = r.readNetworks(t, "our_networks", false)
+	p.OurCertificates = r.ourCertificates(t)
 	p.Outbound = r.platformOr(t, "outbound", "here")
 	if way := p.Platform(p.Outbound); way != nil && way.MayRelay {
 		t.fail("outbound", "is %s, whose may_relay lets its users send to the Internet through us: their mail would go round; leave one of the two out", way.Name)
@@ -208,10 +227,12 @@ func (r *reader) root(t *table) {
 	r.listeners(t)
 	r.domains(t)
 	r.scanners(t)
+	r.redis(t)
+	r.readRates(t)
 	r.checks(t)
+	r.placeRates()
 	r.allow(t)
 	r.quarantine(t)
-	r.refuseLater(t)
 	r.refuseOverlaps()
 }
 
@@ -251,7 +272,10 @@ func (r *reader) settings(t *table) {
 			break
 		}
 	}
-	c.Header = r.header(t)
+	if t.entries["header"] != "" {
+		c.Header = t.headerName("header", "X-Coexist-Result", "the result header")
+	}
+	c.Resolver = t.resolver()
 	c.SecretFile = r.secretFile(t)
 }
 
@@ -260,58 +284,39 @@ func (r *reader) settings(t *table) {
 func isField(c byte) bool { return c > ' ' && c < 0x7f && c != ':' }
 
 // ownedByOthers are header fields, or the beginnings of their names, that a
-// message may bear for others. A message is rid of the result header that it
-// came with, so that header must be none of these.
-var ownedByOthers = []string{
-	"arc-", "authentication-results", "auto-submitted", "bcc", "cc", "content-", "date", "dkim-signature", "from",
-	"in-reply-to", "list-", "message-id", "mime-version", "received", "references", "reply-to", "resent-",
-	"return-path", "sender", "subject", "to", "x-ms-",
-}
+// message may bear for others, and ourHeaders those that are put into messages.
+// A message is rid of the result header and of the header that proves a tenant,
+// so these must be none of them.
+var (
+	ownedByOthers = []string{
+		"arc-", "authentication-results", "auto-submitted", "bcc", "cc", "content-", "date", "dkim-signature", "from",
+		"in-reply-to", "list-", "message-id", "mime-version", "received", "references", "reply-to", "resent-",
+		"return-path", "sender", "subject", "to", "x-ms-",
+	}
+	ourHeaders = []string{policy.TraceHeader, policy.PassHeader, policy.TagHeader, policy.SpamHeader}
+)
 
-// header reads the name of the result header.
-func (r *reader) header(t *table) string {
-	name := t.text("header", "")
-	if name == "" {
+// headerName reads the name of a header field that messages are rid of. What says
+// what it is for.
+func (t *table) headerName(key, like, what string) string {
+	name, said := get[string](t, key, "a header's name in quotes, like "+quote(like))
+	if !said {
 		return ""
 	}
-	for i := range len(name) {
-		if !isField(name[i]) || len(name) > 76 {
-			t.fail("header", `%s is not the name of a header field (RFC 5322 section 2.2); write it like "X-Coexist-Result"`, quote(name))
-			return ""
-		}
+	if name == "" || len(name) > 76 || strings.ContainsFunc(name, func(c rune) bool { return c > 0x7f || !isField(byte(c)) }) {
+		t.fail(key, "%s is not the name of a header field (RFC 5322 section 2.2); write it like %q", quote(name), like)
+		return ""
 	}
 	lower := strings.ToLower(name)
-	for _, other := range append(ownedByOthers, strings.ToLower(policy.TraceHeader)) {
-		if lower == other || strings.HasSuffix(other, "-") && strings.HasPrefix(lower, other) {
-			t.fail("header", `%s has a meaning of its own, and the result header is removed from messages that bring one; choose a name like "X-Coexist-Result"`, quote(name))
-			return ""
-		}
+	owned := func(other string) bool {
+		return lower == other || strings.HasSuffix(other, "-") && strings.HasPrefix(lower, other)
 	}
-	return name
-}
-
-// minSecret is the least length of a shared secret, in bytes: that of a
-// SHA-256 key that cannot be guessed.
-const minSecret = 32
-
-// secretFile looks at the file with the shared secret; it does not read it.
-func (r *reader) secretFile(t *table) string {
-	name := t.text("secret_file", "")
-	if !t.has("secret_file") {
+	ours := func(other string) bool { return strings.EqualFold(name, other) }
+	if slices.ContainsFunc(ownedByOthers, owned) || slices.ContainsFunc(ourHeaders, ours) {
+		t.fail(key, "%s has a meaning of its own, and %s is removed from messages that bring one; choose a name like %q", quote(name), what, like)
 		return ""
 	}
-	path := r.path(name)
-	const right = "make one with: openssl rand -out FILE 32; chgrp coexistd FILE; chmod 0640 FILE"
-	info, err := regularFile(path)
-	switch {
-	case err != nil:
-		t.fail("secret_file", "%s %v; %s", quote(path), err, right)
-	case info.Size() < minSecret:
-		t.fail("secret_file", "%s has %d bytes; a secret needs at least %d; %s", quote(path), info.Size(), minSecret, right)
-	case info.Mode()&0o007 != 0:
-		t.fail("secret_file", "%s can be read, written or run by everybody (mode %04o); run: chmod 0640 %s", quote(path), info.Mode().Perm(), path)
-	}
-	return path
+	return name
 }
 
 // path makes a path from the file absolute.

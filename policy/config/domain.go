@@ -152,8 +152,8 @@ func (r *reader) pastMX(t *table) (refuse bool) {
 		t.fail("past_mx", `has no meaning when the MX is here; set mx to a platform, or leave past_mx out`)
 	case value == "reject":
 		mx, _ := t.entries["mx"].(string)
-		if p := r.config.Policy.Platform(mx); p != nil && (p.Tenant == "" || len(p.Networks) == 0) {
-			t.fail("past_mx", "would refuse all mail from the Internet: nothing that %s passes on can be told from what comes past it; give the platform tenant and networks, or leave past_mx out", mx)
+		if r.isPlatform(mx) && !slices.Contains(r.provable, mx) {
+			t.fail("past_mx", "would refuse all mail from the Internet: nothing that %s passes on can be told from what comes past it; give the platform networks, and tenant or proof, or leave past_mx out", mx)
 		}
 	}
 	return value == "reject"

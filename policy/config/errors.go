@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,6 +20,8 @@ type Error struct {
 	Key string
 	// Problem is one sentence without a full stop.
 	Problem string
+
+	ofList bool // it is in a file that "file:PATH" names
 }
 
 // Error returns "FILE:LINE: KEY: PROBLEM" without the parts that are empty.
@@ -37,11 +40,19 @@ func (e Error) Error() string {
 
 // isOfDirectories reports a mistake that a directory's rows would be judged by.
 func (e Error) isOfDirectories() bool {
-	return strings.HasPrefix(e.Key, "domain") || strings.HasPrefix(e.Key, "platform")
+	return !e.ofList && (strings.HasPrefix(e.Key, "domain") || strings.HasPrefix(e.Key, "platform"))
 }
 
 // Errors is every mistake of one configuration, sorted by file and line.
 type Errors []Error
+
+// OnlyLists reports that an error of Load is of nothing but the lists that
+// "file:PATH" names in networks. The Config beside it is complete then, but for
+// those lists: a daemon may have them from before.
+func OnlyLists(err error) bool {
+	var errs Errors
+	return errors.As(err, &errs) && len(errs) > 0 && !slices.ContainsFunc(errs, func(e Error) bool { return !e.ofList })
+}
 
 // maxPrinted bounds the text of Errors: nobody reads more.
 const maxPrinted = 100

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"coexistd/policy"
 )
@@ -17,6 +18,23 @@ var reserved = []string{"here", "both", "moving", "reject", "s", "l", "e"}
 
 // maxPlatforms bounds what each message's client is compared with.
 const maxPlatforms = 64
+
+// Source is a list of networks that stands outside the configuration file. Those of
+// kind "file" are read with the configuration; those of kind "spf" are not.
+type Source struct {
+	Platform string // its name
+	// Kind is "spf", and Name the normal form of a domain whose SPF record lists
+	// the networks, or "file", and Name a file's absolute path.
+	Kind, Name string
+}
+
+// Bounds of the lists of networks outside the file.
+const (
+	maxSources   = 16 // of one platform
+	usualAge     = 30 * 24 * time.Hour
+	minSourceAge = 24 * time.Hour
+	maxSourceAge = 365 * 24 * time.Hour
+)
 
 // readPlatforms reads [platform.NAME]. It reports whether the rest can be read.
 func (r *reader) readPlatforms(t *table) bool {
@@ -49,24 +67,29 @@ func (r *reader) isPlatform(name string) bool { return slices.Contains(r.platfor
 
 // platform reads one platform. It is nil when the name is wrong.
 func (r *reader) platform(t *table) *policy.Platform {
-	t.only("networks", "tenant", "proof", "may_relay", "relay")
+	t.only("networks", "max_age", "tenant", "proof", "may_relay", "relay")
 	p := &policy.Platform{
 		Name:     t.name,
 		Networks: r.readNetworks(t, "networks", true),
-		Tenant:   tenant(t),
+		Proof:    r.proofs(t),
 		MayRelay: t.flag("may_relay", false),
 		Relay:    relay(t),
 	}
-	if t.has("proof") {
-		t.fail("proof", `this version does not have proof; what it has is tenant, the GUID that Office 365 puts into X-MS-Exchange-CrossTenant-Id`)
-	}
+	r.sourcesOf(t, p)
+	proves := t.has("tenant") || t.has("proof")
 	switch {
-	case !t.has("tenant") && !t.has("proof") && p.MayRelay:
-		t.fail("may_relay", "needs a tenant: only users whose tenant is proven may relay; add tenant, or leave may_relay out")
-	case !t.has("tenant"):
-		r.note("platform %s has no tenant: nothing that comes from it is ever S1, all of it is judged as S0", t.name)
+	case !proves && p.MayRelay:
+		t.fail("may_relay", "needs a tenant or a proof: only users whose tenant is proven may relay; add tenant or proof, or leave may_relay out")
+	case !proves:
+		r.note("platform %s has neither tenant nor proof: nothing that comes from it is ever S1, all of it is judged as S0", t.name)
 	case !t.has("networks"):
 		r.note("platform %s has no networks: nothing that comes from it is ever S1, all of it is judged as S0", t.name)
+	}
+	if proves && t.has("networks") {
+		r.provable = append(r.provable, t.name)
+	}
+	if p.Proof.Certificate == sharedCertificate {
+		r.note("platform %s is proven by the certificate of %s, which Office 365 shows for every tenant: it proves the platform, and any tenant of it", t.name, sharedCertificate)
 	}
 	if slices.Contains(reserved, t.name) {
 		r.fail(t.place, "%s is a word with a meaning of its own; a platform is named like office365 or google", quote(t.name))
@@ -77,6 +100,62 @@ func (r *reader) platform(t *table) *policy.Platform {
 		return nil
 	}
 	return p
+}
+
+// source puts a list on record that a platform's networks name. No two platforms
+// share one: their networks would overlap.
+func (r *reader) source(platform, kind, name string, at item) {
+	for _, other := range r.config.Sources {
+		if other.Kind != kind || other.Name != name {
+			continue
+		}
+		if other.Platform == platform {
+			r.fail(at.place, "%s is there twice; keep one of them", quote(at.text))
+		} else {
+			r.fail(at.place, "%s is a list of platform %s, too; a client cannot be of both, so take it out of one of them", quote(at.text), other.Platform)
+		}
+		return
+	}
+	r.config.Sources = append(r.config.Sources, Source{platform, kind, name})
+}
+
+// spfSource reads the domain of "spf:DOMAIN".
+func (r *reader) spfSource(platform string, at item) {
+	name, err := domainName(strings.TrimPrefix(at.text, "spf:"))
+	if err != nil || !strings.Contains(name, ".") {
+		r.fail(at.place, `%s names no domain; write it like "spf:spf.protection.outlook.com"`, quote(at.text))
+		return
+	}
+	r.source(platform, "spf", name, at)
+}
+
+// sourcesOf completes a platform by what its lists bring about.
+func (r *reader) sourcesOf(t *table, p *policy.Platform) {
+	count := 0
+	for _, one := range r.config.Sources {
+		if one.Platform == t.name {
+			count++
+			p.Pending = p.Pending || one.Kind == "spf"
+		}
+	}
+	if count > maxSources {
+		t.fail("networks", `there are %d lists by "spf:" and "file:"; at most %d are possible`, count, maxSources)
+	}
+	age := t.duration("max_age", usualAge, minSourceAge, maxSourceAge)
+	if count > 0 {
+		r.config.MaxAge[t.name] = age
+	} else if t.has("max_age") && !mentionsSource(t) {
+		t.fail("max_age", `has no meaning without a list that can grow old: an "spf:DOMAIN" or "file:PATH" in networks; leave it out`)
+	}
+}
+
+// mentionsSource reports that networks has a list, be it right or wrong.
+func mentionsSource(t *table) bool {
+	list, _ := t.entries["networks"].([]any)
+	return slices.ContainsFunc(list, func(entry any) bool {
+		text, _ := entry.(string)
+		return strings.HasPrefix(text, "spf:") || strings.HasPrefix(text, "file:")
+	})
 }
 
 func isPlatformName(name string) bool {

@@ -87,17 +87,7 @@ func (r *reader) hasScannerFor(check string) bool {
 
 // clamdAddresses reads one address, or a list of them.
 func (r *reader) clamdAddresses(t *table) []string {
-	var items []item
-	switch value := t.entries["address"].(type) {
-	case nil:
-	case string:
-		items = []item{{value, t.at("address")}}
-	case []any:
-		items = t.texts("address")
-	default:
-		t.fail("address", "is %s; it must be a string in quotes, or a list of them", describe(value))
-		return nil
-	}
+	items := t.oneOrMore("address")
 	switch _, isList := t.entries["address"].([]any); {
 	case !t.has("address"):
 		t.fail("address", `is missing; write it like "unix:/run/clamav/clamd.ctl" or "inet:127.0.0.1:3310"`)

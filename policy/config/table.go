@@ -128,6 +128,21 @@ func (t *table) texts(name string) []item {
 	return items
 }
 
+// oneOrMore returns a string, or the strings of a list. It is nil for what is
+// neither.
+func (t *table) oneOrMore(name string) []item {
+	switch value := t.entries[name].(type) {
+	case nil:
+	case string:
+		return []item{{value, t.at(name)}}
+	case []any:
+		return t.texts(name)
+	default:
+		t.fail(name, "is %s; it must be a string in quotes, or a list of them", describe(value))
+	}
+	return nil
+}
+
 // table returns the table of that name, or nil.
 func (t *table) table(name, want string) *table {
 	entries, ok := get[map[string]any](t, name, want)
@@ -164,7 +179,7 @@ func (t *table) tables(name string) []*table {
 
 // array returns the tables of that name: [[listen]].
 func (t *table) array(name string) []*table {
-	want := fmt.Sprintf("a list of tables, each written as [[%s]]", name)
+	want := fmt.Sprintf("a list of tables, each written as [[%s]]", join(t.place.key, name))
 	var entries []any
 	switch value := t.entries[name].(type) {
 	case nil:

@@ -44,6 +44,16 @@ func (s *Set) Logins(a policy.Address) (login string, listing policy.Listing) {
 	return login, listing
 }
 
+// Row returns what the directory holds of the address beside where it lives, or of
+// its owner as List does. It is zero when the address is not listed.
+func (s *Set) Row(a policy.Address) policy.Row {
+	e, listing := s.find(a)
+	if !listing.Found {
+		return policy.Row{Failed: listing.Failed}
+	}
+	return policy.Row{Login: e.Login(), Column: e.Column}
+}
+
 func (s *Set) find(a policy.Address) (Entry, policy.Listing) {
 	f, ok := s.files[a.Domain]
 	if !ok {

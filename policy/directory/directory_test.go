@@ -410,6 +410,83 @@ func TestSetListsSubaddressesByTheirOwner(t *testing.T) {
 	}
 }
 
+func TestARowIsThatOfTheAddressOrItsOwner(t *testing.T) {
+	f := load(t, "address,residence,login,hourly\n"+
+		"alice@acmecorp.com,office365,al carol,500\n"+
+		"alice+vip@acmecorp.com,here,vip,\n")
+	set := NewSet(map[string]*File{acme.Name: f, twin.Name: nil})
+	for address, want := range map[string]string{
+		"Alice@acmecorp.com":     "al carol, 500",
+		"alice+x@acmecorp.com":   "al carol, 500",
+		"alice+vip@acmecorp.com": "vip, ",
+		"bob@acmecorp.com":       "none",
+		"alice@other.example":    "none",
+		"dora@bücher.example":    "failed",
+	} {
+		row := set.Row(parse(t, address))
+		got := "none"
+		if row.Column != nil {
+			got = row.Login + ", " + row.Column("hourly")
+		} else if row.Failed {
+			got = "failed"
+		}
+		if got != want {
+			t.Errorf("%s: got %s, want %s", address, got, want)
+		}
+	}
+}
+
+func TestRefusesLimitsThatAreNone(t *testing.T) {
+	s := source(write(t, strings.Join([]string{
+		"address,Volume,residence,HOURLY",
+		"a@acmecorp.com,,here,",
+		"b@acmecorp.com,1,here,1000000000000",
+		"c@acmecorp.com,unlimited,here,Unlimited",
+		"d@acmecorp.com,,here,0",
+		"e@acmecorp.com,5M,here,7",
+		"f@acmecorp.com,,here,-1",
+		"g@acmecorp.com,,here,1000000000001",
+		"h@acmecorp.com,2.5,here,none",
+	}, "\n")))
+	if _, err := Load(s); err != nil {
+		t.Errorf("columns that are no limits are judged: %v", err)
+	}
+	s.Limits = []string{"hourly", "volume"}
+	_, err := Load(s)
+	bad, ok := errors.AsType[*Errors](err)
+	if !ok {
+		t.Fatalf("the error is %T: %v", err, err)
+	}
+	const right = "; a limit is a whole number from 1 to 1000000000000, or unlimited, or nothing for that of the rule"
+	want := []string{
+		`:5: the column "hourly" holds "0"`, `:6: the column "volume" holds "5M"`, `:7: the column "hourly" holds "-1"`,
+		`:8: the column "hourly" holds "1000000000001"`, `:9: the column "hourly" holds "none"`,
+	}
+	var got []string
+	for _, row := range bad.Rows {
+		got = append(got, strings.TrimPrefix(row.Error(), s.Path))
+	}
+	for i := range want {
+		want[i] += right
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestRefusesAFileWithoutTheColumnOfALimit(t *testing.T) {
+	s := source(write(t, "address,residence,login\nbob@acmecorp.com,here,bob\n"))
+	f, err := Load(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Limits = []string{"hourly"}
+	const want = `:1: the header line lacks the column "hourly", which a [[rate]] of the configuration names; add the column, whose fields may be empty`
+	if _, err := f.Replace(s); err == nil || err.Error() != s.Path+want {
+		t.Errorf("got %v, not %s", err, want)
+	}
+}
+
 func TestSetIsNotChangedByItsMap(t *testing.T) {
 	files := map[string]*File{}
 	set := NewSet(files)

@@ -33,6 +33,10 @@ type Source struct {
 	MaxLoss float64
 	// Delimiters are those of policy.Policy.
 	Delimiters string
+	// Limits names the columns, in lower case, that hold accounts' own limits. The
+	// file must have them all. A value that is not empty is a whole number, at least
+	// 1 and at most a million million, or "unlimited" in any case.
+	Limits []string
 }
 
 // refusesUnlisted reports a domain in which only listed addresses exist.

@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -15,7 +16,8 @@ import (
 const (
 	maxLine   = 64 << 10 // bytes of one row
 	maxErrors = 100      // bad rows that are named
-	minRow    = 5        // bytes: "a@b,o"; no row that lists an address is shorter
+	maxLimit  = 1_000_000_000_000
+	minRow    = 5 // bytes: "a@b,o"; no row that lists an address is shorter
 )
 
 // Error is one bad row of a directory file.
@@ -58,6 +60,7 @@ type builder struct {
 	width     int    // fields of a row; zero until the header has been read
 	address   int    // the address's place among the fields
 	residence int
+	limits    []int            // the places of Source.Limits
 	places    map[placeKey]int // indices of File.places
 	domains   string           // Source.Domains, for messages
 	errors    Errors
@@ -175,7 +178,28 @@ func (b *builder) header(fields []string) error {
 			return fmt.Errorf("the header line lacks the column %q; the first line would be address,residence,login", name)
 		}
 	}
+	for _, name := range b.file.source.Limits {
+		if !seen[name] {
+			return fmt.Errorf("the header line lacks the column %q, which a [[rate]] of the configuration names; add the column, whose fields may be empty", name)
+		}
+		b.limits = append(b.limits, slices.IndexFunc(fields, func(field string) bool { return strings.ToLower(field) == name }))
+	}
 	b.width = len(fields)
+	return nil
+}
+
+// checkLimits refuses a row whose limits nobody could go by.
+func (b *builder) checkLimits(fields []string) error {
+	for i, at := range b.limits {
+		value := fields[at]
+		if value == "" || strings.EqualFold(value, "unlimited") {
+			continue
+		}
+		if limit, err := strconv.ParseInt(value, 10, 64); err != nil || limit < 1 || limit > maxLimit {
+			return fmt.Errorf("the column %q holds %q; a limit is a whole number from 1 to %d, or unlimited, or nothing for that of the rule",
+				b.file.source.Limits[i], clip(value), maxLimit)
+		}
+	}
 	return nil
 }
 
@@ -191,6 +215,9 @@ func (b *builder) row(line int, fields []string) error {
 	}
 	index, err := b.placeOf(domain, fields[b.residence])
 	if err != nil {
+		return err
+	}
+	if err := b.checkLimits(fields); err != nil {
 		return err
 	}
 	slot, at, found := b.file.find(address.Key)

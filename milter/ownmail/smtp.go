@@ -1,4 +1,4 @@
-package quarantine
+package ownmail
 
 import (
 	"bufio"
@@ -13,48 +13,53 @@ import (
 	"unicode/utf8"
 )
 
-// submission is a message for the MTA, to one recipient.
-type submission struct {
-	from, to string // paths, without angle brackets
-	// notify and orcpt are the values of RCPT's arguments, or empty. They are
+// Submission is a message for the MTA, to one recipient.
+type Submission struct {
+	From, To string // paths, without angle brackets
+	// Notify and ORcpt are the values of RCPT's arguments, or empty. They are
 	// given only to an MTA that offers DSN (RFC 3461).
-	notify, orcpt string
-	// eightBit says that the content has bytes beyond US-ASCII.
-	eightBit bool
-	content  io.Reader
+	Notify, ORcpt string
+	// EightBit says that the content has bytes beyond US-ASCII.
+	EightBit bool
+	Content  io.Reader
 }
 
-// refusal is the MTA's answer that it does not take a message.
-type refusal struct {
+// Refusal is the MTA's answer that it does not take a message.
+type Refusal struct {
 	command string
 	code    int
 	text    string
 }
 
-func (r *refusal) Error() string {
+// Error names the command and the answer.
+func (r *Refusal) Error() string {
 	return fmt.Sprintf("the MTA answered %s with %d %s", r.command, r.code, r.text)
 }
 
-// isPermanent reports an answer that would be the same the next time (RFC 5321
-// section 4.2.1).
-func (r *refusal) isPermanent() bool { return r.code >= 500 }
+// IsForGood reports a Refusal of this recipient or this message that would be the
+// same the next time (RFC 5321 section 4.2.1). What the MTA says before it knows
+// either concerns all mail of ours.
+func IsForGood(err error) bool {
+	r, ok := errors.AsType[*Refusal](err)
+	return ok && r.code >= 500 && r.command != "MAIL" && r.command != "EHLO" && r.command != "the connection"
+}
 
-// errUnanswered is the error of a message that was sent as a whole but not
+// ErrUnanswered is the error of a message that was sent as a whole but not
 // answered: nobody can say whether the MTA has taken it.
-var errUnanswered = errors.New("the MTA did not answer the end of the message, so it may have taken it")
+var ErrUnanswered = errors.New("the MTA did not answer the end of the message, so it may have taken it")
 
 // maxAnswers bounds all that a server says, in bytes.
 const maxAnswers = 1 << 20
 
-// submit gives a message to the MTA at address, HOST:PORT. The context bounds how
-// long that takes. It returns nil when the MTA has taken the message, a *refusal
-// when it does not, errUnanswered, or another error when the message has not got
+// Submit gives a message to the MTA at address, HOST:PORT. The context bounds how
+// long that takes. It returns nil when the MTA has taken the message, a *Refusal
+// when it does not, ErrUnanswered, or another error when the message has not got
 // there.
 //
 // Lines keep their bytes and their length. (The usual clients make CRLF of a bare
 // LF, and spell ORCPT anew.)
-func submit(ctx context.Context, address, hostname string, m submission) error {
-	for _, path := range [...]string{m.from, m.to} {
+func Submit(ctx context.Context, address, hostname string, m Submission) error {
+	for _, path := range [...]string{m.From, m.To} {
 		if strings.ContainsFunc(path, func(c rune) bool { return c < ' ' || c == 0x7f }) {
 			return fmt.Errorf("the address %.100q holds a control character, so it cannot be sent", path)
 		}
@@ -83,7 +88,7 @@ type client struct {
 	offers  map[string]bool // the keywords of EHLO's answer, in upper case
 }
 
-func (c *client) submit(hostname string, m submission) error {
+func (c *client) submit(hostname string, m Submission) error {
 	if _, err := c.answer("the connection", 2); err != nil {
 		return err
 	}
@@ -105,24 +110,24 @@ func (c *client) submit(hostname string, m submission) error {
 	if _, err := c.command("DATA", "", 3); err != nil {
 		return err
 	}
-	if err := errors.Join(writeData(c.w, m.content), c.w.Flush()); err != nil {
+	if err := errors.Join(writeData(c.w, m.Content), c.w.Flush()); err != nil {
 		return fmt.Errorf("sending the message: %w", err)
 	}
 	// Up to here the end of the message was not sent.
 	if _, err := c.command(".", "", 2); err != nil {
-		if errors.As(err, new(*refusal)) {
+		if errors.As(err, new(*Refusal)) {
 			return err
 		}
-		return fmt.Errorf("%w: %w", errUnanswered, err)
+		return fmt.Errorf("%w: %w", ErrUnanswered, err)
 	}
 	io.WriteString(c.w, "QUIT\r\n")
 	c.w.Flush()
 	return nil
 }
 
-func (c *client) mailArguments(m submission) string {
-	arguments := " FROM:<" + m.from + ">"
-	if m.eightBit && c.offers["8BITMIME"] {
+func (c *client) mailArguments(m Submission) string {
+	arguments := " FROM:<" + m.From + ">"
+	if m.EightBit && c.offers["8BITMIME"] {
 		arguments += " BODY=8BITMIME"
 	}
 	if c.isUTF8(m) {
@@ -132,20 +137,20 @@ func (c *client) mailArguments(m submission) string {
 }
 
 // isUTF8 reports a message that needs SMTPUTF8 (RFC 6531) where it is offered.
-func (c *client) isUTF8(m submission) bool {
-	return c.offers["SMTPUTF8"] && !(isASCII(m.from) && isASCII(m.to))
+func (c *client) isUTF8(m Submission) bool {
+	return c.offers["SMTPUTF8"] && !(isASCII(m.From) && isASCII(m.To))
 }
 
-func (c *client) rcptArguments(m submission) string {
-	arguments := " TO:<" + m.to + ">"
+func (c *client) rcptArguments(m Submission) string {
+	arguments := " TO:<" + m.To + ">"
 	if !c.offers["DSN"] {
 		return arguments
 	}
-	if m.notify != "" {
-		arguments += " NOTIFY=" + m.notify
+	if m.Notify != "" {
+		arguments += " NOTIFY=" + m.Notify
 	}
-	if m.orcpt != "" && (isASCII(m.orcpt) || c.isUTF8(m)) {
-		arguments += " ORCPT=" + m.orcpt
+	if m.ORcpt != "" && (isASCII(m.ORcpt) || c.isUTF8(m)) {
+		arguments += " ORCPT=" + m.ORcpt
 	}
 	return arguments
 }
@@ -177,7 +182,7 @@ func (c *client) answer(to string, class int) (string, error) {
 	case code/100 == class:
 		return text, nil
 	}
-	return "", &refusal{to, code, strings.ToValidUTF8(strings.ReplaceAll(text, "\n", " "), "?")}
+	return "", &Refusal{to, code, strings.ToValidUTF8(strings.ReplaceAll(text, "\n", " "), "?")}
 }
 
 // writeData writes a message as RFC 5321 section 4.5.2 asks, without the final

@@ -1,6 +1,7 @@
-package quarantine
+package ownmail
 
 import (
+	"fmt"
 	"io"
 	"mime"
 	"strings"
@@ -18,6 +19,9 @@ const (
 	// maxMarks bounds the combining marks on one letter: a tower of them covers
 	// the lines above.
 	maxMarks = 3
+	// textWidth is where the lines of plain text end, if words allow it (RFC 5322
+	// section 2.1.1 asks for 78).
+	textWidth = 76
 )
 
 // Readable returns a header field's value as people may see it: encoded words
@@ -34,11 +38,11 @@ func Readable(value string) string {
 	if decoded, err := decoder.DecodeHeader(value); err == nil {
 		value = decoded
 	}
-	return oneLine(value)
+	return OneLine(value)
 }
 
-// oneLine does what Readable promises save the decoding.
-func oneLine(s string) string {
+// OneLine does what Readable promises save the decoding.
+func OneLine(s string) string {
 	var b strings.Builder
 	shown, marks, gap := 0, 0, false
 	for _, c := range s {
@@ -78,10 +82,10 @@ func isInvisible(c rune) bool {
 	return unicode.Is(unicode.Cf, c) && c != '\u200C' && c != '\u200D' || unicode.Is(unicode.Variation_Selector, c) && c > 0xFFFF
 }
 
-// unlinked breaks what mail programs would make a link of: an invisible space
+// Unlinked breaks what mail programs would make a link of: an invisible space
 // ends the word behind each dot, colon, slash and at sign within it. Long words
 // may be wrapped at these places, too.
-func unlinked(s string) string {
+func Unlinked(s string) string {
 	var b strings.Builder
 	ends := false
 	for _, c := range s {
@@ -92,4 +96,47 @@ func unlinked(s string) string {
 		ends = strings.ContainsRune(".:/@", c)
 	}
 	return b.String()
+}
+
+// Wrap writes text in lines that begin below each other, behind a label. The last
+// line ends.
+func Wrap(label, text string) string {
+	var b strings.Builder
+	b.WriteString(label)
+	indent := strings.Repeat(" ", len(label))
+	width := len(label)
+	for i, word := range strings.Fields(text) {
+		size := utf8.RuneCountInString(strings.ReplaceAll(word, "\u200B", ""))
+		switch {
+		case i == 0:
+		case width+1+size > textWidth:
+			b.WriteString("\n" + indent)
+			width = len(indent)
+		default:
+			b.WriteByte(' ')
+			width++
+		}
+		b.WriteString(word)
+		width += size
+	}
+	b.WriteByte('\n')
+	return b.String()
+}
+
+// Bytes writes a size for people: "812 bytes", "4.1 KB", "25 MB".
+func Bytes(n int64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	size, unit := float64(n)/1024, "KB"
+	for _, larger := range [...]string{"MB", "GB"} {
+		if size < 1023.5 {
+			break
+		}
+		size, unit = size/1024, larger
+	}
+	if size < 9.95 {
+		return fmt.Sprintf("%.1f %s", size, unit)
+	}
+	return fmt.Sprintf("%.0f %s", size, unit)
 }

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"coexistd/policy"
+	"coexistd/policy/config"
+	"coexistd/scanners/networks"
+	"coexistd/scanners/sender"
+)
+
+const (
+	// mostDomains is how many domains of ours the DNS is asked about, and
+	// domainsAtOnce how many of them side by side.
+	mostDomains   = 200
+	domainsAtOnce = 10
+	// lateRefresh is the age of a list that a daemon at work has refreshed several
+	// times.
+	lateRefresh = 3 * time.Hour
+)
+
+// lookAtRedis asks the Redis that counts for several hosts.
+func lookAtRedis(ctx context.Context, x *examination) []finding {
+	c := x.conf.Redis
+	switch {
+	case c == nil && len(x.conf.Policy.Rates) == 0:
+		return []finding{fine("no [[rate]] needs it")}
+	case c == nil:
+		return []finding{fine("there is no [redis]: this host counts alone, in the daemon's memory")}
+	}
+	ctx, cancel := context.WithTimeout(ctx, questionTime)
+	defer cancel()
+	redis, at := newRedis(x.conf), strings.Join(c.Addresses, ", ")
+	defer redis.Close()
+	version, err := redis.Ping(ctx)
+	if err != nil {
+		return []finding{failure("Redis at %s cannot count: %v", at, err).
+			do("see that it runs, and that addresses, master, username, password_file and tls of [redis] in %s are right; until then, each [[rate]] does as its on_error says", x.conf.Path)}
+	}
+	return []finding{fine("Redis at %s counts, version %s", at, cmp.Or(version, "untold"))}
+}
+
+// lookAtDNS sees whether the DNS servers answer, and what the DNS says of our own
+// domains.
+func lookAtDNS(ctx context.Context, x *examination) []finding {
+	if !asksDNS(x.conf) {
+		return []finding{fine("no contact point needs it")}
+	}
+	domains := slices.Sorted(maps.Keys(x.conf.Policy.Domains))
+	findings, answers := lookAtResolvers(ctx, x, domains[0])
+	if !answers {
+		return findings
+	}
+	return append(findings, lookAtRecords(ctx, x, domains)...)
+}
+
+// asksDNS reports a configuration by which the daemon asks the DNS.
+func asksDNS(conf *config.Config) bool {
+	p := conf.Policy
+	checksSpoof := func(point policy.Point) bool {
+		return slices.ContainsFunc(point.Checks, func(c policy.Check) bool { return c.Name == policy.CheckSpoof })
+	}
+	return checksSpoof(p.Points[policy.S0]) || checksSpoof(p.PastMX) ||
+		slices.ContainsFunc(conf.Sources, func(s config.Source) bool { return s.Kind == networks.SPF }) ||
+		slices.ContainsFunc(p.Platforms, func(one *policy.Platform) bool { return len(one.Proof.Domains) > 0 })
+}
+
+// lookAtResolvers asks each server of resolver, or the system's, about a domain.
+// That it does not exist is an answer, too.
+func lookAtResolvers(ctx context.Context, x *examination, domain string) (findings []finding, answers bool) {
+	servers := x.conf.Resolver
+	if len(servers) == 0 {
+		servers = []string{""}
+	}
+	failed := make([]error, len(servers))
+	var done sync.WaitGroup
+	for i, server := range servers {
+		done.Go(func() {
+			var only []string // none: the system's
+			if server != "" {
+				only = []string{server}
+			}
+			_, err := sender.NewResolver(only).LookupTXT(ctx, domain)
+			if dns, is := errors.AsType[*net.DNSError](err); !is || !dns.IsNotFound {
+				failed[i] = err
+			}
+		})
+	}
+	done.Wait()
+	answers = slices.Contains(failed, nil)
+	for i, server := range servers {
+		name := cmp.Or(server, "the system's resolver")
+		switch {
+		case failed[i] == nil:
+			findings = append(findings, fine("%s answers", name))
+		case answers:
+			findings = append(findings, warning("%s does not answer: %v; the others are asked", name, plainDNS(failed[i])).do("start that server, or take it out of resolver in %s", x.conf.Path))
+		default:
+			findings = append(findings, failure("%s does not answer: %v; nothing is known of senders", name, plainDNS(failed[i])).
+				do("see that the server runs and lets this host ask, or name another: resolver in %s", x.conf.Path))
+		}
+	}
+	return findings, answers
+}
+
+// plainDNS says what a failure of the DNS is, without the name and the server.
+func plainDNS(err error) error {
+	if dns, is := errors.AsType[*net.DNSError](err); is {
+		return errors.New(dns.Err)
+	}
+	return err
+}
+
+// lookAtRecords tells which of our domains others can tell from forgeries.
+func lookAtRecords(ctx context.Context, x *examination, domains []string) []finding {
+	asked := domains[:min(len(domains), mostDomains)]
+	found := make([]policy.Authentication, len(asked))
+	verifier := &sender.Verifier{Resolver: sender.NewResolver(x.conf.Resolver)}
+	var done sync.WaitGroup
+	slots := make(chan struct{}, domainsAtOnce)
+	for i, domain := range asked {
+		slots <- struct{}{}
+		done.Go(func() {
+			defer func() { <-slots }()
+			author := policy.Address{Path: "postmaster@" + domain, Local: "postmaster", Domain: domain}
+			found[i] = verifier.Authenticate(ctx, sender.Question{
+				// An address that nobody has (RFC 5737).
+				Client: netip.AddrFrom4([4]byte{192, 0, 2, 1}), Sender: author,
+				Authors: policy.Authors{Fields: 1, From: []policy.Author{{Address: author}}},
+			})
+		})
+	}
+	done.Wait()
+	spf := records{kind: "SPF", like: `a TXT record, such as "v=spf1 include:spf.protection.outlook.com ip4:OUR-ADDRESS -all", that names each host which sends its mail`}
+	dmarc := records{kind: "DMARC", like: `a TXT record at _dmarc.DOMAIN, such as "v=DMARC1; p=none; rua=mailto:postmaster@DOMAIN"`}
+	for i, domain := range asked {
+		spf.add(domain, found[i].SPF.Result)
+		dmarc.add(domain, found[i].DMARC[0].Lookup)
+	}
+	findings := append(spf.findings(), dmarc.findings()...)
+	if more := len(domains) - len(asked); more > 0 {
+		findings = append(findings, fine("%d more domains were not asked about", more))
+	}
+	return findings
+}
+
+// records are our domains by what was found of their records of a kind.
+type records struct {
+	kind, like               string
+	there                    int
+	missing, broken, unknown []string
+}
+
+func (r *records) add(domain string, result policy.AuthResult) {
+	switch result {
+	case policy.AuthNone:
+		r.missing = append(r.missing, domain)
+	case policy.AuthPermError:
+		r.broken = append(r.broken, domain)
+	case policy.AuthTempError:
+		r.unknown = append(r.unknown, domain)
+	default:
+		r.there++
+	}
+}
+
+func (r *records) findings() (findings []finding) {
+	some := func(domains []string) string {
+		return shortened(domains[:min(len(domains), mostNamed)], len(domains))
+	}
+	if r.there > 0 {
+		findings = append(findings, fine("domains of ours with a record for %s: %d", r.kind, r.there))
+	}
+	if len(r.missing) > 0 {
+		findings = append(findings, warning("no record for %s, so that others cannot tell our mail from forged mail: %s", r.kind, some(r.missing)).do("publish %s", r.like))
+	}
+	if len(r.broken) > 0 {
+		findings = append(findings, warning("a record for %s that cannot be used: %s", r.kind, some(r.broken)).do("correct it: it is %s", r.like))
+	}
+	if len(r.unknown) > 0 {
+		findings = append(findings, warning("whether there is a record for %s cannot be told, since the DNS fails: %s", r.kind, some(r.unknown)).do("see that the domain's name servers answer"))
+	}
+	return findings
+}
+
+// savedLists are the platforms' networks as far as nobody need be asked for them.
+func savedLists(conf *config.Config) *networks.Lists {
+	lists := networks.New(slog.New(slog.DiscardHandler), time.Now)
+	lists.Configure(listsOf(conf, nil))
+	return lists
+}
+
+// lookAtLists sees whether the lists of platforms' networks are there and can
+// be refreshed.
+func lookAtLists(ctx context.Context, x *examination) []finding {
+	all := savedLists(x.conf).Status()
+	findings := make([]finding, len(all))
+	resolver := sender.NewResolver(x.conf.Resolver)
+	var done sync.WaitGroup
+	for i, status := range all {
+		done.Go(func() { findings[i] = lookAtList(ctx, x, resolver, status) })
+	}
+	done.Wait()
+	if len(findings) == 0 {
+		return []finding{fine("no platform's networks come from a list")}
+	}
+	return findings
+}
+
+// lookAtList tells of one list.
+func lookAtList(ctx context.Context, x *examination, resolver *sender.Resolver, s networks.Status) finding {
+	of := fmt.Sprintf("%s of %s", s.Source, s.Platform)
+	var now []netip.Prefix
+	problem := s.Err
+	domain, isSPF := strings.CutPrefix(s.Source, networks.SPF+":")
+	if isSPF && problem == nil {
+		now, s.Skipped, problem = networks.Flatten(ctx, resolver, domain)
+	}
+	remedy := "correct the file; it is read again by itself"
+	if isSPF {
+		remedy = "see that the domain is right, and that the DNS answers; it is asked again by itself"
+	}
+	switch {
+	case problem != nil && s.Count == 0:
+		return failure("%s is not known, so that mail from unknown clients is put off: %v", of, problem).do("%s", remedy)
+	case problem != nil && s.Old:
+		return warning("%s cannot be refreshed: %v; its %d networks are used, last known to be right %s, which is more than max_age", of, problem, s.Count, ageText(s.Age)).do("%s", remedy)
+	case problem != nil:
+		return warning("%s cannot be refreshed: %v; its %d networks are used, last known to be right %s", of, problem, s.Count, ageText(s.Age)).do("%s", remedy)
+	case isSPF && s.Count == 0:
+		return warning("%s has %d networks, but none are saved, and a restart while the DNS fails would put off mail from unknown clients", of, len(now)).
+			do("see that the daemon runs, and what its log says of networks: journalctl -u coexistd | grep networks")
+	case isSPF && s.Age > lateRefresh:
+		return warning("%s has %d networks now, but the daemon has not refreshed its %d since %s", of, len(now), s.Count, ageText(s.Age)).
+			do("see that the daemon runs, and what its log says of networks: journalctl -u coexistd | grep networks")
+	case len(s.Skipped) > 0:
+		return warning("%s has %d networks, without what no list can hold: %s", of, s.Count, shortened(s.Skipped[:min(len(s.Skipped), mostNamed)], len(s.Skipped))).
+			do("name what is missing as CIDRs: platform.%s.networks in %s", s.Platform, x.conf.Path)
+	case isSPF:
+		return fine("%s has %d networks, last asked for %s", of, s.Count, ageText(s.Age))
+	}
+	return fine("%s has %d networks", of, s.Count)
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"reflect"
+	"time"
+
+	"coexistd/milter/notice"
+	"coexistd/policy/config"
+	"coexistd/scanners/limits"
+)
+
+const (
+	// maxKeys bounds what rate limits count in this process's memory at once.
+	maxKeys = 1_000_000
+	// redisEnd is how long a Redis that a reload has replaced can still be asked:
+	// for the messages that were under way.
+	redisEnd = time.Minute
+)
+
+// newRedis makes the client of a configuration's Redis, or nil.
+func newRedis(conf *config.Config) *limits.Redis {
+	c := conf.Redis
+	if c == nil {
+		return nil
+	}
+	return limits.NewRedis(limits.RedisOptions{
+		Addresses: c.Addresses, Master: c.Master, Username: c.Username, Password: c.Password, TLS: c.TLS,
+	})
+}
+
+// useLimits returns what counts for a configuration: what does now, when that asks
+// the same Redis.
+func (d *running) useLimits(conf *config.Config) *limits.Keeper {
+	if d.limits != nil && reflect.DeepEqual(d.conf.Redis, conf.Redis) {
+		return d.limits
+	}
+	if old := d.limits; old != nil {
+		time.AfterFunc(redisEnd, func() { old.Close() })
+	}
+	return limits.NewKeeper(d.log, newRedis(conf), d.memory)
+}
+
+// noticeSettings are those of a configuration, whose policy has its key: the
+// administrators of the quarantine's summary are told of limits, too.
+func noticeSettings(conf *config.Config) notice.Settings {
+	report := conf.Quarantine.Report
+	return notice.Settings{
+		Policy: conf.Policy, MTA: conf.Quarantine.SMTP, From: report.From, To: report.Summary, Zone: report.Zone,
+	}
+}
+
+// tellRedis says in the log whether Redis answers.
+func tellRedis(ctx context.Context, conf *config.Config, log *slog.Logger) {
+	redis := newRedis(conf)
+	if redis == nil {
+		return
+	}
+	defer redis.Close()
+	if version, err := redis.Ping(ctx); err != nil {
+		log.Error("Redis does not answer", "addresses", conf.Redis.Addresses, "error", err)
+	} else {
+		log.Info("Redis answers", "addresses", conf.Redis.Addresses, "version", version)
+	}
+}

@@ -1,0 +1,64 @@
+package flood
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// everybody is who is over Total.
+const everybody = "everybody together"
+
+// The lengths of the prefixes that are one client and one network.
+const (
+	client4, network4 = 32, 24
+	client6, network6 = 64, 48
+)
+
+// clientOf returns the addresses that are one client with addr, which is valid,
+// without a zone, and no IPv4 address in IPv6's clothes.
+func clientOf(addr netip.Addr) netip.Prefix {
+	if addr.Is4() {
+		return netip.PrefixFrom(addr, client4)
+	}
+	return mask(addr, client6)
+}
+
+// networkOf returns the network that addr, which is as for clientOf, is in.
+func networkOf(addr netip.Addr) netip.Prefix {
+	if addr.Is4() {
+		return mask(addr, network4)
+	}
+	return mask(addr, network6)
+}
+
+// mask cannot fail: the address is valid and has as many bits.
+func mask(addr netip.Addr, bits int) netip.Prefix {
+	p, _ := addr.Prefix(bits)
+	return p
+}
+
+// keyOf returns what a prefix is counted by. The keys of IPv4 addresses are those
+// of clients in 0:ffff::/32, which there are none of: 0000::/8 is reserved (RFC
+// 4291 section 4 and IANA's registry of the IPv6 address space).
+func keyOf(p netip.Prefix) uint64 {
+	if p.Addr().Is4() {
+		b := p.Addr().As4()
+		return 0xffff<<32 | uint64(binary.BigEndian.Uint32(b[:]))
+	}
+	b := p.Addr().As16()
+	return binary.BigEndian.Uint64(b[:8])
+}
+
+// name is how the log names a client or a network. The zero Prefix is a client
+// without an address.
+func name(p netip.Prefix) string {
+	switch {
+	case !p.IsValid():
+		return "a client without an address"
+	case p.IsSingleIP():
+		return "client " + p.Addr().String()
+	case p.Bits() == client6:
+		return "client " + p.String()
+	}
+	return "network " + p.String()
+}

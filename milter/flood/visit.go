@@ -1,0 +1,91 @@
+package flood
+
+import (
+	"net/netip"
+	"time"
+
+	"coexistd/policy"
+)
+
+// Visit is one connection that Connect let in, until End. The methods of a nil
+// Visit do nothing, and never find anything over a bound. One goroutine at a
+// time may use it.
+//
+// A nil bound is none: after a reload that switched the check off, a visit goes
+// on counting and is never over. A client that a reload makes exempt is so from
+// its next connection on.
+type Visit struct {
+	guard           *Guard
+	shard           *shard // nil when the client has no address
+	client, network *tally // both nil when shard is
+	prefix          netip.Prefix
+	told            *told // what was told of the client
+
+	messages, refused int
+	ended             bool
+}
+
+// Message counts a message that begins. It is over when it is one more than
+// Messages.
+func (v *Visit) Message(now time.Time, l *policy.DDoS) Excess {
+	if v == nil {
+		return Excess{}
+	}
+	v.messages++
+	if l == nil || !passes(v.messages, l.Messages) {
+		return Excess{}
+	}
+	return v.told.excess(v.guard.at(now), overMessages, name(v.prefix), v.messages, l.Messages)
+}
+
+// Refused counts a recipient that was refused; unknown says that it was because
+// there is no such address. It is over when it is one more than Refused, or,
+// with all unknown ones that the client asked for in ten minutes, one more than
+// Unknown.
+func (v *Visit) Refused(now time.Time, l *policy.DDoS, unknown bool) Excess {
+	if v == nil {
+		return Excess{}
+	}
+	at := v.guard.at(now)
+	v.refused++
+	if unknown && v.shard != nil {
+		var bound int
+		if l != nil {
+			bound = l.Unknown
+		}
+		if e := v.miss(at, bound); e.Over() {
+			return e
+		}
+	}
+	if l == nil || !passes(v.refused, l.Refused) {
+		return Excess{}
+	}
+	return v.told.excess(at, overRefused, name(v.prefix), v.refused, l.Refused)
+}
+
+// miss counts an unknown recipient for the client.
+func (v *Visit) miss(at time.Duration, bound int) Excess {
+	v.shard.mu.Lock()
+	defer v.shard.mu.Unlock()
+	if v.client.unknown == nil {
+		v.client.unknown = new(window)
+	}
+	v.client.unknown.add(slot(at, harvestTime))
+	return v.client.harvests(at, v.prefix, bound)
+}
+
+// End says that the connection is no longer open. Further calls do nothing.
+func (v *Visit) End() {
+	if v == nil || v.ended {
+		return
+	}
+	v.ended = true
+	v.guard.open.Add(-1)
+	if v.shard == nil {
+		return
+	}
+	v.shard.mu.Lock()
+	defer v.shard.mu.Unlock()
+	v.shard.clients.leave(v.client)
+	v.shard.networks.leave(v.network)
+}

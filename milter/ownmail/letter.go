@@ -1,0 +1,134 @@
+// Package ownmail writes the mail that coexistd sends in its own name, gives it,
+// and what is released from quarantine, to the MTA, and makes strangers' texts fit
+// to be shown in it.
+package ownmail
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/emersion/go-message/mail"
+
+	"coexistd/policy"
+)
+
+const (
+	// PassTime is for how long the pass of a message holds that is sent through
+	// the MTA: until its milter has seen it.
+	PassTime = 10 * time.Minute
+	// sendTime bounds how long the MTA may take for one letter.
+	sendTime = 2 * time.Minute
+)
+
+// Letter is one mail of our own, to one person.
+type Letter struct {
+	// Kind begins the Message-Id, and Name is the display name of From. Both
+	// are plain ASCII words.
+	Kind, Name string
+	From, To   string // addresses, without angle brackets
+	ReplyTo    string // an address; empty: answers go to From
+	Subject    string
+	Date       time.Time // in the zone that Date is to have
+	// Text is the body, and HTML the same in another form; empty: there is none.
+	Text, HTML string
+}
+
+// Post is where our own mail goes, and what lets it through our own checks.
+type Post struct {
+	// Policy signs the way past our own spam check. Its TraceKey is that of the
+	// MTA's milter.
+	Policy *policy.Policy
+	// MTA is the host and port that takes the mail.
+	MTA string
+	// Hostname is what EHLO and Message-Id name.
+	Hostname string
+}
+
+// Send gives a letter to the MTA. Its errors are those of Submit, and those of a
+// letter that cannot be written. A letter has two minutes.
+func (p Post) Send(ctx context.Context, l *Letter) error {
+	var content bytes.Buffer
+	if err := p.Write(&content, l); err != nil {
+		return fmt.Errorf("composing it: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, sendTime)
+	defer cancel()
+	// The null sender: a letter that cannot be delivered must not come back.
+	return Submit(ctx, p.MTA, p.Hostname, Submission{
+		To: l.To, EightBit: !isASCII(content.String()), Content: &content,
+	})
+}
+
+// Write writes a letter as it is given to the MTA (RFC 5322 and RFC 2046 section
+// 5.1.4). On top stands the pass that lets it through our own spam check.
+func (p Post) Write(w io.Writer, l *Letter) error {
+	for _, address := range [...]string{l.From, l.To, l.ReplyTo} {
+		if strings.ContainsFunc(address, unicode.IsControl) {
+			return fmt.Errorf("the address %.100q holds a control character", address)
+		}
+	}
+	var h mail.Header
+	h.Set("X-Auto-Response-Suppress", "All")
+	h.Set("Auto-Submitted", "auto-generated") // RFC 3834 section 5
+	h.SetSubject(l.Subject)
+	if l.ReplyTo != "" {
+		h.Set("Reply-To", "<"+l.ReplyTo+">")
+	}
+	h.Set("To", "<"+l.To+">")
+	h.Set("From", l.Name+" <"+l.From+">")
+	h.SetMessageID(fmt.Sprintf("%s.%s@%s", l.Kind, strings.ToLower(rand.Text()), p.Hostname))
+	h.SetDate(l.Date)
+
+	pass := p.Policy.SignPass(policy.Pass{
+		ID: policy.PassReport, Checks: []string{policy.CheckSpam}, Point: policy.S2, Until: l.Date.Add(PassTime).Unix(),
+	}, p.owner(l.To), policy.Marks(h.Values))
+	if _, err := fmt.Fprintf(w, "%s: %s\r\n", policy.PassHeader, strings.ReplaceAll(pass, "\n", "\r\n")); err != nil {
+		return err
+	}
+	if l.HTML == "" {
+		h.SetContentType("text/plain", map[string]string{"charset": "utf-8"})
+		body, err := mail.CreateSingleInlineWriter(w, h)
+		if err != nil {
+			return err
+		}
+		return writeAll(body, l.Text)
+	}
+	parts, err := mail.CreateInlineWriter(w, h)
+	if err != nil {
+		return err
+	}
+	for _, part := range [...][2]string{{"text/plain", l.Text}, {"text/html", l.HTML}} {
+		var ph mail.InlineHeader
+		ph.SetContentType(part[0], map[string]string{"charset": "utf-8"})
+		pw, err := parts.CreatePart(ph)
+		if err != nil {
+			return err
+		}
+		if err := writeAll(pw, part[1]); err != nil {
+			return err
+		}
+	}
+	return parts.Close()
+}
+
+func writeAll(w io.WriteCloser, text string) error {
+	if _, err := io.WriteString(w, text); err != nil {
+		return err
+	}
+	return w.Close()
+}
+
+// owner returns the name under which the MTA's milter will know an address.
+func (p Post) owner(address string) string {
+	parsed, err := policy.ParseAddress(address, p.Policy.Delimiters)
+	if err != nil {
+		return address
+	}
+	return parsed.Owner
+}

@@ -1,0 +1,146 @@
+package config
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+
+	"coexistd/policy"
+)
+
+// sharedCertificate is the common name of the certificate that Office 365 shows
+// for whichever tenant it sends.
+const sharedCertificate = "mail.protection.outlook.com"
+
+// proofWays are the keys of which each table of proof has one.
+var proofWays = []string{"header", "certificate", "dkim"}
+
+// proofs reads how a message proves that it comes from our tenant: tenant and
+// proof.
+func (r *reader) proofs(t *table) policy.Proofs {
+	p := policy.Proofs{Tenant: tenant(t)}
+	first := make(map[string]place) // by way
+	for _, one := range t.proofTables() {
+		one.only("header", "secret_file", "certificate", "dkim")
+		var ways []string
+		for _, way := range proofWays {
+			if one.has(way) {
+				ways = append(ways, way)
+			}
+		}
+		switch {
+		case len(ways) == 0 && one.has("secret_file"):
+			one.fail("secret_file", `has no header that would bear the secret; add header = "X-Coexist-Proof"`)
+			continue
+		case len(ways) == 0:
+			if len(one.entries) > 0 {
+				continue // they are no ways, and said to be unknown
+			}
+			r.fail(one.place, "proves nothing; it needs header and secret_file, or certificate, or dkim")
+			continue
+		case len(ways) > 1:
+			r.fail(one.place, "has %s, and each of them would be enough; write a table for each: proof = [{ … }, { … }]", strings.Join(ways, " and "))
+			continue
+		}
+		way := ways[0]
+		if other, taken := first[way]; taken {
+			r.fail(one.at(way), "%s is there twice, on line %d first; keep one of them", way, other.line)
+			continue
+		}
+		first[way] = one.at(way)
+		r.proof(one, way, &p)
+	}
+	return p
+}
+
+// proofTables returns the tables of proof: one, or a list.
+func (t *table) proofTables() []*table {
+	const want = `a table, like { header = "X-Coexist-Proof", secret_file = "proof.key" }`
+	switch value := t.entries["proof"].(type) {
+	case []any, []map[string]any:
+		all := t.array("proof")
+		if list, _ := value.([]any); list != nil && len(list) == 0 {
+			t.fail("proof", "is an empty list; write %s, or leave it out", want[len("a table, like "):])
+		}
+		return all
+	}
+	if one := t.table("proof", want+", or a list of them"); one != nil {
+		return []*table{one}
+	}
+	return nil
+}
+
+// proof reads one way of proof.
+func (r *reader) proof(t *table, way string, p *policy.Proofs) {
+	if way != "header" && t.has("secret_file") {
+		t.fail("secret_file", "has no meaning beside %s; leave it out", way)
+	}
+	switch way {
+	case "header":
+		p.Header = r.proofHeader(t)
+		if !t.has("secret_file") {
+			t.fail("header", "has no secret, and anybody can write a header; add secret_file with the value that the rule over there gives it")
+		} else if text := t.secretText("secret_file", minProof, "make one with: openssl rand -hex 24 > FILE; chgrp coexistd FILE; chmod 0640 FILE"); text != "" {
+			p.Secret = sha256.Sum256([]byte(text))
+		}
+	case "certificate":
+		text, said := get[string](t, way, "a certificate's common name in quotes")
+		if !said {
+			return
+		}
+		var err error
+		if p.Certificate, err = commonName(text); err != nil {
+			t.fail(way, "%v", err)
+		}
+	case "dkim":
+		p.Domains = t.dkimDomains()
+	}
+}
+
+// proofHeader reads the name of the header that bears a secret. No two platforms
+// share one: a message is rid of those of all.
+func (r *reader) proofHeader(t *table) string {
+	name := t.headerName("header", "X-Coexist-Proof", "a header that proves a tenant")
+	if name == "" {
+		return ""
+	}
+	if strings.EqualFold(name, r.config.Header) {
+		t.fail("header", "%s is the result header, which is put into each message; choose another", quote(name))
+	}
+	for _, platform := range r.config.Policy.Platforms {
+		if strings.EqualFold(name, platform.Proof.Header) {
+			t.fail("header", "%s is what proves platform %s; each platform needs a header of its own", quote(name), platform.Name)
+		}
+	}
+	return name
+}
+
+// dkimDomains reads one domain, or a list of them.
+func (t *table) dkimDomains() []string {
+	var all []string
+	items := t.oneOrMore("dkim")
+	if items != nil && len(items) == 0 {
+		t.fail("dkim", `names no domain; write the one that the platform signs with, like "example.com"`)
+	}
+	for _, one := range items {
+		name, err := domainName(one.text)
+		switch {
+		case err != nil:
+			t.r.fail(one.place, "%v", err)
+		case slices.Contains(all, name):
+			t.r.fail(one.place, "%s is there twice; keep one of them", quote(one.text))
+		default:
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// commonName reads the common name of a certificate and puts it in lower case.
+func commonName(text string) (string, error) {
+	if text == "" || len(text) > maxCommonName || strings.TrimSpace(text) != text || printable(text) != text {
+		return "", fmt.Errorf(`%s is not the common name of a certificate; write it like "relay.example.com"`, quote(text))
+	}
+	return strings.ToLower(text), nil
+}

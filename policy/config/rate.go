@@ -1,0 +1,284 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"coexistd/policy"
+)
+
+// Bounds of [[rate]]. Each message asks all rules that fit it, and those by
+// recipient once for each.
+const (
+	maxRates          = 50
+	maxRecipientRates = 10
+	maxLimit          = int64(1_000_000_000_000)
+	maxPer            = 366 * 24 * time.Hour
+	maxOverrides      = 10_000 // of all rules together
+)
+
+// rate is one rule while the file is read.
+type rate struct {
+	*table
+	rule   policy.Rate
+	points []item // what checkpoints says; nil: nothing
+}
+
+// readRates reads [[rate]], save for the points at which each rule counts.
+func (r *reader) readRates(t *table) {
+	first := make(map[string]place)
+	overrides, byRecipient := 0, 0
+	all := t.array("rate")
+	if len(all) > maxRates {
+		t.fail("rate", "there are %d rules; at most %d are possible", len(all), maxRates)
+		return
+	}
+	for _, one := range all {
+		one.only("name", "checkpoints", "by", "count", "limit", "per", "burst", "on_limit", "on_error", "overrides", "column")
+		rate := rate{one, r.rate(one, first), one.texts("checkpoints")}
+		r.rates = append(r.rates, rate)
+		overrides += len(rate.rule.Accounts) + len(rate.rule.Networks)
+		if rate.rule.By == policy.ByRecipient {
+			byRecipient++
+		}
+	}
+	if byRecipient > maxRecipientRates {
+		t.fail("rate", "there are %d rules by recipient; at most %d are possible", byRecipient, maxRecipientRates)
+	}
+	if overrides > maxOverrides {
+		t.fail("rate", "there are %d overrides; at most %d are possible", overrides, maxOverrides)
+	}
+}
+
+// rate reads one rule.
+func (r *reader) rate(t *table, first map[string]place) policy.Rate {
+	rule := policy.Rate{
+		Name: t.uniqueName(first, `the log and the limit's keys name the rule, so write one like "per user"`),
+		By: choiceOr(t, "by", "something to count for", policy.ByUser,
+			policy.ByUser, policy.ByClient, policy.BySender, policy.BySenderDomain, policy.ByRecipient),
+		Count:   choiceOr(t, "count", "something to count", policy.Messages, policy.Messages, policy.Recipients, policy.Bytes),
+		Per:     int64(t.duration("per", time.Hour, time.Second, maxPer) / time.Second),
+		OnLimit: choiceOr(t, "on_limit", "a verdict of a limit", policy.Tempfail, policy.Tempfail, policy.Reject, policy.Tag),
+		OnError: choiceOr(t, "on_error", "what can be done without an answer", policy.ErrorMemory,
+			policy.ErrorTempfail, policy.ErrorAccept, policy.ErrorMemory),
+	}
+	for _, one := range []struct{ key, right string }{
+		{"by", "it says for what each limit is: user, client, sender, sender_domain or recipient"},
+		{"limit", "it says how much may come in the time of per, like 200"},
+		{"per", `it says in which time the limit may come, like "1h"`},
+	} {
+		if !t.has(one.key) {
+			t.fail(one.key, "is missing; %s", one.right)
+		}
+	}
+	t.amounts(&rule)
+	if t.has("on_error") && r.config.Redis == nil {
+		t.fail("on_error", "has no effect: without [redis], limits are in this process's memory, which always answers; take it out, or add [redis] with its addresses")
+	}
+	t.overrides(&rule)
+	rule.Column = t.column(rule.By)
+	return rule
+}
+
+// amounts reads the limit and the burst. A limiter remembers a key until its burst
+// has come back, which bounds the time for that.
+func (t *table) amounts(rule *policy.Rate) {
+	limit, limited := t.amount("limit", rule.Count)
+	burst, said := t.amount("burst", rule.Count)
+	rule.Limit, rule.Burst = max(1, limit), max(1, limit)
+	if said {
+		rule.Burst = burst
+	}
+	days := float64(rule.Burst) / float64(rule.Limit) * float64(rule.Per) / 86400
+	if limited && said && days > maxPer.Hours()/24 {
+		t.fail("burst", "takes %.0f days to come back at %d in %s; at most %.0f are possible, so lower it",
+			days, limit, durations.text(rule.Per*int64(time.Second)), maxPer.Hours()/24)
+	}
+}
+
+// amount reads how much may come. Bytes can be written as a size.
+func (t *table) amount(name string, count policy.Unit) (amount int64, ok bool) {
+	value, said := t.entries[name]
+	if !said {
+		return 0, false
+	}
+	amount, err := parseAmount(value, count)
+	if err != nil {
+		t.fail(name, "%v", err)
+	}
+	return amount, err == nil
+}
+
+// parseAmount reads a number, or for bytes also a size.
+func parseAmount(value any, count policy.Unit) (int64, error) {
+	want := fmt.Sprintf("a whole number from 1 to %d", maxLimit)
+	if count == policy.Bytes {
+		want += ", or a size in quotes, like " + sizes.like
+	}
+	amount, ok := value.(int64)
+	if text, isText := value.(string); isText && count == policy.Bytes {
+		var err error
+		if amount, err = sizes.parse(text); err != nil {
+			return 0, err
+		}
+		ok = true
+	}
+	if !ok {
+		return 0, fmt.Errorf("is %s; it must be %s", describe(value), want)
+	}
+	if amount < 1 || amount > maxLimit {
+		return 0, fmt.Errorf("%d is out of range; it must be %s", amount, want)
+	}
+	return amount, nil
+}
+
+// overrides reads the limits that hold for some keys and networks.
+func (t *table) overrides(rule *policy.Rate) {
+	all := t.table("overrides", `a table, like { bob = 5000, "10.1.0.0/16" = "unlimited" }`)
+	if all == nil {
+		return
+	}
+	rule.Accounts = make(map[string]int64)
+	for _, written := range slices.Sorted(maps.Keys(all.entries)) {
+		if all.refuseCut(written) {
+			continue
+		}
+		limit := policy.Unlimited
+		if all.entries[written] != "unlimited" {
+			var err error
+			if limit, err = parseAmount(all.entries[written], rule.Count); err != nil {
+				all.fail(written, `%v; or "unlimited"`, err)
+				continue
+			}
+		}
+		if rule.By == policy.ByClient || looksLikeNetwork(written) {
+			prefix, err := parseNetwork(written)
+			switch {
+			case err != nil:
+				all.fail(written, "%v", err)
+			case slices.ContainsFunc(rule.Networks, func(n policy.NetworkLimit) bool { return n.Network == prefix }):
+				all.fail(written, "%s is there twice; keep one of them", prefix)
+			default:
+				rule.Networks = append(rule.Networks, policy.NetworkLimit{Network: prefix, Limit: limit})
+			}
+			continue
+		}
+		key, err := rateKey(written, rule.By, t.r.config.Policy.Delimiters)
+		if err == nil {
+			if _, taken := rule.Accounts[key]; taken {
+				err = fmt.Errorf("%s is there twice, written in two ways; keep one of them", quote(key))
+			}
+		}
+		if err != nil {
+			all.fail(written, "%v", err)
+			continue
+		}
+		rule.Accounts[key] = limit
+	}
+}
+
+// rateKey returns a limit's key in the form in which messages have it.
+func rateKey(text string, by policy.By, delimiters string) (string, error) {
+	switch by {
+	case policy.ByUser:
+		if text == "" || len(text) > policy.MaxAddress || printable(text) != text {
+			return "", fmt.Errorf("%s is not a login; write it as users log in with it", quote(text))
+		}
+		return strings.ToLower(text), nil
+	case policy.BySenderDomain:
+		return domainName(text)
+	}
+	if strings.HasPrefix(text, "@") {
+		return "", fmt.Errorf("%s is a domain, and the rule counts by %s; write whole addresses, or count by sender_domain", quote(text), by)
+	}
+	a, err := policy.ParseAddress(text, delimiters)
+	switch {
+	case err != nil || a.IsNull() || a.Domain == "":
+		return "", fmt.Errorf(`%s is not an address; write it like "news@example.com"`, quote(text))
+	case a.Owner != a.Key:
+		return "", fmt.Errorf("%s is a subaddress, and all of an owner's count together; write it as %s", quote(text), quote(a.Owner))
+	}
+	return a.Owner, nil
+}
+
+// column reads the name of the directory's column with accounts' own limits. A
+// client has no row there, and a domain has many.
+func (t *table) column(by policy.By) string {
+	text, said := get[string](t, "column", "the name of a column of the directory, in quotes")
+	name := strings.ToLower(text)
+	switch {
+	case !said:
+		return ""
+	case by == policy.ByClient || by == policy.BySenderDomain:
+		t.fail("column", "has no meaning for a rule by %s, which has no row in the directory; say it in overrides", by)
+	case name == "address" || name == "residence" || name == "login":
+		t.fail("column", "%s is a column with a meaning of its own; name one of numbers, like %q", quote(text), "hourly")
+	case strings.Trim(name, " ") != name || name == "" || printable(name) != name:
+		t.fail("column", "%s is not the name of a column; it would be a word of the file's first line, like %q", quote(text), "hourly")
+	case len(t.r.config.Directories) == 0:
+		t.fail("column", "has no effect: no domain has a directory; take it out")
+	}
+	return name
+}
+
+// isRated reports that some rule is for a point.
+func (r *reader) isRated(point policy.Checkpoint) bool {
+	return slices.ContainsFunc(r.rates, func(one rate) bool {
+		return !one.has("checkpoints") || slices.ContainsFunc(one.points, func(i item) bool { return i.text == point.String() })
+	})
+}
+
+// placeRates says of each rule at which points it counts, and hands the rules to
+// the policy. The checks of all points are known.
+func (r *reader) placeRates() {
+	var making []policy.Checkpoint
+	for _, point := range allPoints {
+		isRate := func(c policy.Check) bool { return c.Name == policy.CheckRate }
+		if slices.ContainsFunc(r.config.Policy.Points[point].Checks, isRate) {
+			making = append(making, point)
+		}
+	}
+	var columns []string
+	for _, one := range r.rates {
+		rule := one.rule
+		if rule.Points = making; one.has("checkpoints") {
+			rule.Points = one.pointsOf(making)
+		}
+		if len(rule.Points) == 0 && !one.has("checkpoints") {
+			r.note("[[rate]] %s has no effect: no contact point makes the check rate", quote(rule.Name))
+		}
+		if rule.Column != "" && !slices.Contains(columns, rule.Column) {
+			columns = append(columns, rule.Column)
+		}
+		r.config.Policy.Rates = append(r.config.Policy.Rates, rule)
+	}
+	slices.Sort(columns)
+	for i := range r.config.Directories {
+		r.config.Directories[i].Limits = columns
+	}
+}
+
+// pointsOf returns the points that a rule names.
+func (one rate) pointsOf(making []policy.Checkpoint) []policy.Checkpoint {
+	var points []policy.Checkpoint
+	for _, written := range one.points {
+		point, ok := policy.ParseCheckpoint(written.text)
+		switch {
+		case !ok:
+			one.r.fail(written.place, "%s is not a contact point of this side; it would be one of S0, S1, S2, S3, S4", quote(written.text))
+		case slices.Contains(points, point):
+			one.r.fail(written.place, "%s is there twice; keep one of them", quote(written.text))
+		case !slices.Contains(making, point):
+			one.r.fail(written.place, `%s does not make the check rate; add "rate" to checks of [checkpoint.%s], or take %s out`, point, point, quote(written.text))
+		default:
+			points = append(points, point)
+		}
+	}
+	if list, isList := one.entries["checkpoints"].([]any); isList && len(list) == 0 {
+		one.fail("checkpoints", "is empty, so nothing is counted; name points, or leave it out for all that make the check rate")
+	}
+	return points
+}

@@ -1,0 +1,94 @@
+package config
+
+import (
+	"fmt"
+	"io/fs"
+	"strings"
+)
+
+// minSecret is the least length of the secret that hosts share, in bytes: that of
+// a SHA-256 key that cannot be guessed. A text has less in a byte.
+const minSecret = 32
+
+// Bounds of a secret that is a text, in bytes.
+const (
+	minProof    = 16 // of a header that proves a tenant
+	minPassword = 1
+	maxText     = 512
+)
+
+// secretFile looks at the file with the secret that hosts share; it does not read
+// it.
+func (r *reader) secretFile(t *table) string {
+	name := t.text("secret_file", "")
+	if !t.has("secret_file") {
+		return ""
+	}
+	path := r.path(name)
+	const right = "make one with: openssl rand -out FILE 32; chgrp coexistd FILE; chmod 0640 FILE"
+	info, err := regularFile(path)
+	switch {
+	case err != nil:
+		t.fail("secret_file", "%s %v; %s", quote(path), err, right)
+	case info.Size() < minSecret:
+		t.fail("secret_file", "%s has %d bytes; a secret needs at least %d; %s", quote(path), info.Size(), minSecret, right)
+	default:
+		t.refuseOpen("secret_file", path, info)
+	}
+	return path
+}
+
+// refuseOpen refuses a file with a secret that everybody can get at. It reports
+// that it did.
+func (t *table) refuseOpen(name, path string, info fs.FileInfo) bool {
+	if info.Mode()&0o007 == 0 {
+		return false
+	}
+	t.fail(name, "%s can be read, written or run by everybody (mode %04o); run: chmod 0640 %s", quote(path), info.Mode().Perm(), path)
+	return true
+}
+
+// secretText reads the file that a key names: one line of printable ASCII with at
+// least so many bytes. White space at its end does not count. Nothing of it stands
+// in an error.
+func (t *table) secretText(name string, least int, right string) string {
+	file, said := get[string](t, name, "a path in quotes")
+	if !said {
+		return ""
+	}
+	path := t.r.path(file)
+	info, err := regularFile(path)
+	if err != nil {
+		t.fail(name, "%s %v; %s", quote(path), err, right)
+		return ""
+	}
+	if t.refuseOpen(name, path, info) {
+		return ""
+	}
+	text, err := readFile(path)
+	if err == nil {
+		text = strings.TrimRight(text, " \t\r\n")
+		err = checkSecret(text, least)
+	}
+	if err != nil {
+		t.fail(name, "%s %v; %s", quote(path), err, right)
+		return ""
+	}
+	return text
+}
+
+// checkSecret continues a sentence that begins with the file's name.
+func checkSecret(text string, least int) error {
+	if len(text) < least || len(text) > maxText {
+		return fmt.Errorf("has %d bytes without the white space at its end; it would be from %d to %d", len(text), least, maxText)
+	}
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c >= 0x7f {
+			return fmt.Errorf("holds more than one line, or a character that is not printable ASCII, at byte %d", i+1)
+		}
+	}
+	if text[0] == ' ' {
+		return fmt.Errorf("begins with white space, which mail systems drop")
+	}
+	return nil
+}

@@ -1,0 +1,207 @@
+package config
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/publicsuffix"
+
+	"coexistd/policy"
+)
+
+// The keys of [check.ddos] and [check.spoof] that hold for all points alike.
+var (
+	ddosKeys = []string{
+		"connections", "connections_network", "total", "per_minute", "per_minute_network", "messages", "refused", "unknown", "exempt",
+	}
+	spoofKeys = []string{"dmarc", "spf", "services", "delegates"}
+)
+
+// Bounds of what is said of senders.
+const (
+	maxCount        = 1_000_000 // a bound of [check.ddos]
+	usualTotal      = 900
+	maxServices     = 1000
+	maxDelegates    = 10_000 // addresses of all logins together
+	maxCertificates = 1000
+	maxCommonName   = 255 // bytes
+)
+
+// ddos reads the bounds of [check.ddos]. The usual total leaves a tenth of
+// max_connections to clients that are exempt.
+func (r *reader) ddos(t *table) policy.DDoS {
+	most := int64(r.config.MaxConnections)
+	count := func(name string, fallback int64) int { return t.number(name, fallback, 0, maxCount) }
+	d := policy.DDoS{
+		Connections: count("connections", 50),
+		Total:       t.number("total", max(1, min(usualTotal, most*9/10)), 0, most),
+		PerMinute:   count("per_minute", 120),
+		Messages:    count("messages", 100),
+		Refused:     count("refused", 20),
+		Unknown:     count("unknown", 50),
+		Exempt:      r.config.Policy.OurNetworks,
+	}
+	d.NetworkConnections = count("connections_network", max(200, int64(d.Connections)))
+	d.NetworkPerMinute = count("per_minute_network", max(600, int64(d.PerMinute)))
+	for _, pair := range []struct {
+		key             string
+		client, network int
+	}{{"connections", d.Connections, d.NetworkConnections}, {"per_minute", d.PerMinute, d.NetworkPerMinute}} {
+		if 0 < pair.network && pair.network < pair.client {
+			t.fail(pair.key+"_network", "%d is less than %s, which is %d for one client of the network; raise it, or lower %s", pair.network, pair.key, pair.client, pair.key)
+		}
+	}
+	if t.has("exempt") {
+		d.Exempt = t.networks("exempt")
+	}
+	return d
+}
+
+// networks reads networks. They may overlap any others.
+func (t *table) networks(name string) []netip.Prefix {
+	var all []netip.Prefix
+	for _, one := range t.texts(name) {
+		prefix, err := parseNetwork(one.text)
+		if err != nil {
+			t.r.fail(one.place, "%v", err)
+			continue
+		}
+		if !slices.Contains(all, prefix) {
+			all = append(all, prefix)
+		}
+	}
+	return all
+}
+
+// spoof reads what [check.spoof] has beside the actions.
+func (r *reader) spoof(t *table) policy.Spoof {
+	verdicts := []policy.Verdict{policy.Accept, policy.Tag, policy.Quarantine, policy.Reject}
+	return policy.Spoof{
+		DMARC:     choiceOr(t, "dmarc", "a verdict of spoof", policy.Reject, verdicts...),
+		SPF:       choiceOr(t, "spf", "a verdict of spoof", policy.Tag, verdicts...),
+		Services:  t.services(),
+		Delegates: t.delegates(),
+	}
+}
+
+// services reads those who may send in our names: networks and domains.
+func (t *table) services() policy.Services {
+	var s policy.Services
+	items := t.texts("services")
+	if len(items) > maxServices {
+		t.fail("services", "there are %d services; at most %d are possible", len(items), maxServices)
+		return s
+	}
+	for _, one := range items {
+		if looksLikeNetwork(one.text) {
+			if prefix, err := parseNetwork(one.text); err != nil {
+				t.r.fail(one.place, "%v", err)
+			} else if !slices.Contains(s.Networks, prefix) {
+				s.Networks = append(s.Networks, prefix)
+			}
+			continue
+		}
+		name, err := domainName(one.text)
+		if err != nil {
+			t.r.fail(one.place, `%s is neither a domain nor a network; write it like "mailer.example" or "192.0.2.0/24"`, quote(one.text))
+			continue
+		}
+		if suffix, listed := publicsuffix.PublicSuffix(name); listed && suffix == name {
+			t.r.fail(one.place, "%s is a public suffix: everybody can have a domain below it; write the service's own domain", quote(one.text))
+			continue
+		}
+		if !slices.Contains(s.Domains, name) {
+			s.Domains = append(s.Domains, name)
+		}
+	}
+	return s
+}
+
+// looksLikeNetwork reports a text that is meant as an address or a CIDR, and so
+// neither as a domain nor as a login.
+func looksLikeNetwork(text string) bool {
+	head, _, cut := strings.Cut(text, "/")
+	_, err := netip.ParseAddr(head)
+	return err == nil || cut && head != "" && strings.Trim(head, "0123456789.") == ""
+}
+
+// delegates reads what logins may send as beside their own addresses.
+func (t *table) delegates() map[string][]string {
+	logins := t.table("delegates", `a table, like { bob = ["sales@example.com"] }`)
+	if logins == nil {
+		return nil
+	}
+	all := make(map[string][]string)
+	entries := 0
+	for _, written := range slices.Sorted(maps.Keys(logins.entries)) {
+		if logins.refuseCut(written) {
+			continue
+		}
+		login := strings.ToLower(written)
+		_, taken := all[login]
+		list, isList := logins.entries[written].([]any)
+		switch {
+		case login == "":
+			logins.fail(written, "is nobody's login; write one, like bob")
+			continue
+		case taken:
+			logins.fail(written, "%s is there in another case, which is the same login; keep one of them", quote(login))
+			continue
+		case isList && len(list) == 0:
+			logins.fail(written, "lists nothing that the login may send as; name at least one address, or take the login out")
+			continue
+		}
+		all[login] = logins.addresses(written)
+		entries += len(all[login])
+	}
+	if entries > maxDelegates {
+		t.fail("delegates", "there are %d addresses; at most %d are possible", entries, maxDelegates)
+	}
+	return all
+}
+
+// refuseCut refuses a key whose value is a table where none can be: a dot without
+// quotes cut it in two.
+func (t *table) refuseCut(name string) bool {
+	entries, cut := t.entries[name].(map[string]any)
+	if !cut {
+		return false
+	}
+	whole := name
+	for len(entries) > 0 {
+		part := slices.Sorted(maps.Keys(entries))[0]
+		whole += "." + part
+		entries, _ = entries[part].(map[string]any)
+	}
+	t.fail(name, "is a table, since a dot in a key cuts it in two; write the whole key in quotes: %q", whole)
+	return true
+}
+
+// ourCertificates reads the common names of our clients' certificates. The
+// platforms are known.
+func (r *reader) ourCertificates(t *table) []string {
+	var all []string
+	items := t.texts("our_certificates")
+	if len(items) > maxCertificates {
+		t.fail("our_certificates", "there are %d names; at most %d are possible", len(items), maxCertificates)
+		return nil
+	}
+	for _, one := range items {
+		name, err := commonName(one.text)
+		if err != nil {
+			r.fail(one.place, "%v", err)
+			continue
+		}
+		for _, platform := range r.config.Policy.Platforms {
+			if platform.Proof.Certificate == name {
+				r.fail(one.place, "%s proves platform %s; a client cannot be both, so take it out of one of them", quote(one.text), platform.Name)
+			}
+		}
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	return all
+}

@@ -1,0 +1,157 @@
+package policy_test
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"coexistd/policy"
+)
+
+func TestTheResultOfDMARCForAuthenticationResults(t *testing.T) {
+	for _, c := range []struct {
+		about             string
+		spf, dkim, record string
+		want              policy.AuthResult
+	}{
+		{"RFC 7489 11.2: pass", "fail far.example", "pass far.example", "far.example p=none", policy.AuthPass},
+		{"RFC 7489 11.2: fail, whatever the policy asks", "fail far.example", "fail far.example", "far.example p=none", policy.AuthFail},
+		{"RFC 7489 11.2: no record", "pass far.example", "pass far.example", "far.example none", policy.AuthNone},
+		{"RFC 7489 11.2: the record could not be had", "pass far.example", "pass far.example", "far.example temperror", policy.AuthTempError},
+		{"RFC 7489 11.2: what would prove it could not be had", "temperror far.example", "", "far.example p=reject", policy.AuthTempError},
+		{"RFC 7489 11.2: what cannot be read", "pass far.example", "", "far.example permerror", policy.AuthPermError},
+		{"RFC 7489 3.1: an identity without a domain", "pass", "pass", "far.example p=none", policy.AuthFail},
+	} {
+		w := newWorld()
+		a := readAuthentication(t, c.spf, c.dkim, c.record, policy.Authors{})
+		want(t, c.about, w.DMARCResult(a, a.DMARC[0]).String(), c.want.String())
+	}
+}
+
+func TestAlignmentGoesByTheOrganisationalDomain(t *testing.T) {
+	for _, c := range []struct {
+		author, signer string
+		aligned        bool
+	}{
+		{"far.example", "far.example", true},
+		{"a.b.far.example", "c.far.example", true},
+		{"far.example", "other.example", false},
+		{"example", "far.example", false},
+		{"example", "example", true},
+		{"a.co.uk", "b.co.uk", false},
+		{"x.a.co.uk", "a.co.uk", true},
+		{"a.github.io", "b.github.io", false}, // private suffixes count
+		{"a.github.io", "github.io", false},
+		{"xn--bcher-kva.example", "mail.xn--bcher-kva.example", true},
+		{"[192.0.2.1]", "[198.51.2.1]", false}, // no labels to be cut off
+		{"[192.0.2.1]", "[192.0.2.1]", true},
+		{"192.0.2.1", "198.51.2.1", false},
+		{"a..example", "b..example", false},
+		{"acmecorp.com", "gapps.acmecorp.com", true},
+		{"acme.net", "acmecorp.com", false},
+		// Other tenants share what is above an alternate domain.
+		{"acmecorp-com.onmicrosoft.com", "evil.onmicrosoft.com", false},
+		{"acmecorp-com.onmicrosoft.com", "acme-net.onmicrosoft.com", false},
+		{"acmecorp-com.onmicrosoft.com", "onmicrosoft.com", false},
+		{"acmecorp-com.onmicrosoft.com", "mail.acmecorp-com.onmicrosoft.com", true},
+		{"x.acmecorp-com.onmicrosoft.com", "acmecorp-com.onmicrosoft.com", true},
+		{"one.onmicrosoft.com", "two.onmicrosoft.com", true}, // so RFC 7489 has it
+	} {
+		w := newWorld()
+		a := &policy.Authentication{DKIM: []policy.DKIM{{Result: policy.AuthPass, Domain: c.signer}}}
+		got := w.DMARCResult(a, policy.DMARC{Domain: c.author, Lookup: policy.AuthPass})
+		if (got == policy.AuthPass) != c.aligned {
+			t.Errorf("%s signed by %s: %v, and aligned would be %v", c.author, c.signer, got, c.aligned)
+		}
+	}
+}
+
+var authResults = map[string]policy.AuthResult{
+	"none": policy.AuthNone, "pass": policy.AuthPass, "fail": policy.AuthFail, "softfail": policy.AuthSoftFail,
+	"neutral": policy.AuthNeutral, "temperror": policy.AuthTempError, "permerror": policy.AuthPermError,
+}
+
+// readResult reads "pass far.example".
+func readResult(t testing.TB, text string) (policy.AuthResult, string) {
+	t.Helper()
+	word, domain, _ := strings.Cut(text, " ")
+	result, ok := authResults[word]
+	if !ok {
+		t.Fatalf("there is no result %q", word)
+	}
+	return result, domain
+}
+
+// readAuthentication reads what SPF says, "fail far.example", what DKIM does of
+// each signature, "pass a.example, fail b.example", and the author domains'
+// records, as "a.example p=reject pct=50; b.example temperror". Every other author
+// domain has no record.
+func readAuthentication(t testing.TB, spf, dkim, dmarc string, authors policy.Authors) *policy.Authentication {
+	t.Helper()
+	a := &policy.Authentication{}
+	if spf != "" {
+		a.SPF.Result, a.SPF.Domain = readResult(t, spf)
+	}
+	for one := range strings.SplitSeq(dkim, ", ") {
+		if one != "" {
+			result, domain := readResult(t, one)
+			a.DKIM = append(a.DKIM, policy.DKIM{Result: result, Domain: domain, Selector: "s"})
+		}
+	}
+	for one := range strings.SplitSeq(dmarc, "; ") {
+		if one != "" {
+			a.DMARC = append(a.DMARC, readRecord(t, one))
+		}
+	}
+	for _, author := range authors.From {
+		domain := author.Address.Domain
+		if !strings.HasPrefix(domain, "[") && !slices.ContainsFunc(a.DMARC, func(d policy.DMARC) bool { return d.Domain == domain }) {
+			a.DMARC = append(a.DMARC, policy.DMARC{Domain: domain})
+		}
+	}
+	return a
+}
+
+// readRecord reads "sub.far.example at=far.example p=reject sp=none adkim=s missing".
+func readRecord(t testing.TB, text string) policy.DMARC {
+	t.Helper()
+	words := strings.Fields(text)
+	d := policy.DMARC{Domain: words[0], At: words[0], Lookup: policy.AuthPass, Percent: 100}
+	tags := map[string]string{}
+	for _, word := range words[1:] {
+		if result, ok := authResults[word]; ok {
+			d.Lookup = result
+			continue
+		}
+		name, value, _ := strings.Cut(word, "=")
+		tags[name] = value
+	}
+	verdict := func(name string, otherwise policy.Verdict) policy.Verdict {
+		switch tags[name] {
+		case "":
+			return otherwise
+		case "none":
+			return policy.Accept
+		case "quarantine":
+			return policy.Quarantine
+		}
+		return policy.Reject
+	}
+	d.Policy = verdict("p", policy.Accept)
+	d.Subdomains = verdict("sp", d.Policy)
+	d.Nonexistent = verdict("np", d.Subdomains)
+	if at, ok := tags["at"]; ok {
+		d.At = at
+	}
+	if pct, ok := tags["pct"]; ok {
+		n, err := strconv.Atoi(pct)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Percent = n
+	}
+	d.StrictDKIM, d.StrictSPF = tags["adkim"] == "s", tags["aspf"] == "s"
+	_, d.Missing = tags["missing"]
+	return d
+}

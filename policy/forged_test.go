@@ -1,0 +1,487 @@
+package policy_test
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"coexistd/policy"
+)
+
+// The clients and domains that may send in our names, in the tests of spoof.
+const (
+	serviceClient = "198.51.100.7"
+	serviceDomain = "mailing.example"
+)
+
+// spoofing gives the world the check spoof. What it could not tell is accepted,
+// so that a verdict of its own shows.
+func (w *world) spoofing() *world {
+	spoof := policy.Check{Name: policy.CheckSpoof, OnHit: policy.Reject, OnError: policy.Accept}
+	w.Points = map[policy.Checkpoint]policy.Point{}
+	for _, point := range []policy.Checkpoint{policy.S0, policy.S1, policy.S2} {
+		w.at(point, spoof)
+	}
+	w.Spoof = policy.Spoof{DMARC: policy.Reject, SPF: policy.Tag, Services: policy.Services{
+		Networks: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}, Domains: []string{serviceDomain},
+	}}
+	return w
+}
+
+// author reads "Display <address>" or "address" for a test; the text before the
+// bracket is taken as it is.
+func (w *world) author(t testing.TB, text string) policy.Author {
+	t.Helper()
+	display, address := "", text
+	if i := strings.LastIndexByte(text, '<'); i >= 0 {
+		display, address = strings.TrimSpace(text[:i]), strings.TrimSuffix(text[i+1:], ">")
+	}
+	// A header is read without delimiters.
+	parsed, err := policy.ParseAddress(address, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return policy.Author{Address: parsed, Display: display}
+}
+
+// writtenBy has one From field with those mailboxes.
+func (w *world) writtenBy(t testing.TB, from ...string) policy.Authors {
+	t.Helper()
+	a := policy.Authors{Fields: 1}
+	for _, text := range from {
+		a.From = append(a.From, w.author(t, text))
+	}
+	return a
+}
+
+// fromOutside is a message at S0 to bob from a client.
+func (w *world) fromOutside(t testing.TB, client, sender string, authors policy.Authors, a *policy.Authentication) policy.Message {
+	t.Helper()
+	m := policy.Message{
+		Sender: w.address(t, sender), Recipients: []policy.Recipient{w.recipient(t, "bob@acmecorp.com")},
+		Client: netip.MustParseAddr(client), Authors: authors, Authentication: a,
+		Proof: policy.Proof{Why: "the test has none"},
+	}
+	m.Entry = w.Enter(policy.Arrival{Client: m.Client})
+	return m
+}
+
+// outcome is the verdict of a message for spoof and what it is about: "reject own
+// domain", "accept", "tempfail unknown".
+func (w *world) outcome(t testing.TB, m policy.Message) string {
+	t.Helper()
+	d := w.Decide(m)
+	checkEnvelope(t, m, d)
+	if len(d.Findings) != 1 || d.Findings[0].Check != policy.CheckSpoof {
+		t.Fatalf("the findings are %v, and there would be one, of spoof", d.Findings)
+	}
+	f := d.Findings[0]
+	switch {
+	case (f.State == policy.Clean) != (f.Reason == ""), (f.State == policy.Hit) != (f.Name != ""):
+		t.Errorf("the finding is not whole: %+v", f)
+	case f.State == policy.Unknown:
+		return d.Verdict.String() + " unknown"
+	}
+	return strings.TrimSpace(d.Verdict.String() + " " + f.Name)
+}
+
+func TestSPFAndDKIMAndDMARCTogether(t *testing.T) {
+	const (
+		far    = "x@far.example"
+		bob    = "bob@acmecorp.com"
+		bounce = "bounce@esp.example"
+		own    = "reject own domain"
+	)
+	for _, c := range []struct {
+		about        string
+		sender, from string
+		spf, dkim    string
+		dmarc        string
+		want         string
+	}{
+		// Alignment.
+		{"RFC 7489 3.1: both pass", far, far, "pass far.example", "pass far.example", "far.example p=reject", "accept"},
+		{"RFC 7489 3.1.1: DKIM alone", far, far, "fail far.example", "pass far.example", "far.example p=reject", "accept"},
+		{"RFC 7489 3.1.2: SPF alone", far, far, "pass far.example", "fail far.example", "far.example p=reject", "accept"},
+		{"RFC 7489 3.1.1: DKIM, relaxed, of a subdomain", bounce, far, "pass esp.example", "pass mail.far.example", "far.example p=reject", "accept"},
+		{"RFC 7489 3.1.1: DKIM, relaxed, of the domain above", bounce, "x@news.far.example", "pass esp.example", "pass far.example", "news.far.example at=far.example p=reject", "accept"},
+		{"RFC 7489 3.1.1: DKIM, relaxed, of a sibling", bounce, "x@a.far.example", "none", "pass b.far.example", "a.far.example at=far.example p=reject", "accept"},
+		{"RFC 7489 3.1.1: DKIM, strict, of a subdomain", bounce, far, "pass esp.example", "pass mail.far.example", "far.example p=reject adkim=s", "reject DMARC"},
+		{"RFC 7489 3.1.1: DKIM, strict, of the same", bounce, far, "pass esp.example", "pass far.example", "far.example p=reject adkim=s", "accept"},
+		{"RFC 7489 3.1.2: SPF, relaxed, of a subdomain", "x@bounce.far.example", far, "pass bounce.far.example", "", "far.example p=reject", "accept"},
+		{"RFC 7489 3.1.2: SPF, strict, of a subdomain", "x@bounce.far.example", far, "pass bounce.far.example", "", "far.example p=reject aspf=s", "reject DMARC"},
+		{"RFC 7489 3.1.2: strict SPF does not make DKIM strict", "x@bounce.far.example", far, "pass bounce.far.example", "pass m.far.example", "far.example p=reject aspf=s", "accept"},
+		{"RFC 7489 3.1.2: strict DKIM does not make SPF strict", "x@bounce.far.example", far, "pass bounce.far.example", "pass m.far.example", "far.example p=reject adkim=s", "accept"},
+		{"RFC 7489 3.1: both pass for another", bounce, far, "pass esp.example", "pass esp.example", "far.example p=reject", "reject DMARC"},
+		{"RFC 7489 3.2: a public suffix is no organisation", "x@b.co.uk", "x@a.co.uk", "pass b.co.uk", "pass b.co.uk", "a.co.uk p=reject", "reject DMARC"},
+		{"RFC 7489 3.2: a signature of a public suffix", bounce, "x@a.co.uk", "none", "pass co.uk", "a.co.uk p=reject", "reject DMARC"},
+		{"RFC 7489 3.2: a name that ends like another", bounce, far, "none", "pass notfar.example", "far.example p=reject", "reject DMARC"},
+		{"RFC 7489 6.6.2: one signature of several", bounce, far, "none", "fail far.example, pass esp.example, pass far.example", "far.example p=reject", "accept"},
+		{"RFC 7489 6.6.2: none of several", bounce, far, "none", "fail far.example, pass esp.example, permerror far.example", "far.example p=reject", "reject DMARC"},
+		{"RFC 7489 4.1: HELO of the null sender", "", far, "pass mx.far.example", "", "far.example p=reject", "accept"},
+		{"RFC 7208 2.6.3: a pass by softfail is none", far, far, "softfail far.example", "", "far.example p=reject", "reject DMARC"},
+		{"RFC 7208 2.6.2: neutral is no pass", far, far, "neutral far.example", "", "far.example p=reject", "reject DMARC"},
+		{"RFC 6376 3.9: neutral is no pass", far, far, "none", "neutral far.example", "far.example p=reject", "reject DMARC"},
+
+		// The policy.
+		{"RFC 7489 6.3: p=none", far, far, "fail far.example", "fail far.example", "far.example p=none", "accept"},
+		{"RFC 7489 6.3: p=quarantine", far, far, "fail far.example", "", "far.example p=quarantine", "quarantine DMARC"},
+		{"RFC 7489 6.3: p=reject", far, far, "fail far.example", "", "far.example p=reject", "reject DMARC"},
+		{"RFC 7489 6.7: p=none goes before SPF's fail", far, far, "fail far.example", "", "far.example p=none", "accept"},
+		{"RFC 7489 6.3: sp below", far, "x@a.far.example", "none", "", "a.far.example at=far.example p=none sp=reject", "reject DMARC"},
+		{"RFC 7489 6.3: sp milder below", far, "x@a.far.example", "none", "", "a.far.example at=far.example p=reject sp=none", "accept"},
+		{"RFC 7489 6.3: without sp, p holds below", far, "x@a.far.example", "none", "", "a.far.example at=far.example p=quarantine", "quarantine DMARC"},
+		{"RFC 7489 6.3: sp is not for the domain itself", far, far, "none", "", "far.example p=none sp=reject", "accept"},
+		{"RFC 7489 6.6.3: a record of the subdomain's own: p", far, "x@a.far.example", "none", "", "a.far.example p=none sp=reject", "accept"},
+		{"RFC 9091 3.2: np of what does not exist", far, "x@no.far.example", "none", "", "no.far.example at=far.example p=none sp=none np=reject missing", "reject DMARC"},
+		{"RFC 9091 3.2: np milder than sp", far, "x@no.far.example", "none", "", "no.far.example at=far.example p=reject sp=reject np=none missing", "accept"},
+		{"RFC 9091 3.2: np is not for what exists", far, "x@a.far.example", "none", "", "a.far.example at=far.example sp=none np=reject", "accept"},
+		{"RFC 9091 3.2: without np, sp", far, "x@no.far.example", "none", "", "no.far.example at=far.example p=none sp=quarantine missing", "quarantine DMARC"},
+		{"RFC 7489 6.6.4: sampled out, reject", far, far, "none", "", "far.example p=reject pct=0", "quarantine DMARC"},
+		{"RFC 7489 6.6.4: sampled out, quarantine", far, far, "none", "", "far.example p=quarantine pct=0", "accept"},
+
+		// No record, and the DNS failing.
+		{"RFC 7489 6.6.3: no record, all pass", far, far, "pass far.example", "pass far.example", "", "accept"},
+		{"RFC 7489 6.6.3: no record, nothing passes", far, far, "none", "", "", "accept"},
+		{"RFC 7208 8.4: fail, no record", far, far, "fail far.example", "", "", "tag SPF"},
+		{"RFC 7208 8.4: fail, a record that cannot be read", far, far, "fail far.example", "", "far.example permerror", "tag SPF"},
+		{"RFC 7208 8.4: fail, but signed by the author", far, far, "fail far.example", "pass far.example", "", "accept"},
+		{"RFC 7208 8.4: fail, and signed by another", far, far, "fail far.example", "pass esp.example", "", "tag SPF"},
+		{"RFC 7208 2.4: fail of HELO, null sender", "", far, "fail mx.far.example", "", "", "tag SPF"},
+		{"RFC 7208 8.5: softfail, no record", far, far, "softfail far.example", "", "", "accept"},
+		{"RFC 7208 8.2: neutral, no record", far, far, "neutral far.example", "", "", "accept"},
+		{"RFC 7208 8.1: none, no record", far, far, "none far.example", "", "", "accept"},
+		{"RFC 7208 8.7: permerror, no record", far, far, "permerror far.example", "", "", "accept"},
+		{"RFC 7208 8.6: temperror, no record: marked at worst", far, far, "temperror far.example", "", "", "accept"},
+		{"RFC 7489 6.6.2: the record could not be had", far, far, "fail far.example", "fail far.example", "far.example temperror", "accept unknown"},
+		{"RFC 7489 6.6.2: the record could not be had, all pass", far, far, "pass far.example", "pass far.example", "far.example temperror", "accept"},
+		{"RFC 7489 6.6.2: SPF's DNS failed", far, far, "temperror far.example", "", "far.example p=reject", "accept unknown"},
+		{"RFC 7489 6.6.2: DKIM's DNS failed", bounce, far, "pass esp.example", "temperror far.example", "far.example p=reject", "accept unknown"},
+		{"RFC 7489 6.6.2: the DNS of another failed", bounce, far, "temperror esp.example", "temperror esp.example", "far.example p=reject", "reject DMARC"},
+		{"RFC 7489 6.6.2: DKIM's DNS failed, SPF passes", far, far, "pass far.example", "temperror far.example", "far.example p=reject", "accept"},
+		{"RFC 7489 6.6.2: the DNS failed, p=none", far, far, "temperror far.example", "", "far.example p=none", "accept"},
+		{"RFC 7489 6.6.3: an author whose record nobody looked for", far, far, "none", "", "other.example p=none; far.example temperror", "accept unknown"},
+		{"RFC 5321 4.1.3: an address literal has no policy", "x@[192.0.2.1]", "x@[192.0.2.1]", "none", "", "", "accept"},
+
+		// Our own domains.
+		{"RFC 7489 3.1.2: ours, SPF", bob, bob, "pass acmecorp.com", "", "", "accept"},
+		{"RFC 7489 3.1.1: ours, DKIM", bounce, bob, "fail esp.example", "pass acmecorp.com", "", "accept"},
+		{"RFC 7489 3.1.1: ours, DKIM of a subdomain", bounce, bob, "none", "pass m.acmecorp.com", "", "accept"},
+		{"RFC 7489 3.1.1: ours, strict, DKIM of a subdomain", bounce, bob, "none", "pass m.acmecorp.com", "acmecorp.com p=none adkim=s", own},
+		{"RFC 7489 6.7: ours, nothing passes, no record", bob, bob, "none", "", "", own},
+		{"RFC 7489 6.7: ours, p=none", bob, bob, "softfail acmecorp.com", "", "acmecorp.com p=none", own},
+		{"RFC 7489 6.7: ours, pct=0", bob, bob, "softfail acmecorp.com", "", "acmecorp.com p=reject pct=0", own},
+		{"RFC 7489 3.1: ours as author, a stranger's envelope", bounce, bob, "pass esp.example", "pass esp.example", "", own},
+		{"RFC 7489 3.1: ours as author, the null sender", "", bob, "pass mx.esp.example", "", "", own},
+		{"RFC 7208 2.4: ours as envelope sender, a foreign author", bob, far, "softfail acmecorp.com", "pass far.example", "far.example p=reject", own},
+		{"RFC 7208 2.4: ours as envelope sender, SPF", bob, far, "pass acmecorp.com", "", "", "accept"},
+		{"RFC 6376 6.1: ours as envelope sender, DKIM of ours", bob, far, "fail acmecorp.com", "pass acmecorp.com, pass far.example", "far.example p=reject", "accept"},
+		{"RFC 7489 6.6.2: ours, SPF's DNS failed", bob, bob, "temperror acmecorp.com", "", "", "tempfail unknown"},
+		{"RFC 7489 6.6.2: ours, DKIM's DNS failed", bounce, bob, "fail esp.example", "temperror acmecorp.com", "", "tempfail unknown"},
+		{"RFC 7489 6.6.2: ours, the DNS of another failed", bounce, bob, "temperror esp.example", "temperror esp.example", "", own},
+		{"RFC 7489 6.6.2: ours, its policy could not be had", bob, bob, "none", "", "acmecorp.com temperror", own},
+		{"RFC 7208 8.7: ours, permerror", bob, bob, "permerror acmecorp.com", "", "", own},
+		{"RFC 7489 3.2: ours, of another domain of ours", bob, bob, "none", "pass acme.net", "", own},
+		{"RFC 7489 3.2: a subdomain of ours without a record", "x@no.acmecorp.com", "x@no.acmecorp.com", "none", "", "", own},
+		{"RFC 7489 3.2: a subdomain of ours, signed", bounce, "x@no.acmecorp.com", "none", "pass acmecorp.com", "", "accept"},
+		{"RFC 7489 3.2: an alternate domain", "x@acmecorp-com.onmicrosoft.com", "x@acmecorp-com.onmicrosoft.com", "none", "", "", own},
+		{"RFC 7489 3.2: an alternate domain, signed", bounce, "x@acmecorp-com.onmicrosoft.com", "none", "pass acmecorp-com.onmicrosoft.com", "", "accept"},
+		{"RFC 7489 3.2: an alternate domain, by its platform's other tenant", bounce, "x@acmecorp-com.onmicrosoft.com", "pass evil.onmicrosoft.com", "pass evil.onmicrosoft.com", "", own},
+		{"RFC 7489 3.2: an alternate domain below ours", bounce, "x@gapps.acmecorp.com", "none", "pass acmecorp.com", "", "accept"},
+		{"RFC 5321 4.1.1.2: an envelope sender without a domain", "bob", far, "pass", "pass far.example", "", own},
+		{"RFC 6376 6.1: a service by DKIM", bounce, bob, "pass esp.example", "pass mailing.example", "", "accept"},
+		{"RFC 6376 6.1: a service by DKIM of a subdomain", bounce, bob, "pass esp.example", "pass eu.mailing.example", "", "accept"},
+		{"RFC 7208 2.6.3: a service by SPF", "b@mailing.example", bob, "pass mailing.example", "", "", "accept"},
+		{"RFC 6376 6.1: what ends like a service", bounce, bob, "none", "pass notmailing.example", "", own},
+		{"RFC 6376 6.1: a service's signature that fails", bounce, bob, "none", "fail mailing.example", "", own},
+		{"RFC 6376 6.1: a service, the DNS failed", bounce, bob, "none", "temperror mailing.example", "", "tempfail unknown"},
+	} {
+		t.Run(c.about, func(t *testing.T) {
+			w := newWorld().spoofing()
+			authors := w.writtenBy(t, c.from)
+			m := w.fromOutside(t, internetClient, c.sender, authors, readAuthentication(t, c.spf, c.dkim, c.dmarc, authors))
+			want(t, "the outcome", w.outcome(t, m), c.want)
+		})
+	}
+}
+
+func TestEveryAuthorIsJudgedAndTheStrictestCounts(t *testing.T) {
+	for _, c := range []struct {
+		about             string
+		from              string
+		spf, dkim, dmarc  string
+		want, alsoReasons string
+	}{
+		{"RFC 7489 6.6.1: reject and quarantine", "x@a.example y@b.example", "none", "", "a.example p=quarantine; b.example p=reject", "reject DMARC", "a.example"},
+		{"RFC 7489 6.6.1: one of two passes", "x@a.example y@b.example", "none", "pass a.example", "a.example p=reject; b.example p=reject", "reject DMARC", "b.example"},
+		{"RFC 7489 6.6.1: both pass", "x@a.example y@b.example", "none", "pass a.example, pass b.example", "a.example p=reject; b.example p=reject", "accept", ""},
+		{"RFC 7489 6.6.1: unknown and quarantine", "x@a.example y@b.example", "none", "", "a.example temperror; b.example p=quarantine", "quarantine unknown", "b.example"},
+		{"RFC 7489 6.6.1: unknown and reject", "x@a.example y@b.example", "none", "", "a.example temperror; b.example p=reject", "reject DMARC", "a.example"},
+		{"RFC 7489 6.6.1: ours beside a stranger that passes", "x@a.example bob@acmecorp.com", "pass a.example", "pass a.example", "", "reject own domain", "acmecorp.com"},
+		{"RFC 7489 6.6.1: four domains", "x@a.example x@b.example x@c.example x@d.example", "none", "", "", "accept", ""},
+		{"RFC 7489 6.6.1: five domains", "x@a.example x@b.example x@c.example x@d.example x@e.example", "none", "", "", "reject many authors", "5 domains"},
+		{"RFC 5322 3.6.2: many mailboxes of one domain", "a@a.example b@a.example c@a.example d@a.example e@a.example", "none", "pass a.example", "a.example p=reject", "accept", ""},
+	} {
+		t.Run(c.about, func(t *testing.T) {
+			w := newWorld().spoofing()
+			authors := w.writtenBy(t, strings.Fields(c.from)...)
+			m := w.fromOutside(t, internetClient, "", authors, readAuthentication(t, c.spf, c.dkim, c.dmarc, authors))
+			want(t, "the outcome", w.outcome(t, m), c.want)
+			if why := w.Decide(m).Findings[0].Reason; !strings.Contains(why, c.alsoReasons) {
+				t.Errorf("the reason %q does not name %s", why, c.alsoReasons)
+			}
+		})
+	}
+}
+
+func TestTheAdministratorMayBeMilderThanThePublishedPolicy(t *testing.T) {
+	for _, c := range []struct {
+		dmarc, spf policy.Verdict
+		spfSays    string
+		record     string
+		want       string
+	}{
+		{policy.Quarantine, policy.Tag, "none", "far.example p=reject", "quarantine DMARC"},
+		{policy.Quarantine, policy.Tag, "none", "far.example p=quarantine", "quarantine DMARC"},
+		{policy.Tag, policy.Tag, "none", "far.example p=reject", "tag DMARC"},
+		{policy.Accept, policy.Tag, "none", "far.example p=reject", "accept"},
+		{policy.Tag, policy.Tag, "none", "far.example temperror", "accept"},
+		{policy.Reject, policy.Accept, "fail far.example", "", "accept"},
+		{policy.Reject, policy.Reject, "fail far.example", "", "reject SPF"},
+		{policy.Reject, policy.Quarantine, "fail far.example", "", "quarantine SPF"},
+		{policy.Reject, policy.Quarantine, "temperror far.example", "", "accept unknown"},
+		{policy.Reject, policy.Accept, "temperror far.example", "", "accept"},
+	} {
+		w := newWorld().spoofing()
+		w.Spoof.DMARC, w.Spoof.SPF = c.dmarc, c.spf
+		authors := w.writtenBy(t, "x@far.example")
+		m := w.fromOutside(t, internetClient, "x@far.example", authors, readAuthentication(t, c.spfSays, "", c.record, authors))
+		want(t, fmt.Sprintf("dmarc %v, spf %v, SPF %s, %s", c.dmarc, c.spf, c.spfSays, c.record), w.outcome(t, m), c.want)
+	}
+}
+
+func TestASignatureThatTheDNSKeepsFromPassingMayExplainAFailOfSPF(t *testing.T) {
+	for verdict, expected := range map[policy.Verdict]string{policy.Reject: "accept unknown", policy.Quarantine: "accept unknown", policy.Tag: "accept"} {
+		w := newWorld().spoofing()
+		w.Spoof.SPF = verdict
+		authors := w.writtenBy(t, "x@far.example")
+		a := readAuthentication(t, "fail far.example", "temperror far.example", "", authors)
+		want(t, verdict.String(), w.outcome(t, w.fromOutside(t, internetClient, "x@far.example", authors, a)), expected)
+	}
+}
+
+func TestThePercentageIsThatOfTheNonces(t *testing.T) {
+	w := newWorld().spoofing()
+	authors := w.writtenBy(t, "x@far.example")
+	count := map[string]int{}
+	for i := range 10_000 {
+		m := w.fromOutside(t, internetClient, "", authors, readAuthentication(t, "none", "", "far.example p=reject pct=30", authors))
+		m.Nonce = [8]byte{byte(i >> 8), byte(i)}
+		count[w.outcome(t, m)]++
+	}
+	if count["reject DMARC"] != 3000 || count["quarantine DMARC"] != 7000 {
+		t.Errorf("of 10000 messages with pct=30, %v", count)
+	}
+}
+
+func TestAMailingServiceMaySendInOurNameFromItsNetworks(t *testing.T) {
+	w := newWorld().spoofing()
+	authors := w.writtenBy(t, "bob@acmecorp.com")
+	nothing := readAuthentication(t, "none", "", "", authors)
+	want(t, "with the DNS", w.outcome(t, w.fromOutside(t, serviceClient, "b@esp.example", authors, nothing)), "accept")
+	want(t, "a bare envelope sender", w.outcome(t, w.fromOutside(t, serviceClient, "cron", authors, nothing)), "accept")
+	want(t, "without the DNS", w.outcome(t, w.fromOutside(t, serviceClient, "b@esp.example", authors, nil)), "accept unknown")
+	far := w.writtenBy(t, "x@far.example")
+	want(t, "in a stranger's name", w.outcome(t, w.fromOutside(t, serviceClient, "", far, readAuthentication(t, "none", "", "far.example p=reject", far))), "reject DMARC")
+}
+
+func TestWithoutTheDNSOurOwnDomainIsPutOff(t *testing.T) {
+	w := newWorld().spoofing()
+	want(t, "ours", w.outcome(t, w.fromOutside(t, internetClient, "", w.writtenBy(t, "bob@acmecorp.com"), nil)), "tempfail unknown")
+	want(t, "ours as envelope sender", w.outcome(t, w.fromOutside(t, internetClient, "bob@acmecorp.com", w.writtenBy(t, "x@far.example"), nil)), "tempfail unknown")
+	want(t, "a stranger's", w.outcome(t, w.fromOutside(t, internetClient, "", w.writtenBy(t, "x@far.example"), nil)), "accept unknown")
+	several := w.writtenBy(t, "x@far.example")
+	several.Fields = 2
+	want(t, "what needs no DNS", w.outcome(t, w.fromOutside(t, internetClient, "", several, nil)), "reject several From fields")
+}
+
+// Every tenant of a platform passes SPF for a domain whose record names it.
+func TestSPFDoesNotProveOursForAnotherTenantOfOurPlatform(t *testing.T) {
+	for _, c := range []struct{ about, spf, dkim, want string }{
+		{"SPF alone", "pass acmecorp.com", "", "reject own domain"},
+		{"SPF of a service that sends from there", "pass mailing.example", "", "reject own domain"},
+		{"SPF's DNS failing", "temperror acmecorp.com", "", "reject own domain"},
+		{"DKIM", "pass acmecorp.com", "pass acmecorp.com", "accept"},
+		{"a service's DKIM", "pass acmecorp.com", "pass mailing.example", "accept"},
+	} {
+		w := newWorld().spoofing()
+		authors := w.writtenBy(t, "bob@acmecorp.com")
+		m := w.fromOutside(t, officeClient, "bob@acmecorp.com", authors, readAuthentication(t, c.spf, c.dkim, "", authors))
+		want(t, c.about, w.outcome(t, m), c.want)
+	}
+	w := newWorld().spoofing()
+	authors := w.writtenBy(t, "x@far.example")
+	m := w.fromOutside(t, officeClient, "x@far.example", authors, readAuthentication(t, "pass far.example", "", "far.example p=reject", authors))
+	want(t, "a stranger's domain there", w.outcome(t, m), "accept")
+	w.Platforms[1].Proof = policy.Proofs{}
+	authors = w.writtenBy(t, "bob@acmecorp.com")
+	m = w.fromOutside(t, officeClient, "bob@acmecorp.com", authors, readAuthentication(t, "pass acmecorp.com", "", "", authors))
+	want(t, "where no tenant can prove himself", w.outcome(t, m), "accept")
+}
+
+func TestTheProvenTenantMaySendInOurName(t *testing.T) {
+	w := newWorld().spoofing()
+	proven := func(from string) policy.Message {
+		m := w.fromOutside(t, officeClient, from, w.writtenBy(t, from), nil)
+		m.Proof.Proven = true
+		return m
+	}
+	want(t, "ours", w.outcome(t, proven("alice@acmecorp.com")), "accept")
+	want(t, "what it passes on", w.outcome(t, proven("x@far.example")), "accept")
+	m := proven("alice@acmecorp.com")
+	m.Authors.Fields = 2
+	want(t, "two From fields", w.outcome(t, m), "reject several From fields")
+	m = proven("x@far.example")
+	m.Authors = w.writtenBy(t, "bob@acmecorp.com <x@far.example>")
+	want(t, "the display name trick, passed on", w.outcome(t, m), "tag look-alike")
+}
+
+func TestTheClientIsToldWhichProofIsMissing(t *testing.T) {
+	for _, c := range []struct {
+		from, spf, record string
+		fields            int
+		want              string
+	}{
+		{"bob@acmecorp.com", "none", "", 1, "550 5.7.26 Neither SPF nor DKIM proves that the message is from acmecorp.com"},
+		{"x@far.example", "none", "far.example p=reject", 1, "550 5.7.26 The message fails the DMARC policy of far.example"},
+		{"x@far.example", "fail far.example", "", 1, "550 5.7.23 SPF validation failed for far.example"},
+		{"x@far.example", "none", "", 2, "550 5.6.0 The message has several From fields"},
+	} {
+		w := newWorld().spoofing()
+		w.Spoof.SPF = policy.Reject
+		authors := w.writtenBy(t, c.from)
+		authors.Fields = c.fields
+		d := w.Decide(w.fromOutside(t, internetClient, "", authors, readAuthentication(t, c.spf, "", c.record, authors)))
+		want(t, c.from, d.Reply.String(), c.want)
+	}
+}
+
+func TestTheReasonIsBounded(t *testing.T) {
+	w := newWorld().spoofing()
+	long := strings.Repeat(strings.Repeat("a", 60)+".", 4)
+	authors := w.writtenBy(t, "x@"+long+"b", "x@"+long+"c", "x@"+long+"d", "bob@acmecorp.com")
+	a := readAuthentication(t, "none "+long+"e", strings.Repeat("fail "+long+"e, ", 10)+"fail "+long+"e",
+		long+"b p=reject; "+long+"c p=reject; "+long+"d p=reject", authors)
+	d := w.Decide(w.fromOutside(t, internetClient, "x@"+long+"e", authors, a))
+	if why := d.Findings[0].Reason; len(why) > 4096 || !strings.Contains(why, "8 signatures more") {
+		t.Errorf("the reason has %d bytes: %s", len(why), why)
+	}
+	if len(d.Reply.Text) > 250 {
+		t.Errorf("the reply has %d bytes", len(d.Reply.Text))
+	}
+}
+
+func TestTricksFromOutside(t *testing.T) {
+	const evil = "x@evil.example"
+	for _, c := range []struct {
+		about  string
+		edit   func(w *world, a *policy.Authors)
+		sender string
+		spf    string
+		want   string
+	}{
+		{"two From fields, the second ours", func(w *world, a *policy.Authors) {
+			*a = w.writtenBy(t, evil, "ceo@acmecorp.com")
+			a.Fields = 2
+		}, evil, "pass evil.example", "reject several From fields, own domain"},
+		{"two From fields, both a stranger's", func(w *world, a *policy.Authors) { a.Fields = 2 }, evil, "pass evil.example", "reject several From fields"},
+		{"no From field", func(w *world, a *policy.Authors) { *a = policy.Authors{} }, evil, "pass evil.example", "tag no author"},
+		{"no From field, SPF fails", func(w *world, a *policy.Authors) { *a = policy.Authors{} }, evil, "fail evil.example", "tag no author, SPF"},
+		{"an empty group", func(w *world, a *policy.Authors) { a.From = nil }, evil, "pass evil.example", "tag no author"},
+		{"a group with ours in it", func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "Board <ceo@acmecorp.com>") }, evil, "pass evil.example", "reject own domain"},
+		{"ours before a stranger's mailbox", func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "ceo@acmecorp.com", evil) }, evil, "pass evil.example", "reject own domain"},
+		{"a comment that names ours", func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "ceo@acmecorp.com <x@evil.example>") }, evil, "pass evil.example", "tag look-alike"},
+		{"the display name trick, in quotes", func(w *world, a *policy.Authors) { *a = w.writtenBy(t, `'ceo@AcmeCorp.com' <x@evil.example>`) }, evil, "pass evil.example", "tag look-alike"},
+		{"the display name trick, fullwidth", func(w *world, a *policy.Authors) {
+			*a = w.writtenBy(t, "ceo＠ａｃｍｅｃｏｒｐ．ｃｏｍ <x@evil.example>")
+		}, evil, "pass evil.example", "tag look-alike"},
+		{"the display name trick, with a character that is not seen", func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "ceo@acme\u200bcorp.com <x@evil.example>") }, evil, "pass evil.example", "tag look-alike"},
+		{"ours in a quoted local part", func(w *world, a *policy.Authors) { *a = w.writtenBy(t, `"ceo@acmecorp.com"@evil.example`) }, evil, "pass evil.example", "tag look-alike"},
+		{"a homoglyph of ours", func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "ceo@аcmecorp.com") }, evil, "pass evil.example", "tag look-alike"},
+		{"ours in front of another domain", func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "ceo@acmecorp.com.evil.example") }, evil, "pass evil.example", "tag look-alike"},
+		{"ours in capitals", func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "ceo@ACMECORP.COM") }, evil, "pass evil.example", "reject own domain"},
+		{"ours with a final dot", func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "ceo@acmecorp.com.") }, evil, "pass evil.example", "reject own domain"},
+		{"ours in fullwidth letters", func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "ceo@ａｃｍｅｃｏｒｐ.com") }, evil, "pass evil.example", "reject own domain"},
+		{"a subdomain of ours without a record", func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "ceo@hr.acmecorp.com") }, evil, "pass evil.example", "reject own domain"},
+		{"the null sender", func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "ceo@acmecorp.com") }, "", "pass mx.evil.example", "reject own domain"},
+		{"ours as envelope sender only", func(w *world, a *policy.Authors) {}, "ceo@acmecorp.com", "fail acmecorp.com", "reject own domain"},
+		{"an envelope sender without a domain", func(w *world, a *policy.Authors) {}, "root", "none", "reject own domain"},
+		{"an author without a domain", func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "ceo") }, evil, "pass evil.example", "tag author without domain"},
+		{"a From field that cannot be read", func(w *world, a *policy.Authors) {
+			*a = policy.Authors{Fields: 1, Broken: "two angle brackets", Text: "<x@evil.example> <y@evil.example>"}
+		}, evil, "pass evil.example", "tag unreadable author"},
+		{"two addresses in brackets, one ours", func(w *world, a *policy.Authors) {
+			*a = policy.Authors{Fields: 1, Broken: "two angle brackets", Text: "<ceo@acmecorp.com> <x@evil.example>"}
+		}, evil, "pass evil.example", "reject unreadable author, own domain"},
+		{"a source route through ours", func(w *world, a *policy.Authors) {
+			*a = policy.Authors{Fields: 1, Broken: "a route", Text: "<@acmecorp.com:x@evil.example>"}
+		}, evil, "pass evil.example", "reject unreadable author, own domain"},
+		{"a subdomain of ours with an underscore, in what cannot be read", func(w *world, a *policy.Authors) {
+			*a = policy.Authors{Fields: 1, Broken: "two angle brackets", Text: "<ceo@a_b.acmecorp.com> <x@evil.example>"}
+		}, evil, "pass evil.example", "reject unreadable author, own domain"},
+		{"NUL in our domain", func(w *world, a *policy.Authors) {
+			*a = policy.Authors{Fields: 1, Broken: "NUL", Text: "ceo@acme\x00corp.com"}
+		}, evil, "pass evil.example", "reject unreadable author, own domain"},
+		{"a folded field, with a comment behind the @", func(w *world, a *policy.Authors) {
+			*a = policy.Authors{Fields: 1, Broken: "a comment", Text: "ceo@ \t(hello) (you) acmecorp.com"}
+		}, evil, "pass evil.example", "reject unreadable author, own domain"},
+		{"a Sender field of ours", func(w *world, a *policy.Authors) { a.Sender = w.writtenBy(t, "ceo@acmecorp.com").From }, evil, "pass evil.example", "tag own domain as Sender"},
+		{"a Sender field beside the display name trick", func(w *world, a *policy.Authors) {
+			a.Sender = w.writtenBy(t, "ceo@acmecorp.com <y@evil.example>").From
+		}, evil, "pass evil.example", "tag look-alike"},
+		// Resent fields are no part of the facts: they lend nothing.
+		{"our Resent-From beside a stranger's From", func(w *world, a *policy.Authors) {}, evil, "pass evil.example", "accept"},
+		{"an honest stranger", func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "X of Evil, Inc. <x@evil.example>") }, evil, "pass evil.example", "accept"},
+	} {
+		t.Run(c.about, func(t *testing.T) {
+			w := newWorld().spoofing()
+			authors := w.writtenBy(t, evil)
+			c.edit(w, &authors)
+			m := w.fromOutside(t, internetClient, c.sender, authors, readAuthentication(t, c.spf, "pass evil.example", "", authors))
+			want(t, "the outcome", w.outcome(t, m), c.want)
+		})
+	}
+}
+
+func FuzzForged(f *testing.F) {
+	f.Add("ceo@acmecorp.com", "evil.example", "acmecorp.com", "x@evil.example", uint8(1))
+	f.Add("ceo@(", "xn--acmcorp-6pf.com", "[192.0.2.1]", "@acmecorp.com", uint8(5))
+	f.Add("@@@((", "", ".", "bob", uint8(0x45))
+	f.Fuzz(func(t *testing.T, text, domain, signer, from string, state uint8) {
+		w := newWorld().spoofing()
+		address, err := policy.ParseAddress(from, w.Delimiters)
+		if err != nil {
+			address = policy.Address{}
+		}
+		author := policy.Author{Address: address, Display: text}
+		authors := policy.Authors{Fields: int(state % 3), From: []policy.Author{author}, Sender: []policy.Author{author}, Text: text}
+		if state&4 != 0 {
+			authors.Broken = text
+		}
+		result := policy.AuthResult(state >> 4 % 7)
+		a := &policy.Authentication{
+			SPF:   policy.SPF{Result: result, Domain: domain},
+			DKIM:  []policy.DKIM{{Result: result, Domain: signer}},
+			DMARC: []policy.DMARC{{Domain: address.Domain, At: domain, Lookup: result, Policy: policy.Reject, Percent: int(state)}},
+		}
+		m := w.fromOutside(t, internetClient, "", authors, a)
+		first, again := w.Decide(m), w.Decide(m)
+		if first.Verdict != again.Verdict || first.Reason != again.Reason {
+			t.Errorf("decided twice: %q and %q", first.Reason, again.Reason)
+		}
+		if d, ok := w.Domains[address.Domain]; ok && d != nil && result != policy.AuthPass && first.Verdict < policy.Tempfail {
+			t.Errorf("%q has no proof and is let in", from)
+		}
+	})
+}

@@ -1,0 +1,214 @@
+package policy_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"coexistd/policy"
+)
+
+// logins are the directory's column of that name in the tests.
+var logins = map[string]string{
+	"bob@acmecorp.com":     "bob",
+	"sales@acmecorp.com":   "carol bob  dave",
+	"carol@acmecorp.com":   "carol",
+	"alice+lab@acme.net":   "lab",
+	"bob@eu.acmecorp.com":  "another",
+	"info@eu.acmecorp.com": "Bob",
+}
+
+// submitted is a message at S2 from a login, to the Internet.
+func (w *world) submitted(t testing.TB, login, sender string, authors policy.Authors) policy.Message {
+	t.Helper()
+	return policy.Message{
+		Entry: w.Enter(policy.Arrival{Listener: policy.S2, Login: login}), Login: login,
+		Sender: w.address(t, sender), Recipients: []policy.Recipient{w.recipient(t, "x@far.example")}, Authors: authors,
+		Row: func(a policy.Address) policy.Row {
+			return policy.Row{Failed: w.failed, Login: logins[a.Key]}
+		},
+	}
+}
+
+func TestALoginSendsAsWhatItOwns(t *testing.T) {
+	const refused = "reject not the login's address"
+	for _, c := range []struct {
+		about, login, address string
+		want                  string
+	}{
+		{"the directory's row", "bob", "bob@acmecorp.com", "accept"},
+		{"in any case", "BOB", "Bob@AcmeCorp.com", "accept"},
+		{"one of several logins of a row", "bob", "sales@acmecorp.com", "accept"},
+		{"a row in another case", "bob", "info@eu.acmecorp.com", "accept"},
+		{"a part of a row's login", "car", "sales@acmecorp.com", refused},
+		{"all of a row's logins", "carol bob", "sales@acmecorp.com", refused},
+		{"a subaddress", "bob", "bob+lists@acmecorp.com", "accept"},
+		{"a subaddress with a row of its own", "lab", "alice+lab@acme.net", "accept"},
+		{"that row's owner", "alice@acme.net", "alice+lab@acme.net", "accept"},
+		{"that row does not lend its owner", "lab", "alice@acme.net", refused},
+		{"another's", "bob", "carol@acmecorp.com", refused},
+		{"a login's own name in another domain", "bob", "bob@acme.net", refused},
+		{"a login's own name where another has it", "bob", "bob@eu.acmecorp.com", refused},
+		{"the login is the address", "dave@acmecorp.com", "dave@acmecorp.com", "accept"},
+		{"the login is the address, in another case", "Dave@ACMECORP.com", "dave@acmecorp.com", "accept"},
+		{"the login is the subaddress's owner", "dave@acmecorp.com", "dave+x@acmecorp.com", "accept"},
+		{"the login is a subaddress", "dave+x@acmecorp.com", "dave@acmecorp.com", refused},
+		{"the login is the address in another domain", "dave@acmecorp.com", "dave@acme.net", refused},
+		{"at the alternate domain", "bob", "bob@gapps.acmecorp.com", "accept"},
+		{"the login is the address, at the alternate domain", "dave@acmecorp.com", "dave@gapps.acmecorp.com", "accept"},
+		{"a quoted local part", "bob", `"bob"@acmecorp.com`, "accept"},
+		{"a foreign address", "bob", "bob@far.example", refused},
+		{"a login that the directory does not know", "nobody", "bob@acmecorp.com", refused},
+		{"a login that cannot be an address", "<@:>", "bob@acmecorp.com", refused},
+		{"an address that the directory does not know", "bob", "none@acmecorp.com", refused},
+		{"a delegate of an address", "assistant", "ceo@acmecorp.com", "accept"},
+		{"a delegate, in another case", "Assistant", "CEO@acmecorp.com", "accept"},
+		{"a delegate of its subaddress", "assistant", "ceo+x@acmecorp.com", "accept"},
+		{"a delegate of a domain", "assistant", "anyone@partner.example", "accept"},
+		{"not of its subdomain", "assistant", "anyone@sub.partner.example", refused},
+		{"a delegate of one domain has no other", "assistant", "anyone@acme.net", refused},
+		{"a delegate of an alternate domain", "tester", "anyone@gapps.acmecorp.com", "accept"},
+		{"the login is the address at the alternate domain", "dave@gapps.acmecorp.com", "dave@acmecorp.com", "accept"},
+		{"a bare local part, of a login like it", "bob", "bob", "accept"},
+		{"a bare local part, of another", "bob", "carol", refused},
+		{"a bare local part, of a login with a domain", "bob@acmecorp.com", "bob", refused},
+	} {
+		w := newWorld().spoofing()
+		w.Spoof.Delegates = map[string][]string{"assistant": {"ceo@acmecorp.com", "@partner.example"}, "tester": {"@gapps.acmecorp.com"}}
+		authors := w.writtenBy(t, c.address)
+		want(t, c.about+", as author", w.outcome(t, w.submitted(t, c.login, "", authors)), c.want)
+		want(t, c.about+", in the envelope", w.outcome(t, w.submitted(t, c.login, c.address, policy.Authors{})), c.want)
+		sender := policy.Authors{Fields: 1, Sender: authors.From}
+		sender.From = append(sender.From, w.author(t, c.address))
+		want(t, c.about+", as Sender", w.outcome(t, w.submitted(t, c.login, "", sender)), c.want)
+	}
+}
+
+func TestTricksOfALogin(t *testing.T) {
+	const (
+		own     = "bob@acmecorp.com"
+		refused = "reject not the login's address"
+	)
+	for _, c := range []struct {
+		about  string
+		sender string
+		edit   func(w *world, a *policy.Authors)
+		want   string
+	}{
+		{"nothing odd", own, func(w *world, a *policy.Authors) {}, "accept"},
+		{"the null sender with his own From", "", func(w *world, a *policy.Authors) {}, "accept"}, // RFC 8098 section 3
+		{"the null sender with another's From", "", func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "carol@acmecorp.com") }, refused},
+		{"his own envelope, another's From", own, func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "carol@acmecorp.com") }, refused},
+		{"another's envelope, his own From", "carol@acmecorp.com", func(w *world, a *policy.Authors) {}, refused},
+		{"a foreign envelope, as SRS has it", "SRS0=x=y=far.example=z@acmecorp.com", func(w *world, a *policy.Authors) {}, refused},
+		{"no From field: an MTA takes the envelope's", own, func(w *world, a *policy.Authors) { *a = policy.Authors{} }, "accept"},
+		{"no From field, another's envelope", "carol@acmecorp.com", func(w *world, a *policy.Authors) { *a = policy.Authors{} }, refused},
+		{"no From field and the null sender", "", func(w *world, a *policy.Authors) { *a = policy.Authors{} }, "reject no author"},
+		{"two From fields", own, func(w *world, a *policy.Authors) { a.Fields = 2 }, "reject several From fields"},
+		{"two mailboxes, one another's", own, func(w *world, a *policy.Authors) { *a = w.writtenBy(t, own, "carol@acmecorp.com") }, refused},
+		{"two mailboxes, both his", own, func(w *world, a *policy.Authors) { *a = w.writtenBy(t, own, "sales@acmecorp.com") }, "accept"},
+		{"a group of his and another's", own, func(w *world, a *policy.Authors) {
+			*a = w.writtenBy(t, "Team <bob@acmecorp.com>", "Team <carol@acmecorp.com>")
+		}, refused},
+		{"an empty group", own, func(w *world, a *policy.Authors) { a.From = nil }, "reject no author"},
+		{"a From field that cannot be read", own, func(w *world, a *policy.Authors) { a.Broken = "two angle brackets" }, "reject unreadable author"},
+		{"another's Sender field", own, func(w *world, a *policy.Authors) { a.Sender = w.writtenBy(t, "carol@acmecorp.com").From }, refused},
+		{"his own Sender, another's From", own, func(w *world, a *policy.Authors) {
+			*a = w.writtenBy(t, "carol@acmecorp.com")
+			a.Sender = w.writtenBy(t, own).From
+		}, refused},
+		// Resent fields are no part of the facts: they lend nothing.
+		{"his own Resent-From, a stranger's From", own, func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "x@far.example") }, refused},
+		{"another's address as display name", own, func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "carol@acmecorp.com <bob@acmecorp.com>") }, refused},
+		{"another's address among words", own, func(w *world, a *policy.Authors) {
+			*a = w.writtenBy(t, "Carol (carol@acmecorp.com), sales <bob@acmecorp.com>")
+		}, refused},
+		{"another's address behind an address of his", own, func(w *world, a *policy.Authors) {
+			*a = w.writtenBy(t, "bob@acmecorp.com/carol@acmecorp.com <bob@acmecorp.com>")
+		}, refused},
+		{"another's address in fullwidth letters", own, func(w *world, a *policy.Authors) {
+			*a = w.writtenBy(t, "ｃａｒｏｌ＠acmecorp.com <bob@acmecorp.com>")
+		}, refused},
+		{"another's address with a character that is not seen", own, func(w *world, a *policy.Authors) {
+			*a = w.writtenBy(t, "carol@\u200bacmecorp.com <bob@acmecorp.com>")
+		}, refused},
+		{"a stranger's address as display name", own, func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "x@far.example <bob@acmecorp.com>") }, refused},
+		{"another's address beside the Sender", own, func(w *world, a *policy.Authors) {
+			a.Sender = w.writtenBy(t, "carol@acmecorp.com <bob@acmecorp.com>").From
+		}, refused},
+		{"his own address as display name", own, func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "'Bob@acmecorp.com' <bob@acmecorp.com>") }, "accept"},
+		{"our domain as display name", own, func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "Bob of acmecorp.com <bob@acmecorp.com>") }, "accept"},
+		{"a number behind an @", own, func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "Bob, free @5 or meet@noon <bob@acmecorp.com>") }, "accept"},
+		{"a domain like ours as display name", own, func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "acmec0rp.com <bob@acmecorp.com>") }, "tag look-alike"},
+		{"a domain like ours as author", own, func(w *world, a *policy.Authors) { *a = w.writtenBy(t, "bob@acmec0rp.com") }, refused},
+		{"a mailbox without an address", own, func(w *world, a *policy.Authors) { a.From = append(a.From, policy.Author{}) }, refused},
+		{"addresses without end", own, func(w *world, a *policy.Authors) {
+			for i := range 101 {
+				a.From = append(a.From, w.author(t, fmt.Sprintf("bob+%d@acmecorp.com", i)))
+			}
+		}, "reject many authors"},
+	} {
+		t.Run(c.about, func(t *testing.T) {
+			w := newWorld().spoofing()
+			authors := w.writtenBy(t, own)
+			c.edit(w, &authors)
+			want(t, "the outcome", w.outcome(t, w.submitted(t, "bob", c.sender, authors)), c.want)
+		})
+	}
+}
+
+func TestClientsWithoutALoginOwnWhatTheyName(t *testing.T) {
+	w := newWorld().spoofing()
+	m := w.submitted(t, "", "x@far.example", w.writtenBy(t, "carol@acmecorp.com"))
+	for about, arrival := range map[string]policy.Arrival{
+		"a listener of S2": {Listener: policy.S2}, "this host": {OnHost: true},
+	} {
+		m.Entry = w.Enter(arrival)
+		want(t, about, w.outcome(t, m), "accept")
+	}
+}
+
+func TestALoginThatReadsAsTheNullPathOwnsNothing(t *testing.T) {
+	w := newWorld().spoofing()
+	want(t, "the outcome", w.outcome(t, w.submitted(t, "<>", "", policy.Authors{Fields: 1, From: []policy.Author{{}}})), "reject not the login's address")
+}
+
+func TestTheDirectoryIsAskedOnceForAnAddress(t *testing.T) {
+	w := newWorld().spoofing()
+	m := w.submitted(t, "bob", "bob@acmecorp.com", w.writtenBy(t, "bob@acmecorp.com <BOB@acmecorp.com>", "bob@acmecorp.com"))
+	answer, asked := m.Row, 0
+	m.Row = func(a policy.Address) policy.Row { asked++; return answer(a) }
+	want(t, "the outcome", w.outcome(t, m), "accept")
+	if asked != 1 {
+		t.Errorf("the directory was asked %d times", asked)
+	}
+}
+
+func TestADirectoryThatCannotAnswerPutsOff(t *testing.T) {
+	w := newWorld().spoofing()
+	w.failed = true
+	m := w.submitted(t, "bob", "bob@acmecorp.com", w.writtenBy(t, "bob@acmecorp.com"))
+	want(t, "a row", w.outcome(t, m), "tempfail unknown")
+	want(t, "the reply", w.Decide(m).Reply.String(), "451 4.3.0 The message cannot be checked at the moment, try again later")
+	m = w.submitted(t, "bob@acmecorp.com", "bob@acmecorp.com", w.writtenBy(t, "bob@acmecorp.com"))
+	want(t, "what needs no row", w.outcome(t, m), "accept")
+	m.Authors.Fields = 2
+	want(t, "what no row could change", w.outcome(t, m), "reject several From fields")
+	w.failed = false
+	m = w.submitted(t, "bob", "", w.writtenBy(t, "bob@acmecorp.com"))
+	m.Row = nil
+	want(t, "without a directory", w.outcome(t, m), "reject not the login's address")
+}
+
+func TestTheReplyNamesTheAddressAndNotItsOwner(t *testing.T) {
+	w := newWorld().spoofing()
+	reply := func(address string) string {
+		return w.Decide(w.submitted(t, "bob", "", w.writtenBy(t, address))).Reply.String()
+	}
+	want(t, "the reply", reply("carol@acmecorp.com"), "553 5.7.1 Sender address refused: carol@acmecorp.com does not belong to the login")
+	want(t, "one without a domain", reply("carol"), "553 5.7.1 Sender address refused: carol does not belong to the login")
+	want(t, "what is not ASCII", reply("jürgen@acmecorp.com"), "553 5.7.1 Sender address refused: j?rgen@acmecorp.com does not belong to the login")
+	if long := reply(strings.Repeat("a", 900) + "@acmecorp.com"); len(long) > 250 {
+		t.Errorf("the reply has %d bytes", len(long))
+	}
+}

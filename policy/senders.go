@@ -1,0 +1,125 @@
+package policy
+
+import "net/netip"
+
+// AuthResult is the result of a method that authenticates senders, by its name in
+// Authentication-Results (RFC 8601 section 2.7).
+type AuthResult uint8
+
+// The results. TempError is a failure of the DNS that may pass, and PermError a
+// record or a signature that nobody can read.
+const (
+	AuthNone AuthResult = iota
+	AuthPass
+	AuthFail
+	AuthSoftFail
+	AuthNeutral
+	AuthTempError
+	AuthPermError
+)
+
+var authResultNames = [...]string{"none", "pass", "fail", "softfail", "neutral", "temperror", "permerror"}
+
+// String returns the result as Authentication-Results has it.
+func (r AuthResult) String() string { return authResultNames[r] }
+
+// SPF is what SPF says of a message's client (RFC 7208).
+type SPF struct {
+	Result AuthResult
+	// Domain is the normal form of the domain that was asked: the envelope
+	// sender's, or for the null sender that of HELO (RFC 7208 section 2.4).
+	Domain string
+	Helo   bool
+	Why    string // for the log
+}
+
+// DKIM is what was found of one signature (RFC 6376).
+type DKIM struct {
+	Result           AuthResult // never AuthSoftFail
+	Domain, Selector string     // its tags d and s; Domain in normal form
+	Why              string     // for the log
+}
+
+// DMARC is what DMARC's records say of one author domain (RFC 7489).
+type DMARC struct {
+	// Domain is the author domain's normal form.
+	Domain string
+	// Lookup is AuthPass when a record was found, AuthNone when there is none,
+	// AuthTempError when the DNS failed, AuthPermError when the record cannot be read.
+	Lookup AuthResult
+	// At is the domain whose record it is: Domain, or its organisational domain.
+	At string
+	// Policy, Subdomains and Nonexistent are the tags p, sp and np, those that are
+	// absent filled in: Accept for "none", Quarantine, Reject.
+	Policy, Subdomains, Nonexistent Verdict
+	// Percent is the tag pct, 0 to 100.
+	Percent int
+	// StrictDKIM and StrictSPF are set where the tags adkim and aspf are "s".
+	StrictDKIM, StrictSPF bool
+	// Missing is set when the author domain does not exist: neither a name with
+	// any record nor one above such a name (RFC 9091 section 2.7).
+	Missing bool
+}
+
+// Authentication is what the DNS and signatures tell of who sent a message.
+type Authentication struct {
+	SPF   SPF
+	DKIM  []DKIM  // one for each signature that was looked at
+	DMARC []DMARC // one for each author domain
+}
+
+// Author is a mailbox that a header field names.
+type Author struct {
+	// Address may be parsed with any delimiters: whose it is goes by those of Policy.
+	Address Address
+	// Display is the text beside it, its encoded words (RFC 2047) decoded: the
+	// display name, comments, the name of a group.
+	Display string
+}
+
+// Authors is what a message's header says of who wrote it.
+type Authors struct {
+	// Fields is the number of From fields. RFC 5322 section 3.6 wants one.
+	Fields int
+	// From and Sender are the mailboxes of all fields of that name, those of
+	// groups among them.
+	From, Sender []Author
+	// Broken says why a From or Sender field cannot be read, or is empty. What
+	// could be read of the others is in From and Sender.
+	Broken string
+	// Text is the text of all From fields, unfolded and decoded, to look into
+	// when Broken is set.
+	Text string
+}
+
+// Row is what the directory holds of an address beside where it lives.
+type Row struct {
+	// Failed says that the directory cannot answer.
+	Failed bool
+	// Login is the account that owns the address, or empty.
+	Login string
+	// Column returns the value of a further column, or "". It may be nil.
+	Column func(name string) string
+}
+
+// Spoof is what the check spoof goes by.
+type Spoof struct {
+	// DMARC is the strictest verdict of what fails a domain's published policy:
+	// Reject is as published.
+	DMARC Verdict
+	// SPF is the verdict of what SPF calls a fail, from a domain that publishes no
+	// policy by DMARC.
+	SPF Verdict
+	// Services are those who may send in our domains' names from outside: clients
+	// by their networks, and domains, in normal form, that SPF or DKIM proves.
+	Services Services
+	// Delegates maps a login, in lower case, to what it may send as beside its own
+	// addresses: addresses, and domains as "@" with their normal form.
+	Delegates map[string][]string
+}
+
+// Services are senders of mail in others' names.
+type Services struct {
+	Networks []netip.Prefix
+	Domains  []string
+}

@@ -1,0 +1,294 @@
+package limits_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"coexistd/contrib/lab"
+	"coexistd/policy"
+	"coexistd/scanners/limits"
+)
+
+// journal is a log to look at.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(b)
+}
+
+func (j *journal) count(text string) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return strings.Count(j.text.String(), text)
+}
+
+// went and came count the lines that say so.
+func (j *journal) went() int { return j.count("Redis does not answer") }
+func (j *journal) came() int { return j.count("Redis answers again") }
+
+// keeper makes a Keeper as the daemon has it.
+func keeper(t testing.TB, o limits.RedisOptions) (*limits.Keeper, *journal) {
+	j := &journal{}
+	k := limits.NewKeeper(slog.New(slog.NewTextHandler(j, nil)), limits.NewRedis(o), limits.NewMemory(1000))
+	closeAtEnd(t, k)
+	return k, j
+}
+
+// patientKeeper makes one with much time.
+func patientKeeper(t testing.TB, o limits.RedisOptions) *limits.Keeper {
+	k := limits.NewKeeper(slog.New(slog.DiscardHandler), limits.NewPatientRedis(o, slack), limits.NewMemory(1000))
+	k.SetPatience(slack)
+	closeAtEnd(t, k)
+	return k
+}
+
+func onError(r *policy.Rate, e policy.OnError) *policy.Rate {
+	r.OnError = e
+	return r
+}
+
+// hourly lets a thousand pass at once, and then one each 3.6 seconds.
+func hourly() policy.Charge {
+	return charge(&policy.Rate{Name: "hourly", Limit: 1000, Per: 3600, Burst: 1000, OnLimit: policy.Tempfail}, "bob", 1)
+}
+
+// most is how many of hourly can have passed since.
+func most(begun time.Time) int64 { return 1000 + int64(time.Since(begun)/(3600*time.Millisecond)) }
+
+func TestAThousandAnHourIsAThousandForAllHosts(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t, lab.RedisConfig{})
+	var hosts []*limits.Keeper
+	for range 2 {
+		hosts = append(hosts, patientKeeper(t, limits.RedisOptions{Addresses: []string{server.Addr}}))
+	}
+	var passed, unknown atomic.Int64
+	var crowd sync.WaitGroup
+	begun := time.Now()
+	for _, host := range hosts {
+		for range 16 {
+			crowd.Go(func() {
+				for range 50 {
+					g := host.Take(t.Context(), []policy.Charge{hourly()})[0]
+					if g.Unknown {
+						unknown.Add(1)
+					} else if !g.Over {
+						passed.Add(1)
+					}
+				}
+			})
+		}
+	}
+	crowd.Wait()
+	if n := passed.Load(); n < 1000 || n > most(begun) || unknown.Load() > 0 {
+		t.Errorf("%d passed and %d are unknown after %v, want 1000 to %d and none", n, unknown.Load(), time.Since(begun), most(begun))
+	}
+}
+
+func TestARedisThatIsKilledAndStartedAgainHasForgottenNothing(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t, lab.RedisConfig{AppendOnly: true})
+	k, _ := keeper(t, limits.RedisOptions{Addresses: []string{server.Addr}})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var passed, over, unknown atomic.Int64
+	var crowd sync.WaitGroup
+	begun := time.Now()
+	for range 4 {
+		crowd.Go(func() {
+			for ctx.Err() == nil {
+				switch g := k.Take(ctx, []policy.Charge{hourly()})[0]; {
+				case g.Unknown:
+					unknown.Add(1)
+				case g.Over:
+					over.Add(1)
+				default:
+					passed.Add(1)
+				}
+			}
+		})
+	}
+	for range 2 {
+		before := passed.Load()
+		await(t, "messages pass", func() bool { return passed.Load() > before+50 })
+		if err := server.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		before = unknown.Load()
+		await(t, "messages are put off", func() bool { return unknown.Load() > before })
+		if err := server.Start(starting(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, "the limit is reached", func() bool { return over.Load() > 100 })
+	cancel()
+	crowd.Wait()
+	if n := passed.Load(); n > most(begun) || n < 900 {
+		t.Errorf("%d passed, want %d at most, and nearly as many", n, most(begun))
+	}
+}
+
+func TestAHungRedisHoldsUpOneMessageASecondFor200ms(t *testing.T) {
+	server := startRedis(t, lab.RedisConfig{})
+	k, j := keeper(t, limits.RedisOptions{Addresses: []string{server.Addr}})
+	asked := charge(onError(long("hung", 1<<40, policy.Tempfail), policy.ErrorTempfail), "bob", 1)
+	await(t, "Redis answers", func() bool { return !k.Take(t.Context(), []policy.Charge{asked})[0].Unknown })
+	j.mu.Lock()
+	j.text.Reset() // it may have been slow at first
+	j.mu.Unlock()
+	if err := server.Suspend(); err != nil {
+		t.Fatal(err)
+	}
+	const goroutines = 20
+	var mu sync.Mutex
+	var waits []time.Duration
+	begun := time.Now()
+	var crowd sync.WaitGroup
+	for range goroutines {
+		crowd.Go(func() {
+			again := time.NewTicker(5 * time.Millisecond)
+			defer again.Stop()
+			for time.Since(begun) < 2500*time.Millisecond {
+				asking := time.Now()
+				g := k.Take(t.Context(), []policy.Charge{asked})[0]
+				took := time.Since(asking)
+				if !g.Unknown {
+					t.Errorf("a hung Redis answered %+v", g)
+				}
+				mu.Lock()
+				waits = append(waits, took)
+				mu.Unlock()
+				<-again.C
+			}
+		})
+	}
+	crowd.Wait()
+	slow := 0
+	for _, w := range waits {
+		if w > 190*time.Millisecond {
+			slow++
+		}
+	}
+	// The machine may be busy with other things meanwhile.
+	if longest := slices.Max(waits); longest > time.Second {
+		t.Errorf("a message waited for %v, want 200 ms", longest)
+	}
+	// All that came before the first had waited, and one in each second since.
+	if want := goroutines + 3; slow < 1 || slow > 2*goroutines {
+		t.Errorf("%d of %d messages waited for Redis, want %d", slow, len(waits), want)
+	}
+	if j.went() != 1 || j.came() != 0 {
+		t.Errorf("the log says %d times that Redis went and %d that it came, want once and never", j.went(), j.came())
+	}
+	if err := server.Continue(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "Redis answers again", func() bool { return !k.Take(t.Context(), []policy.Charge{asked})[0].Unknown })
+	if j.went() != j.came() {
+		t.Errorf("the log says %d times that Redis went and %d that it came", j.went(), j.came())
+	}
+}
+
+func TestWithoutRedisEachRuleDoesWhatItSays(t *testing.T) {
+	t.Parallel()
+	k, j := keeper(t, limits.RedisOptions{Addresses: []string{"127.0.0.1:1"}})
+	memory := onError(long("memory", 2, policy.Tempfail), policy.ErrorMemory)
+	pass := onError(long("pass", 2, policy.Tempfail), policy.ErrorAccept)
+	stop := onError(long("stop", 2, policy.Tempfail), policy.ErrorTempfail)
+	unknown := policy.Grant{Unknown: true}
+	for i, s := range []step{
+		call().gets(),
+		call(charge(stop, "a", 1), charge(memory, "a", 2)).gets(unknown, granted), // put off, and so not counted
+		call(charge(pass, "a", 1), charge(memory, "a", 2)).gets(unknown, granted),
+		call(charge(memory, "a", 1), charge(pass, "a", 1)).gets(first(over(1)), unknown),
+		call(charge(memory, "a", 1), charge(stop, "a", 1)).gets(over(1), unknown),
+		call(charge(memory, "b", 1), charge(memory, "b", 1)).gets(granted, granted),
+		call(charge(memory, "b", 1), charge(pass, "b", 1), charge(memory, "c", 1)).gets(first(over(1)), unknown, granted),
+		call(charge(memory, "c", 2)).gets(granted),
+	} {
+		got := k.Take(t.Context(), s.charges)
+		if len(got) != len(s.want) {
+			t.Fatalf("step %d: %d grants, want %d", i, len(got), len(s.want))
+		}
+		for n, want := range s.want {
+			if !alike(got[n], want, time.Minute) {
+				t.Errorf("step %d, charge %d: %+v, want %+v", i, n, got[n], want)
+			}
+		}
+	}
+	if j.went() != 1 || j.count("127.0.0.1:1") == 0 {
+		t.Errorf("the log does not say once which Redis does not answer:\n%s", &j.text)
+	}
+}
+
+func TestWithoutARedisEverythingIsInMemory(t *testing.T) {
+	k := limits.NewKeeper(slog.New(slog.DiscardHandler), nil, limits.NewMemory(1000))
+	closeAtEnd(t, k)
+	for _, s := range sequences() {
+		t.Run(s.about, func(t *testing.T) { s.run(t, infallible{k}) })
+	}
+}
+
+// infallible makes a Limiter of a Keeper.
+type infallible struct{ *limits.Keeper }
+
+func (i infallible) Take(ctx context.Context, charges []policy.Charge) ([]policy.Grant, error) {
+	return i.Keeper.Take(ctx, charges), nil
+}
+
+func TestWhoGoesAwayHimselfSaysNothingOfRedis(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t, lab.RedisConfig{})
+	k := patientKeeper(t, limits.RedisOptions{Addresses: []string{server.Addr}})
+	asked := []policy.Charge{charge(long("gone", 100, policy.Tempfail), "bob", 1)}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 3 {
+		if g := k.Take(gone, asked)[0]; !g.Unknown {
+			t.Errorf("whose context has ended got %+v", g)
+		}
+		if g := k.Take(t.Context(), asked)[0]; g.Unknown {
+			t.Error("the next one was not answered by Redis")
+		}
+	}
+}
+
+func TestAFailoverIsFollowedAndNothingForgotten(t *testing.T) {
+	t.Parallel()
+	master := startRedis(t, lab.RedisConfig{})
+	replica := startRedis(t, lab.RedisConfig{Master: master})
+	sentinel, err := filtersOf(t).StartSentinel(starting(t), master, "mail")
+	started(t, sentinel, err)
+	k, j := keeper(t, limits.RedisOptions{Addresses: []string{sentinel.Addr}, Master: "mail"})
+	asked := charge(long("failover", 2, policy.Tempfail), "bob", 2)
+	await(t, "Redis answers", func() bool { return !k.Take(t.Context(), []policy.Charge{asked})[0].Unknown })
+	bucket, _ := limits.Keys(asked)
+	await(t, "the replica has it", func() bool { return do(t, replica, "EXISTS", bucket) == "1" })
+	if err := master.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	went := false
+	await(t, "the replica answers in its place", func() bool {
+		g := k.Take(t.Context(), []policy.Charge{asked})[0]
+		went = went || g.Unknown
+		if !g.Unknown && !g.Over {
+			t.Fatalf("it was forgotten: %+v", g)
+		}
+		return went && !g.Unknown
+	})
+	if j.went() != j.came() {
+		t.Errorf("the log says %d times that Redis went and %d that it came", j.went(), j.came())
+	}
+}

@@ -1,0 +1,182 @@
+package limits
+
+import (
+	"context"
+	"hash/maphash"
+	"math/bits"
+	"sync"
+	"time"
+
+	"coexistd/policy"
+)
+
+// Memory is the Limiter of this process alone. It forgets everything when the
+// process ends, and never fails.
+//
+// It knows a key by a hash of 64 bits that nobody outside can foresee: of a
+// million keys, two share a bucket by chance in one of 37 million processes. Its
+// size is fixed. When it is full, the bucket that would be empty soonest makes
+// room: a flood of new keys drives out its own before those of the same rule that
+// are nearly full, but those of a rule with a shorter time before its own.
+type Memory struct {
+	seed   maphash.Seed
+	now    func() int64 // microseconds since some instant, never less than before
+	shards [shards]shard
+}
+
+// shards is the number of a Memory's parts; a bit each fits a word.
+const shards = 64
+
+type shard struct {
+	mu sync.Mutex
+	// buckets has when each will be empty, refusals when each has been forgotten.
+	buckets, refusals table
+}
+
+// NewMemory returns a Memory with room for that many keys that have something
+// in their buckets; a small number is raised to a thousand. Each takes 24 bytes,
+// from when it is first used. For an eighth of them it knows that they were
+// refused already, at 3 bytes more.
+func NewMemory(maxKeys int) *Memory {
+	begun := time.Now()
+	m := &Memory{seed: maphash.MakeSeed(), now: func() int64 { return time.Since(begun).Microseconds() }}
+	for i := range m.shards {
+		m.shards[i].buckets = newTable(maxKeys / shards)
+		m.shards[i].refusals = newTable(maxKeys / shards / 8)
+	}
+	return m
+}
+
+// Take never waits for anything, and there is never an error.
+func (m *Memory) Take(_ context.Context, charges []policy.Charge) ([]policy.Grant, error) {
+	return m.take(charges, true), nil
+}
+
+// take is Take; without count it counts nothing, whatever it finds.
+func (m *Memory) take(charges []policy.Charge, count bool) []policy.Grant {
+	list, of := demands(charges)
+	hashes := make([]uint64, len(list))
+	var locked uint64 // the shards, a bit each
+	for i, d := range list {
+		hashes[i] = maphash.Comparable(m.seed, [2]string{d.rule, d.key})
+		locked |= 1 << shardOf(hashes[i])
+	}
+	m.lock(locked)
+	defer m.unlock(locked)
+
+	now := m.now()
+	starts, answers := make([]int64, len(list)), make([]policy.Grant, len(list))
+	for i := range list {
+		empty := m.shards[shardOf(hashes[i])].buckets.get(hashes[i], now)
+		starts[i], answers[i] = list[i].look(empty, now)
+		count = count && !(answers[i].Over && list[i].hard)
+	}
+	for i, d := range list {
+		s := &m.shards[shardOf(hashes[i])]
+		switch {
+		case answers[i].Over:
+			answers[i].First = s.refuse(hashes[i], starts[i], now, d.period)
+		case count:
+			s.buckets.set(hashes[i], starts[i]+d.cost, now)
+		}
+	}
+	return grants(answers, of)
+}
+
+// refuse notes that a key is refused, and whether it is the first time in the
+// period. A bucket fuller than full is full from now on.
+func (s *shard) refuse(hash uint64, start, now, period int64) (first bool) {
+	if s.buckets.get(hash, now) > start {
+		s.buckets.set(hash, start, now)
+	}
+	first = s.refusals.get(hash, now) == 0
+	if first {
+		s.refusals.set(hash, now+period, now)
+	}
+	return first
+}
+
+func shardOf(hash uint64) uint64 { return hash >> 58 }
+
+// lock locks shards in the order of their numbers, as every caller does.
+func (m *Memory) lock(which uint64) {
+	for ; which != 0; which &= which - 1 {
+		m.shards[bits.TrailingZeros64(which)].mu.Lock()
+	}
+}
+
+func (m *Memory) unlock(which uint64) {
+	for ; which != 0; which &= which - 1 {
+		m.shards[bits.TrailingZeros64(which)].mu.Unlock()
+	}
+}
+
+// ways is how many entries a set of a table has: 128 bytes, two lines of a
+// processor's cache.
+const ways = 8
+
+// table maps hashes to instants in the future. An entry whose instant has come
+// is free, so nobody has to clean up. A hash has its place in one of two sets;
+// a new one goes where more is free, which keeps both from being full until nearly
+// all of the table is.
+type table struct{ sets [][ways]entry }
+
+type entry struct {
+	hash  uint64
+	until int64
+}
+
+// newTable makes a table that holds so many hashes with a third of it free, and
+// a little more for those that get more than their share by chance.
+func newTable(hashes int) table {
+	return table{make([][ways]entry, 4+hashes*3/2/ways)}
+}
+
+// places are the two sets where a hash can be. They are chosen by the bits below
+// those that choose the shard.
+func (t *table) places(hash uint64) [2]*[ways]entry {
+	const width = 29
+	n := uint64(len(t.sets))
+	first := (hash & (1<<width - 1)) * n >> width
+	further := (hash>>width&(1<<width-1))*(n-1)>>width + 1
+	return [2]*[ways]entry{&t.sets[first], &t.sets[(first+further)%n]}
+}
+
+// get returns the instant of a hash, or 0 when there is none after now.
+func (t *table) get(hash uint64, now int64) int64 {
+	for _, set := range t.places(hash) {
+		for i := range set {
+			if set[i].hash == hash && set[i].until > now {
+				return set[i].until
+			}
+		}
+	}
+	return 0
+}
+
+// set keeps an instant for a hash, if need be in the place of the one among its
+// two sets that comes first.
+func (t *table) set(hash uint64, until, now int64) {
+	var place *entry
+	most := -1
+	for _, set := range t.places(hash) {
+		free, soonest := 0, &set[0]
+		for i := range set {
+			e := &set[i]
+			if e.hash == hash {
+				e.until = until
+				return
+			}
+			if e.until <= now {
+				free++
+			}
+			if e.until < soonest.until {
+				soonest = e
+			}
+		}
+		if free > most || free == most && soonest.until < place.until {
+			place, most = soonest, free
+		}
+	}
+	*place = entry{hash, until}
+}

@@ -1,0 +1,264 @@
+package sender_test
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"coexistd/contrib/lab"
+	"coexistd/policy"
+	"coexistd/scanners/sender"
+)
+
+// verifier asks the name server, and no other.
+func verifier(dns *lab.DNS) *sender.Verifier {
+	r := sender.NewResolver([]string{dns.Addr})
+	r.SetPatience(200*time.Millisecond, 200*time.Millisecond)
+	return &sender.Verifier{Resolver: r}
+}
+
+func address(t testing.TB, path string) policy.Address {
+	t.Helper()
+	a, err := policy.ParseAddress(path, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// from are the authors of a message with these mailboxes.
+func from(t testing.TB, paths ...string) policy.Authors {
+	authors := policy.Authors{Fields: 1}
+	for _, path := range paths {
+		authors.From = append(authors.From, policy.Author{Address: address(t, path)})
+	}
+	return authors
+}
+
+func TestSPFIsAskedOfTheSenderOrForTheNullSenderOfHELO(t *testing.T) {
+	dns := startDNS(t)
+	txt := func(name, record string) { dns.Set(name, "TXT", "some other text", record) }
+	txt("hard.example", "v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32 -all")
+	txt("soft.example", "v=spf1 ~all")
+	txt("neutral.example", "v=spf1 ?all")
+	txt("end.example", "v=spf1 ip4:198.51.100.1")
+	txt("wrong.example", "v=spf1 ip4:nonsense -all")
+	txt("mx.example", "v=spf1 mx -all")
+	dns.Set("mx.example", "MX", "10 host.mx.example")
+	dns.Set("host.mx.example", "A", "192.0.2.7")
+	txt("deep.example", "v=spf1 include:deep.example -all")
+	txt("include.example", "v=spf1 include:down.example -all")
+	txt("local.example", "v=spf1 exists:%{l}.users.local.example -all")
+	dns.Set("bob.users.local.example", "A", "127.0.0.2")
+	txt("helo.example", "v=spf1 exists:%{h}.helo.helo.example -all")
+	dns.Set("mail.client.example.helo.helo.example", "A", "127.0.0.2")
+	txt("ptr.example", "v=spf1 ptr -all")
+	dns.Set("7.2.0.192.in-addr.arpa", "PTR", "a.ptr.example")
+	dns.Set("a.ptr.example", "A", "192.0.2.7")
+	dns.Fail("8.2.0.192.in-addr.arpa", lab.DNSServFail)
+	dns.Set("9.2.0.192.in-addr.arpa", "PTR", "x.down.example")
+	txt("or.example", "v=spf1 ptr ip4:192.0.2.8 -all")
+	dns.Set("two.example", "TXT", "v=spf1 -all", "v=spf1 +all")
+	txt("xn--bcher-kva.example", "v=spf1 ip4:192.0.2.7 -all")
+	dns.Fail("down.example", lab.DNSServFail)
+	dns.Fail("x.down.example", lab.DNSServFail)
+	dns.Fail("refused.example", lab.DNSRefused)
+	dns.Fail("silent.example", lab.DNSSilent)
+	v := verifier(dns)
+
+	const client = "192.0.2.7"
+	for _, c := range []struct {
+		about, client, helo, sender string
+		want                        policy.AuthResult
+		domain                      string
+	}{
+		{"its client", client, "", "a@hard.example", policy.AuthPass, "hard.example"},
+		{"its client by IPv6", "2001:db8::1", "", "a@hard.example", policy.AuthPass, "hard.example"},
+		{"its client, IPv4 mapped", "::ffff:192.0.2.7", "", "a@hard.example", policy.AuthPass, "hard.example"},
+		{"another client", "203.0.113.1", "", "a@hard.example", policy.AuthFail, "hard.example"},
+		{"the domain in another case", client, "", "a@HARD.Example", policy.AuthPass, "hard.example"},
+		{"softfail", client, "", "a@soft.example", policy.AuthSoftFail, "soft.example"},
+		{"neutral", client, "", "a@neutral.example", policy.AuthNeutral, "neutral.example"},
+		{"no term matches (RFC 7208 section 4.7)", client, "", "a@end.example", policy.AuthNeutral, "end.example"},
+		{"no record", client, "", "a@host.mx.example", policy.AuthNone, "host.mx.example"},
+		{"no such domain", client, "", "a@none.example", policy.AuthNone, "none.example"},
+		{"two records (section 4.5)", client, "", "a@two.example", policy.AuthPermError, "two.example"},
+		{"a broken record", client, "", "a@wrong.example", policy.AuthPermError, "wrong.example"},
+		{"a record without end (section 4.6.4)", client, "", "a@deep.example", policy.AuthPermError, "deep.example"},
+		{"an MX", client, "", "a@mx.example", policy.AuthPass, "mx.example"},
+		{"UTF-8", client, "", "a@bücher.example", policy.AuthPass, "xn--bcher-kva.example"},
+		{"the local part in a macro", client, "", "bob@local.example", policy.AuthPass, "local.example"},
+		{"another local part in a macro", client, "", "eve@local.example", policy.AuthFail, "local.example"},
+		{"a local part with an @", client, "", `"bob@hard.example"@local.example`, policy.AuthFail, "local.example"},
+		{"HELO in a macro", client, "mail.client.example", "a@helo.example", policy.AuthPass, "helo.example"},
+		{"DNS fails", client, "", "a@down.example", policy.AuthTempError, "down.example"},
+		{"DNS refuses", client, "", "a@refused.example", policy.AuthTempError, "refused.example"},
+		{"DNS is silent", client, "", "a@silent.example", policy.AuthTempError, "silent.example"},
+		{"DNS fails below include (section 5.2)", client, "", "a@include.example", policy.AuthTempError, "include.example"},
+		{"ptr", client, "", "a@ptr.example", policy.AuthPass, "ptr.example"},
+		{"ptr of a client without name", "192.0.2.6", "", "a@ptr.example", policy.AuthFail, "ptr.example"},
+		{"ptr, DNS fails", "192.0.2.8", "", "a@ptr.example", policy.AuthTempError, "ptr.example"},
+		{"ptr, DNS fails for the name", "192.0.2.9", "", "a@ptr.example", policy.AuthTempError, "ptr.example"},
+		{"ptr, DNS fails, but another term matches", "192.0.2.8", "", "a@or.example", policy.AuthPass, "or.example"},
+		{"null sender (section 2.4)", client, "hard.example", "", policy.AuthPass, "hard.example"},
+		{"null sender, another client", "203.0.113.1", "Hard.Example.", "", policy.AuthFail, "hard.example"},
+		{"null sender, HELO a word", client, "localhost", "", policy.AuthNone, ""},
+		{"null sender, HELO an address", client, "192.0.2.7", "", policy.AuthNone, ""},
+		{"null sender, HELO a literal", client, "[192.0.2.7]", "", policy.AuthNone, ""},
+		{"null sender, HELO rubbish", client, "a b\x00ü", "", policy.AuthNone, ""},
+		{"null sender, no HELO", client, "", "", policy.AuthNone, ""},
+		{"null sender, a huge HELO", client, strings.Repeat("ü.", 1<<20), "", policy.AuthNone, ""},
+		{"HELO does not help a sender", client, "hard.example", "a@host.mx.example", policy.AuthNone, "host.mx.example"},
+		{"a bare local part", client, "hard.example", "root", policy.AuthNone, ""},
+		{"an address literal", client, "hard.example", "a@[192.0.2.7]", policy.AuthNone, ""},
+		{"a domain of one label (section 4.3)", client, "", "a@localhost", policy.AuthNone, ""},
+		{"no client", "", "", "a@hard.example", policy.AuthNone, "hard.example"},
+	} {
+		t.Run(c.about, func(t *testing.T) {
+			q := sender.Question{Helo: c.helo, Sender: address(t, c.sender)}
+			if c.client != "" {
+				q.Client = netip.MustParseAddr(c.client)
+			}
+			got := v.Authenticate(t.Context(), q).SPF
+			if got.Result != c.want || got.Domain != c.domain || got.Helo != (c.sender == "") {
+				t.Errorf("got %+v, want %s of %q", got, c.want, c.domain)
+			}
+			if got.Why == "" || len(got.Why) > 1000 {
+				t.Errorf("the reason: %q", got.Why)
+			}
+		})
+	}
+}
+
+func TestDMARCRecordsAreThoseOfTheDomainOrOfItsOrganisation(t *testing.T) {
+	dns := startDNS(t)
+	dns.Set("_dmarc.strict.example", "TXT", "v=DMARC1; p=reject; sp=quarantine; np=none; adkim=s; aspf=s; pct=30")
+	dns.Set("_dmarc.plain.example", "TXT", "v=DMARC1; p=quarantine")
+	dns.Set("_dmarc.own.plain.example", "TXT", "v=DMARC1; p=none")
+	dns.Set("_dmarc.several.example", "TXT", "v=DMARC1; p=none", "v=DMARC1; p=reject")
+	dns.Set("_dmarc.one.several.example", "TXT", "v=DMARC1; p=reject", "v=DMARC1; p=reject")
+	dns.Set("_dmarc.mixed.example", "TXT", "some text", "v=spf1 -all", "v=DMARC2; p=none", "v=DMARC1; p=reject")
+	dns.Set("_dmarc.other.plain.example", "TXT", "some text")
+	dns.Set("_dmarc.nopolicy.example", "TXT", "v=DMARC1; pct=10")
+	dns.Set("_dmarc.reports.example", "TXT", "v=DMARC1; p=rejekt; rua=mailto:d@reports.example")
+	dns.Set("_dmarc.acme.co.uk", "TXT", "v=DMARC1; p=reject")
+	dns.Set("_dmarc.co.uk", "TXT", "v=DMARC1; p=none")
+	dns.Set("_dmarc.np.example", "TXT", "v=DMARC1; p=none; np=reject")
+	dns.Set("host.np.example", "A", "192.0.2.1")
+	dns.Set("six.np.example", "AAAA", "2001:db8::1")
+	dns.Set("mail.np.example", "MX", "10 host.np.example")
+	dns.Set("text.np.example", "TXT", "only text")
+	dns.Fail("down.np.example", lab.DNSServFail)
+	dns.Fail("_dmarc.down.example", lab.DNSServFail)
+	dns.Fail("_dmarc.refused.example", lab.DNSRefused)
+	dns.Fail("_dmarc.silent.example", lab.DNSSilent)
+	dns.Fail("_dmarc.sub.plain.example", lab.DNSServFail)
+	v := verifier(dns)
+
+	none := func(domain string, lookup policy.AuthResult) policy.DMARC {
+		return policy.DMARC{Domain: domain, Lookup: lookup}
+	}
+	at := func(domain, at string, p, sp, np policy.Verdict) policy.DMARC {
+		return policy.DMARC{Domain: domain, Lookup: policy.AuthPass, At: at, Policy: p, Subdomains: sp, Nonexistent: np, Percent: 100}
+	}
+	missing := func(d policy.DMARC) policy.DMARC { d.Missing = true; return d }
+	strict := policy.DMARC{
+		Domain: "strict.example", Lookup: policy.AuthPass, At: "strict.example", Policy: policy.Reject, Subdomains: policy.Quarantine,
+		Nonexistent: policy.Accept, Percent: 30, StrictDKIM: true, StrictSPF: true,
+	}
+	const accept, quarantine, reject = policy.Accept, policy.Quarantine, policy.Reject
+	unknown := at("down.np.example", "np.example", accept, accept, reject)
+	unknown.Lookup = policy.AuthTempError
+	broken := policy.DMARC{Domain: "nopolicy.example", At: "nopolicy.example", Lookup: policy.AuthPermError, Percent: 100}
+	for _, c := range []struct {
+		about string
+		want  policy.DMARC
+	}{
+		{"all tags", strict},
+		{"what sp and np are by default (RFC 7489 section 6.3)", at("plain.example", "plain.example", quarantine, quarantine, quarantine)},
+		{"an own record", at("own.plain.example", "own.plain.example", accept, accept, accept)},
+		{"the organisation's (section 6.6.3)", at("a.b.plain.example", "plain.example", quarantine, quarantine, quarantine)},
+		{"below a domain with a record of its own", at("x.own.plain.example", "plain.example", quarantine, quarantine, quarantine)},
+		{"other text at the domain", at("other.plain.example", "plain.example", quarantine, quarantine, quarantine)},
+		{"several records", none("several.example", policy.AuthNone)},
+		{"several records at the organisation", none("two.several.example", policy.AuthNone)},
+		{"several records at the domain, which ends the search", none("one.several.example", policy.AuthNone)},
+		{"other text beside it", at("mixed.example", "mixed.example", reject, reject, reject)},
+		{"no record", none("none.example", policy.AuthNone)},
+		{"no policy", broken},
+		{"no policy, but reports are wanted", at("reports.example", "reports.example", accept, accept, accept)},
+		{"below a public suffix", at("www.acme.co.uk", "acme.co.uk", reject, reject, reject)},
+		{"not asked of a public suffix", none("other.co.uk", policy.AuthNone)},
+		{"a public suffix itself", at("co.uk", "co.uk", accept, accept, accept)},
+		{"np: it has an address (RFC 9091 section 2.7)", at("host.np.example", "np.example", accept, accept, reject)},
+		{"np: it has an IPv6 address", at("six.np.example", "np.example", accept, accept, reject)},
+		{"np: it has an MX", at("mail.np.example", "np.example", accept, accept, reject)},
+		{"np: it has only text", missing(at("text.np.example", "np.example", accept, accept, reject))},
+		{"np: it does not exist", missing(at("none.np.example", "np.example", accept, accept, reject))},
+		{"np: the DNS does not say", unknown},
+		{"np at the domain itself", at("np.example", "np.example", accept, accept, reject)},
+		{"DNS fails", none("down.example", policy.AuthTempError)},
+		{"DNS refuses", none("refused.example", policy.AuthTempError)},
+		{"DNS is silent", none("silent.example", policy.AuthTempError)},
+		{"DNS fails at the domain: the organisation is not asked", none("sub.plain.example", policy.AuthTempError)},
+	} {
+		t.Run(c.about, func(t *testing.T) {
+			found := v.Authenticate(t.Context(), sender.Question{Authors: from(t, "a@"+c.want.Domain)}).DMARC
+			if len(found) != 1 || found[0] != c.want {
+				t.Errorf("got %+v\nwant %+v", found, c.want)
+			}
+		})
+	}
+	if n := dns.Asked("host.np.example"); n != 2 {
+		t.Errorf("a name was asked for %d times to know whether it exists, want A and AAAA", n)
+	}
+	for _, name := range []string{"a.b.plain.example", "none.example", "np.example"} {
+		if n := dns.Asked(name); n != 0 {
+			t.Errorf("%s was asked for, which nobody needs to know", name)
+		}
+	}
+}
+
+func TestEachAuthorDomainIsAskedForOnceAndFiveAtMost(t *testing.T) {
+	dns := startDNS(t)
+	v := verifier(dns)
+	authors := from(t, "a@one.example", "b@ONE.example", "bare", "c@[192.0.2.1]", "d@two.example", "e@three.example", "f@four.example", "g@five.example", "h@six.example")
+	authors.Sender = []policy.Author{{Address: address(t, "s@sender.example")}}
+	found := v.Authenticate(t.Context(), sender.Question{Authors: authors}).DMARC
+	var domains []string
+	for _, d := range found {
+		domains = append(domains, d.Domain)
+	}
+	if got := strings.Join(domains, " "); got != "one.example two.example three.example four.example five.example" {
+		t.Errorf("got %s", got)
+	}
+	if n := dns.Asked("_dmarc.one.example"); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+func TestAuthenticateEndsWithItsContextAndFailsNobody(t *testing.T) {
+	dns := startDNS(t)
+	for _, name := range []string{"hard.example", "_dmarc.hard.example", "_dmarc.other.example"} {
+		dns.Fail(name, lab.DNSSilent)
+	}
+	r := sender.NewResolver([]string{dns.Addr})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	signatures := []policy.DKIM{{Result: policy.AuthFail, Domain: "hard.example"}}
+	start := time.Now()
+	found := (&sender.Verifier{Resolver: r}).Authenticate(ctx, sender.Question{
+		Client: netip.MustParseAddr("192.0.2.1"), Sender: address(t, "a@hard.example"), Authors: from(t, "a@hard.example", "b@other.example"), DKIM: signatures,
+	})
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if found.SPF.Result != policy.AuthTempError || len(found.DMARC) != 2 || found.DMARC[0].Lookup != policy.AuthTempError || found.DMARC[1].Lookup != policy.AuthTempError {
+		t.Errorf("got %+v", found)
+	}
+	if len(found.DKIM) != 1 || found.DKIM[0] != signatures[0] {
+		t.Errorf("the signatures: %+v", found.DKIM)
+	}
+}

@@ -25,14 +25,14 @@ var (
 
 // letter makes a message of fields and a body, both with LF line ends.
 func letter(subject, fields, body string) []byte {
-	head := lab.Plain("bob@acmecorp.com", "alice@acmecorp.com", subject)
+	head := lab.Plain("eve@example.net", "alice@acmecorp.com", subject)
 	head = head[:bytes.Index(head, []byte("\r\n\r\n"))+2]
 	return slices.Concat(head, []byte(strings.ReplaceAll(fields+"\n"+body, "\n", "\r\n")))
 }
 
 func multipart(t *testing.T, size int) []byte {
 	t.Helper()
-	m, err := lab.Multipart("bob@acmecorp.com", "alice@acmecorp.com", "multipart", size)
+	m, err := lab.Multipart("eve@example.net", "alice@acmecorp.com", "multipart", size)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,6 +63,10 @@ func startClinic(t *testing.T) *clinic {
 		t.Fatal(err)
 	}
 	c.bin = postconfOf(t, p, filepath.Join(c.Postfix.Dir, "etc"))
+	for _, domain := range []string{"acmecorp.com", "globex.example"} {
+		c.DNS.Set(domain, "TXT", "v=spf1 ip4:192.0.2.7 -all")
+		c.DNS.Set("_dmarc."+domain, "TXT", "v=DMARC1; p=reject")
+	}
 	return c
 }
 
@@ -136,7 +140,7 @@ func (c *clinic) doctor(args ...string) (status int, out string) {
 		c.t.Errorf("the doctor complains: %s", complaint)
 	}
 	out = strings.NewReplacer(c.Dir, "{dir}", c.held, "{held}", c.clamd.Addr(), "{clamd}", c.rspamd.URL(), "{rspamd}",
-		c.Addr("public"), "{mta}", c.Addr("submission"), "{submission}").Replace(out)
+		c.DNS.Addr, "{dns}", c.Addr("public"), "{mta}", c.Addr("submission"), "{submission}").Replace(out)
 	for _, one := range [][2]string{
 		{`ClamAV [0-9.]+`, "ClamAV {version}"}, {`rspamd/[0-9.]+`, "rspamd/{version}"}, {`changed [a-z0-9 ]+ ago`, "changed {age}"},
 	} {
@@ -171,7 +175,7 @@ func mustSay(t *testing.T, out string, lines ...string) {
 }
 
 const healthy = `ok    configuration  {dir}/coexistd.toml has no mistakes
-warn  configuration  this version does not have the checks ddos, rate, auth, spoof; no mail is checked for them
+warn  configuration  there is no [[rate]]: nothing limits how much is sent at S0, S2
 ok    state_dir      {dir}/state belongs to root
 ok    state_dir      the key {dir}/state/secret.key can be read
 ok    state_dir      {dir}/state/spool takes the spool of long messages
@@ -181,6 +185,11 @@ warn  clamd          {clamd} is ClamAV {version}, without the signatures of Clam
 ok    clamd          {clamd} finds the EICAR test file: Eicar-Test-Signature.UNOFFICIAL
 ok    rspamd         {rspamd} answers, rspamd/{version}
 ok    rspamd         {rspamd} finds the GTUBE test message: rspamd scores it 15.00 of 15.00: reject
+ok    redis          no [[rate]] needs it
+ok    dns            {dns} answers
+ok    dns            domains of ours with a record for SPF: 2
+ok    dns            domains of ours with a record for DMARC: 2
+ok    networks       no platform's networks come from a list
 ok    quarantine     {held}/quarantine can be written to
 ok    quarantine     entries held: 0, with 0 bytes of 8.0 MiB (quarantine.max_size)
 ok    quarantine     no reports are sent (quarantine.report.at)

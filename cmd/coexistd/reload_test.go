@@ -66,11 +66,11 @@ func TestInvalidConfigurationIsRefusedAndTheOldOneStays(t *testing.T) {
 	t.Parallel()
 	s := startSite(t, lab.SiteConfig{})
 	s.writeTOML("networks = [\"127.0.1.0/24\"]", "networks = [\"127.0.1.0/24\"]\ntennant = \"x\"")
-	s.mustRefuse("coexistd.toml:15: ", "platform.office365.tennant", "tenant")
+	s.mustRefuse("coexistd.toml:16: ", "platform.office365.tennant", "tenant")
 	s.mustFlow("alice@acmecorp.com", "office365 alice@acmecorp-com.onmicrosoft.com")
 
 	s.writeTOML("[platform.office365]", "[platform.office365")
-	s.mustRefuse("coexistd.toml:13: ")
+	s.mustRefuse("coexistd.toml:14: ")
 	s.mustFlow("alice@acmecorp.com", "office365 alice@acmecorp-com.onmicrosoft.com")
 
 	if err := os.Remove(s.Config()); err != nil {

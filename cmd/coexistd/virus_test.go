@@ -137,9 +137,7 @@ func (c carrier) letter(subject string) []byte {
 	return slices.Concat(bytes.TrimSuffix(letter(subject, "", ""), []byte("\r\n")), c.form)
 }
 
-const virusTOML = `[checkpoint.S0]
-checks = ["virus", "malware"]
-[checkpoint.S0.virus]
+const virusTOML = `[checkpoint.S0.virus]
 on_hit = "quarantine"
 [checkpoint.S1.virus]
 on_hit = "reject"

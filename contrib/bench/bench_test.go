@@ -92,7 +92,7 @@ func converse(t *testing.T, f *fakeMilter) error {
 			f.serve(conn)
 		}
 	}()
-	s, err := dial(socket)
+	s, err := dial(socket, usualClient)
 	if err == nil {
 		m := &message{headers: newMessage(4096, false).headers[:2], body: make([]byte, 2*chunkSize+1)}
 		err = s.send(m, "4BABCDEF", "news@example.net", "a@acmecorp.com", "a@alt.example")

@@ -11,6 +11,9 @@
 // brings the ratios of messages a second nearer to 1; processor time is that
 // of the milter's process alone.
 //
+// With -flood it measures instead what a flood of connections does to the others:
+// see flood.go.
+//
 // Run it in the repository's root: go run ./contrib/bench
 package main
 
@@ -35,6 +38,7 @@ type settings struct {
 	connections int
 	messages    int    // on one connection, then the MTA reconnects
 	program     string // a built coexistd; empty: build it
+	flood       bool   // measure a flood
 }
 
 // rival is one way to run the C milter.
@@ -56,7 +60,8 @@ type trial struct {
 	name string
 	size int
 	// checks has coexistd look at attachments, as it does when it is told
-	// nothing; otherwise it reads no body. The message has one then.
+	// nothing; otherwise it reads no body. The message has one then. No other
+	// check is made: those of the sender would measure the DNS.
 	checks bool
 	rivals []rival
 }
@@ -77,6 +82,7 @@ func main() {
 	flag.IntVar(&s.connections, "connections", 8, "milter connections at once")
 	flag.IntVar(&s.messages, "messages", 10, "messages on one connection")
 	flag.StringVar(&s.program, "coexistd", "", "a built `program` to measure; empty: build ./cmd/coexistd")
+	flag.BoolVar(&s.flood, "flood", false, "measure instead what a flood of connections does to the mail of others")
 	flag.Parse()
 	if flag.NArg() > 0 || s.rounds < 1 || s.seconds <= 0 || s.connections < 1 || s.messages < 1 {
 		flag.Usage()
@@ -84,7 +90,11 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := bench(ctx, s); err != nil {
+	run := bench
+	if s.flood {
+		run = benchFlood
+	}
+	if err := run(ctx, s); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1)
@@ -103,7 +113,7 @@ func bench(ctx context.Context, s settings) error {
 	if err := writeDirectory(filepath.Join(dir, "users.csv")); err != nil {
 		return err
 	}
-	if err := build(ctx, dir, &s.program); err != nil {
+	if err := errors.Join(buildSubject(ctx, dir, &s.program), buildPeer(ctx, dir)); err != nil {
 		return err
 	}
 	var rows []row
@@ -120,7 +130,11 @@ func bench(ctx context.Context, s settings) error {
 
 // try runs one trial with fresh servers.
 func (s settings) try(ctx context.Context, dir string, t trial) ([]row, error) {
-	subject, err := startSubject(ctx, dir, s.program, t.checks)
+	checks := ""
+	if t.checks {
+		checks = `"malware"`
+	}
+	subject, err := startSubject(ctx, dir, s.program, checks)
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +226,7 @@ func (s settings) run(ctx context.Context, v *server, m *message, length time.Du
 func (s settings) client(ctx context.Context, socket string, m *message, number uint64, end time.Time) (sent int, err error) {
 	random := rand.New(rand.NewPCG(1, number))
 	for ctx.Err() == nil && time.Now().Before(end) {
-		mta, err := dial(socket)
+		mta, err := dial(socket, usualClient)
 		if err != nil {
 			return sent, err
 		}

@@ -87,9 +87,13 @@ type session struct {
 	macros   map[string]string
 }
 
+// usualClient is the SMTP client that all mail comes from when nothing bounds
+// clients.
+const usualClient = "203.0.113.7"
+
 // dial connects to the milter's unix socket and goes through negotiation,
-// CONNECT and HELO.
-func dial(socket string) (*session, error) {
+// CONNECT and HELO, for an SMTP client at an IPv4 address.
+func dial(socket, client string) (*session, error) {
 	conn, err := net.Dial("unix", socket)
 	if err != nil {
 		return nil, err
@@ -97,21 +101,21 @@ func dial(socket string) (*session, error) {
 	s := &session{conn: conn, in: make([]byte, 8192), lists: map[uint32][]string{}, macros: map[string]string{
 		"j": "mail.acmecorp.com", "{daemon_name}": "mail.acmecorp.com", "{daemon_addr}": "192.0.2.25",
 		"{daemon_port}": "25", "{if_addr}": "192.0.2.25", "v": "Postfix 3.7.11",
-		"_": "mail.example.net [203.0.113.7]", "{client_addr}": "203.0.113.7",
+		"_": "mail.example.net [" + client + "]", "{client_addr}": client,
 	}}
-	if err := s.greet(); err != nil {
+	if err := s.greet(client); err != nil {
 		conn.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *session) greet() error {
+func (s *session) greet(client string) error {
 	s.conn.SetDeadline(time.Now().Add(patience))
 	if err := s.negotiate(); err != nil {
 		return fmt.Errorf("negotiation: %w", err)
 	}
-	connect := slices.Concat([]byte("mail.example.net\x004"), []byte{0xc3, 0x51}, []byte("203.0.113.7\x00"))
+	connect := slices.Concat([]byte("mail.example.net\x004"), []byte{0xc3, 0x51}, []byte(client+"\x00"))
 	if err := s.event(&connectStage, connect); err != nil {
 		return fmt.Errorf("CONNECT: %w", err)
 	}

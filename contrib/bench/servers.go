@@ -24,15 +24,17 @@ type server struct {
 	ended   chan struct{} // closed when the process is gone
 }
 
-// build makes the two programs in dir. A coexistd that program names is taken
-// as it is.
-func build(ctx context.Context, dir string, program *string) error {
-	if *program == "" {
-		*program = filepath.Join(dir, "coexistd")
-		if err := command(ctx, "go", "build", "-o", *program, "./cmd/coexistd"); err != nil {
-			return err
-		}
+// buildSubject makes coexistd in dir. One that program names is taken as it is.
+func buildSubject(ctx context.Context, dir string, program *string) error {
+	if *program != "" {
+		return nil
 	}
+	*program = filepath.Join(dir, "coexistd")
+	return command(ctx, "go", "build", "-o", *program, "./cmd/coexistd")
+}
+
+// buildPeer makes the C milter in dir.
+func buildPeer(ctx context.Context, dir string) error {
 	flags, err := libmilter(ctx)
 	if err != nil {
 		return err
@@ -68,8 +70,9 @@ func command(ctx context.Context, name string, args ...string) error {
 }
 
 // startSubject starts coexistd with the smallest configuration that does the
-// job, and waits until it listens. Without checks it does routing alone.
-func startSubject(ctx context.Context, dir, program string, checks bool) (*server, error) {
+// job, and waits until it listens. Beside that it makes the checks of the list, in
+// TOML, on mail from the Internet.
+func startSubject(ctx context.Context, dir, program, checks string) (*server, error) {
 	v := &server{name: "coexistd", socket: filepath.Join(dir, "coexistd.sock"), log: filepath.Join(dir, "coexistd.log")}
 	text := fmt.Sprintf(`hostname = "mail.acmecorp.com"
 state_dir = %q
@@ -84,10 +87,10 @@ tenant = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
 [domain.%q]
 directory = "users.csv"
 alternate = { %s = %q }
-`, filepath.Join(dir, "state"), v.socket, platform, domain, platform, alternate)
-	if !checks {
-		text += "\n[checkpoint.S0]\nchecks = []\n"
-	}
+
+[checkpoint.S0]
+checks = [%s]
+`, filepath.Join(dir, "state"), v.socket, platform, domain, platform, alternate, checks)
 	if err := os.MkdirAll(filepath.Join(dir, "state"), 0o700); err != nil {
 		return nil, err
 	}

@@ -99,6 +99,9 @@ func summarize(path string) summary {
 		for entry := range file.All() {
 			counts[entry.Domain()][entry.Residence().String()]++
 		}
+		if note := loginNote(conf, file); note != "" {
+			s.Notes = append(s.Notes, note)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(conf.Policy.Domains)) {
 		domain := conf.Policy.Domains[name]
@@ -116,6 +119,20 @@ func summarize(path string) summary {
 	}
 	s.OK = len(s.Errors) == 0
 	return s
+}
+
+// loginNote says that a directory gives no address to any login although the
+// check spoof at S2 goes by that, or is "".
+func loginNote(conf *config.Config, file *directory.File) string {
+	if !slices.ContainsFunc(conf.Policy.Points[policy.S2].Checks, func(c policy.Check) bool { return c.Name == policy.CheckSpoof }) {
+		return ""
+	}
+	for entry := range file.All() {
+		if entry.Login() != "" {
+			return ""
+		}
+	}
+	return file.Source().Path + " names no login: who is logged in can write only as his login, when that is an address, or as a delegate of [check.spoof]"
 }
 
 // addChecks tells the checks of each point. What is past the MX is told only when

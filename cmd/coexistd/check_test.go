@@ -92,7 +92,8 @@ func TestCheckPrintsItsSummaryAsJSON(t *testing.T) {
   "notes": [
     "there is no [[rate]]: nothing limits how much is sent at S0, S2",
     "there is no [scanner.rspamd]: mail is not checked for spam at S0",
-    "there is no [scanner.clamd]: mail is not checked for virus at S0, S1, S2"
+    "there is no [scanner.clamd]: mail is not checked for virus at S0, S1, S2",
+    "{dir}/users.csv names no login: who is logged in can write only as his login, when that is an address, or as a delegate of [check.spoof]"
   ],
   "listeners": [
     "unix:{dir}/milter.sock"

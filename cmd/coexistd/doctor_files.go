@@ -225,5 +225,9 @@ func lookAtDirectory(x *examination, source directory.Source) []finding {
 	if info, err := os.Stat(source.Path); err == nil {
 		changed = ageText(x.now.Sub(info.ModTime()))
 	}
-	return []finding{fine("%s has %d addresses, %d of them moving; it was changed %s", source.Path, file.Len(), moving, changed)}
+	findings := []finding{fine("%s has %d addresses, %d of them moving; it was changed %s", source.Path, file.Len(), moving, changed)}
+	if note := loginNote(x.conf, file); note != "" {
+		findings = append(findings, warning("%s", note).do(`fill in the column login, or take "spoof" out of the checks of S2`))
+	}
+	return findings
 }

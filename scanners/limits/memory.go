@@ -1,9 +1,11 @@
 package limits
 
 import (
+	"cmp"
 	"context"
 	"hash/maphash"
 	"math/bits"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,8 +16,8 @@ import (
 // process ends, and never fails.
 //
 // It knows a key by a hash of 64 bits that nobody outside can foresee: of a
-// million keys, two share a bucket by chance in one of 37 million processes. Its
-// size is fixed. When it is full, the bucket that would be empty soonest makes
+// million keys, two share a bucket by chance in one of 37 million processes. It
+// grows with the keys, to a size that is fixed. When it is full, the bucket that would be empty soonest makes
 // room: a flood of new keys drives out its own before those of the same rule that
 // are nearly full, but those of a rule with a shorter time before its own.
 type Memory struct {
@@ -34,9 +36,9 @@ type shard struct {
 }
 
 // NewMemory returns a Memory with room for that many keys that have something
-// in their buckets; a small number is raised to a thousand. Each takes 24 bytes,
-// from when it is first used. For an eighth of them it knows that they were
-// refused already, at 3 bytes more.
+// in their buckets; a small number is raised to a thousand. Each takes 24 bytes to
+// 48. For an eighth of them it knows that they were refused already, at 3 bytes
+// more.
 func NewMemory(maxKeys int) *Memory {
 	begun := time.Now()
 	m := &Memory{seed: maphash.MakeSeed(), now: func() int64 { return time.Since(begun).Microseconds() }}
@@ -119,17 +121,41 @@ const ways = 8
 // is free, so nobody has to clean up. A hash has its place in one of two sets;
 // a new one goes where more is free, which keeps both from being full until nearly
 // all of the table is.
-type table struct{ sets [][ways]entry }
+type table struct {
+	sets [][ways]entry
+	most int // sets; it has fewer until they are needed
+}
 
 type entry struct {
 	hash  uint64
 	until int64
 }
 
+// fewest is the number of sets that a table begins with.
+const fewest = 4
+
 // newTable makes a table that holds so many hashes with a third of it free, and
 // a little more for those that get more than their share by chance.
 func newTable(hashes int) table {
-	return table{make([][ways]entry, 4+hashes*3/2/ways)}
+	return table{make([][ways]entry, fewest), fewest + hashes*3/2/ways}
+}
+
+// grow makes room for twice as many hashes, or as many as there may be. Those that
+// are to stay longest are placed first, so that they are spread evenly.
+func (t *table) grow(now int64) {
+	var live []entry
+	for _, set := range t.sets {
+		for _, e := range set {
+			if e.until > now {
+				live = append(live, e)
+			}
+		}
+	}
+	slices.SortFunc(live, func(a, b entry) int { return cmp.Compare(b.until, a.until) })
+	t.sets = make([][ways]entry, min(2*len(t.sets), t.most))
+	for _, e := range live {
+		t.set(e.hash, e.until, now)
+	}
 }
 
 // places are the two sets where a hash can be. They are chosen by the bits below
@@ -177,6 +203,11 @@ func (t *table) set(hash uint64, until, now int64) {
 		if free > most || free == most && soonest.until < place.until {
 			place, most = soonest, free
 		}
+	}
+	if place.until > now && len(t.sets) < t.most {
+		t.grow(now)
+		t.set(hash, until, now)
+		return
 	}
 	*place = entry{hash, until}
 }

@@ -6,6 +6,6 @@ for package in $(go list ./...); do
 	targets=$(go test -list '^Fuzz' "$package")
 	for target in $(echo "$targets" | grep '^Fuzz'); do
 		echo "fuzz $package $target $time"
-		go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package"
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 10x "$package"
 	done
 done

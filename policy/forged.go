@@ -102,6 +102,10 @@ func malformed(a *Authors) (found []Finding) {
 	case a.Broken == "" && len(a.From) == 0:
 		found = append(found, marked("no author", "the From field names nobody"))
 	}
+	if a.Unread {
+		// Whoever is named behind the bound could be one of ours.
+		found = append(found, objection("many authors", "the fields that name authors hold more than is looked at", replyMany))
+	}
 	if a.Broken != "" {
 		found = append(found, marked("unreadable author", "the authors cannot be read: "+printable(a.Broken)))
 	}
@@ -114,6 +118,8 @@ func malformed(a *Authors) (found []Finding) {
 // RFC 5322 section 3.6 has no enhanced code of its own; RFC 3463 section 3.7 gives
 // the X.6 class to content that cannot be taken.
 var replySeveral = Reply{550, "5.6.0", "The message has several From fields"}
+
+var replyMany = Reply{550, "5.7.1", "The message has too many authors"}
 
 // unproven objects to authors and an envelope sender that neither the DNS nor a
 // signature proves.
@@ -140,7 +146,7 @@ func (q *inquiry) unproven() (found []Finding) {
 	domains := authorDomains(&m.Authors)
 	if len(domains) > maxAuthorDomains {
 		return append(found, objection("many authors", fmt.Sprintf("the authors are of %d domains, and at most %d are looked at", len(domains), maxAuthorDomains),
-			Reply{550, "5.7.1", "The authors are of too many domains"}))
+			replyMany))
 	}
 	for _, domain := range domains {
 		if !q.own.has(domain) {

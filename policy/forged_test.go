@@ -421,6 +421,7 @@ func TestTricksFromOutside(t *testing.T) {
 		{"a From field that cannot be read", func(w *world, a *policy.Authors) {
 			*a = policy.Authors{Fields: 1, Broken: "two angle brackets", Text: "<x@evil.example> <y@evil.example>"}
 		}, evil, "pass evil.example", "tag unreadable author"},
+		{"more authors than are read", func(w *world, a *policy.Authors) { a.Broken, a.Unread = "more than is read", true }, evil, "pass evil.example", "reject many authors, unreadable author"},
 		{"two addresses in brackets, one ours", func(w *world, a *policy.Authors) {
 			*a = policy.Authors{Fields: 1, Broken: "two angle brackets", Text: "<ceo@acmecorp.com> <x@evil.example>"}
 		}, evil, "pass evil.example", "reject unreadable author, own domain"},

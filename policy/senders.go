@@ -87,6 +87,9 @@ type Authors struct {
 	// Broken says why a From or Sender field cannot be read, or is empty. What
 	// could be read of the others is in From and Sender.
 	Broken string
+	// Unread is set when the From and Sender fields hold more than is read of
+	// them. Broken says so as well.
+	Unread bool
 	// Text is the text of all From fields, unfolded and decoded, to look into
 	// when Broken is set.
 	Text string

@@ -26,7 +26,7 @@ const (
 // they show, Broken says so, and each mailbox that one of them might show is
 // there, or at least in Text. The addresses are parsed without delimiters, so
 // that Owner equals Key. Of more than 64 KB or 100 mailboxes, the rest is left out
-// and the fields are Broken.
+// and the fields are Broken and Unread.
 func ReadAuthors(values func(name string) []string) policy.Authors {
 	r := authorReader{left: maxAuthorText, mailboxes: maxMailboxes}
 	from := values("From")
@@ -41,7 +41,7 @@ func ReadAuthors(values func(name string) []string) policy.Authors {
 	for _, value := range values("Sender") {
 		found.Sender = append(found.Sender, r.read("Sender", r.take("Sender", value))...)
 	}
-	found.Broken = r.broken
+	found.Broken, found.Unread = r.broken, r.unread
 	return found
 }
 
@@ -50,6 +50,7 @@ type authorReader struct {
 	left      int // bytes that may still be read
 	mailboxes int // that may still be read
 	broken    string
+	unread    bool // something was left out
 
 	// What follows is of the field that is being read.
 	name    string
@@ -77,6 +78,7 @@ func (r *authorReader) note(format string, args ...any) {
 func (r *authorReader) take(name, value string) string {
 	r.name = name
 	if len(value) > r.left {
+		r.unread = true
 		r.note("has more text than is read, with the other fields that name authors more than %d bytes", maxAuthorText)
 		value = value[:r.left]
 	}
@@ -202,6 +204,7 @@ func (r *authorReader) salvage(tokens []token) {
 
 func (r *authorReader) add(a policy.Address, display string) {
 	if r.mailboxes == 0 {
+		r.unread = true
 		r.note("names more than %d mailboxes, with the other fields that name authors", maxMailboxes)
 		return
 	}

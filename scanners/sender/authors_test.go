@@ -207,6 +207,9 @@ func TestAuthorsAreBounded(t *testing.T) {
 			if c.mailboxes >= 0 && (len(got.From) != c.mailboxes || c.broken != "" && !strings.Contains(got.Broken, c.broken)) {
 				t.Errorf("%d mailboxes, broken: %s", len(got.From), got.Broken)
 			}
+			if strings.HasPrefix(c.broken, "more t") && !got.Unread {
+				t.Error("nothing says that there is more")
+			}
 		})
 	}
 	many := make([]string, 10_000)

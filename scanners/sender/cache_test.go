@@ -20,7 +20,7 @@ func TestTheCacheIsBoundedInAnswersAndInBytes(t *testing.T) {
 	} {
 		t.Run(c.about, func(t *testing.T) {
 			kept := newCache()
-			const names = 3 * maxAnswers
+			const names = maxAnswers + 2000
 			name := func(i int) question {
 				return question{"TXT", fmt.Sprintf("%0*d", c.name, i)}
 			}
@@ -55,7 +55,7 @@ func TestAnAnswerThatIsUsedStays(t *testing.T) {
 	kept := newCache()
 	used := question{"TXT", "used.example"}
 	kept.put(used, []string{"x"}, 1, now)
-	for i := range 2 * maxAnswers {
+	for i := range maxAnswers + 100 {
 		kept.put(question{"TXT", fmt.Sprint(i)}, nil, 0, now)
 		if _, ok := kept.get(used, now); !ok {
 			t.Fatalf("gone after %d further answers", i+1)

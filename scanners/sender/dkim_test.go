@@ -138,7 +138,11 @@ func TestSignaturesAreVerified(t *testing.T) {
 		{"no end of the header", "DKIM-Signature: v=1; d=acmecorp.com; s=s\r\n", policy.AuthPermError, "acmecorp.com", "cannot be read"},
 	} {
 		t.Run(c.about, func(t *testing.T) {
-			found := verifier(dns).DKIM(t.Context(), message(c.text))
+			v := verifier(dns)
+			if strings.HasPrefix(c.domain, "silent.") {
+				v = impatient(dns)
+			}
+			found := v.DKIM(t.Context(), message(c.text))
 			if len(found) != 1 {
 				t.Fatalf("got %+v", found)
 			}

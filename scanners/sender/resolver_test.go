@@ -64,8 +64,14 @@ func TestTheResolverTellsWhatIsNotThereFromWhatCannotBeAsked(t *testing.T) {
 	dns.Fail("servfail.example.net", lab.DNSServFail)
 	dns.Fail("refused.example.net", lab.DNSRefused)
 	dns.Fail("silent.example.net", lab.DNSSilent)
-	r := sender.NewResolver([]string{dns.Addr})
-	r.SetPatience(100*time.Millisecond, 100*time.Millisecond)
+	patient, hasty := sender.NewResolver([]string{dns.Addr}), sender.NewResolver([]string{dns.Addr})
+	hasty.SetPatience(100*time.Millisecond, 100*time.Millisecond)
+	resolver := func(name string) *sender.Resolver {
+		if strings.HasPrefix(name, "silent.") {
+			return hasty
+		}
+		return patient
+	}
 	ctx := t.Context()
 
 	for _, c := range []struct{ name, kind string }{
@@ -75,10 +81,10 @@ func TestTheResolverTellsWhatIsNotThereFromWhatCannotBeAsked(t *testing.T) {
 		{"x..example.net", "not found"}, {strings.Repeat("a.", 130) + "example.net", "not found"}, {strings.Repeat("a", 64) + ".example.net", "not found"},
 		{"servfail.example.net", "temporary"}, {"refused.example.net", "temporary"}, {"silent.example.net", "temporary"},
 	} {
-		if found, err := r.LookupTXT(ctx, c.name); kindOf(err) != c.kind || (len(found) > 0) != (err == nil) {
+		if found, err := resolver(c.name).LookupTXT(ctx, c.name); kindOf(err) != c.kind || (len(found) > 0) != (err == nil) {
 			t.Errorf("TXT of %.40q: %s, want %s: %d records, %v", c.name, kindOf(err), c.kind, len(found), err)
 		}
-		if _, err := r.LookupTXT(ctx, c.name); kindOf(err) != c.kind {
+		if _, err := resolver(c.name).LookupTXT(ctx, c.name); kindOf(err) != c.kind {
 			t.Errorf("TXT of %.40q, asked again: %s, want %s", c.name, kindOf(err), c.kind)
 		}
 	}
@@ -90,18 +96,18 @@ func TestTheResolverTellsWhatIsNotThereFromWhatCannotBeAsked(t *testing.T) {
 		{"example.net", "not found", 0}, {"none.example.net", "not found", 0}, {"192.0.2.1", "not found", 0}, {"::1", "not found", 0},
 		{"servfail.example.net", "temporary", 0}, {"refused.example.net", "temporary", 0}, {"silent.example.net", "temporary", 0},
 	} {
-		found, err := r.LookupIPAddr(ctx, c.name)
+		found, err := resolver(c.name).LookupIPAddr(ctx, c.name)
 		if kindOf(err) != c.kind || len(found) < c.count || len(found) > 3 {
 			t.Errorf("addresses of %q: %s, want %s: %v, %v", c.name, kindOf(err), c.kind, found, err)
 		}
 	}
-	if found, err := r.LookupMX(ctx, "example.net"); err != nil || len(found) != 2 || found[0].Host != "mx.example.net." {
+	if found, err := patient.LookupMX(ctx, "example.net"); err != nil || len(found) != 2 || found[0].Host != "mx.example.net." {
 		t.Errorf("MX: %v, %v", found, err)
 	}
-	if found, err := r.LookupAddr(ctx, "192.0.2.1"); err != nil || !slices.Equal(found, []string{"mx.example.net."}) {
+	if found, err := patient.LookupAddr(ctx, "192.0.2.1"); err != nil || !slices.Equal(found, []string{"mx.example.net."}) {
 		t.Errorf("PTR: %v, %v", found, err)
 	}
-	if found, err := r.LookupAddr(ctx, "192.0.2.77"); kindOf(err) != "not found" {
+	if found, err := patient.LookupAddr(ctx, "192.0.2.77"); kindOf(err) != "not found" {
 		t.Errorf("PTR of another: %v, %v", found, err)
 	}
 }

@@ -38,6 +38,7 @@ fuzz:
 bench: cc
 	@contrib/lab/fetch.sh --bench $(LAB)
 	go run ./contrib/bench
+	go run ./contrib/bench -flood
 
 install: build
 	install -D -m 0755 coexistd $(DESTDIR)$(PREFIX)/sbin/coexistd

@@ -157,13 +157,11 @@ func (s *session) planResult(edits []edit, d *policy.Decision) ([]edit, error) {
 }
 
 // planAuthentication adds what was found of the sender, for filters and mail
-// programs to read, and removes those fields that the message came with in our
-// name (RFC 8601 section 5).
+// programs to read. It removes those fields that the message came with in our name
+// (RFC 8601 section 5), from wherever it comes: a platform passes on what strangers
+// wrote, and what is released from quarantine is as it came.
 func (s *session) planAuthentication(edits []edit) ([]edit, error) {
 	m := &s.message
-	if !m.asks.Authors {
-		return edits, nil
-	}
 	p := m.runtime.Policy
 	host := p.Hostname
 	edits = s.removeHeader(edits, authResultsHeader, func(value string) bool { return sender.ClaimsHost(value, host) })

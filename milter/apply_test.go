@@ -17,7 +17,7 @@ import (
 func planner() *session {
 	return &session{
 		terms:   terms{version: 6, actions: wantedActions, protocol: wantedProtocol},
-		message: message{runtime: &Runtime{Policy: &policy.Policy{}}},
+		message: message{runtime: &Runtime{Policy: &policy.Policy{}}, open: &policy.Case{}},
 	}
 }
 

@@ -72,6 +72,19 @@ func (s *session) countRefused(rt *Runtime, r policy.Reply) policy.Reply {
 	return s.tooMuch(rt, s.visit.Refused(time.Now(), &rt.Policy.DDoS, r.Enhanced == unknownAddress))
 }
 
+// refuseRuled refuses a recipient, with the answer to a client that goes too far
+// when it does so by this one.
+func (s *session) refuseRuled(r policy.Ruling) {
+	if reply := s.countRefused(s.message.runtime, r.Reply); !reply.IsZero() {
+		r.Verdict, r.Reply, r.Reason = severity(reply), reply, reply.Text
+	}
+	if r.Reply == s.blocked {
+		r.Check = policy.CheckDDoS
+	}
+	s.message.refused.add(r)
+	s.refuse(r.Reply)
+}
+
 // unknownAddress is the enhanced code of an address that nobody has (RFC 3463
 // section 3.2).
 const unknownAddress = "5.1.1"

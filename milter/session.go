@@ -312,8 +312,7 @@ func (s *session) RcptTo(string, *gomilter.Modifier) (gomilter.Response, error) 
 	r := policy.Recipient{Path: path, Notify: notify, ORcpt: orcpt, Address: address, Listing: m.runtime.Directory.List(m.runtime.Policy.Home(address))}
 	ruling := m.runtime.Policy.Admit(m.entry, m.sender, len(m.admitted), r)
 	if ruling.Verdict >= policy.Tempfail {
-		m.refused.add(ruling)
-		s.refuse(cmp.Or(s.countRefused(m.runtime, ruling.Reply), ruling.Reply))
+		s.refuseRuled(ruling)
 		return nil, nil
 	}
 	m.admitted = append(m.admitted, r)
@@ -329,8 +328,7 @@ func (s *session) refuseRecipient(path string, reply policy.Reply) {
 		s.proceed()
 		return
 	}
-	s.message.refused.add(policy.Ruling{Address: path, Verdict: severity(reply), Reply: reply, Reason: reply.Text})
-	s.refuse(cmp.Or(s.countRefused(s.message.runtime, reply), reply))
+	s.refuseRuled(policy.Ruling{Address: path, Verdict: severity(reply), Reply: reply, Reason: reply.Text})
 }
 
 func refusal(e policy.Entry, reply policy.Reply) policy.Decision {

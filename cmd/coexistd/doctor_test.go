@@ -281,7 +281,7 @@ func TestTheDoctorNamesWhatIsWrongAndWhatToDo(t *testing.T) {
 	}
 
 	do(c.WriteTOML(strings.Replace(c.toml(), "[[listen]]\n", "[[listen]]\nmood = 1\n", 1)))
-	c.must(exitNo, "FAIL  configuration  {dir}/coexistd.toml:6: listen.mood: ", "  do: correct that, see that coexistd check -c {dir}/coexistd.toml says ok",
+	c.must(exitNo, "FAIL  configuration  {dir}/coexistd.toml:7: listen.mood: ", "  do: correct that, see that coexistd check -c {dir}/coexistd.toml says ok",
 		"ok    directory      {dir}/users.csv has 7 addresses")
 	do(c.WriteTOML(lab.SiteTOML))
 	c.must(exitNo,

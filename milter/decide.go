@@ -136,6 +136,13 @@ func (s *session) decide() policy.Decision {
 	if reply := s.unfit(); !reply.IsZero() {
 		return refusal(m.entry, reply)
 	}
+	if len(m.admitted) == 0 && m.unread == 0 {
+		// No MTA comes to the end of a message without a recipient, so there is one
+		// of whom nothing is known.
+		d := refusal(m.entry, policy.Reply{Code: 451, Enhanced: "4.3.0", Text: "The message cannot be handled at the moment, try again later"})
+		d.Reason = "the MTA sends a message without having asked for any of its recipients"
+		return d
+	}
 	if m.body.err != nil {
 		s.log(slog.LevelError, "a message cannot be checked; it is put off",
 			slog.String("queue_id", s.macros.queueID()), slog.String("error", m.body.err.Error()))

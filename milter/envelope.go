@@ -56,9 +56,9 @@ func knownName(name string) string {
 	return name
 }
 
-// commonName returns the common name of a certificate's subject as MTAs give it:
-// Postfix the name alone, Sendmail all of the subject, "/C=DE/CN=mail.example",
-// with odd bytes as +XX.
+// commonName returns the common name of a certificate's subject as Sendmail gives
+// it: all of it, "/C=DE/CN=mail.example", with odd bytes as +XX. Postfix gives the
+// name alone.
 func commonName(subject string) string {
 	if !strings.HasPrefix(subject, "/") {
 		return subject

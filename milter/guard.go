@@ -104,12 +104,17 @@ func (s *session) tooMuch(rt *Runtime, e flood.Excess) policy.Reply {
 }
 
 // refusedByMTA returns the reply with which the MTA itself has refused the
-// recipient under way, of which it tells us (SMFIP_RCPT_REJ), or the zero Reply.
-// Both Postfix and Sendmail name the mailer "error" and give the enhanced code as
-// its host.
+// recipient under way, of which it tells us (SMFIP_RCPT_REJ). Both Postfix and
+// Sendmail name the mailer "error" then, and give the bare enhanced code as its
+// host. The mailer alone proves nothing: Postfix has "error" for the addresses of
+// virtual_alias_domains, too, which it takes; their host is a code and a text.
 func (s *session) refusedByMTA() (policy.Reply, bool) {
 	if s.macros.get(gomilter.StageRcptTo, "rcpt_mailer") != "error" {
 		return policy.Reply{}, false
 	}
-	return policy.Reply{Enhanced: s.macros.get(gomilter.StageRcptTo, "rcpt_host")}, true
+	code := s.macros.get(gomilter.StageRcptTo, "rcpt_host")
+	if !isStatus(code, 4) && !isStatus(code, 5) {
+		return policy.Reply{}, false
+	}
+	return policy.Reply{Enhanced: code}, true
 }

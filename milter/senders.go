@@ -26,6 +26,9 @@ func (s *session) certificate() string {
 	default:
 		return ""
 	}
+	if s.isPostfix() {
+		return subject
+	}
 	return commonName(subject)
 }
 

@@ -10,14 +10,16 @@ import (
 // names, and then has it decided. No other fact may change once it is open.
 type Case struct {
 	Message
-	policy   *Policy
-	from     origin
-	rulings  []Ruling // by the envelope and the header alone
-	checks   []string // that are made, in order
-	charges  []Charge // what is asked of the limits, once charged is set
-	charged  bool
-	stopped  bool // by a limit: nothing else is asked
-	findings []Finding
+	policy  *Policy
+	from    origin
+	rulings []Ruling // by the envelope and the header alone
+	checks  []string // that are made, in order
+	charges []Charge // what is asked of the limits, once charged is set
+	charged bool
+	// limitless is set when the directory cannot tell a limit.
+	limitless bool
+	stopped   bool // by a limit: nothing else is asked
+	findings  []Finding
 }
 
 // Open begins a case. Of the message, those facts must be known that Asks does not

@@ -102,6 +102,13 @@ type Charge struct {
 	Limit, Burst int64
 }
 
+// noLimit is what the finding says when the directory, which has the limit, cannot
+// answer.
+var noLimit = Finding{
+	Check: CheckRate, State: Unknown, Down: true, Proposed: Tempfail,
+	Reason: "the directory cannot say what the limit is", Reply: replyFailed,
+}
+
 // Grant is a limiter's answer to one Charge.
 type Grant struct {
 	// Unknown is set when the limiter could not be asked. The rest is zero then.
@@ -122,10 +129,18 @@ const Never = int64(-1)
 // recipient counts where his way has a point that the rule names and that makes
 // the check rate. Mail from the null sender counts for no sender.
 func (c *Case) Charges() []Charge {
-	if c.charged {
-		return c.charges
+	if !c.charged {
+		c.charged = true
+		c.chargeAll()
 	}
-	c.charged = true
+	if c.limitless {
+		// It is put off whatever the others say, so nothing is to be counted.
+		return nil
+	}
+	return c.charges
+}
+
+func (c *Case) chargeAll() {
 	for i := range c.policy.Rates {
 		rule := &c.policy.Rates[i]
 		var counted []Recipient
@@ -138,7 +153,6 @@ func (c *Case) Charges() []Charge {
 			c.charge(rule, counted)
 		}
 	}
-	return c.charges
 }
 
 // counts reports that a rule counts one recipient.
@@ -152,31 +166,33 @@ func (c *Case) counts(rule *Rate, i int, ruling Ruling) (counts bool) {
 // charge adds what the recipients that a rule counts ask of it.
 func (c *Case) charge(rule *Rate, counted []Recipient) {
 	if rule.By != ByRecipient {
-		if key := rule.key(&c.Message); key != "" {
+		if key := c.policy.key(rule, &c.Message); key != "" {
 			c.add(rule, key, c.policy.account(rule, &c.Message), len(counted))
 		}
 		return
 	}
 	seen := make(map[string]bool, len(counted))
 	for _, r := range counted {
-		if key := r.Address.Owner; !seen[key] {
+		home := c.policy.Home(r.Address)
+		if key := home.Owner; !seen[key] {
 			seen[key] = true
-			c.add(rule, key, c.policy.Home(r.Address), 1)
+			c.add(rule, key, home, 1)
 		}
 	}
 }
 
-// key is what a rule counts a message for, or "". Recipients are named each.
-func (r *Rate) key(m *Message) string {
-	switch r.By {
+// key is what a rule counts a message for, or "". Recipients are named each. An
+// address of an alternate domain is that of ours which it stands for.
+func (p *Policy) key(rule *Rate, m *Message) string {
+	switch rule.By {
 	case ByUser:
 		return strings.ToLower(m.Login)
 	case ByClient:
 		return clientKey(m.Client)
 	case BySender:
-		return m.Sender.Owner
+		return p.Home(m.Sender).Owner
 	}
-	return m.Sender.Domain
+	return p.Home(m.Sender).Domain
 }
 
 // clientKey names a client. Who has one address of IPv6 has a /64 of them.
@@ -224,8 +240,8 @@ func hasLogin(row Row, login string) bool {
 
 // add adds a charge, unless nothing is counted for the key.
 func (c *Case) add(rule *Rate, key string, account Address, recipients int) {
-	limit := rule.limit(&c.Message, key, account)
-	if limit == Unlimited {
+	limit, failed := rule.limit(&c.Message, key, account)
+	if c.limitless = c.limitless || failed; failed || limit == Unlimited {
 		return
 	}
 	charge := Charge{Rule: rule, Key: key, Amount: 1, Limit: limit, Burst: rule.Burst}
@@ -245,19 +261,26 @@ func (c *Case) add(rule *Rate, key string, account Address, recipients int) {
 
 // limit is the rule's limit for a key: what is said of the account goes before
 // what the directory says of it, and that before what is said of the client's
-// network, the smallest one that has him.
-func (r *Rate) limit(m *Message, key string, account Address) int64 {
+// network, the smallest one that has him. It failed when the directory cannot say.
+func (r *Rate) limit(m *Message, key string, account Address) (limit int64, failed bool) {
 	if own, said := r.Accounts[key]; said {
-		return own
+		return own, false
 	}
-	if row := m.row(account); r.Column != "" && row.Column != nil {
+	row := Row{}
+	if r.Column != "" {
+		row = m.row(account)
+	}
+	if row.Failed {
+		return 0, true
+	}
+	if row.Column != nil {
 		switch value := strings.ToLower(row.Column(r.Column)); value {
 		case "":
 		case "unlimited":
-			return Unlimited
+			return Unlimited, false
 		default:
 			if own, err := strconv.ParseInt(value, 10, 64); err == nil && own > 0 {
-				return own
+				return own, false
 			}
 		}
 	}
@@ -267,7 +290,7 @@ func (r *Rate) limit(m *Message, key string, account Address) int64 {
 			limit, bits = n.Limit, n.Network.Bits()
 		}
 	}
-	return limit
+	return limit, false
 }
 
 // Stops reports that the limiter's answers stop the message, so that nothing else
@@ -279,6 +302,9 @@ func (c *Case) Stops() bool { return c.rated().Proposed >= Tempfail }
 func (c *Case) rated() Finding {
 	worst := Finding{Check: CheckRate}
 	charges := c.Charges()
+	if c.limitless {
+		return noLimit
+	}
 	for i, charge := range charges {
 		grant := Grant{Unknown: true}
 		if len(c.Grants) == len(charges) {

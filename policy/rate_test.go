@@ -89,6 +89,25 @@ func TestWhoHasNoKeyIsNotCounted(t *testing.T) {
 	want(t, "the null sender without login and address", charged(w.Open(m)), "")
 }
 
+func TestADirectoryThatCannotTellALimitPutsTheMessageOff(t *testing.T) {
+	w := limited(policy.Rate{By: policy.ByUser, Count: policy.Recipients, Column: "hourly", OnLimit: policy.Reject}, policy.Rate{By: policy.ByClient})
+	m := w.sent(t, "bob@acmecorp.com")
+	m.Row = func(policy.Address) policy.Row { return policy.Row{Failed: true} }
+	open := w.Open(m)
+	want(t, "the charges", charged(open), "")
+	if !open.Stops() {
+		t.Error("the message goes on")
+	}
+	want(t, "the reply", open.Decide().Reply.String(), "451 4.3.0 The directory cannot be read at the moment, try again later")
+}
+
+func TestAnAddressOfAnAlternateDomainCountsForOurs(t *testing.T) {
+	w := limited(policy.Rate{By: policy.ByRecipient}, policy.Rate{By: policy.BySender})
+	m := w.sent(t, "alice@acmecorp.com", "alice@acmecorp-com.onmicrosoft.com")
+	m.Sender = w.address(t, "bob@gapps.acmecorp.com")
+	want(t, "the charges", charged(w.Open(m)), "alice@acmecorp.com 1 of 100/20, bob@acmecorp.com 1 of 100/20")
+}
+
 func TestTheStrictestLimitDecides(t *testing.T) {
 	over := policy.Grant{Over: true, Wait: 90_000_001}
 	tag, put, refuse := policy.Rate{By: policy.ByUser, OnLimit: policy.Tag}, policy.Rate{By: policy.ByUser, OnLimit: policy.Tempfail},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"runtime/debug"
+	"sync"
 
 	gomilter "github.com/emersion/go-milter"
 
@@ -60,33 +61,46 @@ func (s *session) consider() {
 	}
 }
 
+// senders is what asks who sent the message. What breaks down is logged.
+func (s *session) senders() *sender.Verifier {
+	return &sender.Verifier{Resolver: s.message.runtime.Senders.Resolver, Broken: s.brokeDown}
+}
+
 // verify verifies the message's signatures, once.
 func (s *session) verify(ctx context.Context) {
 	m := &s.message
 	if m.signatures == nil {
-		m.signatures = append([]policy.DKIM{}, m.runtime.Senders.DKIM(ctx, s.scanned(s.original()))...)
+		m.signatures = s.senders().DKIM(ctx, s.scanned(s.original()))
 	}
 }
 
-// authenticate asks signatures and the DNS who sent the message.
+// authenticate asks signatures and the DNS who sent the message, side by side: a
+// signature that takes its time is not to keep the DNS from being asked.
 func (s *session) authenticate(ctx context.Context) *policy.Authentication {
-	ctx, cancel := context.WithTimeout(ctx, sender.Timeout)
-	defer cancel()
-	s.verify(ctx)
-	found := s.message.runtime.Senders.Authenticate(ctx, s.senderQuestion())
+	var done sync.WaitGroup
+	done.Go(func() {
+		defer s.gaveUp()
+		s.verify(ctx)
+	})
+	found := s.senders().Authenticate(ctx, s.senderQuestion())
+	done.Wait()
+	found.DKIM = s.message.signatures
 	return &found
 }
 
-// gaveUp, deferred, makes a panic on a stranger's signature or record something
-// that could not be told of this message.
+// gaveUp, deferred, makes a panic something that could not be told of this message.
 func (s *session) gaveUp() {
 	if v := recover(); v != nil {
-		s.log(slog.LevelError, "a message's sender could not be authenticated; this is an error in coexistd",
-			slog.String("queue_id", s.macros.queueID()), slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+		s.brokeDown(v, debug.Stack())
 	}
+}
+
+func (s *session) brokeDown(panicked any, stack []byte) {
+	s.log(slog.LevelError, "a message's sender could not be authenticated; this is an error in coexistd",
+		slog.String("queue_id", s.macros.queueID()), slog.Any("panic", panicked), slog.String("stack", string(stack)))
 }
 
 func (s *session) senderQuestion() sender.Question {
 	m := &s.message
-	return sender.Question{Client: m.client, Helo: s.client.helo, Sender: m.sender, Authors: m.open.Authors, DKIM: m.signatures}
+	return sender.Question{Client: m.client, Helo: s.client.helo, Sender: m.sender, Authors: m.open.Authors}
 }

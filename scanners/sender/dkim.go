@@ -17,8 +17,16 @@ import (
 
 const (
 	// maxSignatures is how many of a message's signatures are verified, the first
-	// ones. The work that each takes grows with the message.
+	// ones.
 	maxSignatures = 10
+	// maxVerified bounds the work that a message takes, whatever its size and the
+	// number of its signatures: once that many bytes were read to verify some of
+	// them, the others are not verified. That takes some two seconds.
+	maxVerified = 256 << 20
+	// maxBlank is how many line ends may follow one another, with or without white
+	// space between them, each of CR and LF counted. The library keeps them all
+	// until something else follows, and copies them again and again.
+	maxBlank = 64 << 10
 	// maxKeyRecord is the longest record of a key, in bytes. RFC 6376 section 3.3.3
 	// asks for keys of up to 4,096 bits, which take 800; the time that a key takes
 	// grows with the square of its length, and strangers choose it.
@@ -27,59 +35,104 @@ const (
 	readAhead = 64 << 10
 )
 
+// The message's own doing, by which its signatures are not verified.
+var (
+	errBlank = errors.New("the body has too many empty lines in a row to verify signatures")
+	errSlow  = errors.New("it takes too long to verify the message's signatures")
+	errMuch  = errors.New("the message has too many signatures for its size to verify this one")
+)
+
 // DKIM verifies the message's signatures (RFC 6376), the first ten, and returns
 // what was found of each, in the header's order: never nil. A signature that
 // leaves a part of the body unsigned (the tag l) is AuthFail, and so is one that
 // has expired; a key that is missing, broken or shorter than 1,024 bits, and an
-// algorithm that is not to be used any more (RFC 8301), is AuthPermError. What the
-// DNS does not answer, or not before ctx or Timeout ends, is AuthTempError, as is
-// all of a message that cannot be read.
+// algorithm that is not to be used any more (RFC 8301), is AuthPermError, as is
+// what takes more work than is done for one message. What the DNS does not answer
+// before ctx or Timeout ends is AuthTempError, as is all of a message that cannot
+// be read, or not before ctx ends.
+//
+// The DNS gets Timeout, and so does what follows. The message is read in pieces:
+// the memory that is taken does not grow with its body.
 func (v *Verifier) DKIM(ctx context.Context, m *scanners.Message) []policy.DKIM {
-	ctx, cancel := context.WithTimeout(ctx, Timeout)
-	defer cancel()
+	var found []policy.DKIM
+	if why := v.try(func() { found = v.signatures(ctx, m, maxVerified) }); why != "" {
+		return []policy.DKIM{{Result: policy.AuthPermError, Why: why}}
+	}
+	return found
+}
+
+// signatures is DKIM with a bound for maxVerified.
+func (v *Verifier) signatures(ctx context.Context, m *scanners.Message, most int64) []policy.DKIM {
 	content := &contentReader{ctx: ctx, from: m.Reader()}
 	signatures, err := weigh(bufio.NewReaderSize(content, readAhead))
 	found := make([]policy.DKIM, len(signatures))
-	for i, value := range signatures {
-		found[i] = claimed(value)
+	for i, one := range signatures {
+		found[i] = claimed(one.value)
 	}
-	if err == nil && len(signatures) > 0 && content.err == nil {
-		content.from = m.Reader()
-		err = v.verify(content, found)
+	if err == nil && content.err == nil {
+		v.verify(ctx, m, signatures, found, most)
+		return found
 	}
 	for i := range found {
-		switch {
-		case content.err != nil:
-			found[i].Result, found[i].Why = policy.AuthTempError, "the message could not be read to its end: "+content.err.Error()
-		case err != nil:
+		if content.err != nil {
+			found[i].Result, found[i].Why = content.failure()
+		} else {
 			found[i].Result, found[i].Why = policy.AuthPermError, err.Error()
 		}
 	}
 	return found
 }
 
-// verify fills in what the library finds of the signatures. An error holds for
-// all of them.
-func (v *Verifier) verify(content *contentReader, found []policy.DKIM) error {
-	// Once it has read the header, the library fails only with its reader, which
-	// does not.
+// verify fills in what is found of the signatures. It asks for all keys at once,
+// and then takes one signature after the other until that many bytes were read.
+func (v *Verifier) verify(ctx context.Context, m *scanners.Message, signatures []signature, found []policy.DKIM, most int64) {
+	keys := v.keys(ctx, found)
+	ctx, cancel := context.WithTimeoutCause(ctx, Timeout, errSlow)
+	defer cancel()
+	var read int64
+	for i, one := range signatures {
+		if read >= most {
+			found[i].Result, found[i].Why = policy.AuthPermError, errMuch.Error()
+			continue
+		}
+		content := &contentReader{ctx: ctx, from: one.first(m)}
+		why := v.try(func() { keys[i].verify(content, &found[i]) })
+		switch {
+		case why != "":
+			found[i].Result, found[i].Why = policy.AuthPermError, why
+		case content.err != nil:
+			found[i].Result, found[i].Why = content.failure()
+		}
+		read += content.read
+	}
+}
+
+// key is what the DNS says of the key of a signature.
+type key struct {
+	records []string
+	err     error
+}
+
+// verify fills in what the library finds of the first signature of a message.
+func (k key) verify(content *contentReader, found *policy.DKIM) {
+	// Of several signatures at once, the library would verify each in a goroutine of
+	// its own, whose panic nobody could recover. That there are more is no error here.
 	verifications, err := dkim.VerifyWithOptions(bufio.NewReaderSize(content, readAhead), &dkim.VerifyOptions{
-		MaxVerifications: maxSignatures,
-		LookupTXT:        func(name string) ([]string, error) { return v.keys(content.ctx, name) },
+		MaxVerifications: 1,
+		LookupTXT:        func(string) ([]string, error) { return k.records, k.err },
 	})
-	if len(verifications) != len(found) {
-		return fmt.Errorf("the signatures cannot be read: %w", err)
+	if len(verifications) != 1 {
+		found.Result, found.Why = policy.AuthPermError, fmt.Sprintf("the signature cannot be read: %v", err)
+		return
 	}
-	for i, one := range verifications {
-		found[i].Result = dkimResult(one)
-		if one.Err != nil {
-			found[i].Why = printable(one.Err.Error())
-		}
-		if found[i].Domain == "" && found[i].Result == policy.AuthPass {
-			found[i].Result, found[i].Why = policy.AuthPermError, "the signature's domain is none"
-		}
+	one := verifications[0]
+	found.Result = dkimResult(one)
+	if one.Err != nil {
+		found.Why = printable(one.Err.Error())
 	}
-	return nil
+	if found.Domain == "" && found.Result == policy.AuthPass {
+		found.Result, found.Why = policy.AuthPermError, "the signature's domain is none"
+	}
 }
 
 // dkimResult names a verification's result. RFC 8601 section 2.7.1 calls neutral,
@@ -98,19 +151,37 @@ func dkimResult(v *dkim.Verification) policy.AuthResult {
 
 var errLongKey = errors.New("the key's record is longer than 4096 bytes")
 
-// keys looks a key's record up. RFC 8616 section 5 lets a signature in a message of
-// SMTPUTF8 name its domain and its selector in UTF-8.
-func (v *Verifier) keys(ctx context.Context, name string) ([]string, error) {
-	if selector, domain, ok := strings.Cut(name, "._domainkey."); ok {
-		name = normalDomain(selector) + "._domainkey." + normalDomain(domain)
+// keys looks the signatures' keys up, each for Timeout at most.
+func (v *Verifier) keys(ctx context.Context, found []policy.DKIM) []key {
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	defer cancel()
+	keys := make([]key, len(found))
+	var lookups []func()
+	for i, one := range found {
+		lookups = append(lookups, func() {
+			if why := v.try(func() { keys[i] = v.key(ctx, one.Selector, one.Domain) }); why != "" {
+				keys[i].err = errors.New(why)
+			}
+		})
+	}
+	together(lookups...)
+	return keys
+}
+
+// key looks a key's record up. RFC 8616 section 5 lets a signature in a message of
+// SMTPUTF8 name its domain and its selector in UTF-8; these are their normal forms.
+func (v *Verifier) key(ctx context.Context, selector, domain string) key {
+	name := selector + "._domainkey." + domain
+	if selector == "" || domain == "" {
+		return key{err: notFound(name)}
 	}
 	records, err := v.Resolver.LookupTXT(ctx, name)
 	for _, record := range records {
 		if len(record) > maxKeyRecord {
-			return nil, errLongKey
+			return key{err: errLongKey}
 		}
 	}
-	return records, err
+	return key{records, err}
 }
 
 // claimed reads from a signature's value whose it says it is. White space may stand
@@ -129,26 +200,58 @@ func claimed(value string) policy.DKIM {
 	return found
 }
 
-// contentReader reads a message and never fails: from an error on, or from ctx's
-// end, the message seems to end, and err says why. The library leaves goroutines
-// behind when its reader fails.
+// contentReader reads a message and never fails: from an error on, from ctx's end,
+// or where the body would cost too much, the message seems to end, and err says
+// why.
 type contentReader struct {
-	ctx  context.Context
-	from io.Reader
-	err  error
+	ctx   context.Context
+	from  io.Reader
+	read  int64 // bytes
+	blank int   // line ends since the last byte that was neither one nor white space
+	err   error
 }
 
 func (r *contentReader) Read(p []byte) (int, error) {
 	if r.err == nil {
-		r.err = r.ctx.Err()
+		r.err = context.Cause(r.ctx)
 	}
 	if r.err != nil {
 		return 0, io.EOF
 	}
 	n, err := r.from.Read(p)
+	r.read += int64(n)
+	if !r.heed(p[:n]) {
+		r.err = errBlank
+		return 0, io.EOF
+	}
 	if err != nil && err != io.EOF {
 		r.err = err
 		err = io.EOF
 	}
 	return n, err
+}
+
+// heed reports that maxBlank is not exceeded up to the end of p.
+func (r *contentReader) heed(p []byte) bool {
+	for _, c := range p {
+		switch c {
+		case '\r', '\n':
+			if r.blank++; r.blank > maxBlank {
+				return false
+			}
+		case ' ', '\t':
+		default:
+			r.blank = 0
+		}
+	}
+	return true
+}
+
+// failure is what follows from err for the signatures. What is the message's doing
+// excuses nobody.
+func (r *contentReader) failure() (policy.AuthResult, string) {
+	if r.err == errBlank || r.err == errSlow {
+		return policy.AuthPermError, r.err.Error()
+	}
+	return policy.AuthTempError, "the message could not be read to its end: " + r.err.Error()
 }

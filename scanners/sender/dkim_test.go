@@ -22,6 +22,7 @@ import (
 	"coexistd/contrib/lab"
 	"coexistd/policy"
 	"coexistd/scanners"
+	"coexistd/scanners/sender"
 )
 
 const mail = "From: Bob <bob@acmecorp.com>\r\nTo: x@example.net\r\nSubject: hello\r\nDate: Tue, 1 Jan 2030 10:00:00 +0000\r\n" +
@@ -297,6 +298,67 @@ func TestHostileHeadersTakeLittleTime(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Each signature is verified as the first; what it signs of the others stays.
+func TestASignatureMaySignThoseBelowIt(t *testing.T) {
+	dns := startDNS(t)
+	private := key(t, dns, "acmecorp.com")
+	others := func(o *dkim.SignOptions) { o.HeaderKeys = append(o.HeaderKeys, "DKIM-Signature") }
+	text := sign(t, mail, "acmecorp.com", private, nil)
+	for i := range 3 {
+		text = fmt.Sprintf("X-Above: %d\r\n", i) + sign(t, text, "acmecorp.com", private, others)
+	}
+	found := verifier(dns).DKIM(t.Context(), message(text))
+	for i, one := range found {
+		if one.Result != policy.AuthPass {
+			t.Errorf("%d: got %+v", i, one)
+		}
+	}
+	if len(found) != 4 {
+		t.Errorf("got %+v", found)
+	}
+	changed := strings.Replace(text, "h=From:From", "h=from:From", 4)
+	for i, one := range verifier(dns).DKIM(t.Context(), message(changed)) {
+		if one.Result != policy.AuthFail {
+			t.Errorf("changed, %d: got %+v", i, one)
+		}
+	}
+}
+
+// slow is content whose reading ends a context.
+type slow struct {
+	repeated
+	from   int64
+	cancel func()
+}
+
+func (s slow) ReadAt(p []byte, at int64) (int, error) {
+	if at >= s.from {
+		s.cancel()
+	}
+	return s.repeated.ReadAt(p, at)
+}
+
+func TestTimeThatAMessageTakesExcusesNobody(t *testing.T) {
+	dns := startDNS(t)
+	key(t, dns, "evil.example")
+	long := repeated{claims(2, "relaxed") + header, "a line of text\r\n"}
+	for about, c := range map[string]struct {
+		cause error
+		want  policy.AuthResult
+	}{
+		"our own time is over": {sender.ErrSlow, policy.AuthPermError},
+		"we are to end":        {context.Canceled, policy.AuthTempError},
+	} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		m := long.message(1 << 20)
+		m.Content = slow{long, 1 << 20, func() { cancel(c.cause) }}
+		found := verifier(dns).DKIM(ctx, m)
+		if len(found) != 2 || found[0].Result != c.want || found[1].Result != c.want {
+			t.Errorf("%s: got %+v", about, found)
+		}
 	}
 }
 

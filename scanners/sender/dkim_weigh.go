@@ -4,18 +4,21 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"io"
 	"strings"
+
+	"coexistd/scanners"
 )
 
 // The library's work grows with a header's size in ways that a stranger can use:
-// it looks through all fields for each name that a signature lists, and copies a
-// field for each line of it. These bounds, some ten times what is seen in mail,
-// keep that below a second.
+// for each signature it looks through all fields for each name that it lists, and
+// copies a field for each line of it. These bounds, far beyond what is seen in
+// mail, keep that at a second or so.
 const (
 	maxLine   = readAhead
 	maxHead   = 1 << 20
 	maxFields = 2000
-	maxCopied = 256 << 20 // a field's lines times its bytes, all of them summed up
+	maxCopied = 128 << 20 // a field's lines times its bytes, all of them summed up
 	// maxSignature and maxColons bound a signature's field; a colon stands between
 	// two of the names that it lists.
 	maxSignature = 16 << 10
@@ -25,26 +28,41 @@ const (
 var (
 	errLine      = errors.New("a line of the header is too long to verify signatures")
 	errHead      = errors.New("the header is too large to verify signatures")
+	errBegin     = errors.New("the header begins with white space, so that signatures cannot be verified")
 	errSignature = errors.New("a signature is too long to be verified")
 )
 
-// weigh reads a message's header and returns the values of its signatures, the
-// first ten. The error tells that the library is not to be given this message;
-// the signatures are those that were read until then.
-func weigh(r *bufio.Reader) (signatures []string, err error) {
+// signature is a signature's field: its value, and where it stands in the message.
+type signature struct {
+	value      string
+	start, end int64
+}
+
+// first returns the message with the signature before all other fields, where its
+// signer has put it. The order of the others stays.
+func (s signature) first(m *scanners.Message) io.Reader {
+	part := func(from, to int64) io.Reader { return io.NewSectionReader(m.Content, from, to-from) }
+	return io.MultiReader(part(s.start, s.end), part(0, s.start), part(s.end, m.Size))
+}
+
+// weigh reads a message's header and returns its signatures, the first ten. The
+// error tells that the library is not to be given this message; the signatures are
+// those that were read until then.
+func weigh(r *bufio.Reader) (signatures []signature, err error) {
 	var h head
 	for err == nil {
 		line, end := r.ReadSlice('\n')
 		if errors.Is(end, bufio.ErrBufferFull) {
-			h.add(line)
+			h.add(line, len(line))
 			err = errLine
 			break
 		}
+		length := len(line)
 		line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
 		if len(line) == 0 {
 			break // the header's end, or the message's
 		}
-		err = h.add(line)
+		err = h.add(line, length)
 	}
 	if h.close(); err == nil {
 		err = h.err
@@ -53,19 +71,27 @@ func weigh(r *bufio.Reader) (signatures []string, err error) {
 }
 
 // head is what is known of a header while it is read, and field the field that is
-// being read, all of its lines.
+// being read, all of its lines, which begins at start and so far goes to end.
 type head struct {
 	size, fields, copied int
+	start, end           int64
 	field                []byte
-	signatures           []string
+	signatures           []signature
 	err                  error
 }
 
-func (h *head) add(line []byte) error {
-	if h.fields == 0 || line[0] != ' ' && line[0] != '\t' {
+// add takes a line without its end, which takes that many bytes with it.
+func (h *head) add(line []byte, length int) error {
+	folded := line[0] == ' ' || line[0] == '\t'
+	if h.fields == 0 && folded {
+		return errBegin
+	}
+	if !folded {
 		h.close()
 		h.fields++
+		h.start = h.end
 	}
+	h.end += int64(length)
 	h.size += len(line)
 	h.field = append(append(h.field, line...), "\r\n"...)
 	h.copied += len(h.field)
@@ -83,7 +109,7 @@ func (h *head) close() {
 			h.err = errSignature
 			value = nil
 		}
-		h.signatures = append(h.signatures, string(value))
+		h.signatures = append(h.signatures, signature{string(value), h.start, h.end})
 	}
 	h.field = h.field[:0]
 }

@@ -1,6 +1,12 @@
 package sender
 
-import "time"
+import (
+	"context"
+	"time"
+
+	"coexistd/policy"
+	"coexistd/scanners"
+)
 
 // SetPatience has the servers get this long to answer, and once more when one was
 // silent.
@@ -10,3 +16,11 @@ func (r *Resolver) SetPatience(first, again time.Duration) {
 
 // SetClock has the cache take the time from now.
 func (r *Resolver) SetClock(now func() time.Time) { r.now = now }
+
+// ErrSlow is why a context ends when verifying takes too long.
+var ErrSlow = errSlow
+
+// DKIMWithin is DKIM that reads about that many bytes at most.
+func (v *Verifier) DKIMWithin(ctx context.Context, m *scanners.Message, most int64) []policy.DKIM {
+	return v.signatures(ctx, m, most)
+}

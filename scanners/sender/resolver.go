@@ -76,20 +76,17 @@ func (r *Resolver) LookupMX(ctx context.Context, name string) ([]*net.MX, error)
 func (r *Resolver) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error) {
 	var found [2][]netip.Addr
 	var failed [2]error
-	var done sync.WaitGroup
-	for i, network := range [...]string{"ip4", "ip6"} {
-		done.Go(func() {
-			found[i], failed[i] = lookup(ctx, r, network, host, func(netip.Addr) int { return 24 },
-				func(ctx context.Context, server *net.Resolver) ([]netip.Addr, error) {
-					addrs, err := server.LookupNetIP(ctx, network, absolute(host))
-					if _, other := errors.AsType[*net.AddrError](err); other {
-						err = nil // the system's hosts file has an address of the other version
-					}
-					return addrs, err
-				})
-		})
+	ask := func(i int, network string) {
+		found[i], failed[i] = lookup(ctx, r, network, host, func(netip.Addr) int { return 24 },
+			func(ctx context.Context, server *net.Resolver) ([]netip.Addr, error) {
+				addrs, err := server.LookupNetIP(ctx, network, absolute(host))
+				if _, other := errors.AsType[*net.AddrError](err); other {
+					err = nil // the system's hosts file has an address of the other version
+				}
+				return addrs, err
+			})
 	}
-	done.Wait()
+	together(func() { ask(0, "ip4") }, func() { ask(1, "ip6") })
 	for _, err := range failed {
 		if err != nil && !isNotFound(err) {
 			return nil, err

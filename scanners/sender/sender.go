@@ -7,14 +7,14 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"coexistd/policy"
 )
 
-// Timeout bounds the work on one message: that of DKIM, and that of Authenticate.
-// RFC 7208 section 4.6.4 asks for 20 seconds at least.
+// Timeout bounds each part of the work on one message: SPF, the DMARC records, the
+// keys of its signatures, and verifying them. RFC 7208 section 4.6.4 asks for 20
+// seconds at least.
 const Timeout = 20 * time.Second
 
 // maxAuthorDomains is how many author domains of a message DMARC is asked for.
@@ -25,6 +25,11 @@ const maxAuthorDomains = 5
 // goroutines may use it.
 type Verifier struct {
 	Resolver *Resolver
+	// Broken, unless nil, is told of each panic that has ended a check, an error in
+	// this program that a stranger's message or record has brought to light. Several
+	// goroutines may call it at once. The check's result is AuthPermError, so that
+	// nobody gains by it.
+	Broken func(panicked any, stack []byte)
 }
 
 // Question is what is known of a message whose sender is to be found.
@@ -36,24 +41,30 @@ type Question struct {
 	// Sender is MAIL FROM, parsed.
 	Sender  policy.Address
 	Authors policy.Authors
-	// DKIM is what Verifier.DKIM has found.
-	DKIM []policy.DKIM
 }
 
 // Authenticate asks the DNS for SPF and for the DMARC records of the authors'
-// domains, of the first five. It never fails: what the DNS does not answer, or
-// not before ctx or Timeout ends, is policy.AuthTempError.
+// domains, of the first five, all at once. It never fails: what the DNS does not
+// answer, or not before ctx or Timeout ends, is policy.AuthTempError. It leaves the
+// signatures to DKIM, which is to be called beside it, since it takes its time.
 func (v *Verifier) Authenticate(ctx context.Context, q Question) policy.Authentication {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	domains := q.domains()
-	found := policy.Authentication{DKIM: q.DKIM, DMARC: make([]policy.DMARC, len(domains))}
-	var done sync.WaitGroup
-	done.Go(func() { found.SPF = v.spf(ctx, q) })
+	found := policy.Authentication{DMARC: make([]policy.DMARC, len(domains))}
+	work := []func(){func() {
+		if why := v.try(func() { found.SPF = v.spf(ctx, q) }); why != "" {
+			found.SPF = policy.SPF{Result: policy.AuthPermError, Domain: q.Sender.Domain, Why: why}
+		}
+	}}
 	for i, domain := range domains {
-		done.Go(func() { found.DMARC[i] = v.dmarc(ctx, domain) })
+		work = append(work, func() {
+			if why := v.try(func() { found.DMARC[i] = v.dmarc(ctx, domain) }); why != "" {
+				found.DMARC[i] = policy.DMARC{Domain: domain, Lookup: policy.AuthPermError}
+			}
+		})
 	}
-	done.Wait()
+	together(work...)
 	return found
 }
 

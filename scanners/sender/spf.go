@@ -39,17 +39,12 @@ func (v *Verifier) spf(ctx context.Context, q Question) policy.SPF {
 	// can have an @, nor what stands for it here, so a macro that holds the local
 	// part finds as much as it would.
 	local = strings.ReplaceAll(local, "@", "?")
-	witness := &witness{Resolver: v.Resolver}
 	result, err := spf.CheckHostWithSender(q.Client.Unmap().AsSlice(), helo, local+"@"+found.Domain,
-		spf.WithContext(ctx), spf.WithResolver(witness))
+		spf.WithContext(ctx), spf.WithResolver(&spfResolver{Resolver: v.Resolver}))
 	found.Result = spfResults[result]
 	found.Why = fmt.Sprintf("SPF of %s says %s for %s", found.Domain, result, q.Client)
 	if err != nil {
 		found.Why += ": " + printable(err.Error())
-	}
-	if witness.failed != nil && found.Result != policy.AuthPass && found.Result != policy.AuthPermError {
-		found.Result = policy.AuthTempError
-		found.Why = fmt.Sprintf("SPF of %s cannot be told for %s: %s", found.Domain, q.Client, printable(witness.failed.Error()))
 	}
 	return found
 }
@@ -67,27 +62,43 @@ func heloDomain(helo string) string {
 	return domain
 }
 
-// witness notes a failure of the DNS. To SPF, one under the mechanism "ptr" means
-// that it does not match (RFC 7208 section 5.5), and the record's end may then say
-// fail; here, that is not known.
-type witness struct {
+// spfResolver looks the names of a client's address up all at once, which the
+// library does one after the other. The client's owner chooses them: he would have
+// the time run out with names whose servers are silent, and with it a fail. To SPF,
+// a failure there means that "ptr" does not match (RFC 7208 section 5.5).
+type spfResolver struct {
 	*Resolver
-	failed error
+	named map[string]hosts
 }
 
-func (w *witness) LookupAddr(ctx context.Context, addr string) ([]string, error) {
-	names, err := w.Resolver.LookupAddr(ctx, addr)
-	return names, w.note(err)
+// hosts are the addresses of a name.
+type hosts struct {
+	addrs []net.IPAddr
+	err   error
 }
 
-func (w *witness) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error) {
-	addrs, err := w.Resolver.LookupIPAddr(ctx, host)
-	return addrs, w.note(err)
-}
+// maxNames is how many names of an address are looked at (RFC 7208 section 4.6.4).
+const maxNames = 10
 
-func (w *witness) note(err error) error {
-	if err != nil && !isNotFound(err) {
-		w.failed = err
+func (r *spfResolver) LookupAddr(ctx context.Context, addr string) ([]string, error) {
+	names, err := r.Resolver.LookupAddr(ctx, addr)
+	names = names[:min(len(names), maxNames)]
+	found := make([]hosts, len(names))
+	var lookups []func()
+	for i, name := range names {
+		lookups = append(lookups, func() { found[i].addrs, found[i].err = r.Resolver.LookupIPAddr(ctx, name) })
 	}
-	return err
+	together(lookups...)
+	r.named = map[string]hosts{}
+	for i, name := range names {
+		r.named[name] = found[i]
+	}
+	return names, err
+}
+
+func (r *spfResolver) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error) {
+	if known, ok := r.named[host]; ok {
+		return known.addrs, known.err
+	}
+	return r.Resolver.LookupIPAddr(ctx, host)
 }

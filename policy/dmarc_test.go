@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -154,4 +155,82 @@ func readRecord(t testing.TB, text string) policy.DMARC {
 	d.StrictDKIM, d.StrictSPF = tags["adkim"] == "s", tags["aspf"] == "s"
 	_, d.Missing = tags["missing"]
 	return d
+}
+
+func TestTheAdministratorMayBeMilderThanThePublishedPolicy(t *testing.T) {
+	for _, c := range []struct {
+		dmarc, spf policy.Verdict
+		spfSays    string
+		record     string
+		want       string
+	}{
+		{policy.Quarantine, policy.Tag, "none", "far.example p=reject", "quarantine DMARC"},
+		{policy.Quarantine, policy.Tag, "none", "far.example p=quarantine", "quarantine DMARC"},
+		{policy.Tag, policy.Tag, "none", "far.example p=reject", "tag DMARC"},
+		{policy.Accept, policy.Tag, "none", "far.example p=reject", "accept"},
+		{policy.Tag, policy.Tag, "none", "far.example temperror", "accept"},
+		{policy.Reject, policy.Accept, "fail far.example", "", "accept"},
+		{policy.Reject, policy.Reject, "fail far.example", "", "reject SPF"},
+		{policy.Reject, policy.Quarantine, "fail far.example", "", "quarantine SPF"},
+		{policy.Reject, policy.Quarantine, "temperror far.example", "", "accept unknown"},
+		{policy.Reject, policy.Accept, "temperror far.example", "", "accept"},
+	} {
+		w := newWorld().spoofing()
+		w.Spoof.DMARC, w.Spoof.SPF = c.dmarc, c.spf
+		authors := w.writtenBy(t, "x@far.example")
+		m := w.fromOutside(t, internetClient, "x@far.example", authors, readAuthentication(t, c.spfSays, "", c.record, authors))
+		want(t, fmt.Sprintf("dmarc %v, spf %v, SPF %s, %s", c.dmarc, c.spf, c.spfSays, c.record), w.outcome(t, m), c.want)
+	}
+}
+
+func TestASignatureThatTheDNSKeepsFromPassingMayExplainAFailOfSPF(t *testing.T) {
+	for verdict, expected := range map[policy.Verdict]string{policy.Reject: "tempfail unknown", policy.Quarantine: "tempfail unknown", policy.Tag: "accept"} {
+		w := newWorld().spoofing()
+		w.Spoof.SPF = verdict
+		authors := w.writtenBy(t, "x@far.example")
+		a := readAuthentication(t, "fail far.example", "temperror far.example", "", authors)
+		want(t, verdict.String(), w.outcome(t, w.fromOutside(t, internetClient, "x@far.example", authors, a)), expected)
+	}
+}
+
+// Whoever forges may choose a name whose servers do not answer.
+func TestAFailureOfTheDNSThatAForgerChoosesLetsNothingIn(t *testing.T) {
+	for _, c := range []struct {
+		dmarc, onHit, onError policy.Verdict
+		want                  string
+	}{
+		{policy.Reject, policy.Reject, policy.Accept, "tempfail unknown"},
+		{policy.Quarantine, policy.Reject, policy.Accept, "tempfail unknown"},
+		{policy.Tag, policy.Reject, policy.Accept, "accept"},
+		{policy.Accept, policy.Reject, policy.Accept, "accept"},
+		{policy.Reject, policy.Quarantine, policy.Accept, "quarantine unknown"},
+		{policy.Reject, policy.Tag, policy.Accept, "tag unknown"},
+		{policy.Reject, policy.Accept, policy.Accept, "accept unknown"},
+		{policy.Reject, policy.Reject, policy.Tag, "tempfail unknown"},
+		{policy.Reject, policy.Reject, policy.Quarantine, "tempfail unknown"},
+		{policy.Reject, policy.Reject, policy.Reject, "reject unknown"},
+		{policy.Reject, policy.Quarantine, policy.Tempfail, "tempfail unknown"},
+	} {
+		w := newWorld().spoofing()
+		w.at(policy.S0, policy.Check{Name: policy.CheckSpoof, OnHit: c.onHit, OnError: c.onError})
+		w.Spoof.DMARC = c.dmarc
+		authors := w.writtenBy(t, "x@bank.example")
+		a := readAuthentication(t, "fail bank.example", "temperror lame.bank.example", "bank.example p=reject", authors)
+		want(t, fmt.Sprintf("dmarc %v, on_hit %v, on_error %v", c.dmarc, c.onHit, c.onError),
+			w.outcome(t, w.fromOutside(t, internetClient, "x@bank.example", authors, a)), c.want)
+	}
+}
+
+func TestThePercentageIsThatOfTheNonces(t *testing.T) {
+	w := newWorld().spoofing()
+	authors := w.writtenBy(t, "x@far.example")
+	count := map[string]int{}
+	for i := range 10_000 {
+		m := w.fromOutside(t, internetClient, "", authors, readAuthentication(t, "none", "", "far.example p=reject pct=30", authors))
+		m.Nonce = [8]byte{byte(i >> 8), byte(i)}
+		count[w.outcome(t, m)]++
+	}
+	if count["reject DMARC"] != 3000 || count["quarantine DMARC"] != 7000 {
+		t.Errorf("of 10000 messages with pct=30, %v", count)
+	}
 }

@@ -124,14 +124,18 @@ var replyMany = Reply{550, "5.7.1", "The message has too many authors"}
 // unproven objects to authors and an envelope sender that neither the DNS nor a
 // signature proves.
 func (q *inquiry) unproven() (found []Finding) {
-	m, claims := q.message, q.claims()
+	m := q.message
+	claims, more := q.claims()
+	if more {
+		found = append(found, objection("many authors", fmt.Sprintf("the From field cannot be read, and names more than %d domains", maxSights), replyMany))
+	}
 	a := m.Authentication
 	if a == nil {
 		mildest := Accept
 		if len(claims) > 0 && !q.isFromService() {
 			mildest = Tempfail
 		}
-		return []Finding{unsettled("what the DNS says of the sender could not be had", mildest, true)}
+		return append(found, unsettled("what the DNS says of the sender could not be had", mildest, true))
 	}
 	for _, claim := range claims {
 		found = append(found, q.usurped(claim)...)
@@ -175,10 +179,10 @@ func authorDomains(a *Authors) []string {
 type claim struct{ domain, where string }
 
 // claims lists them, each domain once. A subdomain of ours is ours, listed or not,
-// and so is what stands behind an @ in a From field that cannot be read.
-func (q *inquiry) claims() []claim {
+// and so is what stands behind an @ in a From field that cannot be read. More is
+// set when such a field names more domains than are looked at.
+func (q *inquiry) claims() (claims []claim, more bool) {
 	m := q.message
-	var claims []claim
 	add := func(domain, where string) {
 		if !slices.ContainsFunc(claims, func(c claim) bool { return c.domain == domain }) {
 			claims = append(claims, claim{domain, where})
@@ -190,7 +194,9 @@ func (q *inquiry) claims() []claim {
 		}
 	}
 	if m.Authors.Broken != "" {
-		for _, domain := range domainsAddressed(visible(m.Authors.Text, longestText)) {
+		var addressed []string
+		addressed, more = domainsAddressed(visible(m.Authors.Text, longestText))
+		for _, domain := range addressed {
 			if len(claims) < maxAuthorDomains && q.own.has(domain) {
 				add(domain, "the text of the From field")
 			}
@@ -199,7 +205,7 @@ func (q *inquiry) claims() []claim {
 	if sender := m.Sender; !sender.IsNull() && (sender.Domain == "" || q.own.has(sender.Domain)) {
 		add(sender.Domain, "the envelope sender")
 	}
-	return claims
+	return claims, more
 }
 
 // usurped objects to a message in the name of a domain of ours, whatever that
@@ -282,7 +288,7 @@ func (q *inquiry) disowned(d DMARC) []Finding {
 	verdict := q.policy.Spoof.DMARC
 	switch d.Lookup {
 	case AuthTempError:
-		aligned = AuthTempError
+		return unread(verdict, fmt.Sprintf("the policy of %s is not known, since the DNS failed: %s", printable(d.Domain), a))
 	case AuthPass:
 		verdict = min(verdict, d.asks(q.message.Nonce))
 	default:
@@ -292,7 +298,7 @@ func (q *inquiry) disowned(d DMARC) []Finding {
 	domain := printable(d.Domain)
 	switch {
 	case aligned == AuthTempError:
-		return unknown(verdict, fmt.Sprintf("whether the message fails the policy of %s is not known, since the DNS failed: %s", domain, a))
+		return unproved(verdict, fmt.Sprintf("whether the message fails the policy of %s is not known, since the DNS failed: %s", domain, a))
 	case verdict == Accept:
 		return nil
 	}
@@ -312,10 +318,12 @@ func (q *inquiry) failed(aligned AuthResult) []Finding {
 	switch {
 	case verdict == Accept:
 		return nil
-	case a.SPF.Result == AuthTempError || a.SPF.Result == AuthFail && aligned == AuthTempError:
-		return unknown(verdict, fmt.Sprintf("whether the client may send for %s is not known, since the DNS failed: %s", domain, a))
+	case a.SPF.Result == AuthTempError:
+		return unread(verdict, fmt.Sprintf("whether the client may send for %s is not known, since the DNS failed: %s", domain, a))
 	case a.SPF.Result != AuthFail:
 		return nil
+	case aligned == AuthTempError:
+		return unproved(verdict, fmt.Sprintf("the client may not send for %s, and whether its author signed the message is not known, since the DNS failed: %s", domain, a))
 	}
 	f := objection("SPF", fmt.Sprintf("the client may not send for %s, says its SPF record", domain),
 		// RFC 7372 section 3.2.
@@ -324,14 +332,22 @@ func (q *inquiry) failed(aligned AuthResult) []Finding {
 	return []Finding{f}
 }
 
-// unknown is what follows from a failure of the DNS where the worst that it may
-// hide has that verdict. A message that would be marked at most is not put off for
-// it: RFC 7208 section 8.6 and RFC 7489 section 6.6.2 allow to go on.
-func unknown(worst Verdict, reason string) []Finding {
+// unread is what follows where the DNS failed for what a domain publishes, and
+// the worst that this may be has that verdict. Nobody asked for the message to be
+// refused: RFC 7208 section 8.6 and RFC 7489 section 6.6.2 allow to go on.
+func unread(worst Verdict, reason string) []Finding { return failure(worst, Accept, reason) }
+
+// unproved is what follows where the DNS failed for what might prove a message, and
+// one without proof has that verdict. It is put off: whoever forges chooses the
+// names that are asked for, and would choose those whose servers do not answer.
+func unproved(worst Verdict, reason string) []Finding { return failure(worst, Tempfail, reason) }
+
+// failure makes nothing of what would be marked at most.
+func failure(worst, mildest Verdict, reason string) []Finding {
 	if worst <= Tag {
 		return nil
 	}
-	return []Finding{unsettled(reason, Accept, false)}
+	return []Finding{unsettled(reason, mildest, false)}
 }
 
 // String returns the results for the log: "SPF fail for example.com, DKIM pass for

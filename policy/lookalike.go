@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -16,40 +17,91 @@ const (
 	longestText    = 64 << 10
 )
 
-// longestGap is how far behind an @ the end of its domain is looked for, in bytes.
-const longestGap = 1 << 10
-
 // maxDomain is the longest domain name in bytes (RFC 1035 section 2.3.4).
 const maxDomain = 253
+
+// maxSights is how many domains the texts of one message may name. What looking at
+// one of them takes is its sender's to choose, up to that of 253 bytes.
+const maxSights = 200
 
 // imitates returns why one of the mailboxes pretends to be one of ours: by its
 // domain, or by the text beside it, which is all that many mail programs show.
 // It is "" when none does. Beside a mailbox of ours, our domains may be named.
 func (o own) imitates(authors []Author) string {
-	like := o.likenesses()
+	g := gaze{own: o, like: o.likenesses(), seen: make(map[string][]sight), left: maxSights}
 	for _, author := range authors {
 		domain := author.Address.Domain
 		isOurs := o.has(domain)
-		if ours := like.find(domain); ours != "" && !isOurs {
+		if ours := g.like.find(domain, true); ours != "" && !isOurs {
 			return fmt.Sprintf("the domain %s looks like %s, which is ours", printable(domain), ours)
 		}
 		text := author.Display
 		if strings.Contains(author.Address.Local, "@") {
 			text = author.Address.Local + " " + text
 		}
-		for _, name := range domainsIn(visible(text, longestDisplay)) {
-			if normal, err := NormalDomain(name); err == nil && o.has(normal) {
-				if isOurs {
-					continue
+		for _, part := range parts(text) {
+			for _, s := range g.look(part) {
+				switch {
+				case s.like != "":
+					return fmt.Sprintf("the text beside the address %s names %s, which looks like %s", printable(author.Address.Key), printable(s.name), s.like)
+				case !isOurs:
+					return fmt.Sprintf("the text beside the address %s names %s, which is ours", printable(author.Address.Key), printable(s.name))
 				}
-				return fmt.Sprintf("the text beside the address %s names %s, which is ours", printable(author.Address.Key), printable(normal))
 			}
-			if ours := like.find(name); ours != "" {
-				return fmt.Sprintf("the text beside the address %s names %s, which looks like %s", printable(author.Address.Key), printable(name), ours)
+			if g.left < 0 {
+				return fmt.Sprintf("the texts beside the addresses name more than %d domains", maxSights)
 			}
 		}
 	}
 	return ""
+}
+
+// parts returns what stands between the spaces of the text beside a mailbox, as
+// far as that is looked at. The name of a group stands beside each of its
+// mailboxes, so whoever looks at the parts of a message does it once for each.
+func parts(text string) []string {
+	return strings.Split(text[:min(len(text), longestDisplay)], " ")
+}
+
+// gaze looks for our domains in the texts of one message.
+type gaze struct {
+	own  own
+	like likenesses
+	seen map[string][]sight // by the part of a text
+	left int                // the domains that may still be looked at; less than 0: there were more
+}
+
+// sight is a domain in a text, which is ours or looks like one that is.
+type sight struct{ name, like string }
+
+// look returns what is to be seen in a part of a text.
+func (g *gaze) look(part string) []sight {
+	if isASCII(part) && !strings.Contains(part, ".") {
+		return nil
+	}
+	sights, again := g.seen[part]
+	if again {
+		return sights
+	}
+	for _, name := range domainsIn(visible(part, longestDisplay)) {
+		if g.left--; g.left < 0 {
+			break
+		}
+		normal, err := NormalDomain(name)
+		if err == nil && g.own.has(normal) {
+			sights = append(sights, sight{name: normal})
+			continue
+		}
+		searched := name
+		if err == nil {
+			searched = normal
+		}
+		if ours := g.like.find(searched, err == nil); ours != "" {
+			sights = append(sights, sight{name, ours})
+		}
+	}
+	g.seen[part] = sights
+	return sights
 }
 
 // likenesses tell which domains look like ours.
@@ -74,14 +126,11 @@ func (o own) likenesses() likenesses {
 // find returns the domain of ours that another one looks like: it is below what
 // looks like ours, or has that among the labels which its owner was free to
 // choose, as acmecorp.com.example.net has. What has letters or hyphens besides,
-// or another public suffix, does not look like ours.
-func (l likenesses) find(domain string) string {
-	if len(domain) > maxDomain {
-		return ""
-	}
+// or another public suffix, does not look like ours. Normal says that NormalDomain
+// returned it; else it is a text that is no domain's name.
+func (l likenesses) find(domain string, normal bool) string {
 	free := -1 // the labels before the organisational domain
-	if normal, err := NormalDomain(domain); err == nil {
-		domain = normal
+	if normal {
 		free = strings.Count(domain, ".") - strings.Count(organisational(domain), ".")
 	}
 	labels := strings.Split(skeleton(domain), ".")
@@ -157,7 +206,14 @@ func confusable(r rune) (ascii rune, found bool) {
 // of any width: without characters that are not seen, with plain spaces and dots.
 // It is no longer than that, in bytes, whatever its letters are made of.
 func visible(text string, longest int) string {
-	text = norm.NFKC.String(text[:min(len(text), longest)])
+	text = text[:min(len(text), longest)]
+	if !norm.NFKC.IsNormalString(text) {
+		// One letter may stand for many: no more is made than is returned.
+		const growth = 11 // that of U+FDFA, the most
+		normal := make([]byte, min(longest, growth*len(text)))
+		n, _, _ := norm.NFKC.Transform(normal, []byte(text), true)
+		text = string(normal[:n])
+	}
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '。':
@@ -168,7 +224,7 @@ func visible(text string, longest int) string {
 			return -1
 		}
 		return r
-	}, text[:min(len(text), longest)])
+	}, text)
 }
 
 // domainsIn lists what looks like a domain in a visible text.
@@ -203,33 +259,69 @@ func addressesIn(text string) []string {
 			domain = domain[:end]
 		}
 		local, domain = strings.TrimLeft(local, "'`"), strings.Trim(domain, ".-")
-		if local != "" && strings.Contains(domain, ".") {
+		if local != "" && strings.Contains(domain, ".") && len(domain) <= maxDomain {
 			addresses = append(addresses, local+"@"+domain)
 		}
 	}
 }
 
 // domainsAddressed lists the domains that stand behind an @ in a visible text,
-// with spaces and comments between them or not (RFC 5322 section 4.4).
-func domainsAddressed(text string) []string {
-	var domains []string
-	for {
-		_, rest, found := strings.Cut(text, "@")
-		if !found {
-			return domains
+// with spaces and comments between them or not (RFC 5322 section 4.4), each once.
+// More is set when there are more than maxSights, and the rest is left out.
+func domainsAddressed(text string) (domains []string, more bool) {
+	seen := make(map[string]bool)
+	for _, start := range addressed(text) {
+		name := text[start:]
+		if end := strings.IndexFunc(name, func(r rune) bool { return !isDomainRune(r) && r != '_' }); end >= 0 {
+			name = name[:end]
 		}
-		text = rest
-		rest = rest[:min(len(rest), longestGap)]
-		for rest = strings.TrimLeft(rest, " "); strings.HasPrefix(rest, "("); rest = strings.TrimLeft(rest, " ") {
-			if _, rest, found = strings.Cut(rest, ")"); !found {
-				break
-			}
+		if name = ending(name); name == "" || seen[name] {
+			continue
 		}
-		if end := strings.IndexFunc(rest, func(r rune) bool { return !isDomainRune(r) && r != '_' }); end >= 0 {
-			rest = rest[:end]
+		if len(seen) == maxSights {
+			return domains, true
 		}
-		if domain, err := NormalDomain(rest); err == nil {
+		seen[name] = true
+		if domain, err := NormalDomain(name); err == nil {
 			domains = append(domains, domain)
 		}
 	}
+	return domains, false
+}
+
+// addressed lists where what stands behind an @ begins, in ascending order. It
+// reads the text once, from its end.
+func addressed(text string) []int {
+	var starts []int
+	next := len(text) // where that begins which an @ just before would have
+	behind := -1      // next, behind the comment's end that comes next; -1: there is none
+	for i := len(text) - 1; i >= 0; i-- {
+		switch text[i] {
+		case ' ':
+			continue
+		case '(':
+			next = behind
+			continue
+		case ')':
+			behind = next
+		case '@':
+			if next >= 0 {
+				starts = append(starts, next)
+			}
+		}
+		next = i
+	}
+	slices.Sort(starts)
+	return slices.Compact(starts)
+}
+
+// ending returns of a name that is longer than a domain's its last labels: by
+// them it is known whose it is.
+func ending(name string) string {
+	name = strings.TrimSuffix(name, ".")
+	if len(name) <= maxDomain {
+		return name
+	}
+	_, name, _ = strings.Cut(name[len(name)-maxDomain-1:], ".")
+	return name
 }

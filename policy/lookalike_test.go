@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"coexistd/policy"
 )
@@ -170,36 +169,127 @@ func TestOfTwoDomainsThatLookAlikeTheFirstIsNamed(t *testing.T) {
 	}
 }
 
-// The worst that ReadAuthors lets through: 100 mailboxes and 64 KB of text.
-func TestTheWorkForHostileTextIsBounded(t *testing.T) {
-	w := newWorld().spoofing()
-	for i := range 500 {
-		name := fmt.Sprintf("domain%d.example", i)
-		w.Domains[name] = &policy.Domain{Name: name}
+// hostileAuthors are about the worst that ReadAuthors lets through: 100 mailboxes,
+// 64 KB of text, and a group's name beside each of its mailboxes.
+func hostileAuthors(w *world, t testing.TB) map[string]policy.Authors {
+	beside := func(display func(i int) string) policy.Authors {
+		authors := policy.Authors{Fields: 1}
+		for i := range 100 {
+			authors.From = append(authors.From, policy.Author{Address: w.address(t, "a@e.co"), Display: display(i)})
+		}
+		return authors
+	}
+	unreadable := func(text string) policy.Authors {
+		return policy.Authors{Fields: 1, Broken: "it cannot be read", Text: text[:min(len(text), 64<<10)]}
+	}
+	numbered := func(format string) string {
+		var b strings.Builder
+		for i := range 8000 {
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.String()
+	}
+	group := strings.Repeat("а.б ", 680)
+	all := map[string]policy.Authors{
+		"a group's name":             beside(func(int) string { return group }),
+		"a group's name and another": beside(func(i int) string { return fmt.Sprint(group[:4000], i) }),
+		"many words":                 beside(func(i int) string { return strings.Repeat(fmt.Sprintf("а%d.б ", i), 50) + fmt.Sprint(i, ".а") }),
+		"long words":                 beside(func(i int) string { return fmt.Sprint(i, strings.Repeat("á.", 80)) }),
+		"comments that hold an @":    unreadable("<" + strings.Repeat(strings.Repeat("@(", 250)+")"+strings.Repeat("á\u0301", 60), 100)),
+		"many domains":               unreadable(numbered("@é%d.é")),
+		"long domains":               unreadable(numbered("@%d" + strings.Repeat("é.", 82))),
 	}
 	for about, text := range map[string]string{
 		"domains of many labels": strings.Repeat(strings.Repeat("a.", 120)+" ", 17),
 		"addresses":              strings.Repeat("a@b.c ", 680),
 		"ats":                    strings.Repeat("@", 4096),
 		"open comments":          strings.Repeat("@(", 2048),
+		"empty comments":         strings.Repeat("@()", 1365),
 		"marks":                  "a" + strings.Repeat("\u0301", 2040),
 		"encoded labels":         strings.Repeat(strings.Repeat("xn--bcher-kva.", 18)+" ", 16),
 		"letters of many bytes":  strings.Repeat(strings.Repeat("é.", 80)+" ", 16),
 		"letters that expand":    strings.Repeat("\ufdfa.", 1024),
 	} {
-		authors := w.writtenBy(t, "x@far.example")
-		for range 15 {
-			authors.From = append(authors.From, policy.Author{Address: authors.From[0].Address, Display: text})
-		}
+		authors := beside(func(int) string { return text })
 		authors.Broken, authors.Text = "it cannot be read", strings.Repeat(text, 16)
-		m := w.fromOutside(t, internetClient, "", authors, readAuthentication(t, "none", "", "", authors))
-		begin := time.Now()
-		w.Decide(m)
-		if took := time.Since(begin); took > 5*time.Second {
-			t.Errorf("%s: it took %v", about, took)
-		} else {
-			t.Logf("%s: %v", about, took)
+		all[about] = authors
+	}
+	return all
+}
+
+// hostileMessages are those of hostileAuthors, from outside and of a login.
+func hostileMessages(t testing.TB) (*world, map[string]policy.Message) {
+	w := newWorld().spoofing()
+	all := make(map[string]policy.Message)
+	for about, authors := range hostileAuthors(w, t) {
+		all[about] = w.fromOutside(t, internetClient, "", authors, readAuthentication(t, "none", "", "", authors))
+		own := authors
+		own.From, own.Broken = nil, ""
+		for _, author := range authors.From {
+			own.From = append(own.From, policy.Author{Address: w.address(t, "bob@acmecorp.com"), Display: author.Display})
 		}
+		if len(own.From) > 0 {
+			all[about+", of a login"] = w.submitted(t, "bob", "bob@acmecorp.com", own)
+		}
+	}
+	return w, all
+}
+
+// What is looked at costs allocations, which do not depend on the machine.
+func TestTheWorkForHostileTextIsBounded(t *testing.T) {
+	w, all := hostileMessages(t)
+	for about, m := range all {
+		const most = 25_000
+		if made := testing.AllocsPerRun(1, func() { w.Decide(m) }); made > most {
+			t.Errorf("%s: %v allocations were made, and at most %d are right", about, made, most)
+		} else {
+			t.Logf("%s: %v allocations", about, made)
+		}
+	}
+}
+
+func BenchmarkHostileText(b *testing.B) {
+	w, all := hostileMessages(b)
+	for about, m := range all {
+		b.Run(about, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				w.Decide(m)
+			}
+		})
+	}
+}
+
+func TestMoreDomainsThanAreLookedAtAreTagged(t *testing.T) {
+	for _, c := range []struct {
+		domains int
+		want    string
+	}{{200, "accept"}, {201, "tag look-alike"}} {
+		w := newWorld().spoofing()
+		authors := w.writtenBy(t, "x@evil.example", "y@evil.example")
+		text := strings.Repeat("www.", 10) // one that stands beside both is looked at once
+		for i := range c.domains - 1 {
+			text += fmt.Sprintf(" d%d.example", i)
+		}
+		authors.From[0].Display, authors.From[1].Display = text, text
+		want(t, fmt.Sprint(c.domains), w.seen(t, authors), c.want)
+	}
+}
+
+func TestTextIsNormalizedWhereverItsLettersStand(t *testing.T) {
+	for n := range 600 {
+		w := newWorld().spoofing()
+		authors := w.writtenBy(t, "x@evil.example")
+		authors.From[0].Display = strings.Repeat("\ufdfa", n%5) + strings.Repeat("e\u0301", n) + " ａｃｍｅcorp．com"
+		if len(authors.From[0].Display) < 4096 {
+			want(t, fmt.Sprint(n), w.seen(t, authors), "tag look-alike")
+		}
+	}
+	for n := range 40 {
+		w := newWorld().spoofing()
+		authors := w.writtenBy(t, "x@evil.example")
+		authors.From[0].Display = strings.Repeat("\u0301", n) + "/\ufdfa/ａcmecorp．ｃom" + strings.Repeat("\u0301", n%2)
+		want(t, fmt.Sprint("marks, ", n), w.seen(t, authors), "tag look-alike")
 	}
 }
 

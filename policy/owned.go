@@ -79,6 +79,7 @@ type named struct {
 // named lists them.
 func (p *Policy) named(m *Message) []named {
 	var all []named
+	seen := make(map[string]bool)
 	if !m.Sender.IsNull() {
 		all = append(all, named{m.Sender, "the envelope"})
 	}
@@ -88,10 +89,16 @@ func (p *Policy) named(m *Message) []named {
 	}{{"From", m.Authors.From}, {"Sender", m.Authors.Sender}} {
 		for _, author := range field.authors {
 			all = append(all, named{author.Address.tagged(p.Delimiters), "the " + field.name + " field"})
-			for _, text := range addressesIn(visible(author.Display, longestDisplay)) {
-				// What is no address to an MTA is none to those who read it.
-				if address, err := ParseAddress(text, p.Delimiters); err == nil {
-					all = append(all, named{address, "the text of the " + field.name + " field"})
+			for _, part := range parts(author.Display) {
+				if seen[part] {
+					continue
+				}
+				seen[part] = true
+				for _, text := range addressesIn(visible(part, longestDisplay)) {
+					// What is no address to an MTA is none to those who read it.
+					if address, err := ParseAddress(text, p.Delimiters); err == nil {
+						all = append(all, named{address, "the text of the " + field.name + " field"})
+					}
 				}
 			}
 		}
@@ -99,30 +106,67 @@ func (p *Policy) named(m *Message) []named {
 	return all
 }
 
-// owns tells whether an address belongs to the login: the directory gives it to
-// him, it is the login itself, or he is allowed it. A subaddress is its owner's
-// as well. A login without a domain owns no address by its name alone, save the
-// bare local part that has no domain either. Failed is set when the directory
-// cannot tell.
+// maxDomains is how many domains of ours a bare local part is looked up in.
+const maxDomains = 20
+
+// owns tells whether an address belongs to the login: he is allowed it, it is the
+// login itself, or the directory gives it to him. A subaddress that no row gives to anybody is its owner's. Failed is set
+// when the directory cannot tell.
 func (p *Policy) owns(m *Message, a Address) (owns, failed bool) {
 	if a.IsNull() {
 		return false, false
 	}
-	home := p.Home(a)
+	if a.Domain == "" {
+		return p.ownsBare(m, a)
+	}
+	// Whose the address is without its tag counts only when nobody has it with it.
+	self, home := a.tagged(""), p.Home(a).tagged("")
 	delegated := p.Spoof.Delegates[strings.ToLower(m.Login)]
-	if home.isIn(delegated) || a.isIn(delegated) {
+	if home.isIn(delegated) || self.isIn(delegated) {
 		return true, false
 	}
-	if login, err := ParseAddress(m.Login, p.Delimiters); err == nil {
-		if key := p.Home(login).Key; key == home.Key || key == home.Owner {
-			return true, false
-		}
+	if login, err := ParseAddress(m.Login, p.Delimiters); err == nil && p.Home(login).Key == home.Key {
+		return true, false
 	}
 	row := m.row(home)
-	if !row.Failed && row.Login == "" && home.Owner != home.Key {
-		// One that cannot be read is null, which has no row.
-		owner, _ := ParseAddress(home.Owner, "")
-		row = m.row(owner)
+	if row.Failed || row.Login != "" {
+		return !row.Failed && hasLogin(row, m.Login), row.Failed
 	}
-	return hasLogin(row, m.Login), row.Failed
+	if a.Owner == a.Key {
+		return false, false
+	}
+	// One that cannot be read is null, which nobody owns.
+	owner, _ := ParseAddress(a.Owner, "")
+	return p.owns(m, owner)
 }
+
+// ownsBare tells whether a bare local part belongs to the login. An MTA completes
+// it with a domain that it alone knows: it must be the login's in each domain of
+// ours whose directory lists it, and there must be one.
+func (p *Policy) ownsBare(m *Message, a Address) (owns, failed bool) {
+	if len(p.Domains) > maxDomains {
+		return false, false
+	}
+	for name := range p.Domains {
+		full, err := ParseAddress(a.Key+name, p.Delimiters)
+		if err != nil {
+			return false, false
+		}
+		owner, _ := ParseAddress(full.Owner, "")
+		if !m.row(full.tagged("")).isThere() && !m.row(owner).isThere() {
+			continue
+		}
+		switch his, unknown := p.owns(m, full); {
+		case unknown:
+			failed = true
+		case !his:
+			return false, false
+		}
+		owns = true
+	}
+	return owns && !failed, failed
+}
+
+// isThere reports a row of an address that is listed, or that may be. That of one
+// which is not is zero.
+func (r Row) isThere() bool { return r.Failed || r.Login != "" || r.Column != nil }

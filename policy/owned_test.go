@@ -14,6 +14,13 @@ var logins = map[string]string{
 	"sales@acmecorp.com":   "carol bob  dave",
 	"carol@acmecorp.com":   "carol",
 	"alice+lab@acme.net":   "lab",
+	"two@acmecorp.com":     "two",
+	"two@acme.net":         "other two",
+	"part@acmecorp.com":    "part",
+	"part@acme.net":        "another",
+	"plain@acmecorp.com":   "plain",
+	"plain@acme.net":       "", // listed, and nobody's
+	"cat-dog@acmecorp.com": "dog",
 	"bob@eu.acmecorp.com":  "another",
 	"info@eu.acmecorp.com": "Bob",
 }
@@ -25,7 +32,11 @@ func (w *world) submitted(t testing.TB, login, sender string, authors policy.Aut
 		Entry: w.Enter(policy.Arrival{Listener: policy.S2, Login: login}), Login: login,
 		Sender: w.address(t, sender), Recipients: []policy.Recipient{w.recipient(t, "x@far.example")}, Authors: authors,
 		Row: func(a policy.Address) policy.Row {
-			return policy.Row{Failed: w.failed, Login: logins[a.Key]}
+			login, listed := logins[a.Key]
+			if w.failed || !listed {
+				return policy.Row{Failed: w.failed}
+			}
+			return policy.Row{Login: login, Column: func(string) string { return "" }}
 		},
 	}
 }
@@ -44,7 +55,11 @@ func TestALoginSendsAsWhatItOwns(t *testing.T) {
 		{"all of a row's logins", "carol bob", "sales@acmecorp.com", refused},
 		{"a subaddress", "bob", "bob+lists@acmecorp.com", "accept"},
 		{"a subaddress with a row of its own", "lab", "alice+lab@acme.net", "accept"},
-		{"that row's owner", "alice@acme.net", "alice+lab@acme.net", "accept"},
+		{"that row goes before its owner", "alice@acme.net", "alice+lab@acme.net", refused},
+		{"a login is the address itself, whatever its row names", "carol@acmecorp.com", "carol@acmecorp.com", "accept"},
+		{"and owns its subaddress", "carol@acmecorp.com", "carol+x@acmecorp.com", "accept"},
+		{"a row that names nobody does not", "plain@acme.net", "plain@acme.net", "accept"},
+		{"nor for the subaddress", "plain@acme.net", "plain+x@acme.net", "accept"},
 		{"that row does not lend its owner", "lab", "alice@acme.net", refused},
 		{"another's", "bob", "carol@acmecorp.com", refused},
 		{"a login's own name in another domain", "bob", "bob@acme.net", refused},
@@ -69,12 +84,24 @@ func TestALoginSendsAsWhatItOwns(t *testing.T) {
 		{"a delegate of one domain has no other", "assistant", "anyone@acme.net", refused},
 		{"a delegate of an alternate domain", "tester", "anyone@gapps.acmecorp.com", "accept"},
 		{"the login is the address at the alternate domain", "dave@gapps.acmecorp.com", "dave@acmecorp.com", "accept"},
-		{"a bare local part, of a login like it", "bob", "bob", "accept"},
+		{"a delegate of a subaddress's owner, where another has it", "labs", "alice+lab@acme.net", refused},
+		{"a delegate of a subaddress's owner, where nobody has it", "labs", "alice+x@acme.net", "accept"},
+		{"a bare local part that is the login's in its only domain", "carol", "carol", "accept"},
+		{"a bare local part in another case", "Carol", "CAROL", "accept"},
+		{"a bare subaddress", "carol", "carol+x", "accept"},
+		{"a bare local part that is the login's in all of its domains", "two", "two", "accept"},
+		{"a bare local part in the domains where it is another's", "part", "part", refused},
+		{"a bare local part in the domains where it is nobody's", "plain", "plain", refused},
+		{"a bare subaddress where it is another's", "part", "part+x", refused},
+		{"a bare local part like the login, another's", "sales", "sales", refused},
+		{"a bare local part unlike the login", "bob", "sales", "accept"},
+		{"a bare local part that no domain has", "nobody", "nobody", refused},
+		{"a bare local part, of a login like it, in one of two domains", "bob", "bob", refused},
 		{"a bare local part, of another", "bob", "carol", refused},
 		{"a bare local part, of a login with a domain", "bob@acmecorp.com", "bob", refused},
 	} {
 		w := newWorld().spoofing()
-		w.Spoof.Delegates = map[string][]string{"assistant": {"ceo@acmecorp.com", "@partner.example"}, "tester": {"@gapps.acmecorp.com"}}
+		w.Spoof.Delegates = map[string][]string{"assistant": {"ceo@acmecorp.com", "@partner.example"}, "tester": {"@gapps.acmecorp.com"}, "labs": {"alice@acme.net"}}
 		authors := w.writtenBy(t, c.address)
 		want(t, c.about+", as author", w.outcome(t, w.submitted(t, c.login, "", authors)), c.want)
 		want(t, c.about+", in the envelope", w.outcome(t, w.submitted(t, c.login, c.address, policy.Authors{})), c.want)
@@ -191,13 +218,43 @@ func TestADirectoryThatCannotAnswerPutsOff(t *testing.T) {
 	want(t, "a row", w.outcome(t, m), "tempfail unknown")
 	want(t, "the reply", w.Decide(m).Reply.String(), "451 4.3.0 The message cannot be checked at the moment, try again later")
 	m = w.submitted(t, "bob@acmecorp.com", "bob@acmecorp.com", w.writtenBy(t, "bob@acmecorp.com"))
+	want(t, "a login that is the address", w.outcome(t, m), "accept")
+	m = w.submitted(t, "carol", "", w.writtenBy(t, "carol"))
+	want(t, "a bare local part", w.outcome(t, m), "tempfail unknown")
+	w.Spoof.Delegates = map[string][]string{"bob": {"@acmecorp.com"}}
+	m = w.submitted(t, "bob", "bob@acmecorp.com", w.writtenBy(t, "bob@acmecorp.com"))
 	want(t, "what needs no row", w.outcome(t, m), "accept")
+	w.Spoof.Delegates = nil
 	m.Authors.Fields = 2
 	want(t, "what no row could change", w.outcome(t, m), "reject several From fields")
 	w.failed = false
 	m = w.submitted(t, "bob", "", w.writtenBy(t, "bob@acmecorp.com"))
 	m.Row = nil
 	want(t, "without a directory", w.outcome(t, m), "reject not the login's address")
+}
+
+// Where the delimiter is common in names, one that has it is no subaddress.
+func TestAnAddressWithADelimiterIsItsRowsAndNotItsOwners(t *testing.T) {
+	w := newWorld().spoofing()
+	w.Delimiters = "-"
+	send := func(login, address string) string {
+		return w.outcome(t, w.submitted(t, login, address, w.writtenBy(t, address)))
+	}
+	want(t, "the row's", send("dog", "cat-dog@acmecorp.com"), "accept")
+	want(t, "the owner", send("cat@acmecorp.com", "cat-dog@acmecorp.com"), "reject not the login's address")
+	want(t, "the owner's other", send("cat@acmecorp.com", "cat-x@acmecorp.com"), "accept")
+}
+
+func TestABareLocalPartIsNotLookedUpInManyDomains(t *testing.T) {
+	w := newWorld().spoofing()
+	send := func() string { return w.outcome(t, w.submitted(t, "carol", "", w.writtenBy(t, "carol"))) }
+	for i := len(w.Domains); i < 20; i++ {
+		name := fmt.Sprintf("domain%d.example", i)
+		w.Domains[name] = &policy.Domain{Name: name}
+	}
+	want(t, "in 20", send(), "accept")
+	w.Domains["another.example"] = &policy.Domain{Name: "another.example"}
+	want(t, "in 21", send(), "reject not the login's address")
 }
 
 func TestTheReplyNamesTheAddressAndNotItsOwner(t *testing.T) {

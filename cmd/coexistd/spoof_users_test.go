@@ -23,10 +23,12 @@ delegates = { Assistant = ["alice@acmecorp.com", "@partner.example"], "iris@glob
 const ownedDirectory = lab.SiteDirectory + `sales@acmecorp.com,here,carol bob hugo
 info@globex.example,google,Bob
 alice+lab@acmecorp.com,here,lab
+gail+shop@globex.example,google,shop
+carol@globex.example,google,gina
 `
 
 // ownedLogins are those that have a password.
-var ownedLogins = []string{"bob", "carol", "lab", "assistant", "iris@globex.example", "nobody"}
+var ownedLogins = []string{"bob", "carol", "lab", "assistant", "iris@globex.example", "gail@globex.example", "nobody"}
 
 // submitted is a message of a logged-in user, with what is said to it.
 type submitted struct {
@@ -66,8 +68,11 @@ var ownMail = []submitted{
 	{"a subaddress lends its owner's not", "lab", "alice+lab@acmecorp.com", "From: alice@acmecorp.com", notHis("alice@acmecorp.com")},
 	{"a quoted local part", "", `"bob"@acmecorp.com`, `From: "bob"@acmecorp.com`, ""},
 	{"at the alternate domain", "", "bob@acmecorp-com.onmicrosoft.com", "From: bob@acmecorp-com.onmicrosoft.com", ""},
-	{"the login is the address", "iris@globex.example", "iris@globex.example", "From: Iris@Globex.Example", ""},
-	{"the login is its owner", "iris@globex.example", "iris+x@globex.example", "From: iris+x@globex.example", ""},
+	{"the login is the address", "gail@globex.example", "gail@globex.example", "From: Gail@Globex.Example", ""},
+	{"the login is its owner", "gail@globex.example", "gail+x@globex.example", "From: gail+x@globex.example", ""},
+	{"the login is the address, which the directory gives to another", "iris@globex.example", "iris@globex.example", "From: iris@globex.example", ""},
+	{"the login is its owner, which the directory gives to another", "iris@globex.example", "iris+x@globex.example", "From: iris+x@globex.example", ""},
+	{"the login is the owner of a subaddress that the directory gives to another", "gail@globex.example", "gail+shop@globex.example", "From: gail@globex.example", notHis("gail+shop@globex.example")},
 	{"a delegate of an address", "assistant", "alice@acmecorp.com", "From: alice@acmecorp.com", ""},
 	{"a delegate of its subaddress", "assistant", "alice+x@acmecorp.com", "From: alice@acmecorp.com", ""},
 	{"a delegate of a domain", "assistant", "anybody@partner.example", "From: other@Partner.Example", ""},
@@ -85,7 +90,8 @@ var ownMail = []submitted{
 	{"an answer elsewhere", "", fromBob, fromHim + "\nReply-To: eve@example.net", ""},
 	{"another's Resent-From", "", fromBob, fromHim + "\nResent-From: carol@acmecorp.com\nResent-Sender: carol@acmecorp.com", ""},
 	{"another's name without an address", "", fromBob, "From: Carol Jones <bob@acmecorp.com>", ""},
-	{"a bare local part like the login", "", fromBob, "From: bob", ""},
+	{"a bare local part of his in the only domain that has it", "", fromBob, "From: bob", ""},
+	{"a bare local part that another has in another domain", "carol", anothers, "From: carol", notHis("carol")},
 }
 
 // envelopeTricks are those at MAIL, and those without a From field.
@@ -325,6 +331,7 @@ func TestADirectoryThatCannotAnswerPutsUsersOff(t *testing.T) {
 		submitted{"as display name", "bob", fromBob, "From: una@unread.example <bob@acmecorp.com>", later},
 		submitted{"two From fields", "bob", una, fromUna + "\n" + fromUna, saysSeveral},
 		submitted{"a login that is the address", una, una, fromUna, ""},
+		submitted{"a bare local part", "bob", fromBob, "From: bob", later},
 		submitted{"a delegate", "bob", "team@unread.example", "From: team@unread.example", ""},
 		submitted{"another domain", "bob", fromBob, fromHim, ""},
 	)

@@ -88,6 +88,7 @@ func (s *session) gather() {
 		Client:     m.client,
 		Login:      m.login,
 		Row:        s.row,
+		Limit:      m.runtime.Directory.Limit,
 	}
 	if s.unfit() != (policy.Reply{}) {
 		return
@@ -159,7 +160,7 @@ func (s *session) decide() policy.Decision {
 	}
 	ctx := context.Background()
 	s.settle(ctx)
-	if m.asks.Rate {
+	if m.asks.Rate && m.asks.Body {
 		m.open.Size = s.original().size()
 	}
 	if !m.asks.Rate || s.charge(ctx) {

@@ -9,12 +9,13 @@ import (
 )
 
 // charge asks the limits for the message, and tells of those that are reached. It
-// reports whether the message goes on.
+// reports whether the message goes on; where nothing is asked, it may be stopped
+// because nobody can tell what to ask.
 func (s *session) charge(ctx context.Context) bool {
 	m := &s.message
 	charges := m.open.Charges()
 	if len(charges) == 0 {
-		return true
+		return !m.open.Stops()
 	}
 	m.open.Grants = m.runtime.Limits.Take(ctx, charges)
 	for i, grant := range m.open.Grants {

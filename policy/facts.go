@@ -57,6 +57,10 @@ type Message struct {
 	// Row returns what the directory holds of an address. It must give the same
 	// answer for the same address at all times. Nil: there is no directory.
 	Row func(Address) Row
+	// Limit returns what a column of the directory says of a login, whatever he
+	// sends as: a number, "unlimited", or "" where it says nothing. It failed when
+	// the directory cannot tell. Nil: there is no directory.
+	Limit func(login, column string) (value string, failed bool)
 	// Grants are the limiter's answers to Charges, in order. None: it was not asked.
 	Grants []Grant
 	// Proof says whether the message proves that it comes from our tenant at

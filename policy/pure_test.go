@@ -18,7 +18,7 @@ const module = "coexistd"
 // pureImports are the packages that package policy may use: none of them does
 // I/O or reads a clock, and none is random. Of fmt, see pureFmt.
 var pureImports = []string{
-	"cmp", "crypto/hmac", "crypto/sha256", "encoding/base64", "encoding/hex", "errors", "fmt", "hash", "maps",
+	"cmp", "crypto/hmac", "crypto/sha256", "encoding/base64", "encoding/hex", "errors", "fmt", "hash", "maps", "math/bits",
 	"net/netip", "slices", "strconv", "strings", "unicode", "unicode/utf8", "golang.org/x/net/idna", "golang.org/x/text/cases",
 	// Both are tables that are compiled in, and functions of strings.
 	"golang.org/x/net/publicsuffix", "golang.org/x/text/unicode/norm",

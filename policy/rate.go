@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -102,11 +103,23 @@ type Charge struct {
 	Limit, Burst int64
 }
 
+// maxCharges bounds what one message asks of the limits: a limiter answers one
+// message after the other.
+const maxCharges = 1000
+
 // noLimit is what the finding says when the directory, which has the limit, cannot
 // answer.
 var noLimit = Finding{
 	Check: CheckRate, State: Unknown, Down: true, Proposed: Tempfail,
 	Reason: "the directory cannot say what the limit is", Reply: replyFailed,
+}
+
+// crowded is what the finding says of a message that asks more than maxCharges.
+var crowded = Finding{
+	Check: CheckRate, State: Hit, Name: "too many recipients", Proposed: Tempfail,
+	Reason: fmt.Sprintf("its recipients ask for more than %d limits at once", maxCharges),
+	// RFC 5321 section 4.5.3.1.10.
+	Reply: Reply{452, "4.5.3", "Too many recipients"},
 }
 
 // Grant is a limiter's answer to one Charge.
@@ -127,13 +140,15 @@ const Never = int64(-1)
 
 // Charges returns what the message asks of the limits, for Message.Grants. A
 // recipient counts where his way has a point that the rule names and that makes
-// the check rate. Mail from the null sender counts for no sender.
+// the check rate. Mail from the null sender counts for no sender. It is nothing
+// where Stops is true without an answer: the directory cannot tell a limit, or
+// the message asks for more limits than one may.
 func (c *Case) Charges() []Charge {
 	if !c.charged {
 		c.charged = true
 		c.chargeAll()
 	}
-	if c.limitless {
+	if c.limitless || len(c.charges) > maxCharges {
 		// It is put off whatever the others say, so nothing is to be counted.
 		return nil
 	}
@@ -167,12 +182,15 @@ func (c *Case) counts(rule *Rate, i int, ruling Ruling) (counts bool) {
 func (c *Case) charge(rule *Rate, counted []Recipient) {
 	if rule.By != ByRecipient {
 		if key := c.policy.key(rule, &c.Message); key != "" {
-			c.add(rule, key, c.policy.account(rule, &c.Message), len(counted))
+			c.add(rule, key, c.policy.Home(c.Sender), len(counted))
 		}
 		return
 	}
 	seen := make(map[string]bool, len(counted))
 	for _, r := range counted {
+		if len(c.charges) > maxCharges {
+			return
+		}
 		home := c.policy.Home(r.Address)
 		if key := home.Owner; !seen[key] {
 			seen[key] = true
@@ -207,21 +225,6 @@ func clientKey(client netip.Addr) string {
 	return netip.PrefixFrom(client, 64).Masked().String()
 }
 
-// account is the address in whose row of the directory the limit of a message's
-// user, or sender, may stand: that which he sends as, or his login when it is an
-// address.
-func (p *Policy) account(rule *Rate, m *Message) Address {
-	sender := p.Home(m.Sender)
-	if rule.By != ByUser || hasLogin(m.row(sender), m.Login) {
-		return sender
-	}
-	login, err := ParseAddress(m.Login, p.Delimiters)
-	if err != nil {
-		return Address{}
-	}
-	return login
-}
-
 // row returns what the directory holds of an address.
 func (m *Message) row(a Address) Row {
 	if m.Row == nil || a.IsNull() {
@@ -238,7 +241,8 @@ func hasLogin(row Row, login string) bool {
 	})
 }
 
-// add adds a charge, unless nothing is counted for the key.
+// add adds a charge, unless nothing is counted for the key. Account is the sender
+// or the recipient, whichever the rule is by, and for other rules the sender.
 func (c *Case) add(rule *Rate, key string, account Address, recipients int) {
 	limit, failed := rule.limit(&c.Message, key, account)
 	if c.limitless = c.limitless || failed; failed || limit == Unlimited {
@@ -246,9 +250,7 @@ func (c *Case) add(rule *Rate, key string, account Address, recipients int) {
 	}
 	charge := Charge{Rule: rule, Key: key, Amount: 1, Limit: limit, Burst: rule.Burst}
 	if limit != rule.Limit {
-		// Much more than anything that is counted is still a number.
-		const most = 1 << 50
-		charge.Burst = int64(max(1, min(most, float64(rule.Burst)/float64(rule.Limit)*float64(limit))))
+		charge.Burst = inProportion(rule.Burst, limit, rule.Limit)
 	}
 	switch rule.Count {
 	case Recipients:
@@ -259,6 +261,18 @@ func (c *Case) add(rule *Rate, key string, account Address, recipients int) {
 	c.charges = append(c.charges, charge)
 }
 
+// inProportion returns burst*limit/of rounded down, but at least 1, and at most
+// what is much more than anything that is counted. All are at least 1.
+func inProportion(burst, limit, of int64) int64 {
+	const most = 1 << 50
+	high, low := bits.Mul64(uint64(burst), uint64(limit))
+	if high >= uint64(of) {
+		return most
+	}
+	n, _ := bits.Div64(high, low, uint64(of))
+	return int64(min(max(n, 1), most))
+}
+
 // limit is the rule's limit for a key: what is said of the account goes before
 // what the directory says of it, and that before what is said of the client's
 // network, the smallest one that has him. It failed when the directory cannot say.
@@ -266,22 +280,17 @@ func (r *Rate) limit(m *Message, key string, account Address) (limit int64, fail
 	if own, said := r.Accounts[key]; said {
 		return own, false
 	}
-	row := Row{}
-	if r.Column != "" {
-		row = m.row(account)
-	}
-	if row.Failed {
+	value, failed := r.listed(m, account)
+	if failed {
 		return 0, true
 	}
-	if row.Column != nil {
-		switch value := strings.ToLower(row.Column(r.Column)); value {
-		case "":
-		case "unlimited":
-			return Unlimited, false
-		default:
-			if own, err := strconv.ParseInt(value, 10, 64); err == nil && own > 0 {
-				return own, false
-			}
+	switch value = strings.ToLower(value); value {
+	case "":
+	case "unlimited":
+		return Unlimited, false
+	default:
+		if own, err := strconv.ParseInt(value, 10, 64); err == nil && own > 0 {
+			return own, false
 		}
 	}
 	limit, bits := r.Limit, -1
@@ -293,6 +302,26 @@ func (r *Rate) limit(m *Message, key string, account Address) (limit int64, fail
 	return limit, false
 }
 
+// listed is what the directory's column says of whom the rule counts for. A user's
+// limit is his login's, so that it is the same whatever he sends as. When a
+// directory cannot answer, and another gives him the address that he sends as, he
+// is known well enough.
+func (r *Rate) listed(m *Message, account Address) (value string, failed bool) {
+	switch {
+	case r.Column == "":
+	case r.By != ByUser:
+		row := m.row(account)
+		if row.Failed || row.Column == nil {
+			return "", row.Failed
+		}
+		return row.Column(r.Column), false
+	case m.Limit != nil:
+		value, failed = m.Limit(m.Login, r.Column)
+		return value, failed && !hasLogin(m.row(account), m.Login)
+	}
+	return "", false
+}
+
 // Stops reports that the limiter's answers stop the message, so that nothing else
 // need be asked of it.
 func (c *Case) Stops() bool { return c.rated().Proposed >= Tempfail }
@@ -302,8 +331,11 @@ func (c *Case) Stops() bool { return c.rated().Proposed >= Tempfail }
 func (c *Case) rated() Finding {
 	worst := Finding{Check: CheckRate}
 	charges := c.Charges()
-	if c.limitless {
+	switch {
+	case c.limitless:
 		return noLimit
+	case len(c.charges) > maxCharges:
+		return crowded
 	}
 	for i, charge := range charges {
 		grant := Grant{Unknown: true}

@@ -3,6 +3,7 @@ package policy_test
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,6 +69,14 @@ func TestARuleCountsWhatItSays(t *testing.T) {
 			{Network: netip.MustParsePrefix("2001:db8::/32"), Limit: 7}, {Network: netip.MustParsePrefix("2001:db8:1::/48"), Limit: 50},
 			{Network: netip.MustParsePrefix("10.0.0.0/8"), Limit: 3}}}, "bob 1 of 50/10"},
 		{"the directory's column", policy.Rate{By: policy.ByUser, Column: "hourly"}, "bob 1 of 300/60"},
+		{"the directory's column of a sender", policy.Rate{By: policy.BySender, Column: "hourly"}, "bob@acmecorp.com 1 of 400/80"},
+		{"another column", policy.Rate{By: policy.ByUser, Column: "daily"}, "bob 1 of 100/20"},
+		{"a burst in proportion, without a fraction", policy.Rate{By: policy.ByUser, Limit: 11, Burst: 3, Per: 60, Accounts: map[string]int64{"bob": 55}},
+			"bob 1 of 55/15"},
+		{"a burst in proportion is at least one", policy.Rate{By: policy.ByUser, Limit: 1_000_000_000_000, Burst: 3, Per: 60, Accounts: map[string]int64{"bob": 1}},
+			"bob 1 of 1/1"},
+		{"and not without end", policy.Rate{By: policy.ByUser, Limit: 1, Burst: 1_000_000_000_000, Per: 60, Accounts: map[string]int64{"bob": 1_000_000_000_000}},
+			"bob 1 of 1000000000000/1125899906842624"},
 		{"an account before the column", policy.Rate{By: policy.ByUser, Column: "hourly", Accounts: map[string]int64{"bob": 5}}, "bob 1 of 5/1"},
 	} {
 		w := limited(c.rule)
@@ -76,7 +85,10 @@ func TestARuleCountsWhatItSays(t *testing.T) {
 			if a.Owner != "bob@acmecorp.com" {
 				return policy.Row{}
 			}
-			return policy.Row{Login: "bob", Column: func(name string) string { return map[string]string{"hourly": "300"}[name] }}
+			return policy.Row{Login: "bob", Column: func(name string) string { return map[string]string{"hourly": "400"}[name] }}
+		}
+		m.Limit = func(login, column string) (string, bool) {
+			return map[string]string{"Bob hourly": "300"}[login+" "+column], false
 		}
 		want(t, c.about, charged(w.Open(m)), c.want)
 	}
@@ -93,12 +105,61 @@ func TestADirectoryThatCannotTellALimitPutsTheMessageOff(t *testing.T) {
 	w := limited(policy.Rate{By: policy.ByUser, Count: policy.Recipients, Column: "hourly", OnLimit: policy.Reject}, policy.Rate{By: policy.ByClient})
 	m := w.sent(t, "bob@acmecorp.com")
 	m.Row = func(policy.Address) policy.Row { return policy.Row{Failed: true} }
+	m.Limit = func(string, string) (string, bool) { return "", true }
 	open := w.Open(m)
 	want(t, "the charges", charged(open), "")
 	if !open.Stops() {
 		t.Error("the message goes on")
 	}
 	want(t, "the reply", open.Decide().Reply.String(), "451 4.3.0 The directory cannot be read at the moment, try again later")
+
+	m.Row = func(policy.Address) policy.Row { return policy.Row{Login: "bob"} }
+	want(t, "the charges, when another directory knows the login", charged(w.Open(m)), "bob 1 of 100/20, 2001:db8:1:2::/64 1 of 100/20")
+	m.Row = func(policy.Address) policy.Row { return policy.Row{Login: "another"} }
+	want(t, "the charges, when it knows another", charged(w.Open(m)), "")
+}
+
+func TestAUsersLimitIsTheSameWhateverHeSendsAs(t *testing.T) {
+	w := limited(policy.Rate{By: policy.ByUser, Column: "hourly"})
+	m := w.sent(t, "alice@acmecorp.com")
+	m.Row = func(a policy.Address) policy.Row {
+		return policy.Row{Login: "bob dave", Column: func(string) string { return "unlimited" }}
+	}
+	m.Limit = func(string, string) (string, bool) { return "5", false }
+	for _, sender := range []string{"bob@acmecorp.com", "news@acmecorp.com", "x@far.example", ""} {
+		m.Sender = policy.Address{}
+		if sender != "" {
+			m.Sender = w.address(t, sender)
+		}
+		want(t, "sent as "+sender, charged(w.Open(m)), "bob 1 of 5/1")
+	}
+	m.Limit = func(string, string) (string, bool) { return "Unlimited", false }
+	want(t, "without a limit", charged(w.Open(m)), "")
+}
+
+func TestAMessageThatAsksForTooManyLimitsIsPutOff(t *testing.T) {
+	rule := policy.Rate{By: policy.ByRecipient, OnLimit: policy.Reject}
+	for _, c := range []struct {
+		rules, recipients, charges int
+	}{{1, 1000, 1000}, {1, 1001, 0}, {2, 500, 1000}, {2, 501, 0}, {2, 4096, 0}} {
+		w := limited(slices.Repeat([]policy.Rate{rule}, c.rules)...)
+		m := w.sent(t)
+		for i := range c.recipients {
+			r := w.recipient(t, fmt.Sprintf("%d@far.example", i))
+			m.Recipients = append(m.Recipients, r, r)
+		}
+		open := w.Open(m)
+		about := fmt.Sprintf("%d rules and %d recipients", c.rules, c.recipients)
+		want(t, about, fmt.Sprint(len(open.Charges())), fmt.Sprint(c.charges))
+		open.Grants = make([]policy.Grant, c.charges)
+		open.Findings = []policy.Finding{{Check: policy.CheckVirus}}
+		stops, reply := c.charges == 0, ""
+		if stops {
+			reply = "452 4.5.3 Too many recipients"
+		}
+		want(t, about, fmt.Sprint(open.Stops()), fmt.Sprint(stops))
+		want(t, about, open.Decide().Reply.String(), reply)
+	}
 }
 
 func TestAnAddressOfAnAlternateDomainCountsForOurs(t *testing.T) {

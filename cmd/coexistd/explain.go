@@ -141,7 +141,7 @@ func answer(conf *config.Config, q question) (*explanation, error) {
 	set := directory.NewSet(files)
 
 	m := policy.Message{
-		Entry: p.Enter(arrival), Sender: sender, Client: arrival.Client, Login: q.user, Row: set.Row,
+		Entry: p.Enter(arrival), Sender: sender, Client: arrival.Client, Login: q.user, Row: set.Row, Limit: set.Limit,
 		Traces: headers.Values(policy.TraceHeader), Marks: policy.Marks(headers.Values),
 		Authors: authors(q, sender, headers),
 	}

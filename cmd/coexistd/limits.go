@@ -14,9 +14,10 @@ import (
 const (
 	// maxKeys bounds what rate limits count in this process's memory at once.
 	maxKeys = 1_000_000
-	// redisEnd is how long a Redis that a reload has replaced can still be asked:
-	// for the messages that were under way.
-	redisEnd = time.Minute
+	// redisEnd is how long a Redis that a reload has replaced can still be asked. A
+	// message asks that of the configuration with which it began, and an MTA can take
+	// very long to send it.
+	redisEnd = 2 * time.Hour
 )
 
 // newRedis makes the client of a configuration's Redis, or nil.

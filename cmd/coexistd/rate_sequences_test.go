@@ -245,7 +245,9 @@ overrides = { erin = 1, "127.0.3.200" = 4 }`, []rated{
 		{by: "bob", want: tooMany + in12Hours},
 		{by: "carol"},
 		{by: "carol", want: tooMany + "try again in 1 day"},
-		{by: "dave"}, {by: "dave"}, {by: "dave"},
+		// A login's limit is its own, whatever it sends as.
+		{by: "carol", from: "news@acmecorp.com", want: tooMany + "try again in 1 day"},
+		{by: "dave"}, {by: "dave"}, {by: "dave", from: "news@acmecorp.com"},
 		// overrides for the account go before the column,
 		{by: "erin"},
 		{by: "erin", want: tooMany + "try again in 1 day"},

@@ -19,6 +19,7 @@ carol@acmecorp.com,here,carol,1
 dave@acmecorp.com,here,dave,unlimited
 erin@acmecorp.com,here,erin,3
 hugo@globex.example,here,hugo,
+news@acmecorp.com,here,carol dave,unlimited
 `
 
 // ratedLogins are those of whom Dovecot knows the password.

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// maxAccounts bounds the accounts that the ledger knows.
-	maxAccounts = 10_000
+	// maxAccounts bounds the accounts that the ledger knows. Each takes up to 15 KB.
+	maxAccounts = 2_000
 	// maxRecent bounds the messages that it keeps of one account, and maxNamed the
 	// recipients of each.
 	maxRecent, maxNamed = 10, 3

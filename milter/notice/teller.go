@@ -14,8 +14,12 @@ import (
 	"coexistd/policy"
 )
 
-// maxWaiting bounds the notices that wait to be sent.
-const maxWaiting = 100
+const (
+	// maxWaiting bounds the notices that wait to be sent.
+	maxWaiting = 100
+	// lag is how far a limiter's clock may be ahead of ours, or behind.
+	lag = 2 * time.Second
+)
 
 // Settings are what a configuration says of notices.
 type Settings struct {
@@ -60,6 +64,7 @@ type Teller struct {
 	log      *slog.Logger
 	settings atomic.Pointer[Settings]
 	ledger   ledger
+	recently recently
 	waiting  chan told
 	dropped  atomic.Int64
 	// pauses are those between the tries to send one notice.
@@ -102,10 +107,15 @@ func (t *Teller) Record(account string, m Message) { t.ledger.record(account, m)
 
 // Tell writes the event's line in the log, and leaves the mail, where one is
 // wanted, to Run. When too many wait already, that is dropped, which the line says,
-// too.
+// too. Of an account that reaches the limits of several keys of a rule, the first
+// event in the rule's period is told, and no other.
 func (t *Teller) Tell(e Event) { t.tell(e, time.Now()) }
 
 func (t *Teller) tell(e Event, now time.Time) {
+	period := seconds(e.Rule.Per)
+	if !t.recently.isFirst(subject{clip(e.Account, policy.MaxAddress), e.Rule.Name, e.Mail}, now, period-min(period/4, lag)) {
+		return
+	}
 	sum, recent := t.ledger.sent(e.Account, now)
 	mail := "none"
 	if e.Mail && len(t.settings.Load().To) > 0 {

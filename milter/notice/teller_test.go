@@ -3,6 +3,7 @@ package notice
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -267,8 +268,8 @@ func TestWhatIsTooMuchToSendIsCountedAndTold(t *testing.T) {
 	s := settings(sink.Addr())
 	s.To = s.To[:1]
 	teller.Configure(s)
-	for range maxWaiting + 3 {
-		teller.Tell(bobsEvent())
+	for i := range maxWaiting + 3 {
+		teller.Tell(eventOf(i))
 	}
 	if n := strings.Count(log.wait(t, "limit reached"), "mail=dropped"); n != 3 {
 		t.Errorf("%d mails are dropped", n)
@@ -285,6 +286,60 @@ func TestWhatIsTooMuchToSendIsCountedAndTold(t *testing.T) {
 	}
 }
 
+// eventOf is an event like bob's of another account.
+func eventOf(i int) Event {
+	e := bobsEvent()
+	e.Account = fmt.Sprint("user", i)
+	return e
+}
+
+func TestAnAccountIsToldOfOnceInTheRulesPeriodWhateverTheKeys(t *testing.T) {
+	t.Parallel()
+	teller := newTeller(t, settings("127.0.0.1:1"))
+	hourly := &policy.Rate{Name: "per sender", By: policy.BySender, Per: 3600}
+	tell := func(about string, e Event, after time.Duration, want int) {
+		t.Helper()
+		teller.tell(e, noon.Add(after))
+		if got := len(teller.waiting); got != want {
+			t.Errorf("%s: %d mails wait, right is %d", about, got, want)
+		}
+	}
+	e := bobsEvent()
+	e.Rule, e.Key = hourly, "a@acmecorp.com"
+	quiet := e
+	quiet.Mail = false
+	tell("a line without a mail", quiet, 0, 0)
+	tell("the first key", e, 0, 1)
+	e.Key = "b@acmecorp.com"
+	tell("another key at once", e, 0, 1)
+	tell("another key later", e, 59*time.Minute, 1)
+	other := e
+	other.Account = "carol"
+	tell("another account", other, 59*time.Minute, 2)
+	other = bobsEvent()
+	tell("another rule", other, 59*time.Minute, 3)
+	tell("the next period, by a clock that is a little behind", e, time.Hour-time.Second, 4)
+	tell("at once after that", e, time.Hour, 4)
+	tell("the clock is put back by a day", e, -23*time.Hour, 5)
+}
+
+func TestWhatWasToldRecentlyIsBounded(t *testing.T) {
+	t.Parallel()
+	var r recently
+	for i := range 10 * maxTold {
+		s := subject{account: fmt.Sprint(i)}
+		if !r.isFirst(s, noon, time.Hour) || r.isFirst(s, noon, time.Hour) {
+			t.Fatalf("subject %d is not told of once", i)
+		}
+	}
+	if n := len(r.newer) + len(r.older); n > 2*maxTold {
+		t.Errorf("%d are remembered", n)
+	}
+	if r.isFirst(subject{account: fmt.Sprint(9*maxTold + 1)}, noon, time.Hour) {
+		t.Error("one of the last is forgotten")
+	}
+}
+
 func TestRunEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	away := startSink(t, lab.SinkConfig{})
@@ -297,7 +352,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	ended := make(chan struct{})
 	go func() { teller.Run(ctx); close(ended) }()
 	teller.Tell(bobsEvent())
-	teller.Tell(bobsEvent())
+	teller.Tell(eventOf(1))
 	log.wait(t, "tried again")
 	cancel()
 	select {
@@ -324,7 +379,7 @@ func TestManyMayTellAndRecordAtOnce(t *testing.T) {
 				teller.Record("bob", m)
 				switch {
 				case j%50 == i:
-					teller.Tell(bobsEvent())
+					teller.Tell(eventOf(200*i + j))
 				case j%100 == 60:
 					teller.Configure(settings(sink.Addr()))
 				}

@@ -247,8 +247,12 @@ func (r *reader) placeRates() {
 		if rule.Points = making; one.has("checkpoints") {
 			rule.Points = one.pointsOf(making)
 		}
-		if len(rule.Points) == 0 && !one.has("checkpoints") {
+		switch {
+		case len(rule.Points) == 0 && !one.has("checkpoints"):
 			r.note("[[rate]] %s has no effect: no contact point makes the check rate", quote(rule.Name))
+		case len(rule.Points) > 0 && rule.By == policy.ByUser && !slices.ContainsFunc(rule.Points, hasUsers):
+			r.note("[[rate]] %s counts nobody: no user is logged in at S0 and S1, save at a listener that says so; count by client or by sender there",
+				quote(rule.Name))
 		}
 		if rule.Column != "" && !slices.Contains(columns, rule.Column) {
 			columns = append(columns, rule.Column)
@@ -260,6 +264,9 @@ func (r *reader) placeRates() {
 		r.config.Directories[i].Limits = columns
 	}
 }
+
+// hasUsers reports that mail of clients that are logged in comes past a point.
+func hasUsers(p policy.Checkpoint) bool { return p != policy.S0 && p != policy.S1 }
 
 // pointsOf returns the points that a rule names.
 func (one rate) pointsOf(making []policy.Checkpoint) []policy.Checkpoint {

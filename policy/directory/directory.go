@@ -9,6 +9,8 @@ package directory
 
 import (
 	"maps"
+	"slices"
+	"strconv"
 
 	"coexistd/policy"
 )
@@ -17,13 +19,25 @@ import (
 // asked by any number of goroutines at once.
 type Set struct {
 	files map[string]*File
+	lists []*File // each of files once, save for nil
+	// broken is set when one of files is nil.
+	broken bool
 }
 
 // NewSet returns a Set of the files, by the normal form of the domain that they
 // answer for. A nil *File is a directory that cannot answer. A domain that is
 // not in the map has no directory.
 func NewSet(files map[string]*File) *Set {
-	return &Set{files: maps.Clone(files)}
+	s := &Set{files: maps.Clone(files)}
+	for _, f := range files {
+		switch {
+		case f == nil:
+			s.broken = true
+		case !slices.Contains(s.lists, f):
+			s.lists = append(s.lists, f)
+		}
+	}
+	return s
 }
 
 // List returns what the directory of the address's domain says of the address,
@@ -54,6 +68,25 @@ func (s *Set) Row(a policy.Address) policy.Row {
 	return policy.Row{Login: e.Login(), Column: e.Column}
 }
 
+// Limit returns what a column of Source.Limits says of a login: the smallest number
+// in the rows that name him, or in that of the address which he is; without any
+// number "unlimited", if one says so, or else "". Case does not count, that of ASCII
+// only. It failed when a directory cannot answer and no other knows the login.
+func (s *Set) Limit(login, column string) (value string, failed bool) {
+	limit, known := int64(0), false
+	for _, f := range s.lists {
+		own, found := f.limitOf(login, column)
+		limit, known = stricter(limit, own), known || found
+	}
+	switch limit {
+	case 0:
+		return "", !known && s.broken
+	case policy.Unlimited:
+		return "unlimited", false
+	}
+	return strconv.FormatInt(limit, 10), false
+}
+
 func (s *Set) find(a policy.Address) (Entry, policy.Listing) {
 	f, ok := s.files[a.Domain]
 	if !ok {
@@ -62,10 +95,7 @@ func (s *Set) find(a policy.Address) (Entry, policy.Listing) {
 	if f == nil {
 		return Entry{}, policy.Listing{Failed: true}
 	}
-	e, found := f.Lookup(a.Key)
-	if !found && a.Owner != a.Key {
-		e, found = f.Lookup(a.Owner)
-	}
+	e, found := f.lookup(a)
 	if !found {
 		return Entry{}, policy.Listing{}
 	}

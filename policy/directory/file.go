@@ -29,6 +29,8 @@ type File struct {
 	table []uint32
 	seed  maphash.Seed
 	count int
+	// quotas has nothing unless Source.Limits names columns.
+	quotas quotas
 
 	mu      sync.Mutex // guards what follows
 	seen    stamp      // the file's state on disk that was judged last
@@ -60,6 +62,15 @@ func (f *File) Lookup(key string) (Entry, bool) {
 		return Entry{}, false
 	}
 	return Entry{file: f, at: at}, true
+}
+
+// lookup returns the entry of an address, or of its owner.
+func (f *File) lookup(a policy.Address) (Entry, bool) {
+	e, found := f.Lookup(a.Key)
+	if !found && a.Owner != a.Key {
+		e, found = f.Lookup(a.Owner)
+	}
+	return e, found
 }
 
 // All returns the entries in the order of the file's rows.

@@ -6,7 +6,6 @@ import (
 	"hash/maphash"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -16,8 +15,7 @@ import (
 const (
 	maxLine   = 64 << 10 // bytes of one row
 	maxErrors = 100      // bad rows that are named
-	maxLimit  = 1_000_000_000_000
-	minRow    = 5 // bytes: "a@b,o"; no row that lists an address is shorter
+	minRow    = 5        // bytes: "a@b,o"; no row that lists an address is shorter
 )
 
 // Error is one bad row of a directory file.
@@ -60,7 +58,9 @@ type builder struct {
 	width     int    // fields of a row; zero until the header has been read
 	address   int    // the address's place among the fields
 	residence int
+	login     int              // the login's, or -1
 	limits    []int            // the places of Source.Limits
+	given     []int64          // scratch: the limits of a row
 	places    map[placeKey]int // indices of File.places
 	domains   string           // Source.Domains, for messages
 	errors    Errors
@@ -152,7 +152,7 @@ func (b *builder) bad(line int, problem string) {
 
 // header reads the names of the columns.
 func (b *builder) header(fields []string) error {
-	b.address, b.residence = -1, -1
+	b.address, b.residence, b.login = -1, -1, -1
 	seen := make(map[string]bool)
 	for i, name := range fields {
 		name = strings.ToLower(name)
@@ -167,7 +167,7 @@ func (b *builder) header(fields []string) error {
 			b.residence = i
 		default:
 			if name == "login" {
-				b.file.login = len(b.file.columns)
+				b.login, b.file.login = i, len(b.file.columns)
 			}
 			b.file.columns = append(b.file.columns, strings.Clone(name))
 		}
@@ -188,17 +188,16 @@ func (b *builder) header(fields []string) error {
 	return nil
 }
 
-// checkLimits refuses a row whose limits nobody could go by.
-func (b *builder) checkLimits(fields []string) error {
+// readLimits reads the limits of a row as given, and refuses those that nobody
+// could go by.
+func (b *builder) readLimits(fields []string) error {
+	b.given = b.given[:0]
 	for i, at := range b.limits {
-		value := fields[at]
-		if value == "" || strings.EqualFold(value, "unlimited") {
-			continue
+		limit, err := parseLimit(fields[at])
+		if err != nil {
+			return fmt.Errorf("the column %q holds %w", b.file.source.Limits[i], err)
 		}
-		if limit, err := strconv.ParseInt(value, 10, 64); err != nil || limit < 1 || limit > maxLimit {
-			return fmt.Errorf("the column %q holds %q; a limit is a whole number from 1 to %d, or unlimited, or nothing for that of the rule",
-				b.file.source.Limits[i], clip(value), maxLimit)
-		}
+		b.given = append(b.given, limit)
 	}
 	return nil
 }
@@ -217,7 +216,7 @@ func (b *builder) row(line int, fields []string) error {
 	if err != nil {
 		return err
 	}
-	if err := b.checkLimits(fields); err != nil {
+	if err := b.readLimits(fields); err != nil {
 		return err
 	}
 	slot, at, found := b.file.find(address.Key)
@@ -227,6 +226,9 @@ func (b *builder) row(line int, fields []string) error {
 	}
 	b.file.table[slot] = uint32(b.arena.Len()) + 1
 	b.appendRecord(address.Key, line, index, fields)
+	if b.login >= 0 {
+		b.file.quotas.give(b.file, fields[b.login], b.given)
+	}
 	b.file.count++
 	return nil
 }

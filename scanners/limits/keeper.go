@@ -54,6 +54,12 @@ func (k *Keeper) Take(ctx context.Context, charges []policy.Charge) []policy.Gra
 		bounded, cancel := context.WithTimeout(ctx, k.patience)
 		grants, err := k.redis.Take(bounded, charges)
 		cancel()
+		if isOfKey(err) {
+			// Redis answers all others.
+			k.leave(ctx, state, nil)
+			k.log.Error("what Redis has for a limit is none: another program uses its keys; the limit does without it", "reason", err)
+			return k.without(charges)
+		}
 		k.leave(ctx, state, err)
 		if err == nil {
 			return grants

@@ -201,6 +201,30 @@ func TestAHungRedisHoldsUpOneMessageASecondFor200ms(t *testing.T) {
 	}
 }
 
+func TestWhatRedisHoldsForOneLimitSaysNothingOfTheOthers(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t, lab.RedisConfig{})
+	j := &journal{}
+	k := limits.NewKeeper(slog.New(slog.NewTextHandler(j, nil)), limits.NewPatientRedis(limits.RedisOptions{Addresses: []string{server.Addr}}, slack), limits.NewMemory(1000))
+	k.SetPatience(slack)
+	closeAtEnd(t, k)
+	rule := onError(long("another's key", 2, policy.Tempfail), policy.ErrorTempfail)
+	bad, good := charge(rule, "bob", 1), charge(rule, "ann", 1)
+	bucket, _ := limits.Keys(bad)
+	do(t, server, "LPUSH", bucket, "1")
+	for range 3 {
+		if g := k.Take(t.Context(), []policy.Charge{bad})[0]; !g.Unknown {
+			t.Errorf("the bucket is a list, and the answer %+v", g)
+		}
+	}
+	if g := k.Take(t.Context(), []policy.Charge{good})[0]; g.Unknown {
+		t.Error("another limit is not asked for")
+	}
+	if j.went() != 0 || j.count("WRONGTYPE") != 3 || j.count(server.Addr) != 3 {
+		t.Errorf("the log says\n%s", &j.text)
+	}
+}
+
 func TestWithoutRedisEachRuleDoesWhatItSays(t *testing.T) {
 	t.Parallel()
 	k, j := keeper(t, limits.RedisOptions{Addresses: []string{"127.0.0.1:1"}})

@@ -17,9 +17,11 @@ import (
 //
 // It knows a key by a hash of 64 bits that nobody outside can foresee: of a
 // million keys, two share a bucket by chance in one of 37 million processes. It
-// grows with the keys, to a size that is fixed. When it is full, the bucket that would be empty soonest makes
-// room: a flood of new keys drives out its own before those of the same rule that
-// are nearly full, but those of a rule with a shorter time before its own.
+// grows with the keys, to a size that is fixed. When it is full, the bucket that
+// would be empty soonest makes room, of those near a new key's place: a flood of
+// new keys drives out its own before those of the same rule that are nearly full,
+// save for a few in a thousand, but those of a rule with a shorter time before its
+// own.
 type Memory struct {
 	seed   maphash.Seed
 	now    func() int64 // microseconds since some instant, never less than before

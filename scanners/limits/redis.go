@@ -134,6 +134,14 @@ func (r *Redis) failed(err error) error {
 	return fmt.Errorf("%s: %w", r.name, err)
 }
 
+// isOfKey reports an error that is the fault of what Redis holds for the keys in
+// question, and says nothing of others. Up to Redis 6, it stands within the
+// message of an error in a script.
+func isOfKey(err error) bool {
+	_, answered := errors.AsType[redis.Error](err)
+	return answered && strings.Contains(err.Error(), "WRONGTYPE ")
+}
+
 // once is a command that go-redis does not send again after an error that leaves
 // open whether Redis has done it: done twice, it would count twice. What sends
 // it elsewhere in a cluster (MOVED, ASK) says that it was not done.

@@ -37,7 +37,7 @@ func (s *session) leave() {
 
 // excessive says in the log that a client asks for too much, and returns the
 // reply to him: none when nothing is to be done about it. A flood writes a line a
-// minute.
+// minute for a client or network.
 func (s *session) excessive(check policy.Check, point policy.Checkpoint, e flood.Excess) policy.Reply {
 	if !e.Over() {
 		return policy.Reply{}

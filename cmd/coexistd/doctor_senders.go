@@ -233,7 +233,7 @@ func lookAtList(ctx context.Context, x *examination, resolver *sender.Resolver, 
 	}
 	switch {
 	case problem != nil && s.Count == 0:
-		return failure("%s is not known, so that mail from unknown clients is put off: %v", of, problem).do("%s", remedy)
+		return failure("%s is not known, so that its mail is put off, or counts as S0: %v", of, problem).do("%s", remedy)
 	case problem != nil && s.Old:
 		return warning("%s cannot be refreshed: %v; its %d networks are used, last known to be right %s, which is more than max_age", of, problem, s.Count, ageText(s.Age)).do("%s", remedy)
 	case problem != nil:

@@ -116,7 +116,7 @@ func start(ctx context.Context, path string, stderr io.Writer) (*running, error)
 	}
 	if err != nil {
 		for _, line := range errorLines(err) {
-			d.log.Error("a list of networks cannot be read: the one from before is used", "error", line)
+			d.log.Error("a list of networks cannot be taken as it is: the one from before is used, or what of it can be", "error", line)
 		}
 	}
 	if conf.Policy.TraceKey, err = makeKey(conf); err != nil {

@@ -41,7 +41,19 @@ func (r *Refusal) Error() string {
 // either concerns all mail of ours.
 func IsForGood(err error) bool {
 	r, ok := errors.AsType[*Refusal](err)
-	return ok && r.code >= 500 && r.command != "MAIL" && r.command != "EHLO" && r.command != "the connection"
+	return ok && r.code >= 500 && r.command != "MAIL" && !r.ofConnection()
+}
+
+// IsAway reports an error of a message that the MTA has not judged: it could not be
+// reached, did not answer, would not have the connection, or ended it (421, RFC 5321
+// section 3.8). The next message would fare no better now, and this one better later.
+func IsAway(err error) bool {
+	r, refused := errors.AsType[*Refusal](err)
+	return err != nil && (!refused || r.ofConnection())
+}
+
+func (r *Refusal) ofConnection() bool {
+	return r.command == "the connection" || r.command == "EHLO" || r.code == 421
 }
 
 // ErrUnanswered is the error of a message that was sent as a whole but not

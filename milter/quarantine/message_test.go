@@ -362,6 +362,37 @@ func TestReportsStayDueWhileTheMTAIsAway(t *testing.T) {
 	}
 }
 
+func TestAnMTAThatWouldNotHaveTheConnectionIsAway(t *testing.T) {
+	t.Parallel()
+	for name, refusal := range map[string][2]string{
+		"at the greeting, for now":  {"greeting", "421 4.7.0 too many connections"},
+		"at the greeting, for good": {"greeting", "554 5.7.0 too many connections"},
+		"after EHLO":                {"EHLO", "550 5.7.1 go away"},
+		"before the recipient":      {"RCPT", "421 4.7.0 too many connections"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var held []Recipient
+			for _, name := range []string{"a", "b", "c", "d", "e"} {
+				held = append(held, spamFor(name+"@acmecorp.com", name+"@acmecorp.com", true))
+			}
+			r, _ := stocked(t, lab.SinkConfig{}, held...)
+			m := &mta{}
+			m.taken = func(string) { m.answer(refusal[0], refusal[1]) }
+			r.MTA = startMTA(t, m).Addr().String()
+			if err := r.Run(t.Context(), reportTime); err == nil || !strings.Contains(err.Error(), "of 6 quarantine reports the MTA has taken 1: ") {
+				t.Errorf("the error is %v", err)
+			}
+			if due, err := r.Due(reportTime); !due || err != nil {
+				t.Errorf("reports are due: %v (%v)", due, err)
+			}
+			if mails, err := r.Compose(reportTime); err != nil || len(mails) != 5 || mails[0].To != "b@acmecorp.com" {
+				t.Errorf("the next reports are %+v (%v)", mails, err)
+			}
+		})
+	}
+}
+
 func TestWhoWasNotReachedInARunIsToldInTheNext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

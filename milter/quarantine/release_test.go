@@ -73,7 +73,7 @@ func startMTA(t *testing.T, m *mta) *mta {
 
 func (m *mta) serve(r *bufio.Reader, w io.Writer) {
 	say := func(verb, usual string) bool {
-		answer, scripted := m.answers[verb]
+		answer, scripted := m.script(verb)
 		if !scripted {
 			answer = usual
 		}
@@ -100,7 +100,7 @@ func (m *mta) serve(r *bufio.Reader, w io.Writer) {
 		if !say(verb, usual) {
 			return
 		}
-		if _, refused := m.answers[verb]; verb == "DATA" && !refused {
+		if _, refused := m.script(verb); verb == "DATA" && !refused {
 			var message strings.Builder
 			for line != ".\r\n" {
 				if line, err = r.ReadString('\n'); err != nil {
@@ -116,6 +116,20 @@ func (m *mta) serve(r *bufio.Reader, w io.Writer) {
 			}
 		}
 	}
+}
+
+func (m *mta) script(verb string) (answer string, scripted bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	answer, scripted = m.answers[verb]
+	return answer, scripted
+}
+
+// answer changes the script to one answer.
+func (m *mta) answer(verb, answer string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.answers = map[string]string{verb: answer}
 }
 
 func (m *mta) commands() string {

@@ -37,8 +37,8 @@ type Reporter struct {
 	Log  *slog.Logger
 }
 
-// maxSilent is after how many reports on end that the MTA did not answer the
-// others are left for the next time.
+// maxSilent is after how many reports on end for which the MTA could not be reached,
+// or would not have the connection, the others are left for the next time.
 const maxSilent = 3
 
 // Mail is one report, not yet sent.
@@ -116,8 +116,8 @@ func (r *Reporter) compose(n *notice) Mail {
 
 // Run sends all reports that Compose returns. One that the MTA refuses is logged
 // and does not keep the others back. An error means that reports are still due:
-// the MTA did not answer, took none at all, or the context has ended. Who was told
-// by then is not told again.
+// the MTA could not be reached at the end, took none at all, or the context has
+// ended. Who was told by then is not told again.
 func (r *Reporter) Run(ctx context.Context, now time.Time) error {
 	mails, err := r.Compose(now)
 	if err != nil {
@@ -128,10 +128,10 @@ func (r *Reporter) Run(ctx context.Context, now time.Time) error {
 		switch err = r.Send(ctx, now, mails[i]); {
 		case err == nil:
 			taken, silent = taken+1, 0
-		case errors.As(err, new(*ownmail.Refusal)):
-			silent = 0
-		default:
+		case ownmail.IsAway(err):
 			silent++
+		default:
+			silent = 0
 		}
 		if silent == maxSilent || ctx.Err() != nil {
 			break

@@ -164,6 +164,8 @@ func TestNotesSayWhatIsNotChecked(t *testing.T) {
 				"[scanner.rspamd] is never asked: no contact point makes the check spam", "[check.spam] has no effect: no contact point makes that check",
 				`[[rate]] "per user" has no effect: no contact point makes the check rate`,
 				`[[allow]] "partner" has no effect: no contact point makes the check spam`}},
+		"users where there are none": {withClamd + withRspamd + withRate + "checkpoints = [\"S0\"]\n", []string{
+			`[[rate]] "per user" counts nobody: no user is logged in at S0 and S1, save at a listener that says so; count by client or by sender there`}},
 		"Redis without limits": {withClamd + withRspamd + "[redis]\naddresses = [\"127.0.0.1:6379\"]\n", []string{"[redis] is never asked: there is no [[rate]]", unlimited + "S0, S2"}},
 		"no proof":             {withClamd + withRspamd + withRate + "[platform.google]\nnetworks = [\"192.0.2.1\"]\n", []string{unproven}},
 		"a proof without networks": {withClamd + withRspamd + withRate + "[platform.google]\nproof = { dkim = \"acmecorp.com\" }\n",

@@ -21,7 +21,7 @@ type Error struct {
 	// Problem is one sentence without a full stop.
 	Problem string
 
-	ofList bool // it is in a file that "file:PATH" names
+	ofList bool // it is in a file that "file:PATH" names, or between one and others
 }
 
 // Error returns "FILE:LINE: KEY: PROBLEM" without the parts that are empty.
@@ -47,8 +47,9 @@ func (e Error) isOfDirectories() bool {
 type Errors []Error
 
 // OnlyLists reports that an error of Load is of nothing but the lists that
-// "file:PATH" names in networks. The Config beside it is complete then, but for
-// those lists: a daemon may have them from before.
+// "file:PATH" names in networks, or their overlapping others. The Config beside it
+// is complete then, but for those lists: a daemon may have them from before, or do
+// with a part of them.
 func OnlyLists(err error) bool {
 	var errs Errors
 	return errors.As(err, &errs) && len(errs) > 0 && !slices.ContainsFunc(errs, func(e Error) bool { return !e.ofList })

@@ -15,19 +15,22 @@ type network struct {
 	prefix netip.Prefix
 	owner  string // the key of its list
 	place  place
+	ofList bool // only a file has it that "file:PATH" names
 }
 
 // readNetworks reads a list of networks. Sources allows "file:PATH" in it.
 func (r *reader) readNetworks(t *table, name string, sources bool) []netip.Prefix {
 	owner := t.at(name).key
 	var all []netip.Prefix
-	seen := make(map[netip.Prefix]bool)
-	add := func(prefix netip.Prefix, at place) {
-		if !seen[prefix] {
-			seen[prefix] = true
-			all = append(all, prefix)
-			r.networks = append(r.networks, network{prefix, owner, at})
+	seen := make(map[netip.Prefix]int) // the index in r.networks
+	add := func(prefix netip.Prefix, at place, ofList bool) {
+		if i, twice := seen[prefix]; twice {
+			r.networks[i].ofList = r.networks[i].ofList && ofList
+			return
 		}
+		seen[prefix] = len(r.networks)
+		all = append(all, prefix)
+		r.networks = append(r.networks, network{prefix, owner, at, ofList})
 	}
 	for _, one := range t.texts(name) {
 		path, isFile := strings.CutPrefix(one.text, "file:")
@@ -40,13 +43,13 @@ func (r *reader) readNetworks(t *table, name string, sources bool) []netip.Prefi
 		case isFile:
 			r.source(t.name, "file", r.path(path), one)
 			for _, prefix := range r.networkFile(path, one.place) {
-				add(prefix, one.place)
+				add(prefix, one.place, true)
 			}
 		default:
 			if prefix, err := parseNetwork(one.text); err != nil {
 				r.fail(one.place, "%v", err)
 			} else {
-				add(prefix, one.place)
+				add(prefix, one.place, false)
 				if sources {
 					r.config.Listed[t.name] = append(r.config.Listed[t.name], prefix)
 				}
@@ -87,15 +90,23 @@ func (r *reader) networkFile(name string, at place) []netip.Prefix {
 		inFile.line = m.Line
 		r.fail(inFile, "%s", m.Problem)
 	}
-	if len(found) == 0 && len(mistakes) == 0 {
+	switch {
+	case len(mistakes) > 0:
+	case len(found) == 0:
 		r.fail(at, "%s holds no network; it needs one CIDR a line", quote(path))
+	default:
+		if err := networks.Bounded(networks.Normal(found)); err != nil {
+			r.fail(at, "%s is not taken: %v; take out what is not the platform's, or list wider networks here, without a file", quote(path), err)
+			return nil
+		}
 	}
 	return found
 }
 
 // refuseOverlaps refuses networks of two owners that share an address. CIDRs
 // that overlap lie within each other, so sorting brings each one behind those
-// that it lies in.
+// that it lies in. Where one of the two comes from a file that "file:PATH" names,
+// the mistake is that list's: the file can change at any time.
 func (r *reader) refuseOverlaps() {
 	slices.SortStableFunc(r.networks, func(a, b network) int {
 		return cmp.Or(a.prefix.Addr().Compare(b.prefix.Addr()), cmp.Compare(a.prefix.Bits(), b.prefix.Bits()), cmp.Compare(a.place.line, b.place.line))
@@ -103,18 +114,26 @@ func (r *reader) refuseOverlaps() {
 	var around []network
 	for _, n := range r.networks {
 		around = slices.DeleteFunc(around, func(outer network) bool { return !outer.prefix.Overlaps(n.prefix) })
-		for _, outer := range around {
-			if outer.owner == n.owner {
-				continue
-			}
-			here, there := n, outer
-			if at, _ := later(n.place, outer.place); at != n.place {
-				here, there = outer, n
-			}
-			r.fail(here.place, "%s overlaps %s of %s on line %d; a client cannot be both, so take the addresses out of one of them",
-				here.prefix, there.prefix, there.owner, there.place.line)
-			break
+		isOthers := func(outer network) bool { return outer.owner != n.owner }
+		i := slices.IndexFunc(around, func(outer network) bool { return isOthers(outer) && !outer.ofList })
+		if i < 0 {
+			i = slices.IndexFunc(around, isOthers)
+		}
+		if i >= 0 {
+			r.overlap(n, around[i])
 		}
 		around = append(around, n)
 	}
+}
+
+// overlap puts two networks that share an address on record as a mistake, where the
+// later of them stands.
+func (r *reader) overlap(a, b network) {
+	here, there := a, b
+	if at, _ := later(a.place, b.place); at != a.place {
+		here, there = b, a
+	}
+	r.fail(here.place, "%s overlaps %s of %s on line %d; a client cannot be both, so take the addresses out of one of them",
+		here.prefix, there.prefix, there.owner, there.place.line)
+	r.errs[len(r.errs)-1].ofList = a.ofList || b.ofList
 }

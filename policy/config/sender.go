@@ -30,7 +30,8 @@ const (
 )
 
 // ddos reads the bounds of [check.ddos]. The usual total leaves a tenth of
-// max_connections to clients that are exempt.
+// max_connections to clients that are exempt. Our networks always are: reports and
+// releases, each on a connection of its own, come from there.
 func (r *reader) ddos(t *table) policy.DDoS {
 	most := int64(r.config.MaxConnections)
 	count := func(name string, fallback int64) int { return t.number(name, fallback, 0, maxCount) }
@@ -41,7 +42,12 @@ func (r *reader) ddos(t *table) policy.DDoS {
 		Messages:    count("messages", 100),
 		Refused:     count("refused", 20),
 		Unknown:     count("unknown", 50),
-		Exempt:      r.config.Policy.OurNetworks,
+		Exempt:      slices.Clone(r.config.Policy.OurNetworks),
+	}
+	for _, network := range t.networks("exempt") {
+		if !slices.Contains(d.Exempt, network) {
+			d.Exempt = append(d.Exempt, network)
+		}
 	}
 	d.NetworkConnections = count("connections_network", max(200, int64(d.Connections)))
 	d.NetworkPerMinute = count("per_minute_network", max(600, int64(d.PerMinute)))
@@ -52,9 +58,6 @@ func (r *reader) ddos(t *table) policy.DDoS {
 		if 0 < pair.network && pair.network < pair.client {
 			t.fail(pair.key+"_network", "%d is less than %s, which is %d for one client of the network; raise it, or lower %s", pair.network, pair.key, pair.client, pair.key)
 		}
-	}
-	if t.has("exempt") {
-		d.Exempt = t.networks("exempt")
 	}
 	return d
 }
@@ -108,11 +111,15 @@ func (t *table) services() policy.Services {
 			t.r.fail(one.place, `%s is neither a domain nor a network; write it like "mailer.example" or "192.0.2.0/24"`, quote(one.text))
 			continue
 		}
-		if suffix, listed := publicsuffix.PublicSuffix(name); listed && suffix == name {
+		// What the list of suffixes lacks has its last part for one.
+		suffix, listed := publicsuffix.PublicSuffix(name)
+		isWord := !strings.Contains(name, ".")
+		switch {
+		case suffix == name && (listed || !isWord):
 			t.r.fail(one.place, "%s is a public suffix: everybody can have a domain below it; write the service's own domain", quote(one.text))
-			continue
-		}
-		if !slices.Contains(s.Domains, name) {
+		case isWord:
+			t.r.fail(one.place, `%s is no domain that anybody has in the DNS; write the service's own whole, like "mailer.example"`, quote(one.text))
+		case !slices.Contains(s.Domains, name):
 			s.Domains = append(s.Domains, name)
 		}
 	}
@@ -192,6 +199,10 @@ func (r *reader) ourCertificates(t *table) []string {
 		name, err := commonName(one.text)
 		if err != nil {
 			r.fail(one.place, "%v", err)
+			continue
+		}
+		if name == sharedCertificate {
+			r.fail(one.place, "Office 365 shows the certificate of %s for every tenant, so all of its customers would be our users; take it out, and name hosts of ours only", quote(one.text))
 			continue
 		}
 		for _, platform := range r.config.Policy.Platforms {

@@ -153,7 +153,7 @@ func TestWhatIsSaidOfSendersIsReadWhole(t *testing.T) {
 	check(t, "MaxAge", c.MaxAge, map[string]time.Duration{"google": 30 * 24 * time.Hour, "office365": 7 * 24 * time.Hour})
 	check(t, "DDoS", p.DDoS, policy.DDoS{
 		Connections: 5, NetworkConnections: 10, Total: 450, PerMinute: 20, Messages: 30, Refused: 6, Unknown: 7,
-		Exempt: []netip.Prefix{prefix("192.0.2.0/24")},
+		Exempt: []netip.Prefix{prefix("10.0.0.0/8"), prefix("192.0.2.0/24")},
 	})
 	check(t, "Spoof", p.Spoof, policy.Spoof{
 		DMARC: policy.Quarantine, SPF: policy.Accept,
@@ -236,7 +236,9 @@ func TestBoundsOfConnectionsFollowOtherKeys(t *testing.T) {
 		"no bounds": {"", "[check.ddos]\nconnections = 0\nconnections_network = 0\nper_minute = 0\nper_minute_network = 0\ntotal = 0\n", policy.DDoS{}},
 		"our networks are exempt": {"our_networks = [\"10.0.0.0/8\"]\n", "",
 			policy.DDoS{Connections: 50, NetworkConnections: 200, Total: 900, PerMinute: 120, NetworkPerMinute: 600, Exempt: exempt}},
-		"nobody is exempt": {"our_networks = [\"10.0.0.0/8\"]\n", "[check.ddos]\nexempt = []\n",
+		"our networks are exempt whatever is said": {"our_networks = [\"10.0.0.0/8\"]\n", "[check.ddos]\nexempt = [\"192.0.2.0/24\", \"10.0.0.0/8\"]\n",
+			policy.DDoS{Connections: 50, NetworkConnections: 200, Total: 900, PerMinute: 120, NetworkPerMinute: 600, Exempt: append(exempt, netip.MustParsePrefix("192.0.2.0/24"))}},
+		"nobody is exempt": {"", "[check.ddos]\nexempt = []\n",
 			policy.DDoS{Connections: 50, NetworkConnections: 200, Total: 900, PerMinute: 120, NetworkPerMinute: 600}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -396,5 +398,32 @@ func TestEveryKeyOfTheFileIsInTheDocumentationAndTheReverse(t *testing.T) {
 				t.Errorf("configuration.md has %s, which no test reads", name)
 			}
 		}
+	}
+}
+
+func TestAListThatOverlapsOthersIsTheListsMistake(t *testing.T) {
+	t.Parallel()
+	const google = "[platform.google]\nnetworks = [%s]\n"
+	for networks, want := range map[string]bool{
+		`"file:list"`:                  true,
+		`"file:list", "35.190.0.0/16"`: true,
+		`"40.93.0.0/16"`:               false,
+		`"file:list", "40.92.7.0/24"`:  false, // the file has the same
+		`"40.92.7.0/24", "file:list"`:  false,
+		`"file:list", "40.93.0.0/16"`:  false,
+	} {
+		c, err := Load(write(t, smallest+fmt.Sprintf(google, networks), map[string]string{"users.csv": users, "list": "40.92.7.0/24\n"}))
+		if err == nil || !strings.Contains(err.Error(), "overlaps") || OnlyLists(err) != want {
+			t.Errorf("of %s the error is %v, of lists only: %v", networks, err, OnlyLists(err))
+		}
+		if want && (c == nil || len(c.Sources) != 1) {
+			t.Errorf("of %s the configuration is not complete", networks)
+		}
+	}
+	// A network of a list hides no mistake between two others.
+	_, err := Load(write(t, smallest+fmt.Sprintf(google, `"file:list"`)+"[platform.third]\nnetworks = [\"40.92.7.0/25\"]\n",
+		map[string]string{"users.csv": users, "list": "40.92.7.0/24\n"}))
+	if err == nil || OnlyLists(err) || !strings.Contains(err.Error(), "40.92.7.0/25 overlaps 40.92.0.0/15 of platform.office365.networks") {
+		t.Errorf("the error is %v, of lists only: %v", err, OnlyLists(err))
 	}
 }

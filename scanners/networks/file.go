@@ -105,7 +105,11 @@ func parseList(path, text string) ([]netip.Prefix, error) {
 	case len(list) == 0:
 		return nil, fmt.Errorf("%s holds no network; it needs one CIDR a line", path)
 	}
-	return normal(list), nil
+	list = networks.Normal(list)
+	if err := networks.Bounded(list); err != nil {
+		return nil, fmt.Errorf("%s is not taken: %w", path, err)
+	}
+	return list, nil
 }
 
 func sameState(a, b fs.FileInfo) bool {

@@ -84,7 +84,7 @@ func TestAFileIsReadAgainWhenItHasChanged(t *testing.T) {
 func TestAFileThatIsBrokenAtStartLeavesTheListThatWasSaved(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "google.txt")
 	config := Config{Dir: t.TempDir(), Platforms: []Platform{{Name: "google", Sources: []Source{{File, path}}}}}
-	list := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/1"), netip.MustParsePrefix("192.0.2.0/24")}
+	list := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/9"), netip.MustParsePrefix("192.0.2.0/24")}
 	if err := save(config.Dir, config.Platforms[0].Sources[0], time.Now(), list); err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"coexistd/policy/networks"
 )
 
 // Resolver asks the DNS. A name that does not exist, or has no such records, is
@@ -49,7 +51,7 @@ func Flatten(ctx context.Context, resolver Resolver, domain string) (list []neti
 	f := flattening{resolver: resolver}
 	list, err = f.domain(ctx, domain)
 	if err == nil {
-		err = bounded(list)
+		err = networks.Bounded(list)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("the SPF record of %s gives no list of networks: %w", domain, err)
@@ -115,17 +117,17 @@ func (f *flattening) record(ctx context.Context, domain string, r record) ([]net
 			return nil, err
 		}
 		if !t.pass {
-			out = normal(append(out, found...))
+			out = networks.Normal(append(out, found...))
 			continue
 		}
 		for _, prefix := range found {
 			list = append(list, without(prefix, overlapping(out, prefix))...)
 		}
-		if len(list) > maxNetworks {
-			return nil, errTooMany
+		if len(list) > networks.Max {
+			return nil, networks.ErrTooMany
 		}
 	}
-	return normal(list), nil
+	return networks.Normal(list), nil
 }
 
 // term returns the networks that a term matches.

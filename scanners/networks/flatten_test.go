@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"coexistd/contrib/lab"
+	"coexistd/policy/networks"
 )
 
 func startDNS(t *testing.T) (*lab.DNS, *net.Resolver) {
@@ -303,10 +304,10 @@ func TestListsHoldTheAddressesThatTheyShould(t *testing.T) {
 	}
 	for range 2000 {
 		in, out := pick(), pick()
-		sorted := normal(in)
+		sorted := networks.Normal(in)
 		var rest []netip.Prefix
 		for _, prefix := range sorted {
-			rest = append(rest, without(prefix, overlapping(normal(out), prefix))...)
+			rest = append(rest, without(prefix, overlapping(networks.Normal(out), prefix))...)
 		}
 		for i, prefix := range sorted {
 			if i > 0 && (sorted[i-1].Overlaps(prefix) || sorted[i-1].Compare(prefix) >= 0) {

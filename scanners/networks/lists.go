@@ -1,16 +1,16 @@
 package networks
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
+
+	"coexistd/policy/networks"
 )
 
 const (
@@ -25,8 +25,14 @@ const (
 	// which never gave a list: its platform's mail waits for it.
 	againTime   = time.Minute
 	pendingTime = 10 * time.Second
-	// warnTime is how often the log says that a list is too old.
-	warnTime = 24 * time.Hour
+	// warnTime is how often the log says that a list is too old, and remindTime
+	// how often that one is not known.
+	warnTime   = 24 * time.Hour
+	remindTime = 10 * time.Minute
+	// waitTime is how long a platform of which other networks are known waits for
+	// a list that never came. Whoever mistypes a source's name must not put off
+	// the mail of the Internet for good.
+	waitTime = 4 * time.Hour
 )
 
 // The kinds of sources.
@@ -110,8 +116,14 @@ type source struct {
 	// busy is set while a goroutine fetches the list. It alone uses file.
 	busy bool
 
-	list    []netip.Prefix // sorted; nil until there is a good one
+	// list is sorted, and nil until there is a good one. One that the
+	// configuration and other sources leave nothing of is empty.
+	list    []netip.Prefix
 	skipped []string
+	// cut is set when networks that are others' have been taken out of list.
+	cut     bool
+	since   time.Time // when the source was first there
+	missed  bool      // there has been no list for waitTime
 	fetched time.Time // when the list was last known to be right
 	due     time.Time
 	err     error // the failure since; nil: there is none
@@ -119,12 +131,12 @@ type source struct {
 	doubted bool
 	kept    bool      // the list has been saved
 	unsaved bool      // the list could not be saved
-	warned  time.Time // when the log last said that the list is old
+	warned  time.Time // when the log last said that the list is old, or missing
 }
 
 // New returns Lists without a platform. The log is told once when a source
-// fails and once when it is good again, and of each list that changes. Now is
-// the clock.
+// fails and once when it is good again, every ten minutes of one that never gave a
+// list, and of each list that changes. Now is the clock.
 func New(log *slog.Logger, now func() time.Time) *Lists {
 	return &Lists{log: log, now: now, changed: make(chan struct{}, 1)}
 }
@@ -142,13 +154,13 @@ func (l *Lists) Configure(c Config) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	before := l.platforms
-	c.Ours = normal(c.Ours)
+	c.Ours = networks.Normal(c.Ours)
 	l.config, l.platforms = c, nil
 	for _, one := range c.Platforms {
 		p := &platform{Platform: one}
-		p.Networks = normal(one.Networks)
+		p.Networks = networks.Normal(one.Networks)
 		for _, s := range one.Sources {
-			if fresh := inherit(before, s, p); !slices.ContainsFunc(p.sources, func(s *source) bool { return s.Source == fresh.Source }) {
+			if fresh := inherit(before, s, p, l.now()); !slices.ContainsFunc(p.sources, func(s *source) bool { return s.Source == fresh.Source }) {
 				p.sources = append(p.sources, fresh)
 			}
 		}
@@ -157,6 +169,9 @@ func (l *Lists) Configure(c Config) {
 	for s := range l.sources {
 		if s.list == nil && !s.busy {
 			l.begin(s)
+			if s.list == nil && s.err == nil && len(before) > 0 {
+				l.log.Warn("a list of a platform's networks is new: mail from unknown clients is put off until it is known", "platform", s.platform, "source", s.String())
+			}
 		}
 		l.giveWay(s)
 	}
@@ -164,7 +179,7 @@ func (l *Lists) Configure(c Config) {
 
 // inherit returns a platform's source from those that were there before, or a new
 // one.
-func inherit(before []*platform, wanted Source, p *platform) *source {
+func inherit(before []*platform, wanted Source, p *platform, now time.Time) *source {
 	for _, old := range before {
 		for _, s := range old.sources {
 			if old.Name == p.Name && s.Source == wanted {
@@ -173,7 +188,7 @@ func inherit(before []*platform, wanted Source, p *platform) *source {
 			}
 		}
 	}
-	return &source{Source: wanted, platform: p.Name, maxAge: p.MaxAge, file: file{path: wanted.Name}}
+	return &source{Source: wanted, platform: p.Name, maxAge: p.MaxAge, file: file{path: wanted.Name}, since: now}
 }
 
 // sources yields all of them.
@@ -222,13 +237,16 @@ func (l *Lists) giveWay(s *source) {
 	if err == nil {
 		return
 	}
-	kept := slices.DeleteFunc(slices.Clone(s.list), func(prefix netip.Prefix) bool {
+	s.list, s.cut = l.others(s, s.list), false
+	l.lack(s, err, againTime)
+}
+
+// others returns a list without the networks that are not the source's alone. It is
+// not nil.
+func (l *Lists) others(s *source, list []netip.Prefix) []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(list), func(prefix netip.Prefix) bool {
 		return l.collision(s, []netip.Prefix{prefix}) != nil
 	})
-	if s.list = kept; len(kept) == 0 {
-		s.list = nil
-	}
-	l.fail(s, err)
 }
 
 // collision returns an error when a list has addresses that are ours or another
@@ -262,7 +280,8 @@ func (l *Lists) collision(s *source, list []netip.Prefix) error {
 }
 
 // Networks returns the networks of a platform, sorted, none within another.
-// Pending says that a source of them has not given a list yet.
+// Pending says that a source of them has not given a list yet. A source that has
+// not for four hours is waited for only while no network of the platform is known.
 func (l *Lists) Networks(name string) (list []netip.Prefix, pending bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -270,13 +289,21 @@ func (l *Lists) Networks(name string) (list []netip.Prefix, pending bool) {
 		if p.Name != name {
 			continue
 		}
-		list = append(list, p.Networks...)
+		list = append(list, p.known()...)
 		for _, s := range p.sources {
-			list = append(list, s.list...)
-			pending = pending || s.list == nil
+			pending = pending || s.list == nil && (!s.missed || len(list) == 0)
 		}
 	}
-	return normal(list), pending
+	return networks.Normal(list), pending
+}
+
+// known returns the networks of a platform that are known, in no order.
+func (p *platform) known() []netip.Prefix {
+	list := slices.Clone(p.Networks)
+	for _, s := range p.sources {
+		list = append(list, s.list...)
+	}
+	return list
 }
 
 // Status tells of every source, in the configuration's order.
@@ -296,134 +323,3 @@ func (l *Lists) Status() []Status {
 }
 
 func (s *source) isOld(age time.Duration) bool { return s.maxAge > 0 && age > s.maxAge }
-
-// Run keeps the lists fresh until ctx ends. A name server that does not answer
-// holds up no other source.
-func (l *Lists) Run(ctx context.Context) {
-	var fetching sync.WaitGroup
-	defer fetching.Wait()
-	look := time.NewTicker(lookInterval)
-	defer look.Stop()
-	for {
-		l.look(ctx, &fetching)
-		select {
-		case <-ctx.Done():
-			return
-		case <-look.C:
-		}
-	}
-}
-
-// look begins to fetch the lists that are due, and warns of old ones that cannot
-// be fetched.
-func (l *Lists) look(ctx context.Context, fetching *sync.WaitGroup) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := l.now()
-	for s := range l.sources {
-		if age := now.Sub(s.fetched); s.list != nil && s.err != nil && s.isOld(age) && now.Sub(s.warned) >= warnTime {
-			s.warned = now
-			l.log.Warn("the networks of a platform have not been refreshed for long; those that it has added since are not known", "platform", s.platform,
-				"source", s.String(), "age", age.Round(time.Second), "max_age", s.maxAge, "error", s.err)
-		}
-		if s.busy || now.Before(s.due) {
-			continue
-		}
-		s.busy = true
-		c, first, again := l.config, s.list == nil, s.err != nil
-		fetching.Go(func() {
-			if s.Kind == File {
-				list, err := s.file.read(now, first, again)
-				l.fetched(ctx, s, list, nil, err, c.Dir)
-				return
-			}
-			list, skipped, err := Flatten(ctx, c.Resolver, s.Name)
-			l.fetched(ctx, s, list, skipped, err, c.Dir)
-		})
-	}
-}
-
-// fetched ends the work of a goroutine that has fetched a list.
-func (l *Lists) fetched(ctx context.Context, s *source, list []netip.Prefix, skipped []string, err error, dir string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	defer func() { s.busy = false }()
-	if ctx.Err() != nil || !slices.Contains(slices.Collect(l.sources), s) {
-		return
-	}
-	// An SPF record that is as it was is saved for the time at which it was.
-	if l.settle(s, list, skipped, err); s.err == nil && (s.Kind == SPF || !s.kept) {
-		l.save(s, dir)
-	}
-}
-
-// settle takes what fetching a source gave.
-func (l *Lists) settle(s *source, list []netip.Prefix, skipped []string, err error) {
-	now := l.now()
-	if err == errUnchanged {
-		if s.err == nil {
-			s.fetched = now
-		}
-		return
-	}
-	if err == nil {
-		err = l.collision(s, list)
-	}
-	if err != nil {
-		l.fail(s, err)
-		return
-	}
-	if gone := lost(s.list, list); s.Kind == SPF && 2*gone > len(s.list) && !s.doubted {
-		s.doubted = true
-		l.fail(s, fmt.Errorf("the record of %s lacks %d of %d networks; that is believed when it is seen again", s.Name, gone, len(s.list)))
-		s.due = now.Add(freshTime)
-		return
-	}
-	if s.err != nil {
-		l.log.Info("the networks of a platform can be refreshed again", "platform", s.platform, "source", s.String())
-	}
-	what := "the networks of a platform have changed"
-	if s.list == nil {
-		what = "the networks of a platform are known"
-	}
-	added, removed := missing(list, s.list), missing(s.list, list)
-	s.list, s.skipped, s.fetched, s.err, s.doubted, s.kept = list, skipped, now, nil, false, false
-	if s.Kind == SPF {
-		s.due = now.Add(freshTime - freshTime/10 + rand.N(freshTime/5))
-	}
-	if added+removed == 0 {
-		return
-	}
-	l.log.Info(what, "platform", s.platform, "source", s.String(), "added", added, "removed", removed, "networks", len(list), "skipped", skipped)
-	select {
-	case l.changed <- struct{}{}:
-	default: // a value waits already
-	}
-}
-
-// fail notes why a source keeps the list that it has.
-func (l *Lists) fail(s *source, err error) {
-	pause, what := againTime, "the networks of a platform cannot be refreshed: the last ones stay"
-	if s.list == nil {
-		pause, what = pendingTime, "the networks of a platform are not known: mail from unknown clients is put off until they are"
-	}
-	if s.err == nil {
-		l.log.Error(what, "platform", s.platform, "source", s.String(), "error", err)
-	}
-	s.err, s.due = err, l.now().Add(pause)
-}
-
-// save makes a source's list outlive the daemon. It lets go of mu while the disk
-// is at work.
-func (l *Lists) save(s *source, dir string) {
-	list, fetched := s.list, s.fetched
-	l.mu.Unlock()
-	l.saving.Lock()
-	err := save(dir, s.Source, fetched, list)
-	l.saving.Unlock()
-	l.mu.Lock()
-	if err != nil && !s.unsaved {
-		l.log.Error("the networks of a platform cannot be saved: they are in use, but lost at a restart", "platform", s.platform, "source", s.String(), "error", err)
-	}
-	s.kept, s.unsaved = err == nil, err != nil
-}

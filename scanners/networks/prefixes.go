@@ -1,30 +1,12 @@
 package networks
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 )
 
-// The functions of this file work on lists that are sorted as normal sorts
-// them, in which no network lies within another.
-
-// normal returns the networks with nothing set beyond their lengths, sorted by
-// address, IPv4 first. Those that others hold are left out.
-func normal(list []netip.Prefix) []netip.Prefix {
-	list = slices.Clone(list)
-	for i, prefix := range list {
-		list[i] = prefix.Masked()
-	}
-	slices.SortFunc(list, netip.Prefix.Compare)
-	kept := list[:0]
-	for _, prefix := range list {
-		if len(kept) == 0 || !kept[len(kept)-1].Overlaps(prefix) {
-			kept = append(kept, prefix)
-		}
-	}
-	return kept
-}
+// The functions of this file work on lists in the normal form of package
+// coexistd/policy/networks: sorted, and no network lies within another.
 
 // overlapping returns the part of the list that shares addresses with the
 // prefix: one network that holds it, or those that it holds.
@@ -65,43 +47,6 @@ func halves(prefix netip.Prefix) (low, high netip.Prefix) {
 	addr, _ := netip.AddrFromSlice(upper)
 	return netip.PrefixFrom(prefix.Addr(), bits+1), netip.PrefixFrom(addr, bits+1)
 }
-
-// The size of a list is bounded, so that a record that is forged or wrong does
-// not make the Internet a platform. No cloud holds more than an IPv4 /8 or an
-// IPv6 /24, and a platform's mail servers are a small part of one. The lists of
-// the large platforms have some 60 networks.
-const (
-	maxNetworks = 10_000
-	widest4     = 8
-	widest6     = 24
-)
-
-// bounded returns an error for a list that is empty or too large.
-func bounded(list []netip.Prefix) error {
-	if len(list) == 0 {
-		return fmt.Errorf("it names no network")
-	}
-	if len(list) > maxNetworks {
-		return errTooMany
-	}
-	// IPv4 is counted in addresses, IPv6 in networks of /64.
-	var sum4, sum6 uint64
-	for _, prefix := range list {
-		bits, most, sum, unit := prefix.Bits(), widest6, &sum6, 64
-		if prefix.Addr().Is4() {
-			most, sum, unit = widest4, &sum4, 32
-		}
-		if bits < most {
-			return fmt.Errorf("it names %s, and no network of a platform is wider than /%d", prefix, most)
-		}
-		if *sum += 1 << max(unit-bits, 0); *sum > 1<<(unit-most) {
-			return fmt.Errorf("its networks are together wider than a /%d", most)
-		}
-	}
-	return nil
-}
-
-var errTooMany = fmt.Errorf("it names more than %d networks", maxNetworks)
 
 // missing returns how many networks of one list the other lacks.
 func missing(list, other []netip.Prefix) (n int) {

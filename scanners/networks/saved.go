@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"coexistd/policy/networks"
 )
 
 // saved is the file in which a list outlives the daemon.
@@ -22,7 +24,7 @@ type saved struct {
 
 // maxSaved bounds such a file in bytes. Each of 10,000 networks takes less than
 // 64.
-const maxSaved = 64 * maxNetworks
+const maxSaved = 64 * networks.Max
 
 // savedPath names the file of a source. A domain can be as long as a file's name
 // may be, so a hash stands for it.
@@ -30,8 +32,8 @@ func savedPath(dir string, s Source) string {
 	return filepath.Join(dir, fmt.Sprintf("%.16x.json", sha256.Sum256([]byte(s.String()))))
 }
 
-// parseSaved reads a file that save wrote for the source. It takes only what
-// Flatten could have given.
+// parseSaved reads a file that save wrote for the source. It takes only what the
+// source could have given.
 func parseSaved(text []byte, source Source) (saved, error) {
 	var s saved
 	decoder := json.NewDecoder(bytes.NewReader(text))
@@ -53,11 +55,8 @@ func parseSaved(text []byte, source Source) (saved, error) {
 			return saved{}, fmt.Errorf("%s is no network", prefix)
 		}
 	}
-	s.Networks = normal(s.Networks)
-	if source.Kind == File {
-		return s, nil
-	}
-	return s, bounded(s.Networks)
+	s.Networks = networks.Normal(s.Networks)
+	return s, networks.Bounded(s.Networks)
 }
 
 // load reads the list that was saved for a source. Without one, the error is

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"coexistd/policy/networks"
 )
 
 func TestADamagedSavedListIsIgnored(t *testing.T) {
@@ -55,11 +57,11 @@ func TestADamagedSavedListIsIgnored(t *testing.T) {
 func TestTheLargestListCanBeSavedAndLoaded(t *testing.T) {
 	t.Parallel()
 	var list []netip.Prefix
-	for i := range maxNetworks {
+	for i := range networks.Max {
 		list = append(list, netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 0x01, 0xfd, 0xb8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x10 | byte(i>>8), byte(i)}), 128))
 	}
-	list = normal(list)
-	if err := bounded(list); err != nil {
+	list = networks.Normal(list)
+	if err := networks.Bounded(list); err != nil {
 		t.Fatal(err)
 	}
 	dir, source := t.TempDir(), Source{SPF, strings.Repeat("a", 253)}
@@ -77,8 +79,8 @@ func TestTheLargestListCanBeSavedAndLoaded(t *testing.T) {
 
 func FuzzSavedList(f *testing.F) {
 	source := Source{SPF, "p.example"}
-	for _, networks := range []string{"192.0.2.0/24", "192.0.2.77/24 2001:db8::/32", ""} {
-		text, err := json.Marshal(saved{source.String(), time.Now(), prefixes(f, networks)})
+	for _, list := range []string{"192.0.2.0/24", "192.0.2.77/24 2001:db8::/32", ""} {
+		text, err := json.Marshal(saved{source.String(), time.Now(), prefixes(f, list)})
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -90,7 +92,7 @@ func FuzzSavedList(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if err := bounded(s.Networks); err != nil || !slices.Equal(s.Networks, normal(s.Networks)) || s.Fetched.IsZero() {
+		if err := networks.Bounded(s.Networks); err != nil || !slices.Equal(s.Networks, networks.Normal(s.Networks)) || s.Fetched.IsZero() {
 			t.Errorf("%q gives %v of %s, %v", text, s.Networks, s.Fetched, err)
 		}
 	})

@@ -1,0 +1,200 @@
+package networks
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Run keeps the lists fresh until ctx ends. A name server that does not answer
+// holds up no other source.
+func (l *Lists) Run(ctx context.Context) {
+	var fetching sync.WaitGroup
+	defer fetching.Wait()
+	look := time.NewTicker(lookInterval)
+	defer look.Stop()
+	for {
+		l.look(ctx, &fetching)
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+	}
+}
+
+// look begins to fetch the lists that are due, and warns of old ones that cannot
+// be fetched.
+func (l *Lists) look(ctx context.Context, fetching *sync.WaitGroup) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	for s := range l.sources {
+		if age := now.Sub(s.fetched); s.list != nil && s.err != nil && s.isOld(age) && now.Sub(s.warned) >= warnTime {
+			s.warned = now
+			l.log.Warn("the networks of a platform have not been refreshed for long; those that it has added since are not known", "platform", s.platform,
+				"source", s.String(), "age", age.Round(time.Second), "max_age", s.maxAge, "error", s.err)
+		}
+		if s.list == nil && !s.missed && now.Sub(s.since) >= waitTime {
+			s.missed, s.warned = true, time.Time{}
+			l.tellChange()
+		}
+		if s.busy || now.Before(s.due) {
+			continue
+		}
+		s.busy = true
+		c, first, again := l.config, s.list == nil, s.err != nil
+		fetching.Go(func() {
+			if s.Kind == File {
+				list, err := s.file.read(now, first, again)
+				l.fetched(ctx, s, list, nil, err, c.Dir)
+				return
+			}
+			list, skipped, err := Flatten(ctx, c.Resolver, s.Name)
+			l.fetched(ctx, s, list, skipped, err, c.Dir)
+		})
+	}
+}
+
+// fetched ends the work of a goroutine that has fetched a list.
+func (l *Lists) fetched(ctx context.Context, s *source, list []netip.Prefix, skipped []string, err error, dir string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer func() { s.busy = false }()
+	if ctx.Err() != nil || !slices.Contains(slices.Collect(l.sources), s) {
+		return
+	}
+	// An SPF record that is as it was is saved for the time at which it was. What
+	// is others' by today's configuration is saved, too: tomorrow it need not be.
+	if l.settle(s, list, skipped, err) && (s.Kind == SPF || !s.kept) {
+		if err == errUnchanged {
+			list = s.list
+		}
+		l.save(s, list, dir)
+	}
+}
+
+// settle takes what fetching a source gave, and reports whether it is good. Of a
+// list that overlaps others', the rest is good, unless a whole list is there from
+// before.
+func (l *Lists) settle(s *source, list []netip.Prefix, skipped []string, err error) bool {
+	now := l.now()
+	if err == errUnchanged {
+		if s.err == nil {
+			s.fetched = now
+		}
+		return s.err == nil
+	}
+	var overlap error
+	if err == nil {
+		overlap = l.collision(s, list)
+	}
+	switch cut := s.list == nil || s.cut; {
+	case err != nil:
+		l.fail(s, err)
+		return false
+	case overlap != nil && !cut:
+		l.fail(s, overlap)
+		return false
+	case overlap != nil:
+		list = l.others(s, list)
+	}
+	if gone := lost(s.list, list); s.Kind == SPF && 2*gone > len(s.list) && !s.doubted {
+		s.doubted = true
+		l.fail(s, fmt.Errorf("the record of %s lacks %d of %d networks; that is believed when it is seen again", s.Name, gone, len(s.list)))
+		s.due = now.Add(freshTime)
+		return false
+	}
+	l.take(s, list, skipped, overlap)
+	return true
+}
+
+// take makes a list that of its source. Overlap is why networks are missing from
+// it; nil: none are.
+func (l *Lists) take(s *source, list []netip.Prefix, skipped []string, overlap error) {
+	now := l.now()
+	if s.err != nil && overlap == nil {
+		l.log.Info("the networks of a platform can be refreshed again", "platform", s.platform, "source", s.String())
+	}
+	what := "the networks of a platform have changed"
+	if s.list == nil {
+		what = "the networks of a platform are known"
+	}
+	added, removed := missing(list, s.list), missing(s.list, list)
+	known := s.list != nil
+	s.list, s.skipped, s.fetched, s.doubted, s.kept = list, skipped, now, false, false
+	pause := freshTime - freshTime/10 + rand.N(freshTime/5)
+	if s.Kind == File {
+		pause = 0
+	}
+	if overlap != nil {
+		l.lack(s, overlap, max(pause, againTime))
+	} else {
+		s.cut, s.err, s.due = false, nil, now.Add(pause)
+	}
+	if known && added+removed == 0 {
+		return
+	}
+	l.log.Info(what, "platform", s.platform, "source", s.String(), "added", added, "removed", removed, "networks", len(list), "skipped", skipped)
+	l.tellChange()
+}
+
+func (l *Lists) tellChange() {
+	select {
+	case l.changed <- struct{}{}:
+	default: // a value waits already
+	}
+}
+
+// fail notes why a source keeps the list that it has.
+func (l *Lists) fail(s *source, err error) {
+	now, pause, what := l.now(), againTime, "the networks of a platform cannot be refreshed: the last ones stay"
+	switch {
+	case s.list == nil && s.missed && l.knows(s.platform):
+		pause, what = pendingTime, "a part of a platform's networks is not known and no longer waited for: mail from there is judged as anybody's"
+	case s.list == nil:
+		pause, what = pendingTime, "the networks of a platform are not known: mail from unknown clients is put off until they are"
+	}
+	switch {
+	case s.list != nil && s.err == nil:
+		l.log.Error(what, "platform", s.platform, "source", s.String(), "error", err)
+	case s.list == nil && (s.err == nil || now.Sub(s.warned) >= remindTime):
+		s.warned = now
+		l.log.Error(what, "platform", s.platform, "source", s.String(), "waiting", now.Sub(s.since).Round(time.Second), "error", err)
+	}
+	s.err, s.due = err, now.Add(pause)
+}
+
+// lack notes which networks have been taken out of a source's list, and has it
+// fetched again after a pause.
+func (l *Lists) lack(s *source, overlap error, pause time.Duration) {
+	if !s.cut {
+		l.log.Error("networks of a platform are not its alone: they are left out, and what comes from there is not its mail", "platform", s.platform,
+			"source", s.String(), "left", len(s.list), "error", overlap)
+	}
+	s.cut, s.err, s.due = true, overlap, l.now().Add(pause)
+}
+
+// knows reports that networks of a platform are known.
+func (l *Lists) knows(name string) bool {
+	return slices.ContainsFunc(l.platforms, func(p *platform) bool { return p.Name == name && len(p.known()) > 0 })
+}
+
+// save makes a source's list outlive the daemon, whole. It lets go of mu while the
+// disk is at work.
+func (l *Lists) save(s *source, list []netip.Prefix, dir string) {
+	fetched := s.fetched
+	l.mu.Unlock()
+	l.saving.Lock()
+	err := save(dir, s.Source, fetched, list)
+	l.saving.Unlock()
+	l.mu.Lock()
+	if err != nil && !s.unsaved {
+		l.log.Error("the networks of a platform cannot be saved: they are in use, but lost at a restart", "platform", s.platform, "source", s.String(), "error", err)
+	}
+	s.kept, s.unsaved = err == nil, err != nil
+}

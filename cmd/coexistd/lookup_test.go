@@ -46,9 +46,9 @@ func TestVirtualAliasReachesMembersOnBothSides(t *testing.T) {
 		Main:      map[string]string{"virtual_alias_maps": "texthash:$config_directory/virtual, socketmap:unix:{dir}/lookup.sock:aliases"},
 		Files:     map[string]string{"virtual": "team@acmecorp.com alice@acmecorp.com, bob@acmecorp.com, gail@globex.example, eve@example.net\n"},
 	})
-	for _, client := range []string{lab.FromInternet, lab.FromUser} {
-		m := lab.Plain("bob@acmecorp.com", "team@acmecorp.com", "to a virtual alias")
-		s.deliver(client, lab.Mail{From: "bob@acmecorp.com", To: lab.To("team@acmecorp.com"), Data: m})
+	for client, from := range map[string]string{lab.FromInternet: "eve@example.net", lab.FromUser: "bob@acmecorp.com"} {
+		m := lab.Plain(from, "team@acmecorp.com", "to a virtual alias")
+		s.deliver(client, lab.Mail{From: from, To: lab.To("team@acmecorp.com"), Data: m})
 		s.mustArrive(m, "office365 alice@acmecorp-com.onmicrosoft.com", "google gail@gapps.globex.example", "here bob@acmecorp.com", "Internet eve@example.net")
 	}
 	m := lab.Plain("bob@acmecorp.com", "team@acmecorp.com", "to a virtual alias")

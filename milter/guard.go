@@ -105,15 +105,15 @@ func (s *session) tooMuch(rt *Runtime, e flood.Excess) policy.Reply {
 
 // refusedByMTA returns the reply with which the MTA itself has refused the
 // recipient under way, of which it tells us (SMFIP_RCPT_REJ). Both Postfix and
-// Sendmail name the mailer "error" then, and give the bare enhanced code as its
-// host. The mailer alone proves nothing: Postfix has "error" for the addresses of
-// virtual_alias_domains, too, which it takes; their host is a code and a text.
+// Sendmail name the mailer "error" then. To Postfix that alone proves nothing: it
+// has "error" for the addresses of virtual_alias_domains, too, which it takes. The
+// host of those is a code and a text, and that of a refused one the bare code.
 func (s *session) refusedByMTA() (policy.Reply, bool) {
 	if s.macros.get(gomilter.StageRcptTo, "rcpt_mailer") != "error" {
 		return policy.Reply{}, false
 	}
 	code := s.macros.get(gomilter.StageRcptTo, "rcpt_host")
-	if !isStatus(code, 4) && !isStatus(code, 5) {
+	if s.isPostfix() && !isStatus(code, 4) && !isStatus(code, 5) {
 		return policy.Reply{}, false
 	}
 	return policy.Reply{Enhanced: code}, true

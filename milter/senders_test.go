@@ -61,8 +61,8 @@ func TestASlowSignatureDoesNotKeepTheDNSFromBeingAsked(t *testing.T) {
 func TestAPanicWhileAMessageIsAuthenticatedIsLoggedAndExcusesNobody(t *testing.T) {
 	s, j := signed(t, &sender.Verifier{}) // without a resolver
 	found := s.authenticate(t.Context())
-	if found.SPF.Result != policy.AuthPermError || found.DMARC[0].Lookup != policy.AuthPermError ||
-		len(found.DKIM) != 1 || found.DKIM[0].Result != policy.AuthPermError {
+	if found.SPF.Result != policy.AuthTempError || found.DMARC[0].Lookup != policy.AuthTempError ||
+		len(found.DKIM) != 1 || found.DKIM[0].Result != policy.AuthTempError {
 		t.Errorf("got %+v", found)
 	}
 	lines := j.lines("a message's sender could not be authenticated; this is an error in coexistd")

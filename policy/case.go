@@ -18,8 +18,10 @@ type Case struct {
 	charged bool
 	// limitless is set when the directory cannot tell a limit.
 	limitless bool
-	stopped   bool // by a limit: nothing else is asked
-	findings  []Finding
+	// stopping is the number of charges whose rules may stop the message.
+	stopping int
+	stopped  bool // by a limit: nothing else is asked
+	findings []Finding
 }
 
 // Open begins a case. Of the message, those facts must be known that Asks does not

@@ -12,7 +12,10 @@ func (p *Policy) DMARCResult(a *Authentication, d DMARC) AuthResult {
 	if d.Lookup != AuthPass {
 		return d.Lookup
 	}
-	return p.own().aligned(a, d)
+	if result := p.own().aligned(a, d); result == AuthPass || !d.Unsure {
+		return result
+	}
+	return AuthTempError
 }
 
 // aligned tells whether SPF or DKIM proves that a message is from an author

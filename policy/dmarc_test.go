@@ -154,6 +154,7 @@ func readRecord(t testing.TB, text string) policy.DMARC {
 	}
 	d.StrictDKIM, d.StrictSPF = tags["adkim"] == "s", tags["aspf"] == "s"
 	_, d.Missing = tags["missing"]
+	_, d.Unsure = tags["unsure"]
 	return d
 }
 
@@ -190,6 +191,23 @@ func TestASignatureThatTheDNSKeepsFromPassingMayExplainAFailOfSPF(t *testing.T) 
 		authors := w.writtenBy(t, "x@far.example")
 		a := readAuthentication(t, "fail far.example", "temperror far.example", "", authors)
 		want(t, verdict.String(), w.outcome(t, w.fromOutside(t, internetClient, "x@far.example", authors, a)), expected)
+	}
+}
+
+func TestAnOrganisationsRecordCountsWhereTheDomainsOwnCannotBeAsked(t *testing.T) {
+	for record, expected := range map[string]string{
+		"sub.far.example at=far.example p=reject unsure":                 "tempfail unknown",
+		"sub.far.example at=far.example p=none sp=quarantine unsure":     "tempfail unknown",
+		"sub.far.example at=far.example p=reject sp=none np=none unsure": "accept",
+		"sub.far.example at=far.example p=none sp=none np=reject unsure": "tempfail unknown",
+		"sub.far.example at=far.example p=none unsure":                   "accept",
+	} {
+		w := newWorld().spoofing()
+		authors := w.writtenBy(t, "x@sub.far.example")
+		m := w.fromOutside(t, internetClient, "x@evil.example", authors, readAuthentication(t, "none", "", record, authors))
+		want(t, record, w.outcome(t, m), expected)
+		m = w.fromOutside(t, internetClient, "x@evil.example", authors, readAuthentication(t, "none", "pass sub.far.example", record, authors))
+		want(t, record+", signed", w.outcome(t, m), "accept")
 	}
 }
 

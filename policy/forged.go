@@ -290,7 +290,11 @@ func (q *inquiry) disowned(d DMARC) []Finding {
 	case AuthTempError:
 		return unread(verdict, fmt.Sprintf("the policy of %s is not known, since the DNS failed: %s", printable(d.Domain), a))
 	case AuthPass:
-		verdict = min(verdict, d.asks(q.message.Nonce))
+		asked := d.asks(q.message.Nonce)
+		if d.Unsure {
+			aligned, asked = AuthTempError, max(d.Subdomains, d.Nonexistent)
+		}
+		verdict = min(verdict, asked)
 	default:
 		// RFC 7489 section 6.6.3: one that cannot be read is none.
 		return q.failed(aligned)

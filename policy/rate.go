@@ -148,7 +148,7 @@ func (c *Case) Charges() []Charge {
 		c.charged = true
 		c.chargeAll()
 	}
-	if c.limitless || len(c.charges) > maxCharges {
+	if c.limitless || c.stopping > maxCharges {
 		// It is put off whatever the others say, so nothing is to be counted.
 		return nil
 	}
@@ -188,7 +188,7 @@ func (c *Case) charge(rule *Rate, counted []Recipient) {
 	}
 	seen := make(map[string]bool, len(counted))
 	for _, r := range counted {
-		if len(c.charges) > maxCharges {
+		if c.stopping > maxCharges || rule.OnLimit == Tag && len(c.charges) >= maxCharges {
 			return
 		}
 		home := c.policy.Home(r.Address)
@@ -245,8 +245,14 @@ func hasLogin(row Row, login string) bool {
 // or the recipient, whichever the rule is by, and for other rules the sender.
 func (c *Case) add(rule *Rate, key string, account Address, recipients int) {
 	limit, failed := rule.limit(&c.Message, key, account)
-	if c.limitless = c.limitless || failed; failed || limit == Unlimited {
+	if failed && rule.OnLimit != Tag {
+		c.limitless = true
+	}
+	if failed || limit == Unlimited {
 		return
+	}
+	if rule.OnLimit != Tag {
+		c.stopping++
 	}
 	charge := Charge{Rule: rule, Key: key, Amount: 1, Limit: limit, Burst: rule.Burst}
 	if limit != rule.Limit {
@@ -334,7 +340,7 @@ func (c *Case) rated() Finding {
 	switch {
 	case c.limitless:
 		return noLimit
-	case len(c.charges) > maxCharges:
+	case c.stopping > maxCharges:
 		return crowded
 	}
 	for i, charge := range charges {

@@ -162,6 +162,20 @@ func TestAMessageThatAsksForTooManyLimitsIsPutOff(t *testing.T) {
 	}
 }
 
+func TestARuleThatOnlyTagsStopsNothingWhateverFails(t *testing.T) {
+	w := limited(policy.Rate{By: policy.ByUser, Column: "hourly", OnLimit: policy.Tag, OnError: policy.ErrorAccept},
+		policy.Rate{By: policy.ByRecipient, OnLimit: policy.Tag, OnError: policy.ErrorAccept})
+	m := w.sent(t, "bob@acmecorp.com")
+	for i := range 1200 {
+		m.Recipients = append(m.Recipients, w.recipient(t, fmt.Sprintf("x%d@far.example", i)))
+	}
+	m.Limit = func(login, column string) (string, bool) { return "", true }
+	m.Row = func(policy.Address) policy.Row { return policy.Row{Failed: true} }
+	if open := w.Open(m); open.Stops() || len(open.Charges()) != 1000 {
+		t.Errorf("it stops: %v; %d charges", open.Stops(), len(open.Charges()))
+	}
+}
+
 func TestAnAddressOfAnAlternateDomainCountsForOurs(t *testing.T) {
 	w := limited(policy.Rate{By: policy.ByRecipient}, policy.Rate{By: policy.BySender})
 	m := w.sent(t, "alice@acmecorp.com", "alice@acmecorp-com.onmicrosoft.com")

@@ -59,6 +59,10 @@ type DMARC struct {
 	// Missing is set when the author domain does not exist: neither a name with
 	// any record nor one above such a name (RFC 9091 section 2.7).
 	Missing bool
+	// Unsure is set when the record is the organisational domain's, and the DNS
+	// failed for what it says of Domain: whether that has a record of its own, or
+	// is there at all.
+	Unsure bool
 }
 
 // Authentication is what the DNS and signatures tell of who sent a message.

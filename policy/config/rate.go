@@ -166,7 +166,7 @@ func (t *table) overrides(rule *policy.Rate) {
 			}
 			continue
 		}
-		key, err := rateKey(written, rule.By, t.r.config.Policy.Delimiters)
+		key, err := t.r.rateKey(written, rule.By)
 		if err == nil {
 			if _, taken := rule.Accounts[key]; taken {
 				err = fmt.Errorf("%s is there twice, written in two ways; keep one of them", quote(key))
@@ -180,8 +180,10 @@ func (t *table) overrides(rule *policy.Rate) {
 	}
 }
 
-// rateKey returns a limit's key in the form in which messages have it.
-func rateKey(text string, by policy.By, delimiters string) (string, error) {
+// rateKey returns a limit's key in the form in which messages have it: an address
+// of an alternate domain counts for ours.
+func (r *reader) rateKey(text string, by policy.By) (string, error) {
+	p := r.config.Policy
 	switch by {
 	case policy.ByUser:
 		if text == "" || len(text) > policy.MaxAddress || printable(text) != text {
@@ -189,19 +191,20 @@ func rateKey(text string, by policy.By, delimiters string) (string, error) {
 		}
 		return strings.ToLower(text), nil
 	case policy.BySenderDomain:
-		return domainName(text)
+		name, err := domainName(text)
+		return p.Home(policy.Address{Domain: name}).Domain, err
 	}
 	if strings.HasPrefix(text, "@") {
 		return "", fmt.Errorf("%s is a domain, and the rule counts by %s; write whole addresses, or count by sender_domain", quote(text), by)
 	}
-	a, err := policy.ParseAddress(text, delimiters)
+	a, err := policy.ParseAddress(text, p.Delimiters)
 	switch {
 	case err != nil || a.IsNull() || a.Domain == "":
 		return "", fmt.Errorf(`%s is not an address; write it like "news@example.com"`, quote(text))
 	case a.Owner != a.Key:
 		return "", fmt.Errorf("%s is a subaddress, and all of an owner's count together; write it as %s", quote(text), quote(a.Owner))
 	}
-	return a.Owner, nil
+	return p.Home(a).Owner, nil
 }
 
 // column reads the name of the directory's column with accounts' own limits. A

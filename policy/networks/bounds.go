@@ -33,6 +33,9 @@ func Bounded(list []netip.Prefix) error {
 	// IPv4 is counted in addresses, IPv6 in networks of /64.
 	var sum4, sum6 uint64
 	for _, prefix := range list {
+		if isPrivate(prefix) {
+			continue // nobody comes from there over the Internet
+		}
 		bits, most, sum, unit := prefix.Bits(), widest6, &sum6, 64
 		if prefix.Addr().Is4() {
 			most, sum, unit = widest4, &sum4, 32
@@ -45,6 +48,16 @@ func Bounded(list []netip.Prefix) error {
 		}
 	}
 	return nil
+}
+
+// private are the networks of RFC 1918 section 3 and RFC 4193 section 3.1.
+var private = [...]netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"),
+	netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("fc00::/7"),
+}
+
+func isPrivate(prefix netip.Prefix) bool {
+	return slices.ContainsFunc(private[:], func(p netip.Prefix) bool { return p.Bits() <= prefix.Bits() && p.Contains(prefix.Addr()) })
 }
 
 // Normal returns the networks in normal form: with nothing set beyond their

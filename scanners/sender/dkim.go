@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"time"
 
@@ -35,7 +36,7 @@ const (
 	readAhead = 64 << 10
 )
 
-// The message's own doing, by which its signatures are not verified.
+// Why signatures are not verified.
 var (
 	errBlank = errors.New("the body has too many empty lines in a row to verify signatures")
 	errSlow  = errors.New("it takes too long to verify the message's signatures")
@@ -49,14 +50,14 @@ var (
 // algorithm that is not to be used any more (RFC 8301), is AuthPermError, as is
 // what takes more work than is done for one message. What the DNS does not answer
 // before ctx or Timeout ends is AuthTempError, as is all of a message that cannot
-// be read, or not before ctx ends.
+// be read, or not before ctx or Timeout ends.
 //
 // The DNS gets Timeout, and so does what follows. The message is read in pieces:
 // the memory that is taken does not grow with its body.
 func (v *Verifier) DKIM(ctx context.Context, m *scanners.Message) []policy.DKIM {
 	var found []policy.DKIM
 	if why := v.try(func() { found = v.signatures(ctx, m, maxVerified) }); why != "" {
-		return []policy.DKIM{{Result: policy.AuthPermError, Why: why}}
+		return []policy.DKIM{{Result: policy.AuthTempError, Why: why}}
 	}
 	return found
 }
@@ -99,7 +100,7 @@ func (v *Verifier) verify(ctx context.Context, m *scanners.Message, signatures [
 		why := v.try(func() { keys[i].verify(content, &found[i]) })
 		switch {
 		case why != "":
-			found[i].Result, found[i].Why = policy.AuthPermError, why
+			found[i].Result, found[i].Why = policy.AuthTempError, why
 		case content.err != nil:
 			found[i].Result, found[i].Why = content.failure()
 		}
@@ -160,7 +161,7 @@ func (v *Verifier) keys(ctx context.Context, found []policy.DKIM) []key {
 	for i, one := range found {
 		lookups = append(lookups, func() {
 			if why := v.try(func() { keys[i] = v.key(ctx, one.Selector, one.Domain) }); why != "" {
-				keys[i].err = errors.New(why)
+				keys[i].err = &net.DNSError{Err: why, IsTemporary: true}
 			}
 		})
 	}
@@ -248,9 +249,10 @@ func (r *contentReader) heed(p []byte) bool {
 }
 
 // failure is what follows from err for the signatures. What is the message's doing
-// excuses nobody.
+// excuses nobody. That time runs out is this host's: what a message can cost is
+// bounded otherwise.
 func (r *contentReader) failure() (policy.AuthResult, string) {
-	if r.err == errBlank || r.err == errSlow {
+	if r.err == errBlank {
 		return policy.AuthPermError, r.err.Error()
 	}
 	return policy.AuthTempError, "the message could not be read to its end: " + r.err.Error()

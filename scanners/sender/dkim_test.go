@@ -341,7 +341,7 @@ func (s slow) ReadAt(p []byte, at int64) (int, error) {
 	return s.repeated.ReadAt(p, at)
 }
 
-func TestTimeThatAMessageTakesExcusesNobody(t *testing.T) {
+func TestTimeThatRunsOutProvesNothing(t *testing.T) {
 	dns := startDNS(t)
 	key(t, dns, "evil.example")
 	long := repeated{claims(2, "relaxed") + header, "a line of text\r\n"}
@@ -349,7 +349,7 @@ func TestTimeThatAMessageTakesExcusesNobody(t *testing.T) {
 		cause error
 		want  policy.AuthResult
 	}{
-		"our own time is over": {sender.ErrSlow, policy.AuthPermError},
+		"our own time is over": {sender.ErrSlow, policy.AuthTempError},
 		"we are to end":        {context.Canceled, policy.AuthTempError},
 	} {
 		ctx, cancel := context.WithCancelCause(t.Context())

@@ -13,16 +13,19 @@ import (
 )
 
 // dmarc looks up the record that holds for an author domain: its own, or that of
-// its organisational domain (RFC 7489 section 6.6.3).
+// its organisational domain (RFC 7489 section 6.6.3). A forger chooses the author
+// domain, and with it one whose name servers fail, below a domain that has a policy:
+// that policy is known all the same.
 func (v *Verifier) dmarc(ctx context.Context, domain string) policy.DMARC {
 	found := policy.DMARC{Domain: domain}
 	at := domain
 	records, err := v.dmarcRecords(ctx, at)
-	if above := organisational(domain); err == nil && len(records) == 0 && above != domain {
+	unsure := err != nil
+	if above := organisational(domain); (unsure || len(records) == 0) && above != domain {
 		at = above
 		records, err = v.dmarcRecords(ctx, at)
 	}
-	if err != nil {
+	if err != nil || unsure && (at == domain || len(records) != 1) {
 		found.Lookup = policy.AuthTempError
 		return found
 	}
@@ -30,16 +33,15 @@ func (v *Verifier) dmarc(ctx context.Context, domain string) policy.DMARC {
 		return found // several count for none
 	}
 	found, err = parseDMARC(records[0])
-	found.Domain, found.At = domain, at
+	found.Domain, found.At, found.Unsure = domain, at, unsure
 	if err != nil {
 		found.Lookup = policy.AuthPermError
 		return found
 	}
 	found.Lookup = policy.AuthPass
-	if at != domain && found.Nonexistent != found.Subdomains {
-		if found.Missing, err = v.missing(ctx, domain); err != nil {
-			found.Lookup = policy.AuthTempError
-		}
+	if at != domain && !unsure && found.Nonexistent != found.Subdomains {
+		found.Missing, err = v.missing(ctx, domain)
+		found.Unsure = err != nil
 	}
 	return found
 }

@@ -27,8 +27,8 @@ type Verifier struct {
 	Resolver *Resolver
 	// Broken, unless nil, is told of each panic that has ended a check, an error in
 	// this program that a stranger's message or record has brought to light. Several
-	// goroutines may call it at once. The check's result is AuthPermError, so that
-	// nobody gains by it.
+	// goroutines may call it at once. The check's result is AuthTempError: the message
+	// is put off where that matters, for nobody to gain by it or lose his mail.
 	Broken func(panicked any, stack []byte)
 }
 
@@ -54,13 +54,13 @@ func (v *Verifier) Authenticate(ctx context.Context, q Question) policy.Authenti
 	found := policy.Authentication{DMARC: make([]policy.DMARC, len(domains))}
 	work := []func(){func() {
 		if why := v.try(func() { found.SPF = v.spf(ctx, q) }); why != "" {
-			found.SPF = policy.SPF{Result: policy.AuthPermError, Domain: q.Sender.Domain, Why: why}
+			found.SPF = policy.SPF{Result: policy.AuthTempError, Domain: q.Sender.Domain, Why: why}
 		}
 	}}
 	for i, domain := range domains {
 		work = append(work, func() {
 			if why := v.try(func() { found.DMARC[i] = v.dmarc(ctx, domain) }); why != "" {
-				found.DMARC[i] = policy.DMARC{Domain: domain, Lookup: policy.AuthPermError}
+				found.DMARC[i] = policy.DMARC{Domain: domain, Lookup: policy.AuthTempError}
 			}
 		})
 	}

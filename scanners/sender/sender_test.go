@@ -179,13 +179,12 @@ func TestDMARCRecordsAreThoseOfTheDomainOrOfItsOrganisation(t *testing.T) {
 		return policy.DMARC{Domain: domain, Lookup: policy.AuthPass, At: at, Policy: p, Subdomains: sp, Nonexistent: np, Percent: 100}
 	}
 	missing := func(d policy.DMARC) policy.DMARC { d.Missing = true; return d }
+	unsure := func(d policy.DMARC) policy.DMARC { d.Unsure = true; return d }
 	strict := policy.DMARC{
 		Domain: "strict.example", Lookup: policy.AuthPass, At: "strict.example", Policy: policy.Reject, Subdomains: policy.Quarantine,
 		Nonexistent: policy.Accept, Percent: 30, StrictDKIM: true, StrictSPF: true,
 	}
 	const accept, quarantine, reject = policy.Accept, policy.Quarantine, policy.Reject
-	unknown := at("down.np.example", "np.example", accept, accept, reject)
-	unknown.Lookup = policy.AuthTempError
 	broken := policy.DMARC{Domain: "nopolicy.example", At: "nopolicy.example", Lookup: policy.AuthPermError, Percent: 100}
 	for _, c := range []struct {
 		about string
@@ -212,12 +211,12 @@ func TestDMARCRecordsAreThoseOfTheDomainOrOfItsOrganisation(t *testing.T) {
 		{"np: it has an MX", at("mail.np.example", "np.example", accept, accept, reject)},
 		{"np: it has only text", missing(at("text.np.example", "np.example", accept, accept, reject))},
 		{"np: it does not exist", missing(at("none.np.example", "np.example", accept, accept, reject))},
-		{"np: the DNS does not say", unknown},
+		{"np: the DNS does not say", unsure(at("down.np.example", "np.example", accept, accept, reject))},
 		{"np at the domain itself", at("np.example", "np.example", accept, accept, reject)},
 		{"DNS fails", none("down.example", policy.AuthTempError)},
 		{"DNS refuses", none("refused.example", policy.AuthTempError)},
 		{"DNS is silent", none("silent.example", policy.AuthTempError)},
-		{"DNS fails at the domain: the organisation is not asked", none("sub.plain.example", policy.AuthTempError)},
+		{"DNS fails at the domain: the organisation has a record", unsure(at("sub.plain.example", "plain.example", quarantine, quarantine, quarantine))},
 	} {
 		t.Run(c.about, func(t *testing.T) {
 			v := v

@@ -143,7 +143,7 @@ func (s *session) planResult(edits []edit, d *policy.Decision) ([]edit, error) {
 	if name == "" {
 		return edits, nil
 	}
-	forged := len(s.message.headers.values(name))
+	forged := s.message.headers.count(name)
 	if forged > 0 && !s.terms.may(gomilter.OptChangeHeader) {
 		return edits, nil
 	}

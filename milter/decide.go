@@ -123,7 +123,7 @@ func (s *session) unfit() policy.Reply {
 		return policy.Reply{Code: 554, Enhanced: "5.5.3", Text: "The message has too many recipients"}
 	}
 	for _, name := range append(s.secrets(), m.runtime.Header, authResultsHeader) {
-		if name != "" && len(m.headers.values(name)) > maxForged {
+		if name != "" && m.headers.count(name) > maxForged {
 			return policy.Reply{Code: 554, Enhanced: "5.6.0", Text: "The message has too many header fields named " + name}
 		}
 	}

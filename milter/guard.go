@@ -18,12 +18,13 @@ func (s *session) arrive() policy.Reply {
 	if rt == nil {
 		return policy.Reply{}
 	}
-	entry := rt.Policy.Enter(s.arrival())
+	arrival := s.arrival()
+	entry := rt.Policy.Enter(arrival)
 	check, guards := rt.Policy.Guards(entry)
 	if !guards {
 		return policy.Reply{}
 	}
-	visit, excess := rt.Flood.Connect(time.Now(), &rt.Policy.DDoS, s.arrival().Client)
+	visit, excess := rt.Flood.Connect(time.Now(), &rt.Policy.DDoS, arrival.Client)
 	s.visit = visit
 	s.blocked = s.excessive(check, entry.Point, excess)
 	return s.blocked

@@ -61,6 +61,17 @@ func (h *headers) values(name string) []string {
 	return values
 }
 
+// count returns the number of fields of that name.
+func (h *headers) count(name string) int {
+	n := 0
+	for _, f := range h.fields {
+		if h.is(f, name) {
+			n++
+		}
+	}
+	return n
+}
+
 // appendTo writes the header as it stands on the wire, with the empty line after
 // it, and without the fields of those names. MTAs give the line ends of folded
 // values as bare newlines, and with exact values the space after the colon too.

@@ -17,20 +17,14 @@ import (
 // MTA trusts its chain, or "". Postfix tells only then; Sendmail tells of any, and
 // in {verify} what it thinks of it.
 func (s *session) certificate() string {
-	subject := s.macros.get(gomilter.StageHelo, "cert_subject")
-	switch s.macros.get(gomilter.StageHelo, "verify") {
-	case "OK":
-	case "":
-		if !s.isPostfix() {
-			return ""
-		}
-	default:
-		return ""
-	}
-	if s.isPostfix() {
+	subject, verify := s.macros.get(gomilter.StageHelo, "cert_subject"), s.macros.get(gomilter.StageHelo, "verify")
+	switch {
+	case s.isPostfix() && (verify == "" || verify == "OK"):
 		return subject
+	case verify == "OK":
+		return commonName(subject)
 	}
-	return commonName(subject)
+	return ""
 }
 
 // evidence is what the message has to prove its tenant with.
@@ -63,7 +57,7 @@ func (s *session) consider() {
 
 // senders is what asks who sent the message. What breaks down is logged.
 func (s *session) senders() *sender.Verifier {
-	return &sender.Verifier{Resolver: s.message.runtime.Senders.Resolver, Broken: s.brokeDown}
+	return &sender.Verifier{Resolver: s.message.runtime.Resolver, Broken: s.brokeDown}
 }
 
 // verify verifies the message's signatures, once.

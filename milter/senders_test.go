@@ -15,12 +15,12 @@ import (
 
 // signed is a session at the end of a message from hard.example with a signature of
 // key.example.
-func signed(t *testing.T, senders *sender.Verifier) (*session, *journal) {
+func signed(t *testing.T, resolver *sender.Resolver) (*session, *journal) {
 	t.Helper()
 	s, j := planner(), &journal{}
 	s.server = &Server{Log: slog.New(slog.NewJSONHandler(j, nil))}
 	m := &s.message
-	m.runtime.Senders = senders
+	m.runtime.Resolver = resolver
 	m.client = netip.MustParseAddr("192.0.2.1")
 	var err error
 	if m.sender, err = policy.ParseAddress("a@hard.example", ""); err != nil {
@@ -42,7 +42,7 @@ func TestASlowSignatureDoesNotKeepTheDNSFromBeingAsked(t *testing.T) {
 	dns.Set("hard.example", "TXT", "v=spf1 -all")
 	dns.Set("_dmarc.hard.example", "TXT", "v=DMARC1; p=reject")
 	dns.Fail("s._domainkey.key.example", testlab.DNSSilent)
-	s, j := signed(t, &sender.Verifier{Resolver: sender.NewResolver([]string{dns.Addr})})
+	s, j := signed(t, sender.NewResolver([]string{dns.Addr}))
 	// When the time is over, the key is still waited for.
 	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 	defer cancel()
@@ -59,7 +59,7 @@ func TestASlowSignatureDoesNotKeepTheDNSFromBeingAsked(t *testing.T) {
 }
 
 func TestAPanicWhileAMessageIsAuthenticatedIsLoggedAndExcusesNobody(t *testing.T) {
-	s, j := signed(t, &sender.Verifier{}) // without a resolver
+	s, j := signed(t, nil) // without a resolver
 	found := s.authenticate(t.Context())
 	if found.SPF.Result != policy.AuthTempError || found.DMARC[0].Lookup != policy.AuthTempError ||
 		len(found.DKIM) != 1 || found.DKIM[0].Result != policy.AuthTempError {

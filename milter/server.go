@@ -34,10 +34,10 @@ import (
 type Runtime struct {
 	Policy    *policy.Policy
 	Directory *directory.Set
-	// Scanners make the checks that read a message's content, and Senders finds who
-	// sent it.
+	// Scanners make the checks that read a message's content, and Resolver is asked
+	// who sent it.
 	Scanners *scanners.Runner
-	Senders  *sender.Verifier
+	Resolver *sender.Resolver
 	// Limits counts for the check rate, Flood for the check ddos, and Notices tells
 	// of accounts that reach a limit. They outlive a reload.
 	Limits  *limits.Keeper

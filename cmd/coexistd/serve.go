@@ -74,7 +74,7 @@ type running struct {
 	conf     *config.Config
 	runtime  atomic.Pointer[milter.Runtime]
 	scanners *scanners.Runner
-	senders  *sender.Verifier
+	resolver *sender.Resolver
 	lists    *networks.Lists
 	limits   *limits.Keeper
 	memory   *limits.Memory
@@ -221,16 +221,15 @@ func (d *running) ended(address string, err error) {
 // swap makes a configuration and its directories those of the messages to come.
 func (d *running) swap(conf *config.Config, files map[string]*directory.File) {
 	if conf != d.conf {
-		resolver := sender.NewResolver(conf.Resolver)
-		d.scanners, d.senders = newScanners(conf, d.log), &sender.Verifier{Resolver: resolver}
-		d.lists.Configure(listsOf(conf, resolver))
+		d.scanners, d.resolver = newScanners(conf, d.log), sender.NewResolver(conf.Resolver)
+		d.lists.Configure(listsOf(conf, d.resolver))
 		d.limits = d.useLimits(conf)
 		d.notices.Configure(noticeSettings(conf))
 	}
 	d.conf, d.files = conf, files
 	d.runtime.Store(&milter.Runtime{
 		Policy: withNetworks(conf.Policy, d.lists), Directory: directory.NewSet(files), Header: conf.Header,
-		Scanners: d.scanners, Senders: d.senders, Quarantine: d.store, SpoolDir: spoolDir(conf),
+		Scanners: d.scanners, Resolver: d.resolver, Quarantine: d.store, SpoolDir: spoolDir(conf),
 		Limits: d.limits, Flood: d.flood, Notices: d.notices,
 	})
 }

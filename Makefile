@@ -6,6 +6,9 @@ LAB     := $(CURDIR)/.lab
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 60s
 
+# It tells of each test as it ends, on a terminal and without one.
+GOTESTSUM := go tool -modfile=contrib/tools/go.mod gotestsum
+
 .PHONY: build demo test race lint fuzz bench install clean lab cc
 
 build:
@@ -24,9 +27,12 @@ cc:
 	@command -v $${CC:-gcc} >/dev/null || { echo "installing Debian's gcc and libc6-dev"; \
 		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends gcc libc6-dev; }
 
+# Tests mostly wait, so more of them run side by side than a small machine has
+# processors. Each wait has a bound of its own; the one here is for a package that
+# hangs.
 race: cc
 	@contrib/lab/fetch.sh --scanners $(LAB)
-	go test -race -count=1 -timeout 14m ./...
+	$(GOTESTSUM) --format testname --format-hide-empty-pkg -- -race -count=1 -p 3 -parallel 8 -timeout 60m ./...
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt: run gofmt -w on the files above' >&2; exit 1; }

@@ -9,6 +9,7 @@ import (
 
 	"coexistd/milter/flood"
 	"coexistd/policy"
+	"coexistd/policy/verdict"
 )
 
 // BenchmarkMessage is one message of a modern MTA over a unix socket, with a
@@ -67,7 +68,7 @@ func BenchmarkRefusedConnection(b *testing.B) {
 	rt := newRuntime(b)
 	rt.Flood = flood.New()
 	rt.Policy.DDoS = policy.DDoS{PerMinute: 1}
-	rt.Policy.Points = map[policy.Checkpoint]policy.Point{policy.S0: {Checks: []policy.Check{{Name: policy.CheckDDoS, OnHit: policy.Tempfail}}}}
+	rt.Policy.Points = map[verdict.Checkpoint]policy.Point{verdict.S0: {Checks: []policy.Check{{Name: verdict.CheckDDoS, OnHit: verdict.Tempfail}}}}
 	l := newLab(b, rt, func(s *Server) { s.Log = slog.New(slog.NewTextHandler(io.Discard, nil)) })
 	b.ReportAllocs()
 	for b.Loop() {

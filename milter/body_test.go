@@ -16,28 +16,31 @@ import (
 	gomilter "github.com/emersion/go-milter"
 
 	"coexistd/milter/quarantine"
+	"coexistd/milter/transaction"
 	"coexistd/policy"
+	"coexistd/policy/seal"
+	"coexistd/policy/verdict"
 	"coexistd/scanners"
 )
 
 // reader is a scanner that keeps what it read, and finds what it is told to.
 type reader struct {
-	find policy.Finding
+	find verdict.Finding
 
 	mu   sync.Mutex
 	seen []byte
 	of   scanners.Message
 }
 
-func (r *reader) Check() string { return policy.CheckVirus }
+func (r *reader) Check() string { return verdict.CheckVirus }
 
-func (r *reader) Scan(_ context.Context, m *scanners.Message) policy.Finding {
+func (r *reader) Scan(_ context.Context, m *scanners.Message) verdict.Finding {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.of = *m
 	var err error
 	if r.seen, err = io.ReadAll(m.Reader()); err != nil {
-		return scanners.Unknown(policy.CheckVirus, err.Error())
+		return scanners.Unknown(verdict.CheckVirus, err.Error())
 	}
 	return r.find
 }
@@ -49,24 +52,24 @@ func (r *reader) last() (string, scanners.Message) {
 }
 
 // newChecked is newRuntime with the check virus at S0 and S2, made by r.
-func newChecked(t *testing.T, r *reader) *Runtime {
+func newChecked(t *testing.T, r *reader) *transaction.Runtime {
 	t.Helper()
 	rt := newRuntime(t)
-	point := policy.Point{Report: true, Checks: []policy.Check{{Name: policy.CheckVirus, OnHit: policy.Quarantine, OnError: policy.Tempfail}}}
-	rt.Policy.Points = map[policy.Checkpoint]policy.Point{policy.S0: point, policy.S2: point}
-	rt.Scanners = scanners.NewRunner(slog.New(slog.DiscardHandler), scanners.Guarded{Scanner: r, Timeout: time.Minute, MaxScans: 10})
+	point := policy.Point{Report: true, Checks: []policy.Check{{Name: verdict.CheckVirus, OnHit: verdict.Quarantine, OnError: verdict.Tempfail}}}
+	rt.Policy.Points = map[verdict.Checkpoint]policy.Point{verdict.S0: point, verdict.S2: point}
+	live(rt).Scanners = scanners.NewRunner(slog.New(slog.DiscardHandler), scanners.Guarded{Scanner: r, Timeout: time.Minute, MaxScans: 10})
 	rt.SpoolDir = t.TempDir()
 	return rt
 }
 
 // withStore gives a runtime a quarantine.
-func withStore(t *testing.T, rt *Runtime) *Runtime {
+func withStore(t *testing.T, rt *transaction.Runtime) *transaction.Runtime {
 	t.Helper()
 	store, err := quarantine.Open(quarantine.Options{Dir: filepath.Join(t.TempDir(), "q"), Keep: time.Hour, MaxBytes: 1 << 30, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	rt.Quarantine = store
+	live(rt).Quarantine = store
 	return rt
 }
 
@@ -103,10 +106,10 @@ func TestScannersSeeTheMessageAsItStoodOnTheWire(t *testing.T) {
 		{"a piece with the end", allProtocol, [2]string{" one", "  folded\n\twith a tab"}, []string{"hello\r\n"}, "the end\r\n"},
 		{"answers to each piece", waitsAtMail &^ gomilter.OptNoBodyReply, [2]string{" one", "  folded\n\twith a tab"}, []string{"a", "b\x00\r\n", "c"}, ""},
 		{"a body in a file", allProtocol, [2]string{" one", "  folded\n\twith a tab"}, []string{long, long, long, long, long, "x", long}, ""},
-		{"a body that fills the file", allProtocol, [2]string{" one", "  folded\n\twith a tab"}, []string{strings.Repeat("x", spoolMemory/2), strings.Repeat("y", spoolMemory/2)}, ""},
+		{"a body that fills the file", allProtocol, [2]string{" one", "  folded\n\twith a tab"}, []string{strings.Repeat("x", transaction.SpoolMemory/2), strings.Repeat("y", transaction.SpoolMemory/2)}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := &reader{find: scanners.Clean(policy.CheckVirus)}
+			r := &reader{find: verdict.Passed(verdict.CheckVirus)}
 			rt := newChecked(t, r)
 			l := newLab(t, rt, nil)
 			m := l.dial(t)
@@ -146,10 +149,10 @@ func TestBodiesAreAskedForAsTheChecksNeedThem(t *testing.T) {
 	none := newRuntime(t)
 	some := newChecked(t, &reader{})
 	all := newChecked(t, &reader{})
-	all.Policy.Points[policy.S1] = all.Policy.Points[policy.S0]
-	all.Policy.PastMX = all.Policy.Points[policy.S0]
+	all.Policy.Points[verdict.S1] = all.Policy.Points[verdict.S0]
+	all.Policy.PastMX = all.Policy.Points[verdict.S0]
 	for name, c := range map[string]struct {
-		rt   *Runtime
+		rt   *transaction.Runtime
 		want gomilter.OptProtocol
 	}{"no check": {none, gomilter.OptNoBody}, "some points": {some, 0}, "all points": {all, gomilter.OptNoBodyReply}} {
 		_, protocol := newLab(t, c.rt, nil).dial(t).negotiate(6, allActions, allProtocol)
@@ -160,8 +163,8 @@ func TestBodiesAreAskedForAsTheChecksNeedThem(t *testing.T) {
 }
 
 func TestTheRestOfABodyThatNobodyReadsIsSkipped(t *testing.T) {
-	rt := newChecked(t, &reader{find: scanners.Clean(policy.CheckVirus)})
-	delete(rt.Policy.Points, policy.S2)
+	rt := newChecked(t, &reader{find: verdict.Passed(verdict.CheckVirus)})
+	delete(rt.Policy.Points, verdict.S2)
 	l := newLab(t, rt, nil)
 	m := l.dial(t)
 	m.negotiate(6, allActions, allProtocol)
@@ -173,13 +176,27 @@ func TestTheRestOfABodyThatNobodyReadsIsSkipped(t *testing.T) {
 	m.wantEOM(proceed)
 }
 
+func TestTheResultNamesTheQueueIDThatIsToldAfterTheBody(t *testing.T) {
+	rt := newChecked(t, &reader{find: verdict.Passed(verdict.CheckVirus)})
+	rt.Policy.Header = "X-Coexist"
+	remake(rt)
+	m := newLab(t, rt, nil).postfix(t)
+	m.mail("<x@example.org>")
+	m.rcpt("<bob@acmecorp.com>")
+	m.header("Subject", " x")
+	m.body("hello\r\n")
+	m.macro('E', "i", "4QID")
+	m.wantEOM(frame{'i', "\x00\x00\x00\x00X-Coexist\x00 point=S0; verdict=accept; id=4QID\x00"}, proceed)
+}
+
 func TestOnAConnectionFromBeforeAReloadMailWithoutItsBodyIsPutOffAndNotHeld(t *testing.T) {
-	var current atomic.Pointer[Runtime]
+	var current atomic.Pointer[transaction.Runtime]
 	current.Store(newRuntime(t))
 	l := newLab(t, nil, func(s *Server) { s.Runtime = current.Load })
 	m := l.postfix(t)
-	after := withStore(t, newChecked(t, &reader{find: scanners.Clean(policy.CheckVirus)}))
-	after.Policy.Points[policy.S0].Checks[0].OnError = policy.Quarantine
+	after := withStore(t, newChecked(t, &reader{find: verdict.Passed(verdict.CheckVirus)}))
+	after.Policy.Points[verdict.S0].Checks[0].OnError = verdict.Quarantine
+	l.adopt(after)
 	current.Store(after)
 	m.mail("<x@example.org>")
 	m.rcpt("<bob@acmecorp.com>")
@@ -192,7 +209,7 @@ func TestOnAConnectionFromBeforeAReloadMailWithoutItsBodyIsPutOffAndNotHeld(t *t
 }
 
 func TestHeldMailOfTheHostStillReachesRecipientsThatOnlyTheMTAUnderstands(t *testing.T) {
-	rt := withStore(t, newChecked(t, &reader{find: scanners.Hit(policy.CheckVirus, "Eicar", "clamd found Eicar")}))
+	rt := withStore(t, newChecked(t, &reader{find: scanners.Hit(verdict.CheckVirus, "Eicar", "clamd found Eicar")}))
 	m := newLab(t, rt, nil).dial(t)
 	m.negotiate(6, allActions, waitsAtMail)
 	m.connect('4', 0, "127.0.0.1")
@@ -201,13 +218,13 @@ func TestHeldMailOfTheHostStillReachesRecipientsThatOnlyTheMTAUnderstands(t *tes
 	m.rcpt("<x@a..b>")
 	m.body("body\r\n")
 	m.wantEOM(deleteAlice, proceed)
-	if entries, err := rt.Quarantine.List(quarantine.Query{}); err != nil || len(entries) != 1 {
+	if entries, err := live(rt).Quarantine.List(quarantine.Query{}); err != nil || len(entries) != 1 {
 		t.Errorf("the quarantine has %v, %v", entries, err)
 	}
 }
 
 func TestAMessageThatCannotBeSpooledIsPutOff(t *testing.T) {
-	rt := newChecked(t, &reader{find: scanners.Clean(policy.CheckVirus)})
+	rt := newChecked(t, &reader{find: verdict.Passed(verdict.CheckVirus)})
 	rt.SpoolDir = filepath.Join(t.TempDir(), "gone")
 	l := newLab(t, rt, nil)
 	m := l.postfix(t)
@@ -221,9 +238,9 @@ func TestAMessageThatCannotBeSpooledIsPutOff(t *testing.T) {
 }
 
 func TestAMessageIsHeldForThoseConcernedAndTheOthersGetIt(t *testing.T) {
-	r := &reader{find: scanners.Hit(policy.CheckVirus, "Eicar", "clamd found Eicar")}
+	r := &reader{find: scanners.Hit(verdict.CheckVirus, "Eicar", "clamd found Eicar")}
 	rt := withStore(t, newChecked(t, r))
-	rt.Policy.Allow = []policy.Allowance{{Name: "lab", Checks: []string{policy.CheckVirus}, Recipients: []string{"alice@acmecorp.com"}}}
+	rt.Policy.Allow = []policy.Allowance{{Name: "lab", Checks: []string{verdict.CheckVirus}, Recipients: []string{"alice@acmecorp.com"}}}
 	l := newLab(t, rt, nil)
 	m := l.postfix(t)
 	m.mail("<x@example.org>")
@@ -232,7 +249,7 @@ func TestAMessageIsHeldForThoseConcernedAndTheOthersGetIt(t *testing.T) {
 	m.header("Subject", " hello")
 	m.body("body\r\n")
 	m.wantEOM(deleteAlice, frame{'-', "<bob@acmecorp.com>\x00"}, addAlice, addTrace, proceed)
-	entries, err := rt.Quarantine.List(quarantine.Query{})
+	entries, err := live(rt).Quarantine.List(quarantine.Query{})
 	if err != nil || len(entries) != 1 {
 		t.Fatalf("the quarantine has %v, %v", entries, err)
 	}
@@ -240,7 +257,7 @@ func TestAMessageIsHeldForThoseConcernedAndTheOthersGetIt(t *testing.T) {
 	if e.Address != "bob@acmecorp.com" || e.Sender != "x@example.org" || e.Subject != " hello" || e.Checks[0] != "virus" || e.Found[0] != "Eicar" || !e.Report {
 		t.Errorf("the entry is %+v", e)
 	}
-	content, err := rt.Quarantine.Content(e.ID)
+	content, err := live(rt).Quarantine.Content(e.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +272,7 @@ func TestAMessageIsHeldForThoseConcernedAndTheOthersGetIt(t *testing.T) {
 }
 
 func TestAMessageHeldForAllIsDroppedByTheMTAOnceItIsStored(t *testing.T) {
-	r := &reader{find: scanners.Hit(policy.CheckVirus, "Eicar", "clamd found Eicar")}
+	r := &reader{find: scanners.Hit(verdict.CheckVirus, "Eicar", "clamd found Eicar")}
 	rt := withStore(t, newChecked(t, r))
 	m := newLab(t, rt, nil).postfix(t)
 	m.mail("<x@example.org>")
@@ -263,13 +280,13 @@ func TestAMessageHeldForAllIsDroppedByTheMTAOnceItIsStored(t *testing.T) {
 	m.rcpt("<bob@acmecorp.com>")
 	m.body("body\r\n")
 	m.wantEOM(frame{byte(gomilter.ActDiscard), ""})
-	if entries, err := rt.Quarantine.List(quarantine.Query{}); err != nil || len(entries) != 2 {
+	if entries, err := live(rt).Quarantine.List(quarantine.Query{}); err != nil || len(entries) != 2 {
 		t.Errorf("the quarantine has %v, %v", entries, err)
 	}
 }
 
 func TestWhatCannotBeHeldIsPutOff(t *testing.T) {
-	r := &reader{find: scanners.Hit(policy.CheckVirus, "Eicar", "clamd found Eicar")}
+	r := &reader{find: scanners.Hit(verdict.CheckVirus, "Eicar", "clamd found Eicar")}
 	l := newLab(t, newChecked(t, r), nil) // without a quarantine
 	m := l.postfix(t)
 	m.mail("<x@example.org>")
@@ -284,37 +301,37 @@ func TestWhatCannotBeHeldIsPutOff(t *testing.T) {
 }
 
 func TestAPassLetsOneMessagePastItsCheckAndIsRemoved(t *testing.T) {
-	r := &reader{find: scanners.Hit(policy.CheckVirus, "Eicar", "clamd found Eicar")}
+	r := &reader{find: scanners.Hit(verdict.CheckVirus, "Eicar", "clamd found Eicar")}
 	rt := withStore(t, newChecked(t, r))
 	l := newLab(t, rt, nil)
-	pass := policy.Pass{ID: "entry", Checks: []string{policy.CheckVirus}, Point: policy.S0, Until: time.Now().Unix() + 60}
-	value := " " + rt.Policy.SignPass(pass, "bob@acmecorp.com", nil)
+	pass := seal.Pass{ID: "entry", Checks: []string{verdict.CheckVirus}, Point: verdict.S0, Until: time.Now().Unix() + 60}
+	value := " " + rt.Policy.Keys.SignPass(pass, "bob@acmecorp.com", seal.Marks{})
 	send := func(to string) []frame {
 		m := l.postfix(t)
 		m.mail("<x@example.org>")
 		m.rcpt(to)
-		m.header(policy.PassHeader, value)
+		m.header(seal.PassHeader, value)
 		m.header("Subject", " hello")
 		m.body("body\r\n")
 		return m.eom()
 	}
-	removal := frame{byte(gomilter.ActChangeHeader), "\x00\x00\x00\x01" + policy.PassHeader + "\x00\x00"}
+	removal := frame{byte(gomilter.ActChangeHeader), "\x00\x00\x00\x01" + seal.PassHeader + "\x00\x00"}
 	if got := send("<bob@acmecorp.com>"); len(got) != 2 || got[0] != removal || got[1] != proceed {
 		t.Errorf("the message with the pass got %v", got)
 	}
 	if got := send("<alice@acmecorp.com>"); len(got) != 1 || got[0].code != byte(gomilter.ActDiscard) {
 		t.Errorf("another recipient with the pass got %v", got)
 	}
-	entries, err := rt.Quarantine.List(quarantine.Query{})
+	entries, err := live(rt).Quarantine.List(quarantine.Query{})
 	if err != nil || len(entries) != 1 {
 		t.Fatalf("the quarantine has %v, %v", entries, err)
 	}
-	content, err := rt.Quarantine.Content(entries[0].ID)
+	content, err := live(rt).Quarantine.Content(entries[0].ID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer content.Close()
-	if text, err := io.ReadAll(content); err != nil || bytes.Contains(text, []byte(policy.PassHeader)) {
+	if text, err := io.ReadAll(content); err != nil || bytes.Contains(text, []byte(seal.PassHeader)) {
 		t.Errorf("the held message holds its pass: %q, %v", text, err)
 	}
 }

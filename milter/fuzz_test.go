@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"coexistd/policy"
+	"coexistd/milter/transaction"
+	"coexistd/policy/seal"
+	"coexistd/policy/verdict"
 )
 
 // oneConn is a listener of a single connection.
@@ -32,7 +34,8 @@ func (l *oneConn) Close() error { return nil }
 // must answer in whole frames, and must keep no more than its bounds allow.
 func FuzzFrames(f *testing.F) {
 	rt := newRuntime(f)
-	rt.Header = "X-Coexist"
+	rt.Policy.Header = "X-Coexist"
+	remake(rt)
 	record := func(put func(m *mta)) []byte {
 		m := &mta{}
 		put(m)
@@ -51,7 +54,7 @@ func FuzzFrames(f *testing.F) {
 		m.put('R', "<alice@acmecorp.com>\x00NOTIFY=NEVER\x00")
 		m.put('R', "<nobody@acmecorp.com>\x00")
 		m.header("X-Coexist", " x")
-		m.header(policy.TraceHeader, " v=1; by=x; id=0; to=x; sig=x")
+		m.header(seal.TraceHeader, " v=1; by=x; id=0; to=x; sig=x")
 		m.put('B', "body")
 		m.put('E', "end")
 		m.put('A', "")
@@ -72,7 +75,7 @@ func FuzzFrames(f *testing.F) {
 	// fuzzer spends its time behind the frame reader too.
 	const framed, separator = 0xf5, 0xfe
 	f.Add([]byte("\xf5C" + "h\x006\x00\x19IPv6:::1\x00" + "\xfeDMi\x00q\x00\xfeM<>\x00SIZE=1\x00\xfeR<\"a b\"+t@acmecorp.com>\x00ORCPT=x\x00" +
-		"\xfeL" + policy.TraceHeader + "\x00v=1\x00\xfeBbody\xfeE\xfeA\xfeK\xfeQ"))
+		"\xfeL" + seal.TraceHeader + "\x00v=1\x00\xfeBbody\xfeE\xfeA\xfeK\xfeQ"))
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		if len(stream) > 0 && stream[0] == framed {
 			pieces := bytes.Split(stream[1:], []byte{separator})
@@ -85,9 +88,9 @@ func FuzzFrames(f *testing.F) {
 				}
 			})
 		}
-		s := &Server{Runtime: func() *Runtime { return rt }, Log: slog.New(slog.DiscardHandler)}
+		s := &Server{Runtime: func() *transaction.Runtime { return rt }, Log: slog.New(slog.DiscardHandler)}
 		conn := &script{in: bytes.NewReader(stream), ended: make(chan struct{})}
-		go s.Serve(&oneConn{conn: conn}, policy.Undecided)
+		go s.Serve(&oneConn{conn: conn}, verdict.Undecided)
 		select {
 		case <-conn.ended:
 		case <-time.After(patience):

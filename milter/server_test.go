@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"coexistd/policy"
+	"coexistd/milter/record"
+	"coexistd/milter/transaction"
+	"coexistd/policy/mail"
+	"coexistd/policy/verdict"
 )
 
 func TestFramesOutOfBoundsEndTheirConnectionOnly(t *testing.T) {
@@ -60,7 +62,7 @@ func TestHeaderBeyondTheLimitsIsRefusedAtTheEnd(t *testing.T) {
 	m := l.postfix(t)
 	for name, fill := range map[string]func(){
 		"number": func() {
-			for range maxHeaders + 1 {
+			for range mail.MaxHeaderFields + 1 {
 				m.header("X", " y")
 			}
 		},
@@ -81,36 +83,20 @@ func TestHeaderBeyondTheLimitsIsRefusedAtTheEnd(t *testing.T) {
 }
 
 func TestHeaderWithinTheLimitsIsKeptToTheByte(t *testing.T) {
-	var h headers
-	var stream []byte
+	r := &reader{find: verdict.Passed(verdict.CheckVirus)}
+	m := newLab(t, newChecked(t, r), nil).postfix(t)
+	m.mail("<x@example.org>")
+	m.rcpt("<bob@acmecorp.com>")
 	want := ""
 	for i := range 300 {
 		name, value := fmt.Sprintf("X-%d", i%7), fmt.Sprintf(" %s\n\tfolded %d  ", strings.Repeat("v", i*30), i)
-		m := mta{t: t, out: stream}
 		m.header(name, value)
-		stream = m.out
-		want += name + ":" + value + "\n"
+		want += name + ":" + strings.ReplaceAll(value, "\n", "\r\n") + "\r\n"
 	}
-	client, server := net.Pipe()
-	go func() { client.Write(stream); client.Close() }()
-	c := newConn(server, defaultTiming, new(sync.Pool))
-	for {
-		if _, err := c.next(); err != nil {
-			break
-		}
-		if err := h.read(c); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got := ""
-	for _, f := range h.fields {
-		got += string(h.name(f)) + ":" + string(h.value(f)) + "\n"
-	}
-	if got != want {
-		t.Errorf("%d bytes of header differ from the %d sent", len(got), len(want))
-	}
-	if values := h.values("x-3"); len(values) != 43 {
-		t.Errorf("%d fields named X-3, want 43", len(values))
+	m.body("body\r\n")
+	m.wantEOM(proceed)
+	if got, _ := r.last(); got != want+"\r\nbody\r\n" {
+		t.Errorf("%d bytes of header and body differ from the %d sent", len(got), len(want))
 	}
 }
 
@@ -123,11 +109,11 @@ func TestOneRecipientTooMany(t *testing.T) {
 			m.onHost()
 		}
 		m.mail("<x@example.org>")
-		for range maxRecipients {
+		for range transaction.MaxRecipients {
 			m.put('R', "<bob@acmecorp.com>\x00")
 		}
 		go m.flushAll()
-		for range maxRecipients {
+		for range transaction.MaxRecipients {
 			if f, err := m.read(); err != nil || f.code != 'c' {
 				t.Fatalf("got %v, %v", f, err)
 			}
@@ -275,7 +261,7 @@ func TestDrainClosesIdleConnectionsAndLetsMessagesEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Serve(listener, policy.S2); err != nil {
+	if err := l.Serve(listener, verdict.S2); err != nil {
 		t.Error(err)
 	}
 	if err := l.Shutdown(t.Context()); err != nil {
@@ -350,7 +336,7 @@ func TestFailureOfOneSessionIsItsOwn(t *testing.T) {
 	rt := newRuntime(t)
 	var fail atomic.Bool
 	l := newLab(t, nil, func(s *Server) {
-		s.Runtime = func() *Runtime {
+		s.Runtime = func() *transaction.Runtime {
 			if fail.Swap(false) {
 				panic("a mistake")
 			}
@@ -365,6 +351,38 @@ func TestFailureOfOneSessionIsItsOwn(t *testing.T) {
 	l.postfix(t).exchange()
 	if !strings.Contains(l.log.String(), "a mistake") {
 		t.Error("the log does not tell of it")
+	}
+}
+
+// breaks is a sink that fails.
+type breaks struct{}
+
+func (breaks) Record(*record.Record) { panic("a sink's mistake") }
+
+func TestASinkThatFailsEndsItsConnectionOnly(t *testing.T) {
+	rt := newRuntime(t)
+	l := newLab(t, rt, nil)
+	rt.Sinks = append(rt.Sinks, breaks{})
+	for name, end := range map[string]func(*mta){
+		"the end of a message":    func(m *mta) { m.rcpt("<bob@acmecorp.com>"); m.put('E', "") },
+		"the end of a connection": func(m *mta) { m.put('Q', "") },
+	} {
+		m := l.postfix(t)
+		m.mail("<x@example.org>")
+		m.rcpt("<nobody@acmecorp.com>")
+		end(m)
+		m.flush()
+		m.wantEnd()
+		if got := len(l.log.lines("message")); got != 1 {
+			t.Errorf("%s: %d message lines", name, got)
+		}
+		if !strings.Contains(l.log.String(), "a sink's mistake") {
+			t.Errorf("%s: the log does not tell of it", name)
+		}
+		l.log.forget()
+	}
+	if err := l.Shutdown(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	gomilter "github.com/emersion/go-milter"
 
+	"coexistd/milter/transaction"
 	"coexistd/policy/directory"
 )
 
@@ -77,7 +78,7 @@ func TestInsertedHeaderHasASpaceWithExactValuesOnly(t *testing.T) {
 	for _, c := range []struct {
 		protocol gomilter.OptProtocol
 		want     string
-	}{{allProtocol, " v=1;"}, {allProtocol &^ gomilter.OptHeaderLeadingSpace, "v=1;"}} {
+	}{{allProtocol, " v=2;"}, {allProtocol &^ gomilter.OptHeaderLeadingSpace, "v=2;"}} {
 		m := l.dial(t)
 		m.negotiate(6, allActions, c.protocol)
 		m.mail("<x@example.org>")
@@ -166,7 +167,7 @@ func TestTransactionOfRefusedRecipientsLeavesOneLine(t *testing.T) {
 
 func TestDirectoryThatCannotAnswerIsATemporaryFailure(t *testing.T) {
 	rt := newRuntime(t)
-	rt.Directory = directory.NewSet(map[string]*directory.File{"acmecorp.com": nil})
+	rt.Directory = directory.NewSet(map[string]*directory.Snapshot{"acmecorp.com": nil})
 	m := newLab(t, rt, nil).postfix(t)
 	m.mail("<x@example.org>")
 	if reply := m.rcpt("<alice@acmecorp.com>"); !strings.HasPrefix(reply, "451 4.3.0 ") {
@@ -237,7 +238,7 @@ func TestMessagesOfAConnectionAreStrangersToEachOther(t *testing.T) {
 	m.macro('M', "i", "one", "{auth_authen}", "bob")
 	m.mail("<x@example.org>")
 	m.rcpt("<alice@acmecorp.com>")
-	m.header("X-MS-Exchange-CrossTenant-Id", " "+tenant)
+	m.header("X-MS-Exchange-CrossTenant-Id", " "+tenantID)
 	m.macro('E', "i", "one")
 	m.wantEOM(deleteAlice, addAlice, addTrace, proceed)
 
@@ -274,9 +275,9 @@ func TestMessagesOfAConnectionAreStrangersToEachOther(t *testing.T) {
 func TestTenantDecidesBetweenLoopAndOrdinaryMail(t *testing.T) {
 	l := newLab(t, newRuntime(t), nil)
 	for _, c := range []struct {
-		sender, tenant string
-		want           byte
-	}{{"<x@example.org>", tenant, 'y'}, {"<>", tenant, 'd'}, {"<x@example.org>", "00000000-0000-0000-0000-000000000000", '-'}} {
+		sender, tenantID string
+		want             byte
+	}{{"<x@example.org>", tenantID, 'y'}, {"<>", tenantID, 'd'}, {"<x@example.org>", "00000000-0000-0000-0000-000000000000", '-'}} {
 		m := l.dial(t)
 		m.negotiate(6, allActions, allProtocol)
 		m.connect('4', 25, "40.92.1.1")
@@ -284,7 +285,7 @@ func TestTenantDecidesBetweenLoopAndOrdinaryMail(t *testing.T) {
 		if reply := m.rcpt("<alice@acmecorp.com>"); reply != "" {
 			t.Fatalf("refused at RCPT already: %s", reply)
 		}
-		m.header("x-ms-exchange-crosstenant-id", " "+c.tenant)
+		m.header("x-ms-exchange-crosstenant-id", " "+c.tenantID)
 		got := m.eom()[0]
 		if got.code != c.want || got.code == 'y' && !strings.HasPrefix(got.payload, "554 5.4.6 ") {
 			t.Errorf("%v: got %v, want %c", c, got, c.want)
@@ -381,8 +382,8 @@ func TestStrayCommandsAreHarmless(t *testing.T) {
 
 func TestOneRuntimeServesAMessageToItsEnd(t *testing.T) {
 	before, after := newRuntime(t), newRuntime(t)
-	after.Policy.Domains["acmecorp.com"].Alternates["office365"] = "new.example"
-	var current atomic.Pointer[Runtime]
+	after.Policy.Routes.Domains["acmecorp.com"].Alternates["office365"] = "new.example"
+	var current atomic.Pointer[transaction.Runtime]
 	current.Store(before)
 	l := newLab(t, nil, func(s *Server) { s.Runtime = current.Load })
 	m := l.postfix(t)

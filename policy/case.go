@@ -1,48 +1,219 @@
 package policy
 
 import (
+	"net/netip"
 	"slices"
-	"strings"
+
+	"coexistd/policy/mail"
+	"coexistd/policy/rate"
+	"coexistd/policy/route"
+	"coexistd/policy/seal"
+	"coexistd/policy/spoof"
+	"coexistd/policy/tenant"
+	"coexistd/policy/verdict"
 )
 
-// Case is one message on its way to a decision: what is known of it, and where its
-// recipients' ways lead. Whoever opens it adds, to the Message, the facts that Asks
-// names, and then has it decided. No other fact may change once it is open.
-type Case struct {
-	Message
-	policy  *Policy
-	from    origin
-	rulings []Ruling // by the envelope and the header alone
-	checks  []string // that are made, in order
-	charges []Charge // what is asked of the limits, once charged is set
-	charged bool
-	// limitless is set when the directory cannot tell a limit.
-	limitless bool
-	// stopping is the number of charges whose rules may stop the message.
-	stopping int
-	stopped  bool // by a limit: nothing else is asked
-	findings []Finding
+// Message is all that is known of one message. What stands below Needs is consulted only
+// where Case.Needs has asked for it, and must be known when the case is decided.
+type Message struct {
+	Entry Entry
+	// Sender is MAIL FROM, parsed.
+	Sender mail.Address
+	// Recipients are those that Admit did not refuse, in order.
+	Recipients []route.Recipient
+	// Unread is the number of recipients of mail made on this host that are no addresses,
+	// and TooMany is set when it has more recipients than are taken: its MTA cannot bear
+	// a refusal at RCPT.
+	Unread  int
+	TooMany bool
+	// Client is the connecting address; invalid when the MTA gave none.
+	Client netip.Addr
+	// Login is the authenticated user, or empty.
+	Login string
+	// Certificate is the common name of the client's TLS certificate, whose chain the
+	// MTA trusts, or empty.
+	Certificate string
+	// QueueID is the MTA's name of the message, or empty.
+	QueueID string
+	Header  *mail.Header
+	// Authors is what the header says of the message's authors.
+	Authors spoof.Authors
+	// ChangesFields is set when the MTA lets header fields be changed and removed.
+	ChangesFields bool
+	// Row and Limit answer from the directory as rate.Facts has them. They must give the
+	// same answer for the same question at all times. Nil: there is no directory.
+	Row   func(mail.Address) route.Row
+	Limit func(login, column string) (value string, failed bool)
+	// Nonce makes the trace of this message unlike any other. It must be random.
+	Nonce [8]byte
+	// Now is the time in seconds since 1970, for passes to hold or not.
+	Now int64
+	Needs
 }
 
-// Open begins a case. Of the message, those facts must be known that Asks does not
-// ask for.
+// Needs are the facts that are had only when they are needed.
+type Needs struct {
+	// Size is the message's length in bytes.
+	Size int64
+	// Signatures are what was found of the message's DKIM signatures, nil when they were
+	// not verified.
+	Signatures []spoof.DKIM
+	// Authentication is what the DNS tells of the sender. Nil: it could not be had.
+	Authentication *spoof.Authentication
+	// Grants are the limiter's answers to Charges, in order. None: it was not asked.
+	Grants []rate.Grant
+	// Findings are what the scanners saw. One of a check that no scanner makes takes the
+	// place of what the other facts say of it.
+	Findings []verdict.Finding
+	// Trouble is why the message cannot be decided on, or zero.
+	Trouble verdict.Reason
+}
+
+// Case is one message on its way to a decision: what is known of it, and where its
+// recipients' ways lead. Whoever opens it adds the facts that Needs names, and then has
+// it decided. No other fact may change once it is open.
+type Case struct {
+	Message
+	policy *Policy
+	// unfit is why the message is refused whatever else is found, or zero.
+	unfit   verdict.Reason
+	pass    *seal.Pass // lets our own mail past checks; nil for all other
+	signed  bool       // a pass of ours is there, whoever it is for
+	traces  seal.Traces
+	proof   tenant.Proof
+	from    route.Origin
+	rulings []Ruling // by the envelope and the header alone
+	// borrowed is set at S1 for mail in the name of a domain of ours that has no
+	// mailboxes at its platform.
+	borrowed bool
+	checks   []string    // that are made, in order
+	claim    *rate.Claim // what is asked of the limits, once that was worked out
+	stopped  bool        // by a limit: nothing else is asked
+	findings []verdict.Finding
+}
+
+// maxForged bounds the header fields of one name that a message may have of those that
+// are removed: to remove one, the MTA walks through the header again. Of traces only the
+// genuine ones are removed, and seal bounds them.
+const maxForged = 100
+
+// Open begins a case. Of the message, all must be known that does not stand in Needs.
 func (p *Policy) Open(m Message) *Case {
 	c := &Case{Message: m, policy: p}
-	c.from, c.rulings = p.route(&c.Message)
-	c.checks = c.names()
+	if c.unfit = p.unfit(&c.Message); c.unfit.Code != "" {
+		return c
+	}
+	if traces := m.Header.Values(seal.TraceHeader); len(traces) > 0 {
+		c.traces = p.Keys.OpenTraces(traces, seal.MarksOf(m.Header))
+	}
+	c.pass = c.openPass()
+	c.Prove(nil)
 	return c
 }
 
-// Decide opens a case of which all is known, and decides it.
-func (p *Policy) Decide(m Message) Decision { return p.Open(m).Decide() }
+// unfit is why a message is refused whatever the policy says of its recipients, or zero.
+func (p *Policy) unfit(m *Message) verdict.Reason {
+	switch {
+	case m.Header.TooLarge():
+		return verdict.Why(verdict.HeaderTooLarge)
+	case m.TooMany:
+		return verdict.Why(verdict.TooManyOnHost)
+	case len(m.Recipients) == 0 && m.Unread == 0:
+		// No MTA comes to the end of a message without a recipient, so there is one of
+		// whom nothing is known.
+		return verdict.Why(verdict.RecipientsNotAsked)
+	}
+	for _, name := range p.bounded {
+		if m.Header.Count(name) > maxForged {
+			return verdict.Why(verdict.TooManyFields, name)
+		}
+	}
+	return verdict.Reason{}
+}
+
+// openPass returns the pass of a message of our own. It counts for nothing when the
+// message has a recipient for whom it was not signed: in another's hands it would open
+// the point that it names to whomever that one writes.
+func (c *Case) openPass() *seal.Pass {
+	values := c.Header.Values(seal.PassHeader)
+	if len(values) == 0 {
+		return nil
+	}
+	pass, ok := c.policy.Keys.OpenPass(values, seal.MarksOf(c.Header), c.Now)
+	c.signed = ok
+	if !ok || slices.ContainsFunc(c.Recipients, func(r route.Recipient) bool { return !c.policy.Keys.IsFor(&pass, r.Address.Owner) }) {
+		return nil
+	}
+	return &pass
+}
+
+// Prove settles where the message has entered, by its header and by what was found of
+// its signatures, nil while they were not verified.
+func (c *Case) Prove(signatures []spoof.DKIM) {
+	c.Signatures = signatures
+	if c.Entry.IsProvisional() {
+		c.proof = c.policy.Tenants.Prove(c.Entry.Candidates, c.evidence())
+	}
+	c.from = c.policy.settle(c.Entry, c.proof)
+	if c.pass != nil {
+		c.from = c.policy.origin(c.pass)
+	}
+	c.rulings = c.route()
+	if c.borrowed = false; c.from.Point == verdict.S1 && c.pass == nil {
+		facts := c.spoofFacts()
+		c.borrowed = c.policy.Spoof.Borrows(&facts)
+	}
+	c.checks = c.names()
+}
+
+func (c *Case) evidence() tenant.Evidence {
+	return tenant.Evidence{Header: c.Header, Certificate: c.Certificate, Signatures: c.Signatures}
+}
+
+// Proof is what was found of the message's tenant so far.
+func (c *Case) Proof() tenant.Proof { return c.proof }
+
+// Unproven reports that the message's signatures may still settle where it has entered.
+// They are to be given to Prove before anything else is asked.
+func (c *Case) Unproven() bool {
+	return c.unfit.Code == "" && c.Entry.IsProvisional() && c.policy.Tenants.NeedsSignatures(c.Entry.Candidates, c.evidence())
+}
+
+// origin is where a message with a pass entered when it came first.
+func (p *Policy) origin(pass *seal.Pass) route.Origin {
+	if pass.Point != verdict.S1 {
+		return route.Origin{Point: pass.Point}
+	}
+	if platform := p.Routes.Platform(pass.Platform); platform != nil {
+		return route.Origin{Point: verdict.S1, Platform: platform}
+	}
+	return route.Origin{Point: verdict.S0}
+}
+
+// route finds each recipient's way, whatever the message contains.
+func (c *Case) route() []Ruling {
+	rulings := make([]Ruling, len(c.Recipients))
+	routes := &c.policy.Routes
+	for i, r := range c.Recipients {
+		found := routes.Find(c.from, c.Sender, r)
+		if found.Elsewhere != "" {
+			found = routes.Returned(found, c.Sender, r, c.traces.Passes(r.Address.Owner))
+		}
+		rulings[i] = ruling(r, found)
+	}
+	if c.from.OnHost {
+		leaveToMTA(rulings)
+	}
+	return rulings
+}
 
 // Asks says what Decide needs to know of a message beyond its envelope and header.
 type Asks struct {
 	// Scans are the checks for scanners to make, in order.
 	Scans []string
-	// Authors, Authentication and Rate are set when the facts Authors,
-	// Authentication and Grants are needed.
-	Authors, Authentication, Rate bool
+	// Authentication and Rate are set when the facts Signatures and Authentication, and
+	// Grants, are needed.
+	Authentication, Rate bool
 	// Body is set when any of this needs the message's body.
 	Body bool
 }
@@ -50,19 +221,21 @@ type Asks struct {
 // Asks returns what Decide needs. It is nothing when the message is refused
 // whatever is found.
 func (c *Case) Asks() Asks {
-	var asks Asks
+	asks := Asks{Scans: make([]string, 0, len(c.checks))}
 	for _, name := range c.checks {
 		switch {
-		case isScan(name):
+		case readsContent(name):
 			asks.Scans = append(asks.Scans, name)
-		case name == CheckSpoof:
-			asks.Authors, asks.Authentication = true, c.from.point == S0
-		case name == CheckRate:
+		case name == verdict.CheckSpoof:
+			asks.Authentication = c.from.Point == verdict.S0 || c.borrowed
+		case name == verdict.CheckRate:
 			asks.Rate = true
 		}
 	}
-	bytes := asks.Rate && slices.ContainsFunc(c.policy.Rates, func(r Rate) bool { return r.Count == Bytes })
-	asks.Body = len(asks.Scans) > 0 || asks.Authentication || bytes
+	countsBytes := asks.Rate && slices.ContainsFunc(c.policy.Rates, func(r rate.Rule) bool {
+		return r.Count == rate.Bytes && len(c.counted(&r)) > 0
+	})
+	asks.Body = c.Unproven() || len(asks.Scans) > 0 || asks.Authentication || countsBytes
 	return asks
 }
 
@@ -70,15 +243,15 @@ func (c *Case) Asks() Asks {
 func (c *Case) names() []string {
 	d := Decision{Recipients: c.rulings}
 	d.conclude()
-	if d.Verdict > Tag {
+	if d.Verdict > verdict.Tag {
 		return nil
 	}
-	var names []string
-	for i, ruling := range c.rulings {
-		if ruling.Verdict > Tag {
+	names := make([]string, 0, len(checkRows))
+	for i := range c.rulings {
+		if c.rulings[i].Verdict > verdict.Tag {
 			continue
 		}
-		c.examine(i, ruling, func(_ stage, check Check) {
+		c.examine(i, func(_ stage, check Check) {
 			if !slices.Contains(names, check.Name) {
 				names = append(names, check.Name)
 			}
@@ -87,131 +260,115 @@ func (c *Case) names() []string {
 	return names
 }
 
-// Decide rules on the whole message, with the facts that Asks has asked for. The
-// strictest verdict of its recipients is the message's, with three exceptions: a
-// recipient that is to be dropped is dropped alone, one for whom the message is
-// held is taken out alone, and so is one of several that mail made on this host
-// names in vain, which is left to the MTA to bounce.
-func (c *Case) Decide() Decision {
-	c.find()
-	d := Decision{
-		Checkpoint: c.from.point, Checks: append([]string{CheckLoop}, c.checks...),
-		Reason: c.policy.entryReason(c.Message), Recipients: slices.Clone(c.rulings), Findings: c.findings,
+// points calls yield with what holds for one recipient: the point at which the message
+// entered, and those at which it leaves on the recipient's way.
+func (c *Case) points(i int, yield func(stage)) {
+	p := c.policy
+	entry := stage{c.from.Point, p.Points[c.from.Point]}
+	if domain := p.Routes.Domains[c.Recipients[i].Address.Domain]; c.from.Point == verdict.S0 && domain != nil && domain.MX != "" {
+		entry.Point = p.PastMX
 	}
-	if c.from.point == S1 {
-		d.Platform = c.from.platform.Name
+	if c.borrowed {
+		entry.Checks = append([]Check{{Name: verdict.CheckSpoof, OnHit: verdict.Reject, OnError: verdict.Tempfail}}, entry.Checks...)
 	}
-	if c.Pass != nil {
-		d.Passed = c.Pass.Checks
-	}
-	var spared []string
-	for i := range d.Recipients {
-		if d.Recipients[i].Verdict <= Tag {
-			spared = append(spared, c.judge(i, &d.Recipients[i])...)
-		}
-	}
-	d.conclude()
-	for _, why := range spared {
-		if !strings.Contains(d.Reason, why) {
-			d.Reason += "; " + why
-		}
-	}
-	if d.Verdict <= Tag {
-		c.policy.rewrite(&d, c.Message)
-		d.tag()
-	}
-	return d
-}
-
-// find adds to the scanners' findings those of the other checks. What is over a
-// limit goes no further, so nothing else is asked of it.
-func (c *Case) find() {
-	c.findings = slices.Clone(c.Findings)
-	found := func(name string) bool {
-		return slices.ContainsFunc(c.findings, func(f Finding) bool { return f.Check == name })
-	}
-	if slices.Contains(c.checks, CheckRate) && !found(CheckRate) {
-		f := c.rated()
-		c.findings, c.stopped = append(c.findings, f), f.Proposed >= Tempfail
-	}
-	for _, name := range c.checks {
-		switch {
-		case c.stopped || found(name):
-		case name == CheckAuth:
-			c.findings = append(c.findings, c.Entry.authenticated())
-		case name == CheckSpoof && c.from.point == S2:
-			c.findings = append(c.findings, c.policy.owned(&c.Message))
-		case name == CheckSpoof:
-			c.findings = append(c.findings, c.policy.forged(&c.Message))
+	yield(entry)
+	for _, exit := range [...]verdict.Checkpoint{verdict.S3, verdict.S4} {
+		if len(p.Points[exit].Checks) > 0 && c.rulings[i].Ways.Leaves(exit) {
+			yield(stage{exit, p.Points[exit]})
 		}
 	}
 }
 
-// examine makes the checks of one recipient that is not refused: it calls ask
-// for each, save those that he is spared, for which it returns the reasons.
+// examine makes the checks of one recipient that is not refused: it calls ask for each,
+// save those that the recipient is spared, for which it returns the reasons.
 //
 // A message with a pass comes from this host. Who sent it, and how much, was
 // judged when it came first, and only what its content is, is looked at again.
-func (c *Case) examine(i int, ruling Ruling, ask func(stage, Check)) (spared []string) {
-	r := c.Recipients[i]
-	for _, point := range c.policy.points(c.from, r, ruling) {
+func (c *Case) examine(i int, ask func(stage, Check)) (spared []verdict.Reason) {
+	c.points(i, func(point stage) {
 		for _, check := range point.Checks {
-			if c.Pass != nil && !isScan(check.Name) {
+			if c.pass != nil && !readsContent(check.Name) {
 				continue
 			}
-			if why := c.policy.spares(check.Name, &c.Message, r); why == "" {
+			if why, isSpared := c.spares(check.Name, c.Recipients[i]); !isSpared {
 				ask(point, check)
 			} else if !slices.Contains(spared, why) {
 				spared = append(spared, why)
 			}
 		}
-	}
-	return spared
-}
-
-// judge applies the findings to one recipient: the strictest of all verdicts is
-// his. Every check that would hold the message for him is named in Held. It
-// returns the reasons for the checks that he is spared, which his own Reason has
-// as well.
-func (c *Case) judge(i int, ruling *Ruling) (spared []string) {
-	var reply Reply
-	spared = c.examine(i, *ruling, func(point stage, check Check) {
-		// What came to its end was not stopped by ddos at its beginning.
-		if check.Name == CheckDDoS || c.stopped && check.Name != CheckRate {
-			return
-		}
-		f := c.finding(check.Name)
-		verdict := check.verdict(f)
-		switch verdict {
-		case Tag:
-			ruling.tags = append(ruling.tags, f)
-		case Quarantine:
-			if !slices.Contains(ruling.Held, check.Name) {
-				ruling.Held = append(ruling.Held, check.Name)
-			}
-			ruling.Report = ruling.Report || point.Report
-		}
-		if verdict > ruling.Verdict {
-			ruling.Verdict, ruling.Check = verdict, check.Name
-			ruling.Reason = f.why()
-			reply = f.reply(verdict)
-		}
 	})
-	if ruling.Verdict >= Tempfail {
-		ruling.Reply, ruling.Flow, ruling.Rewritten = reply, "", nil
-	}
-	if len(spared) > 0 {
-		ruling.Reason += "; " + strings.Join(spared, "; ")
-	}
 	return spared
 }
 
-// finding returns what a check saw. One that was not made could not tell.
-func (c *Case) finding(check string) Finding {
-	for _, f := range c.findings {
-		if f.Check == check {
-			return f
+// spares tells whether a recipient is spared a check, and why.
+func (c *Case) spares(check string, r route.Recipient) (why verdict.Reason, spared bool) {
+	if c.pass != nil && slices.Contains(c.pass.Checks, check) {
+		if c.pass.ID == seal.PassReport {
+			return verdict.Why(verdict.SparedByOurs, check), true
+		}
+		return verdict.Why(verdict.SparedByPass, check, c.pass.ID), true
+	}
+	for i := range c.policy.Allow {
+		if allow := &c.policy.Allow[i]; allow.holds(check, c.Client, c.Sender, r.Address) {
+			return verdict.Why(verdict.SparedByAllow, check, allow.Name), true
 		}
 	}
-	return Finding{Check: check, State: Unknown, Reason: "the check was not made"}
+	return verdict.Reason{}, false
+}
+
+// Charges returns what the message asks of the limits, for Needs.Grants. A recipient
+// counts where its way has a point that the rule names and that makes the check rate.
+func (c *Case) Charges() []rate.Charge { return c.claimed().Charges() }
+
+// IsStopped reports that the limiter's answers stop the message, so that nothing else
+// need be asked of it.
+func (c *Case) IsStopped() bool {
+	return c.claimed().Finding(c.Grants).Proposed >= verdict.Tempfail
+}
+
+func (c *Case) claimed() *rate.Claim {
+	if c.claim == nil && len(c.policy.Rates) == 0 {
+		c.claim = &rate.Claim{}
+	}
+	if c.claim == nil {
+		facts := rate.Facts{
+			Login: c.Login, Client: c.Client, Sender: c.policy.Routes.Home(c.Sender), Size: c.Size, Row: c.Row, Limit: c.Limit,
+		}
+		c.claim = rate.Ask(c.policy.Rates, &facts, c.counted)
+	}
+	return c.claim
+}
+
+// counted returns the recipients that a rule counts.
+func (c *Case) counted(rule *rate.Rule) []mail.Address {
+	var counted []mail.Address
+	for i := range c.rulings {
+		if c.rulings[i].Verdict > verdict.Tag {
+			continue
+		}
+		counts := false
+		c.examine(i, func(s stage, check Check) {
+			counts = counts || check.Name == verdict.CheckRate && slices.Contains(rule.Points, s.at)
+		})
+		if counts {
+			counted = append(counted, c.policy.Routes.Home(c.Recipients[i].Address))
+		}
+	}
+	return counted
+}
+
+// spoofFacts are what the check spoof goes by.
+func (c *Case) spoofFacts() spoof.Facts {
+	p := c.policy
+	f := spoof.Facts{
+		Names: p.names, Routes: &p.Routes, Delimiters: p.Delimiters,
+		Sender: c.Sender, Client: c.Client, Login: c.Login, Authors: &c.Authors,
+		Authentication: c.Authentication, Row: c.Row, Nonce: c.Nonce, Unproven: c.proof.Absent,
+	}
+	if c.from.Point == verdict.S1 {
+		f.Platform = c.from.Platform.Name
+	}
+	platforms, _ := p.Networks.Of(c.Client)
+	f.Shared = slices.ContainsFunc(platforms, func(name string) bool { proofs := p.Tenants[name]; return proofs.Any() })
+	return f
 }

@@ -1,6 +1,10 @@
 package policy
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"coexistd/policy/verdict"
+)
 
 // DDoS bounds what one client, and one network, may ask of the mail system. A
 // client is an address, IPv6 by its /64; a network is a /24 of IPv4 or a /48 of
@@ -19,4 +23,41 @@ type DDoS struct {
 	Unknown int
 	// Exempt are the networks for which none of this holds.
 	Exempt []netip.Prefix
+}
+
+// Guards returns what is done at an entry about clients who ask for more than
+// DDoS allows. It is false when nothing is. A platform's networks are shared by
+// many, and are not bounded.
+func (r *Rules) Guards(e Entry) (Check, bool) {
+	if e.OnHost || e.IsProvisional() {
+		return Check{}, false
+	}
+	check, made := r.Points[e.Point].check(verdict.CheckDDoS)
+	if !made && e.Point == verdict.S0 {
+		check, made = r.PastMX.check(verdict.CheckDDoS)
+	}
+	return check, made
+}
+
+// GuardsAny reports that Guards is true for some entries of a listener with that
+// checkpoint.
+func (r *Rules) GuardsAny(listener verdict.Checkpoint) bool {
+	for _, at := range [...]verdict.Checkpoint{verdict.S0, verdict.S2} {
+		if _, guards := r.Guards(Entry{Point: at}); guards && (listener == at || listener == verdict.Undecided || listener == verdict.S1 && at == verdict.S0) {
+			return true
+		}
+	}
+	return false
+}
+
+// TooMuch is why a client is turned away that asks for more than DDoS allows, or zero
+// where nothing is done about it.
+func (c Check) TooMuch() verdict.Reason {
+	switch c.OnHit {
+	case verdict.Tempfail:
+		return verdict.Why(verdict.TooMuch)
+	case verdict.Reject:
+		return verdict.Why(verdict.TooMuchRefused)
+	}
+	return verdict.Reason{}
 }

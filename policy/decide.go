@@ -3,102 +3,219 @@ package policy
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode/utf8"
+
+	"coexistd/policy/mail"
+	"coexistd/policy/route"
+	"coexistd/policy/verdict"
 )
 
-// CheckLoop is the name of the check that is always on.
-const CheckLoop = "loop"
+// Ruling is what becomes of one recipient.
+type Ruling struct {
+	Address   string // as it was written
+	Residence route.Residence
+	Ways      route.Ways // none when it is refused
+	// Elsewhere is the address that the message goes to instead or besides, or empty.
+	Elsewhere string
+	Verdict   verdict.Verdict
+	Reply     verdict.Reply // set when Verdict is Tempfail or Reject
+	Reasons   verdict.Reasons
+	Check     string // the check that decided, or empty: "loop"
+	// Held names the checks that hold the message for this recipient, when
+	// Verdict is Quarantine; Report says that the recipient is told of it.
+	Held   []string
+	Report bool
 
-// Admit rules on one recipient at RCPT, the one place where it can be refused
-// alone: it is, when Ruling.Verdict is Tempfail or Reject. Earlier is the
-// number of recipients that the message has already. At a provisional entry
-// it is refused only when S0 and S1 would give the same codes; mail made on
-// this host is never refused here, since its MTA could not bear it.
-func (p *Policy) Admit(e Entry, sender Address, earlier int, r Recipient) Ruling {
-	if sender.IsNull() && earlier > 0 && e.Point != S2 {
-		// RFC 5321 section 4.5.5: what has the null sender answers one message,
-		// and so has one recipient.
-		return refuse(r, "", Reject, Reply{550, "5.5.3", "A bounce has one recipient"}, "the null sender has several recipients")
+	tags []verdict.Finding // that put headers on this recipient's copy
+}
+
+// ruling makes a ruling of a recipient's route.
+func ruling(r route.Recipient, found route.Route) Ruling {
+	return Ruling{
+		Address: r.Path, Residence: found.Residence, Ways: found.Ways, Elsewhere: found.Elsewhere,
+		Verdict: found.Verdict, Reply: found.Reply(), Reasons: found.Reasons, Check: found.Check,
 	}
-	if f := e.authenticated(); f.State == Hit && e.Point == S2 {
-		if i := slices.IndexFunc(p.Points[S2].Checks, func(c Check) bool { return c.Name == CheckAuth }); i >= 0 {
-			if v := p.Points[S2].Checks[i].verdict(f); v >= Tempfail {
-				ruling := refuse(r, "", v, f.reply(v), f.Reason)
-				ruling.Check = CheckAuth
-				return ruling
-			}
+}
+
+// Refuse is the ruling on a recipient who is refused for a reason that has a reply.
+func Refuse(path string, why verdict.Reason) Ruling {
+	reply := why.Reply()
+	return Ruling{Address: path, Verdict: reply.Verdict(), Reply: reply, Reasons: verdict.Because(why)}
+}
+
+// isRemoved reports a recipient that is taken out alone.
+func (r *Ruling) isRemoved() bool {
+	return r.Verdict == verdict.Quarantine || r.Verdict == verdict.Discard
+}
+
+// Decision is what becomes of one message. The zero Decision lets nothing through.
+type Decision struct {
+	Checkpoint verdict.Checkpoint
+	// Platform is the platform that a message at S1 came from; else empty.
+	Platform string
+	// Checks are the checks that were made, by name. Those of several recipients
+	// may differ; all of them are named.
+	Checks  []string
+	Verdict verdict.Verdict
+	Reply   verdict.Reply // set when Verdict is Tempfail or Reject
+	// Check names the check that decided, or is empty.
+	Check string
+	// Findings are what the checks saw, those of the scanners first.
+	Findings []verdict.Finding
+	// Passed are the checks that a pass spares the message.
+	Passed     []string
+	Reasons    verdict.Reasons
+	Recipients []Ruling
+	// Drop tells the MTA to take the message and throw it away: nobody is left to get
+	// it.
+	Drop bool
+	// Edits are all changes to the message, in order. There are none with Drop, nor when
+	// Verdict is Tempfail or Reject.
+	Edits []Edit
+}
+
+// PutOff returns the decision to try again later, for a reason that has such a reply. The
+// message stays as it is.
+func (d Decision) PutOff(why verdict.Reason) Decision {
+	d.Reply = why.Reply()
+	d.Verdict, d.Reasons, d.Check = d.Reply.Verdict(), verdict.Because(why), ""
+	d.Edits, d.Drop = nil, false
+	return d
+}
+
+// RefuseMessage is the decision on a message that is refused at its entry, for a reason
+// that has a reply.
+func (e Entry) RefuseMessage(why verdict.Reason) Decision {
+	point := e.Point
+	if e.IsProvisional() {
+		point = verdict.S0
+	}
+	return Decision{Checkpoint: point}.PutOff(why)
+}
+
+// Decide rules on the whole message, with the facts that Asks has asked for. The
+// strictest verdict of its recipients is the message's, with three exceptions: a
+// recipient that is to be dropped is dropped alone, one for whom the message is
+// held is taken out alone, and so is one of several that mail made on this host
+// names in vain, which is left to the MTA to bounce.
+func (c *Case) Decide() Decision {
+	if c.unfit.Code != "" {
+		return c.Entry.RefuseMessage(c.unfit)
+	}
+	if c.Trouble.Code != "" {
+		return c.Entry.RefuseMessage(c.Trouble)
+	}
+	c.find()
+	d := Decision{
+		Checkpoint: c.from.Point, Checks: append([]string{verdict.CheckLoop}, c.checks...),
+		Reasons: c.entered(), Recipients: c.rulings, Findings: c.findings,
+	}
+	if c.from.Point == verdict.S1 {
+		d.Platform = c.from.Platform.Name
+	}
+	if c.pass != nil {
+		d.Passed = c.pass.Checks
+	}
+	var spared []verdict.Reason
+	for i := range d.Recipients {
+		if d.Recipients[i].Verdict <= verdict.Tag {
+			spared = append(spared, c.judge(i, &d.Recipients[i])...)
 		}
 	}
-	outcomes := e.outcomes()
-	ruling := p.rule(outcomes[0], sender, r)
-	certain := !e.OnHost && ruling.Verdict != Discard
-	for _, o := range outcomes[1:] {
-		reply := p.rule(o, sender, r).Reply
-		certain = certain && reply.Code == ruling.Reply.Code && reply.Enhanced == ruling.Reply.Enhanced
-	}
-	if !certain {
-		ruling.Verdict, ruling.Reply = Accept, Reply{}
-	}
-	return ruling
-}
-
-// outcomes lists what an entry may turn out to be.
-func (e Entry) outcomes() []origin {
-	if e.Provisional {
-		return []origin{{point: S0}, {point: S1, platform: e.Platform}}
-	}
-	return []origin{{point: e.Point, onHost: e.OnHost}}
-}
-
-// settle turns an entry into what the message has proved it to be.
-func (e Entry) settle(proof Proof) origin {
-	outcomes := e.outcomes()
-	if e.Provisional && proof.Proven {
-		return outcomes[1]
-	}
-	return outcomes[0]
-}
-
-// route finds each recipient's way, whatever the message contains.
-func (p *Policy) route(m *Message) (origin, []Ruling) {
-	from := m.Entry.settle(m.Proof)
-	if m.Pass != nil && slices.ContainsFunc(m.Recipients, func(r Recipient) bool { return !p.isFor(m.Pass, r.Address) }) {
-		// A message of ours has its one recipient. In another's hands the pass
-		// would open the point that it names to whomever he writes.
-		m.Pass = nil
-	}
-	if m.Pass != nil {
-		from = p.origin(m.Pass)
-	}
-	traces := p.openTraces(m.Traces, m.Marks)
-	var rulings []Ruling
-	for _, r := range m.Recipients {
-		ruling := p.rule(from, m.Sender, r)
-		if len(ruling.Rewritten) > 0 {
-			if passes := traces.passes(r.Address.Owner); passes >= p.MaxPasses {
-				residence, _ := p.Locate(r.Address, r.Listing)
-				why := fmt.Sprintf("%s; the message was sent on there %d times and came back", p.source(r), passes)
-				ruling = loop(m.Sender, r, p.Platform(residence.Platform), why)
-			}
+	d.conclude()
+	for _, why := range spared {
+		if !d.Reasons.Has(why) {
+			d.Reasons = d.Reasons.And(why)
 		}
-		rulings = append(rulings, ruling)
 	}
-	if from.onHost {
-		leaveToMTA(rulings)
-	}
-	return from, rulings
+	return c.edit(d)
 }
 
-func (p *Policy) entryReason(m Message) string {
+// entered says why the message has entered where it has.
+func (c *Case) entered() verdict.Reasons {
+	why := verdict.Because(c.Entry.Why)
 	switch {
-	case m.Pass != nil:
-		return m.Entry.Why + "; " + m.Pass.why()
-	case m.Entry.Provisional:
-		return m.Entry.Why + "; " + m.Proof.Why
+	case c.pass != nil:
+		return why.And(c.pass.Why())
+	case c.Entry.IsProvisional():
+		return why.AndAll(c.proof.Reasons)
 	}
-	return m.Entry.Why
+	return why
+}
+
+// find adds to the scanners' findings those of the other checks. What is over a
+// limit goes no further, so nothing else is asked of it.
+func (c *Case) find() {
+	const ofOurs = 3 // auth, rate and spoof
+	c.findings = append(make([]verdict.Finding, 0, len(c.Findings)+ofOurs), c.Findings...)
+	found := func(name string) bool {
+		return slices.ContainsFunc(c.findings, func(f verdict.Finding) bool { return f.Check == name })
+	}
+	if slices.Contains(c.checks, verdict.CheckRate) && !found(verdict.CheckRate) {
+		f := c.claimed().Finding(c.Grants)
+		c.findings, c.stopped = append(c.findings, f), f.Proposed >= verdict.Tempfail
+	}
+	for _, name := range c.checks {
+		switch {
+		case c.stopped || found(name):
+		case name == verdict.CheckAuth:
+			c.findings = append(c.findings, c.Entry.authenticated())
+		case name == verdict.CheckSpoof:
+			c.findings = append(c.findings, c.spoofed())
+		}
+	}
+}
+
+// spoofed is the finding of the check spoof.
+func (c *Case) spoofed() verdict.Finding {
+	facts := c.spoofFacts()
+	if c.from.Point == verdict.S2 {
+		return c.policy.Spoof.Owned(&facts)
+	}
+	return c.policy.Spoof.Forged(&facts)
+}
+
+// judge applies the findings to one recipient: the strictest of all verdicts is the
+// recipient's. Every check that would hold the message is named in Held. It returns the
+// reasons for the checks that the recipient is spared, which its own Reasons have as
+// well.
+func (c *Case) judge(i int, r *Ruling) (spared []verdict.Reason) {
+	spared = c.examine(i, func(point stage, check Check) {
+		// What came to its end was not stopped by ddos at its beginning.
+		if check.Name == verdict.CheckDDoS || c.stopped && check.Name != verdict.CheckRate {
+			return
+		}
+		f := c.finding(check.Name)
+		v := check.verdict(f)
+		switch v {
+		case verdict.Tag:
+			r.tags = append(r.tags, f)
+		case verdict.Quarantine:
+			if !slices.Contains(r.Held, check.Name) {
+				r.Held = append(r.Held, check.Name)
+			}
+			r.Report = r.Report || point.Report
+		}
+		if v > r.Verdict {
+			r.Verdict, r.Check = v, check.Name
+			r.Reasons, r.Reply = f.Why(), f.Reply(v)
+		}
+	})
+	if r.Verdict >= verdict.Tempfail {
+		r.Ways, r.Elsewhere = nil, ""
+	}
+	r.Reasons = r.Reasons.And(spared...)
+	return spared
+}
+
+// finding returns what a check saw. One that was not made could not tell.
+func (c *Case) finding(check string) verdict.Finding {
+	for _, f := range c.findings {
+		if f.Check == check {
+			return f
+		}
+	}
+	return verdict.Finding{Check: check, Reasons: verdict.Because(verdict.Why(verdict.CheckNotMade))}
 }
 
 // leaveToMTA lets a message made on this host go on when some of its recipients,
@@ -106,140 +223,78 @@ func (p *Policy) entryReason(m Message) string {
 // MTA sends the bounce when delivery fails. A looping recipient is not left to
 // the MTA, whose own lookups would send it round again.
 func leaveToMTA(rulings []Ruling) {
-	if !slices.ContainsFunc(rulings, func(r Ruling) bool { return r.Verdict <= Tag || r.Verdict == Tempfail }) {
+	if !slices.ContainsFunc(rulings, func(r Ruling) bool { return r.Verdict <= verdict.Tag || r.Verdict == verdict.Tempfail }) {
 		return
 	}
 	for i := range rulings {
-		if rulings[i].Verdict == Reject && rulings[i].Check != CheckLoop {
-			rulings[i].Verdict, rulings[i].Reply = Accept, Reply{}
-			rulings[i].Reason += "; left to the MTA to bounce"
+		if r := &rulings[i]; r.Verdict == verdict.Reject && r.Check != verdict.CheckLoop {
+			r.Verdict, r.Reply = verdict.Accept, verdict.Reply{}
+			r.Reasons = r.Reasons.And(verdict.Why(verdict.LeftToMTA))
 		}
 	}
 }
 
 // conclude makes the message's verdict of its recipients'.
 func (d *Decision) conclude() {
-	removed, last := 0, Ruling{}
-	for _, r := range d.Recipients {
+	removed := 0
+	var last *Ruling
+	for i := range d.Recipients {
+		r := &d.Recipients[i]
 		if r.isRemoved() {
 			removed++
-			if last.Verdict != Quarantine {
+			if last == nil || last.Verdict != verdict.Quarantine {
 				last = r
 			}
 			continue
 		}
-		if r.Verdict > d.Verdict {
-			d.Verdict, d.Reply, d.Check, d.Reason = r.Verdict, r.Reply, r.Check, r.Reason
+		if r.Verdict > max(d.Verdict, verdict.Accept) {
+			d.Reply, d.Check, d.Reasons = r.Reply, r.Check, r.Reasons
 		}
+		d.Verdict = max(d.Verdict, r.Verdict)
 	}
-	if removed > 0 && removed == len(d.Recipients) {
-		d.Verdict, d.Check, d.Reason = last.Verdict, last.Check, last.Reason
+	switch {
+	case removed > 0 && removed == len(d.Recipients):
+		d.Verdict, d.Check, d.Reasons = last.Verdict, last.Check, last.Reasons
+	case len(d.Recipients) == 0:
+		// They are the MTA's alone: mail made on this host, to what is no address.
+		d.Verdict = verdict.Accept
 	}
 }
 
-// isRemoved reports a recipient that is taken out alone.
-func (r Ruling) isRemoved() bool { return r.Verdict == Quarantine || r.Verdict == Discard }
+// The headers of tagged messages.
+const (
+	// TagHeader names the check and what it found, once for each.
+	TagHeader = "X-Coexist-Tag"
+	// SpamHeader is what mail programs and filters look for, with the value YES.
+	SpamHeader = "X-Spam-Flag"
+)
 
-// rewrite fills in what changes in the envelope and the trace header that
-// belongs to it. Nobody is added twice, since MTAs deliver such a message twice.
-func (p *Policy) rewrite(d *Decision, m Message) {
-	present := make(map[string]bool)
-	for i, ruling := range d.Recipients {
-		if len(ruling.Rewritten) == 0 && !ruling.isRemoved() {
-			present[m.Recipients[i].Address.Key] = true
+// tags are the header fields that the delivered recipients' findings ask for, as name
+// and value.
+func (d *Decision) tags() [][2]string {
+	var all [][2]string
+	add := func(name, value string) {
+		if one := [2]string{name, value}; !slices.Contains(all, one) {
+			all = append(all, one)
 		}
 	}
-	var owners []string
-	for i, ruling := range d.Recipients {
-		r := m.Recipients[i]
-		if ruling.isRemoved() {
-			d.Delete = append(d.Delete, r.spellings()...)
+	for _, r := range d.Recipients {
+		if r.Verdict > verdict.Tag {
 			continue
 		}
-		if len(ruling.Rewritten) == 0 {
-			continue
-		}
-		owners = append(owners, r.Address.Owner)
-		if residence, _ := p.Locate(r.Address, r.Listing); residence.Kind == There {
-			d.Delete = append(d.Delete, r.spellings()...)
-		}
-		for _, address := range ruling.Rewritten {
-			domain := address[strings.LastIndexByte(address, '@')+1:]
-			if key := strings.TrimSuffix(r.Address.Key, r.Address.Domain) + domain; !present[key] {
-				present[key] = true
-				d.Add = append(d.Add, Addition{Address: address, Notify: r.Notify, ORcpt: originalRecipient(r)})
+		for _, f := range r.tags {
+			what := mail.Printable(f.Name)
+			if f.State == verdict.Unknown {
+				what = f.State.String()
+			}
+			if f.Scored {
+				what = strings.TrimSpace(fmt.Sprintf("%s %.2f", what, f.Score))
+			}
+			add(TagHeader, f.Check+"; "+what)
+			if f.Check == verdict.CheckSpam && f.State != verdict.Unknown {
+				add(SpamHeader, "YES")
 			}
 		}
 	}
-	if len(owners) > 0 {
-		d.Trace = p.traceHeader(m.Nonce, m.Marks, owners)
-	}
-}
-
-// spellings are the forms in which an MTA may have kept the recipient. It
-// removes one only when it is named byte for byte, and Postfix keeps it without
-// the source route. Naming one that is not there does nothing.
-func (r Recipient) spellings() []string {
-	if r.Path == r.Address.Path {
-		return []string{r.Path}
-	}
-	return []string{r.Path, r.Address.Path}
-}
-
-// originalRecipient returns the ORCPT value (RFC 3461 section 4.2) that lets a
-// bounce show the address that the sender wrote: his own ORCPT, or the path. An
-// MTA takes xtext from a milter whatever the address's type is, and gives one of
-// the type utf-8 its own encoding (RFC 6533 section 3) when it sends it on.
-func originalRecipient(r Recipient) string {
-	// RFC 3461 section 5.1: a longer one need not be taken, and is worth less
-	// than the message.
-	const longest = 500
-	if len(r.ORcpt) > longest {
-		r.ORcpt = ""
-	}
-	if kind, text, _ := strings.Cut(r.ORcpt, ";"); strings.EqualFold(kind, "utf-8") {
-		return kind + ";" + xtext(undoUTF8Xtext(text))
-	}
-	if r.ORcpt != "" {
-		return r.ORcpt
-	}
-	if !isASCII(r.Address.Path) {
-		return "utf-8;" + xtext(r.Address.Path)
-	}
-	return "rfc822;" + xtext(r.Address.Path)
-}
-
-// xtext encodes by RFC 3461 section 4.
-func xtext(s string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c >= 0x7f || c == '+' || c == '=' {
-			fmt.Fprintf(&b, "+%02X", c)
-		} else {
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
-}
-
-// undoUTF8Xtext decodes utf-8-addr-xtext and utf-8-addr-unitext (RFC 6533
-// section 3), in which \x{FC} is a character. What is not well formed stays.
-func undoUTF8Xtext(s string) string {
-	const mark = `\x{`
-	var b strings.Builder
-	for {
-		before, after, found := strings.Cut(s, mark)
-		b.WriteString(before)
-		if !found {
-			return b.String()
-		}
-		digits, rest, _ := strings.Cut(after, "}")
-		if code, err := strconv.ParseUint(digits, 16, 21); err == nil && utf8.ValidRune(rune(code)) {
-			b.WriteRune(rune(code))
-			s = rest
-		} else {
-			b.WriteString(mark)
-			s = after
-		}
-	}
+	return all
 }

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"coexistd/policy"
+	"coexistd/policy/route"
 )
 
 func TestRewritesEveryWayOfWritingAnAddress(t *testing.T) {
@@ -24,7 +24,7 @@ func TestRewritesEveryWayOfWritingAnAddress(t *testing.T) {
 		{"JÜRGEN+x=1@acmecorp.com", "JÜRGEN+x=1" + alternate, `utf-8;J+C3+9CRGEN+2Bx+3D1@acmecorp.com`},
 		{"@hop.example,@[IPv6:2001:db8::1]:alice@acmecorp.com", "alice" + alternate, "rfc822;alice@acmecorp.com"},
 	} {
-		got := newWorld().send(t, mail{client: internetClient, from: stranger, to: []string{c.path}})
+		got := newWorld().send(t, message{client: internetClient, from: stranger, to: []string{c.path}})
 		want(t, c.path+" added", added(got.Decision), c.added)
 		// Postfix keeps a recipient without its source route.
 		removed := c.path
@@ -32,65 +32,63 @@ func TestRewritesEveryWayOfWritingAnAddress(t *testing.T) {
 			removed += " " + c.path[i+2:]
 		}
 		want(t, c.path+" deleted as written", deleted(got.Decision), removed)
-		if len(got.Add) == 1 {
-			want(t, c.path+" ORCPT", got.Add[0].ORcpt, c.orcpt)
-		}
+		want(t, c.path+" ORCPT", addition(got.Decision).ORcpt, c.orcpt)
 	}
 }
 
 func TestAListedSubaddressGoesBeforeItsOwner(t *testing.T) {
 	w := newWorld().with(map[string]string{"alice+lab@acmecorp.com": "here"})
-	got := w.send(t, mail{client: internetClient, from: stranger, to: []string{"alice+lab@acmecorp.com"}})
-	want(t, "flow", got.Recipients[0].Flow, "S0=>LD")
+	got := w.send(t, message{client: internetClient, from: stranger, to: []string{"alice+lab@acmecorp.com"}})
+	want(t, "flow", got.Recipients[0].Ways.String(), "S0=>LD")
 }
 
 func TestWithoutDelimitersThereAreNoSubaddresses(t *testing.T) {
 	w := newWorld()
 	w.Delimiters = ""
-	got := w.send(t, mail{client: internetClient, from: stranger, to: []string{"alice+tag@acmecorp.com"}})
+	got := w.send(t, message{client: internetClient, from: stranger, to: []string{"alice+tag@acmecorp.com"}})
 	want(t, "reply", got.refused["alice+tag@acmecorp.com"].Reply.Enhanced, "5.1.1")
 }
 
 func TestAnAddedRecipientIsOneAddressWhateverTheLocalPartHolds(t *testing.T) {
 	w := newWorld()
-	w.domain().AcceptUnlisted, w.domain().Unlisted = true, policy.Residence{Kind: policy.There, Platform: "google"}
+	w.domain().Unlisted = route.Residence{Kind: route.There, Platform: "google"}
 	for local, quoted := range map[string]string{
 		"a,b": `"a,b"`, "a;b": `"a;b"`, "a:b": `"a:b"`, "a(b)c": `"a(b)c"`, "a[b": `"a[b"`, `a\b`: `"a\\b"`, `a"b`: `"a\"b"`, "a@b": `"a@b"`,
 	} {
 		path := local + "@acmecorp.com"
-		got := w.send(t, mail{client: internetClient, from: stranger, to: []string{path, quoted + "@acmecorp.com"}})
+		got := w.send(t, message{client: internetClient, from: stranger, to: []string{path, quoted + "@acmecorp.com"}})
 		want(t, path, added(got.Decision), quoted+"@gapps.acmecorp.com")
 	}
 }
 
 func TestSubdomainsAndFurtherDomainsStandForThemselves(t *testing.T) {
-	got := newWorld().send(t, mail{client: internetClient, from: stranger,
+	got := newWorld().send(t, message{client: internetClient, from: stranger,
 		to: []string{"alice@acmecorp.com", "alice@eu.acmecorp.com", "alice@acme.net", "bob@eu.acmecorp.com", "alice@us.acmecorp.com"}})
 	want(t, "added", added(got.Decision), "alice@acmecorp-com.onmicrosoft.com alice@acme-net.onmicrosoft.com")
-	want(t, "the subdomain", got.Recipients[1].Flow, "S0=>LD")
+	want(t, "the subdomain", got.Recipients[1].Ways.String(), "S0=>LD")
 	want(t, "listed in the parent only", got.refused["bob@eu.acmecorp.com"].Reply.Enhanced, "5.1.1")
 	want(t, "a subdomain that is not configured", got.refused["alice@us.acmecorp.com"].Reply.Enhanced, "5.7.1")
 }
 
 func TestAnInternationalDomainIsFoundInBothForms(t *testing.T) {
 	w := newWorld().with(map[string]string{"alice@xn--bcher-kva.example": "office365"})
-	w.Domains["xn--bcher-kva.example"] = &policy.Domain{Name: "xn--bcher-kva.example",
+	w.Routes.Domains["xn--bcher-kva.example"] = &route.Domain{Name: "xn--bcher-kva.example",
 		Alternates: map[string]string{"office365": "buecher.onmicrosoft.com"}}
 	for _, path := range []string{"alice@bücher.example", "alice@BÜCHER.example", "alice@XN--bcher-kva.example"} {
-		got := w.send(t, mail{client: internetClient, from: stranger, to: []string{path}})
+		got := w.send(t, message{client: internetClient, from: stranger, to: []string{path}})
 		want(t, path, added(got.Decision), "alice@buecher.onmicrosoft.com")
 	}
 }
 
 func TestABareLocalPartAndAnAddressLiteralAreTheMTAs(t *testing.T) {
-	got := newWorld().send(t, mail{client: internetClient, from: stranger, to: []string{"postmaster", "alice"}})
+	got := newWorld().send(t, message{client: internetClient, from: stranger, to: []string{"postmaster", "alice"}})
 	for _, r := range got.Recipients {
-		want(t, r.Address, r.Flow, "S0=>LD")
+		want(t, r.Address, r.Ways.String(), "S0=>LD")
 	}
 	want(t, "changes", added(got.Decision)+deleted(got.Decision), "")
 	for _, path := range []string{"x@[192.0.2.1]", "x@[IPv6:2001:db8::1]"} {
-		got = newWorld().send(t, mail{client: ourClient, from: stranger, to: []string{path}})
-		want(t, path, got.Recipients[0].Flow, "S2=>S3=>ED")
+		got = newWorld().send(t, message{client: ourClient, from: stranger, to: []string{path}})
+		want(t, path, got.Recipients[0].Ways.String(), "S2=>S3=>ED")
 		want(t, path+" changes", added(got.Decision)+deleted(got.Decision), "")
 	}
 }
@@ -100,7 +98,7 @@ func TestMailMadeOnTheHostIsNeverRefusedAtRCPT(t *testing.T) {
 		w := newWorld()
 		w.failed = failed
 		for _, from := range []string{"root@acmecorp.com", "<>"} {
-			got := w.send(t, mail{onHost: true, from: from, to: []string{"nobody@acmecorp.com", "dave@acmecorp.com", "alice@acmecorp.com", "x@far.example"}})
+			got := w.send(t, message{onHost: true, from: from, to: []string{"nobody@acmecorp.com", "dave@acmecorp.com", "alice@acmecorp.com", "x@far.example"}})
 			if len(got.refused) > 0 {
 				t.Errorf("refused: %v", got.refused)
 			}
@@ -123,7 +121,7 @@ func TestMailMadeOnTheHostEndsAsItsRecipientsAllow(t *testing.T) {
 		{"moving beside nobody", []string{"nobody@acmecorp.com", "dave@acmecorp.com"}, "tempfail", "450 4.2.1", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := newWorld().send(t, mail{onHost: true, from: "root@acmecorp.com", to: c.to})
+			got := newWorld().send(t, message{onHost: true, from: "root@acmecorp.com", to: c.to})
 			want(t, "point", got.Checkpoint.String(), "S2")
 			want(t, "verdict", got.Verdict.String(), c.verdict)
 			want(t, "added", added(got.Decision), c.added)
@@ -136,9 +134,9 @@ func TestMailMadeOnTheHostEndsAsItsRecipientsAllow(t *testing.T) {
 
 func TestALoopOnTheHostIsNotLeftToTheMTA(t *testing.T) {
 	w := newWorld()
-	w.MaxPasses = 1
-	m := mail{onHost: true, from: "root@acmecorp.com", to: []string{"alice@acmecorp.com", "bob@acmecorp.com"}}
-	m.traces = []string{w.send(t, m).Trace}
+	w.Routes.MaxPasses = 1
+	m := message{onHost: true, from: "root@acmecorp.com", to: []string{"alice@acmecorp.com", "bob@acmecorp.com"}}
+	m.traces = []string{trace(w.send(t, m).Decision)}
 	want(t, "reply", w.send(t, m).Reply.Enhanced, "5.4.6")
 }
 
@@ -156,19 +154,19 @@ func TestNobodyIsAddedTwice(t *testing.T) {
 		{[]string{"alice@acmecorp.com", "alice+x@acmecorp.com"}, sentOn + " alice+x@acmecorp-com.onmicrosoft.com", "alice@acmecorp.com alice+x@acmecorp.com"},
 		{[]string{"carol@acmecorp.com", "Carol@acmecorp.com"}, "carol@acmecorp-com.onmicrosoft.com", ""},
 	} {
-		got := newWorld().send(t, mail{client: ourClient, from: "bob@acmecorp.com", to: c.to})
+		got := newWorld().send(t, message{client: ourClient, from: "bob@acmecorp.com", to: c.to})
 		want(t, "added", added(got.Decision), c.added)
 		want(t, "deleted", deleted(got.Decision), c.deleted)
 	}
 }
 
 func TestNotifyAndORCPTOfTheSenderAreKept(t *testing.T) {
-	m := mail{client: internetClient, from: stranger, to: []string{"alice@acmecorp.com"}, edit: func(r *policy.Recipient) {
+	m := message{client: internetClient, from: stranger, to: []string{"alice@acmecorp.com"}, edit: func(r *route.Recipient) {
 		r.Notify, r.ORcpt = "NEVER", "rfc822;list+2Bmember@far.example"
 	}}
 	for _, to := range []string{"alice@acmecorp.com", "carol@acmecorp.com"} {
 		m.to[0] = to
-		add := newWorld().send(t, m).Add[0]
+		add := addition(newWorld().send(t, m).Decision)
 		want(t, "NOTIFY", add.Notify, "NEVER")
 		want(t, "ORCPT", add.ORcpt, "rfc822;list+2Bmember@far.example")
 	}
@@ -177,17 +175,17 @@ func TestNotifyAndORCPTOfTheSenderAreKept(t *testing.T) {
 		"UTF-8;Jürgen@far.example":             "UTF-8;J+C3+BCrgen@far.example",
 		`utf-8;\x{5C}\x{110000}\x{\x{e9}\x{`:   `utf-8;\\x{110000}\x{+C3+A9\x{`,
 	} {
-		m.edit = func(r *policy.Recipient) { r.ORcpt = given }
-		want(t, given, newWorld().send(t, m).Add[0].ORcpt, kept)
+		m.edit = func(r *route.Recipient) { r.ORcpt = given }
+		want(t, given, addition(newWorld().send(t, m).Decision).ORcpt, kept)
 	}
 	m.edit = nil
-	want(t, "no NOTIFY", newWorld().send(t, m).Add[0].Notify, "")
+	want(t, "no NOTIFY", addition(newWorld().send(t, m).Decision).Notify, "")
 }
 
 func TestRepliesAreOneLineOfPrintableASCIIOfBoundedLength(t *testing.T) {
 	long := strings.Repeat("ü", 400)
 	w := newWorld().with(map[string]string{long + "@acmecorp.com": "office365"})
-	got := w.send(t, mail{client: officeClient, proven: true, from: stranger, to: []string{long + "@acmecorp.com"}})
+	got := w.send(t, message{client: officeClient, proven: true, from: stranger, to: []string{long + "@acmecorp.com"}})
 	reply := got.Reply.String()
 	if len(reply) > 512 || strings.ContainsFunc(reply, func(c rune) bool { return c < ' ' || c > '~' }) {
 		t.Errorf("got %q", reply)

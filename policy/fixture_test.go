@@ -8,6 +8,13 @@ import (
 	"testing"
 
 	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/networks"
+	"coexistd/policy/route"
+	"coexistd/policy/seal"
+	"coexistd/policy/spoof"
+	"coexistd/policy/tenant"
+	"coexistd/policy/verdict"
 )
 
 // The clients of the tests.
@@ -18,9 +25,14 @@ const (
 	ourClient      = "10.1.2.3"
 )
 
+// What the tenant's header holds for our tenant at both platforms, and for another.
+const ourTenant, anotherTenant = "ours", "another"
+
 // world is a policy with a directory: words by normal form of the address.
 type world struct {
-	*policy.Policy
+	*policy.Rules
+	keys   seal.Keys
+	live   networks.Live
 	words  map[string]string
 	failed bool // the directory cannot answer
 }
@@ -29,42 +41,58 @@ type world struct {
 // eu.acmecorp.com with nothing elsewhere, and acme.net at Office 365.
 func newWorld() *world {
 	prefix := netip.MustParsePrefix
-	p := &policy.Policy{
+	rules := &policy.Rules{
 		Hostname:    "mail.acmecorp.com",
 		OurNetworks: []netip.Prefix{prefix("10.0.0.0/8"), prefix("fd00::/8")},
-		Platforms: []*policy.Platform{
-			{Name: "google", Letter: "G", Networks: []netip.Prefix{prefix("209.85.128.0/17")}, Proof: policy.Proofs{Tenant: "set"}},
-			{Name: "office365", Letter: "O", Networks: []netip.Prefix{prefix("40.92.0.0/15")}, Proof: policy.Proofs{Tenant: "set"}},
+		Routes: route.Rules{
+			Platforms: []*route.Platform{{Name: "google", Letter: "G"}, {Name: "office365", Letter: "O"}},
+			Domains: map[string]*route.Domain{
+				"acmecorp.com": {Name: "acmecorp.com", Alternates: map[string]string{
+					"office365": "acmecorp-com.onmicrosoft.com", "google": "gapps.acmecorp.com"}},
+				"eu.acmecorp.com": {Name: "eu.acmecorp.com"},
+				"acme.net":        {Name: "acme.net", Alternates: map[string]string{"office365": "acme-net.onmicrosoft.com"}},
+			},
+			MaxPasses: 3,
 		},
-		Domains: map[string]*policy.Domain{
-			"acmecorp.com": {Name: "acmecorp.com", Alternates: map[string]string{
-				"office365": "acmecorp-com.onmicrosoft.com", "google": "gapps.acmecorp.com"}},
-			"eu.acmecorp.com": {Name: "eu.acmecorp.com"},
-			"acme.net":        {Name: "acme.net", Alternates: map[string]string{"office365": "acme-net.onmicrosoft.com"}},
-		},
+		Tenants:    tenant.Rules{"google": {Tenant: ourTenant}, "office365": {Tenant: ourTenant}},
 		Delimiters: "+",
-		MaxPasses:  3,
-		TraceKey:   []byte("the trace key of the tests"),
 	}
-	return &world{Policy: p, words: map[string]string{
-		"alice@acmecorp.com":       "office365",
-		"gina@acmecorp.com":        "google",
-		"bob@acmecorp.com":         "here",
-		"carol@acmecorp.com":       "both:office365",
-		"dave@acmecorp.com":        "moving",
-		`"two words"@acmecorp.com`: "office365",
-		"jürgen@acmecorp.com":      "office365",
-		"alice@eu.acmecorp.com":    "here",
-		"alice@acme.net":           "office365",
-	}}
+	return &world{
+		Rules: rules,
+		keys:  seal.NewKeys([]byte("the trace key of the tests")),
+		live: networks.Live{
+			"google":    {Prefixes: []netip.Prefix{prefix("209.85.128.0/17")}},
+			"office365": {Prefixes: []netip.Prefix{prefix("40.92.0.0/15")}},
+		},
+		words: map[string]string{
+			"alice@acmecorp.com":       "office365",
+			"gina@acmecorp.com":        "google",
+			"bob@acmecorp.com":         "here",
+			"carol@acmecorp.com":       "both:office365",
+			"dave@acmecorp.com":        "moving",
+			`"two words"@acmecorp.com`: "office365",
+			"jürgen@acmecorp.com":      "office365",
+			"alice@eu.acmecorp.com":    "here",
+			"alice@acme.net":           "office365",
+		},
+	}
 }
 
-// domain returns the settings of acmecorp.com.
-func (w *world) domain() *policy.Domain { return w.Domains["acmecorp.com"] }
+// policy is the policy of the world as it stands.
+func (w *world) policy() *policy.Policy { return policy.New(w.Rules, w.keys, w.live) }
 
-func (w *world) address(t testing.TB, path string) policy.Address {
+func (w *world) enter(a policy.Arrival) policy.Entry { return w.policy().Enter(a) }
+
+func (w *world) open(m policy.Message) *policy.Case { return w.policy().Open(m) }
+
+func (w *world) decide(m policy.Message) policy.Decision { return w.open(m).Decide() }
+
+// domain returns the settings of acmecorp.com.
+func (w *world) domain() *route.Domain { return w.Routes.Domains["acmecorp.com"] }
+
+func (w *world) address(t testing.TB, path string) mail.Address {
 	t.Helper()
-	a, err := policy.ParseAddress(path, w.Delimiters)
+	a, err := mail.ParseAddress(path, w.Delimiters)
 	if err != nil {
 		t.Fatalf("ParseAddress(%q): %v", path, err)
 	}
@@ -72,11 +100,11 @@ func (w *world) address(t testing.TB, path string) policy.Address {
 }
 
 // recipient looks a path up as the directory does: the address, then its owner.
-func (w *world) recipient(t testing.TB, path string) policy.Recipient {
+func (w *world) recipient(t testing.TB, path string) route.Recipient {
 	t.Helper()
-	r := policy.Recipient{Path: path, Address: w.address(t, path)}
-	home := w.Home(r.Address)
-	domain := w.Domains[home.Domain]
+	r := route.Recipient{Path: path, Address: w.address(t, path)}
+	home := w.Routes.Home(r.Address)
+	domain := w.Routes.Domains[home.Domain]
 	if domain == nil {
 		return r
 	}
@@ -90,15 +118,25 @@ func (w *world) recipient(t testing.TB, path string) policy.Recipient {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.Listing = policy.Listing{Found: true, Address: key, Residence: residence}
+			r.Listing = route.Listing{Found: true, Address: key, Residence: residence}
 			return r
 		}
 	}
 	return r
 }
 
-// mail is one message of a test.
-type mail struct {
+// header makes a header of "name: value" fields. A value keeps its spaces.
+func header(fields ...string) *mail.Header {
+	h := &mail.Header{}
+	for _, field := range fields {
+		name, value, _ := strings.Cut(field, ":")
+		h.Add([]byte(name), []byte(value))
+	}
+	return h
+}
+
+// message is one message of a test.
+type message struct {
 	client string
 	login  string
 	onHost bool
@@ -106,14 +144,38 @@ type mail struct {
 	from   string
 	to     []string
 	// edit changes a recipient before it is ruled on.
-	edit   func(*policy.Recipient)
+	edit   func(*route.Recipient)
 	traces []string
 	nonce  byte
-	fields map[string]string // header fields, by name
+	fields []string // header fields, "name: value"
 	// findings are what the checks saw, and pass what lets the message past them.
-	findings []policy.Finding
-	pass     *policy.Pass
+	findings []verdict.Finding
+	pass     string
+	// oldMTA is set for an MTA that does not let header fields be changed.
+	oldMTA bool
+	// signatures and authentication are what is found of them once they are asked for.
+	signatures     []spoof.DKIM
+	authentication *spoof.Authentication
 }
+
+// header is the message's header.
+func (m *message) header() *mail.Header {
+	fields := slices.Clone(m.fields)
+	for _, trace := range m.traces {
+		fields = append(fields, seal.TraceHeader+":"+trace)
+	}
+	if m.pass != "" {
+		fields = append(fields, seal.PassHeader+":"+m.pass)
+	}
+	if m.proven {
+		fields = append(fields, tenant.CrossTenantHeader+": "+ourTenant)
+	}
+	return header(fields...)
+}
+
+func marksOf(m message) seal.Marks { return seal.MarksOf(m.header()) }
+
+func tenantOf(name string) tenant.Proofs { return tenant.Proofs{Tenant: name} }
 
 // result is what becomes of a mail: what RCPT refused, by path, and the rest.
 type result struct {
@@ -122,49 +184,56 @@ type result struct {
 }
 
 // send walks a mail through Enter, Admit and Decide, as the daemon does.
-func (w *world) send(t testing.TB, m mail) result {
+func (w *world) send(t testing.TB, m message) result {
 	t.Helper()
+	p := w.policy()
 	arrival := policy.Arrival{Login: m.login, OnHost: m.onHost}
 	if m.client != "" {
 		arrival.Client = netip.MustParseAddr(m.client)
 	}
 	message := policy.Message{
-		Entry:  w.Enter(arrival),
-		Sender: w.address(t, m.from),
-		Proof:  policy.Proof{Proven: m.proven, Why: "the test says so"},
-		Client: arrival.Client,
-		Traces: m.traces,
-		Nonce:  [8]byte{m.nonce},
-
-		Findings: m.findings,
-		Pass:     m.pass,
+		Entry:         p.Enter(arrival),
+		Sender:        w.address(t, m.from),
+		Client:        arrival.Client,
+		Login:         m.login,
+		Header:        m.header(),
+		ChangesFields: !m.oldMTA,
+		Nonce:         [8]byte{m.nonce},
 	}
-	message.Marks = policy.Marks(func(name string) []string {
-		if value, ok := m.fields[name]; ok {
-			return []string{value, "another"}
-		}
-		return nil
-	})
+	message.Authors = spoof.ReadAuthors(message.Header.Values)
 	out := result{refused: map[string]policy.Ruling{}}
 	for _, path := range m.to {
 		r := w.recipient(t, path)
 		if m.edit != nil {
 			m.edit(&r)
 		}
-		ruling := w.Admit(message.Entry, message.Sender, len(message.Recipients), r)
-		if ruling.Verdict >= policy.Tempfail {
+		ruling := p.Admit(message.Entry, message.Sender, len(message.Recipients), r)
+		if ruling.Verdict >= verdict.Tempfail {
 			out.refused[path] = ruling
 			continue
 		}
 		message.Recipients = append(message.Recipients, r)
 	}
-	if len(message.Recipients) > 0 {
-		out.Decision = w.Decide(message)
-		checkEnvelope(t, message, out.Decision)
-		made := append([]string{policy.CheckLoop}, w.Open(message).Asks().Scans...)
-		if !slices.Equal(out.Checks, made) {
-			t.Errorf("the checks %q were made, and %q were asked for", out.Checks, made)
-		}
+	if len(message.Recipients) == 0 {
+		return out
+	}
+	open := p.Open(message)
+	if open.Unproven() {
+		open.Prove(m.signatures)
+	}
+	asks := open.Asks()
+	open.Findings = m.findings
+	if asks.Authentication {
+		open.Authentication = m.authentication
+	}
+	out.Decision = open.Decide()
+	checkEnvelope(t, message, out.Decision)
+	made := append([]string{verdict.CheckLoop}, asks.Scans...)
+	scanned := slices.DeleteFunc(slices.Clone(out.Checks), func(name string) bool {
+		return name == verdict.CheckSpoof || name == verdict.CheckRate || name == verdict.CheckAuth
+	})
+	if len(out.Checks) > 0 && !slices.Equal(scanned, made) {
+		t.Errorf("the checks %q were made, and %q were asked for", out.Checks, made)
 	}
 	return out
 }
@@ -173,11 +242,17 @@ func (w *world) send(t testing.TB, m mail) result {
 // accepted message ends without a recipient, and nobody is named twice.
 func checkEnvelope(t testing.TB, m policy.Message, d policy.Decision) {
 	t.Helper()
-	if d.Verdict > policy.Tag {
-		if len(d.Delete) > 0 || len(d.Add) > 0 || d.Trace != "" {
+	if d.Verdict == verdict.None {
+		t.Errorf("nothing is decided: %+v", d)
+	}
+	if d.Drop != (m.Unread == 0 && (d.Verdict == verdict.Quarantine || d.Verdict == verdict.Discard)) {
+		t.Errorf("verdict %v: Drop is %v", d.Verdict, d.Drop)
+	}
+	if d.Verdict > verdict.Tag {
+		if m.Unread == 0 && len(d.Edits) > 0 {
 			t.Errorf("verdict %v changes the message: %+v", d.Verdict, d)
 		}
-		if d.Verdict >= policy.Tempfail && d.Reply.IsZero() {
+		if d.Verdict >= verdict.Tempfail && d.Reply.IsZero() {
 			t.Errorf("verdict %v says nothing to the client", d.Verdict)
 		}
 		return
@@ -190,39 +265,77 @@ func checkEnvelope(t testing.TB, m policy.Message, d policy.Decision) {
 			unrouted[r.Address.Path] = true
 		}
 	}
-	for _, path := range d.Delete {
-		if _, ok := left[path]; !ok && !unrouted[path] {
-			t.Errorf("%q is removed and is no recipient, or was removed before", path)
+	for _, e := range d.Edits {
+		switch e.Kind {
+		case policy.DeleteRecipient:
+			if _, ok := left[e.Address]; !ok && !unrouted[e.Address] {
+				t.Errorf("%q is removed and is no recipient, or was removed before", e.Address)
+			}
+			delete(left, e.Address)
+		case policy.AddRecipient:
+			left[e.Address]++
+			if e.ORcpt == "" {
+				t.Errorf("%q is added without ORCPT", e.Address)
+			}
+			if left[e.Address] > 1 {
+				t.Errorf("%q is added although it is there", e.Address)
+			}
 		}
-		delete(left, path)
 	}
-	for _, a := range d.Add {
-		left[a.Address]++
-		if a.ORcpt == "" {
-			t.Errorf("%q is added without ORCPT", a.Address)
-		}
-		if left[a.Address] > 1 {
-			t.Errorf("%q is added although it is there", a.Address)
-		}
-	}
-	if len(left) == 0 {
+	if len(left)+m.Unread == 0 {
 		t.Errorf("the message is accepted and has no recipient left: it would be lost")
 	}
-	if (len(d.Add) > 0) && d.Trace == "" {
+	if added(d) != "" && trace(d) == "" {
 		t.Errorf("the message is sent on without a trace")
 	}
 }
 
-// added returns the addresses that a decision adds, in order.
-func added(d policy.Decision) string {
+// addresses returns those of a decision's edits of a kind, in order.
+func addresses(d policy.Decision, kind policy.EditKind) string {
 	var list []string
-	for _, a := range d.Add {
-		list = append(list, a.Address)
+	for _, e := range d.Edits {
+		if e.Kind == kind {
+			list = append(list, e.Address)
+		}
 	}
 	return strings.Join(list, " ")
 }
 
-func deleted(d policy.Decision) string { return strings.Join(d.Delete, " ") }
+func added(d policy.Decision) string { return addresses(d, policy.AddRecipient) }
+
+func deleted(d policy.Decision) string { return addresses(d, policy.DeleteRecipient) }
+
+// addition returns the first recipient that a decision adds.
+func addition(d policy.Decision) policy.Edit {
+	for _, e := range d.Edits {
+		if e.Kind == policy.AddRecipient {
+			return e
+		}
+	}
+	return policy.Edit{}
+}
+
+// inserted returns the header fields that a decision inserts, "name: value", without the
+// trace.
+func inserted(d policy.Decision) []string {
+	var fields []string
+	for _, e := range d.Edits {
+		if e.Kind == policy.InsertField && e.Name != seal.TraceHeader {
+			fields = append(fields, e.Name+": "+e.Value)
+		}
+	}
+	return fields
+}
+
+// trace returns the value of the trace that a decision leaves, or "".
+func trace(d policy.Decision) string {
+	for _, e := range d.Edits {
+		if e.Name == seal.TraceHeader && e.Kind != policy.DeleteField {
+			return e.Value
+		}
+	}
+	return ""
+}
 
 // want compares one text and says what it is about.
 func want(t testing.TB, what, got, expected string) {
@@ -233,7 +346,7 @@ func want(t testing.TB, what, got, expected string) {
 }
 
 func (w *world) withMX(platform string) *world {
-	for _, d := range w.Domains {
+	for _, d := range w.Routes.Domains {
 		if _, ok := d.Alternates[platform]; ok {
 			d.MX = platform
 		}

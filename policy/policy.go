@@ -1,188 +1,163 @@
+// Package policy decides what becomes of mail in a domain that is split
+// between our own mail server and other platforms.
+//
+// It is pure: facts go in, a decision comes out. It does no I/O, reads no
+// clock, and cannot fail. What could not be found out is a fact like any
+// other, and the package says what follows from it. The same functions serve the
+// daemon, the commands and the tests.
+//
+// A message passes three functions. Enter names the contact point from what is
+// known at MAIL. Admit rules on each recipient at RCPT, where it can be refused
+// alone. A Case, opened when the header has come, rules on the whole message at
+// its end: Decide gives the verdict, the reply and every change to the message.
+//
+// The rooms below hold the rules and the facts of one thing each, and this package
+// composes them.
 package policy
 
 import (
-	"cmp"
-	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
-	"strings"
+
+	"coexistd/policy/mail"
+	"coexistd/policy/networks"
+	"coexistd/policy/rate"
+	"coexistd/policy/route"
+	"coexistd/policy/seal"
+	"coexistd/policy/spoof"
+	"coexistd/policy/tenant"
+	"coexistd/policy/verdict"
 )
 
-// Policy is a whole configuration in the form that decisions need: no text
-// left to parse, every name resolved. It is never changed once it is built, so
-// any number of messages may be decided with one Policy at once.
-type Policy struct {
-	// Hostname names this system in trace headers.
+// Rules are what the administrator's file says, in the form that decisions need: no text
+// left to parse, every name resolved. They are never changed once they are in use.
+type Rules struct {
+	// Hostname names this system in the headers that it adds.
 	Hostname string
 	// OurNetworks are the clients that are ours without authentication, and
 	// OurCertificates the common names of the TLS certificates of such clients, in
 	// lower case.
 	OurNetworks     []netip.Prefix
 	OurCertificates []string
-	// Platforms are the other platforms, sorted by name.
-	Platforms []*Platform
-	// Domains maps a domain's normal form (see NormalDomain) to its settings.
-	Domains map[string]*Domain
-	// Points says what is done at each contact point. PastMX takes the place of
-	// S0 for recipients in a domain whose MX points to another platform.
-	Points map[Checkpoint]Point
-	PastMX Point
-	// Allow spares some mail some checks.
-	Allow []Allowance
-	// Rates, DDoS and Spoof are what the checks of these names go by.
-	Rates []Rate
-	DDoS  DDoS
-	Spoof Spoof
 	// Delimiters holds the characters that separate a subaddress's tag from
 	// the owner's local part (RFC 5233 section 2): usually "+". Empty: none.
 	Delimiters string
-	// MaxPasses is how many times a message may be sent on for one recipient;
-	// when it comes back once more, it is refused.
-	MaxPasses int
-	// Outbound names the platform through which all mail for the Internet
-	// leaves; empty when it leaves from here.
-	Outbound string
-	// TraceKey signs trace headers. Hosts that share mail share the key.
-	TraceKey []byte
-}
-
-// Platform is another platform: Office 365, Google Workspace, or a further
-// one that the administrator names.
-type Platform struct {
-	// Name is the configuration's name, in lower case: "office365".
-	Name string
-	// Letter stands for the platform in flows: "O" in "S4=>O1". See Letters.
-	Letter string
-	// Networks are the addresses from which the platform sends. All of its
-	// tenants share them. Pending is set while a part of them is not known yet.
-	Networks []netip.Prefix
-	Pending  bool
-	// Proof is how a message proves that it comes from our tenant there. One of
-	// its ways is enough. Without any, no message is S1.
-	Proof Proofs
-	// MayRelay allows the platform's users, once their tenant is proven, to
-	// send mail to the Internet through us.
-	MayRelay bool
-	// Relay is the host that takes mail for the platform, as Postfix writes a
-	// transport's next hop: "[acmecorp-com.mail.protection.outlook.com]:25".
-	// Empty: the MTA finds the host by MX.
-	Relay string
-}
-
-// Proofs are the ways in which a message can prove its tenant. Those that are
-// empty do not count.
-type Proofs struct {
-	// Tenant is the GUID that Office 365 puts into X-MS-Exchange-CrossTenant-Id, in
-	// lower case.
-	Tenant string
-	// Domains are those whose DKIM signature proves it, in normal form.
-	Domains []string
-	// Header is the name of a header that a rule over there adds, and Secret the
-	// SHA-256 digest of its value.
+	// Header names the header field that tells the result in each accepted message.
+	// Empty: none.
 	Header string
-	Secret [32]byte
-	// Certificate is the common name of the client's TLS certificate, in lower case.
-	Certificate string
+	// Points says what is done at each contact point. PastMX takes the place of
+	// S0 for recipients in a domain whose MX points to another platform.
+	Points map[verdict.Checkpoint]Point
+	PastMX Point
+	// Allow spares some mail some checks.
+	Allow []Allowance
+	// Routes, Tenants, Rates, DDoS and Spoof are the rules of their rooms.
+	Routes  route.Rules
+	Tenants tenant.Rules
+	Rates   []rate.Rule
+	DDoS    DDoS
+	Spoof   spoof.Rules
 }
 
-// Any reports that there is a way.
-func (p *Proofs) Any() bool {
-	return p.Tenant != "" || len(p.Domains) > 0 || p.Header != "" || p.Certificate != ""
+// Policy is everything that messages are decided with: the rules of the file, the keys,
+// and the platforms' networks as they are now. It never changes, so any number of
+// messages may be decided with one Policy at once.
+type Policy struct {
+	*Rules
+	Keys     seal.Keys
+	Networks networks.Live
+
+	names   spoof.Names // ours
+	secrets []string    // the names of the headers that bear secrets
+	bounded []string    // those of which a message may have few
 }
 
-// Domain is one email domain that is ours. A subdomain is a domain of its own.
-type Domain struct {
-	// Name is the domain's normal form.
-	Name string
-	// MX names the platform to which the domain's MX points, or is empty when
-	// it points here.
-	MX string
-	// RefusePastMX refuses mail from the Internet that comes here although MX
-	// names another platform.
-	RefusePastMX bool
-	// Unlisted says where an address lives that the directory lacks. It is
-	// consulted only when AcceptUnlisted is set; otherwise such an address is
-	// refused.
-	Unlisted       Residence
-	AcceptUnlisted bool
-	// Alternates maps a platform's name to the normal form of the alternate
-	// domain that reaches this domain's mailboxes there.
-	Alternates map[string]string
+// New returns the policy of these rules, keys and networks.
+func New(rules *Rules, keys seal.Keys, live networks.Live) *Policy {
+	p := &Policy{
+		Rules: rules, Keys: keys, Networks: live,
+		names: spoof.NamesOf(rules.Routes.Domains), secrets: rules.Tenants.SecretHeaders(),
+	}
+	p.bounded = append([]string{spoof.ResultsHeader, seal.PassHeader}, p.secrets...)
+	if rules.Header != "" {
+		p.bounded = append(p.bounded, rules.Header)
+	}
+	return p
 }
 
-// Residence reads a residence as a directory writes it: "here", "moving",
-// "both", "both:PLATFORM" or a platform's name, in any case. The error says
-// what the domain allows.
-func (d *Domain) Residence(word string) (Residence, error) {
-	word = strings.ToLower(strings.TrimSpace(word))
-	switch word {
-	case "here":
-		return Residence{}, nil
-	case "moving":
-		return Residence{Kind: Moving}, nil
-	case "both":
-		if len(d.Alternates) == 1 {
-			for name := range d.Alternates {
-				return Residence{Kind: Both, Platform: name}, nil
+// Allowance spares some mail some checks: that which meets each of its
+// conditions. A condition that is empty holds for all mail, and at least one is
+// not empty.
+type Allowance struct {
+	Name    string // stands in the log
+	Checks  []string
+	Clients []netip.Prefix
+	// Senders and Recipients hold addresses (as mail.Address.Key and Owner have
+	// them) and domains as "@" with their normal form.
+	Senders, Recipients []string
+}
+
+func (a *Allowance) holds(check string, client netip.Addr, sender, recipient mail.Address) bool {
+	return slices.Contains(a.Checks, check) &&
+		(len(a.Clients) == 0 || networks.Contains(a.Clients, client)) &&
+		(len(a.Senders) == 0 || sender.IsIn(a.Senders)) &&
+		(len(a.Recipients) == 0 || recipient.IsIn(a.Recipients))
+}
+
+// stage is a contact point on a recipient's way, with what is done there.
+type stage struct {
+	at verdict.Checkpoint
+	Point
+}
+
+// readsBody reports that the checks of a point need the message's body: those of
+// scanners, signatures of mail from outside, and limits that count bytes.
+func (r *Rules) readsBody(s stage) bool {
+	return slices.ContainsFunc(s.Checks, func(c Check) bool {
+		switch c.Name {
+		case verdict.CheckSpoof:
+			return s.at == verdict.S0
+		case verdict.CheckRate:
+			return slices.ContainsFunc(r.Rates, func(rule rate.Rule) bool {
+				return rule.Count == rate.Bytes && slices.Contains(rule.Points, s.at)
+			})
+		}
+		return readsContent(c.Name)
+	})
+}
+
+// NeedsContent tells whether the checks read the content of some, and of all,
+// messages that come by a listener with that checkpoint. Mail made on this host is
+// S2 at any listener, and a pass brings the checks of another point along.
+func (r *Rules) NeedsContent(listener verdict.Checkpoint) (some, all bool) {
+	points := []stage{{verdict.S0, r.Points[verdict.S0]}, {verdict.S0, r.PastMX}}
+	for at := verdict.S1; at <= verdict.S4; at++ {
+		points = append(points, stage{at, r.Points[at]})
+	}
+	entries := points[:4]
+	switch listener {
+	case verdict.S0:
+		entries = []stage{points[0], points[1], points[3]}
+	case verdict.S2:
+		entries = points[3:4]
+	}
+	return r.mayVerify() || slices.ContainsFunc(points, r.readsBody),
+		!slices.ContainsFunc(entries, func(s stage) bool { return !r.readsBody(s) })
+}
+
+// mayVerify reports that some message's signatures are verified whatever the checks of
+// its point are: they may prove a tenant, or, at S1, a domain that is not the platform's.
+func (r *Rules) mayVerify() bool {
+	for _, platform := range r.Routes.Platforms {
+		proofs := r.Tenants[platform.Name]
+		if len(proofs.Domains) > 0 {
+			return true
+		}
+		for _, domain := range r.Routes.Domains {
+			if proofs.Any() && domain.Alternates[platform.Name] == "" {
+				return true
 			}
 		}
-		return Residence{}, fmt.Errorf("residence %q is ambiguous: %s has %d alternate domains; write both:PLATFORM with one of %s",
-			word, d.Name, len(d.Alternates), d.platformNames())
 	}
-	kind, name := There, word
-	if rest, ok := strings.CutPrefix(word, "both:"); ok {
-		kind, name = Both, rest
-	}
-	if _, ok := d.Alternates[name]; !ok {
-		return Residence{}, fmt.Errorf("residence %q is not known for %s; it would be here, both, moving or one of %s",
-			word, d.Name, d.platformNames())
-	}
-	return Residence{Kind: kind, Platform: name}, nil
-}
-
-// platformNames lists the platforms that hold mailboxes of the domain.
-func (d *Domain) platformNames() string {
-	names := slices.Sorted(maps.Keys(d.Alternates))
-	if len(names) == 0 {
-		return "a platform, once the domain's alternate names it"
-	}
-	return strings.Join(names, ", ")
-}
-
-// Platform returns the platform of that name, or nil.
-func (p *Policy) Platform(name string) *Platform {
-	for _, platform := range p.Platforms {
-		if platform.Name == name {
-			return platform
-		}
-	}
-	return nil
-}
-
-// Letters gives each platform's name the letter that stands for it in flows:
-// O for office365, G for google, else the name's first letter. A letter that
-// another platform has (office365 and google go first, the rest by name), or
-// that our own points use (S, L, E), makes way for the whole name.
-func Letters(names []string) map[string]string {
-	letters := make(map[string]string, len(names))
-	taken := map[string]bool{"S": true, "L": true, "E": true}
-	rank := func(name string) int {
-		if name == "office365" || name == "google" {
-			return 0
-		}
-		return 1
-	}
-	for _, name := range slices.SortedFunc(slices.Values(names), func(a, b string) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
-	}) {
-		upper := strings.ToUpper(name)
-		letter := upper[:1]
-		if taken[letter] {
-			letter = upper
-		}
-		taken[letter] = true
-		letters[name] = letter
-	}
-	return letters
+	return false
 }

@@ -8,7 +8,8 @@ import (
 	"strings"
 	"sync"
 
-	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/verdict"
 )
 
 // The bounds of one scan. What lies beyond them makes the finding unknown.
@@ -77,7 +78,7 @@ func DefaultAttachmentRules() AttachmentRules {
 	}
 }
 
-// Attachments is the check policy.CheckMalware: it looks at the names of a
+// Attachments is the check verdict.CheckMalware: it looks at the names of a
 // message's attachments and at what they are, inside archives too.
 //
 // It is no virus scanner. It does not see: macros in PowerPoint 97 files, Excel 4
@@ -110,14 +111,14 @@ func NewAttachments(rules AttachmentRules) *Attachments {
 	return a
 }
 
-// Check returns policy.CheckMalware.
-func (a *Attachments) Check() string { return policy.CheckMalware }
+// Check returns verdict.CheckMalware.
+func (a *Attachments) Check() string { return verdict.CheckMalware }
 
 // Scan looks through m. The first hit ends it; without one, the first thing that
 // it could not tell makes the finding unknown. A hit's name begins with one of
 // the words extension, executable, script, shortcut, installer, image, archive,
 // macro, object, encrypted and mismatch, and goes on with the file's name.
-func (a *Attachments) Scan(ctx context.Context, m *Message) policy.Finding {
+func (a *Attachments) Scan(ctx context.Context, m *Message) verdict.Finding {
 	s := a.scans.Get().(*attachmentScan)
 	defer a.scans.Put(s)
 	s.begin(ctx, a, min(max(m.Size*100, minUnpack), maxUnpack))
@@ -137,7 +138,7 @@ type attachmentScan struct {
 	unpack         int64 // how many bytes may still be unpacked
 	parts, entries int
 	inside         []string // the files that are being looked into, outermost first
-	hit            policy.Finding
+	hit            verdict.Finding
 	doubt          string // the first thing that it could not tell
 	failure        error  // why the message could not be read to its end
 	// Buffers, one for each level of archives and encoded messages.
@@ -151,7 +152,7 @@ type attachmentScan struct {
 func (s *attachmentScan) begin(ctx context.Context, a *Attachments, unpack int64) {
 	s.Attachments, s.ctx, s.unpack = a, ctx, unpack
 	s.parts, s.entries, s.inside = 0, 0, s.inside[:0]
-	s.hit, s.doubt, s.failure = policy.Finding{}, "", nil
+	s.hit, s.doubt, s.failure = verdict.Finding{}, "", nil
 	for len(s.decoders) <= a.rules.Depth {
 		s.decoders = append(s.decoders, base64Body{})
 	}
@@ -169,23 +170,23 @@ func (s *attachmentScan) end() {
 	}
 }
 
-func (s *attachmentScan) finding() policy.Finding {
+func (s *attachmentScan) finding() verdict.Finding {
 	switch {
-	case s.hit.State == policy.Hit:
+	case s.hit.State == verdict.Hit:
 		return s.hit
 	case s.failure != nil:
-		return Unknown(policy.CheckMalware, fmt.Sprintf("the attachments were not looked through to the end: %v", s.failure))
+		return Unknown(verdict.CheckMalware, fmt.Sprintf("the attachments were not looked through to the end: %v", s.failure))
 	case s.doubt != "":
-		return Unknown(policy.CheckMalware, s.doubt)
+		return Unknown(verdict.CheckMalware, s.doubt)
 	}
-	return Clean(policy.CheckMalware)
+	return verdict.Passed(verdict.CheckMalware)
 }
 
 // found settles the scan: f is a hit of that word, which what explains: "is a
 // Windows program".
 func (s *attachmentScan) found(word string, f *attachedFile, what string) error {
-	name := printable(f.name)
-	s.hit = Hit(policy.CheckMalware, word+" "+name, "the attachment "+name+s.where()+" "+what)
+	name := mail.PrintableName(f.name)
+	s.hit = Hit(verdict.CheckMalware, word+" "+name, "the attachment "+name+s.where()+" "+what)
 	return errSettled
 }
 
@@ -206,8 +207,10 @@ func (s *attachmentScan) where() string {
 }
 
 // enter and leave surround looking into a file.
-func (s *attachmentScan) enter(f *attachedFile) { s.inside = append(s.inside, printable(f.name)) }
-func (s *attachmentScan) leave()                { s.inside = s.inside[:len(s.inside)-1] }
+func (s *attachmentScan) enter(f *attachedFile) {
+	s.inside = append(s.inside, mail.PrintableName(f.name))
+}
+func (s *attachmentScan) leave() { s.inside = s.inside[:len(s.inside)-1] }
 
 // buffer returns the buffer of a level, which it makes when there is none yet.
 func buffer(list *[][]byte, level, size int) []byte {

@@ -8,6 +8,8 @@ import (
 	"encoding/binary"
 	"io"
 	"strings"
+
+	"coexistd/policy/mail"
 )
 
 // How much of a file is read to tell what it is. An ISO image says so at 32 KiB;
@@ -162,7 +164,7 @@ func (s *attachmentScan) content(f *attachedFile, r io.Reader, depth, size int) 
 	case k.look == closed:
 		return nil
 	case depth >= s.rules.Depth:
-		s.unsure("%s is nested deeper than %d levels", printable(f.name), s.rules.Depth)
+		s.unsure("%s is nested deeper than %d levels", mail.PrintableName(f.name), s.rules.Depth)
 		return nil
 	}
 	return s.look(k.look, f, all, depth)
@@ -363,7 +365,7 @@ func (s *attachmentScan) rtf(f *attachedFile, r io.Reader) error {
 // readToEnd notes that a file's bytes ended in an error, unless that is its end.
 func (s *attachmentScan) readToEnd(f *attachedFile, err error) {
 	if err != io.EOF && err != io.ErrUnexpectedEOF {
-		s.unsure("the file %s cannot be read (%v)", printable(f.name), err)
+		s.unsure("the file %s cannot be read (%v)", mail.PrintableName(f.name), err)
 	}
 }
 

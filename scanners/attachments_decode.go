@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/emersion/go-message/textproto"
+
+	"coexistd/policy/mail"
 )
 
 // encoding reads Content-Transfer-Encoding. An encoding that is not known
@@ -17,7 +19,7 @@ import (
 // differ on base64.
 func (m *mimeReader) encoding(fields textproto.Header, h partHeader) string {
 	value := m.only(fields, "Content-Transfer-Encoding")
-	name := strings.ToLower(strings.TrimSpace(withoutComments(value)))
+	name := strings.ToLower(strings.TrimSpace(mail.WithoutComments(value)))
 	plain := len(h.names) == 0 && (h.media == "" || strings.HasPrefix(h.media, "text/"))
 	switch name {
 	case "", "7bit", "8bit", "binary":
@@ -31,7 +33,7 @@ func (m *mimeReader) encoding(fields textproto.Header, h partHeader) string {
 		return name
 	}
 	if !plain && h.boundary == "" {
-		m.unsure("an attachment has the unknown encoding %s", printable(value))
+		m.unsure("an attachment has the unknown encoding %s", mail.PrintableName(value))
 	}
 	return ""
 }

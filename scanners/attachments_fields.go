@@ -2,10 +2,11 @@ package scanners
 
 import (
 	"cmp"
-	"encoding/base64"
 	"slices"
 	"strconv"
 	"strings"
+
+	"coexistd/policy/mail"
 )
 
 // maxParameters is how many parameters of one field are read.
@@ -22,7 +23,7 @@ type parameter struct{ key, value string }
 // readings is there once for each. ok is false when there are too many.
 func parameters(field string) (kind string, list []parameter, ok bool) {
 	kind, rest, _ := strings.Cut(field, ";")
-	kind = strings.ToLower(strings.Trim(withoutComments(kind), " \t\""))
+	kind = strings.ToLower(strings.Trim(mail.WithoutComments(kind), " \t\""))
 	for rest != "" {
 		if len(list) > maxParameters {
 			return kind, list, false
@@ -38,7 +39,7 @@ func parameters(field string) (kind string, list []parameter, ok bool) {
 			}
 			continue
 		}
-		key := strings.ToLower(strings.TrimSpace(withoutComments(rest[:end])))
+		key := strings.ToLower(strings.TrimSpace(mail.WithoutComments(rest[:end])))
 		var values []string
 		values, rest = parameterValue(strings.TrimLeft(rest[end+1:], " \t"))
 		for _, value := range values {
@@ -92,26 +93,6 @@ func parameterValue(s string) (values []string, rest string) {
 	return values, rest
 }
 
-// withoutComments drops what stands in parentheses (RFC 822 section 3.4.3).
-func withoutComments(s string) string {
-	if strings.IndexByte(s, '(') < 0 {
-		return s
-	}
-	var b strings.Builder
-	depth := 0
-	for i := range len(s) {
-		switch {
-		case s[i] == '(':
-			depth++
-		case s[i] == ')' && depth > 0:
-			depth--
-		case depth == 0:
-			b.WriteByte(s[i])
-		}
-	}
-	return b.String()
-}
-
 // segment is one piece of a value that RFC 2231 section 3 splits up.
 type segment struct {
 	number  int
@@ -142,7 +123,7 @@ func values(list []parameter, name string) (plain []string, encoded []string, do
 		} else {
 			var err error
 			if number, err = strconv.ParseUint(section, 10, 16); err != nil {
-				doubt = "the parameter " + printable(p.key) + " cannot be read"
+				doubt = "the parameter " + mail.PrintableName(p.key) + " cannot be read"
 				continue
 			}
 		}
@@ -176,13 +157,13 @@ func joinSegments(segments []segment) (joined, doubt string) {
 				case !ok:
 					doubt = "an encoded parameter lacks its charset"
 				case charset != "" && !isKnownCharset(charset):
-					doubt = "a file name has the unknown charset " + printable(charset)
+					doubt = "a file name has the unknown charset " + mail.PrintableName(charset)
 					value = text
 				default:
 					value = text
 				}
 			}
-			decoded, ok := unpercent(value)
+			decoded, ok := mail.Unhex(value, '%')
 			if !ok {
 				doubt = "a file name's percent encoding is broken"
 			}
@@ -191,28 +172,6 @@ func joinSegments(segments []segment) (joined, doubt string) {
 		b.WriteString(value)
 	}
 	return b.String(), doubt
-}
-
-// unpercent decodes %XX. What is no such thing stays, and ok is false.
-func unpercent(s string) (decoded string, ok bool) {
-	var b strings.Builder
-	ok = true
-	for i := 0; i < len(s); i++ {
-		if s[i] != '%' {
-			b.WriteByte(s[i])
-			continue
-		}
-		if i+2 < len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 2
-				continue
-			}
-		}
-		ok = false
-		b.WriteByte('%')
-	}
-	return b.String(), ok
 }
 
 // charsetFamilies begin the names of charsets in which the bytes of ASCII mean
@@ -228,56 +187,6 @@ var charsetFamilies = []string{
 func isKnownCharset(charset string) bool {
 	charset = strings.ToLower(charset)
 	return slices.ContainsFunc(charsetFamilies, func(family string) bool { return strings.HasPrefix(charset, family) })
-}
-
-// decodeWords decodes the encoded words of RFC 2047 in s wherever they stand,
-// and drops the space between two of them (section 6.2). doubt is why one could
-// not be decoded, which then stays as it is, or empty.
-func decodeWords(s string) (decoded, doubt string) {
-	var b strings.Builder
-	afterWord := false
-	for {
-		start := strings.Index(s, "=?")
-		if start < 0 {
-			b.WriteString(s)
-			return b.String(), doubt
-		}
-		before := s[:start]
-		if !afterWord || strings.TrimSpace(before) != "" {
-			b.WriteString(before)
-		}
-		word := s[start+2:]
-		charset, tail, ok := strings.Cut(word, "?")
-		encoding, tail, ok2 := strings.Cut(tail, "?")
-		text, tail, ok3 := strings.Cut(tail, "?=")
-		if !ok || !ok2 || !ok3 {
-			b.WriteString(s[start:])
-			return b.String(), "an encoded word in a file name is broken"
-		}
-		// RFC 2231 section 5 lets a language follow the charset.
-		charset, _, _ = strings.Cut(charset, "*")
-		if !isKnownCharset(charset) {
-			doubt = "a file name has the unknown charset " + printable(charset)
-		}
-		plain, ok := decodeWord(encoding, text)
-		if !ok {
-			doubt = "an encoded word in a file name is broken"
-		}
-		b.WriteString(plain)
-		s, afterWord = tail, true
-	}
-}
-
-func decodeWord(encoding, text string) (decoded string, ok bool) {
-	switch encoding {
-	case "B", "b":
-		raw, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(text, "= "))
-		return string(raw), err == nil
-	case "Q", "q":
-		text = strings.ReplaceAll(strings.ReplaceAll(text, "%", "%25"), "=", "%")
-		return unpercent(strings.ReplaceAll(text, "_", " "))
-	}
-	return text, false
 }
 
 // fileNames returns every name that the fields' parameters may give a file, the
@@ -296,15 +205,22 @@ func fileNames(list []parameter) (names []string, doubt string) {
 	}
 	for _, name := range raw {
 		if strings.Contains(name, "=?") {
-			decoded, why := decodeWords(name)
-			note(why)
-			names = append(names, decoded)
+			text, words := mail.DecodeWords(name)
+			switch {
+			case words.Broken:
+				note("an encoded word in a file name is broken")
+			case words.Unknown != "" && !isKnownCharset(words.Unknown):
+				note("a file name has the unknown charset " + mail.PrintableName(words.Unknown))
+			}
+			if names = append(names, words.Bytes); text != words.Bytes {
+				names = append(names, text)
+			}
 		}
 	}
 	names = append(names, raw...)
 	for _, name := range raw {
 		if strings.Contains(name, "%") {
-			decoded, _ := unpercent(name)
+			decoded, _ := mail.Unhex(name, '%')
 			names = append(names, decoded)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"io"
 	"strings"
+
+	"coexistd/policy/mail"
 )
 
 // stop is what ended a part: the delimiter line of the multipart at that level
@@ -132,7 +134,7 @@ func (m *mimeReader) leaf(f *attachedFile, h partHeader) (stop, error) {
 		decoded, broken := decodePart(h.encoding, body)
 		err = m.content(f, decoded, m.depth, partHead)
 		if why := broken(); why != "" && !plain && err == nil {
-			m.unsure("the encoding of the attachment %s is broken: %s", printable(f.name), why)
+			m.unsure("the encoding of the attachment %s is broken: %s", mail.PrintableName(f.name), why)
 		}
 	}
 	if err != nil {
@@ -164,7 +166,7 @@ func (s *attachmentScan) text(lines interface{ next() ([]byte, bool) }) error {
 // encodedMessage looks through a message that is an attachment of its own.
 func (m *mimeReader) encodedMessage(f *attachedFile, h partHeader, body *partBody) error {
 	if m.depth >= m.rules.Depth {
-		m.unsure("the message %s is nested deeper than %d levels", printable(f.name), m.rules.Depth)
+		m.unsure("the message %s is nested deeper than %d levels", mail.PrintableName(f.name), m.rules.Depth)
 		return nil
 	}
 	decoded, broken := decodePart(h.encoding, body)
@@ -172,7 +174,7 @@ func (m *mimeReader) encodedMessage(f *attachedFile, h partHeader, body *partBod
 	err := m.message(decoded, m.level, m.depth+1)
 	m.leave()
 	if why := broken(); why != "" && err == nil {
-		m.unsure("the encoding of the message %s is broken: %s", printable(f.name), why)
+		m.unsure("the encoding of the message %s is broken: %s", mail.PrintableName(f.name), why)
 	}
 	return err
 }

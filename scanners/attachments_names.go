@@ -6,6 +6,8 @@ import (
 	"unicode"
 
 	"golang.org/x/text/unicode/norm"
+
+	"coexistd/policy/mail"
 )
 
 // attachedFile is a file as its names and its sender's words describe it.
@@ -48,7 +50,7 @@ func (s *attachmentScan) named(media string, names ...string) (*attachedFile, er
 		for _, ext := range exts {
 			if ext == classExtension || s.blocked[ext] {
 				f.name = name
-				return f, s.found("extension", f, "has the extension "+printable(ext)+", which is not accepted")
+				return f, s.found("extension", f, "has the extension "+mail.PrintableName(ext)+", which is not accepted")
 			}
 			if s.rules.Macros && macroExtensions[ext] {
 				f.name = name
@@ -119,32 +121,4 @@ func isASCII(s string) bool {
 		}
 	}
 	return true
-}
-
-// printable returns a stranger's name for people: at most 80 printable ASCII
-// characters, with a question mark for each run of others. When it is too
-// long, its end stays, where the extension is.
-func printable(name string) string {
-	const most = 80
-	if len(name) > 16*most {
-		name = name[len(name)-16*most:]
-	}
-	var b strings.Builder
-	for _, c := range name {
-		switch {
-		case c == ' ' && strings.HasSuffix(b.String(), " "):
-		case c >= ' ' && c < 0x7f:
-			b.WriteRune(c)
-		case !strings.HasSuffix(b.String(), "?"):
-			b.WriteByte('?')
-		}
-	}
-	clean := strings.TrimSpace(b.String())
-	if len(clean) > most {
-		clean = "..." + clean[len(clean)-most+3:]
-	}
-	if clean == "" {
-		return "without a name"
-	}
-	return clean
 }

@@ -9,11 +9,11 @@ import (
 	"strings"
 	"testing"
 
-	"coexistd/policy"
+	"coexistd/policy/verdict"
 	"coexistd/scanners"
 )
 
-func scanText(t testing.TB, a *scanners.Attachments, text string) policy.Finding {
+func scanText(t testing.TB, a *scanners.Attachments, text string) verdict.Finding {
 	t.Helper()
 	return a.Scan(t.Context(), &scanners.Message{Content: strings.NewReader(text), Size: int64(len(text))})
 }
@@ -28,21 +28,21 @@ func check(t *testing.T, a *scanners.Attachments, rows []expect) {
 	for _, row := range rows {
 		t.Run(row.about, func(t *testing.T) {
 			f := scanText(t, a, row.message)
-			if f.Check != policy.CheckMalware {
+			if f.Check != verdict.CheckMalware {
 				t.Errorf("the check is %q", f.Check)
 			}
 			switch reason, unknown := strings.CutPrefix(row.want, "unknown: "); {
 			case unknown:
-				if f.State != policy.Unknown || !strings.Contains(f.Reason, reason) || f.Name != "" {
-					t.Errorf("got %v (%s), want unknown, %q", f, f.Reason, reason)
+				if f.State != verdict.Unknown || !strings.Contains(f.Reasons.String(), reason) || f.Name != "" {
+					t.Errorf("got %v (%s), want unknown, %q", f, f.Reasons.String(), reason)
 				}
 			case row.want == "clean":
-				if f.State != policy.Clean {
-					t.Errorf("got %v (%s), want clean", f, f.Reason)
+				if f.State != verdict.Clean {
+					t.Errorf("got %v (%s), want clean", f, f.Reasons.String())
 				}
 			default:
-				if f.State != policy.Hit || f.Name != row.want || f.Reason == "" {
-					t.Errorf("got %v (%s), want the hit %q", f, f.Reason, row.want)
+				if f.State != verdict.Hit || f.Name != row.want || f.Reasons.String() == "" {
+					t.Errorf("got %v (%s), want the hit %q", f, f.Reasons.String(), row.want)
 				}
 			}
 		})
@@ -130,8 +130,11 @@ func TestAttachmentNamesAreSeenThroughTheirDisguise(t *testing.T) {
 		{"2047, a language", disposition(`filename="=?utf-8*en?Q?a.exe?="`), "extension a.exe"},
 		{"2047 in 2231", disposition(`filename*0="=?utf-8?Q?a.e"; filename*1="xe?="`), "extension a.exe"},
 		{"2047, harmless", disposition(`filename="=?iso-8859-1?Q?pr=FCfung.pdf?="`), "clean"},
-		{"2047, unknown charset", disposition(`filename="=?utf-7?Q?a+AC4-pdf?="`), "unknown: unknown charset utf-7"},
-		{"2047, unknown charset, judged raw", disposition(`filename="=?utf-7?Q?a.exe?="`), "extension a.exe"},
+		{"2047, unknown charset", disposition(`filename="=?x-klingon?Q?a.pdf?="`), "unknown: unknown charset x-klingon"},
+		{"2047, unknown charset, judged raw", disposition(`filename="=?x-klingon?Q?a.exe?="`), "extension a.exe"},
+		{"2047, UTF-7", disposition(`filename="=?utf-7?Q?a+AC4-exe?="`), "extension a.exe"},
+		{"2047, UTF-7, harmless", disposition(`filename="=?utf-7?Q?pr+APw-fung.pdf?="`), "clean"},
+		{"2047, letters of two bytes that read as an extension", disposition(`filename="=?shift_jis?Q?=82=81=81D=82=85=82=98=82=85?="`), "extension ?"},
 		{"2047, broken", disposition(`filename="=?utf-8?B?!!!?=.pdf"`), "unknown: encoded word"},
 		{"2047, not ended", disposition(`filename="=?utf-8?B?YS5leGU"`), "unknown: encoded word"},
 		{"2047, Japanese", disposition(`filename="=?iso-2022-jp?B?GyRCJSIbKEIuZXhl?="`), "extension ?$B%\"?(B.exe"},
@@ -311,8 +314,8 @@ func TestTheRulesAreTheAdministrators(t *testing.T) {
 
 func TestAReasonSaysWhereTheAttachmentWas(t *testing.T) {
 	f := scanText(t, defaults(), mixed(file("outer.zip", zipped(member{"inner.zip", zipped(member{"x.exe", nil})}))))
-	if want := "the attachment x.exe inside inner.zip inside outer.zip has the extension exe, which is not accepted"; f.Reason != want {
-		t.Errorf("got  %s\nwant %s", f.Reason, want)
+	if want := "the attachment x.exe inside inner.zip inside outer.zip has the extension exe, which is not accepted"; f.Reasons.String() != want {
+		t.Errorf("got  %s\nwant %s", f.Reasons.String(), want)
 	}
 }
 
@@ -321,7 +324,7 @@ func TestAttachmentsAreReadUntilTheContextEnds(t *testing.T) {
 	cancel()
 	text := mixed(file("a.exe", pe))
 	f := defaults().Scan(ctx, &scanners.Message{Content: strings.NewReader(text), Size: int64(len(text))})
-	if f.State != policy.Unknown || !strings.Contains(f.Reason, "context canceled") {
+	if f.State != verdict.Unknown || !strings.Contains(f.Reasons.String(), "context canceled") {
 		t.Errorf("got %v", f)
 	}
 	// It ends in the middle of an archive too.
@@ -333,8 +336,8 @@ func TestAttachmentsAreReadUntilTheContextEnds(t *testing.T) {
 	ctx, cancel = context.WithCancel(t.Context())
 	content := &cancelling{ReaderAt: strings.NewReader(text), at: int64(len(text)) - 100, cancel: cancel}
 	f = defaults().Scan(ctx, &scanners.Message{Content: content, Size: int64(len(text))})
-	if f.State != policy.Unknown || !strings.Contains(f.Reason, "context canceled") {
-		t.Errorf("got %v (%s)", f, f.Reason)
+	if f.State != verdict.Unknown || !strings.Contains(f.Reasons.String(), "context canceled") {
+		t.Errorf("got %v (%s)", f, f.Reasons.String())
 	}
 }
 
@@ -358,7 +361,7 @@ func (brokenDisk) ReadAt([]byte, int64) (int, error) { return 0, errors.New("the
 
 func TestAttachmentsThatCannotBeReadAreUnknown(t *testing.T) {
 	f := defaults().Scan(t.Context(), &scanners.Message{Content: brokenDisk{}, Size: 1000})
-	if f.State != policy.Unknown || !strings.Contains(f.Reason, "the disk is gone") {
+	if f.State != verdict.Unknown || !strings.Contains(f.Reasons.String(), "the disk is gone") {
 		t.Errorf("got %v", f)
 	}
 }
@@ -368,7 +371,7 @@ func TestALargeAttachmentLeavesNoFile(t *testing.T) {
 	rules.TempDir = t.TempDir()
 	a := scanners.NewAttachments(rules)
 	big := append(bytes.Repeat([]byte("PK\x00\x00"), 600<<10), zipped(member{"a.txt", nil})...)
-	if f := scanText(t, a, mixed(file("a.zip", big))); f.State != policy.Clean {
+	if f := scanText(t, a, mixed(file("a.zip", big))); f.State != verdict.Clean {
 		t.Errorf("got %v", f)
 	}
 	if left, err := os.ReadDir(rules.TempDir); err != nil || len(left) > 0 {
@@ -376,7 +379,7 @@ func TestALargeAttachmentLeavesNoFile(t *testing.T) {
 	}
 	// Without a place to keep it, it cannot be told what it is.
 	rules.TempDir += "/missing"
-	if f := scanText(t, scanners.NewAttachments(rules), mixed(file("a.zip", big))); f.State != policy.Unknown {
+	if f := scanText(t, scanners.NewAttachments(rules), mixed(file("a.zip", big))); f.State != verdict.Unknown {
 		t.Errorf("got %v", f)
 	}
 }
@@ -386,9 +389,9 @@ func TestManyMessagesAreScannedAtOnce(t *testing.T) {
 	done := make(chan string)
 	for i := range 16 {
 		go func() {
-			text, want := mixed(file("a.zip", zipped(member{"x.txt", []byte("x")}))), policy.Clean
+			text, want := mixed(file("a.zip", zipped(member{"x.txt", []byte("x")}))), verdict.Clean
 			if i%2 == 0 {
-				text, want = mixed(file("a.zip", zipped(member{"x.exe", []byte("x")}))), policy.Hit
+				text, want = mixed(file("a.zip", zipped(member{"x.exe", []byte("x")}))), verdict.Hit
 			}
 			for range 20 {
 				f := a.Scan(context.Background(), &scanners.Message{Content: strings.NewReader(text), Size: int64(len(text))})

@@ -3,6 +3,8 @@ package scanners
 import (
 	"bytes"
 	"encoding/base64"
+
+	"coexistd/policy/mail"
 )
 
 // uuHead is how much of a file within a text is decoded.
@@ -47,7 +49,7 @@ func (u *uuFinder) finish(s *attachmentScan) error {
 	u.decode = nil
 	k := recognise(u.head)
 	if k.look != closed {
-		s.unsure("the file %s within a text is %s, which is not looked into there", printable(u.file.name), k.what)
+		s.unsure("the file %s within a text is %s, which is not looked into there", mail.PrintableName(u.file.name), k.what)
 	}
 	return s.program(u.file, k)
 }

@@ -9,6 +9,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"coexistd/policy/mail"
 )
 
 // Sizes and signatures of a zip archive's records (APPNOTE.TXT 4.3).
@@ -259,7 +261,7 @@ func (z *zipReader) unpackEntry(f *attachedFile, e zipEntry, packed io.Reader) e
 	case 8:
 		return z.content(f, unpackReader{z.attachmentScan, z.inflater(z.depth, packed)}, z.depth+1, entryHead)
 	}
-	z.unsure("the file %s is compressed in a way that is not known", printable(f.name))
+	z.unsure("the file %s is compressed in a way that is not known", mail.PrintableName(f.name))
 	return nil
 }
 

@@ -12,7 +12,8 @@ import (
 
 	"github.com/dutchcoders/go-clamd"
 
-	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/verdict"
 )
 
 // ClamdOptions say which clamd to ask, and how.
@@ -45,12 +46,12 @@ type Clamd struct {
 // NewClamd returns a scanner that asks the clamd of these options.
 func NewClamd(o ClamdOptions) *Clamd { return &Clamd{options: o} }
 
-// Check returns policy.CheckVirus.
-func (c *Clamd) Check() string { return policy.CheckVirus }
+// Check returns verdict.CheckVirus.
+func (c *Clamd) Check() string { return verdict.CheckVirus }
 
 // Scan asks clamd for one message. A signature that matches is a hit by its
 // name.
-func (c *Clamd) Scan(ctx context.Context, m *Message) policy.Finding {
+func (c *Clamd) Scan(ctx context.Context, m *Message) verdict.Finding {
 	if m.Size > c.options.MaxSize {
 		return Unknown(c.Check(), fmt.Sprintf("the message has %d bytes, more than scanner.clamd.max_size, which is %d", m.Size, c.options.MaxSize))
 	}
@@ -61,7 +62,7 @@ func (c *Clamd) Scan(ctx context.Context, m *Message) policy.Finding {
 	defer cancel()
 	deadline, _ := ctx.Deadline()
 	first, n := int(c.preferred.Load()), len(c.options.Addresses)
-	var reasons []string
+	var reasons verdict.Reasons
 	down := true
 	for i := 0; i < n && ctx.Err() == nil; i++ {
 		at := (first + i) % n
@@ -72,33 +73,27 @@ func (c *Clamd) Scan(ctx context.Context, m *Message) policy.Finding {
 			c.preferred.Store(int32(at))
 			return finding
 		}
-		reasons = append(reasons, finding.Reason)
+		reasons = reasons.AndAll(finding.Reasons)
 		down = down && finding.Down
 	}
-	unknown := Unknown(c.Check(), strings.Join(reasons, "; "))
-	unknown.Down = down
-	return unknown
+	return verdict.Finding{Check: c.Check(), Reasons: reasons, Down: down}
 }
 
 // askClamd asks the clamd of one address. An unknown is settled when it is the
 // message's doing, so that no other clamd could tell more.
-func askClamd(ctx context.Context, address string, m *Message) (finding policy.Finding, settled bool) {
+func askClamd(ctx context.Context, address string, m *Message) (finding verdict.Finding, settled bool) {
 	begun := time.Now()
 	reply, err := instream(ctx, address, m)
 	var unread *contentError
 	switch {
 	case errors.As(err, &unread):
-		return Unknown(policy.CheckVirus, unread.Error()), true
+		return Unknown(verdict.CheckVirus, unread.Error()), true
 	case err != nil && ctx.Err() != nil:
-		return Down(policy.CheckVirus, fmt.Sprintf("clamd at %s has not answered in %v", address, time.Since(begun).Round(time.Millisecond))), false
+		return Down(verdict.CheckVirus, fmt.Sprintf("clamd at %s has not answered in %v", address, time.Since(begun).Round(time.Millisecond))), false
 	case err != nil:
-		return Down(policy.CheckVirus, fmt.Sprintf("clamd at %s %v", address, err)), false
+		return Down(verdict.CheckVirus, fmt.Sprintf("clamd at %s %v", address, err)), false
 	}
-	finding, settled = readVerdict(reply)
-	if !settled {
-		finding.Reason = fmt.Sprintf("clamd at %s %s", address, finding.Reason)
-	}
-	return finding, settled
+	return readVerdict(address, reply)
 }
 
 // ClamdStatus is what the clamd of one address tells of itself.
@@ -133,8 +128,8 @@ func (c *Clamd) Ping(ctx context.Context) []ClamdStatus {
 // finds out a clamd that hangs before the library is left waiting for it.
 func pingClamd(ctx context.Context, address string) ClamdStatus {
 	finding, _ := askClamd(ctx, address, &Message{Content: strings.NewReader("")})
-	if finding.State != policy.Clean {
-		return ClamdStatus{Address: address, Err: errors.New(finding.Reason)}
+	if finding.State != verdict.Clean {
+		return ClamdStatus{Address: address, Err: errors.New(finding.Reasons.String())}
 	}
 	line, err := clamdVersion(ctx, address)
 	if err != nil {
@@ -183,11 +178,11 @@ func clamdVersion(ctx context.Context, address string) (string, error) {
 // local time, which is taken for ours.
 func readVersion(address, line string) ClamdStatus {
 	if !strings.HasPrefix(line, "ClamAV ") {
-		return ClamdStatus{Address: address, Err: fmt.Errorf("clamd at %s answers VERSION with %q, which is not a ClamAV's answer", address, excerpt(line, maxName))}
+		return ClamdStatus{Address: address, Err: fmt.Errorf("clamd at %s answers VERSION with %q, which is not a ClamAV's answer", address, mail.Excerpt(line, maxName))}
 	}
 	version, signatures, _ := strings.Cut(line, "/")
 	number, date, _ := strings.Cut(signatures, "/")
-	status := ClamdStatus{Address: address, Version: excerpt(version, maxName), Signatures: excerpt(number, maxName)}
+	status := ClamdStatus{Address: address, Version: mail.Excerpt(version, maxName), Signatures: mail.Excerpt(number, maxName)}
 	if published, err := time.ParseInLocation(time.ANSIC, date, time.Local); err == nil {
 		status.Published = published
 	}

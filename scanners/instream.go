@@ -12,7 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/verdict"
 )
 
 // INSTREAM is spoken here and not by the package go-clamd, which sends chunks of
@@ -102,33 +103,36 @@ const (
 // that a limit of its own kept it from looking into all of a message.
 const partlyScanned = "Heuristics.Limits.Exceeded"
 
-// readVerdict turns clamd's reply into a finding. An unknown that is not settled
-// may be this clamd's own trouble; its reason reads on from "clamd at ADDRESS".
-func readVerdict(reply []byte) (finding policy.Finding, settled bool) {
+// readVerdict turns the reply of the clamd at that address into a finding. An unknown
+// that is not settled may be this clamd's own trouble.
+func readVerdict(address string, reply []byte) (finding verdict.Finding, settled bool) {
 	if string(reply) == replyOK {
-		return Clean(policy.CheckVirus), true
+		return verdict.Passed(verdict.CheckVirus), true
 	}
 	line, rest, ended := strings.Cut(string(reply), "\x00")
 	named, isStream := strings.CutPrefix(line, replyStart)
 	name, found := strings.CutSuffix(named, replyFound)
-	name = excerpt(strings.TrimSpace(withoutHash.ReplaceAllString(name, "")), maxName)
+	name = mail.Excerpt(strings.TrimSpace(withoutHash.ReplaceAllString(name, "")), maxName)
+	trouble := func(what, words string) (verdict.Finding, bool) {
+		return Unknown(verdict.CheckVirus, fmt.Sprintf("clamd at %s %s: %q", address, what, mail.Excerpt(words, maxName))), false
+	}
 	switch {
 	case len(reply) > maxClamdReply:
-		return Unknown(policy.CheckVirus, fmt.Sprintf("gave an answer of more than %d bytes", maxClamdReply)), false
+		return Unknown(verdict.CheckVirus, fmt.Sprintf("clamd at %s gave an answer of more than %d bytes", address, maxClamdReply)), false
 	case !ended:
-		return Unknown(policy.CheckVirus, fmt.Sprintf("gave an answer without an end: %q", excerpt(line, maxName))), false
+		return trouble("gave an answer without an end", line)
 	case rest != "":
-		return Unknown(policy.CheckVirus, fmt.Sprintf("gave more than one answer: %q", excerpt(line+" "+rest, maxName))), false
+		return trouble("gave more than one answer", line+" "+rest)
 	case isStream && found && strings.HasPrefix(name, partlyScanned):
-		return Unknown(policy.CheckVirus, "a limit of clamd's kept it from looking into all of the message: "+name), true
+		return Unknown(verdict.CheckVirus, "a limit of clamd's kept it from looking into all of the message: "+name), true
 	case isStream && found && name != "":
-		return Hit(policy.CheckVirus, name, "clamd found "+name), true
+		return Hit(verdict.CheckVirus, name, "clamd found "+name), true
 	case line == replyLimit:
-		return Unknown(policy.CheckVirus, "the message is larger than clamd's StreamMaxLength, which should be at least scanner.clamd.max_size"), true
+		return Unknown(verdict.CheckVirus, "the message is larger than clamd's StreamMaxLength, which should be at least scanner.clamd.max_size"), true
 	case strings.HasSuffix(line, " ERROR"):
-		return Unknown(policy.CheckVirus, fmt.Sprintf("failed on the message: %q", excerpt(line, maxName))), false
+		return trouble("failed on the message", line)
 	}
-	return Unknown(policy.CheckVirus, fmt.Sprintf("gave an answer that says neither OK nor FOUND: %q", excerpt(line, maxName))), false
+	return trouble("gave an answer that says neither OK nor FOUND", line)
 }
 
 // withoutHash matches what ExtendedDetectionInfo adds to a name: the file's MD5

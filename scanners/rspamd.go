@@ -16,7 +16,8 @@ import (
 	"sync"
 	"time"
 
-	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/verdict"
 )
 
 const (
@@ -43,7 +44,7 @@ type RspamdOptions struct {
 }
 
 // Rspamd has rspamd judge messages, over HTTP. It is the Scanner of
-// policy.CheckSpam.
+// verdict.CheckSpam.
 type Rspamd struct {
 	options RspamdOptions
 	client  *http.Client
@@ -65,16 +66,16 @@ func NewRspamd(options RspamdOptions) *Rspamd {
 	}}
 }
 
-// Check is policy.CheckSpam.
-func (r *Rspamd) Check() string { return policy.CheckSpam }
+// Check is verdict.CheckSpam.
+func (r *Rspamd) Check() string { return verdict.CheckSpam }
 
 // Scan sends the message and its envelope to rspamd. A message that rspamd
 // would mark or put off is a hit that proposes this; one that it would take, or
 // greylist, is clean. Greylisting proper comes as a soft reject: what the
 // action "greylist" asks for is the work of rspamd's own module.
-func (r *Rspamd) Scan(ctx context.Context, m *Message) policy.Finding {
+func (r *Rspamd) Scan(ctx context.Context, m *Message) verdict.Finding {
 	if m.Size > r.options.MaxSize {
-		return Unknown(policy.CheckSpam, fmt.Sprintf("the message has %d bytes, more than rspamd is asked about (%d)", m.Size, r.options.MaxSize))
+		return Unknown(verdict.CheckSpam, fmt.Sprintf("the message has %d bytes, more than rspamd is asked about (%d)", m.Size, r.options.MaxSize))
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.options.Timeout)
 	defer cancel()
@@ -83,21 +84,21 @@ func (r *Rspamd) Scan(ctx context.Context, m *Message) policy.Finding {
 
 	request, err := r.request(ctx, m, content)
 	if err != nil {
-		return Unknown(policy.CheckSpam, "rspamd cannot be asked: "+err.Error())
+		return Unknown(verdict.CheckSpam, "rspamd cannot be asked: "+err.Error())
 	}
 	status, reply, err := r.do(request)
 	left, readError := content.state()
 	switch {
 	case readError != nil:
-		return Unknown(policy.CheckSpam, "the message could not be read: "+readError.Error())
+		return Unknown(verdict.CheckSpam, "the message could not be read: "+readError.Error())
 	case err != nil:
 		return r.unanswered(ctx, err)
 	case len(reply) > maxRspamdReply:
-		return Unknown(policy.CheckSpam, fmt.Sprintf("rspamd's answer is longer than %d bytes", maxRspamdReply))
+		return Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd's answer is longer than %d bytes", maxRspamdReply))
 	case status != http.StatusOK:
-		return Unknown(policy.CheckSpam, fmt.Sprintf("rspamd answers with status %d: %s", status, excerpt(string(reply), 200)))
+		return Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd answers with status %d: %s", status, mail.Excerpt(string(reply), 200)))
 	case left > 0:
-		return Unknown(policy.CheckSpam, fmt.Sprintf("rspamd answered before it had the last %d bytes of the message", left))
+		return Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd answered before it had the last %d bytes of the message", left))
 	}
 	return judge(reply)
 }
@@ -108,16 +109,16 @@ func (r *Rspamd) Scan(ctx context.Context, m *Message) policy.Finding {
 // process of it crash, looks like a server that is down: the connection ends.
 // So that a stranger cannot have rspamd taken for down by such messages, it is
 // asked whether it is there.
-func (r *Rspamd) unanswered(ctx context.Context, err error) policy.Finding {
+func (r *Rspamd) unanswered(ctx context.Context, err error) verdict.Finding {
 	if errors.Is(ctx.Err(), context.Canceled) {
-		return Unknown(policy.CheckSpam, "the scan was broken off: "+err.Error())
+		return Unknown(verdict.CheckSpam, "the scan was broken off: "+err.Error())
 	}
 	if ctx.Err() == nil {
 		if _, pingError := r.Ping(ctx); pingError == nil {
-			return Unknown(policy.CheckSpam, "rspamd is there, but closed the connection on this message (is it larger than its max_message?): "+err.Error())
+			return Unknown(verdict.CheckSpam, "rspamd is there, but closed the connection on this message (is it larger than its max_message?): "+err.Error())
 		}
 	}
-	return Down(policy.CheckSpam, "rspamd does not answer: "+err.Error())
+	return Down(verdict.CheckSpam, "rspamd does not answer: "+err.Error())
 }
 
 // Ping asks whether rspamd is there. It returns the version that rspamd tells,
@@ -139,10 +140,10 @@ func (r *Rspamd) Ping(ctx context.Context) (version string, err error) {
 		return "", fmt.Errorf("rspamd does not answer: %w", err)
 	}
 	if response.StatusCode != http.StatusOK || strings.TrimSpace(string(answer)) != "pong" {
-		return "", fmt.Errorf("what answers at %s is no rspamd: it says %d %q to a ping", request.URL.Redacted(), response.StatusCode, excerpt(string(answer), 100))
+		return "", fmt.Errorf("what answers at %s is no rspamd: it says %d %q to a ping", request.URL.Redacted(), response.StatusCode, mail.Excerpt(string(answer), 100))
 	}
 	if version, found := strings.CutPrefix(response.Header.Get("Server"), "rspamd/"); found {
-		return "rspamd/" + excerpt(version, 50), nil
+		return "rspamd/" + mail.Excerpt(version, 50), nil
 	}
 	return "", nil
 }
@@ -264,38 +265,38 @@ type symbol struct {
 }
 
 // judge turns rspamd's reply into a finding.
-func judge(text []byte) policy.Finding {
+func judge(text []byte) verdict.Finding {
 	var reply rspamdReply
 	if err := json.Unmarshal(text, &reply); err != nil {
-		return Unknown(policy.CheckSpam, fmt.Sprintf("rspamd's answer cannot be read: %s: %s", excerpt(err.Error(), 200), excerpt(string(text), 100)))
+		return Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd's answer cannot be read: %s: %s", mail.Excerpt(err.Error(), 200), mail.Excerpt(string(text), 100)))
 	}
 	switch {
 	case reply.Error != "":
-		return Unknown(policy.CheckSpam, "rspamd reports an error: "+excerpt(reply.Error, 200))
+		return Unknown(verdict.CheckSpam, "rspamd reports an error: "+mail.Excerpt(reply.Error, 200))
 	case reply.Score == nil:
-		return Unknown(policy.CheckSpam, "rspamd's answer has no score")
+		return Unknown(verdict.CheckSpam, "rspamd's answer has no score")
 	}
 	scores := fmt.Sprintf("rspamd scores it %.2f", *reply.Score)
 	if reply.Required != nil {
 		scores += fmt.Sprintf(" of %.2f", *reply.Required)
 	}
-	finding := Hit(policy.CheckSpam, "spam", scores+": "+reply.Action)
+	finding := Hit(verdict.CheckSpam, "spam", scores+": "+reply.Action)
 	switch reply.Action {
 	case "no action", "greylist":
 		// What it knows at first sight, such as GTUBE, is skipped and a hit.
 		if reply.Skipped {
-			return Unknown(policy.CheckSpam, "rspamd has not looked at the message: its settings let it pass")
+			return Unknown(verdict.CheckSpam, "rspamd has not looked at the message: its settings let it pass")
 		}
-		finding = Clean(policy.CheckSpam)
+		finding = verdict.Passed(verdict.CheckSpam)
 	case "add header", "rewrite subject":
-		finding.Proposed = policy.Tag
+		finding.Proposed = verdict.Tag
 	case "soft reject":
-		finding.Proposed = policy.Tempfail
+		finding.Proposed = verdict.Tempfail
 	case "reject", "quarantine", "discard":
 	default:
-		return Unknown(policy.CheckSpam, fmt.Sprintf("rspamd answers with an action that is not known here: %q", excerpt(reply.Action, 50)))
+		return Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd answers with an action that is not known here: %q", mail.Excerpt(reply.Action, 50)))
 	}
-	if _, test := reply.Symbols["GTUBE"]; test && finding.State == policy.Hit {
+	if _, test := reply.Symbols["GTUBE"]; test && finding.State == verdict.Hit {
 		finding.Name = "GTUBE"
 	}
 	finding.Score, finding.Scored = *reply.Score, true
@@ -310,7 +311,7 @@ func describe(symbols map[string]symbol) string {
 	})
 	var b strings.Builder
 	for i, name := range names {
-		part := excerpt(name, 60) + "=" + strconv.FormatFloat(symbols[name].Score, 'f', 2, 64)
+		part := mail.Excerpt(name, 60) + "=" + strconv.FormatFloat(symbols[name].Score, 'f', 2, 64)
 		if i == maxSymbols || b.Len()+len(part) > maxSymbolsLength {
 			fmt.Fprintf(&b, " and %d more", len(names)-i)
 			break
@@ -321,16 +322,4 @@ func describe(symbols map[string]symbol) string {
 		b.WriteString(part)
 	}
 	return b.String()
-}
-
-// excerpt returns the text's first bytes, at most limit, with a question mark
-// in place of each that is not printable ASCII.
-func excerpt(text string, limit int) string {
-	clean := []byte(text[:min(len(text), limit)])
-	for i, c := range clean {
-		if c < ' ' || c > '~' {
-			clean[i] = '?'
-		}
-	}
-	return string(clean)
 }

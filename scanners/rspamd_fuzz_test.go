@@ -3,7 +3,8 @@ package scanners
 import (
 	"testing"
 
-	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/verdict"
 )
 
 func FuzzRspamdReply(f *testing.F) {
@@ -16,18 +17,18 @@ func FuzzRspamdReply(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, reply []byte) {
 		finding := judge(reply)
-		if finding.Check != policy.CheckSpam || finding.Down || finding.State > policy.Unknown {
+		if finding.Check != verdict.CheckSpam || finding.Down || finding.State > verdict.Hit {
 			t.Errorf("got %+v", finding)
 		}
-		if finding.Scored != (finding.State != policy.Unknown) || (finding.Name != "") != (finding.State == policy.Hit) ||
-			(finding.Reason == "") != (finding.State == policy.Clean) {
+		if finding.Scored != (finding.State != verdict.Unknown) || (finding.Name != "") != (finding.State == verdict.Hit) ||
+			(finding.Reasons.String() == "") != (finding.State == verdict.Clean) {
 			t.Errorf("got %+v", finding)
 		}
-		if len(finding.Reason) > 1000 || len(finding.Detail) > 800 {
-			t.Errorf("%d bytes of reason, %d of detail", len(finding.Reason), len(finding.Detail))
+		if len(finding.Reasons.String()) > 1000 || len(finding.Detail) > 800 {
+			t.Errorf("%d bytes of reason, %d of detail", len(finding.Reasons.String()), len(finding.Detail))
 		}
-		for _, text := range []string{finding.Reason, finding.Detail} {
-			if excerpt(text, len(text)) != text {
+		for _, text := range []string{finding.Reasons.String(), finding.Detail} {
+			if mail.Excerpt(text, len(text)) != text {
 				t.Errorf("not printable: %q", text)
 			}
 		}

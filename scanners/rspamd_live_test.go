@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"coexistd/contrib/lab"
-	"coexistd/policy"
+	"coexistd/policy/verdict"
 	"coexistd/scanners"
 )
 
 // startRspamd starts a real rspamd for the test.
 func startRspamd(t testing.TB, settings string) *lab.Rspamd {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	server, err := filters(t).StartRspamd(ctx, lab.RspamdConfig{Settings: settings})
 	if err != nil {
@@ -49,15 +49,15 @@ func TestRspamdJudgesMail(t *testing.T) {
 	}
 	for _, c := range []struct {
 		about, body, name string
-		state             policy.State
-		proposed          policy.Verdict
+		state             verdict.State
+		proposed          verdict.Verdict
 		score             float64
 		reason, detail    string
 	}{
-		{"plain mail", "hello", "", policy.Clean, policy.Accept, 0, "", ""},
-		{"GTUBE", lab.GTUBE, "GTUBE", policy.Hit, policy.Accept, 15, "of 15.00: reject", "GTUBE"},
-		{"a score to mark it for", lab.SpamWord, "spam", policy.Hit, policy.Tag, 7, "scores it 7.00 of 15.00: add header", "LAB_TAG=7.00"},
-		{"a soft reject", lab.SoftRejectWord, "spam", policy.Hit, policy.Tempfail, 0, "soft reject", ""},
+		{"plain mail", "hello", "", verdict.Clean, verdict.None, 0, "", ""},
+		{"GTUBE", lab.GTUBE, "GTUBE", verdict.Hit, verdict.None, 15, "of 15.00: reject", "GTUBE"},
+		{"a score to mark it for", lab.SpamWord, "spam", verdict.Hit, verdict.Tag, 7, "scores it 7.00 of 15.00: add header", "LAB_TAG=7.00"},
+		{"a soft reject", lab.SoftRejectWord, "spam", verdict.Hit, verdict.Tempfail, 0, "soft reject", ""},
 	} {
 		t.Run(c.about, func(t *testing.T) {
 			m := message(cleanMail + c.body + "\r\n")
@@ -65,7 +65,7 @@ func TestRspamdJudgesMail(t *testing.T) {
 			m.QueueID, m.Login = "4QID", "carol"
 			f := rspamd.Scan(t.Context(), m)
 			if f.State != c.state || f.Name != c.name || f.Proposed != c.proposed || !f.Scored || f.Score != c.score ||
-				!strings.Contains(f.Reason, c.reason) || !strings.Contains(f.Detail, c.detail) {
+				!strings.Contains(f.Reasons.String(), c.reason) || !strings.Contains(f.Detail, c.detail) {
 				t.Errorf("got %+v", f)
 			}
 		})
@@ -79,7 +79,7 @@ func TestRspamdJudgesMail(t *testing.T) {
 	})
 	t.Run("more than it takes does not make it down", func(t *testing.T) {
 		f := rspamd.Scan(t.Context(), message(cleanMail+strings.Repeat("x\r\n", 1_000_000)))
-		if f.State != policy.Unknown || f.Down || !strings.Contains(f.Reason, "max_message") {
+		if f.State != verdict.Unknown || f.Down || !strings.Contains(f.Reasons.String(), "max_message") {
 			t.Errorf("got %+v", f)
 		}
 	})

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"coexistd/policy"
+	"coexistd/policy/verdict"
 	"coexistd/scanners"
 )
 
@@ -25,7 +25,7 @@ func message(content string) *scanners.Message {
 }
 
 func newRspamd(url string) *scanners.Rspamd {
-	return scanners.NewRspamd(scanners.RspamdOptions{Address: url, MaxSize: 32 << 20, Timeout: 10 * time.Second, Hostname: "mail.acmecorp.com"})
+	return scanners.NewRspamd(scanners.RspamdOptions{Address: url, MaxSize: 32 << 20, Timeout: patience, Hostname: "mail.acmecorp.com"})
 }
 
 // fakeRspamd answers each request for /checkv2 by handle, once it has the whole
@@ -49,35 +49,35 @@ func fakeRspamd(t *testing.T, handle http.HandlerFunc) *scanners.Rspamd {
 
 func TestWhatRspamdAnswersBecomesAFinding(t *testing.T) {
 	type want struct {
-		state    policy.State
+		state    verdict.State
 		name     string
-		proposed policy.Verdict
+		proposed verdict.Verdict
 		score    float64
 		reason   string
 		detail   string
 	}
-	hit := func(action string, proposed policy.Verdict) want {
-		return want{policy.Hit, "spam", proposed, 15.5, "rspamd scores it 15.50 of 15.00: " + action, "B=-9.00 A=4.00 C=0.00"}
+	hit := func(action string, proposed verdict.Verdict) want {
+		return want{verdict.Hit, "spam", proposed, 15.5, "rspamd scores it 15.50 of 15.00: " + action, "B=-9.00 A=4.00 C=0.00"}
 	}
 	for _, c := range []struct {
 		about, answer string
 		want          want
 	}{
-		{"no action", answer("no action"), want{policy.Clean, "", policy.Accept, 15.5, "", "B=-9.00 A=4.00 C=0.00"}},
-		{"greylist", answer("greylist"), want{policy.Clean, "", policy.Accept, 15.5, "", "B=-9.00 A=4.00 C=0.00"}},
-		{"add header", answer("add header"), hit("add header", policy.Tag)},
-		{"rewrite subject", answer("rewrite subject"), hit("rewrite subject", policy.Tag)},
-		{"soft reject", answer("soft reject"), hit("soft reject", policy.Tempfail)},
-		{"reject", answer("reject"), hit("reject", policy.Accept)},
-		{"quarantine", answer("quarantine"), hit("quarantine", policy.Accept)},
-		{"discard", answer("discard"), hit("discard", policy.Accept)},
+		{"no action", answer("no action"), want{verdict.Clean, "", verdict.None, 15.5, "", "B=-9.00 A=4.00 C=0.00"}},
+		{"greylist", answer("greylist"), want{verdict.Clean, "", verdict.None, 15.5, "", "B=-9.00 A=4.00 C=0.00"}},
+		{"add header", answer("add header"), hit("add header", verdict.Tag)},
+		{"rewrite subject", answer("rewrite subject"), hit("rewrite subject", verdict.Tag)},
+		{"soft reject", answer("soft reject"), hit("soft reject", verdict.Tempfail)},
+		{"reject", answer("reject"), hit("reject", verdict.None)},
+		{"quarantine", answer("quarantine"), hit("quarantine", verdict.None)},
+		{"discard", answer("discard"), hit("discard", verdict.None)},
 		{"GTUBE", `{"is_skipped":true,"score":15.0,"required_score":15.0,"action":"reject","symbols":{"GTUBE":{"score":0.0}}}`,
-			want{policy.Hit, "GTUBE", policy.Accept, 15, "rspamd scores it 15.00 of 15.00: reject", "GTUBE=0.00"}},
+			want{verdict.Hit, "GTUBE", verdict.None, 15, "rspamd scores it 15.00 of 15.00: reject", "GTUBE=0.00"}},
 		{"a name is for hits", `{"score":1,"action":"no action","symbols":{"GTUBE":{"score":0}}}`,
-			want{policy.Clean, "", policy.Accept, 1, "", "GTUBE=0.00"}},
-		{"no threshold", `{"score":-3,"action":"reject"}`, want{policy.Hit, "spam", policy.Accept, -3, "rspamd scores it -3.00: reject", ""}},
+			want{verdict.Clean, "", verdict.None, 1, "", "GTUBE=0.00"}},
+		{"no threshold", `{"score":-3,"action":"reject"}`, want{verdict.Hit, "spam", verdict.None, -3, "rspamd scores it -3.00: reject", ""}},
 		{"unknown fields", `{"x":{"y":[1]},"score":1,"action":"no action","messages":{},"symbols":{"A":{"options":["z"]}}}`,
-			want{policy.Clean, "", policy.Accept, 1, "", "A=0.00"}},
+			want{verdict.Clean, "", verdict.None, 1, "", "A=0.00"}},
 
 		{"skipped", `{"is_skipped":true,"score":0,"action":"no action"}`, want{reason: "has not looked"}},
 		{"an unknown action", `{"score":1,"action":"explode\u0000"}`, want{reason: `not known here: "explode?"`}},
@@ -101,16 +101,16 @@ func TestWhatRspamdAnswersBecomesAFinding(t *testing.T) {
 		t.Run(c.about, func(t *testing.T) {
 			f := fakeRspamd(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, c.answer) }).
 				Scan(t.Context(), message("Subject: x\r\n\r\n"))
-			if f.Check != policy.CheckSpam || f.Down {
+			if f.Check != verdict.CheckSpam || f.Down {
 				t.Errorf("got %+v", f)
 			}
-			if c.want.state == policy.Clean && c.want.reason != "" {
-				if f.State != policy.Unknown || !strings.Contains(f.Reason, c.want.reason) || f.Scored {
+			if c.want.state == verdict.Unknown {
+				if f.State != verdict.Unknown || !strings.Contains(f.Reasons.String(), c.want.reason) || f.Scored {
 					t.Errorf("got %+v, want unknown: %s", f, c.want.reason)
 				}
 				return
 			}
-			if got := (want{f.State, f.Name, f.Proposed, f.Score, f.Reason, f.Detail}); got != c.want || !f.Scored {
+			if got := (want{f.State, f.Name, f.Proposed, f.Score, f.Reasons.String(), f.Detail}); got != c.want || !f.Scored {
 				t.Errorf("got  %+v,\nwant %+v", got, c.want)
 			}
 		})
@@ -150,7 +150,7 @@ func TestRspamdIsToldTheEnvelopeAndGetsTheWholeMessage(t *testing.T) {
 	m.Sender, m.Recipients = "alice@example.org", []string{"bob@acmecorp.com", "jürgen@acmecorp.com"}
 	m.Client, m.Helo, m.ClientName = netip.MustParseAddr("::ffff:192.0.2.1"), "client.example.org", "mx.example.org"
 	m.Login, m.QueueID = "carol", "4QID"
-	if f := newRspamd(server.URL+"/").Scan(t.Context(), m); f.State != policy.Clean {
+	if f := newRspamd(server.URL+"/").Scan(t.Context(), m); f.State != verdict.Clean {
 		t.Fatalf("got %+v", f)
 	}
 	if length != m.Size || string(got) != content {
@@ -177,7 +177,7 @@ func TestAHostileEnvelopeCannotForgeWhatRspamdIsTold(t *testing.T) {
 		m := message("x")
 		m.Sender, m.Helo, m.ClientName, m.Login, m.QueueID = bad, bad, bad, bad, bad
 		m.Recipients = []string{bad, "bob@acmecorp.com"}
-		if f := rspamd.Scan(t.Context(), m); f.State != policy.Clean {
+		if f := rspamd.Scan(t.Context(), m); f.State != verdict.Clean {
 			t.Fatalf("%q: %+v", bad, f)
 		}
 		if !slices.Equal(header["Rcpt"], []string{"<bob@acmecorp.com>"}) {
@@ -237,7 +237,7 @@ func TestAnAnswerThatIsNoJudgementIsUnknown(t *testing.T) {
 	} {
 		t.Run(c.about, func(t *testing.T) {
 			f := fakeRspamd(t, c.handle).Scan(t.Context(), message("x"))
-			if f.State != policy.Unknown || f.Down || !strings.Contains(f.Reason, c.reason) {
+			if f.State != verdict.Unknown || f.Down || !strings.Contains(f.Reasons.String(), c.reason) {
 				t.Errorf("got %+v, want %q", f, c.reason)
 			}
 		})
@@ -312,13 +312,14 @@ func TestAServerThatDoesNotAnswerLikeRspamdIsDownWithinTheTimeout(t *testing.T) 
 		t.Run(c.about, func(t *testing.T) {
 			t.Parallel()
 			rspamd := scanners.NewRspamd(scanners.RspamdOptions{Address: rawServer(t, c.talk), MaxSize: 1 << 20, Timeout: timeout})
-			begun := time.Now()
-			f := rspamd.Scan(t.Context(), message("Subject: x\r\n\r\nx"))
-			if f.State != policy.Unknown || !f.Down || f.Reason == "" {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			f := rspamd.Scan(ctx, message("Subject: x\r\n\r\nx"))
+			if f.State != verdict.Unknown || !f.Down || f.Reasons.String() == "" {
 				t.Errorf("got %+v", f)
 			}
-			if took := time.Since(begun); took > timeout+2*time.Second {
-				t.Errorf("it took %v", took)
+			if ctx.Err() != nil {
+				t.Error("the timeout did not end it")
 			}
 		})
 	}
@@ -328,7 +329,7 @@ func TestAServerThatDoesNotAnswerLikeRspamdIsDownWithinTheTimeout(t *testing.T) 
 			t.Fatal(err)
 		}
 		l.Close()
-		if f := newRspamd("http://"+l.Addr().String()).Scan(t.Context(), message("x")); !f.Down || !strings.Contains(f.Reason, "connection refused") {
+		if f := newRspamd("http://"+l.Addr().String()).Scan(t.Context(), message("x")); !f.Down || !strings.Contains(f.Reasons.String(), "connection refused") {
 			t.Errorf("got %+v", f)
 		}
 	})
@@ -345,7 +346,7 @@ func TestAMessageThatRspamdClosesTheConnectionOnDoesNotMakeItDown(t *testing.T) 
 	defer server.Close()
 	for _, size := range []int{0, 1, 100_000, 20 << 20} {
 		f := newRspamd(server.URL).Scan(t.Context(), message(strings.Repeat("x", size)))
-		if f.State != policy.Unknown || f.Down || !strings.Contains(f.Reason, "max_message") {
+		if f.State != verdict.Unknown || f.Down || !strings.Contains(f.Reasons.String(), "max_message") {
 			t.Errorf("%d bytes: %+v", size, f)
 		}
 	}
@@ -361,7 +362,7 @@ func TestAnAnswerToHalfAMessageIsNotTaken(t *testing.T) {
 	})
 	content := &slowly{left: 32 << 20}
 	f := newRspamd(url).Scan(t.Context(), &scanners.Message{Content: content, Size: content.left})
-	if f.State != policy.Unknown || !strings.Contains(f.Reason, "before it had the last") {
+	if f.State != verdict.Unknown || !strings.Contains(f.Reasons.String(), "before it had the last") {
 		t.Errorf("got %+v", f)
 	}
 }
@@ -392,7 +393,7 @@ func TestAMessageThatCannotBeReadIsUnknown(t *testing.T) {
 	rspamd := fakeRspamd(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, answer("no action")) })
 	for _, err := range []error{errors.New("input/output error"), io.EOF} {
 		f := rspamd.Scan(t.Context(), &scanners.Message{Content: broken{err}, Size: 1 << 20})
-		if f.State != policy.Unknown || f.Down || !strings.Contains(f.Reason, "could not be read") {
+		if f.State != verdict.Unknown || f.Down || !strings.Contains(f.Reasons.String(), "could not be read") {
 			t.Errorf("%v: got %+v", err, f)
 		}
 	}
@@ -404,7 +405,7 @@ func TestRspamdIsNotAskedAboutAMessageThatIsTooLarge(t *testing.T) {
 		c.Close()
 	}), MaxSize: 1000, Timeout: time.Second})
 	f := rspamd.Scan(t.Context(), message(strings.Repeat("x", 1001)))
-	if f.State != policy.Unknown || f.Down || !strings.Contains(f.Reason, "1001 bytes") || !strings.Contains(f.Reason, "(1000)") {
+	if f.State != verdict.Unknown || f.Down || !strings.Contains(f.Reasons.String(), "1001 bytes") || !strings.Contains(f.Reasons.String(), "(1000)") {
 		t.Errorf("got %+v", f)
 	}
 }
@@ -419,7 +420,7 @@ func TestACallerThatLeavesEndsTheScan(t *testing.T) {
 	})
 	begun := time.Now()
 	f := newRspamd(url).Scan(ctx, message("x"))
-	if f.State != policy.Unknown || f.Down || time.Since(begun) > 5*time.Second {
+	if f.State != verdict.Unknown || f.Down || time.Since(begun) >= patience {
 		t.Errorf("got %+v after %v", f, time.Since(begun))
 	}
 }

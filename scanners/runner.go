@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"coexistd/policy"
+	"coexistd/policy/verdict"
 )
 
 // Guarded is a scanner with the bounds within which a Runner uses it.
@@ -54,11 +54,11 @@ func NewRunner(log *slog.Logger, scanners ...Guarded) *Runner {
 //
 // An end of ctx says nothing of a server. A ctx that always ends before the
 // Timeouts do would hide that one has stopped answering.
-func (r *Runner) Run(ctx context.Context, checks []string, m *Message) []policy.Finding {
+func (r *Runner) Run(ctx context.Context, checks []string, m *Message) []verdict.Finding {
 	if len(checks) == 0 {
 		return nil
 	}
-	findings := make([]policy.Finding, len(checks))
+	findings := make([]verdict.Finding, len(checks))
 	var others sync.WaitGroup
 	for i := 1; i < len(checks); i++ {
 		others.Go(func() { findings[i] = r.one(ctx, checks[i], m) })
@@ -68,7 +68,7 @@ func (r *Runner) Run(ctx context.Context, checks []string, m *Message) []policy.
 	return findings
 }
 
-func (r *Runner) one(ctx context.Context, check string, m *Message) policy.Finding {
+func (r *Runner) one(ctx context.Context, check string, m *Message) verdict.Finding {
 	if g := r.guards[check]; g != nil {
 		return g.check(ctx, m)
 	}
@@ -84,7 +84,7 @@ type guard struct {
 }
 
 // check makes the check on one message, within Timeout.
-func (g *guard) check(ctx context.Context, m *Message) policy.Finding {
+func (g *guard) check(ctx context.Context, m *Message) verdict.Finding {
 	p, refusal := g.breaker.enter()
 	if refusal != "" {
 		return Down(g.Scanner.Check(), refusal)
@@ -100,7 +100,7 @@ func (g *guard) check(ctx context.Context, m *Message) policy.Finding {
 	finding := g.scan(limited, m)
 	told := nothing
 	switch {
-	case finding.State != policy.Unknown:
+	case finding.State != verdict.Unknown:
 		told = answered
 	case !finding.Down || ctx.Err() != nil:
 		// The server may not even have been asked, or the caller did not let it
@@ -111,7 +111,7 @@ func (g *guard) check(ctx context.Context, m *Message) policy.Finding {
 	default:
 		told = failed
 	}
-	g.breaker.settle(p, told, finding.Reason)
+	g.breaker.settle(p, told, finding.Reasons.String())
 	return finding
 }
 
@@ -136,7 +136,7 @@ func (g *guard) place(ctx context.Context, p pass) (refusal string) {
 }
 
 // scan has the scanner look at the message. One that panics could not tell.
-func (g *guard) scan(ctx context.Context, m *Message) (finding policy.Finding) {
+func (g *guard) scan(ctx context.Context, m *Message) (finding verdict.Finding) {
 	defer func() {
 		if v := recover(); v != nil {
 			g.log.Error("a scanner panicked", "scanner", g.Name, "queue_id", m.QueueID,

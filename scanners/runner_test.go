@@ -13,52 +13,52 @@ import (
 	"testing/synctest"
 	"time"
 
-	"coexistd/policy"
+	"coexistd/policy/verdict"
 	"coexistd/scanners"
 )
 
 // scripted is a scanner that does as a test says.
 type scripted struct {
 	check string
-	scan  func(ctx context.Context) policy.Finding
+	scan  func(ctx context.Context) verdict.Finding
 	asked atomic.Int32
 }
 
 func (s *scripted) Check() string { return s.check }
 
-func (s *scripted) Scan(ctx context.Context, _ *scanners.Message) policy.Finding {
+func (s *scripted) Scan(ctx context.Context, _ *scanners.Message) verdict.Finding {
 	s.asked.Add(1)
 	return s.scan(ctx)
 }
 
 // hang is how a scan of a server that is hung goes.
-func hang(ctx context.Context) policy.Finding {
+func hang(ctx context.Context) verdict.Finding {
 	<-ctx.Done()
-	return scanners.Down(policy.CheckVirus, "no answer: "+ctx.Err().Error())
+	return scanners.Down(verdict.CheckVirus, "no answer: "+ctx.Err().Error())
 }
 
-func isDown(context.Context) policy.Finding {
-	return scanners.Down(policy.CheckVirus, "connection refused")
+func isDown(context.Context) verdict.Finding {
+	return scanners.Down(verdict.CheckVirus, "connection refused")
 }
 
-func isUp(context.Context) policy.Finding { return scanners.Clean(policy.CheckVirus) }
+func isUp(context.Context) verdict.Finding { return verdict.Passed(verdict.CheckVirus) }
 
-func isAboutTheMessage(context.Context) policy.Finding {
-	return scanners.Unknown(policy.CheckVirus, "too large")
+func isAboutTheMessage(context.Context) verdict.Finding {
+	return scanners.Unknown(verdict.CheckVirus, "too large")
 }
 
 // virusRunner runs one scanner, with a timeout of 30 s and ten places. It has
 // the log too.
 func virusRunner(s *scripted) (*scanners.Runner, *bytes.Buffer) {
 	var log bytes.Buffer
-	s.check = policy.CheckVirus
+	s.check = verdict.CheckVirus
 	return scanners.NewRunner(slog.New(slog.NewTextHandler(&log, nil)), scanners.Guarded{
 		Scanner: s, Name: "clamd", Timeout: 30 * time.Second, MaxScans: 10,
 	}), &log
 }
 
-func runOne(ctx context.Context, r *scanners.Runner) policy.Finding {
-	return r.Run(ctx, []string{policy.CheckVirus}, &scanners.Message{})[0]
+func runOne(ctx context.Context, r *scanners.Runner) verdict.Finding {
+	return r.Run(ctx, []string{verdict.CheckVirus}, &scanners.Message{})[0]
 }
 
 // fail makes the runner's server fail so often that it is taken for down.
@@ -68,27 +68,27 @@ func fail(t *testing.T, r *scanners.Runner, s *scripted) {
 	for range 3 {
 		runOne(t.Context(), r)
 	}
-	if asked := s.asked.Load(); runOne(t.Context(), r).State != policy.Unknown || s.asked.Load() != asked {
+	if asked := s.asked.Load(); runOne(t.Context(), r).State != verdict.Unknown || s.asked.Load() != asked {
 		t.Fatal("the server is asked after three failures in a row")
 	}
 }
 
 func TestARunHasOneFindingForEachCheckInTheirOrder(t *testing.T) {
 	var guarded []scanners.Guarded
-	for _, check := range []string{policy.CheckSpam, policy.CheckVirus} {
+	for _, check := range []string{verdict.CheckSpam, verdict.CheckVirus} {
 		guarded = append(guarded, scanners.Guarded{
-			Scanner: &scripted{check: check, scan: func(context.Context) policy.Finding {
+			Scanner: &scripted{check: check, scan: func(context.Context) verdict.Finding {
 				return scanners.Hit(check, "name of "+check, "why")
 			}},
 			Name: check, Timeout: time.Minute, MaxScans: 1,
 		})
 	}
 	r := scanners.NewRunner(slog.New(slog.DiscardHandler), guarded...)
-	got := r.Run(t.Context(), []string{policy.CheckVirus, policy.CheckMalware, policy.CheckSpam}, &scanners.Message{})
+	got := r.Run(t.Context(), []string{verdict.CheckVirus, verdict.CheckMalware, verdict.CheckSpam}, &scanners.Message{})
 	if len(got) != 3 || got[0].Name != "name of virus" || got[2].Name != "name of spam" {
 		t.Errorf("got %v", got)
 	}
-	if f := got[1]; f.Check != policy.CheckMalware || f.State != policy.Unknown || !strings.Contains(f.Reason, "no scanner is configured") {
+	if f := got[1]; f.Check != verdict.CheckMalware || f.State != verdict.Unknown || !strings.Contains(f.Reasons.String(), "no scanner is configured") {
 		t.Errorf("a check without a scanner: %+v", f)
 	}
 	if got := r.Run(t.Context(), nil, nil); got != nil {
@@ -99,12 +99,12 @@ func TestARunHasOneFindingForEachCheckInTheirOrder(t *testing.T) {
 func TestScannersWorkSideBySideEachWithinItsOwnTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var guarded []scanners.Guarded
-		timeouts := map[string]time.Duration{policy.CheckVirus: 30 * time.Second, policy.CheckSpam: 10 * time.Second, policy.CheckMalware: 20 * time.Second}
+		timeouts := map[string]time.Duration{verdict.CheckVirus: 30 * time.Second, verdict.CheckSpam: 10 * time.Second, verdict.CheckMalware: 20 * time.Second}
 		took := make(map[string]time.Duration)
 		var mu sync.Mutex
 		for check, timeout := range timeouts {
 			guarded = append(guarded, scanners.Guarded{Name: check, MaxScans: 1, Timeout: timeout, Scanner: &scripted{check: check,
-				scan: func(ctx context.Context) policy.Finding {
+				scan: func(ctx context.Context) verdict.Finding {
 					begun := time.Now()
 					finding := hang(ctx)
 					mu.Lock()
@@ -115,7 +115,7 @@ func TestScannersWorkSideBySideEachWithinItsOwnTimeout(t *testing.T) {
 		}
 		begun := time.Now()
 		scanners.NewRunner(slog.New(slog.DiscardHandler), guarded...).Run(t.Context(),
-			[]string{policy.CheckMalware, policy.CheckVirus, policy.CheckSpam}, &scanners.Message{})
+			[]string{verdict.CheckMalware, verdict.CheckVirus, verdict.CheckSpam}, &scanners.Message{})
 		if all := time.Since(begun); all != 30*time.Second {
 			t.Errorf("the run took %v, want the longest of the timeouts", all)
 		}
@@ -128,14 +128,14 @@ func TestScannersWorkSideBySideEachWithinItsOwnTimeout(t *testing.T) {
 }
 
 func TestAPanicOfAScannerIsUnknownAndLogged(t *testing.T) {
-	s := &scripted{scan: func(context.Context) policy.Finding {
+	s := &scripted{scan: func(context.Context) verdict.Finding {
 		var headers map[string]string
 		headers["x"] = "y"
-		return policy.Finding{}
+		return verdict.Finding{}
 	}}
 	r, log := virusRunner(s)
-	f := r.Run(t.Context(), []string{policy.CheckVirus}, &scanners.Message{QueueID: "4QID"})[0]
-	if f.State != policy.Unknown || f.Down || f.Check != policy.CheckVirus || f.Reason == "" {
+	f := r.Run(t.Context(), []string{verdict.CheckVirus}, &scanners.Message{QueueID: "4QID"})[0]
+	if f.State != verdict.Unknown || f.Down || f.Check != verdict.CheckVirus || f.Reasons.String() == "" {
 		t.Errorf("got %+v", f)
 	}
 	for _, want := range []string{"nil map", "4QID", "scanner=clamd", "runner_test.go"} {
@@ -145,7 +145,7 @@ func TestAPanicOfAScannerIsUnknownAndLogged(t *testing.T) {
 	}
 	s.scan = isUp
 	for range 20 { // more than there are places
-		if f := runOne(t.Context(), r); f.State != policy.Clean {
+		if f := runOne(t.Context(), r); f.State != verdict.Clean {
 			t.Fatalf("after a panic: %+v", f)
 		}
 	}
@@ -154,13 +154,13 @@ func TestAPanicOfAScannerIsUnknownAndLogged(t *testing.T) {
 func TestNoMoreScansRunAtOnceThanAllowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var now, most atomic.Int32
-		s := &scripted{scan: func(context.Context) policy.Finding {
+		s := &scripted{scan: func(context.Context) verdict.Finding {
 			if n := now.Add(1); n > most.Load() {
 				most.Store(n)
 			}
 			defer now.Add(-1)
 			time.Sleep(4 * time.Second)
-			return scanners.Clean(policy.CheckVirus)
+			return verdict.Passed(verdict.CheckVirus)
 		}}
 		r, _ := virusRunner(s)
 		findings := parallel(t.Context(), r, 100)
@@ -172,9 +172,9 @@ func TestNoMoreScansRunAtOnceThanAllowed(t *testing.T) {
 		var clean int
 		for _, f := range findings {
 			switch {
-			case f.State == policy.Clean:
+			case f.State == verdict.Clean:
 				clean++
-			case f.State != policy.Unknown || !strings.Contains(f.Reason, "all 10 scans of clamd stayed in use"):
+			case f.State != verdict.Unknown || !strings.Contains(f.Reasons.String(), "all 10 scans of clamd stayed in use"):
 				t.Errorf("got %+v", f)
 			}
 		}
@@ -185,8 +185,8 @@ func TestNoMoreScansRunAtOnceThanAllowed(t *testing.T) {
 }
 
 // parallel runs that many messages at once.
-func parallel(ctx context.Context, r *scanners.Runner, messages int) []policy.Finding {
-	findings := make([]policy.Finding, messages)
+func parallel(ctx context.Context, r *scanners.Runner, messages int) []verdict.Finding {
+	findings := make([]verdict.Finding, messages)
 	var all sync.WaitGroup
 	for i := range findings {
 		all.Go(func() { findings[i] = runOne(ctx, r) })
@@ -200,7 +200,7 @@ func TestAHungServerCostsManyMessagesOneTimeoutAndLaterOnesNone(t *testing.T) {
 		r, _ := virusRunner(&scripted{scan: hang})
 		begun := time.Now()
 		for _, f := range parallel(t.Context(), r, 100) {
-			if f.State != policy.Unknown || !f.Down || f.Reason == "" {
+			if f.State != verdict.Unknown || !f.Down || f.Reasons.String() == "" {
 				t.Errorf("got %+v", f)
 			}
 		}
@@ -209,7 +209,7 @@ func TestAHungServerCostsManyMessagesOneTimeoutAndLaterOnesNone(t *testing.T) {
 		}
 		begun = time.Now()
 		for _, f := range parallel(t.Context(), r, 100) {
-			if f.Reason != "clamd does not answer; it is asked again in 1 s" || !f.Down {
+			if f.Reasons.String() != "clamd does not answer; it is asked again in 1 s" || !f.Down {
 				t.Errorf("got %+v", f)
 			}
 		}
@@ -222,7 +222,7 @@ func TestAHungServerCostsManyMessagesOneTimeoutAndLaterOnesNone(t *testing.T) {
 func TestMessagesThatWaitForAPlaceAreRefusedWhenTheBreakerOpens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int32
-		s := &scripted{scan: func(ctx context.Context) policy.Finding {
+		s := &scripted{scan: func(ctx context.Context) verdict.Finding {
 			if n.Add(1) > 7 {
 				time.Sleep(5 * time.Second) // the last three of ten places
 				return isDown(ctx)
@@ -256,16 +256,16 @@ func TestOnlyFailuresOfTheServerInARowOpenTheBreaker(t *testing.T) {
 	down, up, message := isDown, isUp, isAboutTheMessage
 	for _, c := range []struct {
 		about string
-		scans []func(context.Context) policy.Finding
+		scans []func(context.Context) verdict.Finding
 		opens bool
 	}{
-		{"two failures", []func(context.Context) policy.Finding{down, down}, false},
-		{"three failures", []func(context.Context) policy.Finding{down, down, down}, true},
-		{"a success between", []func(context.Context) policy.Finding{down, down, up, down, down}, false},
-		{"a success before", []func(context.Context) policy.Finding{up, down, down, down}, true},
-		{"what is about the message tells nothing", []func(context.Context) policy.Finding{down, message, down, message, down}, true},
-		{"much that is about messages", slices.Repeat([]func(context.Context) policy.Finding{message}, 20), false},
-		{"much success", slices.Repeat([]func(context.Context) policy.Finding{up}, 20), false},
+		{"two failures", []func(context.Context) verdict.Finding{down, down}, false},
+		{"three failures", []func(context.Context) verdict.Finding{down, down, down}, true},
+		{"a success between", []func(context.Context) verdict.Finding{down, down, up, down, down}, false},
+		{"a success before", []func(context.Context) verdict.Finding{up, down, down, down}, true},
+		{"what is about the message tells nothing", []func(context.Context) verdict.Finding{down, message, down, message, down}, true},
+		{"much that is about messages", slices.Repeat([]func(context.Context) verdict.Finding{message}, 20), false},
+		{"much success", slices.Repeat([]func(context.Context) verdict.Finding{up}, 20), false},
 	} {
 		t.Run(c.about, func(t *testing.T) {
 			s := &scripted{}
@@ -275,7 +275,7 @@ func TestOnlyFailuresOfTheServerInARowOpenTheBreaker(t *testing.T) {
 				runOne(t.Context(), r)
 			}
 			s.scan = isUp
-			if opened := runOne(t.Context(), r).State == policy.Unknown; opened != c.opens {
+			if opened := runOne(t.Context(), r).State == verdict.Unknown; opened != c.opens {
 				t.Errorf("opened: %v, want %v", opened, c.opens)
 			}
 			if logged := strings.Count(log.String(), "does not answer"); logged != map[bool]int{true: 1}[c.opens] {
@@ -292,12 +292,12 @@ func TestADownServerIsAskedAgainAfterGrowingPausesByOneMessageEach(t *testing.T)
 		fail(t, r, s)
 		for _, pause := range []int{1, 2, 4, 8, 16, 30, 30, 30} {
 			asked := s.asked.Load()
-			if f := runOne(t.Context(), r); f.Reason != fmt.Sprintf("clamd does not answer; it is asked again in %d s", pause) {
-				t.Errorf("at the start of the pause of %d s: %q", pause, f.Reason)
+			if f := runOne(t.Context(), r); f.Reasons.String() != fmt.Sprintf("clamd does not answer; it is asked again in %d s", pause) {
+				t.Errorf("at the start of the pause of %d s: %q", pause, f.Reasons.String())
 			}
 			time.Sleep(time.Duration(pause)*time.Second - 1)
-			if f := runOne(t.Context(), r); f.Reason != "clamd does not answer; it is asked again in 1 s" || s.asked.Load() != asked {
-				t.Errorf("just before the end of the pause of %d s: %q", pause, f.Reason)
+			if f := runOne(t.Context(), r); f.Reasons.String() != "clamd does not answer; it is asked again in 1 s" || s.asked.Load() != asked {
+				t.Errorf("just before the end of the pause of %d s: %q", pause, f.Reasons.String())
 			}
 			time.Sleep(1)
 			parallel(t.Context(), r, 20)
@@ -323,7 +323,7 @@ func TestOthersDoNotWaitForTheMessageThatTries(t *testing.T) {
 		synctest.Wait()
 		begun := time.Now()
 		for _, f := range parallel(t.Context(), r, 20) {
-			if f.Reason != "clamd does not answer; it is being asked again" {
+			if f.Reasons.String() != "clamd does not answer; it is being asked again" {
 				t.Errorf("got %+v", f)
 			}
 		}
@@ -342,8 +342,8 @@ func TestASuccessClosesTheBreakerAndForgetsThePauses(t *testing.T) {
 			fail(t, r, s)
 			time.Sleep(time.Second)
 			s.scan = isUp
-			for i, f := range append([]policy.Finding{runOne(t.Context(), r)}, parallel(t.Context(), r, 20)...) {
-				if f.State != policy.Clean {
+			for i, f := range append([]verdict.Finding{runOne(t.Context(), r)}, parallel(t.Context(), r, 20)...) {
+				if f.State != verdict.Clean {
 					t.Errorf("message %d: %+v", i, f)
 				}
 			}
@@ -359,11 +359,11 @@ func TestASuccessClosesTheBreakerAndForgetsThePauses(t *testing.T) {
 func TestATryThatTellsNothingLetsTheNextMessageTry(t *testing.T) {
 	for _, c := range []struct {
 		about string
-		scan  func(context.Context) policy.Finding
+		scan  func(context.Context) verdict.Finding
 	}{
 		{"a message that the scanner does not take", isAboutTheMessage},
 		{"a caller that leaves", hang},
-		{"a panic", func(context.Context) policy.Finding { panic("oh") }},
+		{"a panic", func(context.Context) verdict.Finding { panic("oh") }},
 	} {
 		t.Run(c.about, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -376,7 +376,7 @@ func TestATryThatTellsNothingLetsTheNextMessageTry(t *testing.T) {
 				defer cancel()
 				runOne(ctx, r)
 				s.scan = isUp
-				if f := runOne(t.Context(), r); f.State != policy.Clean {
+				if f := runOne(t.Context(), r); f.State != verdict.Clean {
 					t.Errorf("the next message: %+v", f)
 				}
 			})
@@ -394,7 +394,7 @@ func TestScansThatTheCallerBreaksOffSayNothingOfTheServer(t *testing.T) {
 			cancel()
 		}
 		s.scan = isUp
-		if f := runOne(t.Context(), r); f.State != policy.Clean {
+		if f := runOne(t.Context(), r); f.State != verdict.Clean {
 			t.Errorf("got %+v", f)
 		}
 	})
@@ -404,21 +404,21 @@ func TestABusyServerIsNotTakenForDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// Each scan needs 20 s. Of three rounds of ten messages the second has
 		// 10 s left when its turn comes, the third none.
-		s := &scripted{scan: func(ctx context.Context) policy.Finding {
+		s := &scripted{scan: func(ctx context.Context) verdict.Finding {
 			select {
 			case <-time.After(20 * time.Second):
-				return scanners.Clean(policy.CheckVirus)
+				return verdict.Passed(verdict.CheckVirus)
 			case <-ctx.Done():
 				return hang(ctx)
 			}
 		}}
 		r, log := virusRunner(s)
 		for _, f := range parallel(t.Context(), r, 30) {
-			if f.State == policy.Hit {
+			if f.State == verdict.Hit {
 				t.Errorf("got %+v", f)
 			}
 		}
-		if f := runOne(t.Context(), r); f.State != policy.Clean || log.Len() > 0 {
+		if f := runOne(t.Context(), r); f.State != verdict.Clean || log.Len() > 0 {
 			t.Errorf("got %+v, log %s", f, log)
 		}
 	})
@@ -436,11 +436,11 @@ func TestAFailureFromBeforeTheServerCameBackDoesNotCount(t *testing.T) {
 		fail(t, r, s)
 		time.Sleep(time.Second)
 		s.scan = isUp
-		if f := runOne(t.Context(), r); f.State != policy.Clean {
+		if f := runOne(t.Context(), r); f.State != verdict.Clean {
 			t.Fatalf("the server is back: %+v", f)
 		}
 		old.Wait()
-		if f := runOne(t.Context(), r); f.State != policy.Clean {
+		if f := runOne(t.Context(), r); f.State != verdict.Clean {
 			t.Errorf("after the end of the old scans: %+v", f)
 		}
 	})

@@ -1,3 +1,5 @@
+// Package scanners checks messages by their content, by clamd, rspamd and what it reads
+// itself. A Runner makes each check in a bounded time, whatever its scanner does.
 package scanners
 
 import (
@@ -5,11 +7,11 @@ import (
 	"io"
 	"net/netip"
 
-	"coexistd/policy"
+	"coexistd/policy/verdict"
 )
 
 // Scanner makes one check on messages. Scan returns what it saw and never
-// fails: what it could not tell is a finding of policy.Unknown with the reason.
+// fails: what it could not tell is a finding of verdict.Unknown with the reason.
 // Any number of goroutines may call it.
 //
 // Scan returns soon after ctx ends, and does not touch the message once it has
@@ -17,7 +19,7 @@ import (
 type Scanner interface {
 	// Check is the name of the check that the scanner makes: "virus".
 	Check() string
-	Scan(ctx context.Context, m *Message) policy.Finding
+	Scan(ctx context.Context, m *Message) verdict.Finding
 }
 
 // Message is one message as scanners see it.
@@ -43,32 +45,30 @@ type Message struct {
 // Reader returns a reader of the whole content. Each has a place of its own.
 func (m *Message) Reader() *io.SectionReader { return io.NewSectionReader(m.Content, 0, m.Size) }
 
-// Clean, Hit, Unknown and Down make the findings of one check.
-//
-// A hit's name is short and stable, for people to read and to search for; the
-// reason is one sentence for the log.
-//
-// Unknown and Down differ in what could not be told. Unknown is about the
-// message: too large, not to be parsed, an answer that makes no sense for it; the
-// next message may fare better. Down is about the server: it could not be
-// reached, did not answer in time, or closed early; after some of these in a
-// row, the Runner asks that server less often.
-func Clean(check string) policy.Finding { return policy.Finding{Check: check, State: policy.Clean} }
-
-// Hit is a finding of something by that name.
-func Hit(check, name, reason string) policy.Finding {
-	return policy.Finding{Check: check, State: policy.Hit, Name: name, Reason: reason}
+// Hit is the finding of something by that name. The name is short and stable, for people
+// to read and to search for; the reason is one sentence for the log. The finding of a
+// check that has nothing to object to is verdict.Passed.
+func Hit(check, name, reason string) verdict.Finding {
+	return verdict.Finding{Check: check, State: verdict.Hit, Name: name, Reasons: because(reason)}
 }
 
-// Unknown is the finding of a check that could not tell of this message.
-func Unknown(check, reason string) policy.Finding {
-	return policy.Finding{Check: check, State: policy.Unknown, Reason: reason}
+// Unknown is the finding of a check that could not tell of this message: it is too large,
+// cannot be parsed, or gets an answer that makes no sense. The next message may fare
+// better.
+func Unknown(check, reason string) verdict.Finding {
+	return verdict.Finding{Check: check, Reasons: because(reason)}
 }
 
-// Down is the finding of a check whose server could not be asked, whatever the
-// message is.
-func Down(check, reason string) policy.Finding {
+// Down is the finding of a check whose server could not be asked, whatever the message
+// is: it could not be reached, did not answer in time, or closed early. After some of
+// these in a row, the Runner asks that server less often.
+func Down(check, reason string) verdict.Finding {
 	finding := Unknown(check, reason)
 	finding.Down = true
 	return finding
+}
+
+// because has a scanner's own sentence for a reason.
+func because(sentence string) verdict.Reasons {
+	return verdict.Because(verdict.Why(verdict.Reported, sentence))
 }

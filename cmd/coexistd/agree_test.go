@@ -1,27 +1,36 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"coexistd/contrib/lab"
+	"coexistd/milter/record"
+	"coexistd/policy/mail"
+	"coexistd/policy/seal"
+	"coexistd/policy/verdict"
 )
 
 // agreeTOML has a listener of each kind and a domain of each kind. Of who wrote a
 // message explain does not ask the DNS.
-const agreeTOML = lab.SiteTOML + `
+const agreeTOML = lab.SiteTOML + agreePlaces + `
 [checkpoint.S0]
 checks = ["malware"]
 
 [checkpoint.S2]
 checks = ["auth"]
+`
 
+const agreePlaces = `
 [[listen]]
 address    = "unix:{dir}/s0.sock"
 checkpoint = "S0"
@@ -56,7 +65,8 @@ directory = "broken.csv"
 alternate = { google = "gapps.broken.example" }
 `
 
-const agreeUsers = lab.SiteDirectory + `paul@past.example,here,paul
+// agreeUsers have no limits of their own, which the column hourly would say.
+var agreeUsers = strings.Replace(strings.ReplaceAll(lab.SiteDirectory+`paul@past.example,here,paul
 petra@past.example,office365,
 gwen@two.example,google,
 otto@two.example,both:office365,
@@ -64,7 +74,7 @@ otto@two.example,both:office365,
 grüße@acmecorp.com,office365,
 alice+lab@acmecorp.com,here,
 postmaster@two.example,google,
-`
+`, "\n", ",\n"), "login,", "login,hourly", 1)
 
 // sockets are the paths of the listeners by their numbers from 1.
 var sockets = []string{"milter.sock", "s0.sock", "s1.sock", "s2.sock"}
@@ -72,14 +82,20 @@ var sockets = []string{"milter.sock", "s0.sock", "s1.sock", "s2.sock"}
 // agreement is one message that both the daemon and explain are asked about.
 type agreement struct {
 	about          string
-	outbound       bool // all mail for the Internet leaves through Office 365
-	listener       int  // 0: the first
+	at             place // who is asked
+	listener       int   // 0: the first
 	client, user   string
 	onHost         bool
 	from           string
 	to             []string
-	tenant, passes int // headers of our Office 365 tenant; genuine trace headers from passes before
+	tenant, passes int      // headers of our Office 365 tenant; passes that a genuine trace counts
+	fields         []string // nil: a From field
+	body           string
+	pass           *seal.Pass
+	again          bool     // such a message came just before
+	assume         []string // what explain is told to assume
 	want           string
+	code           verdict.Code // why it is refused or put off
 }
 
 const (
@@ -90,7 +106,8 @@ const (
 
 func to(addresses ...string) []string { return addresses }
 
-var agreements = []agreement{
+// routed are the messages of which the envelope and the directory decide.
+var routed = []agreement{
 	// Points.
 	{about: "internet to here", client: lab.FromInternet, from: fromEve, to: to(fromBob), want: "S0 accept"},
 	{about: "internet to there", client: lab.FromInternet, from: fromEve, to: to(fromAlice), want: "S0 accept"},
@@ -150,8 +167,8 @@ var agreements = []agreement{
 	{about: "proven relay", client: lab.FromOffice365, tenant: 1, from: fromAlice, to: to(fromEve, "gail@globex.example"), want: "S1 accept"},
 	{about: "unproven relay", client: lab.FromOffice365, from: fromAlice, to: to(fromEve), want: "S0 reject"},
 	{about: "unproven relay beside a mailbox here", client: lab.FromOffice365, from: fromAlice, to: to(fromBob, fromEve), want: "S0 reject"},
-	{about: "outbound, a user", outbound: true, client: lab.FromUser, from: fromBob, to: to(fromEve, fromAlice), want: "S2 accept"},
-	{about: "outbound, the platform", outbound: true, client: lab.FromOffice365, tenant: 1, from: fromAlice, to: to(fromEve), want: "S0 reject"},
+	{about: "outbound, a user", at: outbound, client: lab.FromUser, from: fromBob, to: to(fromEve, fromAlice), want: "S2 accept"},
+	{about: "outbound, the platform", at: outbound, client: lab.FromOffice365, tenant: 1, from: fromAlice, to: to(fromEve), want: "S0 reject"},
 	{about: "past the MX", client: lab.FromInternet, from: fromEve, to: to("paul@past.example", "abuse@past.example"), want: "S0 accept"},
 	{about: "by the MX", client: lab.FromOffice365, tenant: 1, from: fromEve, to: to("paul@past.example"), want: "S1 accept"},
 	{about: "past the MX, unproven", client: lab.FromOffice365, from: fromEve, to: to("petra@past.example"), want: "S0 reject"},
@@ -187,7 +204,7 @@ func startAgreed(t *testing.T, toml string) agreedDaemon {
 		t.Fatal(err)
 	}
 	config := configuration(t, toml, agreeUsers)
-	if err := os.WriteFile(filepath.Join(filepath.Dir(config), "broken.csv"), []byte("address,residence,login\nno address,here,\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(filepath.Dir(config), "broken.csv"), []byte("address,residence,login,hourly\nno address,here,,\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	d, err := lab.StartDaemon(deadline(t), path, config)
@@ -204,18 +221,45 @@ func startAgreed(t *testing.T, toml string) agreedDaemon {
 
 // headers are the header fields of a message.
 func (a agreement) headers(traces []string) []string {
-	h := slices.Clone(traces[:a.passes])
+	var h []string
+	if a.passes > 0 {
+		h = append(h, traces[a.passes-1])
+	}
 	for range a.tenant {
 		h = append(h, "X-MS-Exchange-CrossTenant-Id: "+lab.OfficeTenant)
 	}
-	return append(h, "From: sender@example.net", "Message-Id: <agree@example.net>")
+	if a.fields == nil {
+		h = append(h, "From: sender@example.net")
+	}
+	return append(append(h, a.fields...), "Message-Id: <agree@example.net>")
+}
+
+// passed adds the field that lets a message past checks.
+func (d agreedDaemon) passed(t *testing.T, a agreement, headers []string) []string {
+	t.Helper()
+	if a.pass == nil {
+		return headers
+	}
+	keys, err := readKeys(load(t, d.config))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var h mail.Header
+	for _, field := range headers {
+		name, value, _ := strings.Cut(field, ": ")
+		h.Add([]byte(name), []byte(value))
+	}
+	pass := *a.pass
+	pass.Until = time.Now().Add(time.Hour).Unix()
+	value := keys.SignPass(pass, a.to[0], seal.MarksOf(&h))
+	return append(headers, seal.PassHeader+": "+strings.ReplaceAll(value, "\n", "\r\n"))
 }
 
 // explained asks explain about the same message.
 func (d agreedDaemon) explained(t *testing.T, a agreement, headers []string) (explanation, int) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "message.eml")
-	message := strings.ReplaceAll(strings.Join(headers, "\n")+"\n\ntext\n", "\n", "\r\n")
+	message := strings.Join(headers, "\r\n") + "\r\n\r\n" + a.body
 	if err := os.WriteFile(file, []byte(message), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -226,52 +270,95 @@ func (d agreedDaemon) explained(t *testing.T, a agreement, headers []string) (ex
 	if a.onHost {
 		args = append(args, "--on-host")
 	}
-	out, status := ask(t, append(args, file)...)
+	var out, complaint bytes.Buffer
+	status := run(append(append(args, a.assume...), file), &out, &complaint)
 	var e explanation
-	if err := json.Unmarshal(out, &e); err != nil {
-		t.Fatalf("explain ended with %d, %v:\n%s", status, err, out)
+	if err := json.Unmarshal(out.Bytes(), &e); err != nil {
+		t.Fatalf("explain ended with %d, %v:\n%s%s", status, err, &out, &complaint)
 	}
 	return e, status
 }
 
 func TestExplainAndTheDaemonAgree(t *testing.T) {
 	t.Parallel()
-	usual := startAgreed(t, agreeTOML)
-	outbound := startAgreed(t, withOutbound(agreeTOML, withOffice))
+	daemons := startAll(t)
 	first := agreement{about: "a pass", client: lab.FromInternet, from: fromEve, to: to(fromAlice)}
 	var traces []string
 	for range 3 {
-		got := usual.tell(t, first, "pass", first.headers(nil))
+		first.passes = len(traces)
+		got := daemons[usual].tell(t, first, "pass", first.headers(traces))
 		traces = append(traces, got.trace)
 	}
-	for i, a := range agreements {
+	for i, a := range slices.Concat(routed, refused) {
 		t.Run(a.about, func(t *testing.T) {
 			t.Parallel()
-			d := usual
-			if a.outbound {
-				d = outbound
+			d := daemons[a.at]
+			id, headers := fmt.Sprintf("CASE%d", i), d.passed(t, a, a.headers(traces))
+			if a.again {
+				d.tell(t, a, id+"before", headers)
 			}
-			id, headers := fmt.Sprintf("CASE%d", i), a.headers(traces)
 			wire := d.tell(t, a, id, headers)
 			line := waitMessage(t, d.Daemon, id)
 			e, status := d.explained(t, a, headers)
 			if got := e.Checkpoint + " " + e.Verdict; got != a.want {
 				t.Errorf("explain says %s; right is %s", got, a.want)
 			}
-			if line["point"] != e.Checkpoint || line["verdict"] != e.Verdict || line["reply"] != e.Reply {
+			if line["point"] != e.Checkpoint || line["verdict"] != e.Verdict || timeless(line["reply"]) != timeless(e.Reply) {
 				t.Errorf("the daemon logged %s %s %q, and explain says %s %s %q", line["point"], line["verdict"], line["reply"], e.Checkpoint, e.Verdict, e.Reply)
 			}
-			if got, want := byAddress(line.recipients(t)), byAddress(e.Recipients); fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
-				t.Errorf("of the recipients the daemon logged\n%q, and explain says\n%q", got, want)
-			}
+			e.compareRecipients(t, line)
 			e.compare(t, wire)
 			wantStatus := map[string]int{"accept": exitYes, "tag": exitYes, "discard": exitNo, "reject": exitNo, "tempfail": exitWrong}[e.worst()]
 			if status != wantStatus {
 				t.Errorf("explain ended with %d, where the strictest verdict is %s", status, e.worst())
 			}
+			if a.code != "" {
+				mustAnswer(t, a.code, wire.last())
+				mustAnswer(t, a.code, e.last())
+				mustNameReason(t, a.code, e.why()+"\n"+e.last())
+			}
 		})
 	}
 }
+
+// compareRecipients checks what explain says of the recipients against the log.
+func (e explanation) compareRecipients(t *testing.T, line logLine) {
+	t.Helper()
+	logged := line.recipients(t)
+	for i := range logged {
+		logged[i].Reply = timeless(logged[i].Reply)
+		if r := &logged[i]; r.Residence == "" && r.Flow == "" && r.Verdict == "accept" && line["verdict"] != "accept" {
+			// The message was answered before anybody asked where its recipients live.
+			r.Verdict, r.Reply = line["verdict"], timeless(line["reply"])
+		}
+	}
+	var said []explainedRcpt
+	for _, r := range e.Recipients {
+		r.Reply = timeless(r.Reply)
+		if len(e.Recipients) <= record.MaxRecipients || slices.ContainsFunc(logged, func(one explainedRcpt) bool { return one.Address == r.Address }) {
+			said = append(said, r)
+		}
+	}
+	if got, want := byAddress(logged), byAddress(said); fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
+		t.Errorf("of the recipients the daemon logged\n%q, and explain says\n%q", got, want)
+	}
+}
+
+// timeless takes out of a reply what depends on the moment.
+func timeless(reply string) string {
+	return regexp.MustCompile(`try again in \d+ [a-z]+`).ReplaceAllString(reply, "try again in a while")
+}
+
+// last is the last reply that the MTA was told.
+func (w told) last() string { return cmp.Or(w.end, w.rcpt[len(w.rcpt)-1]) }
+
+// last is the reply to the message, or to its last recipient where it goes on.
+func (e explanation) last() string {
+	return cmp.Or(e.Reply, e.Recipients[len(e.Recipients)-1].Reply)
+}
+
+// why is all that explain says of its reasons.
+func (e explanation) why() string { return strings.Join(e.Trace, "\n") }
 
 // worst is the strictest verdict of the message and its recipients.
 func (e explanation) worst() string {
@@ -292,7 +379,7 @@ func (e explanation) compare(t *testing.T, wire told) {
 	}
 	var added []string
 	for i, r := range e.Recipients {
-		if wire.rcpt[i] != "" && wire.rcpt[i] != r.Reply {
+		if wire.rcpt[i] != "" && timeless(wire.rcpt[i]) != timeless(r.Reply) {
 			t.Errorf("RCPT for %s was answered %q, and explain says %q", r.Address, wire.rcpt[i], r.Reply)
 		}
 		for _, address := range r.Rewritten {
@@ -301,7 +388,7 @@ func (e explanation) compare(t *testing.T, wire told) {
 			}
 		}
 	}
-	if slices.Contains(wire.rcpt, "") && wire.end != end {
+	if slices.Contains(wire.rcpt, "") && timeless(wire.end) != timeless(end) {
 		t.Errorf("the message was answered %q, and explain says %q", wire.end, end)
 	}
 	if !slices.Equal(wire.added, added) {

@@ -1,9 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -30,26 +30,16 @@ func configuration(t *testing.T, toml, users string) string {
 	return path
 }
 
-// ask runs a command of coexistd, and returns what it printed and its exit
-// status.
+// ask runs a command of coexistd in this process, and returns what it printed and its
+// exit status.
 func ask(t *testing.T, args ...string) ([]byte, int) {
 	t.Helper()
-	path, err := program()
-	if err != nil {
-		t.Fatal(err)
+	var out, complaint bytes.Buffer
+	status := run(args, &out, &complaint)
+	if complaint.Len() > 0 {
+		t.Logf("coexistd %q said: %s", args, &complaint)
 	}
-	cmd := exec.CommandContext(deadline(t), path, args...)
-	// With the race detector a program waits for a second before it ends.
-	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
-	out, err := cmd.Output()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
-	}
-	if exit != nil && len(exit.Stderr) > 0 {
-		t.Logf("coexistd %q said: %s", args, exit.Stderr)
-	}
-	return out, cmd.ProcessState.ExitCode()
+	return out.Bytes(), status
 }
 
 // logLine is one line of the daemon's log by its keys.

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"coexistd/contrib/lab"
-	"coexistd/policy"
+	"coexistd/policy/verdict"
 )
 
 // submissionTOML is lab.SiteTOML with a listener of its own, the second, for the
@@ -221,7 +221,7 @@ func TestASubmissionListenerTakesMailOfOurUsersOnly(t *testing.T) {
 			s.mustArrive(message, "here "+to)
 		} else {
 			s.mustArrive(message)
-			if line["check"] != policy.CheckAuth || line["reply"] != authenticationRequired {
+			if line["check"] != verdict.CheckAuth || line["reply"] != authenticationRequired {
 				t.Errorf("%s: the log says of the check %q and of the reply %q", a.about, line["check"], line["reply"])
 			}
 		}

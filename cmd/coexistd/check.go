@@ -2,16 +2,17 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strings"
 
+	"coexistd/milter/sources"
 	"coexistd/policy"
 	"coexistd/policy/config"
-	"coexistd/policy/directory"
+	"coexistd/policy/route"
+	"coexistd/policy/verdict"
 )
 
 // summary is what check found, for people and for programs.
@@ -68,48 +69,53 @@ func summarize(path string) summary {
 		Errors: []string{}, Notes: []string{}, Listeners: []string{}, Lookups: []string{}, Platforms: []string{},
 		Checks: []pointSummary{}, Domains: []domainSummary{},
 	}
-	conf, err := config.Load(path)
-	if err != nil {
-		s.addError(err)
+	reading := config.Load(path)
+	for _, one := range reading.Problems {
+		s.Errors = append(s.Errors, one.String())
+	}
+	conf := reading.Config
+	counts := make(map[string]map[string]int)
+	for _, one := range sources.Open(reading.Directories, nil) {
+		if one.Err != nil {
+			s.addError(one.Err)
+			continue
+		}
+		for entry := range one.Snapshot.All() {
+			if counts[entry.Domain()] == nil {
+				counts[entry.Domain()] = make(map[string]int)
+			}
+			counts[entry.Domain()][entry.Residence().String()]++
+		}
+		if note := loginNote(conf, one); note != "" {
+			s.Notes = append(s.Notes, note)
+		}
 	}
 	if conf == nil {
 		return s
 	}
-	s.Notes = append(s.Notes, conf.Notes...)
+	var notes []string
+	for _, note := range conf.Notes {
+		notes = append(notes, note.Text)
+	}
+	s.Notes = slices.Concat(notes, s.Notes)
 	for _, l := range conf.Listeners {
 		s.Listeners = append(s.Listeners, strings.TrimSpace(l.Address+" "+l.Checkpoint.String()))
 	}
 	for _, l := range conf.Lookups {
 		s.Lookups = append(s.Lookups, l.Address)
 	}
-	for _, platform := range conf.Policy.Platforms {
+	for _, platform := range conf.Rules.Routes.Platforms {
 		s.Platforms = append(s.Platforms, platform.Name)
 	}
-	s.addChecks(conf.Policy)
-	counts := make(map[string]map[string]int)
-	for name := range conf.Policy.Domains {
-		counts[name] = make(map[string]int)
-	}
-	for _, source := range conf.Directories {
-		file, err := directory.Load(source)
-		if err != nil {
-			s.addError(err)
-			continue
-		}
-		for entry := range file.All() {
-			counts[entry.Domain()][entry.Residence().String()]++
-		}
-		if note := loginNote(conf, file); note != "" {
-			s.Notes = append(s.Notes, note)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(conf.Policy.Domains)) {
-		domain := conf.Policy.Domains[name]
-		d := domainSummary{Domain: name, MX: "here", Unlisted: "reject", Residence: counts[name]}
+	s.addChecks(conf.Rules)
+	for _, name := range slices.Sorted(maps.Keys(conf.Rules.Routes.Domains)) {
+		domain := conf.Rules.Routes.Domains[name]
+		d := domainSummary{Domain: name, MX: "here", Unlisted: "reject", Residence: map[string]int{}}
+		maps.Copy(d.Residence, counts[name])
 		if domain.MX != "" {
 			d.MX = domain.MX
 		}
-		if domain.AcceptUnlisted {
+		if domain.Unlisted.Kind != route.Nowhere {
 			d.Unlisted = domain.Unlisted.String()
 		}
 		for _, n := range d.Residence {
@@ -123,31 +129,31 @@ func summarize(path string) summary {
 
 // loginNote says that a directory gives no address to any login although the
 // check spoof at S2 goes by that, or is "".
-func loginNote(conf *config.Config, file *directory.File) string {
-	if !slices.ContainsFunc(conf.Policy.Points[policy.S2].Checks, func(c policy.Check) bool { return c.Name == policy.CheckSpoof }) {
+func loginNote(conf *config.Config, d *sources.CSV) string {
+	if conf == nil || !conf.Rules.Points[verdict.S2].Makes(verdict.CheckSpoof) {
 		return ""
 	}
-	for entry := range file.All() {
+	for entry := range d.Snapshot.All() {
 		if entry.Login() != "" {
 			return ""
 		}
 	}
-	return file.Source().Path + " names no login: who is logged in can write only as his login, when that is an address, or as a delegate of [check.spoof]"
+	return d.Source.Path + " names no login: users who are logged in can write only as their login, when that is an address, or as a delegate of [check.spoof]"
 }
 
 // addChecks tells the checks of each point. What is past the MX is told only when
 // some domain's MX is elsewhere.
-func (s *summary) addChecks(p *policy.Policy) {
-	add := func(at policy.Checkpoint, point policy.Point, past bool) {
+func (s *summary) addChecks(p *policy.Rules) {
+	add := func(at verdict.Checkpoint, point policy.Point, past bool) {
 		one := pointSummary{Point: at.String(), PastMX: past, Checks: []string{}, Report: point.Report}
 		for _, check := range point.Checks {
 			one.Checks = append(one.Checks, check.Name)
 		}
 		s.Checks = append(s.Checks, one)
 	}
-	for at := policy.S0; at <= policy.S4; at++ {
+	for at := verdict.S0; at <= verdict.S4; at++ {
 		add(at, p.Points[at], false)
-		if at == policy.S0 && slices.ContainsFunc(slices.Collect(maps.Values(p.Domains)), func(d *policy.Domain) bool { return d.MX != "" }) {
+		if at == verdict.S0 && slices.ContainsFunc(slices.Collect(maps.Values(p.Routes.Domains)), func(d *route.Domain) bool { return d.MX != "" }) {
 			add(at, p.PastMX, true)
 		}
 	}
@@ -155,12 +161,6 @@ func (s *summary) addChecks(p *policy.Policy) {
 
 // addError takes a joined list of errors apart, one a line.
 func (s *summary) addError(err error) {
-	if list, ok := errors.AsType[config.Errors](err); ok {
-		for _, one := range list {
-			s.Errors = append(s.Errors, one.Error())
-		}
-		return
-	}
 	s.Errors = append(s.Errors, strings.Split(err.Error(), "\n")...)
 }
 

@@ -73,6 +73,8 @@ S3         none
 S4         none
 domain     acmecorp.com: mx here, 4 addresses, 1 both, 1 here, 1 moving, 1 office365, unlisted reject
 domain     globex.example: mx here, 3 addresses, 1 both, 1 google, 1 here, unlisted reject
+note       platform google is proven by tenant alone, a header that Exchange Online leaves out at times: such mail of our own users is put off; add proof = { header = "X-Coexist-Proof", secret_file = "proof.key" } and the rule over there that sets it
+note       platform office365 is proven by tenant alone, a header that Exchange Online leaves out at times: such mail of our own users is put off; add proof = { header = "X-Coexist-Proof", secret_file = "proof.key" } and the rule over there that sets it
 note       there is no [[rate]]: nothing limits how much is sent at S0, S2
 note       there is no [scanner.rspamd]: mail is not checked for spam at S0
 note       there is no [scanner.clamd]: mail is not checked for virus at S0, S1, S2
@@ -90,10 +92,12 @@ func TestCheckPrintsItsSummaryAsJSON(t *testing.T) {
   "ok": true,
   "errors": [],
   "notes": [
+    "platform google is proven by tenant alone, a header that Exchange Online leaves out at times: such mail of our own users is put off; add proof = { header = \"X-Coexist-Proof\", secret_file = \"proof.key\" } and the rule over there that sets it",
+    "platform office365 is proven by tenant alone, a header that Exchange Online leaves out at times: such mail of our own users is put off; add proof = { header = \"X-Coexist-Proof\", secret_file = \"proof.key\" } and the rule over there that sets it",
     "there is no [[rate]]: nothing limits how much is sent at S0, S2",
     "there is no [scanner.rspamd]: mail is not checked for spam at S0",
     "there is no [scanner.clamd]: mail is not checked for virus at S0, S1, S2",
-    "{dir}/users.csv names no login: who is logged in can write only as his login, when that is an address, or as a delegate of [check.spoof]"
+    "{dir}/users.csv names no login: users who are logged in can write only as their login, when that is an address, or as a delegate of [check.spoof]"
   ],
   "listeners": [
     "unix:{dir}/milter.sock"

@@ -44,7 +44,7 @@ func newClamd(c *config.Clamd) *scanners.Clamd {
 
 func newRspamd(conf *config.Config) *scanners.Rspamd {
 	c := conf.Rspamd
-	return scanners.NewRspamd(scanners.RspamdOptions{Address: c.Address, MaxSize: c.MaxSize, Timeout: c.Timeout, Hostname: conf.Policy.Hostname})
+	return scanners.NewRspamd(scanners.RspamdOptions{Address: c.Address, MaxSize: c.MaxSize, Timeout: c.Timeout, Hostname: conf.Rules.Hostname})
 }
 
 // attachmentRules are those of the configuration, the usual list of extensions

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"coexistd/contrib/lab"
-	"coexistd/policy"
+	"coexistd/policy/seal"
 )
 
 // fourPlaces are recipients here, there, at both and in the Internet, with
@@ -98,8 +98,8 @@ func TestAMessageReachesEachOfFourPlacesOnceAndUnchanged(t *testing.T) {
 // onlyTraceAndReceived reports that header fields are one trace header of ours
 // and nothing else but the servers' own.
 func onlyTraceAndReceived(fields []byte) bool {
-	rest := lab.Below(fields, "Received", policy.TraceHeader, "Return-Path", "Delivered-To", "X-Original-To")
-	return len(rest) == 0 && bytes.Count(fields, []byte(policy.TraceHeader+":")) == 1
+	rest := lab.Below(fields, "Received", seal.TraceHeader, "Return-Path", "Delivered-To", "X-Original-To")
+	return len(rest) == 0 && bytes.Count(fields, []byte(seal.TraceHeader+":")) == 1
 }
 
 // copies are the octets of a message's copies as they arrived, by place, and
@@ -163,7 +163,7 @@ func TestAnOddMessageArrivesAsPostfixAloneWouldPassItOn(t *testing.T) {
 		"a field that is none":      letter("none", "this is no header field\nX-After: it\n", "text\n"),
 		"only spaces in a fold":     letter("fold", "X-Fold: a\n \n b\n\t\nX-Next: c\n", "text\n"),
 		"mbox's From":               letter("mbox", "X-A: b\n>From here\n", "From here\n"),
-		"a forged trace header":     letter("forged", policy.TraceHeader+": v=1; by=mail.acmecorp.com; id=00; to=a; sig=b\n", "text\n"),
+		"a forged trace header":     letter("forged", seal.TraceHeader+": v=2; by=mail.acmecorp.com; id=00; 1=a; sig=b\n", "text\n"),
 	} {
 		mail := lab.Mail{From: "bob@acmecorp.com", Args: "BODY=8BITMIME", To: fourRecipients, Data: m}
 		s.deliver(lab.FromUser, mail)
@@ -195,6 +195,7 @@ func TestAnOddMessageArrivesAsPostfixAloneWouldPassItOn(t *testing.T) {
 
 // A milter is given a header field up to its first NUL, whatever stands behind it.
 func TestAMessageWithANULIsRefusedAsContribPostfixAdvises(t *testing.T) {
+	t.Parallel()
 	s := startSite(t, lab.SiteConfig{Main: map[string]string{"message_reject_characters": `\0`}})
 	message := lab.Plain("eve@example.net", "bob@acmecorp.com", "nul")
 	hidden := withHeader("Content-Type: multipart/mixed;\x00 boundary=x", message)

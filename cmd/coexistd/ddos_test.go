@@ -118,15 +118,19 @@ func (s *site) excesses(client string) (lines []logLine) {
 	return lines
 }
 
-// mustSay expects one line about a client, with its point and the reason.
+// mustSay expects one line a minute about a client, with its point and the reason.
 func (s *site) mustSay(client, point, verdict, reason string) {
 	s.t.Helper()
 	s.waitDaemonLog(`msg="a client asks for too much.* client=` + regexp.QuoteMeta(client) + ` `)
 	lines := s.excesses(client)
-	if len(lines) != 1 {
-		s.t.Fatalf("the log has %d lines about %s, not one: %v", len(lines), client, lines)
-	}
 	l := lines[0]
+	first, err := time.Parse(time.RFC3339, l["time"])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if most := 1 + int(time.Since(first)/time.Minute); len(lines) > most {
+		s.t.Fatalf("the log has %d lines about %s; %d are right: %v", len(lines), client, most, lines)
+	}
 	if l["level"] != "WARN" || l["point"] != point || l["check"] != "ddos" || l["verdict"] != verdict || l["reason"] != reason {
 		s.t.Errorf("the log says %v of %s; want point %s, verdict %s, reason %q", l, client, point, verdict, reason)
 	}
@@ -225,28 +229,32 @@ func TestMessagesOfAConnectionAreBounded(t *testing.T) {
 	}
 }
 
-// A recipient that Postfix refuses gets its answer from Postfix, so that the client
-// is told of its excess by the next one that Postfix would take.
+// A recipient that Postfix refuses, which with the lookups is one that nobody has,
+// gets its answer from Postfix. The client is told of its excess by the next one that
+// Postfix would take.
 func TestRefusedRecipientsOfAConnectionAreBounded(t *testing.T) {
 	config := func(*testing.T) lab.SiteConfig { return lab.SiteConfig{TOML: bounded("refused = 2\n")} }
 	everyWay(t, config, func(t *testing.T, s *site, milter bool) {
-		for client, c := range map[string]struct{ local, code string }{
-			"127.0.10.1": {"nobody", "550 5.1.1"},
-			"127.0.11.1": {"dave", "450 4.2.1"},
+		for client, c := range map[string]struct {
+			local, code string
+			milter      bool // who refuses it
+		}{
+			"127.0.10.1": {"nobody", "550 5.1.1", milter},
+			"127.0.11.1": {"dave", "450 4.2.1", true},
 		} {
 			address := func(tag string) string { return c.local + tag + "@acmecorp.com" }
 			for range 2 {
 				session := s.enter(client)
 				s.mustHear(session, []string{address(""), "bob@acmecorp.com", address("+a")}, c.code+", 250 2.1.5, "+c.code)
 				s.mustTake(session)
-				if milter {
+				if c.milter {
 					s.mustHear(session, []string{address("+b")}, "421 4.7.0")
 				} else {
 					s.mustHear(session, []string{address("+b"), address("+c"), "bob@acmecorp.com"}, c.code+", "+c.code+", 421 4.7.0")
 				}
 			}
 			l := s.refusedFrom(client)
-			if to := l.recipient(t, map[bool]string{true: address("+b"), false: "bob@acmecorp.com"}[milter]); to.Reply != slow || l["check"] != "ddos" {
+			if to := l.recipient(t, map[bool]string{true: address("+b"), false: "bob@acmecorp.com"}[c.milter]); to.Reply != slow || l["check"] != "ddos" {
 				t.Errorf("the log says %v of the message with the third", l)
 			}
 			s.mustSay(client, "S0", "tempfail", "client "+client+" had 3 recipients refused in one connection, and the bound is 2")
@@ -353,10 +361,10 @@ func TestCountsOfClientsOutliveAReload(t *testing.T) {
 }
 
 func TestAFloodFromOneAddressIsRefusedWhileOthersMailGoesOn(t *testing.T) {
+	t.Parallel()
 	const (
-		length  = 10 * time.Second
-		rate    = 5000       // connections a second
-		least   = 5000       // connections that are a flood, on a machine that is busy
+		rate    = 5000       // connections a second, as far as the machine can
+		flood   = 20_000     // connections
 		usual   = 120        // connections of one client that are let in in a minute
 		most    = 32_000_000 // bytes over the idle daemon
 		senders = 2
@@ -402,20 +410,23 @@ func TestAFloodFromOneAddressIsRefusedWhileOthersMailGoesOn(t *testing.T) {
 		})
 	}
 	f := lab.Flood{Socket: filepath.Join(s.Dir, "milter.sock"), Client: netip.MustParseAddr(flooder), Rate: rate, AtOnce: 20}
-	flooded, err := f.Run(t.Context(), length)
+	begun, letIn, refused := time.Now(), 0, 0
+	for letIn+refused < flood {
+		flooded, err := f.Run(t.Context(), time.Second)
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		letIn, refused = letIn+flooded.LetIn, refused+flooded.Refused
+	}
+	took := time.Since(begun)
 	close(over)
 	sending.Wait()
-	if err != nil {
-		t.Fatal(err)
-	}
 	growth := residentPeak(t, pid) - idle
-	t.Logf("%.0f connections a second for %.1f s; %d let in, %d refused; %d messages of another client taken; %.1f MB over the idle daemon's %.1f MB",
-		flooded.Rate(), flooded.Took.Seconds(), flooded.LetIn, flooded.Refused, taken[0]+taken[1], float64(growth)/1e6, float64(idle)/1e6)
-	if flooded.LetIn != usual {
-		t.Errorf("%d connections of the flooder were let in; %d a minute are right", flooded.LetIn, usual)
-	}
-	if n := flooded.LetIn + flooded.Refused; n < least {
-		t.Errorf("the flood came to %d connections; %d would be one", n, least)
+	t.Logf("%d connections in %.1f s; %d let in, %d refused; %d messages of another client taken; %.1f MB over the idle daemon's %.1f MB",
+		letIn+refused, took.Seconds(), letIn, refused, taken[0]+taken[1], float64(growth)/1e6, float64(idle)/1e6)
+	if most := usual * (1 + int(took/time.Minute)); letIn < usual || letIn > most {
+		t.Errorf("%d connections of the flooder were let in; %d a minute, and so %d at most, are right", letIn, usual, most)
 	}
 	if growth > most {
 		t.Errorf("the daemon's memory grew by %d bytes in the flood; %d is the most", growth, most)

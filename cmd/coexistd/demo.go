@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"coexistd/contrib/lab"
-	"coexistd/policy"
+	"coexistd/policy/seal"
 )
 
 // demoTime bounds the demonstration, downloads not counted.
@@ -176,7 +176,7 @@ func report(site *lab.Site, shipments []shipment, out io.Writer) (ok bool) {
 		for _, place := range places {
 			for _, d := range place.sink.All() {
 				// Equal to the last byte, below what the servers have added.
-				if bytes.Equal(lab.Below(d.Data, "Received", "Authentication-Results", policy.TraceHeader), s.data) {
+				if bytes.Equal(lab.Below(d.Data, "Received", "Authentication-Results", seal.TraceHeader), s.data) {
 					for _, to := range d.To() {
 						arrived = append(arrived, place.name+" "+to)
 					}

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -125,40 +124,12 @@ func TestInterruptedDemoLeavesNothing(t *testing.T) {
 // too, and one who lives at both places is listed as living here.
 func TestDemoFailsWhenMailGoesAstray(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	replace := map[string]string{}
-	for path, fault := range map[string][2]string{
-		"../../policy/decide.go":    {"d.Delete = append(d.Delete, r.spellings()...)", ""},
+	program := filepath.Join(t.TempDir(), "coexistd")
+	if err := buildChanged(program, map[string][2]string{
+		"../../policy/edits.go":     {`if r.isRemoved() || r.Elsewhere != "" && r.Residence.Kind == route.There {`, "_ = route.There\n\t\tif r.isRemoved() {"},
 		"../../contrib/lab/site.go": {"carol@acmecorp.com,both,carol", "carol@acmecorp.com,here,carol"},
-	} {
-		path, err := filepath.Abs(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		right, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Contains(right, []byte(fault[0])) {
-			t.Fatalf("%s lacks %q: name another fault", path, fault[0])
-		}
-		faulty := filepath.Join(dir, filepath.Base(path))
-		if err := os.WriteFile(faulty, bytes.ReplaceAll(right, []byte(fault[0]), []byte(fault[1])), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		replace[path] = faulty
-	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
+	}); err != nil {
 		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	program := filepath.Join(dir, "coexistd")
-	build := exec.CommandContext(deadline(t), "go", "build", "-overlay", filepath.Join(dir, "overlay.json"), "-o", program, ".")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building a faulty coexistd: %v\n%s", err, out)
 	}
 	status, printed := startDemo(t, program, nil)
 	if status != exitNo {

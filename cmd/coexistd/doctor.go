@@ -12,6 +12,8 @@ import (
 	"unicode"
 
 	"coexistd/policy/config"
+	"coexistd/policy/directory"
+	"coexistd/policy/networks"
 )
 
 const (
@@ -59,9 +61,11 @@ func (f finding) do(format string, args ...any) finding {
 // examination is what all of the doctor's looks share. It is not changed while
 // they go on.
 type examination struct {
-	conf *config.Config
-	mta  *postfix
-	now  time.Time
+	conf        *config.Config
+	directories []directory.Source
+	networks    networks.Live
+	mta         *postfix
+	now         time.Time
 }
 
 // look is one part of an examination. It returns soon after ctx ends; one that
@@ -82,6 +86,7 @@ func looks() []look {
 		{"redis", lookAtRedis},
 		{"dns", lookAtDNS},
 		{"networks", lookAtLists},
+		{"tenant", lookAtUnproven},
 		{"quarantine", lookAtQuarantine},
 		{"daemon", lookAtDaemon},
 		{"postfix", lookAtPostfix},
@@ -119,20 +124,20 @@ func doctor(c *call) int {
 // no other mistakes than theirs.
 func examine(path string) []finding {
 	ctx := context.Background()
-	conf, err := config.Load(path)
-	if err != nil {
-		findings := named("configuration", everyMistake(path, err))
-		x := &examination{conf: conf, now: time.Now()}
-		if conf != nil {
+	reading := config.Load(path)
+	conf := reading.Config
+	if len(reading.Problems) > 0 {
+		findings := named("configuration", everyMistake(path, reading.Problems))
+		x := &examination{conf: conf, directories: reading.Directories, now: time.Now()}
+		if len(x.directories) > 0 {
 			findings = append(findings, named("directory", lookAtDirectories(ctx, x))...)
 		}
-		if config.OnlyLists(err) {
+		if conf != nil {
 			findings = append(findings, named("networks", lookAtLists(ctx, x))...)
 		}
 		return findings
 	}
-	conf.Policy = withNetworks(conf.Policy, savedLists(conf))
-	x := &examination{conf: conf, mta: readPostfix(ctx), now: time.Now()}
+	x := &examination{conf: conf, directories: reading.Directories, networks: savedLists(conf).Live(), mta: readPostfix(ctx), now: time.Now()}
 	all := looks()
 	told := make([]chan []finding, len(all))
 	for i, one := range all {
@@ -177,13 +182,9 @@ func named(subject string, findings []finding) []finding {
 }
 
 // everyMistake tells every mistake of a configuration that cannot be used.
-func everyMistake(path string, err error) []finding {
-	list, isList := errors.AsType[config.Errors](err)
-	if !isList {
-		return []finding{failure("%v", err).do("see: coexistd check -c %s", path)}
-	}
+func everyMistake(path string, problems config.Problems) []finding {
 	var findings []finding
-	for _, one := range list {
+	for _, one := range problems {
 		findings = append(findings, failure("%v", one).do("correct that, see that coexistd check -c %s says ok, and run: systemctl reload coexistd", path))
 	}
 	return findings
@@ -218,22 +219,11 @@ func printableLine(s string) string {
 func lookAtNotes(_ context.Context, x *examination) []finding {
 	findings := []finding{fine("%s has no mistakes", x.conf.Path)}
 	for _, note := range x.conf.Notes {
-		if note != noteOn(x, "clamd") && note != noteOn(x, "rspamd") {
-			findings = append(findings, warning("%s", note))
+		if note.Lacking == "" {
+			findings = append(findings, warning("%s", note.Text))
 		}
 	}
 	return findings
-}
-
-// noteOn returns the configuration's note that there is no such scanner, or
-// nothing.
-func noteOn(x *examination, scanner string) string {
-	for _, note := range x.conf.Notes {
-		if strings.HasPrefix(note, "there is no [scanner."+scanner+"]") {
-			return note
-		}
-	}
-	return ""
 }
 
 // sizeText writes a number of bytes for people.

@@ -106,7 +106,7 @@ var errLookup = errors.New("the daemon cannot tell where mailboxes are")
 // lookUp asks where a mailbox is, in the protocol of Postfix's socketmap.
 func lookUp(conn net.Conn, x *examination) error {
 	key := "postmaster"
-	for _, domain := range slices.Sorted(maps.Keys(x.conf.Policy.Domains)) {
+	for _, domain := range slices.Sorted(maps.Keys(x.conf.Rules.Routes.Domains)) {
 		key += "@" + domain
 		break
 	}
@@ -139,7 +139,7 @@ func lookAtSMTP(ctx context.Context, x *examination) []finding {
 		return []finding{failure("the MTA at %s, which takes releases and reports, cannot be reached: %v", address, plainNet(err)).do("%s", remedy)}
 	}
 	defer conn.Close()
-	offers, err := greet(conn, x.conf.Policy.Hostname)
+	offers, err := greet(conn, x.conf.Rules.Hostname)
 	if err != nil {
 		return []finding{failure("the MTA at %s, which takes releases and reports, does not let us in: %v", address, plainNet(err)).do("%s", remedy)}
 	}
@@ -184,7 +184,7 @@ func lookAtSource(x *examination, conn net.Conn) []finding {
 		return nil
 	}
 	var lacking []string
-	if !anyHolds(x.conf.Policy.OurNetworks, netip.PrefixFrom(source, source.BitLen())) {
+	if !anyHolds(x.conf.Rules.OurNetworks, netip.PrefixFrom(source, source.BitLen())) {
 		lacking = append(lacking, "our_networks in "+x.conf.Path)
 	}
 	if trusted, sure := x.mta.trusts(source); sure && !trusted {

@@ -10,9 +10,9 @@ import (
 	"strconv"
 	"syscall"
 
-	"coexistd/policy"
+	"coexistd/milter/sources"
 	"coexistd/policy/config"
-	"coexistd/policy/directory"
+	"coexistd/policy/route"
 )
 
 // serviceUser is the user that the systemd unit runs the daemon as.
@@ -30,7 +30,7 @@ type account struct {
 // Another user's eyes are no good: the error says so.
 func becomeDaemon(path string) error {
 	// The mistakes of the configuration are told later, as that user sees it.
-	conf, _ := config.Load(path)
+	conf := config.Load(path).Config
 	if conf == nil {
 		if _, err := os.ReadFile(path); errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
 			return fmt.Errorf("%w; run it as root, or as the user who runs the daemon", err)
@@ -99,7 +99,7 @@ func newAccount(u *user.User) (*account, error) {
 	return a, nil
 }
 
-// ownName is the user who looks, as chown(1) takes him.
+// ownName is the user who looks, as chown(1) takes them.
 func ownName() string { return userName(uint32(os.Geteuid())) }
 
 // userName is a user's name, or the number of one who has none.
@@ -195,8 +195,8 @@ func writeRemedy(err error, dir string) string {
 // lookAtDirectories loads every directory as the daemon would at its start.
 func lookAtDirectories(_ context.Context, x *examination) []finding {
 	var findings []finding
-	for _, source := range x.conf.Directories {
-		findings = append(findings, lookAtDirectory(x, source)...)
+	for _, one := range sources.Open(x.directories, nil) {
+		findings = append(findings, lookAtDirectory(x, one)...)
 	}
 	if findings == nil {
 		findings = append(findings, fine("no domain has a directory"))
@@ -204,29 +204,28 @@ func lookAtDirectories(_ context.Context, x *examination) []finding {
 	return findings
 }
 
-func lookAtDirectory(x *examination, source directory.Source) []finding {
-	file, err := directory.Load(source)
-	if err != nil {
+func lookAtDirectory(x *examination, d *sources.CSV) []finding {
+	if d.Err != nil {
 		var findings []finding
-		for _, line := range errorLines(err) {
+		for _, line := range errorLines(d.Err) {
 			findings = append(findings, failure("%s", line))
 		}
 		const remedy = "correct %s; the daemon takes it as soon as it is right, and until then keeps the list that it has, or answers 451 when it has none"
-		findings[len(findings)-1] = findings[len(findings)-1].do(remedy, source.Path)
+		findings[len(findings)-1] = findings[len(findings)-1].do(remedy, d.Source.Path)
 		return findings
 	}
 	moving := 0
-	for entry := range file.All() {
-		if entry.Residence().Kind == policy.Moving {
+	for entry := range d.Snapshot.All() {
+		if entry.Residence().Kind == route.Moving {
 			moving++
 		}
 	}
 	changed := "at a time that cannot be told"
-	if info, err := os.Stat(source.Path); err == nil {
+	if info, err := os.Stat(d.Source.Path); err == nil {
 		changed = ageText(x.now.Sub(info.ModTime()))
 	}
-	findings := []finding{fine("%s has %d addresses, %d of them moving; it was changed %s", source.Path, file.Len(), moving, changed)}
-	if note := loginNote(x.conf, file); note != "" {
+	findings := []finding{fine("%s has %d addresses, %d of them moving; it was changed %s", d.Source.Path, d.Snapshot.Len(), moving, changed)}
+	if note := loginNote(x.conf, d); note != "" {
 		findings = append(findings, warning("%s", note).do(`fill in the column login, or take "spoof" out of the checks of S2`))
 	}
 	return findings

@@ -259,7 +259,7 @@ func lookAtChroot(x *examination) []finding {
 }
 
 func lookAtDelimiters(x *examination) []finding {
-	ours, theirs := x.conf.Policy.Delimiters, x.mta.main["recipient_delimiter"]
+	ours, theirs := x.conf.Rules.Delimiters, x.mta.main["recipient_delimiter"]
 	if ours == theirs {
 		return nil
 	}
@@ -273,13 +273,13 @@ func lookAtNetworks(x *examination) []finding {
 	var lacking []string
 	list, _ := x.mta.networks()
 	for _, network := range list {
-		for _, platform := range x.conf.Policy.Platforms {
-			if slices.ContainsFunc(platform.Networks, network.Overlaps) {
+		for _, platform := range x.conf.Rules.Routes.Platforms {
+			if slices.ContainsFunc(x.networks[platform.Name].Prefixes, network.Overlaps) {
 				findings = append(findings, failure("mynetworks has %s, from where every tenant of %s sends: all of them may relay through Postfix", network, platform.Name).
 					do("take it out of mynetworks in main.cf; see may_relay in contrib/postfix for the platform's own users"))
 			}
 		}
-		if !anyHolds(x.conf.Policy.OurNetworks, network) {
+		if !anyHolds(x.conf.Rules.OurNetworks, network) {
 			lacking = append(lacking, fmt.Sprintf("%q", network))
 		}
 	}

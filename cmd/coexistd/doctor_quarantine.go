@@ -14,6 +14,7 @@ import (
 
 	"coexistd/milter/quarantine"
 	"coexistd/policy/config"
+	"coexistd/policy/seal"
 )
 
 const (
@@ -169,7 +170,7 @@ func lookAtStore(x *examination, store *quarantine.Store) []finding {
 func lookAtReports(conf *config.Config, store *quarantine.Store, now time.Time) finding {
 	report := conf.Quarantine.Report
 	last, err := store.LastReport()
-	due := newReporter(conf, store, slog.New(slog.DiscardHandler)).Next(last)
+	due := newReporter(conf, seal.Keys{}, store, slog.New(slog.DiscardHandler)).Next(last)
 	switch {
 	case report.Never:
 		return fine("no reports are sent (quarantine.report.at)")

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"coexistd/policy"
 	"coexistd/policy/config"
+	"coexistd/policy/verdict"
 	"coexistd/scanners"
 )
 
@@ -56,8 +56,10 @@ func lookAtClamd(ctx context.Context, x *examination) []finding {
 
 // noScanner is the finding where a scanner is not configured.
 func noScanner(x *examination, scanner, like string) finding {
-	if note := noteOn(x, scanner); note != "" {
-		return warning("%s", note).do("add to %s: [scanner.%s] with address = %q", x.conf.Path, scanner, like)
+	for _, note := range x.conf.Notes {
+		if note.Lacking == scanner {
+			return warning("%s", note.Text).do("add to %s: [scanner.%s] with address = %q", x.conf.Path, scanner, like)
+		}
 	}
 	return fine("no contact point needs it")
 }
@@ -96,10 +98,10 @@ func findEICAR(ctx context.Context, x *examination, clamd *scanners.Clamd, statu
 	ctx, cancel := context.WithTimeout(ctx, questionTime)
 	defer cancel()
 	switch found := clamd.Scan(ctx, m); {
-	case found.State == policy.Hit:
+	case found.State == verdict.Hit:
 		return fine("%s finds the EICAR test file: %s", status.Address, found.Name)
-	case found.State == policy.Unknown:
-		return failure("%s could not say whether the EICAR test file is a virus: %s", status.Address, found.Reason).do("see what clamd's log says")
+	case found.State == verdict.Unknown:
+		return failure("%s could not say whether the EICAR test file is a virus: %s", status.Address, found.Reasons).do("see what clamd's log says")
 	case status.Signatures == "":
 		return failure("%s answers but does not find the EICAR test file: its signature database is missing", status.Address).do("run: freshclam; systemctl restart clamav-daemon")
 	default:
@@ -116,8 +118,8 @@ func probeClamd(ctx context.Context, x *examination, clamd *scanners.Clamd, addr
 	}
 	m := testMessage(x, "", "")
 	m.Content, m.Size = padded{m.Content, m.Size}, max(m.Size, size)
-	if found := clamd.Scan(ctx, m); found.State == policy.Unknown && !found.Down {
-		return []finding{warning("%s does not take a message of %s: %s", address, sizeText(m.Size), found.Reason).
+	if found := clamd.Scan(ctx, m); found.State == verdict.Unknown && !found.Down {
+		return []finding{warning("%s does not take a message of %s: %s", address, sizeText(m.Size), found.Reasons).
 			do("set StreamMaxLength, MaxScanSize and MaxFileSize in clamd.conf to %dM at least, or scanner.clamd.max_size in %s to what they are", (m.Size+1<<20-1)>>20, x.conf.Path)}
 	}
 	return nil
@@ -184,10 +186,10 @@ func findGTUBE(ctx context.Context, x *examination, rspamd *scanners.Rspamd) fin
 	ctx, cancel := context.WithTimeout(ctx, questionTime)
 	defer cancel()
 	switch found := rspamd.Scan(ctx, m); found.State {
-	case policy.Hit:
-		return fine("%s finds the GTUBE test message: %s", x.conf.Rspamd.Address, found.Reason)
-	case policy.Unknown:
-		return failure("%s could not say whether the GTUBE test message is spam: %s", x.conf.Rspamd.Address, found.Reason).do("see what rspamd's log says")
+	case verdict.Hit:
+		return fine("%s finds the GTUBE test message: %s", x.conf.Rspamd.Address, found.Reasons)
+	case verdict.Unknown:
+		return failure("%s could not say whether the GTUBE test message is spam: %s", x.conf.Rspamd.Address, found.Reasons).do("see what rspamd's log says")
 	default:
 		return failure("%s answers but does not find the GTUBE test message", x.conf.Rspamd.Address).
 			do(`see that rspamd's local.d/options.inc does not have gtube_patterns = "disable", and that no setting of it lets all mail pass`)
@@ -199,7 +201,7 @@ func testMessage(x *examination, fields, body string) *scanners.Message {
 	from := x.conf.Quarantine.Report.From
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "From: <%s>\r\nTo: <%s>\r\nDate: %s\r\nMessage-Id: <doctor.%d@%s>\r\nSubject: coexistd doctor\r\nMIME-Version: 1.0\r\n%s\r\n%s\r\n",
-		from, from, x.now.Format(time.RFC1123Z), x.now.UnixNano(), x.conf.Policy.Hostname, fields, body)
+		from, from, x.now.Format(time.RFC1123Z), x.now.UnixNano(), x.conf.Rules.Hostname, fields, body)
 	return &scanners.Message{
 		Content: bytes.NewReader(b.Bytes()), Size: int64(b.Len()),
 		Sender: from, Recipients: []string{from},

@@ -14,8 +14,12 @@ import (
 	"sync"
 	"time"
 
-	"coexistd/policy"
+	"coexistd/milter/notice"
 	"coexistd/policy/config"
+	"coexistd/policy/mail"
+	"coexistd/policy/route"
+	"coexistd/policy/spoof"
+	"coexistd/policy/verdict"
 	"coexistd/scanners/networks"
 	"coexistd/scanners/sender"
 )
@@ -34,7 +38,7 @@ const (
 func lookAtRedis(ctx context.Context, x *examination) []finding {
 	c := x.conf.Redis
 	switch {
-	case c == nil && len(x.conf.Policy.Rates) == 0:
+	case c == nil && len(x.conf.Rules.Rates) == 0:
 		return []finding{fine("no [[rate]] needs it")}
 	case c == nil:
 		return []finding{fine("there is no [redis]: this host counts alone, in the daemon's memory")}
@@ -57,7 +61,7 @@ func lookAtDNS(ctx context.Context, x *examination) []finding {
 	if !asksDNS(x.conf) {
 		return []finding{fine("no contact point needs it")}
 	}
-	domains := slices.Sorted(maps.Keys(x.conf.Policy.Domains))
+	domains := slices.Sorted(maps.Keys(x.conf.Rules.Routes.Domains))
 	findings, answers := lookAtResolvers(ctx, x, domains[0])
 	if !answers {
 		return findings
@@ -67,13 +71,10 @@ func lookAtDNS(ctx context.Context, x *examination) []finding {
 
 // asksDNS reports a configuration by which the daemon asks the DNS.
 func asksDNS(conf *config.Config) bool {
-	p := conf.Policy
-	checksSpoof := func(point policy.Point) bool {
-		return slices.ContainsFunc(point.Checks, func(c policy.Check) bool { return c.Name == policy.CheckSpoof })
-	}
-	return checksSpoof(p.Points[policy.S0]) || checksSpoof(p.PastMX) ||
+	p := conf.Rules
+	return p.Points[verdict.S0].Makes(verdict.CheckSpoof) || p.PastMX.Makes(verdict.CheckSpoof) ||
 		slices.ContainsFunc(conf.Sources, func(s config.Source) bool { return s.Kind == networks.SPF }) ||
-		slices.ContainsFunc(p.Platforms, func(one *policy.Platform) bool { return len(one.Proof.Domains) > 0 })
+		slices.ContainsFunc(p.Routes.Platforms, func(one *route.Platform) bool { return len(p.Tenants[one.Name].Domains) > 0 })
 }
 
 // lookAtResolvers asks each server of resolver, or the system's, about a domain.
@@ -125,7 +126,7 @@ func plainDNS(err error) error {
 // lookAtRecords tells which of our domains others can tell from forgeries.
 func lookAtRecords(ctx context.Context, x *examination, domains []string) []finding {
 	asked := domains[:min(len(domains), mostDomains)]
-	found := make([]policy.Authentication, len(asked))
+	found := make([]spoof.Authentication, len(asked))
 	verifier := &sender.Verifier{Resolver: sender.NewResolver(x.conf.Resolver)}
 	var done sync.WaitGroup
 	slots := make(chan struct{}, domainsAtOnce)
@@ -133,11 +134,11 @@ func lookAtRecords(ctx context.Context, x *examination, domains []string) []find
 		slots <- struct{}{}
 		done.Go(func() {
 			defer func() { <-slots }()
-			author := policy.Address{Path: "postmaster@" + domain, Local: "postmaster", Domain: domain}
+			author := mail.Address{Path: "postmaster@" + domain, Local: "postmaster", Domain: domain}
 			found[i] = verifier.Authenticate(ctx, sender.Question{
 				// An address that nobody has (RFC 5737).
 				Client: netip.AddrFrom4([4]byte{192, 0, 2, 1}), Sender: author,
-				Authors: policy.Authors{Fields: 1, From: []policy.Author{{Address: author}}},
+				Authors: spoof.Authors{Fields: 1, From: []spoof.Author{{Address: author}}},
 			})
 		})
 	}
@@ -162,13 +163,13 @@ type records struct {
 	missing, broken, unknown []string
 }
 
-func (r *records) add(domain string, result policy.AuthResult) {
+func (r *records) add(domain string, result spoof.AuthResult) {
 	switch result {
-	case policy.AuthNone:
+	case spoof.AuthNone:
 		r.missing = append(r.missing, domain)
-	case policy.AuthPermError:
+	case spoof.AuthPermError:
 		r.broken = append(r.broken, domain)
-	case policy.AuthTempError:
+	case spoof.AuthTempError:
 		r.unknown = append(r.unknown, domain)
 	default:
 		r.there++
@@ -251,4 +252,30 @@ func lookAtList(ctx context.Context, x *examination, resolver *sender.Resolver, 
 		return fine("%s has %d networks, last asked for %s", of, s.Count, ageText(s.Age))
 	}
 	return fine("%s has %d networks", of, s.Count)
+}
+
+// lookAtUnproven tells of mail in our own name that the daemon has put off in the last 24
+// hours, since it bears no proof of its tenant.
+func lookAtUnproven(_ context.Context, x *examination) []finding {
+	list, err := notice.ReadPutOff(unprovenPath(x.conf), x.now)
+	if err != nil {
+		return []finding{warning("what was put off without proof of its tenant cannot be told: %v", err).
+			do("run: chown %s %s; or remove it: the daemon begins anew", ownName(), unprovenPath(x.conf))}
+	}
+	var findings []finding
+	for _, one := range list {
+		if one.Day == 0 {
+			continue
+		}
+		remedy := fmt.Sprintf(`have a rule over there add a secret header, and add proof = { header = "X-Coexist-Proof", secret_file = "proof.key" } to platform.%s in %s`, one.Platform, x.conf.Path)
+		if proofs := x.conf.Rules.Tenants[one.Platform]; proofs.Header != "" {
+			remedy = fmt.Sprintf("see that the rule over there adds %s to all mail", proofs.Header)
+		}
+		findings = append(findings, warning("mail in our own name from %s without proof of its tenant was put off %d times in the last 24 hours, last %s", one.Platform, one.Day, ageText(x.now.Sub(one.Last.Time))).
+			do("%s; contrib/docs/senders.md tells more", remedy))
+	}
+	if findings == nil {
+		findings = append(findings, fine("no mail in our own name was put off in the last 24 hours without proof of its tenant"))
+	}
+	return findings
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,14 +12,16 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
-	"github.com/emersion/go-message/textproto"
-
+	"coexistd/milter/record"
+	"coexistd/milter/transaction"
 	"coexistd/policy"
 	"coexistd/policy/config"
-	"coexistd/policy/directory"
-	"coexistd/scanners"
-	"coexistd/scanners/sender"
+	"coexistd/policy/mail"
+	"coexistd/policy/route"
+	"coexistd/policy/seal"
+	"coexistd/policy/verdict"
 )
 
 // explanation is what would happen to a message.
@@ -28,7 +32,7 @@ type explanation struct {
 	Reply      string          `json:"reply"`
 	Recipients []explainedRcpt `json:"recipients"`
 	Trace      []string        `json:"trace"`
-	strictest  policy.Verdict
+	strictest  verdict.Verdict
 }
 
 type explainedRcpt struct {
@@ -38,6 +42,18 @@ type explainedRcpt struct {
 	Rewritten []string `json:"rewritten"`
 	Verdict   string   `json:"verdict"`
 	Reply     string   `json:"reply"`
+}
+
+// explained makes of a ruling what is printed of it.
+func explained(r policy.Ruling) explainedRcpt {
+	one := explainedRcpt{
+		Address: r.Address, Residence: r.Residence.String(), Flow: r.Ways.String(), Rewritten: []string{},
+		Verdict: r.Verdict.String(), Reply: r.Reply.String(),
+	}
+	if r.Elsewhere != "" {
+		one.Rewritten = []string{r.Elsewhere}
+	}
+	return one
 }
 
 // question is what explain was asked.
@@ -50,7 +66,11 @@ type question struct {
 	onHost   bool
 	file     string
 
+	header      *mail.Header // takes the place of the file; nil: there is none
 	certificate string
+	// pass is given to the message, for its first recipient; nil: none.
+	pass *seal.Pass
+	assumed
 }
 
 func explain(c *call) int {
@@ -68,21 +88,26 @@ func explain(c *call) int {
 	c.flags.StringVar(&q.certificate, "certificate", "", "the common `name` of the client's trusted TLS certificate")
 	c.flags.IntVar(&q.listener, "listener", 1, "the `number` of the [[listen]] section that the message comes by")
 	c.flags.BoolVar(&q.onHost, "on-host", false, "the message is made on the MTA's host, as by the sendmail command")
+	c.flags.Func("find", "what a check finds, as `CHECK=clean|hit|unknown[:NAME]`; may be given again", q.addFinding)
+	c.flags.Func("over", "the name of a `rule` whose limit is reached; may be given again", q.addOver)
+	c.flags.Func("without", "`what` cannot be had: spool, store, directory or networks; may be given again", q.addWithout)
 	if status, done := c.parse(1); done {
 		return status
 	}
 	q.file = c.flags.Arg(0)
-	conf, err := config.Load(*path)
-	if err != nil {
-		fmt.Fprintln(c.stderr, err)
-		if !config.OnlyLists(err) {
-			return exitWrong
-		}
+	reading := config.Load(*path)
+	if reading.Config == nil {
+		fmt.Fprintln(c.stderr, reading.Problems)
+		return exitWrong
 	}
+	if len(reading.Problems) > 0 {
+		fmt.Fprintln(c.stderr, reading.Problems)
+	}
+	conf := reading.Config
 	if *flows {
 		return printFlows(c, conf, *asJSON)
 	}
-	e, err := answer(conf, q)
+	e, err := answer(conf, &q)
 	if err != nil {
 		return c.wrong("%v", err)
 	}
@@ -94,169 +119,179 @@ func explain(c *call) int {
 		e.print(c.stdout)
 	}
 	switch e.strictest {
-	case policy.Accept, policy.Tag:
+	case verdict.Accept, verdict.Tag:
 		return exitYes
-	case policy.Tempfail:
+	case verdict.Tempfail:
 		return exitWrong
 	}
 	return exitNo
 }
 
-// answer decides on the message in question as the daemon would.
-func answer(conf *config.Config, q question) (*explanation, error) {
-	if len(q.to) == 0 {
-		return nil, errors.New("--to is missing: give at least one recipient, or --flows")
-	}
-	if q.listener < 1 || q.listener > len(conf.Listeners) {
-		return nil, fmt.Errorf("--listener %d: the configuration has the listeners 1 to %d", q.listener, len(conf.Listeners))
-	}
-	arrival := policy.Arrival{
-		Listener: conf.Listeners[q.listener-1].Checkpoint,
-		Login:    q.user, Certificate: q.certificate, OnHost: q.onHost,
-	}
-	if q.client != "" {
-		client, err := netip.ParseAddr(q.client)
-		if err != nil {
-			return nil, fmt.Errorf("--client %q is not an IP address", q.client)
-		}
-		arrival.Client = client
-	}
-	p := withNetworks(conf.Policy, savedLists(conf))
-	sender, err := policy.ParseAddress(q.from, p.Delimiters)
-	if err != nil {
-		return nil, fmt.Errorf("--from %q: %w", q.from, err)
-	}
-	headers, err := readHeaders(q.file)
+// answer walks the message in question through a transaction, as the daemon does.
+func answer(conf *config.Config, q *question) (*explanation, error) {
+	arrival, err := q.arrival(conf)
 	if err != nil {
 		return nil, err
 	}
-	if p.TraceKey, err = readKey(conf); err != nil {
+	keys, err := readKeys(conf)
+	if err != nil {
 		return nil, err
 	}
+	header, body, err := q.message()
+	if err != nil {
+		return nil, err
+	}
+	q.addPass(header, keys, conf.Rules.Delimiters)
 	e := &explanation{Checks: []string{}, Recipients: []explainedRcpt{}}
-	files, err := openDirectories(conf, nil)
+	rt, err := q.runtime(conf, keys)
 	if err != nil {
 		e.Trace = append(e.Trace, err.Error()+"; a daemon that is running keeps the list that it has")
 	}
-	set := directory.NewSet(files)
-
-	m := policy.Message{
-		Entry: p.Enter(arrival), Sender: sender, Client: arrival.Client, Login: q.user, Row: set.Row, Limit: set.Limit,
-		Traces: headers.Values(policy.TraceHeader), Marks: policy.Marks(headers.Values),
-		Authors: authors(q, sender, headers),
+	var last lastRecord
+	rt.Sinks = []record.Sink{&last}
+	visitor := q.visitor(rt, arrival.Arrival)
+	t := transaction.New(&visitor)
+	t.Begin(rt, arrival)
+	replies := make([]verdict.Reply, len(q.to))
+	for i, path := range q.to {
+		path = strings.TrimSuffix(strings.TrimPrefix(path, "<"), ">")
+		q.to[i] = path
+		replies[i] = t.Recipient(path, "", "")
 	}
-	rulings, kept, err := admit(p, set, &m, q.to)
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case m.Entry.Provisional && len(kept) == 0:
-		m.Proof.Why = "every recipient is refused before the message comes, so it counts as S0"
-	case m.Entry.Provisional:
-		evidence := scanners.Evidence{Values: headers.Values, Certificate: q.certificate}
-		m.Proof = scanners.Prove(m.Entry.Platform, evidence)
-		if scanners.NeedsDKIM(m.Entry.Platform, evidence) {
-			m.Proof.Why += "; signatures are not verified here, and a daemon may find one that proves the tenant"
+	if !slices.ContainsFunc(replies, verdict.Reply.IsZero) {
+		t.Abort()
+	} else {
+		for name, value := range header.All() {
+			t.Field(name, value)
 		}
+		if header.TooLarge() {
+			t.Field(make([]byte, mail.MaxHeaderBytes), nil) // what was not kept
+		}
+		if t.WantsBody() {
+			t.Body(func(b []byte) ([]byte, error) { return append(b, body...), nil })
+		}
+		t.End(context.Background())
 	}
-	open := p.Open(m)
-	for _, check := range unasked(open.Asks()) {
-		open.Findings = append(open.Findings, scanners.Clean(check))
-	}
-	d := open.Decide()
-	m = open.Message
-	for k, i := range kept {
-		rulings[i] = d.Recipients[k]
-	}
-	if len(kept) == 0 {
-		first := slices.MaxFunc(rulings, func(a, b policy.Ruling) int { return int(a.Verdict) - int(b.Verdict) })
-		d.Verdict, d.Reply = first.Verdict, first.Reply
-	}
-	e.fill(m, d, rulings)
+	q.noteUnasked()
+	e.fill(rt.Policy.Enter(arrival.Arrival), last.told, q, replies)
 	return e, nil
 }
 
-// authors are those of the message file. Without one, the envelope's sender is
-// taken to be the author.
-func authors(q question, from policy.Address, headers scanners.Headers) policy.Authors {
-	if q.file != "" {
-		return sender.ReadAuthors(headers.Values)
+// lastRecord keeps what was told of a message.
+type lastRecord struct{ told *record.Record }
+
+func (l *lastRecord) Record(r *record.Record) { l.told = r }
+
+// arrival is what the flags say of the client.
+func (q *question) arrival(conf *config.Config) (a transaction.Arrival, err error) {
+	if len(q.to) == 0 {
+		return a, errors.New("--to is missing: give at least one recipient, or --flows")
 	}
-	found := policy.Authors{Fields: 1}
-	if !from.IsNull() {
-		found.From = []policy.Author{{Address: from}}
+	if q.listener < 1 || q.listener > len(conf.Listeners) {
+		return a, fmt.Errorf("--listener %d: the configuration has the listeners 1 to %d", q.listener, len(conf.Listeners))
 	}
-	return found
+	a = transaction.Arrival{
+		Arrival: policy.Arrival{
+			Listener: conf.Listeners[q.listener-1].Checkpoint,
+			Login:    q.user, Certificate: q.certificate, OnHost: q.onHost,
+		},
+		Path:  q.from,
+		Terms: transaction.Terms{ChangesFields: true, ExactValues: true},
+	}
+	if q.client != "" {
+		if a.Client, err = netip.ParseAddr(q.client); err != nil {
+			return a, fmt.Errorf("--client %q is not an IP address", q.client)
+		}
+	}
+	return a, nil
 }
 
-// unasked are the checks that explain does not make: those that ask a server, or
-// count.
-func unasked(asks policy.Asks) []string {
-	names := asks.Scans
-	if asks.Authentication {
-		names = append(names, policy.CheckSpoof)
+// message reads the message file: its header, and its body as it is on the wire. Without
+// a file, the envelope's sender is taken to be the author.
+func (q *question) message() (header *mail.Header, body []byte, err error) {
+	if q.header != nil {
+		return q.header, q.spooled(nil), nil
 	}
-	if asks.Rate {
-		names = append(names, policy.CheckRate)
+	if q.file == "" {
+		header = &mail.Header{}
+		from := "<" + q.from + ">"
+		if q.from == "" {
+			from = "MAILER-DAEMON <>"
+		}
+		header.Add([]byte("From"), []byte(" "+from))
+		return header, q.spooled(nil), nil
 	}
-	return names
+	content, err := os.ReadFile(q.file)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the message cannot be read: %w", err)
+	}
+	if header, err = mail.ReadHeader(bytes.NewReader(content)); err != nil {
+		return nil, nil, fmt.Errorf("the header of %s cannot be read: %w", q.file, err)
+	}
+	_, body, _ = bytes.Cut(bytes.ReplaceAll(content, []byte("\r\n"), []byte("\n")), []byte("\n\n"))
+	return header, q.spooled(bytes.ReplaceAll(body, []byte("\n"), []byte("\r\n"))), nil
 }
 
-// admit rules on the recipients one after the other, as at RCPT. It adds to the
-// message those that are not refused, and returns their indices as kept.
-func admit(p *policy.Policy, set *directory.Set, m *policy.Message, to []string) (rulings []policy.Ruling, kept []int, err error) {
-	for i, path := range to {
-		address, err := policy.ParseAddress(path, p.Delimiters)
-		switch {
-		case err != nil:
-			return nil, nil, fmt.Errorf("--to %q: %w", path, err)
-		case address.IsNull():
-			return nil, nil, fmt.Errorf("--to %q names nobody", path)
-		}
-		if strings.HasPrefix(path, "<") && strings.HasSuffix(path, ">") {
-			path = path[1 : len(path)-1]
-		}
-		r := policy.Recipient{Path: path, Address: address, Listing: set.List(p.Home(address))}
-		ruling := p.Admit(m.Entry, m.Sender, len(m.Recipients), r)
-		if ruling.Verdict <= policy.Tag {
-			m.Recipients = append(m.Recipients, r)
-			kept = append(kept, i)
-		}
-		rulings = append(rulings, ruling)
+// addPass gives the message its pass.
+func (q *question) addPass(header *mail.Header, keys seal.Keys, delimiters string) {
+	if q.pass == nil {
+		return
 	}
-	return rulings, kept, nil
+	q.pass.Until = time.Now().Add(time.Minute).Unix()
+	to, _ := mail.ParseAddress(q.to[0], delimiters)
+	header.Add([]byte(seal.PassHeader), []byte(keys.SignPass(*q.pass, to.Owner, seal.MarksOf(header))))
 }
 
-func (e *explanation) fill(m policy.Message, d policy.Decision, rulings []policy.Ruling) {
-	e.Checkpoint, e.Checks = d.Checkpoint.String(), d.Checks
-	e.Verdict, e.Reply, e.strictest = d.Verdict.String(), d.Reply.String(), d.Verdict
-	e.Trace = append(e.Trace, fmt.Sprintf("the message enters at %s: %s", d.Checkpoint, m.Entry.Why))
-	if m.Entry.Provisional {
-		e.Trace = append(e.Trace, m.Proof.Why)
+// fill makes an explanation of what was told of the message, and of the replies to its
+// recipients.
+func (e *explanation) fill(entry policy.Entry, r *record.Record, q *question, replies []verdict.Reply) {
+	if r == nil {
+		r = &record.Record{}
 	}
-	for _, f := range m.Findings {
-		e.Trace = append(e.Trace, f.Check+" is not asked here: counted as clean")
+	d := r.Decision
+	e.Checkpoint, e.Verdict, e.Reply, e.strictest = d.Checkpoint.String(), d.Verdict.String(), d.Reply.String(), d.Verdict
+	e.Checks = append(e.Checks, d.Checks...)
+	if d.Checkpoint != verdict.Undecided {
+		e.Trace = append(e.Trace, fmt.Sprintf("the message enters at %s: %s", d.Checkpoint, entry.Why))
 	}
-	if m.Entry.Unready != "" {
-		e.Trace = append(e.Trace, m.Entry.Unready+": a daemon puts the message off until they are")
+	switch {
+	case d.Checkpoint == verdict.Undecided:
+		e.Trace = append(e.Trace, "the message is refused before anybody asks where it enters")
+	case entry.Unready.Code != "":
+		e.Trace = append(e.Trace, entry.Unready.String()+": a daemon puts the message off until they are")
+	case entry.IsProvisional() && !r.Ended:
+		e.Trace = append(e.Trace, "every recipient is refused before the message comes, so it counts as S0")
+	case entry.IsProvisional():
+		e.Trace = append(e.Trace, r.Proof.Reasons.String())
 	}
-	for _, ruling := range rulings {
-		rewritten := ruling.Rewritten
-		if rewritten == nil {
-			rewritten = []string{}
+	e.Trace = append(e.Trace, q.notes...)
+	refused, ruled := r.Refused, d.Recipients
+	why, said := d.Reasons.String(), false
+	for i, path := range q.to {
+		one := policy.Ruling{Address: path, Verdict: d.Verdict, Reply: d.Reply, Reasons: d.Reasons}
+		switch taken := replies[i].IsZero(); {
+		case !taken && len(refused) > 0:
+			one, refused = refused[0], refused[1:]
+		case !taken:
+			// The record names the first of many.
+			one = policy.Ruling{Address: path, Verdict: replies[i].Verdict(), Reply: replies[i]}
+		case len(ruled) > 0 && ruled[0].Address == path:
+			one, ruled = ruled[0], ruled[1:]
 		}
-		e.Recipients = append(e.Recipients, explainedRcpt{
-			Address: ruling.Address, Residence: ruling.Residence, Flow: ruling.Flow, Rewritten: rewritten,
-			Verdict: ruling.Verdict.String(), Reply: ruling.Reply.String(),
-		})
-		e.Trace = append(e.Trace, fmt.Sprintf("%s: %s", ruling.Address, ruling.Reason))
-		e.strictest = max(e.strictest, ruling.Verdict)
+		e.Recipients = append(e.Recipients, explained(one))
+		because := one.Reasons.String()
+		said = said || because == why
+		e.Trace = append(e.Trace, one.Address+": "+because)
+		e.strictest = max(e.strictest, one.Verdict)
+	}
+	if d.Verdict >= verdict.Tempfail && !said {
+		e.Trace = append(e.Trace, why)
 	}
 	e.Trace = append(e.Trace, fmt.Sprintf("the message's verdict is %s", d.Verdict))
 }
 
 func (e *explanation) print(w io.Writer) {
-	fmt.Fprintf(w, "enters at  %s\nchecks     %s\nverdict    %s\n", e.Checkpoint, strings.Join(e.Checks, ", "), e.Verdict)
+	fmt.Fprintf(w, "enters at  %s\nchecks     %s\nverdict    %s\n", cmp.Or(e.Checkpoint, "nowhere"), strings.Join(e.Checks, ", "), e.Verdict)
 	if e.Reply != "" {
 		fmt.Fprintf(w, "reply      %s\n", e.Reply)
 	}
@@ -277,46 +312,41 @@ func (e *explanation) print(w io.Writer) {
 	}
 }
 
-// readHeaders reads a message file's header fields; no file, none.
-func readHeaders(path string) (scanners.Headers, error) {
-	if path == "" {
-		return nil, nil
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("the message cannot be read: %w", err)
-	}
-	defer file.Close()
-	parsed, err := textproto.ReadHeader(bufio.NewReader(file))
-	if err != nil {
-		return nil, fmt.Errorf("the header of %s cannot be read: %w", path, err)
-	}
-	var headers scanners.Headers
-	for fields := parsed.Fields(); fields.Next(); {
-		headers = append(headers, scanners.Header{Name: fields.Key(), Value: fields.Value()})
-	}
-	return headers, nil
-}
-
 // flowTable is the table of flows of one domain and one platform.
 type flowTable struct {
-	Domain   string           `json:"domain"`
-	Platform string           `json:"platform"`
-	MX       string           `json:"mx"`
-	Flows    []policy.FlowRow `json:"flows"`
+	Domain   string     `json:"domain"`
+	Platform string     `json:"platform"`
+	MX       string     `json:"mx"`
+	Flows    []flowLine `json:"flows"`
+}
+
+type flowLine struct {
+	From     string `json:"from"`
+	To       string `json:"to"`
+	Flow     string `json:"flow"`
+	PassesUs bool   `json:"passes_us"`
 }
 
 func printFlows(c *call, conf *config.Config, asJSON bool) int {
 	tables := []flowTable{}
-	for _, name := range slices.Sorted(maps.Keys(conf.Policy.Domains)) {
-		domain := conf.Policy.Domains[name]
-		for _, platform := range conf.Policy.Platforms {
+	routes := &conf.Rules.Routes
+	// Networks that come from a list count although nobody has fetched it yet.
+	provable := func(p *route.Platform) bool {
+		proofs, known := conf.Rules.Tenants[p.Name], conf.Networks[p.Name]
+		return proofs.Any() && (len(known.Prefixes) > 0 || known.Pending)
+	}
+	for _, name := range slices.Sorted(maps.Keys(routes.Domains)) {
+		domain := routes.Domains[name]
+		for _, platform := range routes.Platforms {
 			if _, ok := domain.Alternates[platform.Name]; !ok {
 				continue
 			}
-			t := flowTable{Domain: name, Platform: platform.Name, MX: "here", Flows: conf.Policy.Flows(domain, platform)}
+			t := flowTable{Domain: name, Platform: platform.Name, MX: "here"}
 			if domain.MX != "" {
 				t.MX = domain.MX
+			}
+			for _, row := range routes.Flows(domain, platform, provable) {
+				t.Flows = append(t.Flows, flowLine{row.From, row.To, row.Ways.String(), row.PassesUs})
 			}
 			tables = append(tables, t)
 		}

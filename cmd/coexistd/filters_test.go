@@ -54,16 +54,20 @@ func stopFilter(t *testing.T, stop func() error) {
 	}
 }
 
+// inTime is how long a scanner that answers is waited for, as the configuration has
+// it: it may be slow on a busy machine.
+const inTime = "5m"
+
 // checkedTOML is lab.SiteTOML with the scanners at these addresses, none where
 // one is empty, a quarantine that releases to the site's Postfix, and further
 // tables.
 func checkedTOML(clamd, rspamd string, more ...string) string {
 	toml := lab.SiteTOML
 	if clamd != "" {
-		toml += fmt.Sprintf("\n[scanner.clamd]\naddress = %q\n", clamd)
+		toml += fmt.Sprintf("\n[scanner.clamd]\naddress = %q\ntimeout = %q\n", clamd, inTime)
 	}
 	if rspamd != "" {
-		toml += fmt.Sprintf("\n[scanner.rspamd]\naddress = %q\n", rspamd)
+		toml += fmt.Sprintf("\n[scanner.rspamd]\naddress = %q\ntimeout = %q\n", rspamd, inTime)
 	}
 	toml += "\n[quarantine]\nsmtp = \"{mta}\"\n"
 	return strings.Join(append([]string{toml}, more...), "\n")

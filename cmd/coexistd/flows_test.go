@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"coexistd/contrib/lab"
-	"coexistd/policy"
 )
 
 // shared is one of the site's domains with the platform that it is shared with.
@@ -199,9 +198,9 @@ func TestAllMailForTheInternetLeavesThroughTheOtherPlatform(t *testing.T) {
 
 // tableOfFlows is section 1's table for one domain and its platform. Outbound
 // is the letter of the platform through which mail for the Internet leaves.
-func (d shared) tableOfFlows(mxThere bool, outbound string) []policy.FlowRow {
+func (d shared) tableOfFlows(mxThere bool, outbound string) []flowLine {
 	there := " at " + d.platform
-	list := []policy.FlowRow{
+	list := []flowLine{
 		{From: "Internet", To: "mailbox here", Flow: "S0=>LD", PassesUs: true},
 		{From: "Internet", To: "mailbox" + there, Flow: "S0=>S4=>O1=>LD", PassesUs: true},
 		{From: "user here", To: "mailbox here", Flow: "S2=>LD", PassesUs: true},

@@ -53,13 +53,13 @@ func (d *running) keep(ctx context.Context) {
 			return
 		}
 		d.store, d.keeper.openFailed = store, ""
-		d.swap(d.conf, d.files)
+		d.swap(d.conf, d.keys, d.directories)
 		d.log.Info("the quarantine is open", "dir", d.conf.Quarantine.Dir)
 	}
 	if !d.keeper.busy.CompareAndSwap(false, true) {
 		return
 	}
-	conf, store := d.conf, d.store
+	conf, keys, store := d.conf, d.keys, d.store
 	d.serving.Go(func() {
 		defer d.keeper.busy.Store(false)
 		now := time.Now()
@@ -68,7 +68,7 @@ func (d *running) keep(ctx context.Context) {
 			d.prune(store, now)
 		}
 		if !conf.Quarantine.Report.Never && now.Sub(d.keeper.tried) >= reportAgain {
-			d.report(ctx, newReporter(conf, store, d.log), now)
+			d.report(ctx, newReporter(conf, keys, store, d.log), now)
 		}
 	})
 }

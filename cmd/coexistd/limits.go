@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"log/slog"
+	"path/filepath"
 	"reflect"
 	"time"
 
 	"coexistd/milter/notice"
+	"coexistd/milter/ownmail"
 	"coexistd/policy/config"
+	"coexistd/policy/seal"
 	"coexistd/scanners/limits"
 )
 
@@ -43,13 +46,21 @@ func (d *running) useLimits(conf *config.Config) *limits.Keeper {
 	return limits.NewKeeper(d.log, newRedis(conf), d.memory)
 }
 
-// noticeSettings are those of a configuration, whose policy has its key: the
-// administrators of the quarantine's summary are told of limits, too.
-func noticeSettings(conf *config.Config) notice.Settings {
+// noticeSettings are those of a configuration: the administrators of the quarantine's
+// summary are told of limits, and of mail without proof of its tenant, too.
+func noticeSettings(conf *config.Config, keys seal.Keys) notice.Settings {
 	report := conf.Quarantine.Report
 	return notice.Settings{
-		Policy: conf.Policy, MTA: conf.Quarantine.SMTP, From: report.From, To: report.Summary, Zone: report.Zone,
+		Rates: conf.Rules.Rates, Post: post(conf, keys), From: report.From, To: report.Summary, Zone: report.Zone,
 	}
+}
+
+// unprovenPath is the file with the counts of mail without proof of its tenant.
+func unprovenPath(conf *config.Config) string { return filepath.Join(conf.StateDir, "unproven.json") }
+
+// post is where a configuration's own mail goes.
+func post(conf *config.Config, keys seal.Keys) ownmail.Post {
+	return ownmail.Post{Keys: keys, Delimiters: conf.Rules.Delimiters, MTA: conf.Quarantine.SMTP, Hostname: conf.Rules.Hostname}
 }
 
 // tellRedis says in the log whether Redis answers.

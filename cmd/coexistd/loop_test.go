@@ -10,7 +10,8 @@ import (
 	"testing"
 
 	"coexistd/contrib/lab"
-	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/seal"
 )
 
 // The addresses from which mail comes back to a site, beside those of lab: a
@@ -316,9 +317,9 @@ func (s *site) configure(toml string) {
 // traceOf returns the trace header that a message got last, with its folds.
 func traceOf(t *testing.T, d lab.Delivery) string {
 	t.Helper()
-	_, rest, found := bytes.Cut(d.Data, []byte(policy.TraceHeader+": "))
+	_, rest, found := bytes.Cut(d.Data, []byte(seal.TraceHeader+": "))
 	if !found {
-		t.Fatalf("the message has no %s:\n%s", policy.TraceHeader, d.Data)
+		t.Fatalf("the message has no %s:\n%s", seal.TraceHeader, d.Data)
 	}
 	value, _, _ := bytes.Cut(rest, []byte("sig="))
 	sig, _, _ := bytes.Cut(rest[len(value):], []byte("\r\n"))
@@ -329,33 +330,19 @@ func traceOf(t *testing.T, d lab.Delivery) string {
 // its sender puts there. Copied are genuine ones, of other messages to her.
 func forgeries(t *testing.T, message []byte, copied []string) map[string][]string {
 	t.Helper()
-	address, err := policy.ParseAddress("alice@acmecorp.com", "+")
+	address, err := mail.ParseAddress("alice@acmecorp.com", "+")
 	if err != nil {
 		t.Fatal(err)
 	}
-	marks := policy.Marks(func(name string) []string {
-		if name == "Message-Id" {
-			return []string{messageID(message)}
-		}
-		return nil
-	})
-	stranger := policy.Policy{
-		Hostname: "mail.acmecorp.com", MaxPasses: 1000, TraceKey: []byte("a key that is another organisation's"),
-		Platforms: []*policy.Platform{{Name: "office365", Letter: "O"}},
-		Domains: map[string]*policy.Domain{"acmecorp.com": {
-			Name: "acmecorp.com", Alternates: map[string]string{"office365": "acmecorp-com.onmicrosoft.com"}}},
-	}
-	alice := policy.Recipient{Path: address.Path, Address: address,
-		Listing: policy.Listing{Found: true, Address: address.Key, Residence: policy.Residence{Kind: policy.There, Platform: "office365"}}}
+	var header mail.Header
+	header.Add([]byte("Message-Id"), []byte(messageID(message)))
+	stranger, marks := seal.NewKeys([]byte("a key that is another organisation's")), seal.MarksOf(&header)
 	sets := map[string][]string{}
 	for i := range 100 {
 		genuine := copied[i%len(copied)]
 		body, sig, _ := strings.Cut(genuine, "sig=")
 		_, otherSig, _ := strings.Cut(copied[(i+1)%len(copied)], "sig=")
-		d := stranger.Decide(policy.Message{
-			Entry: policy.Entry{Point: policy.S2}, Recipients: []policy.Recipient{alice},
-			Marks: marks, Nonce: [8]byte{byte(i)},
-		})
+		another := stranger.SignTrace(seal.Traces{}, "mail.acmecorp.com", [8]byte{byte(i)}, marks, []string{address.Owner})
 		for name, value := range map[string]string{
 			"copied":              genuine,
 			"another id":          strings.Replace(genuine, "id=", fmt.Sprintf("id=%02x", i), 1),
@@ -363,7 +350,7 @@ func forgeries(t *testing.T, message []byte, copied []string) map[string][]strin
 			"another's signature": body + "sig=" + otherSig,
 			"no signature":        body + "sig=",
 			"half a signature":    body + "sig=" + sig[:len(sig)/2],
-			"another key":         strings.ReplaceAll(d.Trace, "\n", "\r\n"),
+			"another key":         strings.ReplaceAll(another, "\n", "\r\n"),
 		} {
 			sets[name] = append(sets[name], value)
 		}
@@ -374,7 +361,7 @@ func forgeries(t *testing.T, message []byte, copied []string) map[string][]strin
 // withTraces puts trace headers on top of a message.
 func withTraces(message []byte, traces []string) []byte {
 	for _, value := range traces {
-		message = withHeader(policy.TraceHeader+": "+value, message)
+		message = withHeader(seal.TraceHeader+": "+value, message)
 	}
 	return message
 }

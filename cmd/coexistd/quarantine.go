@@ -92,10 +92,11 @@ func (c *call) fail(err error) int {
 
 // openHeld opens the quarantine of a configuration file for a command.
 func (c *call) openHeld(path string) (*config.Config, *quarantine.Store, error) {
-	conf, err := config.Load(path)
-	if err != nil {
-		return nil, nil, err
+	reading := config.Load(path)
+	if len(reading.Problems) > 0 {
+		return nil, nil, reading.Problems
 	}
+	conf := reading.Config
 	store, err := quarantine.OpenExisting(quarantineOptions(conf, slog.New(slog.NewTextHandler(c.stderr, nil))))
 	return conf, store, err
 }

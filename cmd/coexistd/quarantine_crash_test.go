@@ -168,7 +168,7 @@ func TestAReleaseThatIsKilledIsNotRepeatedUnasked(t *testing.T) {
 		if out, _ := s.quarantine("list"); !strings.Contains(out, id) || !strings.Contains(out, string(quarantine.Releasing)) {
 			t.Errorf("%s: the list does not tell that it is uncertain:\n%s", c.step, out)
 		}
-		if out, _ := ask(t, "doctor", "-c", s.Config()); !strings.Contains(string(out), id) {
+		if _, out, _ := runDoctor(t, t.TempDir(), nil, "-c", s.Config()); !strings.Contains(out, id) {
 			t.Errorf("%s: doctor does not tell of %s:\n%s", c.step, id, out)
 		}
 		s.release(id, "released", "", "--again")

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -14,7 +13,7 @@ import (
 
 	"coexistd/contrib/lab"
 	"coexistd/milter/quarantine"
-	"coexistd/policy"
+	"coexistd/policy/verdict"
 )
 
 // fillUp takes all space of a file system that is mounted at a folder, and
@@ -57,8 +56,8 @@ func TestAFullDiskPutsOffWhatMustBeHeldAndNothingElse(t *testing.T) {
 	if line := s.waitDaemonLog(`msg=message .*verdict=tempfail`); !strings.Contains(line, "451 4.3.0") || !strings.Contains(line, "the disk is full") {
 		t.Errorf("the message's line is %s", line)
 	}
-	out, status := ask(t, "doctor", "-c", s.Config())
-	found, remedy, _ := strings.Cut(string(out[max(0, bytes.Index(out, []byte("FAIL  quarantine"))):]), "\n")
+	status, out, _ := runDoctor(t, t.TempDir(), nil, "-c", s.Config())
+	found, remedy, _ := strings.Cut(out[max(0, strings.Index(out, "FAIL  quarantine")):], "\n")
 	if status != exitNo || !strings.Contains(found, "nothing can be written to "+dir) || !strings.Contains(found, "no space left") || !strings.HasPrefix(remedy, "  do: ") {
 		t.Errorf("doctor ended with %d and\n%s", status, out)
 	}
@@ -141,7 +140,7 @@ func TestWhatIsHeldTooLongExpires(t *testing.T) {
 	t.Parallel()
 	s := startSite(t, lab.SiteConfig{TOML: checkedTOML("", "", "keep = \"2h\"", neverReport)})
 	young := s.hold(programFor("bob@acmecorp.com", "young", 0), "bob@acmecorp.com")[0].ID
-	old, err := s.store().Put(quarantine.Item{Time: time.Now().Add(-3 * time.Hour), Point: policy.S0, Sender: "eve@example.net"},
+	old, err := s.store().Put(quarantine.Item{Time: time.Now().Add(-3 * time.Hour), Point: verdict.S0, Sender: "eve@example.net"},
 		[]quarantine.Recipient{{Address: "bob@acmecorp.com", Owner: "bob@acmecorp.com", Checks: []string{"malware"}, Found: []string{"executable"}}},
 		strings.NewReader("Subject: old\r\n\r\nold\r\n"))
 	if err != nil {

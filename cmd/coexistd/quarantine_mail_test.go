@@ -17,7 +17,8 @@ import (
 	"coexistd/contrib/lab"
 	"coexistd/milter/quarantine"
 	"coexistd/policy"
-	"coexistd/policy/config"
+	"coexistd/policy/seal"
+	"coexistd/policy/verdict"
 )
 
 const (
@@ -122,11 +123,7 @@ func (s *site) state(id string) quarantine.State {
 // store opens the quarantine of the site as it is configured now.
 func (s *site) store() *quarantine.Store {
 	s.t.Helper()
-	conf, err := config.Load(s.Config())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	store, err := quarantine.OpenExisting(quarantineOptions(conf, slog.New(slog.DiscardHandler)))
+	store, err := quarantine.OpenExisting(quarantineOptions(load(s.t, s.Config()), slog.New(slog.DiscardHandler)))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -160,7 +157,7 @@ func TestSpamIsHeldAndArrivesOnceWhenItIsReleased(t *testing.T) {
 	s.mustArrive(m)
 	bob, alice := held[0], held[1]
 	for _, e := range held {
-		if e.Point != policy.S0 || !slices.Equal(e.Checks, []string{"spam"}) || e.Sender != "eve@example.net" || e.Client != lab.FromInternet || !e.Report {
+		if e.Point != verdict.S0 || !slices.Equal(e.Checks, []string{"spam"}) || e.Sender != "eve@example.net" || e.Client != lab.FromInternet || !e.Report {
 			t.Errorf("the entry is %+v", e)
 		}
 	}
@@ -204,7 +201,7 @@ func TestSpamIsHeldAndArrivesOnceWhenItIsReleased(t *testing.T) {
 	s.mustArrive(m, "office365 "+aliceThere, "here bob@acmecorp.com")
 
 	copies, _ := s.copies(m)
-	if got := above(t, copies["office365"][0], m); !slices.Equal(got, []string{policy.TraceHeader}) {
+	if got := above(t, copies["office365"][0], m); !slices.Equal(got, []string{seal.TraceHeader}) {
 		t.Errorf("to alice coexistd has added the headers %q", got)
 	}
 	if got := above(t, copies["here"][0], m); len(got) > 0 {
@@ -328,7 +325,7 @@ func (s *site) reportTo(sink *lab.Sink, address string, known int) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if d.From != "" || r.Header.Has(policy.PassHeader) || r.Header.Has(policy.TagHeader) || r.Header.Get("X-Auto-Response-Suppress") != "All" {
+	if d.From != "" || r.Header.Has(seal.PassHeader) || r.Header.Has(policy.TagHeader) || r.Header.Get("X-Auto-Response-Suppress") != "All" {
 		s.t.Errorf("the report comes from <%s> with\n%s", d.From, d.Data)
 	}
 	part, err := r.NextPart()

@@ -76,14 +76,13 @@ func releaseHeld(c *call) int {
 		return status
 	}
 	conf, store, chosen := t.conf, t.store, t.chosen
-	key, err := readKey(conf)
+	keys, err := readKeys(conf)
 	if err != nil {
 		return c.fail(err)
 	}
-	conf.Policy.TraceKey = key
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	releaser := quarantine.Releaser{Policy: conf.Policy, Address: conf.Quarantine.SMTP, Hostname: conf.Policy.Hostname}
+	releaser := quarantine.Releaser{Keys: keys, Address: conf.Quarantine.SMTP, Hostname: conf.Rules.Hostname}
 	return c.each(store, chosen, t.asJSON, func(e quarantine.Entry) outcome {
 		if e.IsVirus() && !chosen.byID() {
 			return outcome{ID: e.ID, To: e.Address, Result: "left out", Detail: "it may have a virus, and such are released only by ID"}

@@ -12,16 +12,16 @@ import (
 	"time"
 
 	"coexistd/milter/quarantine"
-	"coexistd/policy"
 	"coexistd/policy/config"
+	"coexistd/policy/mail"
+	"coexistd/policy/seal"
 )
 
-// newReporter makes what sends the reports of a configuration, whose policy has
-// its key.
-func newReporter(conf *config.Config, store *quarantine.Store, log *slog.Logger) *quarantine.Reporter {
+// newReporter makes what sends the reports of a configuration.
+func newReporter(conf *config.Config, keys seal.Keys, store *quarantine.Store, log *slog.Logger) *quarantine.Reporter {
 	q := conf.Quarantine
 	return &quarantine.Reporter{
-		Store: store, Policy: conf.Policy, MTA: q.SMTP, Hostname: conf.Policy.Hostname,
+		Store: store, Post: post(conf, keys),
 		From: q.Report.From, Contact: q.Report.Contact, Summary: q.Report.Summary,
 		Hour: q.Report.Hour, Minute: q.Report.Minute, Zone: q.Report.Zone, Keep: q.Keep, Log: log,
 	}
@@ -39,18 +39,19 @@ func reportHeld(c *call) int {
 	if err != nil {
 		return c.fail(err)
 	}
-	if conf.Policy.TraceKey, err = readKey(conf); err != nil {
+	keys, err := readKeys(conf)
+	if err != nil {
 		return c.fail(err)
 	}
 	// What becomes of each report is told here, not in a log.
-	reporter := newReporter(conf, store, slog.New(slog.DiscardHandler))
+	reporter := newReporter(conf, keys, store, slog.New(slog.DiscardHandler))
 	now := time.Now()
 	mails, err := reporter.Compose(now)
 	if err != nil {
 		return c.fail(err)
 	}
 	if *to != "" {
-		address, err := policy.ParseAddress(*to, conf.Policy.Delimiters)
+		address, err := mail.ParseAddress(*to, conf.Rules.Delimiters)
 		if err != nil || address.IsNull() {
 			return c.wrong("--to %q is not an address", *to)
 		}

@@ -4,16 +4,16 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"coexistd/milter/ownmail"
 	"coexistd/milter/quarantine"
-	"coexistd/policy"
 	"coexistd/policy/config"
-	"coexistd/policy/directory"
-	"coexistd/scanners"
+	"coexistd/policy/mail"
+	"coexistd/policy/seal"
 )
 
 // heldTable prints entries, one a line. On a terminal the lines are as wide as it
@@ -119,7 +119,7 @@ func showHeld(c *call) int {
 		return exitNo
 	}
 	s := shown{Entry: entries[0], KeptUntil: entries[0].Time.Add(conf.Quarantine.Keep), Header: []string{}}
-	s.Release = whereTo(conf, &entries[0])
+	s.Release = whereTo(conf, store, &entries[0])
 	if content, err := store.Content(id); err == nil {
 		s.Header = headerLines(content)
 		content.Close()
@@ -167,46 +167,31 @@ func headerLines(content io.Reader) []string {
 }
 
 // whereTo returns what would become of an entry's message, past the checks that
-// hold it, by the directory as it is now.
-func whereTo(conf *config.Config, e *quarantine.Entry) explainedRcpt {
-	p := conf.Policy
-	where := explainedRcpt{Address: e.Address, Rewritten: []string{}}
-	to, err := policy.ParseAddress(e.Address, p.Delimiters)
-	if err != nil || to.IsNull() {
-		where.Reply = "the address cannot be read"
-		return where
+// hold it, by the directory as it is now: what explain says of a message with the pass of
+// a release.
+func whereTo(conf *config.Config, store *quarantine.Store, e *quarantine.Entry) explainedRcpt {
+	q := question{from: e.Sender, to: []string{e.Address}, listener: 1, onHost: true}
+	if content, err := store.Content(e.ID); err == nil {
+		// A header that cannot be read is not there, as for an entry without content.
+		q.header, _ = mail.ReadHeader(content)
+		content.Close()
 	}
-	// A directory that cannot be read makes its domains' answer a tempfail.
-	files, _ := openDirectories(conf, nil)
-	set := directory.NewSet(files)
-	m := policy.Message{
-		Entry:      policy.Entry{Point: e.Point, Known: true},
-		Recipients: []policy.Recipient{{Path: e.Address, Address: to, Listing: set.List(p.Home(to))}},
+	q.pass = &seal.Pass{ID: e.ID, Checks: append(slices.Clone(e.Passed), e.Checks...), Point: e.Point, Platform: e.Platform}
+	explanation, err := answer(conf, &q)
+	if err != nil {
+		return explainedRcpt{Address: e.Address, Rewritten: []string{}, Reply: err.Error()}
 	}
-	if platform := p.Platform(e.Platform); platform != nil && e.Point == policy.S1 {
-		m.Entry.Platform, m.Entry.Provisional, m.Proof.Proven = platform, true, true
-	}
-	open := p.Open(m)
-	for _, check := range unasked(open.Asks()) {
-		open.Findings = append(open.Findings, scanners.Clean(check))
-	}
-	ruling := open.Decide().Recipients[0]
-	where.Residence, where.Flow, where.Reply = ruling.Residence, ruling.Flow, ruling.Reply.String()
-	where.Verdict = ruling.Verdict.String()
-	if ruling.Rewritten != nil {
-		where.Rewritten = ruling.Rewritten
-	}
-	return where
+	return explanation.Recipients[0]
 }
 
 func (s *shown) print(w io.Writer, zone *time.Location) {
 	clock := func(t time.Time) string { return t.In(zone).Format("2006-01-02 15:04:05 MST") }
-	told := "he is not told of it"
+	told := "they are not told of it"
 	switch {
 	case s.Reported:
-		told = "he was told of it"
+		told = "they were told of it"
 	case s.Report:
-		told = "he is told of it in the next report"
+		told = "they are told of it in the next report"
 	}
 	release := s.Release.Flow
 	if release == "" {

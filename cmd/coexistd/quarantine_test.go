@@ -16,8 +16,7 @@ import (
 
 	"coexistd/contrib/lab"
 	"coexistd/milter/quarantine"
-	"coexistd/policy"
-	"coexistd/policy/config"
+	"coexistd/policy/verdict"
 )
 
 const heldTOML = `hostname = "mail.acmecorp.com"
@@ -61,11 +60,8 @@ func stock(t *testing.T, sink lab.SinkConfig) *cellar {
 	t.Cleanup(func() { mta.Close() })
 	toml := strings.ReplaceAll(heldTOML, "{smtp}", mta.Addr())
 	c := &cellar{config: configuration(t, toml, "address,residence\nalice@acmecorp.com,office365\nbob@acmecorp.com,here\n"), sink: mta, ids: make(map[string]string)}
-	conf, err := config.Load(c.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := makeKey(conf); err != nil {
+	conf := load(t, c.config)
+	if _, err := makeKeys(conf); err != nil {
 		t.Fatal(err)
 	}
 	if c.store, err = quarantine.Open(quarantineOptions(conf, slog.New(slog.DiscardHandler))); err != nil {
@@ -79,7 +75,7 @@ func stock(t *testing.T, sink lab.SinkConfig) *cellar {
 	} {
 		content := fmt.Sprintf("From: x@evil.example\r\nSubject: %s\r\nMessage-Id: <%d@evil.example>\r\n\r\nbody %d\r\n", held.subject, i, i)
 		item := quarantine.Item{
-			Time: time.Date(2026, 11, 20+i, 9, 0, 0, 0, time.UTC), Point: policy.S0, QueueID: "4F1", Client: "192.0.2.1",
+			Time: time.Date(2026, 11, 20+i, 9, 0, 0, 0, time.UTC), Point: verdict.S0, QueueID: "4F1", Client: "192.0.2.1",
 			Sender: "x@evil.example", From: "x@evil.example", Subject: held.subject, MessageID: fmt.Sprintf("<%d@evil.example>", i),
 		}
 		to := quarantine.Recipient{Address: held.to, Owner: held.to, Checks: []string{held.check}, Found: []string{held.found}, Report: held.check != "malware"}
@@ -164,7 +160,7 @@ func TestTheListShowsWhatIsChosen(t *testing.T) {
 
 func TestAListOnATerminalIsAsWideAsItIs(t *testing.T) {
 	t.Parallel()
-	e := quarantine.Entry{ID: "abcdefghij", State: quarantine.Releasing, Item: quarantine.Item{From: strings.Repeat("f", 300), Subject: strings.Repeat("ä", 300), Point: policy.S0},
+	e := quarantine.Entry{ID: "abcdefghij", State: quarantine.Releasing, Item: quarantine.Item{From: strings.Repeat("f", 300), Subject: strings.Repeat("ä", 300), Point: verdict.S0},
 		Recipient: quarantine.Recipient{Address: strings.Repeat("t", 300), Checks: []string{"virus"}, Found: []string{strings.Repeat("v", 300)}}}
 	for width, want := range map[int]int{80: narrowest, 120: 120, 200: 200} {
 		var out bytes.Buffer
@@ -197,7 +193,7 @@ func TestShowTellsAllAndWhereTheMessageWouldGo(t *testing.T) {
 	status, out, complaint := c.do(t, "show", "{alice's}")
 	for _, part := range []string{
 		"id         {alice's}\n", "held by    spam\n", "came       2026-11-20 10:00:00 CET\n", "kept       until 2026-12-20 10:00:00 CET\n", "subject    Grüße [31m\n",
-		"report     he is told of it in the next report\n", "lives      office365\n",
+		"report     they are told of it in the next report\n", "lives      office365\n",
 		"goes       S0=>S4=>O1=>LD as alice@acmecorp-com.onmicrosoft.com\n", `  Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?= \u202e\x1b[31m` + "\n",
 	} {
 		if !strings.Contains(out, part) {

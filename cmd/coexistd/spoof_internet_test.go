@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -162,7 +163,8 @@ type senderCase struct {
 	results string
 }
 
-// byProof are the replies to messages that are refused, by what is found first.
+// byProof are the replies to messages that are refused or put off, by what is found
+// first.
 var byProof = map[string]string{
 	"SPF":                 "550 5.7.23",
 	"DMARC":               "550 5.7.26",
@@ -170,6 +172,10 @@ var byProof = map[string]string{
 	"unreadable author":   "550 5.7.26", // since it names ours
 	"several From fields": "550 5.6.0",
 	"many authors":        "550 5.7.1",
+	"tenant not proven":   "451 4.7.0",
+	"unknown":             "451 4.3.0",
+
+	"unreadable author, many authors": "550 5.7.1",
 }
 
 // judgedCase is a message that was handed in, until its arrival is looked at.
@@ -196,11 +202,8 @@ func (s *site) mustAnswer(m senderCase, reply lab.Reply) {
 	verdict, name, _ := strings.Cut(m.want, " ")
 	first, _, _ := strings.Cut(name, ", ")
 	want := "250 2.0.0"
-	switch verdict {
-	case "reject":
-		want = byProof[first]
-	case "tempfail":
-		want = "451 4.3.0"
+	if verdict == "reject" || verdict == "tempfail" {
+		want = cmp.Or(byProof[name], byProof[first])
 	}
 	if got := code(reply); got != want {
 		s.t.Errorf("%s: the reply is %v; it must be %s", m.about, reply, want)
@@ -233,6 +236,8 @@ func outcomeOf(t *testing.T, line logLine) string {
 		return line["verdict"]
 	case state == "hit":
 		return line["verdict"] + " " + name
+	case strings.Contains(found, "bears no proof of any tenant"):
+		return line["verdict"] + " tenant not proven"
 	}
 	return line["verdict"] + " unknown"
 }

@@ -25,7 +25,7 @@ func tricky(lines ...string) []byte {
 func TestTricksFromTheInternetAgainstRealPostfix(t *testing.T) {
 	t.Parallel()
 	s := startInternet(t, lab.SiteConfig{TOML: checkedTOML("", ""), Main: map[string]string{"message_reject_characters": `\0`}})
-	s.tellDNS(map[string]string{"evil.example": usualSPF, "_dmarc.acmecorp.com": "v=DMARC1; p=none", "acmecorp.com": usualSPF})
+	s.tellDNS(map[string]string{"_dmarc.bank.example": "v=DMARC1; p=reject", "evil.example": usualSPF, "_dmarc.acmecorp.com": "v=DMARC1; p=none", "acmecorp.com": usualSPF})
 	const (
 		evil      = "x@evil.example"
 		own       = "reject own domain"
@@ -74,6 +74,12 @@ func TestTricksFromTheInternetAgainstRealPostfix(t *testing.T) {
 		{"an encoded word cut in two, folded", evil, []string{"From: =?utf-8?Q?ceo=40acme?=", " =?utf-8?Q?corp=2Ecom?= <x@evil.example>"}, alike, ""},
 		{"an encoded word for an address", evil, []string{"From: =?utf-8?Q?ceo=40acmecorp=2Ecom?="}, garbled, ""},
 		{"a display name with what is not seen", evil, []string{"From: ceo@acme\u200bcorp.com <x@evil.example>"}, alike, ""},
+		{"a display name with our address spelled", evil, []string{`From: "ceo (at) acmecorp dot com" <x@evil.example>`}, alike, ""},
+		{"a display name with our address spelled apart", evil, []string{`From: "ceo @ acmecorp . com" <x@evil.example>`}, alike, ""},
+		{"a display name that is turned", evil, []string{"From: =?utf-8?B?4oCubW9jLnByb2NlbWNhQG9lYw==?= <x@evil.example>"}, alike, ""},
+		{"a display name that is turned, not encoded", evil, []string{"From: \"\u202emoc.procemca eht\" <x@evil.example>"}, alike, ""},
+		{"a display name in UTF-7", evil, []string{"From: =?utf-7?Q?ceo+AEA-acmecorp+AC4-com?= <x@evil.example>"}, alike, ""},
+		{"an empty group beside a mailbox", evil, []string{"From: ceo@acmecorp.com:;, x@evil.example"}, alike, ""},
 		{"a homoglyph", evil, []string{"From: ceo@\u0430cmecorp.com"}, alike, ""},
 		{"a homoglyph in Punycode", evil, []string{"From: ceo@xn--cmecorp-1fg.com"}, alike, ""},
 		{"digits for letters", evil, []string{"From: ceo@acmec0rp.com"}, alike, ""},
@@ -96,6 +102,10 @@ func TestTricksFromTheInternetAgainstRealPostfix(t *testing.T) {
 		{"a bracket that does not end", evil, []string{"From: x@evil.example <ceo@acmecorp.com"}, garbled, ""},
 		{"no comma between two addresses", evil, []string{"From: x@evil.example ceo@acmecorp.com"}, both, ""},
 		{"our address behind the brackets", evil, []string{"From: <x@evil.example> ceo@acmecorp.com"}, both, ""},
+		{"another's domain with a policy, in a From that cannot be read", evil, []string{"From: <x@evil.example> <ceo@bank.example>"}, "reject unreadable author, DMARC", ""},
+		{"another's domain with a policy, where there is no mailbox", evil, []string{"From: ceo@ (the bank) bank.example and more"}, "reject unreadable author, DMARC", ""},
+		{"another's domain without a policy, where there is no mailbox", evil, []string{"From: ceo@ (quiet) quiet.example and more"}, "tag unreadable author", ""},
+		{"more domains than are asked for, in a From that cannot be read", evil, []string{"From: more (x@a.example x@b.example x@c.example x@d.example) <x@evil.example"}, "reject unreadable author, many authors", ""},
 		{"more domains than are looked at", evil, []string{"From: a@a.example, b@b.example, c@c.example, d@d.example, e@e.example"}, "reject many authors", ""},
 		{"more mailboxes than are read, ours the last", evil, []string{"From: " + strings.Repeat("x@evil.example,\r\n ", 101) + "ceo@acmecorp.com"}, "reject many authors, unreadable author, own domain", ""},
 		{"more text than is read, ours the last", evil, []string{"From: " + strings.Repeat("x@evil.example,\r\n ", 4500) + "ceo@acmecorp.com"}, "reject many authors, unreadable author", ""},
@@ -107,6 +117,11 @@ func TestTricksFromTheInternetAgainstRealPostfix(t *testing.T) {
 		{"Resent-From a stranger's", evil, []string{"Resent-From: x@evil.example", "From: ceo@acmecorp.com"}, own, ""},
 		{"Reply-To ours", evil, []string{"Reply-To: ceo@acmecorp.com", "From: x@evil.example"}, "accept", ""},
 		{"the null sender", "", []string{"From: ceo@acmecorp.com"}, own, ""},
+		{"the mail system's bounce", "", []string{"From: MAILER-DAEMON <>"}, "accept", "none//none"},
+		{"the mail system's bounce, without a domain", "", []string{"From: MAILER-DAEMON"}, "accept", "none//none"},
+		{"the mail system's bounce with its name", "", []string{`From: "Mail Delivery System" <MAILER-DAEMON>`}, "accept", "none//none"},
+		{"the mail system's bounce in our name", "", []string{`From: "CEO of acmecorp.com" <MAILER-DAEMON>`}, alike, "none//none"},
+		{"the mail system's name, and no bounce", evil, []string{"From: MAILER-DAEMON"}, "tag author without domain", "pass//none"},
 		{"our envelope, below ours", "ceo@hr.acmecorp.com", []string{"From: x@evil.example"}, own, ""},
 		{"our envelope in capitals with a dot", "CEO@ACMECORP-COM.onmicrosoft.com", []string{"From: x@evil.example"}, own, ""},
 		{"NUL behind a stranger's address", evil, []string{"From: x@evil.example\x00, ceo@acmecorp.com"}, postfixes, ""},

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"coexistd/contrib/lab"
-	"coexistd/policy"
+	"coexistd/policy/verdict"
 )
 
 // ownedTOML is added to submissionTOML.
@@ -89,6 +89,13 @@ var ownMail = []submitted{
 	{"a field's name in another case", "", fromBob, "FROM: bob@acmecorp.com", ""},
 	{"an answer elsewhere", "", fromBob, fromHim + "\nReply-To: eve@example.net", ""},
 	{"another's Resent-From", "", fromBob, fromHim + "\nResent-From: carol@acmecorp.com\nResent-Sender: carol@acmecorp.com", ""},
+	{"his own address, spelled", "", fromBob, `From: "bob (at) acmecorp.com, sales @ acmecorp.com" <bob@acmecorp.com>`, ""},
+	{"his address within Hebrew", "", fromBob, "From: =?utf-8?B?4oCP15PXldeTIGJvYkBhY21lY29ycC5jb20u?= <bob@acmecorp.com>", ""},
+	{"a name at our domain", "", fromBob, `From: "Bob Builder @ acmecorp.com" <bob@acmecorp.com>`, ""},
+	{"an invitation", "", fromBob, `From: "Meet me @ acmecorp.com" <bob@acmecorp.com>`, ""},
+	{"a department at our domain", "", fromBob, `From: "Support at acmecorp.com" <bob@acmecorp.com>`, ""},
+	{"Bob at Acme", "", fromBob, `From: "Bob at Acme" <bob@acmecorp.com>`, ""},
+	{"an empty group", "", fromBob, "From: Friends:;, bob@acmecorp.com", ""},
 	{"another's name without an address", "", fromBob, "From: Carol Jones <bob@acmecorp.com>", ""},
 	{"a bare local part of his in the only domain that has it", "", fromBob, "From: bob", ""},
 	{"a bare local part that another has in another domain", "carol", anothers, "From: carol", notHis("carol")},
@@ -146,7 +153,24 @@ var headerTricks = []submitted{
 	{"a domain like ours as display name", "", fromBob, "From: acmec0rp.com <bob@acmecorp.com>", "tag"},
 	{"a group with another's", "", fromBob, "From: Team: bob@acmecorp.com, carol@acmecorp.com;", notHis(anothers)},
 	{"a group with another's name", "", fromBob, "From: \"carol@acmecorp.com\": bob@acmecorp.com;", notHis(anothers)},
-	{"an empty group", "", fromBob, "From: undisclosed-senders:;", saysBroken},
+	{"an empty group alone", "", fromBob, "From: undisclosed-senders:;", saysBroken},
+	{"an empty group with another's name", "", fromBob, "From: carol@acmecorp.com:;, bob@acmecorp.com", notHis(anothers)},
+	{"an empty group with another's name, behind", "", fromBob, "From: bob@acmecorp.com, =?utf-8?q?carol=40acmecorp.com?=:;", notHis(anothers)},
+	{"another's with spaces around its @", "", fromBob, `From: "carol @ acmecorp.com" <bob@acmecorp.com>`, notHis(anothers)},
+	{"one that does not exist with spaces around its @", "", fromBob, `From: "ceo @ acmecorp.com" <bob@acmecorp.com>`, notHis("ceo@acmecorp.com")},
+	{"spaces around its @, among words", "", fromBob, `From: "Your colleague carol @ acmecorp.com" <bob@acmecorp.com>`, notHis(anothers)},
+	{"(at)", "", fromBob, `From: "ceo (at) acmecorp.com" <bob@acmecorp.com>`, notHis("ceo@acmecorp.com")},
+	{"[at] and (dot)", "", fromBob, `From: "ceo[at]acmecorp(dot)com" <bob@acmecorp.com>`, notHis("ceo@acmecorp.com")},
+	{"{at}", "", fromBob, `From: "ceo {AT} acmecorp.com" <bob@acmecorp.com>`, notHis("ceo@acmecorp.com")},
+	{"at", "", fromBob, `From: "carol at acmecorp.com" <bob@acmecorp.com>`, notHis(anothers)},
+	{"at as a comment", "", fromBob, "From: carol (at) acmecorp.com <bob@acmecorp.com>", notHis(anothers)},
+	{"an override", "", fromBob, "From: =?utf-8?B?4oCubW9jLnByb2NlbWNhQGxvcmFj?= <bob@acmecorp.com>", notHis(anothers)},
+	{"an override, not encoded", "", fromBob, "From: \"\u202emoc.procemca@lorac\" <bob@acmecorp.com>", notHis(anothers)},
+	{"overrides in an override", "", fromBob, "From: \"\u202emoc.\u202dacmecorp\u202c@lorac\u202c\" <bob@acmecorp.com>", notHis(anothers)},
+	{"an isolate with marks", "", fromBob, "From: \"\u2067com\u200f.\u200facmecorp\u200f@\u200fcarol\u2069\" <bob@acmecorp.com>", notHis(anothers)},
+	{"UTF-7", "", fromBob, "From: =?utf-7?Q?carol+AEA-acmecorp.com?= <bob@acmecorp.com>", notHis(anothers)},
+	{"UTF-7 in base64", "", fromBob, "From: =?unicode-1-1-utf-7?B?Y2Fyb2wrQUVBLWFjbWVjb3JwLmNvbQ==?= <bob@acmecorp.com>", notHis(anothers)},
+	{"the mail system", "", "", "From: MAILER-DAEMON <>", notHis("mailer-daemon")},
 	{"an empty From", "", fromBob, "From: ", saysBroken},
 	{"a comment in From", "", fromBob, "From: bob@acmecorp.com (carol@acmecorp.com)", notHis(anothers)},
 	{"a comment within the address", "", fromBob, "From: carol(bob@acmecorp.com)@acmecorp.com", notHis(anothers)},
@@ -225,25 +249,25 @@ func TestALoginSendsInItsOwnNameOnly(t *testing.T) {
 // says of it against both.
 func (c submitted) compare(t *testing.T, r lab.Result, line logLine, e explanation) {
 	t.Helper()
-	verdict, reply := "accept", ""
+	what, reply := "accept", ""
 	switch c.want {
 	case "":
 	case "tag":
-		verdict = "tag"
+		what = "tag"
 	default:
-		verdict, reply = "reject", c.want
+		what, reply = "reject", c.want
 	}
 	if r.Accepted() != (reply == "") || reply != "" && r.Data.String() != reply {
 		t.Errorf("the message was answered %s; right is %q", r.Data, reply)
 	}
-	if line["point"] != "S2" || line["verdict"] != verdict || line["reply"] != reply {
-		t.Errorf("the daemon logged %s %s %q; right is S2 %s %q", line["point"], line["verdict"], line["reply"], verdict, reply)
+	if line["point"] != "S2" || line["verdict"] != what || line["reply"] != reply {
+		t.Errorf("the daemon logged %s %s %q; right is S2 %s %q", line["point"], line["verdict"], line["reply"], what, reply)
 	}
-	if hit := verdict != "accept"; hit != strings.Contains(line["findings"], "spoof hit ") || hit && line["check"] != policy.CheckSpoof && verdict == "reject" {
+	if hit := what != "accept"; hit != strings.Contains(line["findings"], "spoof hit ") || hit && line["check"] != verdict.CheckSpoof && what == "reject" {
 		t.Errorf("the daemon logged the findings %q and the check %q", line["findings"], line["check"])
 	}
-	if e.Checkpoint != "S2" || e.Verdict != verdict || e.Reply != reply {
-		t.Errorf("explain says %s %s %q; right is S2 %s %q", e.Checkpoint, e.Verdict, e.Reply, verdict, reply)
+	if e.Checkpoint != "S2" || e.Verdict != what || e.Reply != reply {
+		t.Errorf("explain says %s %s %q; right is S2 %s %q", e.Checkpoint, e.Verdict, e.Reply, what, reply)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"coexistd/contrib/lab"
 	"coexistd/milter/quarantine"
 	"coexistd/policy"
+	"coexistd/policy/verdict"
 )
 
 // attachment is a file of a message.
@@ -108,7 +109,7 @@ func eicarCarriers(t *testing.T) []carrier {
 	t.Helper()
 	eicar := []byte(lab.EICAR)
 	inner := carrier{form: attaching(t, attachment{name: "report.txt", content: eicar})}.letter("forwarded")
-	virus, both := []string{policy.CheckVirus}, []string{policy.CheckVirus, policy.CheckMalware}
+	virus, both := []string{verdict.CheckVirus}, []string{verdict.CheckVirus, verdict.CheckMalware}
 	return []carrier{
 		{"plain", []byte("\r\n" + lab.EICAR + "\r\n"), virus},
 		{"base64", attaching(t, attachment{name: "report.txt", content: eicar}), virus},
@@ -129,7 +130,7 @@ func largeEicarCarrier(t *testing.T) carrier {
 	if len(form) < 20_000_000 {
 		t.Fatalf("the large message has %d octets only", len(form))
 	}
-	return carrier{"20MB", form, []string{policy.CheckVirus}}
+	return carrier{"20MB", form, []string{verdict.CheckVirus}}
 }
 
 // letter makes a message that carries it.
@@ -340,7 +341,7 @@ func TestAVirusFromTheSendmailCommandIsHeldOrBounces(t *testing.T) {
 		s.sendmail(sender, m, "alice@acmecorp.com", "bob@acmecorp.com", "eve@example.net")
 		s.mustLog(sender, "point=S2", "verdict=quarantine", "check=virus")
 		s.mustArrive(m)
-		s.mustHold(m, "S2", []string{policy.CheckVirus}, "alice@acmecorp.com", "bob@acmecorp.com", "eve@example.net")
+		s.mustHold(m, "S2", []string{verdict.CheckVirus}, "alice@acmecorp.com", "bob@acmecorp.com", "eve@example.net")
 	}
 	s2Does("reject")
 	m := carriers[1].letter("refused")

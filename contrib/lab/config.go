@@ -53,7 +53,7 @@ type Service struct {
 
 const standardServices = `pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
+qmgr unix n - n 10 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
 rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
@@ -202,6 +202,13 @@ func (l *layout) writeMain(p *Programs, c Config) error {
 		// These two make Postfix wait on purpose.
 		"smtpd_error_sleep_time": "0",
 		"in_flow_delay":          "0",
+		// On a busy machine, a milter may need its time, and Postfix's processes
+		// at times do not come to speak with each other at once: that is tried
+		// again soon, and not after a minute.
+		"milter_connect_timeout": "300s",
+		"milter_command_timeout": "300s",
+		"transport_retry_time":   "1s",
+		"service_throttle_time":  "1s",
 	}
 	if len(c.Routes) > 0 {
 		settings["transport_maps"] = "texthash:$config_directory/transport"
@@ -273,36 +280,25 @@ func checkSetting(name, value string) error {
 	return nil
 }
 
-// reserve picks the services' addresses. The listeners that it returns keep
-// the ports from being picked by another instance until they are closed, just
-// before Postfix opens them itself.
-func reserve(services []Service) (map[string]string, []net.Listener, error) {
+// addressesOf has the services' addresses, by their names.
+func addressesOf(services []Service) (map[string]string, error) {
 	addresses := map[string]string{}
-	var held []net.Listener
-	fail := func(err error) (map[string]string, []net.Listener, error) {
-		closeAll(held)
-		return nil, nil, err
-	}
 	for _, s := range services {
 		if _, twice := addresses[s.Name]; twice {
-			return fail(fmt.Errorf("lab: two services are called %q: give each its own name", s.Name))
+			return nil, fmt.Errorf("lab: two services are called %q: give each its own name", s.Name)
 		}
-		address := s.Address
-		if address == "" {
-			address = "127.0.0.1:0"
+		host, port, err := net.SplitHostPort(cmp.Or(s.Address, "127.0.0.1:0"))
+		if err == nil && port == "0" {
+			_, port, err = freeAddress()
 		}
-		l, err := net.Listen("tcp", address)
+		address := net.JoinHostPort(host, port)
+		if err == nil {
+			err = isFree(address)
+		}
 		if err != nil {
-			return fail(fmt.Errorf("lab: service %q: %w", s.Name, err))
+			return nil, fmt.Errorf("lab: service %q: %w", s.Name, err)
 		}
-		held = append(held, l)
-		addresses[s.Name] = l.Addr().String()
+		addresses[s.Name] = address
 	}
-	return addresses, held, nil
-}
-
-func closeAll(listeners []net.Listener) {
-	for _, l := range listeners {
-		l.Close()
-	}
+	return addresses, nil
 }

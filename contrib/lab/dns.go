@@ -236,7 +236,7 @@ func (d *DNS) servePackets() {
 // serveStream answers the queries of a connection, each of which has its
 // length before it (RFC 1035 section 4.2.2).
 func (d *DNS) serveStream(conn net.Conn) {
-	conn.SetDeadline(time.Now().Add(time.Minute))
+	conn.SetDeadline(time.Now().Add(5 * time.Minute)) // for what hangs
 	for {
 		var length uint16
 		if err := binary.Read(conn, binary.BigEndian, &length); err != nil {

@@ -165,12 +165,18 @@ func (f *filter) begin(ctx context.Context) error {
 	return nil
 }
 
+// readyTime is how long one question whether a program is ready may take. Only a
+// connection on which nobody will ever answer takes so long.
+const readyTime = 10 * time.Second
+
 // awaitReady asks again and again: no program tells when it is ready.
 func (f *filter) awaitReady(ctx context.Context) error {
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
 	for {
-		err := f.ready(ctx)
+		asking, cancel := context.WithTimeout(ctx, readyTime)
+		err := f.ready(asking)
+		cancel()
 		select {
 		case <-f.ended:
 			return errors.New("it has ended")
@@ -343,16 +349,47 @@ func readStat(path string) (state byte, group int) {
 
 // freeAddress picks a port of 127.0.0.1 on which nobody listens, below those
 // that the kernel gives to whoever asks for none: so it is still free when the
-// program is started there again.
+// program is started there again. As long as this process lives, no other call in
+// whatever process picks the same one.
 func freeAddress() (host, port string, err error) {
 	const tries = 100
 	host = "127.0.0.1"
 	for range tries {
 		port = strconv.Itoa(10_000 + rand.IntN(20_000))
-		var l net.Listener
-		if l, err = net.Listen("tcp", net.JoinHostPort(host, port)); err == nil {
-			return host, port, l.Close()
+		if err = take(port); err == nil {
+			err = isFree(net.JoinHostPort(host, port))
+		}
+		if err == nil {
+			return host, port, nil
 		}
 	}
 	return "", "", fmt.Errorf("lab: found no free port of %s: %w", host, err)
+}
+
+// isFree returns an error when somebody listens at an address. Listening there would
+// tell too, but a process that is started just then would go on with it for a moment.
+func isFree(address string) error {
+	conn, err := net.Dial("tcp", address)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil
+	}
+	if err == nil {
+		conn.Close()
+		err = fmt.Errorf("somebody listens at %s", address)
+	}
+	return err
+}
+
+// take gives this process a port for good, unless another has it. An abstract socket
+// that is never closed stands for it (unix(7)).
+func take(port string) error {
+	token, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Bind(token, &syscall.SockaddrUnix{Name: "@coexist-lab-" + port}); err != nil {
+		syscall.Close(token)
+		return err
+	}
+	return nil
 }

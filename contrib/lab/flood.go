@@ -15,7 +15,7 @@ import (
 
 // Flood is an MTA that one SMTP client keeps connecting to: of each connection it
 // tells the milter on a connection of its own, as Postfix does. It negotiates,
-// gives CONNECT and waits for the answer. When the client is let in, he says QUIT.
+// gives CONNECT and waits for the answer. When the client is let in, it says QUIT.
 type Flood struct {
 	Socket string     // the milter's
 	Client netip.Addr // of IPv4: where the client is said to be
@@ -95,7 +95,7 @@ func (f Flood) connect(knock []byte) (bool, error) {
 		return false, fmt.Errorf("lab: flooding: %w", err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	conn.SetDeadline(time.Now().Add(5 * time.Minute)) // for what hangs
 	if answer, err := askMilter(conn, floodOffer); err != nil || answer[0] != 'O' {
 		return false, errors.Join(fmt.Errorf("lab: flooding: the offer was answered with %q", answer), err)
 	}

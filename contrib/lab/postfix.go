@@ -8,15 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// stopTime is how long an instance may take to go after a SIGTERM; it takes
-// some milliseconds.
-const stopTime = 5 * time.Second
+// stopTime is how long an instance may take to go after a SIGTERM, and the threads
+// of a program after a signal; they take some milliseconds.
+const stopTime = time.Minute
 
 // Postfix is a running private instance: its own configuration, queue,
 // processes and log. Its methods may be called side by side.
@@ -40,22 +39,10 @@ type Postfix struct {
 // Start starts an instance and returns when its services accept connections.
 // The error holds what Postfix said. ctx bounds the start only; Stop ends the
 // instance.
-func (p *Programs) Start(ctx context.Context, c Config) (*Postfix, error) {
+func (p *Programs) Start(ctx context.Context, c Config) (_ *Postfix, err error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("lab: only root can start Postfix's master process: run as root")
 	}
-	// Between picking a free port and Postfix's opening it somebody else may
-	// take it; then others are picked.
-	const tries = 4
-	for try := 1; ; try++ {
-		m, err := p.start(ctx, c)
-		if err == nil || try == tries || !strings.Contains(err.Error(), "Address already in use") {
-			return m, err
-		}
-	}
-}
-
-func (p *Programs) start(ctx context.Context, c Config) (_ *Postfix, err error) {
 	dir, err := TempDir()
 	if err != nil {
 		return nil, err
@@ -69,13 +56,10 @@ func (p *Programs) start(ctx context.Context, c Config) (_ *Postfix, err error) 
 	if m.layout, err = newLayout(dir); err != nil {
 		return nil, err
 	}
-	addresses, held, err := reserve(c.Services)
-	if err != nil {
+	if m.addresses, err = addressesOf(c.Services); err != nil {
 		return nil, err
 	}
-	defer closeAll(held)
-	m.addresses = addresses
-	if err := m.layout.write(p, c, addresses); err != nil {
+	if err := m.layout.write(p, c, m.addresses); err != nil {
 		return nil, err
 	}
 	if err := m.log.listen(m.layout.path("queue", logSocket)); err != nil {
@@ -86,7 +70,6 @@ func (p *Programs) start(ctx context.Context, c Config) (_ *Postfix, err error) 
 			return nil, err
 		}
 	}
-	closeAll(held)
 	if err := m.begin(ctx); err != nil {
 		return nil, err
 	}

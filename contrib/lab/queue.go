@@ -65,7 +65,8 @@ func (m *Postfix) WaitEmpty(ctx context.Context) error {
 		seen := m.log.len()
 		empty := true
 		// A message that moves from one queue to the other while they are
-		// read may be seen in neither, so one look is not enough.
+		// read may be seen in neither, so one look is not enough, nor are two
+		// while something happens.
 		for range 2 {
 			var err error
 			if queue, err = m.queueOr(ctx, queue); err != nil {
@@ -73,7 +74,7 @@ func (m *Postfix) WaitEmpty(ctx context.Context) error {
 			}
 			empty = empty && len(queue) == 0
 		}
-		if empty {
+		if empty && seen == m.log.len() {
 			return nil
 		}
 		// Whatever leaves the queue is logged.

@@ -90,8 +90,6 @@ func (f *Filters) startRedis(ctx context.Context, c redisStart) (*Redis, error) 
 		files: map[string]string{"redis.conf": strings.Join(settings, "\n") + "\n"},
 		log:   newLogbook(),
 		ready: func(ctx context.Context) error {
-			ctx, cancel := context.WithTimeout(ctx, time.Second)
-			defer cancel()
 			// One that is still reading its data answers with the error LOADING.
 			if _, err := r.Do(ctx, "PING"); err != nil || c.ready == nil {
 				return err
@@ -228,7 +226,16 @@ func (f *Filters) StartRedisCluster(ctx context.Context) (_ *RedisCluster, err e
 	if err := c.join(ctx, buses); err != nil {
 		return nil, err
 	}
-	return c, c.awaitWhole(ctx)
+	if err := c.awaitWhole(ctx); err != nil {
+		return nil, err
+	}
+	// From now on, a node that is slow on a busy machine is not taken for dead.
+	for _, node := range c.Nodes {
+		if _, err := node.Do(ctx, "CONFIG", "SET", "cluster-node-timeout", "60000"); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
 // join gives each node its part of the slots, and has the first one meet the
@@ -304,9 +311,9 @@ func (c *RedisCluster) Close() error {
 
 // StartSentinel starts a Sentinel that watches the master under that name, and
 // returns when it knows the master and its replicas. It decides alone: a
-// master that does not answer for half a second is down, and one of the
-// replicas takes its place. ctx bounds the start only; Stop ends it. Started
-// again, it has forgotten all that, and needs the first master to be there.
+// master that does not answer for a minute is down, and one of the replicas takes
+// its place. Lose has it decide so sooner. ctx bounds the start only; Stop ends it.
+// Started again, it has forgotten all that, and needs the first master to be there.
 func (f *Filters) StartSentinel(ctx context.Context, master *Redis, name string) (*Redis, error) {
 	host, port, err := net.SplitHostPort(master.Addr)
 	if err != nil {
@@ -314,7 +321,7 @@ func (f *Filters) StartSentinel(ctx context.Context, master *Redis, name string)
 	}
 	settings := []string{
 		"sentinel monitor " + name + " " + host + " " + port + " 1",
-		"sentinel down-after-milliseconds " + name + " 500",
+		"sentinel down-after-milliseconds " + name + " 60000",
 		"sentinel failover-timeout " + name + " 3000",
 	}
 	if master.password != "" {
@@ -322,6 +329,13 @@ func (f *Filters) StartSentinel(ctx context.Context, master *Redis, name string)
 	}
 	watches := func(ctx context.Context, sentinel *Redis) error { return sentinel.watches(ctx, master, name) }
 	return f.startRedis(ctx, redisStart{settings: settings, args: []string{"--sentinel"}, ready: watches})
+}
+
+// Lose has a Sentinel that watches a master which has been killed find that out in
+// half a second. Before, a master that is slow on a busy machine would be down.
+func (r *Redis) Lose(ctx context.Context, name string) error {
+	_, err := r.Do(ctx, "SENTINEL", "SET", name, "down-after-milliseconds", "500")
+	return err
 }
 
 var connectedReplicas = regexp.MustCompile(`connected_slaves:(\d+)`)

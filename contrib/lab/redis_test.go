@@ -175,7 +175,7 @@ func TestASentinelPutsTheReplicaInTheDeadMastersPlace(t *testing.T) {
 	if _, err := replica.Do(deadline(t), "SET", "key", "new"); err == nil || !strings.Contains(err.Error(), "READONLY") {
 		t.Errorf("writing to the replica: %v; want READONLY", err)
 	}
-	if err := master.Kill(); err != nil {
+	if err := errors.Join(master.Kill(), sentinel.Lose(deadline(t), "limits")); err != nil {
 		t.Fatal(err)
 	}
 	for ctx, again := deadline(t), time.Tick(10*time.Millisecond); named() != replica.Addr; <-again {

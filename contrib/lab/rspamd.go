@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
-	"time"
 )
 
 // GTUBE is the line that every spam scanner refuses, by agreement. It is
@@ -119,8 +118,6 @@ func (f *Filters) rspamdArgs(dir string) []string {
 func (r *Rspamd) URL() string { return "http://" + r.address }
 
 func pingRspamd(ctx context.Context, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/ping", nil)
 	if err != nil {
 		return err

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Dovecot is a running Dovecot that does nothing but tell whether a password
@@ -101,8 +100,6 @@ func passwdFile(users map[string]string) (string, error) {
 // greetDovecot reads what the server begins each connection with. The last
 // line of it is DONE.
 func greetDovecot(ctx context.Context, socket string) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 	if err != nil {
 		return err

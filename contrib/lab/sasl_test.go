@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -34,8 +35,8 @@ func TestDovecotTellsPostfixWhoseThePasswordIs(t *testing.T) {
 		if r := send(t, Client{Server: m.Addr("submission"), User: login, Password: password}, mail); !r.Accepted() {
 			t.Errorf("%s with the right password: %+v", login, r)
 		}
-		if !strings.Contains(m.Log(), "sasl_method=PLAIN, sasl_username="+login) {
-			t.Errorf("Postfix did not learn that %s authenticated", login)
+		if _, err := m.WaitLog(deadline(t), regexp.MustCompile("sasl_method=PLAIN, sasl_username="+regexp.QuoteMeta(login))); err != nil {
+			t.Errorf("Postfix did not learn that %s authenticated: %v", login, err)
 		}
 	}
 	for _, c := range []Client{{User: "bob", Password: "Secret"}, {User: "carol@acmecorp.com", Password: "secret"}, {User: "eve", Password: "secret"}} {

@@ -43,8 +43,8 @@ type Guard struct {
 }
 
 // shard is the part of the memory that some networks and all their clients are
-// in. Which ones is a secret of the process: nobody can choose whom he shares a
-// shard with.
+// in. Which ones is a secret of the process: nobody can choose with whom they
+// share a shard.
 type shard struct {
 	mu                sync.Mutex
 	clients, networks table

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,7 +17,9 @@ import (
 	"time"
 )
 
-const deadline = 10 * time.Second
+// deadline bounds each wait for what must come. Only what hangs takes so long, on a
+// machine that does other things as well.
+const deadline = 5 * time.Minute
 
 func open(t *testing.T, o Options) net.Listener {
 	t.Helper()
@@ -221,10 +224,15 @@ func TestTheCapHoldsForAllListenersTogether(t *testing.T) {
 		t.Fatal(first.err)
 	}
 	dial(t, a)
+	for end := time.Now().Add(deadline); !strings.Contains(log.String(), "max_connections=1"); runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("the log says nothing of a wait: %q", log.String())
+		}
+	}
 	select {
 	case second := <-idle:
 		t.Fatalf("a second connection was let in: %v", second.err)
-	case <-time.After(50 * time.Millisecond):
+	default:
 	}
 	for range 3 { // A slot is given back once, however often it is closed.
 		first.c.Close()
@@ -235,9 +243,6 @@ func TestTheCapHoldsForAllListenersTogether(t *testing.T) {
 	}
 	if n := len(o.Slots.taken); n != 1 {
 		t.Errorf("%d slots are in use", n)
-	}
-	if !strings.Contains(log.String(), "max_connections=1") {
-		t.Errorf("the log says nothing of the wait: %q", log.String())
 	}
 	// Closing ends a wait for a slot.
 	waiting := accept(b)

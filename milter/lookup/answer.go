@@ -6,6 +6,9 @@ import (
 
 	"coexistd/policy"
 	"coexistd/policy/directory"
+	"coexistd/policy/mail"
+	"coexistd/policy/route"
+	"coexistd/policy/verdict"
 )
 
 // The replies that carry no data of a mailbox (socketmap_table(5)).
@@ -13,16 +16,14 @@ const (
 	notFound   = "NOTFOUND "
 	failed     = "TEMP the directory cannot answer at the moment"
 	noKey      = "PERM a request is the name of a map, a space, and a key"
-	moving     = "OK retry:4.2.1 The mailbox is being moved, try again later"
-	unlisted   = "OK error:5.1.1 The address is not known here"
 	unknownMap = "PERM unknown map %q; there are recipients, aliases, members, transport, senders"
 )
 
 // question is one key, asked with one policy and one directory.
 type question struct {
-	policy *policy.Policy
-	set    *directory.Set
-	key    string
+	*policy.Policy
+	set *directory.Set
+	key string
 }
 
 // answer returns the reply to a request. Any request is safe.
@@ -31,7 +32,7 @@ func answer(p *policy.Policy, set *directory.Set, request string) string {
 	if !ok {
 		return noKey
 	}
-	q := question{policy: p, set: set, key: key}
+	q := question{p, set, key}
 	switch name {
 	case "recipients":
 		return q.recipients()
@@ -50,56 +51,46 @@ func answer(p *policy.Policy, set *directory.Set, request string) string {
 
 // recipients says whether an address exists, and where it lives.
 func (q question) recipients() string {
-	_, residence, known, reply := q.locate()
+	_, place, ok := q.place()
 	switch {
-	case reply != "":
-		return reply
-	case !known:
+	case !ok || place.Refused.Code == verdict.Unlisted:
 		return notFound
+	case place.Refused.Code == verdict.DirectoryFailed:
+		return failed
 	}
-	return "OK " + residence.String()
+	return "OK " + place.Residence.String()
 }
 
-// locate finds where the mailbox of the key lives; known is false when nobody
-// has the address. A reply that is not empty is the answer to the question: the
-// key is not an address of ours, or the directory failed.
-func (q question) locate() (a policy.Address, residence policy.Residence, known bool, reply string) {
-	a, ok := q.ours()
-	if !ok {
-		return a, residence, false, notFound
+// place finds where mail for the key is delivered; ok is false when it is no address of
+// ours.
+func (q question) place() (a mail.Address, place route.Place, ok bool) {
+	if a, ok = q.ours(); ok {
+		place = q.Routes.Place(a, q.set.List(a))
 	}
-	listing := q.set.List(a)
-	if listing.Failed {
-		return a, residence, false, failed
-	}
-	residence, known = q.policy.Locate(a, listing)
-	return a, residence, known, ""
+	return a, place, ok
 }
 
 // aliases gives the addresses that mail for an address goes to, when that is not
 // the address alone. Dual delivery is left out when copies is not set: the milter
 // sees to it. The address itself, among its own aliases, ends the MTA's search.
 func (q question) aliases(copies bool) string {
-	a, residence, known, reply := q.locate()
-	if reply != "" {
-		return reply
-	}
-	dual := residence.Kind == policy.Both
-	if !known || !dual && residence.Kind != policy.There || dual && !copies {
+	_, place, ok := q.place()
+	dual := place.Residence.Kind == route.Both
+	switch {
+	case !ok || dual && !copies:
 		return notFound
-	}
-	alternate := q.policy.Domains[a.Domain].Alternates[residence.Platform]
-	if alternate == "" {
+	case place.Refused.Code == verdict.DirectoryFailed:
 		return failed
+	case place.Elsewhere == "":
+		return notFound
+	case dual:
+		return "OK " + q.key + ", " + place.Elsewhere
 	}
-	if dual {
-		return "OK " + q.key + ", " + a.At(alternate)
-	}
-	return "OK " + a.At(alternate)
+	return "OK " + place.Elsewhere
 }
 
 // transport gives the way of mail for an alternate domain, and stops mail for
-// addresses of ours that the milter would have refused.
+// addresses of ours that the milter would have refused or put off.
 //
 // An address of ours that lives elsewhere has its alternate domain's way. The
 // queue holds such a one when its mailbox has moved since; and without this
@@ -107,35 +98,34 @@ func (q question) aliases(copies bool) string {
 // not have it rewritten.
 func (q question) transport() string {
 	if domain, ok := q.domain(); ok {
-		if platform := q.policy.AlternateOf(domain); platform != nil && platform.Relay != "" {
+		if platform := q.Routes.AlternateOf(domain); platform != nil && platform.Relay != "" {
 			return "OK smtp:" + platform.Relay
 		}
 	}
-	a, residence, known, reply := q.locate()
-	if reply != "" {
-		return reply
-	}
+	a, place, ok := q.place()
 	switch {
-	case !known:
-		return unlisted
-	case residence.Kind == policy.Moving:
-		return moving
-	case residence.Kind == policy.There:
-		return q.way(residence.Platform, a.Domain)
+	case !ok:
+		return notFound
+	case place.Refused.Code != "":
+		return stop(place.Refused.Reply())
+	case place.Residence.Kind != route.There:
+		return notFound
+	case place.Platform.Relay != "":
+		return "OK smtp:" + place.Platform.Relay
 	}
-	return notFound
+	return "OK smtp:" + q.Routes.Domains[a.Domain].Alternates[place.Platform.Name]
 }
 
-// way gives the way of mail from one of our domains to a platform.
-func (q question) way(platform, domain string) string {
-	alternate := q.policy.Domains[domain].Alternates[platform]
-	if alternate == "" {
-		return failed
+// stop has Postfix defer mail, or bounce it, by its services retry and error. smtpd keeps
+// the transport of an address as long as its process lives, and refuses by itself what it
+// has kept as "retry", "error" or a failure. A transport's name is a path below Postfix's
+// folder of sockets, so the dot leads to the same service and means nothing to smtpd.
+func stop(r verdict.Reply) string {
+	service := "./error"
+	if r.Verdict() == verdict.Tempfail {
+		service = "./retry"
 	}
-	if p := q.policy.Platform(platform); p != nil && p.Relay != "" {
-		return "OK smtp:" + p.Relay
-	}
-	return "OK smtp:" + alternate
+	return "OK " + service + ":" + r.Enhanced + " " + r.Text
 }
 
 // senders gives the login that owns an address.
@@ -157,13 +147,13 @@ func (q question) senders() string {
 // ours reads the key as an address of one of our domains. What is not one, in
 // the form that a message's header has it (RFC 5322 section 3.4.1), is not
 // ours: a reply that repeated an unquoted comma would be two addresses.
-func (q question) ours() (policy.Address, bool) {
-	a, err := policy.ParseAddress(q.key, q.policy.Delimiters)
-	if err != nil || a.IsNull() || a.Path != q.key || q.policy.Domains[a.Domain] == nil {
-		return policy.Address{}, false
+func (q question) ours() (mail.Address, bool) {
+	a, err := mail.ParseAddress(q.key, q.Delimiters)
+	if err != nil || a.IsNull() || a.Path != q.key || q.Routes.Domains[a.Domain] == nil {
+		return mail.Address{}, false
 	}
 	if a.Local[0] != '"' && strings.ContainsAny(a.Local, ` @,;:<>()[]\"`) {
-		return policy.Address{}, false
+		return mail.Address{}, false
 	}
 	return a, true
 }
@@ -171,9 +161,9 @@ func (q question) ours() (policy.Address, bool) {
 // domain returns the domain of the key, which is an address or a domain.
 func (q question) domain() (string, bool) {
 	if !strings.Contains(q.key, "@") {
-		domain, err := policy.NormalDomain(q.key)
+		domain, err := mail.NormalDomain(q.key)
 		return domain, err == nil
 	}
-	a, err := policy.ParseAddress(q.key, q.policy.Delimiters)
+	a, err := mail.ParseAddress(q.key, q.Delimiters)
 	return a.Domain, err == nil && a.Domain != ""
 }

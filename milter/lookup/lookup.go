@@ -10,8 +10,8 @@
 //	            for mail that no milter sees
 //	members     the same without dual delivery, where a milter sees to that
 //	transport   the relay of an alternate domain; for an address of ours that
-//	            lives elsewhere, the way there; for one that takes no mail, an
-//	            error
+//	            lives elsewhere, the way there; for one that takes no mail, a
+//	            service that bounces or defers
 //	senders     the login that owns this address
 //
 // A directory that cannot answer is a temporary error, never "not found".

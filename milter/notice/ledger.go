@@ -8,7 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"coexistd/policy"
+	"coexistd/policy/mail"
 )
 
 const (
@@ -79,7 +79,7 @@ func (l *ledger) record(name string, m Message) {
 	for e := l.order.Back(); e != nil && e.Value.(*account).used.Before(begin); e = l.order.Back() {
 		l.drop(e)
 	}
-	a := l.account(clip(name, policy.MaxAddress))
+	a := l.account(clip(name, mail.MaxAddress))
 	a.forget(begin, l.window/spans)
 	if n := len(a.spans); n == 0 || m.Time.Sub(a.spans[n-1].since) >= l.window/spans {
 		a.spans = append(a.spans, totals{since: m.Time})
@@ -125,7 +125,7 @@ func (l *ledger) drop(e *list.Element) {
 func (l *ledger) sent(name string, now time.Time) (sum totals, recent []Message) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := l.accounts[clip(name, policy.MaxAddress)]
+	e := l.accounts[clip(name, mail.MaxAddress)]
 	if e == nil {
 		return totals{}, nil
 	}

@@ -9,7 +9,8 @@ import (
 	"time"
 
 	"coexistd/milter/ownmail"
-	"coexistd/policy"
+	"coexistd/policy/rate"
+	"coexistd/policy/verdict"
 )
 
 //go:embed templates/limit.txt
@@ -38,29 +39,29 @@ type line struct{ ID, Time, From, To, About, Size string }
 
 // letter writes the mail to one administrator.
 func (s *Settings) letter(n told, dropped int64, to string, now time.Time) (*ownmail.Letter, error) {
-	t, err := template.New("").Funcs(template.FuncMap{"wrap": ownmail.Wrap}).Parse(limitText)
-	if err != nil {
-		return nil, err
-	}
-	var text strings.Builder
-	if err := t.Execute(&text, s.page(n, dropped)); err != nil {
-		return nil, err
-	}
+	text, err := filled(limitText, s.page(n, dropped))
 	return &ownmail.Letter{
 		Kind: "limit", Name: "Mail limits", From: s.From, To: to,
 		Subject: fmt.Sprintf("Limit reached: %s (%s)", n.who(), ownmail.OneLine(n.Rule.Name)),
-		Date:    now.In(s.Zone), Text: text.String(),
-	}, nil
+		Date:    now.In(s.Zone), Text: text,
+	}, err
 }
 
-func (s *Settings) post() ownmail.Post {
-	return ownmail.Post{Policy: s.Policy, MTA: s.MTA, Hostname: s.Policy.Hostname}
+// filled is a template filled in with what it shows.
+func filled(text string, page any) (string, error) {
+	t, err := template.New("").Funcs(template.FuncMap{"wrap": ownmail.Wrap}).Parse(text)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	err = t.Execute(&b, page)
+	return b.String(), err
 }
 
 func (s *Settings) page(n told, dropped int64) page {
 	_, err := netip.ParseAddr(n.Account)
 	p := page{
-		Account: ownmail.Unlinked(n.who()), Hostname: s.Policy.Hostname, Login: err != nil && n.Account != "",
+		Account: ownmail.Unlinked(n.who()), Hostname: s.Post.Hostname, Login: err != nil && n.Account != "",
 		Rule:  n.Rule.Name,
 		Limit: fmt.Sprintf("%s %s, %s of that at once", amount(n.Limit, n.Rule.Count), period(n.Rule.Per, "in "), amount(n.Burst, n.Rule.Count)),
 		By:    n.Rule.By.String(), Key: shown(n.Key),
@@ -85,7 +86,7 @@ func (s *Settings) page(n told, dropped int64) page {
 	}
 	if n.sum.messages > 0 {
 		p.Since = s.clock(n.sum.since)
-		p.Sent = fmt.Sprintf("%s to %s, %s", amount(n.sum.messages, policy.Messages), amount(n.sum.recipients, policy.Recipients), amount(n.sum.bytes, policy.Bytes))
+		p.Sent = fmt.Sprintf("%s to %s, %s", amount(n.sum.messages, rate.Messages), amount(n.sum.recipients, rate.Recipients), amount(n.sum.bytes, rate.Bytes))
 	}
 	for _, m := range n.recent {
 		p.Recent = append(p.Recent, s.line(m))
@@ -126,9 +127,9 @@ func (n told) who() string {
 // until says how long the account is held back, or is empty.
 func (s *Settings) until(n told) string {
 	switch {
-	case n.Wait == 0, n.Rule.OnLimit == policy.Tag:
+	case n.Wait == 0, n.Rule.OnLimit == verdict.Tag:
 		return ""
-	case n.Wait == policy.Never:
+	case n.Wait == rate.Never:
 		return "never: the message asks for more than the limit lets through at once"
 	}
 	at := n.at.Add(time.Duration(n.Wait) * time.Microsecond)
@@ -138,20 +139,20 @@ func (s *Settings) until(n told) string {
 func (s *Settings) clock(t time.Time) string { return t.In(s.Zone).Format("Mon 2 Jan 2006, 15:04 MST") }
 
 // effect says what becomes of mail that is over a limit.
-func effect(v policy.Verdict) string {
+func effect(v verdict.Verdict) string {
 	switch v {
-	case policy.Tempfail:
+	case verdict.Tempfail:
 		return "what is over the limit is put off; who sends it is told to try again later"
-	case policy.Reject:
+	case verdict.Reject:
 		return "what is over the limit is refused"
 	}
 	return "what is over the limit goes on, with a header that says so"
 }
 
 // amount writes how much of a unit: "1 message", "200 recipients", "4.1 KB".
-func amount(n int64, unit policy.Unit) string {
+func amount(n int64, unit rate.Unit) string {
 	switch {
-	case unit == policy.Bytes:
+	case unit == rate.Bytes:
 		return ownmail.Bytes(n)
 	case n == 1:
 		return "1 " + strings.TrimSuffix(unit.String(), "s")

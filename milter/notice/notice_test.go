@@ -10,7 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"coexistd/policy"
+	"coexistd/milter/ownmail"
+	"coexistd/policy/rate"
+	"coexistd/policy/seal"
+	"coexistd/policy/verdict"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -20,18 +23,16 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // perUser and perDay are the limits of the tests.
 var (
-	perUser = &policy.Rate{Name: "per user", By: policy.ByUser, Count: policy.Recipients, Limit: 200, Burst: 50, Per: 3600, OnLimit: policy.Tempfail}
-	perDay  = &policy.Rate{Name: "bytes a day", By: policy.ByClient, Count: policy.Bytes, Limit: 100 << 20, Burst: 10 << 20, Per: 86400, OnLimit: policy.Reject}
+	perUser = &rate.Rule{Name: "per user", By: rate.ByUser, Count: rate.Recipients, Limit: 200, Burst: 50, Per: 3600, OnLimit: verdict.Tempfail}
+	perDay  = &rate.Rule{Name: "bytes a day", By: rate.ByClient, Count: rate.Bytes, Limit: 100 << 20, Burst: 10 << 20, Per: 86400, OnLimit: verdict.Reject}
 )
 
 // settings have the mails sent to two administrators, through an MTA at an address.
 func settings(mta string) Settings {
 	return Settings{
-		Policy: &policy.Policy{
-			Hostname: "mail.acmecorp.com", TraceKey: []byte(strings.Repeat("k", 32)), Delimiters: "+",
-			Rates: []policy.Rate{*perUser, *perDay},
-		},
-		MTA: mta, From: "postmaster@acmecorp.com", To: []string{"admin@acmecorp.com", "Root+limits@acmecorp.com"},
+		Rates: []rate.Rule{*perUser, *perDay},
+		Post:  ownmail.Post{MTA: mta, Hostname: "mail.acmecorp.com", Keys: seal.NewKeys([]byte(strings.Repeat("k", 32))), Delimiters: "+"},
+		From:  "postmaster@acmecorp.com", To: []string{"admin@acmecorp.com", "Root+limits@acmecorp.com"},
 		Zone: time.FixedZone("CET", 3600),
 	}
 }
@@ -56,14 +57,14 @@ func bobs(i, minutes int) Message {
 func bobsEvent() Event {
 	return Event{
 		Account: "bob", Rule: perUser, Key: "bob", Limit: 200, Burst: 50, Wait: 1_080_000_000,
-		Client: netip.MustParseAddr("10.1.2.3"), Point: policy.S2, Mail: true,
+		Client: netip.MustParseAddr("10.1.2.3"), Point: verdict.S2, Mail: true,
 	}
 }
 
 // tell records messages and tells of an event at noon.
 func (t *Teller) tellNoon(e Event, sent ...Message) told {
 	for _, m := range sent {
-		t.Record(e.Account, m)
+		t.ledger.record(e.Account, m)
 	}
 	t.tell(e, noon)
 	return <-t.waiting
@@ -72,8 +73,8 @@ func (t *Teller) tellNoon(e Event, sent ...Message) told {
 func hostile() (Event, []Message) {
 	const evil = "http://evil.example/\u202Egro\r\nBcc: victim@evil.example\r\n\r\n<b>{{.Account}}"
 	e := Event{
-		Account: evil, Rule: &policy.Rate{Name: "sender\r\nBcc: x", By: policy.BySender, Count: policy.Messages, Per: 5400, OnLimit: policy.Tag},
-		Key: strings.Repeat("k", 1000) + evil, Limit: 1, Burst: 1, Wait: policy.Never, Point: policy.S2, Mail: true,
+		Account: evil, Rule: &rate.Rule{Name: "sender\r\nBcc: x", By: rate.BySender, Count: rate.Messages, Per: 5400, OnLimit: verdict.Tag},
+		Key: strings.Repeat("k", 1000) + evil, Limit: 1, Burst: 1, Wait: rate.Never, Point: verdict.S2, Mail: true,
 	}
 	return e, []Message{
 		{Time: noon.Add(-time.Minute), QueueID: "X\r\n-----", Sender: evil, Recipients: []string{evil, "\xff\x00"}, Count: 2, Size: -1, Subject: evil},
@@ -89,8 +90,8 @@ func TestTheMailLooksAsItsGoldenFileSays(t *testing.T) {
 		bobSent = append(bobSent, bobs(i, 90-6*i))
 	}
 	byClient := Event{
-		Account: "10.1.2.3", Rule: perDay, Key: "10.1.2.3", Limit: 50 << 20, Burst: 10 << 20, Wait: policy.Never,
-		Client: netip.MustParseAddr("10.1.2.3"), Point: policy.S2, Mail: true,
+		Account: "10.1.2.3", Rule: perDay, Key: "10.1.2.3", Limit: 50 << 20, Burst: 10 << 20, Wait: rate.Never,
+		Client: netip.MustParseAddr("10.1.2.3"), Point: verdict.S2, Mail: true,
 	}
 	hostileEvent, hostileSent := hostile()
 	for name, c := range map[string]struct {
@@ -100,8 +101,8 @@ func TestTheMailLooksAsItsGoldenFileSays(t *testing.T) {
 	}{
 		"user":    {bobsEvent(), bobSent, 0},
 		"client":  {byClient, []Message{{Time: noon, Count: 1, Size: 812, QueueID: "1", Recipients: []string{"bob@acmecorp.com"}}}, 7},
-		"unknown": {Event{Account: "bob@acmecorp.com", Rule: perUser, Key: "bob@acmecorp.com", Limit: 1, Burst: 1, Point: policy.S2, Mail: true}, nil, 0},
-		"host":    {Event{Rule: perDay, Key: "cron@acmecorp.com", Limit: 1, Burst: 1, Point: policy.S2, Mail: true}, nil, 0},
+		"unknown": {Event{Account: "bob@acmecorp.com", Rule: perUser, Key: "bob@acmecorp.com", Limit: 1, Burst: 1, Point: verdict.S2, Mail: true}, nil, 0},
+		"host":    {Event{Rule: perDay, Key: "cron@acmecorp.com", Limit: 1, Burst: 1, Point: verdict.S2, Mail: true}, nil, 0},
 		"hostile": {hostileEvent, hostileSent, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,5 +1,6 @@
-// Package notice tells the administrators of accounts that reach a rate limit: by
-// a line in the log at once, and by a mail that says what the account has sent.
+// Package notice tells the administrators of what needs them: accounts that reach a rate
+// limit, and mail in our own name that lacks its tenant's proof. There is a line in the log
+// at once, and a mail that says more.
 package notice
 
 import (
@@ -11,7 +12,10 @@ import (
 	"time"
 
 	"coexistd/milter/ownmail"
-	"coexistd/policy"
+	"coexistd/milter/record"
+	"coexistd/policy/mail"
+	"coexistd/policy/rate"
+	"coexistd/policy/verdict"
 )
 
 const (
@@ -23,12 +27,11 @@ const (
 
 // Settings are what a configuration says of notices.
 type Settings struct {
-	// Policy has the rules whose longest period is how far back a notice tells
-	// what was sent. Its key signs the mails' way past our own spam check, and its
-	// Hostname names this host in them.
-	Policy *policy.Policy
-	// MTA is the host and port that takes the mails.
-	MTA string
+	// Rates are the rules whose longest period is how far back a notice tells what was
+	// sent.
+	Rates []rate.Rule
+	// Post takes the mails. Its Hostname names this host in them.
+	Post ownmail.Post
 	// From is the address that they come from, and To are the administrators';
 	// empty: no mail is sent.
 	From string
@@ -45,14 +48,14 @@ type Event struct {
 	Account string
 	// Rule is the limit's, and Key what it counted for. Limit and Burst are those
 	// that hold for the key.
-	Rule         *policy.Rate
+	Rule         *rate.Rule
 	Key          string
 	Limit, Burst int64
 	// Wait is the time in microseconds after which a message like the one that was
-	// over the limit is within it, policy.Never, or zero: nobody knows.
+	// over the limit is within it, rate.Never, or zero: nobody knows.
 	Wait   int64
 	Client netip.Addr
-	Point  policy.Checkpoint
+	Point  verdict.Checkpoint
 	// Mail asks for a mail to the administrators, too.
 	Mail bool
 }
@@ -95,15 +98,25 @@ func New(log *slog.Logger) *Teller {
 func (t *Teller) Configure(s Settings) {
 	s.Zone = cmp.Or(s.Zone, time.UTC)
 	var longest int64
-	for _, rule := range s.Policy.Rates {
+	for _, rule := range s.Rates {
 		longest = max(longest, rule.Per)
 	}
 	t.ledger.setWindow(seconds(longest))
 	t.settings.Store(&s)
 }
 
-// Record notes a message that was let through.
-func (t *Teller) Record(account string, m Message) { t.ledger.record(account, m) }
+// Record notes what an account of ours has sent and was let through, for when it reaches
+// a limit (record.Sink).
+func (t *Teller) Record(r *record.Record) {
+	d := &r.Decision
+	if !r.Rated || d.Checkpoint != verdict.S2 || d.Verdict == verdict.None || d.Verdict > verdict.Tag || r.Account() == "" {
+		return
+	}
+	t.ledger.record(r.Account(), Message{
+		Time: r.Time, QueueID: r.QueueID, Sender: r.Sender, Recipients: r.Paths, Count: len(d.Recipients),
+		Size: r.Size, Subject: r.Subject,
+	})
+}
 
 // Tell writes the event's line in the log, and leaves the mail, where one is
 // wanted, to Run. When too many wait already, that is dropped, which the line says,
@@ -113,7 +126,7 @@ func (t *Teller) Tell(e Event) { t.tell(e, time.Now()) }
 
 func (t *Teller) tell(e Event, now time.Time) {
 	period := seconds(e.Rule.Per)
-	if !t.recently.isFirst(subject{clip(e.Account, policy.MaxAddress), e.Rule.Name, e.Mail}, now, period-min(period/4, lag)) {
+	if !t.recently.isFirst(subject{clip(e.Account, mail.MaxAddress), e.Rule.Name, e.Mail}, now, period-min(period/4, lag)) {
 		return
 	}
 	sum, recent := t.ledger.sent(e.Account, now)
@@ -132,7 +145,7 @@ func (t *Teller) tell(e Event, now time.Time) {
 		since = sum.since.Format(time.RFC3339)
 	}
 	wait := (time.Duration(e.Wait) * time.Microsecond).String()
-	if e.Wait == policy.Never {
+	if e.Wait == rate.Never {
 		wait = "never"
 	}
 	t.log.LogAttrs(context.Background(), slog.LevelWarn, "limit reached",
@@ -163,7 +176,7 @@ func (t *Teller) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case n := <-t.waiting:
-			t.deliver(ctx, n, t.dropped.Swap(0))
+			t.deliver(ctx, t.notice(n, t.dropped.Swap(0)))
 		}
 	}
 	if n := len(t.waiting); n > 0 {
@@ -171,20 +184,36 @@ func (t *Teller) Run(ctx context.Context) {
 	}
 }
 
-// deliver sends one notice to the administrators. It tells them, too, how many
-// notices before it were dropped.
-func (t *Teller) deliver(ctx context.Context, n told, dropped int64) {
-	left := t.settings.Load().To
+// notice is one mail to the administrators.
+type notice struct {
+	kind  string // for the log
+	about []any  // what the log says of it besides
+	write func(s *Settings, to string, now time.Time) (*ownmail.Letter, error)
+}
+
+// notice tells of an event, and of how many notices before it were dropped.
+func (t *Teller) notice(n told, dropped int64) notice {
+	return notice{"limit", []any{"account", clip(n.Account, maxText), "rule", n.Rule.Name}, func(s *Settings, to string, now time.Time) (*ownmail.Letter, error) {
+		return s.letter(n, dropped, to, now)
+	}}
+}
+
+// deliver sends one notice to the administrators. It reports false when none of them was
+// reached: it is to be sent again.
+func (t *Teller) deliver(ctx context.Context, n notice) bool {
+	log := t.log.With(n.about...)
+	all := t.settings.Load().To
+	left := all
 	for try := 0; ; try++ {
 		var err error
-		if left, err = t.send(ctx, n, dropped, left); len(left) == 0 {
-			return
+		if left, err = t.send(ctx, log, n, left); len(left) == 0 {
+			return true
 		}
 		if try == len(t.pauses) || ctx.Err() != nil {
-			t.log.Error("limit notice not sent", "account", clip(n.Account, maxText), "rule", n.Rule.Name, "to", left, "error", err)
-			return
+			log.Error(n.kind+" notice not sent", "to", left, "error", err)
+			return len(left) < len(all)
 		}
-		t.log.Warn("limit notice not taken by the MTA; it is tried again", "account", clip(n.Account, maxText), "to", left, "in", t.pauses[try], "error", err)
+		log.Warn(n.kind+" notice not taken by the MTA; it is tried again", "to", left, "in", t.pauses[try], "error", err)
 		select {
 		case <-time.After(t.pauses[try]):
 		case <-ctx.Done():
@@ -194,18 +223,18 @@ func (t *Teller) deliver(ctx context.Context, n told, dropped int64) {
 
 // send sends a notice to each address, and returns those that it is to be sent to
 // again, with the last reason.
-func (t *Teller) send(ctx context.Context, n told, dropped int64, addresses []string) (left []string, last error) {
+func (t *Teller) send(ctx context.Context, log *slog.Logger, n notice, addresses []string) (left []string, last error) {
 	s := t.settings.Load()
 	for _, to := range addresses {
-		letter, err := s.letter(n, dropped, to, time.Now())
+		letter, err := n.write(s, to, time.Now())
 		if err == nil {
-			err = s.post().Send(ctx, letter)
+			err = s.Post.Send(ctx, letter)
 		}
 		switch {
 		case err == nil:
-			t.log.Info("limit notice sent", "account", clip(n.Account, maxText), "rule", n.Rule.Name, "to", to)
+			log.Info(n.kind+" notice sent", "to", to)
 		case ownmail.IsForGood(err):
-			t.log.Error("limit notice refused for good", "account", clip(n.Account, maxText), "rule", n.Rule.Name, "to", to, "error", err)
+			log.Error(n.kind+" notice refused for good", "to", to, "error", err)
 		default:
 			left, last = append(left, to), err
 		}

@@ -13,9 +13,11 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/emersion/go-message/mail"
+	gomail "github.com/emersion/go-message/mail"
 
-	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/seal"
+	"coexistd/policy/verdict"
 )
 
 const (
@@ -41,9 +43,10 @@ type Letter struct {
 
 // Post is where our own mail goes, and what lets it through our own checks.
 type Post struct {
-	// Policy signs the way past our own spam check. Its TraceKey is that of the
-	// MTA's milter.
-	Policy *policy.Policy
+	// Keys sign the way past our own spam check. They are those of the MTA's milter,
+	// and Delimiters are the characters that begin a subaddress's tag for it.
+	Keys       seal.Keys
+	Delimiters string
 	// MTA is the host and port that takes the mail.
 	MTA string
 	// Hostname is what EHLO and Message-Id name.
@@ -73,7 +76,7 @@ func (p Post) Write(w io.Writer, l *Letter) error {
 			return fmt.Errorf("the address %.100q holds a control character", address)
 		}
 	}
-	var h mail.Header
+	var h gomail.Header
 	h.Set("X-Auto-Response-Suppress", "All")
 	h.Set("Auto-Submitted", "auto-generated") // RFC 3834 section 5
 	h.SetSubject(l.Subject)
@@ -85,26 +88,26 @@ func (p Post) Write(w io.Writer, l *Letter) error {
 	h.SetMessageID(fmt.Sprintf("%s.%s@%s", l.Kind, strings.ToLower(rand.Text()), p.Hostname))
 	h.SetDate(l.Date)
 
-	pass := p.Policy.SignPass(policy.Pass{
-		ID: policy.PassReport, Checks: []string{policy.CheckSpam}, Point: policy.S2, Until: l.Date.Add(PassTime).Unix(),
-	}, p.owner(l.To), policy.Marks(h.Values))
-	if _, err := fmt.Fprintf(w, "%s: %s\r\n", policy.PassHeader, strings.ReplaceAll(pass, "\n", "\r\n")); err != nil {
+	pass := p.Keys.SignPass(seal.Pass{
+		ID: seal.PassReport, Checks: []string{verdict.CheckSpam}, Point: verdict.S2, Until: l.Date.Add(PassTime).Unix(),
+	}, p.owner(l.To), marksOf(&h))
+	if _, err := fmt.Fprintf(w, "%s: %s\r\n", seal.PassHeader, strings.ReplaceAll(pass, "\n", "\r\n")); err != nil {
 		return err
 	}
 	if l.HTML == "" {
 		h.SetContentType("text/plain", map[string]string{"charset": "utf-8"})
-		body, err := mail.CreateSingleInlineWriter(w, h)
+		body, err := gomail.CreateSingleInlineWriter(w, h)
 		if err != nil {
 			return err
 		}
 		return writeAll(body, l.Text)
 	}
-	parts, err := mail.CreateInlineWriter(w, h)
+	parts, err := gomail.CreateInlineWriter(w, h)
 	if err != nil {
 		return err
 	}
 	for _, part := range [...][2]string{{"text/plain", l.Text}, {"text/html", l.HTML}} {
-		var ph mail.InlineHeader
+		var ph gomail.InlineHeader
 		ph.SetContentType(part[0], map[string]string{"charset": "utf-8"})
 		pw, err := parts.CreatePart(ph)
 		if err != nil {
@@ -126,9 +129,18 @@ func writeAll(w io.WriteCloser, text string) error {
 
 // owner returns the name under which the MTA's milter will know an address.
 func (p Post) owner(address string) string {
-	parsed, err := policy.ParseAddress(address, p.Policy.Delimiters)
+	parsed, err := mail.ParseAddress(address, p.Delimiters)
 	if err != nil {
 		return address
 	}
 	return parsed.Owner
+}
+
+// marksOf returns the marks of a letter, as the MTA's milter will see them.
+func marksOf(h *gomail.Header) seal.Marks {
+	var header mail.Header
+	for fields := h.Fields(); fields.Next(); {
+		header.Add([]byte(fields.Key()), []byte(fields.Value()))
+	}
+	return seal.MarksOf(&header)
 }

@@ -12,11 +12,12 @@ import (
 	"github.com/emersion/go-message/mail"
 
 	"coexistd/contrib/lab"
-	"coexistd/policy"
+	"coexistd/policy/seal"
+	"coexistd/policy/verdict"
 )
 
 func newPost(mta string) Post {
-	return Post{Policy: &policy.Policy{TraceKey: []byte(strings.Repeat("k", 32)), Delimiters: "+"}, MTA: mta, Hostname: "mail.acmecorp.com"}
+	return Post{Keys: seal.NewKeys([]byte(strings.Repeat("k", 32))), Delimiters: "+", MTA: mta, Hostname: "mail.acmecorp.com"}
 }
 
 func newLetter() *Letter {
@@ -68,11 +69,10 @@ func TestALetterHasTheFormsThatItWasGiven(t *testing.T) {
 
 // holds reports that a letter's pass spares it the spam check, and for minutes only.
 func holds(header mail.Header, letter *Letter) bool {
-	p := newPost("").Policy
-	marks := policy.Marks(header.Values)
-	pass, ok := p.OpenPass(header.Values(policy.PassHeader), marks, letter.Date.Unix())
-	_, late := p.OpenPass(header.Values(policy.PassHeader), marks, letter.Date.Add(PassTime+time.Second).Unix())
-	return ok && !late && strings.Join(pass.Checks, " ") == policy.CheckSpam
+	keys, marks := newPost("").Keys, marksOf(&header)
+	pass, ok := keys.OpenPass(header.Values(seal.PassHeader), marks, letter.Date.Unix())
+	_, late := keys.OpenPass(header.Values(seal.PassHeader), marks, letter.Date.Add(PassTime+time.Second).Unix())
+	return ok && !late && strings.Join(pass.Checks, " ") == verdict.CheckSpam
 }
 
 func TestALetterHasNoLineEndInItsAddresses(t *testing.T) {

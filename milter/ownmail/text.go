@@ -2,13 +2,11 @@ package ownmail
 
 import (
 	"fmt"
-	"io"
-	"mime"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/emersion/go-message/charset"
+	"coexistd/policy/mail"
 )
 
 const (
@@ -32,11 +30,8 @@ func Readable(value string) string {
 	if len(value) > maxRaw {
 		value = value[:maxRaw]
 	}
-	decoder := mime.WordDecoder{CharsetReader: func(label string, r io.Reader) (io.Reader, error) {
-		return charset.Reader(label, r)
-	}}
-	if decoded, err := decoder.DecodeHeader(value); err == nil {
-		value = decoded
+	if text, words := mail.DecodeWords(value); words.Unknown == "" {
+		value = text
 	}
 	return OneLine(value)
 }

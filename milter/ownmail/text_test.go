@@ -14,6 +14,7 @@ func TestAStrangersTextIsReadable(t *testing.T) {
 		{"white space and folding", "  Your\r\n\torder \n", "Your order"},
 		{"an encoded word", "=?iso-8859-1?q?Gr=FC=DFe?= =?utf-8?b?4pyT?=", "Grüße✓"},
 		{"an encoded line break", "=?utf-8?q?a=0D=0ABcc:_x@y?=", "a Bcc: x@y"},
+		{"UTF-7", "=?utf-7?q?Gr+APwA3w-e?= =?unicode-1-1-utf-7?b?K0p4TS0=?=", "Grüße✓"},
 		{"a charset that is not known", "=?x-none?q?abc?=", "=?x-none?q?abc?="},
 		{"right to left override", "invoice\u202Efdp.exe", "invoicefdp.exe"},
 		{"isolates, marks and tags", "a\u2066\u2069\u200E\u200F\u061C\U000E0041b", "ab"},

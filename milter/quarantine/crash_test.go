@@ -23,7 +23,7 @@ const childVariable = "COEXISTD_QUARANTINE_TEST"
 // said on standard output, and whether it was killed.
 func childOf(t *testing.T, parent string, task ...string) (said string, killed bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+parent+"$")
 	cmd.Env = append(os.Environ(), childVariable+"="+strings.Join(task, " "))

@@ -1,5 +1,5 @@
 // Package quarantine keeps the messages that a check holds back, for each
-// recipient by himself, until they are released, deleted or too old. It puts
+// recipient alone, until they are released, deleted or too old. It puts
 // released ones back through the MTA, and tells recipients what is held for them.
 //
 // A message is one file, written and synced before anybody is told that it is
@@ -12,19 +12,19 @@ import (
 	"strings"
 	"time"
 
-	"coexistd/policy"
+	"coexistd/policy/verdict"
 )
 
 // Item is what is known of a message that is to be held.
 type Item struct {
-	Time     time.Time         `json:"time"`
-	QueueID  string            `json:"queue_id,omitempty"`
-	Client   string            `json:"client,omitempty"` // the IP address
-	Login    string            `json:"login,omitempty"`
-	Sender   string            `json:"sender"` // MAIL FROM's path; empty is the null sender
-	Point    policy.Checkpoint `json:"point"`
-	Platform string            `json:"platform,omitempty"` // at S1
-	Size     int64             `json:"size"`               // of the content, in bytes
+	Time     time.Time          `json:"time"`
+	QueueID  string             `json:"queue_id,omitempty"`
+	Client   string             `json:"client,omitempty"` // the IP address
+	Login    string             `json:"login,omitempty"`
+	Sender   string             `json:"sender"` // MAIL FROM's path; empty is the null sender
+	Point    verdict.Checkpoint `json:"point"`
+	Platform string             `json:"platform,omitempty"` // at S1
+	Size     int64              `json:"size"`               // of the content, in bytes
 	// From, Subject and MessageID are the values of those header fields, as they
 	// stand: decoding is for those who show them.
 	From      string `json:"header_from,omitempty"`
@@ -35,14 +35,14 @@ type Item struct {
 // Recipient is one for whom the message is held.
 type Recipient struct {
 	Address   string   `json:"address"` // RCPT TO's path
-	Owner     string   `json:"owner"`   // policy.Address.Owner
+	Owner     string   `json:"owner"`   // mail.Address.Owner
 	Notify    string   `json:"notify,omitempty"`
 	ORcpt     string   `json:"orcpt,omitempty"`
 	Rewritten []string `json:"rewritten,omitempty"` // where it would have gone instead or besides
 	Checks    []string `json:"checks"`              // that hold it
 	Found     []string `json:"found"`               // what they found, one for each check: "Eicar-Test-Signature"
 	Passed    []string `json:"passed,omitempty"`    // that an earlier release let it past
-	Report    bool     `json:"report"`              // he is told of it
+	Report    bool     `json:"report"`              // the recipient is told of it
 }
 
 // State is what has become of an entry.
@@ -73,7 +73,7 @@ type Entry struct {
 
 // IsVirus reports an entry that only an administrator may release, by its ID.
 func (e *Entry) IsVirus() bool {
-	return slices.Contains(e.Checks, policy.CheckVirus) || slices.Contains(e.Passed, policy.CheckVirus)
+	return slices.Contains(e.Checks, verdict.CheckVirus) || slices.Contains(e.Passed, verdict.CheckVirus)
 }
 
 // Query chooses entries. The zero Query chooses all that are held.

@@ -16,7 +16,8 @@ import (
 	"syscall"
 	"unicode/utf8"
 
-	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/seal"
 )
 
 // A message's file begins with one line of JSON, the head, which may end with
@@ -39,7 +40,7 @@ const (
 	maxText = 1000
 	// maxPath bounds the paths of the envelope, which have to stay whole. One
 	// that was parsed is shorter; one of mail made on the host may not be.
-	maxPath = 4 * policy.MaxAddress
+	maxPath = 4 * mail.MaxAddress
 	// maxList bounds the number of texts in a list.
 	maxList = 32
 	// maxHead bounds the head of a file that is read, in bytes. It has room for
@@ -260,7 +261,7 @@ func syncFolder(path string) error {
 // back after its release has the digest with which it was stored.
 func copyContent(w io.Writer, content io.Reader) (size int64, digest []byte, err error) {
 	r := bufio.NewReaderSize(content, 64<<10)
-	for hasPrefixFold(r, policy.PassHeader+":") {
+	for hasPrefixFold(r, seal.PassHeader+":") {
 		n, err := copyField(w, r)
 		if size += n; err != nil {
 			return size, nil, err

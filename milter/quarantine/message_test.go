@@ -13,15 +13,20 @@ import (
 	"testing"
 	"time"
 
-	"github.com/emersion/go-message/mail"
+	gomail "github.com/emersion/go-message/mail"
 
 	"coexistd/contrib/lab"
+	"coexistd/milter/ownmail"
 	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/route"
+	"coexistd/policy/seal"
+	"coexistd/policy/verdict"
 )
 
 // parsed is a report as its reader gets it.
 type parsed struct {
-	header     mail.Header
+	header     gomail.Header
 	text, html string
 }
 
@@ -36,7 +41,7 @@ func parse(t *testing.T, content []byte) parsed {
 			t.Errorf("the mail has a line of %d bytes: %.80q", len(line), line)
 		}
 	}
-	reader, err := mail.CreateReader(bytes.NewReader(content))
+	reader, err := gomail.CreateReader(bytes.NewReader(content))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +61,7 @@ func parse(t *testing.T, content []byte) parsed {
 		if err != nil {
 			t.Fatal(err)
 		}
-		header, _ := part.Header.(*mail.InlineHeader)
+		header, _ := part.Header.(*gomail.InlineHeader)
 		switch kind, _, _ := header.ContentType(); {
 		case kind == "text/plain" && p.html == "":
 			p.text = strings.ReplaceAll(string(body), "\r\n", "\n")
@@ -76,7 +81,7 @@ func written(t *testing.T, r *Reporter, report *Mail) []byte {
 		t.Fatal(err)
 	}
 	var content bytes.Buffer
-	if err := r.post().Write(&content, letter); err != nil {
+	if err := r.Post.Write(&content, letter); err != nil {
 		t.Fatal(err)
 	}
 	return content.Bytes()
@@ -93,7 +98,7 @@ func TestAReportIsACorrectMail(t *testing.T) {
 		for fields := p.header.Fields(); fields.Next(); {
 			names[fields.Key()]++
 		}
-		want := []string{policy.PassHeader, "Auto-Submitted", "Content-Type", "Date", "From", "Message-Id", "Mime-Version", "Reply-To", "Subject", "To", "X-Auto-Response-Suppress"}
+		want := []string{seal.PassHeader, "Auto-Submitted", "Content-Type", "Date", "From", "Message-Id", "Mime-Version", "Reply-To", "Subject", "To", "X-Auto-Response-Suppress"}
 		for _, field := range want {
 			if names[field] != 1 {
 				t.Errorf("%s: the header has %d fields %s", name, names[field], field)
@@ -128,26 +133,30 @@ func TestAReportsPassHoldsForItsRecipientAlone(t *testing.T) {
 	r := reporter(t)
 	report := reportOf(r, ordinary())
 	content := written(t, r, &report)
-	if !bytes.HasPrefix(content, []byte(policy.PassHeader+":")) {
+	if !bytes.HasPrefix(content, []byte(seal.PassHeader+":")) {
 		t.Error("the pass does not stand on top")
 	}
-	header := parse(t, content).header
-	marks := policy.Marks(header.Values)
-	pass, ok := r.Policy.OpenPass(header.Values(policy.PassHeader), marks, reportTime.Unix())
-	if !ok || pass.ID != policy.PassReport || !slices.Equal(pass.Checks, []string{policy.CheckSpam}) || pass.Point != policy.S2 {
+	fields := parse(t, content).header
+	var header mail.Header
+	for each := fields.Fields(); each.Next(); {
+		header.Add([]byte(each.Key()), []byte(each.Value()))
+	}
+	marks := seal.MarksOf(&header)
+	pass, ok := r.Post.Keys.OpenPass(header.Values(seal.PassHeader), marks, reportTime.Unix())
+	if !ok || pass.ID != seal.PassReport || !slices.Equal(pass.Checks, []string{verdict.CheckSpam}) || pass.Point != verdict.S2 {
 		t.Errorf("the pass is %+v (%v)", pass, ok)
 	}
-	if _, ok := r.Policy.OpenPass(header.Values(policy.PassHeader), marks, reportTime.Add(time.Hour).Unix()); ok {
+	if _, ok := r.Post.Keys.OpenPass(header.Values(seal.PassHeader), marks, reportTime.Add(time.Hour).Unix()); ok {
 		t.Error("the pass holds after an hour")
 	}
-	p := *r.Policy
-	p.Points = map[policy.Checkpoint]policy.Point{policy.S2: {Checks: []policy.Check{{Name: policy.CheckSpam}, {Name: policy.CheckVirus}}}}
+	checks := []policy.Check{{Name: verdict.CheckSpam}, {Name: verdict.CheckVirus}}
+	p := policy.New(&policy.Rules{Points: map[verdict.Checkpoint]policy.Point{verdict.S2: {Checks: checks}}}, r.Post.Keys, nil)
 	for address, want := range map[string][]string{"alice@acmecorp.com": {"virus"}, "Alice+tag@acmecorp.com": {"virus"}, "bob@acmecorp.com": {"spam", "virus"}} {
-		to, err := policy.ParseAddress(address, "+")
+		to, err := mail.ParseAddress(address, "+")
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := policy.Message{Entry: policy.Entry{Point: policy.S2}, Recipients: []policy.Recipient{{Path: address, Address: to}}, Pass: &pass}
+		m := policy.Message{Entry: policy.Entry{Point: verdict.S2}, Recipients: []route.Recipient{{Path: address, Address: to}}, Header: &header, Now: reportTime.Unix()}
 		if got := p.Open(m).Asks().Scans; !slices.Equal(got, want) {
 			t.Errorf("the mail to %s is checked for %q, right is %q", address, got, want)
 		}
@@ -237,7 +246,7 @@ func stocked(t *testing.T, sink lab.SinkConfig, recipients ...Recipient) (*Repor
 		t.Fatal(err)
 	}
 	for i, recipient := range recipients {
-		item := Item{Time: reportTime.Add(-time.Duration(i+1) * time.Hour), Point: policy.S0, Sender: "x@evil.example", From: "x@evil.example", Subject: "for " + recipient.Address}
+		item := Item{Time: reportTime.Add(-time.Duration(i+1) * time.Hour), Point: verdict.S0, Sender: "x@evil.example", From: "x@evil.example", Subject: "for " + recipient.Address}
 		if _, err := r.Store.Put(item, []Recipient{recipient}, strings.NewReader("Subject: x\r\n\r\n"+recipient.Address)); err != nil {
 			t.Fatal(err)
 		}
@@ -247,7 +256,7 @@ func stocked(t *testing.T, sink lab.SinkConfig, recipients ...Recipient) (*Repor
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { mta.Close() })
-	r.MTA = mta.Addr()
+	r.Post.MTA = mta.Addr()
 	return r, mta
 }
 
@@ -288,7 +297,7 @@ func TestEachRecipientIsToldOnceOfWhatIsNew(t *testing.T) {
 	}
 
 	next := reportTime.Add(24 * time.Hour)
-	if _, err := r.Store.Put(Item{Time: next.Add(-time.Hour), Point: policy.S0, Sender: "x@evil.example"}, []Recipient{spamFor("bob@acmecorp.com", "bob@acmecorp.com", true)}, strings.NewReader("another\r\n")); err != nil {
+	if _, err := r.Store.Put(Item{Time: next.Add(-time.Hour), Point: verdict.S0, Sender: "x@evil.example"}, []Recipient{spamFor("bob@acmecorp.com", "bob@acmecorp.com", true)}, strings.NewReader("another\r\n")); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Run(t.Context(), next); err != nil {
@@ -379,7 +388,7 @@ func TestAnMTAThatWouldNotHaveTheConnectionIsAway(t *testing.T) {
 			r, _ := stocked(t, lab.SinkConfig{}, held...)
 			m := &mta{}
 			m.taken = func(string) { m.answer(refusal[0], refusal[1]) }
-			r.MTA = startMTA(t, m).Addr().String()
+			r.Post.MTA = startMTA(t, m).Addr().String()
 			if err := r.Run(t.Context(), reportTime); err == nil || !strings.Contains(err.Error(), "of 6 quarantine reports the MTA has taken 1: ") {
 				t.Errorf("the error is %v", err)
 			}
@@ -480,7 +489,7 @@ func FuzzReport(f *testing.F) {
 	f.Add("<a@b>", "a@b", "x\r\nBcc: y\r\n\r\n.", "Eicar")
 	f.Add(encoded("\u202E\r\nTo: x"), "", "{{.}}<a href=x>", "")
 	f.Fuzz(func(t *testing.T, from, sender, subject, found string) {
-		r := &Reporter{Policy: &policy.Policy{}, Hostname: "h.example", From: "p@h.example", Contact: "c@h.example", Zone: time.UTC}
+		r := &Reporter{Post: ownmail.Post{Hostname: "h.example"}, From: "p@h.example", Contact: "c@h.example", Zone: time.UTC}
 		report := reportOf(r, []Entry{heldFor("id", 1, from, sender, subject, "virus", found), heldFor("id", 1, from, sender, subject, "spam", found)})
 		content := written(t, r, &report)
 		p := parse(t, content)

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"coexistd/milter/ownmail"
-	"coexistd/policy"
+	"coexistd/policy/verdict"
 )
 
 // maxListed bounds the entries that one report shows.
@@ -103,15 +103,15 @@ func (e *Entry) Why() string {
 // for recipients.
 func because(check, found string) string {
 	switch {
-	case check == policy.CheckSpam:
+	case check == verdict.CheckSpam:
 		return "it looks like spam"
-	case check == policy.CheckVirus && found == "":
+	case check == verdict.CheckVirus && found == "":
 		return "it could not be checked for viruses"
-	case check == policy.CheckVirus:
+	case check == verdict.CheckVirus:
 		return "it has the virus " + found
-	case check == policy.CheckMalware && found == "":
+	case check == verdict.CheckMalware && found == "":
 		return "its attachments could not be checked"
-	case check == policy.CheckMalware:
+	case check == verdict.CheckMalware:
 		return "it has an attachment of a kind that is not let through: " + found
 	case found == "":
 		return "the check " + check + " holds it"

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"coexistd/policy"
+	"coexistd/policy/verdict"
 )
 
 func berlin(t testing.TB) *time.Location {
@@ -21,14 +21,14 @@ func berlin(t testing.TB) *time.Location {
 // queried are the entries that the tests look among. In Berlin, c came on the
 // day after b.
 var queried = []Entry{
-	{ID: "a", State: Held, Item: Item{Time: time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC), Sender: "News@Partner.example", Point: policy.S0,
+	{ID: "a", State: Held, Item: Item{Time: time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC), Sender: "News@Partner.example", Point: verdict.S0,
 		From: "=?utf-8?q?Jos=C3=A9?= <jose@brand.example>", Subject: "=?utf-8?q?Gr=C3=BC=C3=9Fe?= past due invoice"},
 		Recipient: Recipient{Address: "Alice+shop@acmecorp.com", Owner: "alice@acmecorp.com", Checks: []string{"spam"}, Found: []string{""}}},
-	{ID: "b", State: Releasing, Item: Item{Time: time.Date(2026, 11, 22, 22, 59, 0, 0, time.UTC), Point: policy.S1, Subject: "hello"},
+	{ID: "b", State: Releasing, Item: Item{Time: time.Date(2026, 11, 22, 22, 59, 0, 0, time.UTC), Point: verdict.S1, Subject: "hello"},
 		Recipient: Recipient{Address: "bob@acmecorp.com", Owner: "bob@acmecorp.com", Checks: []string{"spam", "virus"}, Found: []string{"", "Eicar-Test-Signature"}}},
-	{ID: "c", State: Held, Item: Item{Time: time.Date(2026, 11, 22, 23, 0, 0, 0, time.UTC), Sender: "x@evil.example", Point: policy.S2, Subject: "Re: due past"},
+	{ID: "c", State: Held, Item: Item{Time: time.Date(2026, 11, 22, 23, 0, 0, 0, time.UTC), Sender: "x@evil.example", Point: verdict.S2, Subject: "Re: due past"},
 		Recipient: Recipient{Address: "alice@acmecorp.com", Owner: "alice@acmecorp.com", Checks: []string{"malware"}, Found: []string{"executable"}}},
-	{ID: "d", State: Released, Item: Item{Time: time.Date(2026, 11, 23, 9, 30, 0, 0, time.UTC), Sender: "x@evil.example", Point: policy.S0},
+	{ID: "d", State: Released, Item: Item{Time: time.Date(2026, 11, 23, 9, 30, 0, 0, time.UTC), Sender: "x@evil.example", Point: verdict.S0},
 		Recipient: Recipient{Address: "dora@acmecorp.com", Owner: "dora@acmecorp.com", Checks: []string{"spam"}, Found: []string{""}}},
 }
 

@@ -13,18 +13,15 @@ import (
 	"time"
 
 	"coexistd/milter/ownmail"
-	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/seal"
 )
-
-// maxHeader bounds the header that is read of a message, in bytes: the milter
-// takes no longer one.
-const maxHeader = 4 << 20
 
 // Releaser is what releasing needs besides the store.
 type Releaser struct {
-	// Policy signs the pass with which a message goes by the checks that held
-	// it. Its TraceKey is that of the MTA's milter.
-	Policy *policy.Policy
+	// Keys sign the pass with which a message goes by the checks that held it. They
+	// are those of the MTA's milter.
+	Keys seal.Keys
 	// Address is the host and port at which the MTA takes mail.
 	Address string
 	// Hostname is what EHLO names.
@@ -54,7 +51,7 @@ func (e *HeldAgainError) Error() string {
 // released once more. Of releases side by side one sends. A *HeldAgainError comes
 // with an entry that is Released. The context bounds how long all of it takes.
 func (s *Store) Release(ctx context.Context, r Releaser, id string, again bool) (Entry, error) {
-	if len(r.Policy.TraceKey) == 0 {
+	if r.Keys.IsZero() {
 		return Entry{}, errors.New("there is no key to sign the released message's pass with; coexistd serve makes one at its first start")
 	}
 	e, err := s.entry(id)
@@ -147,73 +144,33 @@ func (s *Store) conclude(e Entry, sent error) (Entry, error) {
 
 // send gives the message of an entry to the MTA.
 func (r Releaser) send(ctx context.Context, e *Entry, message *stored) error {
-	fields, eightBit, err := examine(message)
+	header, eightBit, err := examine(message)
 	if err != nil {
 		return fmt.Errorf("reading the message: %w", err)
 	}
 	if _, err := message.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	pass := r.Policy.SignPass(policy.Pass{
+	pass := r.Keys.SignPass(seal.Pass{
 		ID: e.ID, Checks: slices.Concat(e.Passed, e.Checks), Point: e.Point, Platform: e.Platform, Until: time.Now().Add(ownmail.PassTime).Unix(),
-	}, e.Owner, policy.Marks(fields.values))
-	header := policy.PassHeader + ": " + strings.ReplaceAll(pass, "\n", "\r\n") + "\r\n"
+	}, e.Owner, seal.MarksOf(header))
+	pass = seal.PassHeader + ": " + strings.ReplaceAll(pass, "\n", "\r\n") + "\r\n"
 	return ownmail.Submit(ctx, r.Address, r.Hostname, ownmail.Submission{
 		From: e.Sender, To: e.Address, Notify: e.Notify, ORcpt: e.ORcpt,
-		EightBit: eightBit, Content: io.MultiReader(strings.NewReader(header), message),
+		EightBit: eightBit, Content: io.MultiReader(strings.NewReader(pass), message),
 	})
-}
-
-// fields are a message's header fields: names and values, in order.
-type fields [][2]string
-
-// values returns the values of all fields of a name, as the milter tells them.
-func (f fields) values(name string) []string {
-	var values []string
-	for _, field := range f {
-		if len(field[0]) == len(name) && strings.EqualFold(field[0], name) {
-			values = append(values, field[1])
-		}
-	}
-	return values
 }
 
 // examine reads a message: the header fields that can be its marks, and whether it
 // has bytes beyond US-ASCII.
-func examine(content io.Reader) (f fields, eightBit bool, err error) {
+func examine(content io.Reader) (h *mail.Header, eightBit bool, err error) {
 	watch := &eightBitWatch{r: content}
 	r := bufio.NewReaderSize(watch, 64<<10)
-	if f, err = readFields(r); err != nil {
+	if h, err = mail.ReadHeader(r); err != nil {
 		return nil, false, err
 	}
 	_, err = io.Copy(io.Discard, r)
-	return f, watch.found, err
-}
-
-// readFields reads a message's header fields, folded as they are, up to the first
-// line that belongs to none.
-func readFields(r *bufio.Reader) (f fields, err error) {
-	limited := bufio.NewReader(io.LimitReader(r, maxHeader))
-	for err == nil {
-		var line []byte
-		line, err = limited.ReadBytes('\n')
-		if err != nil && err != io.EOF {
-			return nil, err
-		}
-		line = bytes.TrimRight(line, "\r\n")
-		if len(line) > 0 && (line[0] == ' ' || line[0] == '\t') && len(f) > 0 {
-			f[len(f)-1][1] += "\n" + string(line)
-			continue
-		}
-		name, value, found := bytes.Cut(line, []byte(":"))
-		// White space may stand before the colon (RFC 5322 section 4.5.1).
-		name = bytes.TrimRight(name, " \t")
-		if !found || len(name) == 0 || bytes.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
-			return f, nil
-		}
-		f = append(f, [2]string{string(name), string(value)})
-	}
-	return f, nil
+	return h, watch.found, err
 }
 
 // eightBitWatch notes bytes beyond US-ASCII in what is read through it.

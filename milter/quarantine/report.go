@@ -12,18 +12,14 @@ import (
 	"time"
 
 	"coexistd/milter/ownmail"
-	"coexistd/policy"
 )
 
 // Reporter tells recipients what is held for them, and administrators what is
 // held at all.
 type Reporter struct {
 	Store *Store
-	// Policy signs the reports' way past our own spam check.
-	Policy *policy.Policy
-	// MTA is the host and port that takes the reports.
-	MTA      string
-	Hostname string
+	// Post takes the reports.
+	Post ownmail.Post
 	// From is the address that the reports come from, and Contact the one that
 	// recipients ask for their messages.
 	From, Contact string
@@ -54,7 +50,7 @@ type Mail struct {
 }
 
 // Compose returns the reports that are to be sent at a time: one to each
-// recipient for whom something is held that he was not told of, ordered by
+// recipient for whom something is held that they were not told of, ordered by
 // address, and then the summaries. It changes nothing.
 func (r *Reporter) Compose(now time.Time) ([]Mail, error) {
 	last, err := r.Store.LastReport()
@@ -164,7 +160,7 @@ func (r *Reporter) Send(ctx context.Context, now time.Time, mail Mail) error {
 		return err
 	}
 	if marked := r.Store.MarkReported(mail.IDs); marked != nil {
-		err = errors.Join(err, fmt.Errorf("that %s was told of his entries cannot be noted, so he is told again: %w", ownmail.OneLine(mail.To), marked))
+		err = errors.Join(err, fmt.Errorf("that %s was told of what is held cannot be noted, so they are told again: %w", ownmail.OneLine(mail.To), marked))
 	}
 	return err
 }
@@ -174,9 +170,5 @@ func (r *Reporter) submit(ctx context.Context, now time.Time, mail *Mail) error 
 	if err != nil {
 		return fmt.Errorf("composing it: %w", err)
 	}
-	return r.post().Send(ctx, letter)
-}
-
-func (r *Reporter) post() ownmail.Post {
-	return ownmail.Post{Policy: r.Policy, MTA: r.MTA, Hostname: r.Hostname}
+	return r.Post.Send(ctx, letter)
 }

@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"coexistd/policy"
+	"coexistd/milter/ownmail"
+	"coexistd/policy/seal"
+	"coexistd/policy/verdict"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -21,8 +23,8 @@ var reportTime = time.Date(2026, 11, 23, 6, 0, 0, 0, time.UTC)
 func reporter(t testing.TB) *Reporter {
 	t.Helper()
 	return &Reporter{
-		Policy:   &policy.Policy{Hostname: "mail.acmecorp.com", TraceKey: []byte(strings.Repeat("k", 32)), Delimiters: "+"},
-		Hostname: "mail.acmecorp.com", From: "postmaster@acmecorp.com", Contact: "helpdesk@acmecorp.com",
+		Post: ownmail.Post{Hostname: "mail.acmecorp.com", Keys: seal.NewKeys([]byte(strings.Repeat("k", 32))), Delimiters: "+"},
+		From: "postmaster@acmecorp.com", Contact: "helpdesk@acmecorp.com",
 		Summary: []string{"postmaster@acmecorp.com"},
 		Hour:    7, Zone: berlin(t), Keep: 30 * 24 * time.Hour, Log: slog.New(slog.DiscardHandler),
 	}
@@ -32,7 +34,7 @@ func reporter(t testing.TB) *Reporter {
 func heldFor(id string, hours int, from, sender, subject, check, found string) Entry {
 	return Entry{
 		ID: id, State: Held,
-		Item: Item{Time: reportTime.Add(-time.Duration(hours) * time.Hour), Point: policy.S0, From: from, Sender: sender, Subject: subject, Size: int64(hours) * 5000},
+		Item: Item{Time: reportTime.Add(-time.Duration(hours) * time.Hour), Point: verdict.S0, From: from, Sender: sender, Subject: subject, Size: int64(hours) * 5000},
 		Recipient: Recipient{Address: "Alice@acmecorp.com", Owner: "alice@acmecorp.com",
 			Checks: []string{check}, Found: []string{found}, Report: true},
 	}
@@ -80,7 +82,7 @@ func summaryOf(r *Reporter, entries []Entry) Mail {
 
 func ofMany() []Entry {
 	entries := ordinary()
-	entries[3].Report, entries[3].Point = false, policy.S1
+	entries[3].Report, entries[3].Point = false, verdict.S1
 	entries[1].State = Releasing
 	for i := range 120 {
 		e := heldFor(fmt.Sprintf("m%09d", i), 26+i, "bulk@shop.example", "bulk@shop.example", "Offer "+fmt.Sprint(i), "spam", "")

@@ -201,7 +201,7 @@ func (s *Store) judge(err error, unopened bool) error {
 // Put stores a message for recipients, each of whom gets an entry, and returns
 // the entries' IDs in that order. When it returns without an error, message and
 // entries are on disk. Otherwise nothing is stored. A message that is held for a
-// recipient already is not stored for him again: the ID is that of the entry which
+// recipient already is not stored for them again: the ID is that of the entry which
 // has it.
 func (s *Store) Put(item Item, recipients []Recipient, content io.Reader) (ids []string, err error) {
 	if item.Time.IsZero() {

@@ -99,8 +99,8 @@ func list(entries *[]Entry, more *int, e *Entry) {
 func (s *summary) page(usage Usage) summaryPage {
 	r := s.reporter
 	p := summaryPage{
-		Title:    fmt.Sprintf("Quarantine of %s: %d held, %d new", r.Hostname, s.held, s.fresh),
-		Hostname: r.Hostname, Held: s.held, New: s.fresh,
+		Title:    fmt.Sprintf("Quarantine of %s: %d held, %d new", r.Post.Hostname, s.held, s.fresh),
+		Hostname: r.Post.Hostname, Held: s.held, New: s.fresh,
 		Viruses: r.lines(s.viruses), MoreViruses: s.moreViruses,
 		Untold: r.lines(s.untold), MoreUntold: s.moreUntold,
 		Uncertain: r.lines(s.uncertain), MoreUncertain: s.moreUncertain,

@@ -7,54 +7,28 @@ import (
 	"strings"
 
 	"coexistd/policy"
+	"coexistd/policy/verdict"
 )
 
-// usualActions returns what follows from a check of which the file says nothing.
-// Spam goes through while rspamd cannot tell: it harms less than a delay of all
-// mail. What may be a virus does not. The findings of rate say themselves what
-// is done, and nothing here is stricter or milder.
-func usualActions(check string) policy.Check {
-	c := policy.Check{Name: check, OnHit: policy.Reject, OnError: policy.Accept}
-	switch check {
-	case policy.CheckDDoS:
-		c.OnHit = policy.Tempfail
-	case policy.CheckSpam:
-		c.OnHit = policy.Quarantine
-	case policy.CheckMalware:
-		c.OnHit, c.OnError = policy.Quarantine, policy.Quarantine
-	case policy.CheckVirus:
-		c.OnError = policy.Tempfail
-	}
-	return c
-}
-
-// allVerdicts are the verdicts, the mildest first, and ddosVerdicts those that
-// are possible while there is no message yet.
-var (
-	allVerdicts = []policy.Verdict{policy.Accept, policy.Tag, policy.Quarantine, policy.Discard, policy.Tempfail, policy.Reject}
-
-	ddosVerdicts = []policy.Verdict{policy.Accept, policy.Tempfail, policy.Reject}
-)
-
-// alwaysTells reports a check that cannot be in want of an answer.
-func alwaysTells(check string) bool { return check == policy.CheckDDoS || check == policy.CheckAuth }
+// allVerdicts are the verdicts, the mildest first.
+var allVerdicts = []verdict.Verdict{verdict.Accept, verdict.Tag, verdict.Quarantine, verdict.Discard, verdict.Tempfail, verdict.Reject}
 
 // thresholds are the keys that give a verdict to a score, the mildest first.
 var thresholds = []struct {
 	key     string
-	verdict policy.Verdict
-}{{"tag_at", policy.Tag}, {"quarantine_at", policy.Quarantine}, {"reject_at", policy.Reject}}
+	verdict verdict.Verdict
+}{{"tag_at", verdict.Tag}, {"quarantine_at", verdict.Quarantine}, {"reject_at", verdict.Reject}}
 
 // settings are what one section, or several that were merged, say of a check.
 // What is not said is not in them.
 type settings struct {
-	verdicts map[string]policy.Verdict // by key: on_hit, on_error
-	scores   map[string]float64        // by key: tag_at, …
+	verdicts map[string]verdict.Verdict // by key: on_hit, on_error
+	scores   map[string]float64         // by key: tag_at, …
 }
 
 // over returns the settings with those of s in the place of general ones.
 func (s settings) over(general settings) settings {
-	merged := settings{make(map[string]policy.Verdict), make(map[string]float64)}
+	merged := settings{make(map[string]verdict.Verdict), make(map[string]float64)}
 	for _, one := range []settings{general, s} {
 		maps.Copy(merged.verdicts, one.verdicts)
 		maps.Copy(merged.scores, one.scores)
@@ -64,7 +38,8 @@ func (s settings) over(general settings) settings {
 
 // check is what the settings make of a check.
 func (s settings) check(name string) policy.Check {
-	c := usualActions(name)
+	usual := row(name)
+	c := policy.Check{Name: name, OnHit: usual.OnHit, OnError: usual.OnError}
 	if v, said := s.verdicts["on_hit"]; said {
 		c.OnHit = v
 	}
@@ -81,22 +56,22 @@ func (s settings) check(name string) policy.Check {
 
 // settings reads the section of a check, which may have further keys.
 func (t *table) settings(check string, further []string) settings {
-	s := settings{make(map[string]policy.Verdict), make(map[string]float64)}
+	s := settings{make(map[string]verdict.Verdict), make(map[string]float64)}
 	keys := slices.Concat([]string{"on_hit"}, further)
 	for _, one := range thresholds {
-		if check == policy.CheckSpam || t.has(one.key) {
+		if row(check).Scored || t.has(one.key) {
 			keys = append(keys, one.key)
 		}
-		if t.has(one.key) && check != policy.CheckSpam {
+		if t.has(one.key) && !row(check).Scored {
 			t.fail(one.key, "%s has no score; only spam has, so take it out", check)
 		} else if score, ok := t.score(one.key); ok {
 			s.scores[one.key] = score
 		}
 	}
-	if !alwaysTells(check) || t.has("on_error") {
+	if !row(check).AlwaysTells || t.has("on_error") {
 		keys = append(keys, "on_error")
 	}
-	if alwaysTells(check) && t.has("on_error") {
+	if row(check).AlwaysTells && t.has("on_error") {
 		t.fail("on_error", "the check %s can always tell, so take it out", check)
 	} else if v, ok := t.verdict("on_error", check); ok {
 		s.verdicts["on_error"] = v
@@ -109,11 +84,11 @@ func (t *table) settings(check string, further []string) settings {
 }
 
 // verdict reads what is to be done for a check.
-func (t *table) verdict(name, check string) (policy.Verdict, bool) {
+func (t *table) verdict(name, check string) (verdict.Verdict, bool) {
 	known := allVerdicts
-	if text, _ := t.entries[name].(string); check == policy.CheckDDoS {
-		known = ddosVerdicts
-		if slices.ContainsFunc(allVerdicts, func(v policy.Verdict) bool { return v.String() == text && !slices.Contains(known, v) }) {
+	if text, _ := t.entries[name].(string); row(check).Verdicts != nil {
+		known = row(check).Verdicts
+		if slices.ContainsFunc(allVerdicts, func(v verdict.Verdict) bool { return v.String() == text && !slices.Contains(known, v) }) {
 			t.fail(name, "%s is not possible for ddos, since there is no message yet; it would be one of accept, tempfail, reject", quote(text))
 			return 0, false
 		}

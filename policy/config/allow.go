@@ -7,22 +7,16 @@ import (
 	"strings"
 
 	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/verdict"
 )
 
 // maxAllowed bounds what each message's addresses are compared with: the entries
 // of all [[allow]] together.
 const maxAllowed = 10_000
 
-// sparedChecks are the checks that mail can be spared. No trust in a sender makes
-// a virus harmless.
-var sparedChecks = []string{policy.CheckSpoof, policy.CheckSpam, policy.CheckMalware}
-
-// elsewhere says where exceptions to the other checks are written.
-var elsewhere = map[string]string{
-	policy.CheckDDoS: "connections are bounded before it is known whose mail comes; name networks in exempt of [check.ddos]",
-	policy.CheckRate: "a limit's exceptions are in the overrides of its [[rate]]",
-	policy.CheckAuth: "who need not log in is said by our_networks and our_certificates",
-}
+// sparedChecks are the checks that mail can be spared.
+var sparedChecks = namesOf(policy.Checks(), func(r policy.CheckRow) bool { return r.NotSpared == "" })
 
 // allow reads [[allow]]. The checks of all points are known.
 func (r *reader) allow(t *table) {
@@ -44,7 +38,7 @@ func (r *reader) allow(t *table) {
 			r.note("[[allow]] %s has no effect: no contact point makes the check %s", quote(a.Name), strings.Join(a.Checks, " or "))
 		}
 		entries += len(a.Clients) + len(a.Senders) + len(a.Recipients)
-		r.config.Policy.Allow = append(r.config.Policy.Allow, a)
+		r.config.Rules.Allow = append(r.config.Rules.Allow, a)
 	}
 	if entries > maxAllowed {
 		t.fail("allow", "there are %d clients, senders and recipients; at most %d are possible", entries, maxAllowed)
@@ -53,14 +47,13 @@ func (r *reader) allow(t *table) {
 
 // isMade reports a check that some point makes.
 func (r *reader) isMade(check string) bool {
-	p := r.config.Policy
-	named := func(c policy.Check) bool { return c.Name == check }
+	p := r.config.Rules
 	for _, point := range p.Points {
-		if slices.ContainsFunc(point.Checks, named) {
+		if point.Makes(check) {
 			return true
 		}
 	}
-	return slices.ContainsFunc(p.PastMX.Checks, named)
+	return p.PastMX.Makes(check)
 }
 
 // uniqueName reads a name that stands in the log. Right says why and like what.
@@ -86,7 +79,7 @@ func (t *table) uniqueName(first map[string]place, right string) string {
 // spared reads the checks that are not made.
 func (t *table) spared() []string {
 	if !t.has("checks") {
-		return []string{policy.CheckSpam}
+		return []string{verdict.CheckSpam}
 	}
 	var names []string
 	items := t.texts("checks")
@@ -96,10 +89,10 @@ func (t *table) spared() []string {
 			if !slices.Contains(names, name) {
 				names = append(names, name)
 			}
-		case name == policy.CheckVirus || name == policy.CheckLoop:
+		case name == verdict.CheckVirus || name == verdict.CheckLoop:
 			t.r.fail(one.place, "no mail is spared the check %s, whoever sent it; take it out", name)
-		case elsewhere[name] != "":
-			t.r.fail(one.place, "%s is not spared here: %s", name, elsewhere[name])
+		case row(name).NotSpared != "":
+			t.r.fail(one.place, "%s is not spared here: %s", name, row(name).NotSpared)
 		default:
 			t.r.fail(one.place, "%s is not a check that mail can be spared; %s", quote(name), suggest(name, sparedChecks))
 		}
@@ -126,7 +119,7 @@ func (t *table) allowAddresses(name string) []string {
 func (t *table) addresses(name string) []string {
 	var all []string
 	for _, one := range t.texts(name) {
-		normal, err := allowAddress(one.text, t.r.config.Policy.Delimiters)
+		normal, err := allowAddress(one.text, t.r.config.Rules.Delimiters)
 		if err != nil {
 			t.r.fail(one.place, "%v", err)
 			continue
@@ -161,7 +154,7 @@ func allowAddress(text, delimiters string) (string, error) {
 	if normal, err := domainName(meant); err == nil && !strings.Contains(meant, "@") && strings.Contains(meant, ".") {
 		return "", fmt.Errorf("%s is not an address; write %s for all of the domain", quote(text), quote("@"+normal))
 	}
-	a, err := policy.ParseAddress(text, delimiters)
+	a, err := mail.ParseAddress(text, delimiters)
 	if err != nil || a.Domain == "" {
 		return "", fmt.Errorf(`%s is not an address; write it like "news@partner.example", or "@partner.example" for all of a domain`, quote(text))
 	}

@@ -9,7 +9,7 @@ import (
 // refuseAlternates refuses alternate domains that would not lead away from
 // here, or not to one domain's mailboxes alone.
 func (r *reader) refuseAlternates() {
-	ours := r.config.Policy.Domains
+	ours := r.config.Rules.Routes.Domains
 	users := make(map[string]alternate) // by alternate domain
 	inCircle := make(map[string]bool)   // domains of circles that were reported
 	for _, a := range r.alternates {
@@ -26,7 +26,7 @@ func (r *reader) refuseAlternates() {
 		case ours[a.name] == nil || inCircle[a.domain] && inCircle[a.name]:
 		default:
 			var circle []string
-			if len(r.errs) <= maxPrinted { // a search for each of many takes long
+			if len(r.problems) <= maxPrinted { // a search for each of many takes long
 				circle = r.circle(a)
 			}
 			for _, name := range circle {
@@ -59,7 +59,7 @@ func (r *reader) circle(a alternate) []string {
 			slices.Reverse(way)
 			return way
 		}
-		if domain := r.config.Policy.Domains[at]; domain != nil {
+		if domain := r.config.Rules.Routes.Domains[at]; domain != nil {
 			for _, next := range slices.Sorted(maps.Values(domain.Alternates)) {
 				if _, seen := came[next]; !seen {
 					came[next] = at

@@ -6,63 +6,47 @@ import (
 	"strings"
 
 	"coexistd/policy"
+	"coexistd/policy/verdict"
 )
 
 // pointChecks are the checks that a point can make, in the order of their making,
 // and setChecks those that have a section of their own.
 var (
-	pointChecks = []string{
-		policy.CheckDDoS, policy.CheckRate, policy.CheckAuth, policy.CheckSpoof,
-		policy.CheckSpam, policy.CheckVirus, policy.CheckMalware,
-	}
-	setChecks = slices.DeleteFunc(slices.Clone(pointChecks), func(name string) bool { return name == policy.CheckRate })
-	allChecks = slices.Concat(pointChecks, []string{policy.CheckLoop})
+	pointChecks = namesOf(policy.Checks(), func(policy.CheckRow) bool { return true })
+	setChecks   = slices.DeleteFunc(slices.Clone(pointChecks), func(name string) bool { return name == verdict.CheckRate })
+	allChecks   = slices.Concat(pointChecks, []string{verdict.CheckLoop})
 )
 
 // allPoints are the contact points of this side.
-var allPoints = []policy.Checkpoint{policy.S0, policy.S1, policy.S2, policy.S3, policy.S4}
+var allPoints = []verdict.Checkpoint{verdict.S0, verdict.S1, verdict.S2, verdict.S3, verdict.S4}
+
+// namesOf returns the names of those rows that are chosen.
+func namesOf(rows []policy.CheckRow, chosen func(policy.CheckRow) bool) []string {
+	var names []string
+	for _, row := range rows {
+		if chosen(row) {
+			names = append(names, row.Name)
+		}
+	}
+	return names
+}
+
+// row returns what is particular to a check, of which the name is known to be one.
+func row(check string) policy.CheckRow {
+	r, _ := policy.CheckOf(check)
+	return r
+}
 
 // usualChecks returns what is made at a point of which the file says nothing.
-// Past is S0 for a domain whose MX is elsewhere: spam is that platform's work.
-func usualChecks(point policy.Checkpoint, past bool) []string {
-	switch point {
-	case policy.S0:
-		if past {
-			return []string{policy.CheckDDoS, policy.CheckRate, policy.CheckSpoof, policy.CheckVirus, policy.CheckMalware}
-		}
-		return []string{policy.CheckDDoS, policy.CheckRate, policy.CheckSpoof, policy.CheckSpam, policy.CheckVirus, policy.CheckMalware}
-	case policy.S1:
-		return []string{policy.CheckVirus}
-	case policy.S2:
-		return []string{policy.CheckDDoS, policy.CheckRate, policy.CheckAuth, policy.CheckSpoof, policy.CheckVirus}
-	}
-	return nil
+// Past is S0 for a domain whose MX is elsewhere.
+func usualChecks(point verdict.Checkpoint, past bool) []string {
+	return namesOf(policy.Checks(), func(r policy.CheckRow) bool {
+		return slices.Contains(r.Usual, point) && (!past || r.PastMX)
+	})
 }
 
 // misplaced says why a check cannot be made at a point, or returns "".
-func misplaced(check string, point policy.Checkpoint) string {
-	leaves := point == policy.S3 || point == policy.S4
-	switch {
-	case check == policy.CheckDDoS && leaves:
-		return "no client connects there, mail leaves; ddos is made at S0 and S2"
-	case check == policy.CheckDDoS && point == policy.S1:
-		return "the platform's few clients connect for all of its users; ddos is made at S0 and S2"
-	case (check == policy.CheckAuth || check == policy.CheckSpoof) && leaves:
-		return "who sends was judged where the message entered; " + check + " is made at " + placesOf(check)
-	case check == policy.CheckAuth && point != policy.S2:
-		return "clients do not log in there; auth is made at S2"
-	case check == policy.CheckSpoof && point == policy.S1:
-		return "what a proven tenant sends was judged by its platform; spoof is made at S0 and S2"
-	}
-	return ""
-}
-
-func placesOf(check string) string {
-	if check == policy.CheckAuth {
-		return "S2"
-	}
-	return "S0 and S2"
-}
+func misplaced(check string, point verdict.Checkpoint) string { return row(check).Misplaced[point] }
 
 // checkPlan is what the file says of checks, while it is read.
 type checkPlan struct {
@@ -77,26 +61,27 @@ type checkPlan struct {
 func (r *reader) checks(t *table) {
 	plan := checkPlan{r, make(map[string]settings), make(map[string][]string), make(map[string]bool)}
 	sections := plan.readGeneral(t)
-	said := make(map[policy.Checkpoint]*table)
+	said := make(map[verdict.Checkpoint]*table)
 	for _, one := range t.tables("checkpoint") {
-		if point, ok := policy.ParseCheckpoint(one.name); ok {
+		if point, ok := verdict.ParseCheckpoint(one.name); ok {
 			said[point] = one
 		} else {
 			r.fail(one.place, "%s is not a contact point of this side; it would be one of S0, S1, S2, S3, S4", quote(one.name))
 		}
 	}
-	r.config.Policy.Points = make(map[policy.Checkpoint]policy.Point)
+	r.config.Rules.Points = make(map[verdict.Checkpoint]policy.Point)
 	for _, point := range allPoints {
 		plan.readPoint(said[point], point)
 	}
 	for _, name := range pointChecks {
 		points := strings.Join(plan.lacking[name], ", ")
-		scanner := scannerOf[name]
+		scanner := row(name).Scanner
 		switch {
-		case points != "" && name == policy.CheckRate && len(r.rates) == 0:
+		case points != "" && name == verdict.CheckRate && len(r.rates) == 0:
 			r.note("there is no [[rate]]: nothing limits how much is sent at %s", points)
 		case points != "" && scanner != "":
-			r.note("there is no [scanner.%s]: mail is not checked for %s at %s", scanner, name, points)
+			text := fmt.Sprintf("there is no [scanner.%s]: mail is not checked for %s at %s", scanner, name, points)
+			r.config.Notes = append(r.config.Notes, Note{Text: text, Lacking: scanner})
 		case scanner != "" && r.hasScannerFor(name) && !plan.made[name]:
 			r.note("[scanner.%s] is never asked: no contact point makes the check %s", scanner, name)
 		}
@@ -108,9 +93,9 @@ func (r *reader) checks(t *table) {
 
 // generalKeys are the keys of a check's section that hold for all points alike.
 var generalKeys = map[string][]string{
-	policy.CheckDDoS:    ddosKeys,
-	policy.CheckSpoof:   spoofKeys,
-	policy.CheckMalware: malwareKeys,
+	verdict.CheckDDoS:    ddosKeys,
+	verdict.CheckSpoof:   spoofKeys,
+	verdict.CheckMalware: malwareKeys,
 }
 
 // readGeneral reads [check.NAME]. It returns the names of the checks that have
@@ -133,9 +118,9 @@ func (p *checkPlan) readGeneral(t *table) (sections []string) {
 		p.general[name] = section.settings(name, generalKeys[name])
 		section.refuseOrder(p.general[name], p.general[name])
 	}
-	p.config.Malware = sectionOf[policy.CheckMalware].malware()
-	p.config.Policy.DDoS = p.ddos(sectionOf[policy.CheckDDoS])
-	p.config.Policy.Spoof = p.spoof(sectionOf[policy.CheckSpoof])
+	p.config.Malware = sectionOf[verdict.CheckMalware].malware()
+	p.config.Rules.DDoS = p.ddos(sectionOf[verdict.CheckDDoS])
+	p.config.Rules.Spoof = p.spoof(sectionOf[verdict.CheckSpoof])
 	return sections
 }
 
@@ -150,9 +135,9 @@ func (t *table) refuseChecks(known []string) {
 	for name := range t.entries {
 		switch {
 		case slices.Contains(known, name):
-		case name == policy.CheckLoop:
+		case name == verdict.CheckLoop:
 			t.fail(name, "the check loop has no settings; it is always on")
-		case name == policy.CheckRate:
+		case name == verdict.CheckRate:
 			t.fail(name, "the check rate has no section; each [[rate]] says its own on_limit and on_error")
 		default:
 			t.fail(name, "is not a known key; %s", suggest(name, known))
@@ -162,7 +147,7 @@ func (t *table) refuseChecks(known []string) {
 
 // readPoint makes a point of what the file says of it; t is nil when it says
 // nothing.
-func (p *checkPlan) readPoint(t *table, point policy.Checkpoint) {
+func (p *checkPlan) readPoint(t *table, point verdict.Checkpoint) {
 	if t == nil {
 		t = &table{r: p.reader}
 	}
@@ -170,20 +155,20 @@ func (p *checkPlan) readPoint(t *table, point policy.Checkpoint) {
 	at := p.readSections(t)
 	names, said := p.named(t, point)
 	report := t.flag("report", false)
-	here := policy.Point{Report: report || point == policy.S0 && !t.has("report")}
+	here := policy.Point{Report: report || point == verdict.S0 && !t.has("report")}
 	past := policy.Point{Report: report}
 	if said {
 		here.Checks = at.all(names)
 		past.Checks = here.Checks
 	} else {
 		here.Checks = at.all(p.usual(point, false))
-		if point == policy.S0 {
+		if point == verdict.S0 {
 			past.Checks = at.all(p.usual(point, true))
 		}
 	}
-	p.config.Policy.Points[point] = here
-	if point == policy.S0 {
-		p.config.Policy.PastMX = past
+	p.config.Rules.Points[point] = here
+	if point == verdict.S0 {
+		p.config.Rules.PastMX = past
 	}
 	p.refuseIdle(t, point, slices.Concat(here.Checks, past.Checks))
 }
@@ -223,13 +208,13 @@ func (p *checkPlan) readSections(t *table) pointSettings {
 }
 
 // named returns the checks that a point names, and whether it names any list.
-func (p *checkPlan) named(t *table, point policy.Checkpoint) (names []string, said bool) {
+func (p *checkPlan) named(t *table, point verdict.Checkpoint) (names []string, said bool) {
 	_, said = t.entries["checks"].([]any)
 	for _, one := range t.texts("checks") {
 		name := one.text
 		why := misplaced(name, point)
 		switch {
-		case name == policy.CheckLoop:
+		case name == verdict.CheckLoop:
 		case !slices.Contains(pointChecks, name):
 			p.fail(one.place, "%s is not a check; %s", quote(name), suggest(name, allChecks))
 		case slices.Contains(names, name):
@@ -246,23 +231,23 @@ func (p *checkPlan) named(t *table, point policy.Checkpoint) (names []string, sa
 }
 
 // refuseUnable refuses a named check that lacks its scanner or its rules.
-func (p *checkPlan) refuseUnable(one item, point policy.Checkpoint) {
+func (p *checkPlan) refuseUnable(one item, point verdict.Checkpoint) {
 	switch name := one.text; {
-	case name == policy.CheckRate && len(p.rates) == 0:
+	case name == verdict.CheckRate && len(p.rates) == 0:
 		p.fail(one.place, `rate cannot be checked without rules; add [[rate]] with a limit, or take "rate" out`)
-	case name == policy.CheckRate && !p.isRated(point):
+	case name == verdict.CheckRate && !p.isRated(point):
 		p.fail(one.place, `no [[rate]] counts at %s; add %s to checkpoints of one, or take "rate" out`, point, quote(point.String()))
 	case !p.hasScannerFor(name):
-		p.fail(one.place, "%s cannot be checked without a scanner; add [scanner.%s] with its address, or take %s out", name, scannerOf[name], quote(name))
+		p.fail(one.place, "%s cannot be checked without a scanner; add [scanner.%s] with its address, or take %s out", name, row(name).Scanner, quote(name))
 	}
 }
 
 // usual returns the usual checks of a point that can be made, and remembers those
 // that lack their scanner or their rules.
-func (p *checkPlan) usual(point policy.Checkpoint, past bool) []string {
+func (p *checkPlan) usual(point verdict.Checkpoint, past bool) []string {
 	var names []string
 	for _, name := range usualChecks(point, past) {
-		if p.hasScannerFor(name) && (name != policy.CheckRate || p.isRated(point)) {
+		if p.hasScannerFor(name) && (name != verdict.CheckRate || p.isRated(point)) {
 			names = append(names, name)
 			p.made[name] = true
 		} else if !slices.Contains(p.lacking[name], point.String()) {
@@ -273,7 +258,7 @@ func (p *checkPlan) usual(point policy.Checkpoint, past bool) []string {
 }
 
 // refuseIdle refuses settings of a point for what it does not do.
-func (p *checkPlan) refuseIdle(t *table, point policy.Checkpoint, made []policy.Check) {
+func (p *checkPlan) refuseIdle(t *table, point verdict.Checkpoint, made []policy.Check) {
 	for _, name := range setChecks {
 		if !t.has(name) || slices.ContainsFunc(made, func(c policy.Check) bool { return c.Name == name }) {
 			continue
@@ -284,11 +269,11 @@ func (p *checkPlan) refuseIdle(t *table, point policy.Checkpoint, made []policy.
 		}
 		remedy := fmt.Sprintf("add %s to checks of [checkpoint.%s]", quote(name), point)
 		if slices.Contains(p.lacking[name], point.String()) {
-			remedy = fmt.Sprintf("add [scanner.%s] with its address", scannerOf[name])
+			remedy = fmt.Sprintf("add [scanner.%s] with its address", row(name).Scanner)
 		}
 		t.fail(name, "has no effect: mail is not checked for %s at %s; %s, or take this out", name, point, remedy)
 	}
-	holds := func(c policy.Check) bool { return c.Name != policy.CheckDDoS && c.Name != policy.CheckRate }
+	holds := func(c policy.Check) bool { return c.Name != verdict.CheckDDoS && c.Name != verdict.CheckRate }
 	if t.entries["report"] == true && !slices.ContainsFunc(made, holds) {
 		t.fail("report", "has no effect: no check is made at %s that could hold a message; take it out", point)
 	}

@@ -1,5 +1,5 @@
 // Package config reads the configuration file: TOML on one side, a
-// policy.Policy in which every name is resolved on the other. It is strict. A
+// policy.Rules in which every name is resolved on the other. It is strict. A
 // mistake anywhere refuses the whole file, and all mistakes are reported at
 // once, each with its line, what is wrong and what would be right.
 //
@@ -24,14 +24,21 @@ import (
 
 	"coexistd/policy"
 	"coexistd/policy/directory"
+	"coexistd/policy/mail"
+	"coexistd/policy/networks"
+	"coexistd/policy/route"
+	"coexistd/policy/seal"
+	"coexistd/policy/tenant"
 )
 
 // Config is one configuration file, read and found to be without mistakes.
 type Config struct {
 	// Path is the file's absolute path.
 	Path string
-	// Policy is complete but for its TraceKey, which is not in the file.
-	Policy *policy.Policy
+	// Rules are what messages are decided by.
+	Rules *policy.Rules
+	// Networks are the platforms' networks as far as the file has them. See Sources.
+	Networks networks.Live
 	// Listeners are the sockets for MTAs: [[listen]]. There is at least one.
 	Listeners []Listener
 	// Lookups are the sockets for the MTA's table lookups: [[lookup]].
@@ -47,8 +54,6 @@ type Config struct {
 	SecretFile string
 	// MaxConnections bounds the milter connections of all listeners together.
 	MaxConnections int
-	// Header names the header field that tells the result. Empty: none.
-	Header string
 	// Clamd and Rspamd are the scanners; nil: there is none.
 	Clamd  *Clamd
 	Rspamd *Rspamd
@@ -68,9 +73,19 @@ type Config struct {
 	Listed map[string][]netip.Prefix
 	// Quarantine is where messages are held, and how their recipients are told.
 	Quarantine Quarantine
-	// Notes are sentences for the administrator about what the configuration
-	// does not bring about, though nothing in it is wrong.
-	Notes []string
+	// LogSubject has the log tell each message's subject.
+	LogSubject bool
+	// Notes tell what the configuration does not bring about, though nothing in it
+	// is wrong.
+	Notes []Note
+}
+
+// Note is a sentence for the administrator.
+type Note struct {
+	Text string
+	// Lacking is the scanner that is not configured, "clamd" or "rspamd", in a note
+	// that mail is not checked for want of it; empty in others.
+	Lacking string
 }
 
 // maxFile bounds every file that this package reads, in bytes.
@@ -79,74 +94,87 @@ const maxFile = 4 << 20
 // topKeys are the keys that stand before the first table.
 var topKeys = []string{
 	"hostname", "our_networks", "our_certificates", "state_dir", "secret_file", "max_connections",
-	"header", "recipient_delimiter", "max_passes", "outbound", "resolver",
+	"header", "recipient_delimiter", "max_passes", "outbound", "resolver", "log_subject",
 }
 
 // reader turns one file into a Config and collects the mistakes.
 type reader struct {
-	file   string // as the caller named it
-	folder string // absolute; relative paths start here
-	lines  lineIndex
-	errs   Errors
-	config *Config
+	file     string // as the caller named it
+	folder   string // absolute; relative paths start here
+	lines    lineIndex
+	problems Problems
+	kind     Kind // of the problems that are found now
+	config   *Config
 
 	platforms  []string // every [platform.NAME], right or wrong
 	provable   []string // those of which the file says how a message proves them
 	networks   []network
 	alternates []alternate
 	sources    map[string]*source // by path
-	rates      []rate
+	rates      []rateTable
 }
 
-// Load reads the configuration file at path. A relative path in the file
-// starts at the file's folder. The error is Errors. Beside an error, the Config
-// is nil, or it is good for nothing but reading its directories, whose mistakes
-// can then be told in the same breath. See OnlyLists for the one exception.
-func Load(path string) (*Config, error) {
+// Reading is what came of reading a configuration.
+type Reading struct {
+	// Config is nil when a problem refuses the file.
+	Config *Config
+	// Directories are Config's, or those that can be read although the file is refused,
+	// so that their mistakes can be told in the same breath.
+	Directories []directory.Source
+	Problems    Problems
+}
+
+// Load reads the configuration file at path. A relative path in the file starts at the
+// file's folder.
+func Load(path string) Reading {
 	text, err := readFile(path)
 	if err != nil {
-		return nil, Errors{{File: path, Problem: err.Error()}}
+		return Reading{Problems: Problems{{File: path, Text: err.Error()}}}
 	}
 	return parse(path, text)
 }
 
 // parse reads a configuration that stands, or would stand, at path.
-func parse(path, text string) (*Config, error) {
+func parse(path, text string) Reading {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
-		return nil, Errors{{File: path, Problem: fmt.Sprintf("cannot be found: %v", err)}}
+		return Reading{Problems: Problems{{File: path, Text: fmt.Sprintf("cannot be found: %v", err)}}}
 	}
 	r := &reader{
 		file:   path,
 		folder: filepath.Dir(absolute),
 		config: &Config{
-			Path:   absolute,
-			Policy: &policy.Policy{Domains: make(map[string]*policy.Domain)},
-			MaxAge: make(map[string]time.Duration),
-			Listed: make(map[string][]netip.Prefix),
+			Path: absolute,
+			Rules: &policy.Rules{
+				Routes: route.Rules{Domains: make(map[string]*route.Domain)}, Tenants: make(tenant.Rules),
+			},
+			Networks: make(networks.Live),
+			MaxAge:   make(map[string]time.Duration),
+			Listed:   make(map[string][]netip.Prefix),
 		},
 		sources: make(map[string]*source),
 	}
 	if root := r.decode(text); root != nil {
 		r.root(root)
 	}
-	if len(r.errs) > 0 {
-		r.errs.sort(path)
-		if slices.ContainsFunc(r.errs, Error.isOfDirectories) || len(r.config.Policy.Domains) == 0 {
-			return nil, r.errs
-		}
-		return r.config, r.errs
+	r.problems.sort(path)
+	reading := Reading{Problems: r.problems}
+	if !slices.ContainsFunc(r.problems, func(p Problem) bool { return p.Kind == OfDomains }) {
+		reading.Directories = r.config.Directories
 	}
-	return r.config, nil
+	if !r.problems.Refuse() {
+		reading.Config = r.config
+	}
+	return reading
 }
 
 // fail puts a mistake on record.
 func (r *reader) fail(at place, format string, args ...any) {
-	r.errs = append(r.errs, Error{File: at.file, Line: at.line, Key: at.key, Problem: fmt.Sprintf(format, args...)})
+	r.problems = append(r.problems, Problem{File: at.file, Line: at.line, Key: at.key, Text: fmt.Sprintf(format, args...), Kind: r.kind})
 }
 
 func (r *reader) note(format string, args ...any) {
-	r.config.Notes = append(r.config.Notes, fmt.Sprintf(format, args...))
+	r.config.Notes = append(r.config.Notes, Note{Text: fmt.Sprintf(format, args...)})
 }
 
 // decode reads TOML into a table. It returns nil when it put a mistake on
@@ -212,20 +240,25 @@ func (r *reader) root(t *table) {
 	t.only(slices.Concat(topKeys, []string{
 		"listen", "lookup", "platform", "domain", "checkpoint", "check", "scanner", "redis", "rate", "allow", "quarantine",
 	})...)
-	p := r.config.Policy
+	p := r.config.Rules
 	r.nameOf(t)
 	r.settings(t)
-	if !r.readPlatforms(t) {
+	r.kind = OfDomains
+	known := r.readPlatforms(t)
+	r.kind = OfFile
+	if !known {
 		return
 	}
 	p.OurNetworks = r.readNetworks(t, "our_networks", false)
 	p.OurCertificates = r.ourCertificates(t)
-	p.Outbound = r.platformOr(t, "outbound", "here")
-	if way := p.Platform(p.Outbound); way != nil && way.MayRelay {
+	p.Routes.Outbound = r.platformOr(t, "outbound", "here")
+	if way := p.Routes.Platform(p.Routes.Outbound); way != nil && way.MayRelay {
 		t.fail("outbound", "is %s, whose may_relay lets its users send to the Internet through us: their mail would go round; leave one of the two out", way.Name)
 	}
 	r.listeners(t)
+	r.kind = OfDomains
 	r.domains(t)
+	r.kind = OfFile
 	r.scanners(t)
 	r.redis(t)
 	r.readRates(t)
@@ -233,6 +266,7 @@ func (r *reader) root(t *table) {
 	r.placeRates()
 	r.allow(t)
 	r.quarantine(t)
+	r.kind = OfDomains
 	r.refuseOverlaps()
 }
 
@@ -248,23 +282,23 @@ func (r *reader) nameOf(t *table) {
 	} else if _, isText := t.entries["hostname"].(string); !isText {
 		return
 	}
-	normal, err := policy.NormalDomain(name)
+	normal, err := mail.NormalDomain(name)
 	if err != nil || strings.HasPrefix(normal, "[") {
 		t.fail("hostname", `%s is not a host name; write it like "mail.example.com"`, quote(name))
 		return
 	}
-	r.config.Policy.Hostname = normal
+	r.config.Rules.Hostname = normal
 }
 
 // settings reads what is a plain value at the top of the file.
 func (r *reader) settings(t *table) {
-	c, p := r.config, r.config.Policy
+	c, p := r.config, r.config.Rules
 	c.StateDir = r.path(t.text("state_dir", "/var/lib/coexistd"))
 	if t.has("state_dir") && t.entries["state_dir"] == "" {
 		t.fail("state_dir", `is empty; leave it out for "/var/lib/coexistd"`)
 	}
 	c.MaxConnections = t.number("max_connections", 1000, 1, 100_000)
-	p.MaxPasses = t.number("max_passes", 3, 1, 20)
+	p.Routes.MaxPasses = t.number("max_passes", 3, 1, 20)
 	p.Delimiters = t.text("recipient_delimiter", "+")
 	for i := range len(p.Delimiters) {
 		if c := p.Delimiters[i]; !isField(c) || isBare(c) && c != '-' && c != '_' || strings.IndexByte(`"@<>()[]\,;`, c) >= 0 {
@@ -273,10 +307,11 @@ func (r *reader) settings(t *table) {
 		}
 	}
 	if t.entries["header"] != "" {
-		c.Header = t.headerName("header", "X-Coexist-Result", "the result header")
+		p.Header = t.headerName("header", "X-Coexist-Result", "the result header")
 	}
 	c.Resolver = t.resolver()
 	c.SecretFile = r.secretFile(t)
+	c.LogSubject = t.flag("log_subject", false)
 }
 
 // isField reports a character of a header field's name (RFC 5322 section
@@ -293,7 +328,7 @@ var (
 		"in-reply-to", "list-", "message-id", "mime-version", "received", "references", "reply-to", "resent-",
 		"return-path", "sender", "subject", "to", "x-ms-",
 	}
-	ourHeaders = []string{policy.TraceHeader, policy.PassHeader, policy.TagHeader, policy.SpamHeader}
+	ourHeaders = []string{seal.TraceHeader, seal.PassHeader, policy.TagHeader, policy.SpamHeader}
 )
 
 // headerName reads the name of a header field that messages are rid of. What says

@@ -13,7 +13,10 @@ import (
 
 	"github.com/BurntSushi/toml"
 
-	"coexistd/policy"
+	"coexistd/policy/networks"
+	"coexistd/policy/route"
+	"coexistd/policy/tenant"
+	"coexistd/policy/verdict"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -32,7 +35,7 @@ func TestEveryMistakeIsReportedAsItsGoldenFileSays(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".toml"), func(t *testing.T) {
 			t.Parallel()
-			_, err := Load(file)
+			_, err := read(file)
 			if err == nil {
 				t.Fatal("the file was accepted")
 			}
@@ -70,9 +73,24 @@ func write(t testing.TB, text string, files map[string]string) string {
 	return path
 }
 
+// read is Load, with the problems as an error.
+func read(path string) (*Config, error) {
+	reading := Load(path)
+	if len(reading.Problems) == 0 {
+		return reading.Config, nil
+	}
+	return reading.Config, reading.Problems
+}
+
+// onlyLists reports an error that refuses no configuration.
+func onlyLists(err error) bool {
+	var problems Problems
+	return errors.As(err, &problems) && !problems.Refuse()
+}
+
 func load(t testing.TB, path string) *Config {
 	t.Helper()
-	c, err := Load(path)
+	c, err := read(path)
 	if err != nil {
 		t.Fatalf("the configuration was refused:\n%v", err)
 	}
@@ -110,25 +128,23 @@ func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(t, "Path", c.Path, path)
-	check(t, "Hostname", c.Policy.Hostname, strings.ToLower(hostname))
-	check(t, "OurNetworks", len(c.Policy.OurNetworks), 0)
-	check(t, "Delimiters", c.Policy.Delimiters, "+")
-	check(t, "MaxPasses", c.Policy.MaxPasses, 3)
-	check(t, "Outbound", c.Policy.Outbound, "")
-	check(t, "TraceKey", len(c.Policy.TraceKey), 0)
+	check(t, "Hostname", c.Rules.Hostname, strings.ToLower(hostname))
+	check(t, "OurNetworks", len(c.Rules.OurNetworks), 0)
+	check(t, "Delimiters", c.Rules.Delimiters, "+")
+	check(t, "MaxPasses", c.Rules.Routes.MaxPasses, 3)
+	check(t, "Outbound", c.Rules.Routes.Outbound, "")
 	check(t, "Listeners", c.Listeners, []Listener{{Address: "unix:/run/coexistd/milter.sock", Mode: 0o660}})
 	check(t, "Lookups", len(c.Lookups), 0)
 	check(t, "StateDir", c.StateDir, "/var/lib/coexistd")
 	check(t, "SecretFile", c.SecretFile, "")
 	check(t, "MaxConnections", c.MaxConnections, 1000)
-	check(t, "Header", c.Header, "")
-	check(t, "Notes", len(c.Notes), 3)
-	check(t, "Platforms", *c.Policy.Platforms[0], policy.Platform{
-		Name: "office365", Letter: "O", Networks: []netip.Prefix{netip.MustParsePrefix("40.92.0.0/15")},
-		Proof: policy.Proofs{Tenant: "3f2504e0-4f89-11d3-9a0c-0305e82c3301"},
-	})
-	d := c.Policy.Domains["acmecorp.com"]
-	check(t, "Domain", *d, policy.Domain{
+	check(t, "Header", c.Rules.Header, "")
+	check(t, "Notes", len(c.Notes), 4)
+	check(t, "Platforms", *c.Rules.Routes.Platforms[0], route.Platform{Name: "office365", Letter: "O"})
+	check(t, "Networks", c.Networks, networks.Live{"office365": {Prefixes: []netip.Prefix{netip.MustParsePrefix("40.92.0.0/15")}}})
+	check(t, "Tenants", c.Rules.Tenants, tenant.Rules{"office365": {Tenant: "3f2504e0-4f89-11d3-9a0c-0305e82c3301"}})
+	d := c.Rules.Routes.Domains["acmecorp.com"]
+	check(t, "Domain", *d, route.Domain{
 		Name: "acmecorp.com", Alternates: map[string]string{"office365": "acmecorp-com.onmicrosoft.com"},
 	})
 	if len(c.Directories) != 1 || c.Directories[0].Domains["acmecorp.com"] != d {
@@ -148,6 +164,7 @@ max_connections = 50
 header = "X-Coexist-Result"
 recipient_delimiter = "+-"
 max_passes = 5
+log_subject = true
 outbound = "google"
 
 platform.google.networks = ["file:google.txt"]
@@ -211,40 +228,42 @@ func TestTheFullFileIsReadWhole(t *testing.T) {
 	path := write(t, strings.Replace(full, "recipient = 1\n", "", 1), fullFiles)
 	folder := filepath.Dir(path)
 	c := load(t, path)
-	p := c.Policy
+	p := c.Rules
 	check(t, "Hostname", p.Hostname, "mail.acmecorp.com")
 	check(t, "OurNetworks", p.OurNetworks, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")})
 	check(t, "StateDir", c.StateDir, filepath.Join(folder, "state"))
 	check(t, "SecretFile", c.SecretFile, filepath.Join(folder, "secret.key"))
 	check(t, "MaxConnections", c.MaxConnections, 50)
-	check(t, "Header", c.Header, "X-Coexist-Result")
+	check(t, "Header", c.Rules.Header, "X-Coexist-Result")
 	check(t, "Delimiters", p.Delimiters, "+-")
-	check(t, "MaxPasses", p.MaxPasses, 5)
-	check(t, "Outbound", p.Outbound, "google")
+	check(t, "MaxPasses", p.Routes.MaxPasses, 5)
+	check(t, "LogSubject", c.LogSubject, true)
+	check(t, "Outbound", p.Routes.Outbound, "google")
 	check(t, "Listeners", c.Listeners, []Listener{
 		{Address: "unix:/run/coexistd/milter.sock", Mode: 0o666},
-		{Address: "inet:[::1]:8891", Checkpoint: policy.S2, Mode: 0o660},
+		{Address: "inet:[::1]:8891", Checkpoint: verdict.S2, Mode: 0o660},
 	})
 	check(t, "Lookups", c.Lookups, []Listener{{Address: "inet:localhost:8892", Mode: 0o660}})
-	check(t, "google", *p.Platforms[0], policy.Platform{
-		Name: "google", Letter: "G", Relay: "aspmx.l.google.com",
-		Networks: []netip.Prefix{netip.MustParsePrefix("35.190.247.0/24"), netip.MustParsePrefix("2001:4860:4000::/36")},
+	check(t, "google", *p.Routes.Platforms[0], route.Platform{Name: "google", Letter: "G", Relay: "aspmx.l.google.com"})
+	check(t, "office365", *p.Routes.Platforms[1], route.Platform{
+		Name: "office365", Letter: "O", MayRelay: true, Relay: "[acmecorp-com.mail.protection.outlook.com]:25",
 	})
-	check(t, "office365", *p.Platforms[1], policy.Platform{
-		Name: "office365", Letter: "O", MayRelay: true, Proof: policy.Proofs{Tenant: "3f2504e0-4f89-11d3-9a0c-0305e82c3301"},
-		Relay:    "[acmecorp-com.mail.protection.outlook.com]:25",
-		Networks: []netip.Prefix{netip.MustParsePrefix("40.92.0.0/15"), netip.MustParsePrefix("2a01:111:f400::/48"), netip.MustParsePrefix("40.95.0.0/16")},
+	check(t, "Tenants", p.Tenants, tenant.Rules{"google": {}, "office365": {Tenant: "3f2504e0-4f89-11d3-9a0c-0305e82c3301"}})
+	check(t, "Networks", c.Networks, networks.Live{
+		"google": {Prefixes: []netip.Prefix{netip.MustParsePrefix("35.190.247.0/24"), netip.MustParsePrefix("2001:4860:4000::/36")}},
+		"office365": {Prefixes: []netip.Prefix{
+			netip.MustParsePrefix("40.92.0.0/15"), netip.MustParsePrefix("2a01:111:f400::/48"), netip.MustParsePrefix("40.95.0.0/16")}},
 	})
-	check(t, "acmecorp.com", *p.Domains["acmecorp.com"], policy.Domain{
-		Name: "acmecorp.com", MX: "office365", RefusePastMX: true, AcceptUnlisted: true,
-		Unlisted:   policy.Residence{Kind: policy.There, Platform: "google"},
+	check(t, "acmecorp.com", *p.Routes.Domains["acmecorp.com"], route.Domain{
+		Name: "acmecorp.com", MX: "office365", RefusePastMX: true,
+		Unlisted:   route.Residence{Kind: route.There, Platform: "google"},
 		Alternates: map[string]string{"office365": "acmecorp-com.onmicrosoft.com", "google": "gapps.acmecorp.com"},
 	})
-	check(t, "all.example", *p.Domains["all.example"], policy.Domain{
-		Name: "all.example", AcceptUnlisted: true, Alternates: map[string]string{},
+	check(t, "all.example", *p.Routes.Domains["all.example"], route.Domain{
+		Name: "all.example", Unlisted: route.Residence{Kind: route.Here}, Alternates: map[string]string{},
 	})
-	check(t, "the number of domains", len(p.Domains), 4)
-	check(t, "Notes", len(c.Notes), 2)
+	check(t, "the number of domains", len(p.Routes.Domains), 4)
+	check(t, "Notes", len(c.Notes), 3)
 	check(t, "the number of directories", len(c.Directories), 2)
 	check(t, "the first directory's path", c.Directories[0].Path, filepath.Join(folder, "other.csv"))
 	shared := c.Directories[1]
@@ -257,8 +276,8 @@ func TestTheFullFileIsReadWhole(t *testing.T) {
 
 func TestOneMistakeInTheFullFileIsTheOnlyOneReported(t *testing.T) {
 	t.Parallel()
-	_, err := Load(write(t, full, fullFiles))
-	var all Errors
+	_, err := read(write(t, full, fullFiles))
+	var all Problems
 	if !errors.As(err, &all) || len(all) != 1 {
 		t.Fatalf("got %v", err)
 	}
@@ -286,7 +305,7 @@ func TestRefusesASecretFileThatIsNoSecret(t *testing.T) {
 			if err := os.Chmod(filepath.Join(filepath.Dir(path), "s"), c.mode); err != nil {
 				t.Fatal(err)
 			}
-			_, err := Load(path)
+			_, err := read(path)
 			if c.want == "" {
 				if err != nil {
 					t.Error(err)
@@ -310,7 +329,7 @@ func TestAFileThatCannotBeReadIsNamedWithoutALine(t *testing.T) {
 		large:   large + ": is larger than 4 MiB",
 		folder:  folder + ": cannot be read: is a directory",
 	} {
-		if _, err := Load(path); err == nil || err.Error() != want {
+		if _, err := read(path); err == nil || err.Error() != want {
 			t.Errorf("got %v, not %s", err, want)
 		}
 	}
@@ -318,9 +337,9 @@ func TestAFileThatCannotBeReadIsNamedWithoutALine(t *testing.T) {
 
 func TestErrorsPrintsAHundredAndCountsTheRest(t *testing.T) {
 	t.Parallel()
-	all := make(Errors, 103)
+	all := make(Problems, 103)
 	for i := range all {
-		all[i] = Error{File: "f", Line: i + 1, Key: "k", Problem: "p"}
+		all[i] = Problem{File: "f", Line: i + 1, Key: "k", Text: "p"}
 	}
 	lines := strings.Split(all.Error(), "\n")
 	if len(lines) != 101 || lines[99] != "f:100: k: p" || lines[100] != "and 3 more" {
@@ -431,13 +450,12 @@ func FuzzLoad(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		c, err := parse(path, text)
-		if c == nil && err == nil {
-			t.Fatalf("got neither a configuration nor an error")
+		reading := parse(path, text)
+		if (reading.Config == nil) != reading.Problems.Refuse() {
+			t.Fatalf("got %v beside %v", reading.Config, reading.Problems)
 		}
-		var all Errors
-		if err != nil && (!errors.As(err, &all) || slices.ContainsFunc(all, func(e Error) bool { return e.Problem == "" || e.File == path && e.Line < 1 })) {
-			t.Fatalf("an error lacks its line: %v", err)
+		if slices.ContainsFunc(reading.Problems, func(p Problem) bool { return p.Text == "" || p.File == path && p.Line < 1 }) {
+			t.Fatalf("a problem lacks its line: %v", reading.Problems)
 		}
 		checkLines(t, text)
 	})

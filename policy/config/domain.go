@@ -7,8 +7,9 @@ import (
 	"strconv"
 	"strings"
 
-	"coexistd/policy"
 	"coexistd/policy/directory"
+	"coexistd/policy/mail"
+	"coexistd/policy/route"
 )
 
 // usualLoss is the share of its addresses that a directory may lose at once.
@@ -45,7 +46,7 @@ func (r *reader) domains(t *table) {
 			continue
 		}
 		first[name] = one.place
-		r.config.Policy.Domains[name] = r.domain(one, name)
+		r.config.Rules.Routes.Domains[name] = r.domain(one, name)
 	}
 	if all, isTable := t.entries["domain"].(map[string]any); !t.has("domain") || isTable && len(all) == 0 {
 		t.fail("domain", `is missing: every recipient would be foreign; add [domain."NAME"]`)
@@ -53,7 +54,7 @@ func (r *reader) domains(t *table) {
 	r.refuseAlternates()
 	for _, path := range slices.Sorted(maps.Keys(r.sources)) {
 		s := r.sources[path].Source
-		s.Delimiters = r.config.Policy.Delimiters
+		s.Delimiters = r.config.Rules.Delimiters
 		r.config.Directories = append(r.config.Directories, s)
 	}
 }
@@ -90,9 +91,9 @@ func onlyTable(entries map[string]any) (name string, inner map[string]any) {
 }
 
 // domain reads one domain.
-func (r *reader) domain(t *table, name string) *policy.Domain {
+func (r *reader) domain(t *table, name string) *route.Domain {
 	t.only(domainKeys...)
-	d := &policy.Domain{Name: name, Alternates: make(map[string]string)}
+	d := &route.Domain{Name: name, Alternates: make(map[string]string)}
 	r.readAlternates(t, d)
 	d.MX = r.platformOr(t, "mx", "here")
 	d.RefusePastMX = r.pastMX(t)
@@ -103,14 +104,14 @@ func (r *reader) domain(t *table, name string) *policy.Domain {
 
 // domainName returns the normal form of an email domain.
 func domainName(text string) (string, error) {
-	normal, err := policy.NormalDomain(text)
+	normal, err := mail.NormalDomain(text)
 	if err != nil || strings.HasPrefix(normal, "[") {
 		return "", fmt.Errorf(`%s is not a domain name; write it like "example.com"`, quote(text))
 	}
 	return normal, nil
 }
 
-func (r *reader) readAlternates(t *table, d *policy.Domain) {
+func (r *reader) readAlternates(t *table, d *route.Domain) {
 	alternates := t.table("alternate", `a table, like { office365 = "example-com.onmicrosoft.com" }`)
 	if alternates == nil {
 		return
@@ -160,7 +161,7 @@ func (r *reader) pastMX(t *table) (refuse bool) {
 }
 
 // unlisted reads where an address lives that the directory lacks.
-func (r *reader) unlisted(t *table, d *policy.Domain) {
+func (r *reader) unlisted(t *table, d *route.Domain) {
 	value := t.text("unlisted", "reject")
 	switch {
 	case value == "reject":
@@ -168,15 +169,14 @@ func (r *reader) unlisted(t *table, d *policy.Domain) {
 			t.fail("unlisted", `must be "here" or a platform in a domain without a directory, or every address would be refused; or add directory`)
 		}
 	case value == "here":
-		d.AcceptUnlisted = true
+		d.Unlisted = route.Residence{Kind: route.Here}
 	case !r.isPlatform(value):
 		t.fail("unlisted", `%s is neither "reject" nor "here" nor a platform of this file; %s`,
 			quote(value), suggest(value, append([]string{"reject", "here"}, r.platforms...)))
 	case !t.alternateHas(value):
 		t.fail("unlisted", "no alternate domain reaches %s; add it to alternate, like alternate = { %s = \"DOMAIN\" }", value, value)
 	default:
-		d.AcceptUnlisted = true
-		d.Unlisted = policy.Residence{Kind: policy.There, Platform: value}
+		d.Unlisted = route.Residence{Kind: route.There, Platform: value}
 	}
 }
 
@@ -190,7 +190,7 @@ func (t *table) alternateHas(platform string) bool {
 
 // directory reads where the domain's directory is. Whether its rows are right
 // is not asked here.
-func (r *reader) directory(t *table, d *policy.Domain) {
+func (r *reader) directory(t *table, d *route.Domain) {
 	loss, said := maxLoss(t)
 	switch value := t.entries["directory"].(type) {
 	case nil:
@@ -212,7 +212,7 @@ func (r *reader) directory(t *table, d *policy.Domain) {
 	}
 	s := r.sources[path]
 	if s == nil {
-		s = &source{Source: directory.Source{Path: path, Domains: make(map[string]*policy.Domain), MaxLoss: usualLoss}}
+		s = &source{Source: directory.Source{Path: path, Domains: make(map[string]*route.Domain), MaxLoss: usualLoss}}
 		r.sources[path] = s
 	}
 	s.Domains[d.Name] = d

@@ -10,7 +10,8 @@ import (
 	"strconv"
 	"strings"
 
-	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/verdict"
 )
 
 // Listener is one socket to be listened on.
@@ -19,7 +20,7 @@ type Listener struct {
 	Address string
 	// Checkpoint is the point at which every message on this socket enters.
 	// It is Undecided for a lookup, and when each message is to be judged.
-	Checkpoint policy.Checkpoint
+	Checkpoint verdict.Checkpoint
 	// Mode is the access mode of a Unix socket.
 	Mode fs.FileMode
 }
@@ -95,7 +96,7 @@ func parseInet(whole, hostport string) (string, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return net.JoinHostPort(ip.String(), port), nil
 	}
-	name, err := policy.NormalDomain(host)
+	name, err := mail.NormalDomain(host)
 	if err != nil || strings.HasPrefix(name, "[") {
 		return "", fmt.Errorf(`the host %s is neither an IP address nor a host name; write it like "inet:127.0.0.1:%s"`, quote(host), port)
 	}
@@ -164,18 +165,18 @@ func mode(t *table, network string) fs.FileMode {
 }
 
 // checkpoint reads the point at which a listener's mail enters.
-func checkpoint(t *table) policy.Checkpoint {
+func checkpoint(t *table) verdict.Checkpoint {
 	name := t.text("checkpoint", "")
 	if _, isText := t.entries["checkpoint"].(string); !isText {
-		return policy.Undecided
+		return verdict.Undecided
 	}
-	point, ok := policy.ParseCheckpoint(name)
+	point, ok := verdict.ParseCheckpoint(name)
 	switch {
 	case !ok:
 		t.fail("checkpoint", "%s is not a point where mail enters; it would be S0, S1 or S2, or left out", quote(name))
-	case point == policy.S3 || point == policy.S4:
+	case point == verdict.S3 || point == verdict.S4:
 		t.fail("checkpoint", "no mail enters at %s, mail leaves there; it would be S0, S1 or S2, or left out", point)
-		return policy.Undecided
+		return verdict.Undecided
 	}
 	return point
 }

@@ -2,6 +2,8 @@ package config
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -12,15 +14,19 @@ import (
 
 // network is one range of clients with what an error about it needs.
 type network struct {
-	prefix netip.Prefix
-	owner  string // the key of its list
-	place  place
-	ofList bool // only a file has it that "file:PATH" names
+	prefix   netip.Prefix
+	owner    string // the key of its list
+	platform string // its platform's name; empty: it is ours
+	place    place
+	ofList   bool // only a file has it that "file:PATH" names
 }
 
 // readNetworks reads a list of networks. Sources allows "file:PATH" in it.
 func (r *reader) readNetworks(t *table, name string, sources bool) []netip.Prefix {
-	owner := t.at(name).key
+	owner, platform := t.at(name).key, ""
+	if sources {
+		platform = t.name
+	}
 	var all []netip.Prefix
 	seen := make(map[netip.Prefix]int) // the index in r.networks
 	add := func(prefix netip.Prefix, at place, ofList bool) {
@@ -30,7 +36,7 @@ func (r *reader) readNetworks(t *table, name string, sources bool) []netip.Prefi
 		}
 		seen[prefix] = len(r.networks)
 		all = append(all, prefix)
-		r.networks = append(r.networks, network{prefix, owner, at, ofList})
+		r.networks = append(r.networks, network{prefix, owner, platform, at, ofList})
 	}
 	for _, one := range t.texts(name) {
 		path, isFile := strings.CutPrefix(one.text, "file:")
@@ -66,12 +72,9 @@ func parseNetwork(text string) (netip.Prefix, error) { return networks.ParsePref
 // Mistakes in the file are shown at its own lines.
 func (r *reader) networkFile(name string, at place) []netip.Prefix {
 	path := r.path(name)
-	before := len(r.errs)
-	defer func() {
-		for i := range r.errs[before:] {
-			r.errs[before+i].ofList = true
-		}
-	}()
+	kind := r.kind
+	r.kind = OfList
+	defer func() { r.kind = kind }()
 	_, err := regularFile(path)
 	var text string
 	if err == nil {
@@ -103,10 +106,10 @@ func (r *reader) networkFile(name string, at place) []netip.Prefix {
 	return found
 }
 
-// refuseOverlaps refuses networks of two owners that share an address. CIDRs
-// that overlap lie within each other, so sorting brings each one behind those
-// that it lies in. Where one of the two comes from a file that "file:PATH" names,
-// the mistake is that list's: the file can change at any time.
+// refuseOverlaps refuses networks of two owners that have an address in common and may
+// not. CIDRs that overlap lie within each other, so sorting brings each one behind those
+// that it lies in. Where one of the two comes from a file that "file:PATH" names, the
+// mistake is that list's: the file can change at any time.
 func (r *reader) refuseOverlaps() {
 	slices.SortStableFunc(r.networks, func(a, b network) int {
 		return cmp.Or(a.prefix.Addr().Compare(b.prefix.Addr()), cmp.Compare(a.prefix.Bits(), b.prefix.Bits()), cmp.Compare(a.place.line, b.place.line))
@@ -114,7 +117,7 @@ func (r *reader) refuseOverlaps() {
 	var around []network
 	for _, n := range r.networks {
 		around = slices.DeleteFunc(around, func(outer network) bool { return !outer.prefix.Overlaps(n.prefix) })
-		isOthers := func(outer network) bool { return outer.owner != n.owner }
+		isOthers := func(outer network) bool { return outer.owner != n.owner && r.mayShare(outer, n) != nil }
 		i := slices.IndexFunc(around, func(outer network) bool { return isOthers(outer) && !outer.ofList })
 		if i < 0 {
 			i = slices.IndexFunc(around, isOthers)
@@ -133,7 +136,23 @@ func (r *reader) overlap(a, b network) {
 	if at, _ := later(a.place, b.place); at != a.place {
 		here, there = b, a
 	}
-	r.fail(here.place, "%s overlaps %s of %s on line %d; a client cannot be both, so take the addresses out of one of them",
-		here.prefix, there.prefix, there.owner, there.place.line)
-	r.errs[len(r.errs)-1].ofList = a.ofList || b.ofList
+	if a.ofList || b.ofList {
+		r.kind = OfList
+		defer func() { r.kind = OfDomains }()
+	}
+	r.fail(here.place, "%s overlaps %s of %s on line %d; %v",
+		here.prefix, there.prefix, there.owner, there.place.line, r.mayShare(there, here))
+}
+
+// mayShare tells whether networks of two owners may overlap. The error says what would be
+// right.
+func (r *reader) mayShare(a, b network) error {
+	const apart = "take the addresses out of one of them"
+	if a.platform == "" || b.platform == "" {
+		return errors.New("a client cannot be both, so " + apart)
+	}
+	if err := r.config.Rules.Tenants.MayShare(a.platform, b.platform); err != nil {
+		return fmt.Errorf("%w, or %s", err, apart)
+	}
+	return nil
 }

@@ -9,7 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/networks"
+	"coexistd/policy/route"
+	"coexistd/policy/tenant"
 )
 
 // reserved are the words that stand beside platforms' names in some place, and the
@@ -46,16 +49,16 @@ func (r *reader) readPlatforms(t *table) bool {
 		return false
 	}
 	tables := t.tables("platform")
-	p := r.config.Policy
+	p := r.config.Rules
 	var names []string
 	for _, one := range tables {
 		if platform := r.platform(one); platform != nil {
-			p.Platforms = append(p.Platforms, platform)
+			p.Routes.Platforms = append(p.Routes.Platforms, platform)
 			names = append(names, platform.Name)
 		}
 	}
-	letters := policy.Letters(names)
-	for _, platform := range p.Platforms {
+	letters := route.Letters(names)
+	for _, platform := range p.Routes.Platforms {
 		platform.Letter = letters[platform.Name]
 	}
 	return true
@@ -66,16 +69,16 @@ func (r *reader) readPlatforms(t *table) bool {
 func (r *reader) isPlatform(name string) bool { return slices.Contains(r.platforms, name) }
 
 // platform reads one platform. It is nil when the name is wrong.
-func (r *reader) platform(t *table) *policy.Platform {
+func (r *reader) platform(t *table) *route.Platform {
 	t.only("networks", "max_age", "tenant", "proof", "may_relay", "relay")
-	p := &policy.Platform{
+	p := &route.Platform{
 		Name:     t.name,
-		Networks: r.readNetworks(t, "networks", true),
-		Proof:    r.proofs(t),
 		MayRelay: t.flag("may_relay", false),
 		Relay:    relay(t),
 	}
-	r.sourcesOf(t, p)
+	proofs := r.proofs(t)
+	r.config.Rules.Tenants[t.name] = proofs
+	r.config.Networks[t.name] = networks.Known{Prefixes: r.readNetworks(t, "networks", true), Pending: r.sourcesOf(t)}
 	proves := t.has("tenant") || t.has("proof")
 	switch {
 	case !proves && p.MayRelay:
@@ -88,8 +91,11 @@ func (r *reader) platform(t *table) *policy.Platform {
 	if proves && t.has("networks") {
 		r.provable = append(r.provable, t.name)
 	}
-	if p.Proof.Certificate == sharedCertificate {
-		r.note("platform %s is proven by the certificate of %s, which Office 365 shows for every tenant: it proves the platform, and any tenant of it", t.name, sharedCertificate)
+	if proofs.Tenant != "" && len(proofs.Domains) == 0 && proofs.Header == "" && proofs.Certificate == "" {
+		r.note(`platform %s is proven by tenant alone, a header that Exchange Online leaves out at times: such mail of our own users is put off; add proof = { header = "X-Coexist-Proof", secret_file = "proof.key" } and the rule over there that sets it`, t.name)
+	}
+	if proofs.Certificate == tenant.SharedCertificate {
+		r.note("platform %s is proven by the certificate of %s, which Office 365 shows for every tenant: it proves the platform, and any tenant of it", t.name, tenant.SharedCertificate)
 	}
 	if slices.Contains(reserved, t.name) {
 		r.fail(t.place, "%s is a word with a meaning of its own; a platform is named like office365 or google", quote(t.name))
@@ -102,8 +108,8 @@ func (r *reader) platform(t *table) *policy.Platform {
 	return p
 }
 
-// source puts a list on record that a platform's networks name. No two platforms
-// share one: their networks would overlap.
+// source puts a list on record that a platform's networks name. Two platforms share one
+// only where they may share networks.
 func (r *reader) source(platform, kind, name string, at item) {
 	for _, other := range r.config.Sources {
 		if other.Kind != kind || other.Name != name {
@@ -111,10 +117,12 @@ func (r *reader) source(platform, kind, name string, at item) {
 		}
 		if other.Platform == platform {
 			r.fail(at.place, "%s is there twice; keep one of them", quote(at.text))
-		} else {
-			r.fail(at.place, "%s is a list of platform %s, too; a client cannot be of both, so take it out of one of them", quote(at.text), other.Platform)
+			return
 		}
-		return
+		if err := r.config.Rules.Tenants.MayShare(other.Platform, platform); err != nil {
+			r.fail(at.place, "%s is a list of platform %s, too; %v, or take it out of one of them", quote(at.text), other.Platform, err)
+			return
+		}
 	}
 	r.config.Sources = append(r.config.Sources, Source{platform, kind, name})
 }
@@ -129,13 +137,14 @@ func (r *reader) spfSource(platform string, at item) {
 	r.source(platform, "spf", name, at)
 }
 
-// sourcesOf completes a platform by what its lists bring about.
-func (r *reader) sourcesOf(t *table, p *policy.Platform) {
+// sourcesOf reads what a platform's lists bring about. It reports that a part of its
+// networks is not known before one was fetched.
+func (r *reader) sourcesOf(t *table) (pending bool) {
 	count := 0
 	for _, one := range r.config.Sources {
 		if one.Platform == t.name {
 			count++
-			p.Pending = p.Pending || one.Kind == "spf"
+			pending = pending || one.Kind == "spf"
 		}
 	}
 	if count > maxSources {
@@ -147,6 +156,7 @@ func (r *reader) sourcesOf(t *table, p *policy.Platform) {
 	} else if t.has("max_age") && !mentionsSource(t) {
 		t.fail("max_age", `has no meaning without a list that can grow old: an "spf:DOMAIN" or "file:PATH" in networks; leave it out`)
 	}
+	return pending
 }
 
 // mentionsSource reports that networks has a list, be it right or wrong.
@@ -168,8 +178,8 @@ func isPlatformName(name string) bool {
 	return name != "" && len(name) <= 63
 }
 
-// tenant reads a GUID (RFC 9562 section 4) and puts it in lower case.
-func tenant(t *table) string {
+// tenantID reads a GUID (RFC 9562 section 4) and puts it in lower case.
+func tenantID(t *table) string {
 	text := t.text("tenant", "")
 	if _, isText := t.entries["tenant"].(string); !isText {
 		return ""
@@ -219,7 +229,7 @@ func relay(t *table) string {
 	bracketed := strings.HasPrefix(text, "[")
 	addr, err := netip.ParseAddr(host)
 	isIP := err == nil && addr.Zone() == ""
-	name, err := policy.NormalDomain(host)
+	name, err := mail.NormalDomain(host)
 	if !isIP && (err != nil || strings.HasPrefix(name, "[")) {
 		t.fail("relay", "%s is not a next hop; %s", quote(text), right)
 		return ""

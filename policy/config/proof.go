@@ -6,20 +6,16 @@ import (
 	"slices"
 	"strings"
 
-	"coexistd/policy"
+	"coexistd/policy/tenant"
 )
-
-// sharedCertificate is the common name of the certificate that Office 365 shows
-// for whichever tenant it sends.
-const sharedCertificate = "mail.protection.outlook.com"
 
 // proofWays are the keys of which each table of proof has one.
 var proofWays = []string{"header", "certificate", "dkim"}
 
 // proofs reads how a message proves that it comes from our tenant: tenant and
 // proof.
-func (r *reader) proofs(t *table) policy.Proofs {
-	p := policy.Proofs{Tenant: tenant(t)}
+func (r *reader) proofs(t *table) tenant.Proofs {
+	p := tenant.Proofs{Tenant: tenantID(t)}
 	first := make(map[string]place) // by way
 	for _, one := range t.proofTables() {
 		one.only("header", "secret_file", "certificate", "dkim")
@@ -72,7 +68,7 @@ func (t *table) proofTables() []*table {
 }
 
 // proof reads one way of proof.
-func (r *reader) proof(t *table, way string, p *policy.Proofs) {
+func (r *reader) proof(t *table, way string, p *tenant.Proofs) {
 	if way != "header" && t.has("secret_file") {
 		t.fail("secret_file", "has no meaning beside %s; leave it out", way)
 	}
@@ -105,11 +101,11 @@ func (r *reader) proofHeader(t *table) string {
 	if name == "" {
 		return ""
 	}
-	if strings.EqualFold(name, r.config.Header) {
+	if strings.EqualFold(name, r.config.Rules.Header) {
 		t.fail("header", "%s is the result header, which is put into each message; choose another", quote(name))
 	}
-	for _, platform := range r.config.Policy.Platforms {
-		if strings.EqualFold(name, platform.Proof.Header) {
+	for _, platform := range r.config.Rules.Routes.Platforms {
+		if strings.EqualFold(name, r.config.Rules.Tenants[platform.Name].Header) {
 			t.fail("header", "%s is what proves platform %s; each platform needs a header of its own", quote(name), platform.Name)
 		}
 	}

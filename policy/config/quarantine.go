@@ -96,7 +96,7 @@ func (r *reader) report(t *table) Report {
 	report.Never, report.Hour, report.Minute = one.timeOfDay()
 	report.Zone = one.zone()
 	usual := ""
-	if domains := slices.Sorted(maps.Keys(r.config.Policy.Domains)); len(domains) > 0 {
+	if domains := slices.Sorted(maps.Keys(r.config.Rules.Routes.Domains)); len(domains) > 0 {
 		usual = "postmaster@" + domains[0]
 	}
 	report.From = one.mailbox("from", usual)
@@ -143,7 +143,7 @@ func (t *table) mailbox(name, fallback string) string {
 	if !said {
 		return fallback
 	}
-	address, err := mailbox(text, t.r.config.Policy.Delimiters)
+	address, err := mailbox(text, t.r.config.Rules.Delimiters)
 	if err != nil {
 		t.fail(name, "%v", err)
 	}
@@ -154,7 +154,7 @@ func (t *table) mailboxes(name string) []string {
 	const most = 100
 	all := []string{}
 	for _, one := range t.texts(name) {
-		address, err := mailbox(one.text, t.r.config.Policy.Delimiters)
+		address, err := mailbox(one.text, t.r.config.Rules.Delimiters)
 		if err != nil {
 			t.r.fail(one.place, "%v", err)
 			continue

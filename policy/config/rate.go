@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/rate"
+	"coexistd/policy/verdict"
 )
 
 // Bounds of [[rate]]. Each message asks all rules that fit it, and those by
@@ -20,10 +22,10 @@ const (
 	maxOverrides      = 10_000 // of all rules together
 )
 
-// rate is one rule while the file is read.
-type rate struct {
+// rateTable is one rule while the file is read.
+type rateTable struct {
 	*table
-	rule   policy.Rate
+	rule   rate.Rule
 	points []item // what checkpoints says; nil: nothing
 }
 
@@ -38,10 +40,10 @@ func (r *reader) readRates(t *table) {
 	}
 	for _, one := range all {
 		one.only("name", "checkpoints", "by", "count", "limit", "per", "burst", "on_limit", "on_error", "overrides", "column")
-		rate := rate{one, r.rate(one, first), one.texts("checkpoints")}
-		r.rates = append(r.rates, rate)
-		overrides += len(rate.rule.Accounts) + len(rate.rule.Networks)
-		if rate.rule.By == policy.ByRecipient {
+		entry := rateTable{one, r.rate(one, first), one.texts("checkpoints")}
+		r.rates = append(r.rates, entry)
+		overrides += len(entry.rule.Accounts) + len(entry.rule.Networks)
+		if entry.rule.By == rate.ByRecipient {
 			byRecipient++
 		}
 	}
@@ -54,16 +56,16 @@ func (r *reader) readRates(t *table) {
 }
 
 // rate reads one rule.
-func (r *reader) rate(t *table, first map[string]place) policy.Rate {
-	rule := policy.Rate{
+func (r *reader) rate(t *table, first map[string]place) rate.Rule {
+	rule := rate.Rule{
 		Name: t.uniqueName(first, `the log and the limit's keys name the rule, so write one like "per user"`),
-		By: choiceOr(t, "by", "something to count for", policy.ByUser,
-			policy.ByUser, policy.ByClient, policy.BySender, policy.BySenderDomain, policy.ByRecipient),
-		Count:   choiceOr(t, "count", "something to count", policy.Messages, policy.Messages, policy.Recipients, policy.Bytes),
+		By: choiceOr(t, "by", "something to count for", rate.ByUser,
+			rate.ByUser, rate.ByClient, rate.BySender, rate.BySenderDomain, rate.ByRecipient),
+		Count:   choiceOr(t, "count", "something to count", rate.Messages, rate.Messages, rate.Recipients, rate.Bytes),
 		Per:     int64(t.duration("per", time.Hour, time.Second, maxPer) / time.Second),
-		OnLimit: choiceOr(t, "on_limit", "a verdict of a limit", policy.Tempfail, policy.Tempfail, policy.Reject, policy.Tag),
-		OnError: choiceOr(t, "on_error", "what can be done without an answer", policy.ErrorMemory,
-			policy.ErrorTempfail, policy.ErrorAccept, policy.ErrorMemory),
+		OnLimit: choiceOr(t, "on_limit", "a verdict of a limit", verdict.Tempfail, verdict.Tempfail, verdict.Reject, verdict.Tag),
+		OnError: choiceOr(t, "on_error", "what can be done without an answer", rate.ErrorMemory,
+			rate.ErrorTempfail, rate.ErrorAccept, rate.ErrorMemory),
 	}
 	for _, one := range []struct{ key, right string }{
 		{"by", "it says for what each limit is: user, client, sender, sender_domain or recipient"},
@@ -85,7 +87,7 @@ func (r *reader) rate(t *table, first map[string]place) policy.Rate {
 
 // amounts reads the limit and the burst. A limiter remembers a key until its burst
 // has come back, which bounds the time for that.
-func (t *table) amounts(rule *policy.Rate) {
+func (t *table) amounts(rule *rate.Rule) {
 	limit, limited := t.amount("limit", rule.Count)
 	burst, said := t.amount("burst", rule.Count)
 	rule.Limit, rule.Burst = max(1, limit), max(1, limit)
@@ -100,7 +102,7 @@ func (t *table) amounts(rule *policy.Rate) {
 }
 
 // amount reads how much may come. Bytes can be written as a size.
-func (t *table) amount(name string, count policy.Unit) (amount int64, ok bool) {
+func (t *table) amount(name string, count rate.Unit) (amount int64, ok bool) {
 	value, said := t.entries[name]
 	if !said {
 		return 0, false
@@ -113,13 +115,13 @@ func (t *table) amount(name string, count policy.Unit) (amount int64, ok bool) {
 }
 
 // parseAmount reads a number, or for bytes also a size.
-func parseAmount(value any, count policy.Unit) (int64, error) {
+func parseAmount(value any, count rate.Unit) (int64, error) {
 	want := fmt.Sprintf("a whole number from 1 to %d", maxLimit)
-	if count == policy.Bytes {
+	if count == rate.Bytes {
 		want += ", or a size in quotes, like " + sizes.like
 	}
 	amount, ok := value.(int64)
-	if text, isText := value.(string); isText && count == policy.Bytes {
+	if text, isText := value.(string); isText && count == rate.Bytes {
 		var err error
 		if amount, err = sizes.parse(text); err != nil {
 			return 0, err
@@ -136,7 +138,7 @@ func parseAmount(value any, count policy.Unit) (int64, error) {
 }
 
 // overrides reads the limits that hold for some keys and networks.
-func (t *table) overrides(rule *policy.Rate) {
+func (t *table) overrides(rule *rate.Rule) {
 	all := t.table("overrides", `a table, like { bob = 5000, "10.1.0.0/16" = "unlimited" }`)
 	if all == nil {
 		return
@@ -146,7 +148,7 @@ func (t *table) overrides(rule *policy.Rate) {
 		if all.refuseCut(written) {
 			continue
 		}
-		limit := policy.Unlimited
+		limit := rate.Unlimited
 		if all.entries[written] != "unlimited" {
 			var err error
 			if limit, err = parseAmount(all.entries[written], rule.Count); err != nil {
@@ -154,15 +156,15 @@ func (t *table) overrides(rule *policy.Rate) {
 				continue
 			}
 		}
-		if rule.By == policy.ByClient || looksLikeNetwork(written) {
+		if rule.By == rate.ByClient || looksLikeNetwork(written) {
 			prefix, err := parseNetwork(written)
 			switch {
 			case err != nil:
 				all.fail(written, "%v", err)
-			case slices.ContainsFunc(rule.Networks, func(n policy.NetworkLimit) bool { return n.Network == prefix }):
+			case slices.ContainsFunc(rule.Networks, func(n rate.NetworkLimit) bool { return n.Network == prefix }):
 				all.fail(written, "%s is there twice; keep one of them", prefix)
 			default:
-				rule.Networks = append(rule.Networks, policy.NetworkLimit{Network: prefix, Limit: limit})
+				rule.Networks = append(rule.Networks, rate.NetworkLimit{Network: prefix, Limit: limit})
 			}
 			continue
 		}
@@ -182,40 +184,40 @@ func (t *table) overrides(rule *policy.Rate) {
 
 // rateKey returns a limit's key in the form in which messages have it: an address
 // of an alternate domain counts for ours.
-func (r *reader) rateKey(text string, by policy.By) (string, error) {
-	p := r.config.Policy
+func (r *reader) rateKey(text string, by rate.By) (string, error) {
+	p := r.config.Rules
 	switch by {
-	case policy.ByUser:
-		if text == "" || len(text) > policy.MaxAddress || printable(text) != text {
+	case rate.ByUser:
+		if text == "" || len(text) > mail.MaxAddress || printable(text) != text {
 			return "", fmt.Errorf("%s is not a login; write it as users log in with it", quote(text))
 		}
 		return strings.ToLower(text), nil
-	case policy.BySenderDomain:
+	case rate.BySenderDomain:
 		name, err := domainName(text)
-		return p.Home(policy.Address{Domain: name}).Domain, err
+		return p.Routes.Home(mail.Address{Domain: name}).Domain, err
 	}
 	if strings.HasPrefix(text, "@") {
 		return "", fmt.Errorf("%s is a domain, and the rule counts by %s; write whole addresses, or count by sender_domain", quote(text), by)
 	}
-	a, err := policy.ParseAddress(text, p.Delimiters)
+	a, err := mail.ParseAddress(text, p.Delimiters)
 	switch {
 	case err != nil || a.IsNull() || a.Domain == "":
 		return "", fmt.Errorf(`%s is not an address; write it like "news@example.com"`, quote(text))
 	case a.Owner != a.Key:
 		return "", fmt.Errorf("%s is a subaddress, and all of an owner's count together; write it as %s", quote(text), quote(a.Owner))
 	}
-	return p.Home(a).Owner, nil
+	return p.Routes.Home(a).Owner, nil
 }
 
 // column reads the name of the directory's column with accounts' own limits. A
 // client has no row there, and a domain has many.
-func (t *table) column(by policy.By) string {
+func (t *table) column(by rate.By) string {
 	text, said := get[string](t, "column", "the name of a column of the directory, in quotes")
 	name := strings.ToLower(text)
 	switch {
 	case !said:
 		return ""
-	case by == policy.ByClient || by == policy.BySenderDomain:
+	case by == rate.ByClient || by == rate.BySenderDomain:
 		t.fail("column", "has no meaning for a rule by %s, which has no row in the directory; say it in overrides", by)
 	case name == "address" || name == "residence" || name == "login":
 		t.fail("column", "%s is a column with a meaning of its own; name one of numbers, like %q", quote(text), "hourly")
@@ -228,8 +230,8 @@ func (t *table) column(by policy.By) string {
 }
 
 // isRated reports that some rule is for a point.
-func (r *reader) isRated(point policy.Checkpoint) bool {
-	return slices.ContainsFunc(r.rates, func(one rate) bool {
+func (r *reader) isRated(point verdict.Checkpoint) bool {
+	return slices.ContainsFunc(r.rates, func(one rateTable) bool {
 		return !one.has("checkpoints") || slices.ContainsFunc(one.points, func(i item) bool { return i.text == point.String() })
 	})
 }
@@ -237,10 +239,9 @@ func (r *reader) isRated(point policy.Checkpoint) bool {
 // placeRates says of each rule at which points it counts, and hands the rules to
 // the policy. The checks of all points are known.
 func (r *reader) placeRates() {
-	var making []policy.Checkpoint
+	var making []verdict.Checkpoint
 	for _, point := range allPoints {
-		isRate := func(c policy.Check) bool { return c.Name == policy.CheckRate }
-		if slices.ContainsFunc(r.config.Policy.Points[point].Checks, isRate) {
+		if r.config.Rules.Points[point].Makes(verdict.CheckRate) {
 			making = append(making, point)
 		}
 	}
@@ -253,14 +254,14 @@ func (r *reader) placeRates() {
 		switch {
 		case len(rule.Points) == 0 && !one.has("checkpoints"):
 			r.note("[[rate]] %s has no effect: no contact point makes the check rate", quote(rule.Name))
-		case len(rule.Points) > 0 && rule.By == policy.ByUser && !slices.ContainsFunc(rule.Points, hasUsers):
+		case len(rule.Points) > 0 && rule.By == rate.ByUser && !slices.ContainsFunc(rule.Points, hasUsers):
 			r.note("[[rate]] %s counts nobody: no user is logged in at S0 and S1, save at a listener that says so; count by client or by sender there",
 				quote(rule.Name))
 		}
 		if rule.Column != "" && !slices.Contains(columns, rule.Column) {
 			columns = append(columns, rule.Column)
 		}
-		r.config.Policy.Rates = append(r.config.Policy.Rates, rule)
+		r.config.Rules.Rates = append(r.config.Rules.Rates, rule)
 	}
 	slices.Sort(columns)
 	for i := range r.config.Directories {
@@ -269,13 +270,13 @@ func (r *reader) placeRates() {
 }
 
 // hasUsers reports that mail of clients that are logged in comes past a point.
-func hasUsers(p policy.Checkpoint) bool { return p != policy.S0 && p != policy.S1 }
+func hasUsers(p verdict.Checkpoint) bool { return p != verdict.S0 && p != verdict.S1 }
 
 // pointsOf returns the points that a rule names.
-func (one rate) pointsOf(making []policy.Checkpoint) []policy.Checkpoint {
-	var points []policy.Checkpoint
+func (one rateTable) pointsOf(making []verdict.Checkpoint) []verdict.Checkpoint {
+	var points []verdict.Checkpoint
 	for _, written := range one.points {
-		point, ok := policy.ParseCheckpoint(written.text)
+		point, ok := verdict.ParseCheckpoint(written.text)
 		switch {
 		case !ok:
 			one.r.fail(written.place, "%s is not a contact point of this side; it would be one of S0, S1, S2, S3, S4", quote(written.text))

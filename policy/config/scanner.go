@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"coexistd/policy"
 )
 
 // Clamd is [scanner.clamd], which makes the check virus.
@@ -32,9 +30,6 @@ type Rspamd struct {
 	MaxSize  int64
 	MaxScans int
 }
-
-// scannerOf names the scanner that makes a check. Malware needs none.
-var scannerOf = map[string]string{policy.CheckVirus: "clamd", policy.CheckSpam: "rspamd"}
 
 // Bounds of a scanner's settings.
 const (
@@ -76,7 +71,7 @@ func (r *reader) scanners(t *table) {
 // hasScannerFor reports that the file has the scanner that a check needs, be it
 // right or wrong.
 func (r *reader) hasScannerFor(check string) bool {
-	switch scannerOf[check] {
+	switch row(check).Scanner {
 	case "clamd":
 		return r.config.Clamd != nil
 	case "rspamd":

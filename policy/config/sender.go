@@ -9,6 +9,9 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"coexistd/policy"
+	"coexistd/policy/spoof"
+	"coexistd/policy/tenant"
+	"coexistd/policy/verdict"
 )
 
 // The keys of [check.ddos] and [check.spoof] that hold for all points alike.
@@ -42,7 +45,7 @@ func (r *reader) ddos(t *table) policy.DDoS {
 		Messages:    count("messages", 100),
 		Refused:     count("refused", 20),
 		Unknown:     count("unknown", 50),
-		Exempt:      slices.Clone(r.config.Policy.OurNetworks),
+		Exempt:      slices.Clone(r.config.Rules.OurNetworks),
 	}
 	for _, network := range t.networks("exempt") {
 		if !slices.Contains(d.Exempt, network) {
@@ -79,19 +82,19 @@ func (t *table) networks(name string) []netip.Prefix {
 }
 
 // spoof reads what [check.spoof] has beside the actions.
-func (r *reader) spoof(t *table) policy.Spoof {
-	verdicts := []policy.Verdict{policy.Accept, policy.Tag, policy.Quarantine, policy.Reject}
-	return policy.Spoof{
-		DMARC:     choiceOr(t, "dmarc", "a verdict of spoof", policy.Reject, verdicts...),
-		SPF:       choiceOr(t, "spf", "a verdict of spoof", policy.Tag, verdicts...),
+func (r *reader) spoof(t *table) spoof.Rules {
+	verdicts := []verdict.Verdict{verdict.Accept, verdict.Tag, verdict.Quarantine, verdict.Reject}
+	return spoof.Rules{
+		DMARC:     choiceOr(t, "dmarc", "a verdict of spoof", verdict.Reject, verdicts...),
+		SPF:       choiceOr(t, "spf", "a verdict of spoof", verdict.Tag, verdicts...),
 		Services:  t.services(),
 		Delegates: t.delegates(),
 	}
 }
 
 // services reads those who may send in our names: networks and domains.
-func (t *table) services() policy.Services {
-	var s policy.Services
+func (t *table) services() spoof.Services {
+	var s spoof.Services
 	items := t.texts("services")
 	if len(items) > maxServices {
 		t.fail("services", "there are %d services; at most %d are possible", len(items), maxServices)
@@ -201,12 +204,12 @@ func (r *reader) ourCertificates(t *table) []string {
 			r.fail(one.place, "%v", err)
 			continue
 		}
-		if name == sharedCertificate {
+		if name == tenant.SharedCertificate {
 			r.fail(one.place, "Office 365 shows the certificate of %s for every tenant, so all of its customers would be our users; take it out, and name hosts of ours only", quote(one.text))
 			continue
 		}
-		for _, platform := range r.config.Policy.Platforms {
-			if platform.Proof.Certificate == name {
+		for _, platform := range r.config.Rules.Routes.Platforms {
+			if r.config.Rules.Tenants[platform.Name].Certificate == name {
 				r.fail(one.place, "%s proves platform %s; a client cannot be both, so take it out of one of them", quote(one.text), platform.Name)
 			}
 		}

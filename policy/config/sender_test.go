@@ -13,6 +13,12 @@ import (
 	"time"
 
 	"coexistd/policy"
+	"coexistd/policy/networks"
+	"coexistd/policy/rate"
+	"coexistd/policy/route"
+	"coexistd/policy/spoof"
+	"coexistd/policy/tenant"
+	"coexistd/policy/verdict"
 )
 
 // everySender says everything that can be said of who may send, and how much.
@@ -135,17 +141,19 @@ func TestWhatIsSaidOfSendersIsReadWhole(t *testing.T) {
 	path := write(t, everySender, senderFiles)
 	folder := filepath.Dir(path)
 	c := load(t, path)
-	p := c.Policy
+	p := c.Rules
 	prefix := netip.MustParsePrefix
 	check(t, "OurCertificates", p.OurCertificates, []string{"relay.example.com", "drucker süd"})
 	check(t, "Resolver", c.Resolver, []string{"127.0.0.1:53", "[::1]:5353", "192.0.2.53:53"})
-	check(t, "google", *p.Platforms[0], policy.Platform{
-		Name: "google", Letter: "G", MayRelay: true, Pending: true, Networks: []netip.Prefix{prefix("35.190.247.0/24")},
-		Proof: policy.Proofs{Domains: []string{"acmecorp.com", "xn--bcher-kva.example"}, Certificate: "smtp.google.com"},
+	check(t, "google", *p.Routes.Platforms[0], route.Platform{Name: "google", Letter: "G", MayRelay: true})
+	check(t, "office365", *p.Routes.Platforms[1], route.Platform{Name: "office365", Letter: "O"})
+	check(t, "Networks", c.Networks, networks.Live{
+		"google":    {Prefixes: []netip.Prefix{prefix("35.190.247.0/24")}, Pending: true},
+		"office365": {Prefixes: []netip.Prefix{prefix("40.92.0.0/15")}, Pending: true},
 	})
-	check(t, "office365", *p.Platforms[1], policy.Platform{
-		Name: "office365", Letter: "O", Pending: true, Networks: []netip.Prefix{prefix("40.92.0.0/15")},
-		Proof: policy.Proofs{Tenant: "3f2504e0-4f89-11d3-9a0c-0305e82c3301", Header: "X-Coexist-Proof", Secret: sha256.Sum256([]byte("sixteen and more"))},
+	check(t, "Tenants", p.Tenants, tenant.Rules{
+		"google":    {Domains: []string{"acmecorp.com", "xn--bcher-kva.example"}, Certificate: "smtp.google.com"},
+		"office365": {Tenant: "3f2504e0-4f89-11d3-9a0c-0305e82c3301", Header: "X-Coexist-Proof", Secret: sha256.Sum256([]byte("sixteen and more"))},
 	})
 	check(t, "Sources", c.Sources, []Source{
 		{"google", "spf", "_spf.google.com"}, {"office365", "spf", "spf.protection.outlook.com"}, {"office365", "file", filepath.Join(folder, "google.txt")},
@@ -155,12 +163,15 @@ func TestWhatIsSaidOfSendersIsReadWhole(t *testing.T) {
 		Connections: 5, NetworkConnections: 10, Total: 450, PerMinute: 20, Messages: 30, Refused: 6, Unknown: 7,
 		Exempt: []netip.Prefix{prefix("10.0.0.0/8"), prefix("192.0.2.0/24")},
 	})
-	check(t, "Spoof", p.Spoof, policy.Spoof{
-		DMARC: policy.Quarantine, SPF: policy.Accept,
-		Services:  policy.Services{Networks: []netip.Prefix{prefix("192.0.2.0/24"), prefix("2001:db8::1/128")}, Domains: []string{"mailer.example", "xn--bcher-kva.example"}},
+	check(t, "Spoof", p.Spoof, spoof.Rules{
+		DMARC: verdict.Quarantine, SPF: verdict.Accept,
+		Services:  spoof.Services{Networks: []netip.Prefix{prefix("192.0.2.0/24"), prefix("2001:db8::1/128")}, Domains: []string{"mailer.example", "xn--bcher-kva.example"}},
 		Delegates: map[string][]string{"bob": {"sales@acmecorp.com", "@news.acmecorp.com"}, "carol@acmecorp.com": {"@acmecorp.org"}},
 	})
 	check(t, "Allow", p.Allow[0].Checks, []string{"spoof"})
+	if notes := fmt.Sprint(c.Notes); strings.Contains(notes, "tenant alone") {
+		t.Errorf("a tenant with another proof beside it is said to be alone: %s", notes)
+	}
 	check(t, "Redis", *c.Redis, Redis{
 		Addresses: []string{"redis1.acmecorp.com:26379", "[2001:db8::1]:26379"}, Master: "mymaster", Username: "coexistd", Password: "geheim", TLS: true,
 	})
@@ -172,30 +183,30 @@ func TestWhatIsSaidOfSendersIsReadWhole(t *testing.T) {
 func TestRulesOfRateAreReadWhole(t *testing.T) {
 	t.Parallel()
 	prefix := netip.MustParsePrefix
-	everywhere := []policy.Checkpoint{policy.S0, policy.S2, policy.S3}
-	want := []policy.Rate{{
-		Name: "per user", Points: []policy.Checkpoint{policy.S2, policy.S3}, By: policy.ByUser, Count: policy.Recipients,
-		Limit: 200, Burst: 50, Per: 3600, OnLimit: policy.Reject, OnError: policy.ErrorTempfail, Column: "hourly",
-		Accounts: map[string]int64{"newsletter": 5000, "app": policy.Unlimited, "a.b": 7},
-		Networks: []policy.NetworkLimit{{Network: prefix("10.1.0.0/16"), Limit: 2000}, {Network: prefix("2001:db8::/32"), Limit: 3}},
+	everywhere := []verdict.Checkpoint{verdict.S0, verdict.S2, verdict.S3}
+	want := []rate.Rule{{
+		Name: "per user", Points: []verdict.Checkpoint{verdict.S2, verdict.S3}, By: rate.ByUser, Count: rate.Recipients,
+		Limit: 200, Burst: 50, Per: 3600, OnLimit: verdict.Reject, OnError: rate.ErrorTempfail, Column: "hourly",
+		Accounts: map[string]int64{"newsletter": 5000, "app": rate.Unlimited, "a.b": 7},
+		Networks: []rate.NetworkLimit{{Network: prefix("10.1.0.0/16"), Limit: 2000}, {Network: prefix("2001:db8::/32"), Limit: 3}},
 	}, {
-		Name: "volume", Points: everywhere, By: policy.BySender, Count: policy.Bytes,
-		Limit: 10 << 30, Burst: 1000, Per: 86400, OnLimit: policy.Tag, OnError: policy.ErrorMemory, Column: "volume",
-		Accounts: map[string]int64{"bob@acmecorp.com": 1 << 20}, Networks: []policy.NetworkLimit{{Network: prefix("10.2.3.4/32"), Limit: 5}},
+		Name: "volume", Points: everywhere, By: rate.BySender, Count: rate.Bytes,
+		Limit: 10 << 30, Burst: 1000, Per: 86400, OnLimit: verdict.Tag, OnError: rate.ErrorMemory, Column: "volume",
+		Accounts: map[string]int64{"bob@acmecorp.com": 1 << 20}, Networks: []rate.NetworkLimit{{Network: prefix("10.2.3.4/32"), Limit: 5}},
 	}, {
-		Name: "per domain", Points: everywhere, By: policy.BySenderDomain, Count: policy.Messages,
-		Limit: 1e12, Burst: 1e12, Per: 366 * 86400, OnLimit: policy.Tempfail, OnError: policy.ErrorAccept,
+		Name: "per domain", Points: everywhere, By: rate.BySenderDomain, Count: rate.Messages,
+		Limit: 1e12, Burst: 1e12, Per: 366 * 86400, OnLimit: verdict.Tempfail, OnError: rate.ErrorAccept,
 		Accounts: map[string]int64{"xn--bcher-kva.example": 6},
 	}, {
-		Name: "per client", Points: []policy.Checkpoint{policy.S0}, By: policy.ByClient, Count: policy.Messages,
-		Limit: 1, Burst: 1, Per: 1, OnLimit: policy.Tempfail, OnError: policy.ErrorMemory,
-		Accounts: map[string]int64{}, Networks: []policy.NetworkLimit{{Network: prefix("192.0.2.7/32"), Limit: policy.Unlimited}},
+		Name: "per client", Points: []verdict.Checkpoint{verdict.S0}, By: rate.ByClient, Count: rate.Messages,
+		Limit: 1, Burst: 1, Per: 1, OnLimit: verdict.Tempfail, OnError: rate.ErrorMemory,
+		Accounts: map[string]int64{}, Networks: []rate.NetworkLimit{{Network: prefix("192.0.2.7/32"), Limit: rate.Unlimited}},
 	}, {
-		Name: "per recipient", Points: everywhere, By: policy.ByRecipient, Count: policy.Messages,
-		Limit: 9, Burst: 9, Per: 300, OnLimit: policy.Tempfail, OnError: policy.ErrorMemory, Column: "hourly",
+		Name: "per recipient", Points: everywhere, By: rate.ByRecipient, Count: rate.Messages,
+		Limit: 9, Burst: 9, Per: 300, OnLimit: verdict.Tempfail, OnError: rate.ErrorMemory, Column: "hourly",
 		Accounts: map[string]int64{"list@acmecorp.com": 10},
 	}}
-	got := load(t, write(t, everySender, senderFiles)).Policy.Rates
+	got := load(t, write(t, everySender, senderFiles)).Rules.Rates
 	check(t, "the number of rules", len(got), len(want))
 	for i := range min(len(got), len(want)) {
 		check(t, want[i].Name, got[i], want[i])
@@ -205,19 +216,19 @@ func TestRulesOfRateAreReadWhole(t *testing.T) {
 func TestWhatIsNotSaidOfSendersHasDefaults(t *testing.T) {
 	t.Parallel()
 	c := loadWith(t, "")
-	check(t, "DDoS", c.Policy.DDoS, policy.DDoS{
+	check(t, "DDoS", c.Rules.DDoS, policy.DDoS{
 		Connections: 50, NetworkConnections: 200, Total: 900, PerMinute: 120, NetworkPerMinute: 600, Messages: 100, Refused: 20, Unknown: 50,
 	})
-	check(t, "Spoof", c.Policy.Spoof, policy.Spoof{DMARC: policy.Reject, SPF: policy.Tag})
+	check(t, "Spoof", c.Rules.Spoof, spoof.Rules{DMARC: verdict.Reject, SPF: verdict.Tag})
 	check(t, "Resolver", len(c.Resolver), 0)
-	check(t, "OurCertificates", len(c.Policy.OurCertificates), 0)
-	check(t, "Rates", len(c.Policy.Rates), 0)
+	check(t, "OurCertificates", len(c.Rules.OurCertificates), 0)
+	check(t, "Rates", len(c.Rules.Rates), 0)
 	check(t, "Sources", len(c.Sources), 0)
 	check(t, "MaxAge", len(c.MaxAge), 0)
 	if c.Redis != nil {
 		t.Errorf("there is a Redis that the file does not name: %+v", c.Redis)
 	}
-	if c.Policy.Platforms[0].Pending {
+	if c.Networks["office365"].Pending {
 		t.Error("a platform's networks are pending that are all in the file")
 	}
 }
@@ -243,7 +254,7 @@ func TestBoundsOfConnectionsFollowOtherKeys(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := load(t, write(t, c.top+smallest+c.more, map[string]string{"users.csv": users})).Policy.DDoS
+			got := load(t, write(t, c.top+smallest+c.more, map[string]string{"users.csv": users})).Rules.DDoS
 			c.want.Messages, c.want.Refused, c.want.Unknown = 100, 20, 50
 			check(t, "DDoS", got, c.want)
 		})
@@ -253,13 +264,13 @@ func TestBoundsOfConnectionsFollowOtherKeys(t *testing.T) {
 func TestARuleCountsAtThePointsThatMakeTheCheckRate(t *testing.T) {
 	t.Parallel()
 	const three = "[checkpoint.S1]\nchecks = [\"rate\"]\n[checkpoint.S2]\nchecks = []\n[checkpoint.S4]\nchecks = [\"rate\"]\n"
-	for more, want := range map[string][]policy.Checkpoint{
-		withRate:         {policy.S0, policy.S2},
-		withRate + three: {policy.S0, policy.S1, policy.S4},
-		withRate + "checkpoints = [\"S4\", \"S0\"]\n" + "[checkpoint.S4]\nchecks = [\"rate\"]\n": {policy.S4, policy.S0},
+	for more, want := range map[string][]verdict.Checkpoint{
+		withRate:         {verdict.S0, verdict.S2},
+		withRate + three: {verdict.S0, verdict.S1, verdict.S4},
+		withRate + "checkpoints = [\"S4\", \"S0\"]\n" + "[checkpoint.S4]\nchecks = [\"rate\"]\n": {verdict.S4, verdict.S0},
 		withRate + "[checkpoint.S0]\nchecks = []\n[checkpoint.S2]\nchecks = []\n":                nil,
 	} {
-		check(t, "the points of "+more, loadWith(t, more).Policy.Rates[0].Points, want)
+		check(t, "the points of "+more, loadWith(t, more).Rules.Rates[0].Points, want)
 	}
 }
 
@@ -292,12 +303,12 @@ func TestASecretThatIsATextIsReadFromAFileThatOnlyFewCanRead(t *testing.T) {
 			if err := os.Chmod(filepath.Join(filepath.Dir(path), "s"), c.mode); err != nil {
 				t.Fatal(err)
 			}
-			conf, err := Load(path)
+			conf, err := read(path)
 			if c.want == "" {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got := conf.Policy.Platforms[0].Proof; c.more == proof && got.Secret != sha256.Sum256([]byte(strings.TrimSpace(c.content))) {
+				if got := conf.Rules.Tenants["google"]; c.more == proof && got.Secret != sha256.Sum256([]byte(strings.TrimSpace(c.content))) {
 					t.Errorf("the secret is not the digest of the text: %x", got.Secret)
 				}
 				return
@@ -316,12 +327,12 @@ func TestThePlatformsOfAPendingListAreProvable(t *testing.T) {
 	t.Parallel()
 	const google = "[platform.google]\nnetworks = [\"spf:_spf.google.com\"]\n%s\n[domain.\"a.example\"]\nunlisted = \"here\"\nmx = \"google\"\npast_mx = \"reject\"\n"
 	loadWith(t, fmt.Sprintf(google, `proof = { dkim = "a.example" }`))
-	_, err := Load(write(t, smallest+fmt.Sprintf(google, ""), map[string]string{"users.csv": users}))
+	_, err := read(write(t, smallest+fmt.Sprintf(google, ""), map[string]string{"users.csv": users}))
 	if err == nil || !strings.Contains(err.Error(), "past_mx: would refuse all mail from the Internet") {
 		t.Errorf("past_mx was taken without a proof: %v", err)
 	}
 	// A proof that is wrong is no reason to tell of past_mx as well.
-	_, err = Load(write(t, smallest+fmt.Sprintf(google, `proof = { dkim = "a b" }`), map[string]string{"users.csv": users}))
+	_, err = read(write(t, smallest+fmt.Sprintf(google, `proof = { dkim = "a b" }`), map[string]string{"users.csv": users}))
 	if err == nil || strings.Contains(err.Error(), "past_mx") {
 		t.Errorf("got %v", err)
 	}
@@ -337,7 +348,7 @@ func TestTheOverridesOfAllRulesAreBounded(t *testing.T) {
 	two := smallest + rule + strings.Replace(rule, "per user", "second", 1)
 	load(t, write(t, two, map[string]string{"users.csv": users}))
 	more := strings.Replace(withRate, "per user", "third", 1) + "overrides = { x = 1 }\n"
-	_, err := Load(write(t, two+more, map[string]string{"users.csv": users}))
+	_, err := read(write(t, two+more, map[string]string{"users.csv": users}))
 	if err == nil || !strings.Contains(err.Error(), "rate: there are 10001 overrides; at most 10000 are possible") {
 		t.Errorf("got %v", err)
 	}
@@ -349,7 +360,7 @@ func TestDelegatesAndServicesAreBounded(t *testing.T) {
 		{"delegates = { bob = [" + strings.Repeat(`"a@b.example",`, maxDelegates+1) + "] }\n", "delegates: there are 10001 addresses; at most 10000 are possible"},
 		{"services = [" + strings.Repeat(`"b.example",`, maxServices+1) + "]\n", "services: there are 1001 services; at most 1000 are possible"},
 	} {
-		_, err := Load(write(t, smallest+"[check.spoof]\n"+c.text, map[string]string{"users.csv": users}))
+		_, err := read(write(t, smallest+"[check.spoof]\n"+c.text, map[string]string{"users.csv": users}))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("got %v, not %s", err, c.want)
 		}
@@ -359,7 +370,7 @@ func TestDelegatesAndServicesAreBounded(t *testing.T) {
 func TestChecksAreSparedOnlyWhereTheyCanBe(t *testing.T) {
 	t.Parallel()
 	for _, name := range allChecks {
-		_, err := Load(write(t, smallest+"[[allow]]\nname = \"x\"\nsenders = [\"a@b.example\"]\nchecks = [\""+name+"\"]\n", map[string]string{"users.csv": users}))
+		_, err := read(write(t, smallest+"[[allow]]\nname = \"x\"\nsenders = [\"a@b.example\"]\nchecks = [\""+name+"\"]\n", map[string]string{"users.csv": users}))
 		if spared := slices.Contains(sparedChecks, name); spared != (err == nil) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -394,9 +405,27 @@ func TestEveryKeyOfTheFileIsInTheDocumentationAndTheReverse(t *testing.T) {
 	}
 	for _, row := range regexp.MustCompile("(?m)^\\| (`[a-z_`, ]+) \\|").FindAllSubmatch(page, -1) {
 		for name := range strings.SplitSeq(strings.ReplaceAll(string(row[1]), "`", ""), ", ") {
-			if !said[name] && !slices.Contains(allChecks, name) && !slices.ContainsFunc(allVerdicts, func(v policy.Verdict) bool { return v.String() == name }) {
+			if !said[name] && !slices.Contains(allChecks, name) && !slices.ContainsFunc(allVerdicts, func(v verdict.Verdict) bool { return v.String() == name }) {
 				t.Errorf("configuration.md has %s, which no test reads", name)
 			}
+		}
+	}
+}
+
+func TestPlatformsWithProofsOfTheirOwnShareNetworks(t *testing.T) {
+	t.Parallel()
+	const second = "[platform.second]\nnetworks = [\"spf:spf.example\", \"file:list\", \"40.93.0.0/16\"]\ntenant = \"11111111-2222-3333-4444-555555555555\"\n"
+	text := strings.Replace(smallest, "networks = [", "networks = [\"spf:spf.example\", \"file:list\", ", 1) + second
+	c, err := read(write(t, text, map[string]string{"users.csv": users, "list": "40.92.7.0/24\n"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Sources) != 4 {
+		t.Errorf("the lists are %v", c.Sources)
+	}
+	for client, want := range map[string][]string{"40.92.7.1": {"office365", "second"}, "40.93.0.1": {"office365", "second"}, "40.92.0.1": {"office365"}} {
+		if got, _ := c.Networks.Of(netip.MustParseAddr(client)); !slices.Equal(got, want) {
+			t.Errorf("%s is of %v; want %v", client, got, want)
 		}
 	}
 }
@@ -412,18 +441,18 @@ func TestAListThatOverlapsOthersIsTheListsMistake(t *testing.T) {
 		`"40.92.7.0/24", "file:list"`:  false,
 		`"file:list", "40.93.0.0/16"`:  false,
 	} {
-		c, err := Load(write(t, smallest+fmt.Sprintf(google, networks), map[string]string{"users.csv": users, "list": "40.92.7.0/24\n"}))
-		if err == nil || !strings.Contains(err.Error(), "overlaps") || OnlyLists(err) != want {
-			t.Errorf("of %s the error is %v, of lists only: %v", networks, err, OnlyLists(err))
+		c, err := read(write(t, smallest+fmt.Sprintf(google, networks), map[string]string{"users.csv": users, "list": "40.92.7.0/24\n"}))
+		if err == nil || !strings.Contains(err.Error(), "overlaps") || onlyLists(err) != want {
+			t.Errorf("of %s the error is %v, of lists only: %v", networks, err, onlyLists(err))
 		}
 		if want && (c == nil || len(c.Sources) != 1) {
 			t.Errorf("of %s the configuration is not complete", networks)
 		}
 	}
 	// A network of a list hides no mistake between two others.
-	_, err := Load(write(t, smallest+fmt.Sprintf(google, `"file:list"`)+"[platform.third]\nnetworks = [\"40.92.7.0/25\"]\n",
+	_, err := read(write(t, smallest+fmt.Sprintf(google, `"file:list"`)+"[platform.third]\nnetworks = [\"40.92.7.0/25\"]\n",
 		map[string]string{"users.csv": users, "list": "40.92.7.0/24\n"}))
-	if err == nil || OnlyLists(err) || !strings.Contains(err.Error(), "40.92.7.0/25 overlaps 40.92.0.0/15 of platform.office365.networks") {
-		t.Errorf("the error is %v, of lists only: %v", err, OnlyLists(err))
+	if err == nil || onlyLists(err) || !strings.Contains(err.Error(), "40.92.7.0/25 overlaps 40.92.0.0/15 of platform.office365.networks") {
+		t.Errorf("the error is %v, of lists only: %v", err, onlyLists(err))
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"coexistd/policy"
+	"coexistd/policy/mail"
 )
 
 // unit is a word behind a number and what it stands for.
@@ -165,7 +165,7 @@ func reaches(network, addr, own string) bool {
 // mailbox reads one address to send mail to or from. Its local part must be what
 // RFC 5322 section 3.4.1 allows, since it goes into a header.
 func mailbox(text, delimiters string) (string, error) {
-	a, err := policy.ParseAddress(text, delimiters)
+	a, err := mail.ParseAddress(text, delimiters)
 	switch {
 	case err != nil:
 		return "", fmt.Errorf(`%s is not an address: %w; write it like "postmaster@example.com"`, quote(text), err)

@@ -5,37 +5,17 @@ import (
 	"strings"
 	"testing"
 
-	"coexistd/policy"
+	"coexistd/policy/route"
 )
 
-func million(b *testing.B) string {
+func BenchmarkLookupMillion(b *testing.B) {
 	var text strings.Builder
 	text.WriteString("address,residence,login\n")
 	homes := []string{"here", "office365", "both", "here"}
 	for i := range 1_000_000 {
 		fmt.Fprintf(&text, "firstname.lastname%d@acmecorp.com,%s,login%d\n", i, homes[i%4], i)
 	}
-	return write(b, text.String())
-}
-
-func BenchmarkLoadMillion(b *testing.B) {
-	s := source(million(b))
-	before := heap()
-	var f *File
-	for b.Loop() {
-		var err error
-		if f, err = Load(s); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(heap()-before)/1e6, "MB-held")
-	if f.Len() != 1_000_000 {
-		b.Fatal(f.Len())
-	}
-}
-
-func BenchmarkLookupMillion(b *testing.B) {
-	f, err := Load(source(million(b)))
+	f, err := build(usual, text.String())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -47,21 +27,9 @@ func BenchmarkLookupMillion(b *testing.B) {
 	i := 0
 	for b.Loop() {
 		e, found := f.Lookup(keys[i&(len(keys)-1)])
-		if !found || e.Residence().Kind > policy.Moving {
+		if !found || e.Residence().Kind > route.Moving {
 			b.Fatal("a listed address was not found")
 		}
 		i++
-	}
-}
-
-func BenchmarkReloadMillion(b *testing.B) {
-	f, err := Load(source(million(b)))
-	if err != nil {
-		b.Fatal(err)
-	}
-	for b.Loop() {
-		if _, err := f.Replace(f.Source()); err != nil {
-			b.Fatal(err)
-		}
 	}
 }

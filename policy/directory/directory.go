@@ -1,10 +1,11 @@
-// Package directory holds the list of addresses with their residences.
+// Package directory holds the list of addresses with their residences, as it
+// stands in memory. It reads nothing: a source fills a Builder.
 //
-// A File is one list as it was read at one instant. It never changes: a reload
-// gives a new File, which takes the old one's place when all else that the
-// reload touches is right too. A file is taken whole or not at all; one bad row
-// refuses it, for a list that is read in part sends mail to the wrong place. A
-// Set says which File answers for which domain.
+// A Snapshot is one list as it was at one instant. It never changes: a reload
+// gives a new Snapshot, which takes the old one's place when Guard lets it and all
+// else that the reload touches is right too. A list is taken whole or not at all;
+// one bad row refuses it, for a list that is read in part sends mail to the wrong
+// place. A Set says which Snapshot answers for which domain.
 package directory
 
 import (
@@ -12,29 +13,61 @@ import (
 	"slices"
 	"strconv"
 
-	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/rate"
+	"coexistd/policy/route"
 )
+
+// Source says where the addresses of some domains come from, and what is asked of
+// them.
+type Source struct {
+	// Path names a CSV file (RFC 4180) with a header line. The columns address
+	// and residence are required; the order is free.
+	Path string
+	// Domains are the domains that may be listed, by their normal form. A row of
+	// any other domain is a bad row.
+	Domains map[string]*route.Domain
+	// MaxLoss is the share of the addresses, from 0 to 1, that a reload may
+	// drop.
+	MaxLoss float64
+	// Delimiters are those of policy.Policy.
+	Delimiters string
+	// Limits names the columns, in lower case, that hold accounts' own limits. The
+	// source must have them all. A value that is not empty is a whole number, at least
+	// 1 and at most a million million, or "unlimited" in any case.
+	Limits []string
+}
+
+// refusesUnlisted reports a domain in which only listed addresses exist.
+func (s Source) refusesUnlisted() bool {
+	for _, domain := range s.Domains {
+		if domain.Unlisted.Kind == route.Nowhere {
+			return true
+		}
+	}
+	return false
+}
 
 // Set says which list answers for which domain. It never changes and may be
 // asked by any number of goroutines at once.
 type Set struct {
-	files map[string]*File
-	lists []*File // each of files once, save for nil
-	// broken is set when one of files is nil.
+	domains map[string]*Snapshot
+	lists   []*Snapshot // each of domains once, save for nil
+	// broken is set when one of domains is nil.
 	broken bool
 }
 
-// NewSet returns a Set of the files, by the normal form of the domain that they
-// answer for. A nil *File is a directory that cannot answer. A domain that is
+// NewSet returns a Set of the lists, by the normal form of the domain that they
+// answer for. A nil *Snapshot is a directory that cannot answer. A domain that is
 // not in the map has no directory.
-func NewSet(files map[string]*File) *Set {
-	s := &Set{files: maps.Clone(files)}
-	for _, f := range files {
+func NewSet(domains map[string]*Snapshot) *Set {
+	s := &Set{domains: maps.Clone(domains)}
+	for _, list := range domains {
 		switch {
-		case f == nil:
+		case list == nil:
 			s.broken = true
-		case !slices.Contains(s.lists, f):
-			s.lists = append(s.lists, f)
+		case !slices.Contains(s.lists, list):
+			s.lists = append(s.lists, list)
 		}
 	}
 	return s
@@ -43,14 +76,14 @@ func NewSet(files map[string]*File) *Set {
 // List returns what the directory of the address's domain says of the address,
 // or of its owner when the address is a subaddress without an entry of its own.
 // A domain without a directory lists nothing.
-func (s *Set) List(a policy.Address) policy.Listing {
+func (s *Set) List(a mail.Address) route.Listing {
 	_, listing := s.find(a)
 	return listing
 }
 
 // Logins returns the login that owns the address, next to what List returns. It
 // is empty when the address is not listed or its entry names none.
-func (s *Set) Logins(a policy.Address) (login string, listing policy.Listing) {
+func (s *Set) Logins(a mail.Address) (login string, listing route.Listing) {
 	e, listing := s.find(a)
 	if listing.Found {
 		login = e.Login()
@@ -60,44 +93,44 @@ func (s *Set) Logins(a policy.Address) (login string, listing policy.Listing) {
 
 // Row returns what the directory holds of the address beside where it lives, or of
 // its owner as List does. It is zero when the address is not listed.
-func (s *Set) Row(a policy.Address) policy.Row {
+func (s *Set) Row(a mail.Address) route.Row {
 	e, listing := s.find(a)
 	if !listing.Found {
-		return policy.Row{Failed: listing.Failed}
+		return route.Row{Failed: listing.Failed}
 	}
-	return policy.Row{Login: e.Login(), Column: e.Column}
+	return route.Row{Login: e.Login(), Column: e.Column}
 }
 
 // Limit returns what a column of Source.Limits says of a login: the smallest number
-// in the rows that name him, or in that of the address which he is; without any
+// in the rows that name it, or in that of the address that it is; without any
 // number "unlimited", if one says so, or else "". Case does not count, that of ASCII
 // only. It failed when a directory cannot answer and no other knows the login.
 func (s *Set) Limit(login, column string) (value string, failed bool) {
 	limit, known := int64(0), false
-	for _, f := range s.lists {
-		own, found := f.limitOf(login, column)
+	for _, list := range s.lists {
+		own, found := list.limitOf(login, column)
 		limit, known = stricter(limit, own), known || found
 	}
 	switch limit {
 	case 0:
 		return "", !known && s.broken
-	case policy.Unlimited:
+	case rate.Unlimited:
 		return "unlimited", false
 	}
 	return strconv.FormatInt(limit, 10), false
 }
 
-func (s *Set) find(a policy.Address) (Entry, policy.Listing) {
-	f, ok := s.files[a.Domain]
+func (s *Set) find(a mail.Address) (Entry, route.Listing) {
+	list, ok := s.domains[a.Domain]
 	if !ok {
-		return Entry{}, policy.Listing{}
+		return Entry{}, route.Listing{}
 	}
-	if f == nil {
-		return Entry{}, policy.Listing{Failed: true}
+	if list == nil {
+		return Entry{}, route.Listing{Failed: true}
 	}
-	e, found := f.lookup(a)
+	e, found := list.lookup(a)
 	if !found {
-		return Entry{}, policy.Listing{}
+		return Entry{}, route.Listing{}
 	}
-	return e, policy.Listing{Found: true, Address: e.Address(), Residence: e.Residence()}
+	return e, route.Listing{Found: true, Address: e.Address(), Residence: e.Residence()}
 }

@@ -7,7 +7,8 @@ import (
 	"strconv"
 	"strings"
 
-	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/rate"
 )
 
 // maxLimit bounds a limit in a row.
@@ -18,19 +19,19 @@ const maxLimit = 1_000_000_000_000
 //
 // Logins are known by a hash of 64 bits that nobody outside can foresee, so that
 // many are still two objects for the garbage collector: of a million, two share
-// their limits by chance in one of 37 million files.
+// their limits by chance in one of 37 million directories.
 type quotas struct {
 	places map[uint64]uint32 // where in limits a login's begin
 	limits []int64           // zero: nothing is said
 }
 
 // give gives a row's limits to its logins, which may have some from other rows.
-func (q *quotas) give(f *File, logins string, limits []int64) {
+func (q *quotas) give(s *Snapshot, logins string, limits []int64) {
 	if !slices.ContainsFunc(limits, func(limit int64) bool { return limit != 0 }) {
 		return
 	}
 	for login := range strings.FieldsSeq(logins) {
-		hash := f.hashLogin(login)
+		hash := s.hashLogin(login)
 		at, known := q.places[hash]
 		if !known {
 			if q.places == nil {
@@ -48,31 +49,31 @@ func (q *quotas) give(f *File, logins string, limits []int64) {
 }
 
 // limitOf returns what a column of Source.Limits says of a login: zero, where it
-// says nothing. Found is set when the file is known to have the login.
-func (f *File) limitOf(login, column string) (limit int64, found bool) {
-	i := slices.Index(f.source.Limits, column)
+// says nothing. Found is set when the snapshot is known to have the login.
+func (s *Snapshot) limitOf(login, column string) (limit int64, found bool) {
+	i := slices.Index(s.source.Limits, column)
 	if i < 0 {
 		return 0, false
 	}
-	at, found := f.quotas.places[f.hashLogin(login)]
+	at, found := s.quotas.places[s.hashLogin(login)]
 	if found {
-		limit = f.quotas.limits[int(at)+i]
+		limit = s.quotas.limits[int(at)+i]
 	}
-	address, err := policy.ParseAddress(login, f.source.Delimiters)
+	address, err := mail.ParseAddress(login, s.source.Delimiters)
 	if err != nil {
 		return limit, found
 	}
-	e, listed := f.lookup(address)
+	e, listed := s.lookup(address)
 	if !listed {
 		return limit, found
 	}
-	// Load has refused what is no limit.
+	// The Builder has refused what is no limit.
 	own, _ := parseLimit(e.Column(column))
 	return stricter(limit, own), true
 }
 
-func (f *File) hashLogin(login string) uint64 {
-	return maphash.String(f.seed, strings.Map(func(r rune) rune {
+func (s *Snapshot) hashLogin(login string) uint64 {
+	return maphash.String(s.seed, strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
 			return r + ('a' - 'A')
 		}
@@ -81,7 +82,7 @@ func (f *File) hashLogin(login string) uint64 {
 }
 
 // stricter returns the smaller of two limits. One that says nothing is the least
-// strict, and policy.Unlimited comes next.
+// strict, and rate.Unlimited comes next.
 func stricter(a, b int64) int64 {
 	switch {
 	case a > 0 && b > 0:
@@ -98,7 +99,7 @@ func parseLimit(value string) (int64, error) {
 	case value == "":
 		return 0, nil
 	case strings.EqualFold(value, "unlimited"):
-		return policy.Unlimited, nil
+		return rate.Unlimited, nil
 	}
 	limit, err := strconv.ParseInt(value, 10, 64)
 	if err != nil || limit < 1 || limit > maxLimit {

@@ -7,12 +7,12 @@ import (
 	"testing"
 )
 
-// limited is the source of a file with the limits hourly and daily.
-func limited(t testing.TB, content string) *File {
+// limited is a list with the limits hourly and daily.
+func limited(t testing.TB, text string) *Snapshot {
 	t.Helper()
-	s := source(write(t, content))
+	s := usual
 	s.Limits = []string{"hourly", "daily"}
-	f, err := Load(s)
+	f, err := build(s, text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func TestALoginHasTheSmallestLimitOfItsRows(t *testing.T) {
 		",jürgen@acmecorp.com,jürgen,here,80",
 	}, "\n"))
 	other := limited(t, "address,residence,login,hourly,daily\ndora@bücher.example,here,erin dora,6,\n")
-	set := NewSet(map[string]*File{acme.Name: f, twin.Name: other})
+	set := NewSet(map[string]*Snapshot{acme.Name: f, twin.Name: other})
 	for login, want := range map[string]string{
 		"bob": "300 9", "BOB": "300 9", "dave": "unlimited unlimited", "erin": "6 unlimited", "dora": "6 ",
 		"plain": " ", "nobody": " ", "": " ", "bob dave": " ", "unlimited": " ",
@@ -54,7 +54,7 @@ func TestALoginHasTheSmallestLimitOfItsRows(t *testing.T) {
 
 func TestALimitIsUnknownWhenADirectoryFailsAndNoOtherHasTheLogin(t *testing.T) {
 	f := limited(t, "address,residence,login,hourly,daily\nbob@acmecorp.com,here,bob,,5\ncarol@acmecorp.com,here,carol,,\n")
-	set := NewSet(map[string]*File{acme.Name: f, twin.Name: nil})
+	set := NewSet(map[string]*Snapshot{acme.Name: f, twin.Name: nil})
 	for login, want := range map[string]bool{"bob": false, "carol@acmecorp.com": false, "carol": true, "dora@bücher.example": true, "x": true} {
 		if value, failed := set.Limit(login, "hourly"); failed != want || value != "" {
 			t.Errorf("%s: %q, failed: %v, want %v", login, value, failed, want)
@@ -78,22 +78,23 @@ func BenchmarkLimitsOfAMillion(b *testing.B) {
 	for i := range 1_000_000 {
 		fmt.Fprintf(&text, "firstname.lastname%d@acmecorp.com,here,login%d,%d\n", i, i, i+1)
 	}
-	s := source(write(b, text.String()))
+	s := usual
 	before := heap()
-	plain, err := Load(s)
+	plain, err := build(s, text.String())
 	if err != nil {
 		b.Fatal(err)
 	}
 	without := heap() - before
 	s.Limits = []string{"hourly"}
 	before = heap()
-	f, err := Load(s)
+	f, err := build(s, text.String())
 	if err != nil {
 		b.Fatal(err)
 	}
 	with := heap() - before
 	runtime.KeepAlive(plain)
-	set := NewSet(map[string]*File{acme.Name: f})
+	runtime.KeepAlive(text.String())
+	set := NewSet(map[string]*Snapshot{acme.Name: f})
 	logins := make([]string, 1<<16)
 	for i := range logins {
 		logins[i] = fmt.Sprintf("Login%d", i*7919%1_000_000)
@@ -107,4 +108,12 @@ func BenchmarkLimitsOfAMillion(b *testing.B) {
 		i++
 	}
 	b.ReportMetric(float64(with-without)/1e6, "MB-more")
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

@@ -13,13 +13,15 @@ import (
 	"time"
 
 	"coexistd/contrib/lab"
-	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/rate"
+	"coexistd/policy/verdict"
 	"coexistd/scanners/limits"
 )
 
-// slack is how long Redis is waited for where the time does not matter: the
-// machine may be busy.
-const slack = 10 * time.Second
+// slack is how long Redis is waited for where the time does not matter: only one that
+// hangs takes so long, on a machine that does other things as well.
+const slack = time.Minute
 
 var filters = sync.OnceValues(func() (*lab.Filters, error) {
 	return lab.OpenFilters(context.Background(), "", os.Stderr)
@@ -36,7 +38,7 @@ func filtersOf(t testing.TB) *lab.Filters {
 
 // starting bounds the start of a server.
 func starting(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*slack)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -133,42 +135,42 @@ type sequence struct {
 }
 
 type step struct {
-	charges []policy.Charge
-	want    []policy.Grant
+	charges []rate.Charge
+	want    []rate.Grant
 }
 
 // unit is the time in which rules of long gives back one.
 const unit = 24 * time.Hour
 
 // long makes a rule that gives back one a day, and takes so many at once.
-func long(name string, burst int64, onLimit policy.Verdict) *policy.Rate {
-	return &policy.Rate{Name: name, Limit: 30, Per: 30 * 24 * 3600, Burst: burst, OnLimit: onLimit}
+func long(name string, burst int64, onLimit verdict.Verdict) *rate.Rule {
+	return &rate.Rule{Name: name, Limit: 30, Per: 30 * 24 * 3600, Burst: burst, OnLimit: onLimit}
 }
 
-func charge(r *policy.Rate, key string, amount int64) policy.Charge {
-	return policy.Charge{Rule: r, Key: key, Amount: amount, Limit: r.Limit, Burst: r.Burst}
+func charge(r *rate.Rule, key string, amount int64) rate.Charge {
+	return rate.Charge{Rule: r, Key: key, Amount: amount, Limit: r.Limit, Burst: r.Burst}
 }
 
 // call is a step of charges; the wants are the grants, one each.
-func call(charges ...policy.Charge) step { return step{charges: charges} }
+func call(charges ...rate.Charge) step { return step{charges: charges} }
 
-func (s step) gets(want ...policy.Grant) step {
+func (s step) gets(want ...rate.Grant) step {
 	s.want = want
 	return s
 }
 
-func over(units float64) policy.Grant {
-	return policy.Grant{Over: true, Wait: int64(units * float64(unit.Microseconds()))}
+func over(units float64) rate.Grant {
+	return rate.Grant{Over: true, Wait: int64(units * float64(unit.Microseconds()))}
 }
 
-func first(g policy.Grant) policy.Grant {
+func first(g rate.Grant) rate.Grant {
 	g.First = true
 	return g
 }
 
 var (
-	granted = policy.Grant{}
-	never   = policy.Grant{Over: true, Wait: policy.Never}
+	granted = rate.Grant{}
+	never   = rate.Grant{Over: true, Wait: rate.Never}
 )
 
 func (s *sequence) run(t *testing.T, l limits.Limiter) {
@@ -192,7 +194,7 @@ func (s *sequence) run(t *testing.T, l limits.Limiter) {
 
 // alike compares grants. So much time may have passed since what they rest on
 // was counted.
-func alike(got, want policy.Grant, passed time.Duration) bool {
+func alike(got, want rate.Grant, passed time.Duration) bool {
 	less := want.Wait - got.Wait
 	if want.Wait <= 0 && less != 0 || less < 0 || less > passed.Microseconds()+1 {
 		return false
@@ -206,10 +208,10 @@ func sequences() []sequence {
 }
 
 func sequencesOfOne() []sequence {
-	a, b := long("one", 3, policy.Tempfail), long("amounts", 10, policy.Reject)
+	a, b := long("one", 3, verdict.Tempfail), long("amounts", 10, verdict.Reject)
 	other := charge(b, "excepted", 3)
 	other.Limit, other.Burst = 60, 4
-	full, low := charge(long("lowered", 20, policy.Reject), "bob", 20), charge(long("lowered", 2, policy.Reject), "bob", 1)
+	full, low := charge(long("lowered", 20, verdict.Reject), "bob", 20), charge(long("lowered", 2, verdict.Reject), "bob", 1)
 	return []sequence{
 		{"the burst passes, and no more", []step{
 			call(charge(a, "bob", 1)).gets(granted),
@@ -252,8 +254,8 @@ func sequencesOfOne() []sequence {
 		{"keys are told apart, whatever is in them", strangeKeys()},
 		{"the largest numbers are numbers", []step{
 			call(extreme("a", math.MaxInt64, 1, math.MaxInt64, math.MaxInt64)).gets(first(never)), // 366 days hold less
-			call(extreme("b", math.MaxInt64, math.MaxInt64, math.MaxInt64, 1)).gets(granted),
-			call(extreme("b", math.MaxInt64, math.MaxInt64, math.MaxInt64, 1)).gets(first(policy.Grant{Over: true, Wait: 1_000_000})),
+			call(extreme("b", math.MaxInt64, math.MaxInt64, math.MaxInt64, 3600)).gets(granted),
+			call(extreme("b", math.MaxInt64, math.MaxInt64, math.MaxInt64, 3600)).gets(first(rate.Grant{Over: true, Wait: 3_600_000_000})),
 			call(extreme("c", 1, 1, 1, math.MaxInt64)).gets(first(never)),
 			call(extreme("e", 3, math.MaxInt64, 2, 1)).gets(first(never)), // though it would be back in no time
 			call(extreme("d", 1, math.MinInt64, math.MinInt64, math.MinInt64)).gets(granted),
@@ -261,8 +263,8 @@ func sequencesOfOne() []sequence {
 	}
 }
 
-func extreme(key string, amount, limit, burst, per int64) policy.Charge {
-	r := &policy.Rate{Name: "extreme " + key, Limit: limit, Burst: burst, Per: per}
+func extreme(key string, amount, limit, burst, per int64) rate.Charge {
+	r := &rate.Rule{Name: "extreme " + key, Limit: limit, Burst: burst, Per: per}
 	return charge(r, key, amount)
 }
 
@@ -270,11 +272,11 @@ func extreme(key string, amount, limit, burst, per int64) policy.Charge {
 // over.
 func strangeKeys() (steps []step) {
 	for _, name := range []string{"strange", "strange:", "strange:a", "#", "{x}", "per user", "für jeden", ""} {
-		r := long(name, 1, policy.Reject)
+		r := long(name, 1, verdict.Reject)
 		for _, key := range []string{
 			"", "a", "A", ":", "a:", ":a", "a:a", "a:a:a", "2001:db8::/64", "#", "#a", "{coexistd}", "{}", "\x00", "\r\n", "\xff",
-			"ä@example.net", "a b", strings.Repeat("x", 128), strings.Repeat("x", 129), strings.Repeat("x", policy.MaxAddress),
-			strings.Repeat("x", policy.MaxAddress) + "y", `"quoted @"@example.net`, "*", "?", "[a]", "a\n",
+			"ä@example.net", "a b", strings.Repeat("x", 128), strings.Repeat("x", 129), strings.Repeat("x", mail.MaxAddress),
+			strings.Repeat("x", mail.MaxAddress) + "y", `"quoted @"@example.net`, "*", "?", "[a]", "a\n",
 		} {
 			steps = append(steps, call(charge(r, key, 1)).gets(granted))
 		}
@@ -283,8 +285,8 @@ func strangeKeys() (steps []step) {
 }
 
 func sequencesOfSeveral() []sequence {
-	hard, wide := long("hard", 2, policy.Tempfail), long("wide", 5, policy.Reject)
-	soft := long("soft", 1, policy.Tag)
+	hard, wide := long("hard", 2, verdict.Tempfail), long("wide", 5, verdict.Reject)
+	soft := long("soft", 1, verdict.Tag)
 	return []sequence{
 		{"one hard limit that is over has nothing counted", []step{
 			call(charge(wide, "1", 1), charge(hard, "1", 2)).gets(granted, granted),
@@ -322,12 +324,12 @@ func sequencesOfSeveral() []sequence {
 }
 
 func thousand() []step {
-	r := long("recipients", 1, policy.Tempfail)
-	var charges []policy.Charge
+	r := long("recipients", 1, verdict.Tempfail)
+	var charges []rate.Charge
 	for i := range 1000 {
 		charges = append(charges, charge(r, fmt.Sprintf("%d@example.net", i), 1))
 	}
-	none, all := make([]policy.Grant, 1000), make([]policy.Grant, 1000)
+	none, all := make([]rate.Grant, 1000), make([]rate.Grant, 1000)
 	for i := range all {
 		all[i] = first(over(1))
 	}
@@ -336,9 +338,9 @@ func thousand() []step {
 
 // conformOnTime waits for what comes back.
 func conformOnTime(t *testing.T, l limits.Limiter) {
-	r := &policy.Rate{Name: "short", Limit: 5, Per: 1, Burst: 2, OnLimit: policy.Tempfail}
-	take := func(amount int64) policy.Grant {
-		got, err := l.Take(t.Context(), []policy.Charge{charge(r, "bob", amount)})
+	r := &rate.Rule{Name: "short", Limit: 5, Per: 1, Burst: 2, OnLimit: verdict.Tempfail}
+	take := func(amount int64) rate.Grant {
+		got, err := l.Take(t.Context(), []rate.Charge{charge(r, "bob", amount)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -355,8 +357,13 @@ func conformOnTime(t *testing.T, l limits.Limiter) {
 	if g := take(3); g != first(never) {
 		t.Errorf("more than the burst: %+v", g)
 	}
+	// On a busy machine, two may have come back before two more are asked for.
 	refused := time.Now()
 	g := take(2)
+	for !g.Over {
+		refused = time.Now()
+		g = take(2)
+	}
 	if g.Wait < 1 || g.Wait > 400_000 {
 		t.Fatalf("two more: %+v, want a wait of 0.4 s at most", g)
 	}
@@ -383,13 +390,13 @@ func conformOnTime(t *testing.T, l limits.Limiter) {
 }
 
 func conformOnConcurrency(t *testing.T, l limits.Limiter) {
-	hard, other := long("crowd", 100, policy.Tempfail), long("crowd too", 300, policy.Tempfail)
+	hard, other := long("crowd", 100, verdict.Tempfail), long("crowd too", 300, verdict.Tempfail)
 	var passed, firsts atomic.Int64
 	var crowd sync.WaitGroup
 	for i := range 16 {
 		crowd.Go(func() {
 			for range 20 {
-				charges := []policy.Charge{charge(hard, "all", 1), charge(other, "all", 1)}
+				charges := []rate.Charge{charge(hard, "all", 1), charge(other, "all", 1)}
 				if i%2 == 0 {
 					charges[0], charges[1] = charges[1], charges[0]
 				}
@@ -411,7 +418,7 @@ func conformOnConcurrency(t *testing.T, l limits.Limiter) {
 	if passed.Load() != 100 || firsts.Load() != 1 {
 		t.Errorf("%d passed and %d were refused for the first time, want 100 and 1", passed.Load(), firsts.Load())
 	}
-	got, err := l.Take(t.Context(), []policy.Charge{charge(other, "all", 200)})
+	got, err := l.Take(t.Context(), []rate.Charge{charge(other, "all", 200)})
 	if err != nil || got[0].Over {
 		t.Errorf("what the refused asked was counted: %+v, %v", got, err)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"coexistd/policy"
+	"coexistd/policy/rate"
 )
 
 // SetClock has a Memory take the time, in microseconds, from now.
@@ -19,14 +19,14 @@ func NewPatientRedis(o RedisOptions, patience time.Duration) *Redis { return new
 func (k *Keeper) SetPatience(d time.Duration) { k.patience = d }
 
 // TakeAt is Take with another clock than Redis' own.
-func (r *Redis) TakeAt(ctx context.Context, now int64, charges []policy.Charge) ([]policy.Grant, error) {
+func (r *Redis) TakeAt(ctx context.Context, now int64, charges []rate.Charge) ([]rate.Grant, error) {
 	time := fmt.Sprintf("{'%d', '%d'}", now/second, now%second)
 	list, of := demands(charges)
 	numbers, err := r.run(ctx, "eval", strings.Replace(script, "redis.call('TIME')", time, 1), list)
 	if err != nil {
 		return nil, err
 	}
-	answers := make([]policy.Grant, len(list))
+	answers := make([]rate.Grant, len(list))
 	for i := range list {
 		answers[i] = list[i].answer(numbers[2*i])
 		answers[i].First = numbers[2*i+1] == 1
@@ -36,7 +36,7 @@ func (r *Redis) TakeAt(ctx context.Context, now int64, charges []policy.Charge) 
 
 // Keys are those of a charge in Redis: of the bucket, and of the mark of its
 // refusal.
-func Keys(c policy.Charge) (bucket, refusal string) {
+func Keys(c rate.Charge) (bucket, refusal string) {
 	name := keyPart(c.Rule.Name, ":") + ":" + keyPart(c.Key, "")
 	return bucketPrefix + name, refusalPrefix + name
 }

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"coexistd/policy"
+	"coexistd/policy/rate"
 )
 
 // probePause is how long Redis is left alone after it has not answered.
@@ -35,15 +35,15 @@ func NewKeeper(log *slog.Logger, redis *Redis, memory *Memory) *Keeper {
 
 // Take is that of Limiter, but that it never fails, and takes 200 milliseconds at
 // most. When Redis does not answer in that time, charges of rules with
-// policy.ErrorMemory are counted in this process's memory, and the others'
-// grants are unknown. If one of those stops the message (policy.ErrorTempfail),
+// rate.ErrorMemory are counted in this process's memory, and the others'
+// grants are unknown. If one of those stops the message (rate.ErrorTempfail),
 // memory is asked, too, but counts nothing.
 //
 // Redis is then left alone for a second. After that one message at a time, a
 // second apart, asks it again, and the others are answered at once. A Redis that
 // hangs rather than fails still does what it was asked when it wakes up: so what
 // was asked in vain may count there, and nothing is counted too little.
-func (k *Keeper) Take(ctx context.Context, charges []policy.Charge) []policy.Grant {
+func (k *Keeper) Take(ctx context.Context, charges []rate.Charge) []rate.Grant {
 	switch {
 	case len(charges) == 0:
 		return nil
@@ -120,18 +120,18 @@ func (k *Keeper) leave(ctx context.Context, state int, err error) {
 func (k *Keeper) away() bool { return k.state%2 == 1 }
 
 // without answers while Redis does not.
-func (k *Keeper) without(charges []policy.Charge) []policy.Grant {
-	list := make([]policy.Grant, len(charges))
-	var counted []policy.Charge
+func (k *Keeper) without(charges []rate.Charge) []rate.Grant {
+	list := make([]rate.Grant, len(charges))
+	var counted []rate.Charge
 	var at []int
 	passes := true
 	for i, c := range charges {
-		if c.Rule.OnError == policy.ErrorMemory {
+		if c.Rule.OnError == rate.ErrorMemory {
 			counted, at = append(counted, c), append(at, i)
 			continue
 		}
 		list[i].Unknown = true
-		passes = passes && c.Rule.OnError != policy.ErrorTempfail
+		passes = passes && c.Rule.OnError != rate.ErrorTempfail
 	}
 	for i, grant := range k.memory.take(counted, passes) {
 		list[at[i]] = grant

@@ -3,8 +3,8 @@ package limits_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,7 +12,8 @@ import (
 	"time"
 
 	"coexistd/contrib/lab"
-	"coexistd/policy"
+	"coexistd/policy/rate"
+	"coexistd/policy/verdict"
 	"coexistd/scanners/limits"
 )
 
@@ -54,14 +55,14 @@ func patientKeeper(t testing.TB, o limits.RedisOptions) *limits.Keeper {
 	return k
 }
 
-func onError(r *policy.Rate, e policy.OnError) *policy.Rate {
+func onError(r *rate.Rule, e rate.OnError) *rate.Rule {
 	r.OnError = e
 	return r
 }
 
 // hourly lets a thousand pass at once, and then one each 3.6 seconds.
-func hourly() policy.Charge {
-	return charge(&policy.Rate{Name: "hourly", Limit: 1000, Per: 3600, Burst: 1000, OnLimit: policy.Tempfail}, "bob", 1)
+func hourly() rate.Charge {
+	return charge(&rate.Rule{Name: "hourly", Limit: 1000, Per: 3600, Burst: 1000, OnLimit: verdict.Tempfail}, "bob", 1)
 }
 
 // most is how many of hourly can have passed since.
@@ -81,7 +82,7 @@ func TestAThousandAnHourIsAThousandForAllHosts(t *testing.T) {
 		for range 16 {
 			crowd.Go(func() {
 				for range 50 {
-					g := host.Take(t.Context(), []policy.Charge{hourly()})[0]
+					g := host.Take(t.Context(), []rate.Charge{hourly()})[0]
 					if g.Unknown {
 						unknown.Add(1)
 					} else if !g.Over {
@@ -100,7 +101,7 @@ func TestAThousandAnHourIsAThousandForAllHosts(t *testing.T) {
 func TestARedisThatIsKilledAndStartedAgainHasForgottenNothing(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t, lab.RedisConfig{AppendOnly: true})
-	k, _ := keeper(t, limits.RedisOptions{Addresses: []string{server.Addr}})
+	k := patientKeeper(t, limits.RedisOptions{Addresses: []string{server.Addr}})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var passed, over, unknown atomic.Int64
@@ -109,7 +110,7 @@ func TestARedisThatIsKilledAndStartedAgainHasForgottenNothing(t *testing.T) {
 	for range 4 {
 		crowd.Go(func() {
 			for ctx.Err() == nil {
-				switch g := k.Take(ctx, []policy.Charge{hourly()})[0]; {
+				switch g := k.Take(ctx, []rate.Charge{hourly()})[0]; {
 				case g.Unknown:
 					unknown.Add(1)
 				case g.Over:
@@ -140,62 +141,34 @@ func TestARedisThatIsKilledAndStartedAgainHasForgottenNothing(t *testing.T) {
 	}
 }
 
-func TestAHungRedisHoldsUpOneMessageASecondFor200ms(t *testing.T) {
+func TestAHungRedisIsDoneWithoutUntilItAnswersAgain(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t, lab.RedisConfig{})
 	k, j := keeper(t, limits.RedisOptions{Addresses: []string{server.Addr}})
-	asked := charge(onError(long("hung", 1<<40, policy.Tempfail), policy.ErrorTempfail), "bob", 1)
-	await(t, "Redis answers", func() bool { return !k.Take(t.Context(), []policy.Charge{asked})[0].Unknown })
-	j.mu.Lock()
-	j.text.Reset() // it may have been slow at first
-	j.mu.Unlock()
+	asked := charge(onError(long("hung", 1<<40, verdict.Tempfail), rate.ErrorTempfail), "bob", 1)
+	await(t, "Redis answers", func() bool { return !k.Take(t.Context(), []rate.Charge{asked})[0].Unknown })
+	went, came := j.went(), j.came() // it may have been slow at first
 	if err := server.Suspend(); err != nil {
 		t.Fatal(err)
 	}
-	const goroutines = 20
-	var mu sync.Mutex
-	var waits []time.Duration
-	begun := time.Now()
 	var crowd sync.WaitGroup
-	for range goroutines {
+	for range 20 {
 		crowd.Go(func() {
-			again := time.NewTicker(5 * time.Millisecond)
-			defer again.Stop()
-			for time.Since(begun) < 2500*time.Millisecond {
-				asking := time.Now()
-				g := k.Take(t.Context(), []policy.Charge{asked})[0]
-				took := time.Since(asking)
-				if !g.Unknown {
+			for range 50 {
+				if g := k.Take(t.Context(), []rate.Charge{asked})[0]; !g.Unknown {
 					t.Errorf("a hung Redis answered %+v", g)
 				}
-				mu.Lock()
-				waits = append(waits, took)
-				mu.Unlock()
-				<-again.C
 			}
 		})
 	}
 	crowd.Wait()
-	slow := 0
-	for _, w := range waits {
-		if w > 190*time.Millisecond {
-			slow++
-		}
-	}
-	// The machine may be busy with other things meanwhile.
-	if longest := slices.Max(waits); longest > time.Second {
-		t.Errorf("a message waited for %v, want 200 ms", longest)
-	}
-	// All that came before the first had waited, and one in each second since.
-	if want := goroutines + 3; slow < 1 || slow > 2*goroutines {
-		t.Errorf("%d of %d messages waited for Redis, want %d", slow, len(waits), want)
-	}
-	if j.went() != 1 || j.came() != 0 {
-		t.Errorf("the log says %d times that Redis went and %d that it came, want once and never", j.went(), j.came())
+	if j.went() != went+1 || j.came() != came {
+		t.Errorf("the log says %d times that Redis went and %d that it came, want once and never", j.went()-went, j.came()-came)
 	}
 	if err := server.Continue(); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "Redis answers again", func() bool { return !k.Take(t.Context(), []policy.Charge{asked})[0].Unknown })
+	await(t, "Redis answers again", func() bool { return !k.Take(t.Context(), []rate.Charge{asked})[0].Unknown })
 	if j.went() != j.came() {
 		t.Errorf("the log says %d times that Redis went and %d that it came", j.went(), j.came())
 	}
@@ -208,16 +181,16 @@ func TestWhatRedisHoldsForOneLimitSaysNothingOfTheOthers(t *testing.T) {
 	k := limits.NewKeeper(slog.New(slog.NewTextHandler(j, nil)), limits.NewPatientRedis(limits.RedisOptions{Addresses: []string{server.Addr}}, slack), limits.NewMemory(1000))
 	k.SetPatience(slack)
 	closeAtEnd(t, k)
-	rule := onError(long("another's key", 2, policy.Tempfail), policy.ErrorTempfail)
+	rule := onError(long("another's key", 2, verdict.Tempfail), rate.ErrorTempfail)
 	bad, good := charge(rule, "bob", 1), charge(rule, "ann", 1)
 	bucket, _ := limits.Keys(bad)
 	do(t, server, "LPUSH", bucket, "1")
 	for range 3 {
-		if g := k.Take(t.Context(), []policy.Charge{bad})[0]; !g.Unknown {
+		if g := k.Take(t.Context(), []rate.Charge{bad})[0]; !g.Unknown {
 			t.Errorf("the bucket is a list, and the answer %+v", g)
 		}
 	}
-	if g := k.Take(t.Context(), []policy.Charge{good})[0]; g.Unknown {
+	if g := k.Take(t.Context(), []rate.Charge{good})[0]; g.Unknown {
 		t.Error("another limit is not asked for")
 	}
 	if j.went() != 0 || j.count("WRONGTYPE") != 3 || j.count(server.Addr) != 3 {
@@ -228,10 +201,10 @@ func TestWhatRedisHoldsForOneLimitSaysNothingOfTheOthers(t *testing.T) {
 func TestWithoutRedisEachRuleDoesWhatItSays(t *testing.T) {
 	t.Parallel()
 	k, j := keeper(t, limits.RedisOptions{Addresses: []string{"127.0.0.1:1"}})
-	memory := onError(long("memory", 2, policy.Tempfail), policy.ErrorMemory)
-	pass := onError(long("pass", 2, policy.Tempfail), policy.ErrorAccept)
-	stop := onError(long("stop", 2, policy.Tempfail), policy.ErrorTempfail)
-	unknown := policy.Grant{Unknown: true}
+	memory := onError(long("memory", 2, verdict.Tempfail), rate.ErrorMemory)
+	pass := onError(long("pass", 2, verdict.Tempfail), rate.ErrorAccept)
+	stop := onError(long("stop", 2, verdict.Tempfail), rate.ErrorTempfail)
+	unknown := rate.Grant{Unknown: true}
 	for i, s := range []step{
 		call().gets(),
 		call(charge(stop, "a", 1), charge(memory, "a", 2)).gets(unknown, granted), // put off, and so not counted
@@ -268,7 +241,7 @@ func TestWithoutARedisEverythingIsInMemory(t *testing.T) {
 // infallible makes a Limiter of a Keeper.
 type infallible struct{ *limits.Keeper }
 
-func (i infallible) Take(ctx context.Context, charges []policy.Charge) ([]policy.Grant, error) {
+func (i infallible) Take(ctx context.Context, charges []rate.Charge) ([]rate.Grant, error) {
 	return i.Keeper.Take(ctx, charges), nil
 }
 
@@ -276,7 +249,7 @@ func TestWhoGoesAwayHimselfSaysNothingOfRedis(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t, lab.RedisConfig{})
 	k := patientKeeper(t, limits.RedisOptions{Addresses: []string{server.Addr}})
-	asked := []policy.Charge{charge(long("gone", 100, policy.Tempfail), "bob", 1)}
+	asked := []rate.Charge{charge(long("gone", 100, verdict.Tempfail), "bob", 1)}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 3 {
@@ -296,16 +269,16 @@ func TestAFailoverIsFollowedAndNothingForgotten(t *testing.T) {
 	sentinel, err := filtersOf(t).StartSentinel(starting(t), master, "mail")
 	started(t, sentinel, err)
 	k, j := keeper(t, limits.RedisOptions{Addresses: []string{sentinel.Addr}, Master: "mail"})
-	asked := charge(long("failover", 2, policy.Tempfail), "bob", 2)
-	await(t, "Redis answers", func() bool { return !k.Take(t.Context(), []policy.Charge{asked})[0].Unknown })
+	asked := charge(long("failover", 2, verdict.Tempfail), "bob", 2)
+	await(t, "Redis answers", func() bool { return !k.Take(t.Context(), []rate.Charge{asked})[0].Unknown })
 	bucket, _ := limits.Keys(asked)
 	await(t, "the replica has it", func() bool { return do(t, replica, "EXISTS", bucket) == "1" })
-	if err := master.Kill(); err != nil {
+	if err := errors.Join(master.Kill(), sentinel.Lose(starting(t), "mail")); err != nil {
 		t.Fatal(err)
 	}
 	went := false
 	await(t, "the replica answers in its place", func() bool {
-		g := k.Take(t.Context(), []policy.Charge{asked})[0]
+		g := k.Take(t.Context(), []rate.Charge{asked})[0]
 		went = went || g.Unknown
 		if !g.Unknown && !g.Over {
 			t.Fatalf("it was forgotten: %+v", g)

@@ -13,7 +13,8 @@ import (
 	"math"
 	"math/bits"
 
-	"coexistd/policy"
+	"coexistd/policy/rate"
+	"coexistd/policy/verdict"
 )
 
 // Limiter answers what the charges of one message, or one recipient, meet at
@@ -21,13 +22,13 @@ import (
 type Limiter interface {
 	// Take looks at all charges, and then counts them unless one of them is over
 	// a limit that stops the message: then it counts none. A limit whose OnLimit
-	// is policy.Tag stops nothing: a charge that is over it is not counted itself,
+	// is verdict.Tag stops nothing: a charge that is over it is not counted itself,
 	// the others are. Charges of the same rule and key add up, and First is set in
 	// the first of them only.
 	//
 	// There is a grant for each charge, in their order. Without an answer there is
 	// an error and no grant; what was asked may have been counted nevertheless.
-	Take(ctx context.Context, charges []policy.Charge) ([]policy.Grant, error)
+	Take(ctx context.Context, charges []rate.Charge) ([]rate.Grant, error)
 }
 
 const (
@@ -50,9 +51,9 @@ type demand struct {
 
 // demands joins charges of the same rule and key. The charge i is part of the
 // demand of[i].
-func demands(charges []policy.Charge) (list []demand, of []int) {
+func demands(charges []rate.Charge) (list []demand, of []int) {
 	type bucket struct{ rule, key string }
-	joined := make([]policy.Charge, 0, len(charges))
+	joined := make([]rate.Charge, 0, len(charges))
 	seen := make(map[bucket]int, len(charges))
 	of = make([]int, len(charges))
 	for i, c := range charges {
@@ -77,10 +78,10 @@ func demands(charges []policy.Charge) (list []demand, of []int) {
 
 // price works out what a charge costs. Rounding down errs in favour of the
 // sender, by less than a microsecond a charge; still nothing costs nothing.
-func price(c policy.Charge) demand {
+func price(c rate.Charge) demand {
 	per := min(max(c.Rule.Per, 1), math.MaxInt64/second) * second
 	d := demand{
-		rule: c.Rule.Name, key: c.Key, hard: c.Rule.OnLimit != policy.Tag,
+		rule: c.Rule.Name, key: c.Key, hard: c.Rule.OnLimit != verdict.Tag,
 		cost:      spread(c.Amount, per, c.Limit),
 		tolerance: min(spread(c.Burst, per, c.Limit), longest),
 		period:    min(per, longest),
@@ -108,26 +109,26 @@ func spread(amount, per, limit int64) int64 {
 // between now and when a full bucket would be empty: no more can be in it, save
 // after a clock went back or a limit was lowered. Granted, the demand makes
 // it start plus its cost.
-func (d *demand) look(empty, now int64) (start int64, answer policy.Grant) {
+func (d *demand) look(empty, now int64) (start int64, answer rate.Grant) {
 	start = min(max(now, empty), now+d.tolerance)
 	return start, d.answer(start + d.cost - d.tolerance - now)
 }
 
 // answer makes a grant of the time that is missing; none is missing where it is
 // 0 or less.
-func (d *demand) answer(wait int64) policy.Grant {
+func (d *demand) answer(wait int64) rate.Grant {
 	switch {
 	case wait <= 0:
-		return policy.Grant{}
+		return rate.Grant{}
 	case d.never:
-		return policy.Grant{Over: true, Wait: policy.Never}
+		return rate.Grant{Over: true, Wait: rate.Never}
 	}
-	return policy.Grant{Over: true, Wait: wait}
+	return rate.Grant{Over: true, Wait: wait}
 }
 
 // grants gives each charge the answer to the demand that it is part of.
-func grants(answers []policy.Grant, of []int) []policy.Grant {
-	list := make([]policy.Grant, len(of))
+func grants(answers []rate.Grant, of []int) []rate.Grant {
+	list := make([]rate.Grant, len(of))
 	for i, at := range of {
 		list[i] = answers[at]
 		answers[at].First = false

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"coexistd/policy"
+	"coexistd/policy/rate"
 )
 
 // Memory is the Limiter of this process alone. It forgets everything when the
@@ -52,12 +52,12 @@ func NewMemory(maxKeys int) *Memory {
 }
 
 // Take never waits for anything, and there is never an error.
-func (m *Memory) Take(_ context.Context, charges []policy.Charge) ([]policy.Grant, error) {
+func (m *Memory) Take(_ context.Context, charges []rate.Charge) ([]rate.Grant, error) {
 	return m.take(charges, true), nil
 }
 
 // take is Take; without count it counts nothing, whatever it finds.
-func (m *Memory) take(charges []policy.Charge, count bool) []policy.Grant {
+func (m *Memory) take(charges []rate.Charge, count bool) []rate.Grant {
 	list, of := demands(charges)
 	hashes := make([]uint64, len(list))
 	var locked uint64 // the shards, a bit each
@@ -69,7 +69,7 @@ func (m *Memory) take(charges []policy.Charge, count bool) []policy.Grant {
 	defer m.unlock(locked)
 
 	now := m.now()
-	starts, answers := make([]int64, len(list)), make([]policy.Grant, len(list))
+	starts, answers := make([]int64, len(list)), make([]rate.Grant, len(list))
 	for i := range list {
 		empty := m.shards[shardOf(hashes[i])].buckets.get(hashes[i], now)
 		starts[i], answers[i] = list[i].look(empty, now)

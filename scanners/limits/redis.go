@@ -15,7 +15,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
-	"coexistd/policy"
+	"coexistd/policy/rate"
 )
 
 // patience is how long Redis is waited for: for a connection, an answer, and by
@@ -87,7 +87,7 @@ func newRedis(o RedisOptions, patience time.Duration) *Redis {
 
 // Take asks Redis once, in one round trip. It returns when ctx ends; where
 // ctx has no end, after a fraction of a second at the latest for each step.
-func (r *Redis) Take(ctx context.Context, charges []policy.Charge) ([]policy.Grant, error) {
+func (r *Redis) Take(ctx context.Context, charges []rate.Charge) ([]rate.Grant, error) {
 	list, of := demands(charges)
 	answers, err := r.ask(ctx, list)
 	if err != nil {
@@ -151,7 +151,7 @@ type once struct{ *redis.Cmd }
 func (once) NoRetry() bool { return true }
 
 // ask has Redis run the script for these demands.
-func (r *Redis) ask(ctx context.Context, list []demand) ([]policy.Grant, error) {
+func (r *Redis) ask(ctx context.Context, list []demand) ([]rate.Grant, error) {
 	if len(list) == 0 {
 		return nil, ctx.Err()
 	}
@@ -165,7 +165,7 @@ func (r *Redis) ask(ctx context.Context, list []demand) ([]policy.Grant, error) 
 	if len(numbers) != 2*len(list) {
 		return nil, fmt.Errorf("the script for %d limits answered with %d numbers, not %d", len(list), len(numbers), 2*len(list))
 	}
-	answers := make([]policy.Grant, len(list))
+	answers := make([]rate.Grant, len(list))
 	for i := range list {
 		answers[i] = list[i].answer(numbers[2*i])
 		answers[i].First = numbers[2*i+1] == 1

@@ -90,8 +90,8 @@ func TestAFileThatIsBrokenAtStartLeavesTheListThatWasSaved(t *testing.T) {
 	}
 	lists := New(slog.New(slog.DiscardHandler), time.Now)
 	lists.Configure(config)
-	if got, pending := lists.Networks("google"); pending || !slices.Equal(got, list) {
-		t.Errorf("without the file the networks are %v, pending %v", got, pending)
+	if known := lists.Live()["google"]; known.Pending || !slices.Equal(known.Prefixes, list) {
+		t.Errorf("without the file the networks are %v, pending %v", known.Prefixes, known.Pending)
 	}
 	if status := lists.Status()[0]; status.Err == nil {
 		t.Error("nothing tells that the file is gone")

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"coexistd/policy/networks"
+	"coexistd/policy/tenant"
 )
 
 const (
@@ -69,6 +70,8 @@ type Config struct {
 	// Ours are networks that are no platform's.
 	Ours      []netip.Prefix
 	Platforms []Platform
+	// Tenants says which platforms may have networks in common.
+	Tenants tenant.Rules
 }
 
 // Status is what is known of one source.
@@ -249,29 +252,35 @@ func (l *Lists) others(s *source, list []netip.Prefix) []netip.Prefix {
 	})
 }
 
-// collision returns an error when a list has addresses that are ours or another
-// platform's.
+// collision returns an error when a list has addresses that are ours, or another
+// platform's with which its own may not share them.
 func (l *Lists) collision(s *source, list []netip.Prefix) error {
-	against := func(others []netip.Prefix, owner string) error {
+	const apart = "take the addresses out of one of them"
+	against := func(others []netip.Prefix, owner, advice string) error {
 		for _, prefix := range list {
 			if found := overlapping(others, prefix); len(found) > 0 {
-				return fmt.Errorf("%s overlaps %s of %s; a client cannot be both, so take the addresses out of one of them", prefix, found[0], owner)
+				return fmt.Errorf("%s overlaps %s of %s; %s", prefix, found[0], owner, advice)
 			}
 		}
 		return nil
 	}
-	if err := against(l.config.Ours, "our_networks"); err != nil {
+	if err := against(l.config.Ours, "our_networks", "a client cannot be both, so "+apart); err != nil {
 		return err
 	}
 	for _, p := range l.platforms {
 		if p.Name == s.platform {
 			continue
 		}
-		if err := against(p.Networks, "platform."+p.Name+".networks"); err != nil {
+		obstacle := l.config.Tenants.MayShare(p.Name, s.platform)
+		if obstacle == nil {
+			continue
+		}
+		advice := obstacle.Error() + ", or " + apart
+		if err := against(p.Networks, "platform."+p.Name+".networks", advice); err != nil {
 			return err
 		}
 		for _, other := range p.sources {
-			if err := against(other.list, fmt.Sprintf("platform.%s.networks (%s)", p.Name, other)); err != nil {
+			if err := against(other.list, fmt.Sprintf("platform.%s.networks (%s)", p.Name, other), advice); err != nil {
 				return err
 			}
 		}
@@ -279,22 +288,22 @@ func (l *Lists) collision(s *source, list []netip.Prefix) error {
 	return nil
 }
 
-// Networks returns the networks of a platform, sorted, none within another.
-// Pending says that a source of them has not given a list yet. A source that has
-// not for four hours is waited for only while no network of the platform is known.
-func (l *Lists) Networks(name string) (list []netip.Prefix, pending bool) {
+// Live returns the networks of all platforms as they are now, each list sorted, none
+// within another of its own. A platform is pending while a source of it has not given a
+// list yet. A source that has not for four hours is waited for only while no network of
+// the platform is known.
+func (l *Lists) Live() networks.Live {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	live := make(networks.Live, len(l.platforms))
 	for _, p := range l.platforms {
-		if p.Name != name {
-			continue
-		}
-		list = append(list, p.known()...)
+		known := networks.Known{Prefixes: networks.Normal(p.known())}
 		for _, s := range p.sources {
-			pending = pending || s.list == nil && (!s.missed || len(list) == 0)
+			known.Pending = known.Pending || s.list == nil && (!s.missed || len(known.Prefixes) == 0)
 		}
+		live[p.Name] = known
 	}
-	return networks.Normal(list), pending
+	return live
 }
 
 // known returns the networks of a platform that are known, in no order.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"coexistd/contrib/lab"
+	"coexistd/policy/tenant"
 )
 
 // site is Lists with a name server, a clock and a log of the test's own.
@@ -65,6 +67,10 @@ func (j *journal) take() string {
 
 const day = 24 * time.Hour
 
+// patience bounds each wait for something that must happen. Only what hangs takes so
+// long, on a machine that does other things as well.
+const patience = 5 * time.Minute
+
 // newSite has one platform, office365, with a network of its own and the record of
 // p.example, which names 192.0.2.0/24.
 func newSite(t *testing.T) *site {
@@ -101,10 +107,10 @@ func (s *site) later(d time.Duration) {
 
 func (s *site) want(platform, networks string, pending bool) {
 	s.Helper()
-	list, isPending := s.Networks(platform)
-	wantPrefixes(s, list, networks)
-	if isPending != pending {
-		s.Errorf("pending is %v; want %v", isPending, pending)
+	known := s.Live()[platform]
+	wantPrefixes(s, known.Prefixes, networks)
+	if known.Pending != pending {
+		s.Errorf("pending is %v; want %v", known.Pending, pending)
 	}
 }
 
@@ -308,7 +314,7 @@ func TestAListThatOverlapsOthersIsRefused(t *testing.T) {
 	for _, c := range []struct{ network, want string }{
 		{"198.51.100.7", "198.51.100.7/32 overlaps 198.51.100.0/24 of our_networks"},
 		{"198.51.0.0/16", "198.51.0.0/16 overlaps 198.51.100.0/24 of our_networks"},
-		{"198.18.0.1", "198.18.0.1/32 overlaps 198.18.0.0/24 of platform.google.networks"},
+		{"198.18.0.1", "198.18.0.1/32 overlaps 198.18.0.0/24 of platform.google.networks; only a proof tells from which of the two a message comes, and platform google has none"},
 		{"198.19.0.0/25", "198.19.0.0/25 overlaps 198.19.0.0/24 of platform.google.networks (spf:g.example)"},
 	} {
 		s.dns.Set("p.example", "TXT", "v=spf1 ip4:192.0.2.0/24 ip4:"+c.network)
@@ -319,6 +325,51 @@ func TestAListThatOverlapsOthersIsRefused(t *testing.T) {
 		s.later(againTime)
 		s.wantErr("")
 	}
+}
+
+func TestPlatformsWithProofsShareNetworks(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.config.Ours = prefixes(t, "192.0.2.128/25")
+	s.config.Tenants = tenant.Rules{"office365": {Tenant: "3f2504e0-4f89-11d3-9a0c-0305e82c3301"}, "second": {Tenant: "11111111-2222-3333-4444-555555555555"}}
+	s.config.Platforms = append(s.config.Platforms, Platform{
+		Name: "second", Networks: prefixes(t, "203.0.113.0/25"), Sources: []Source{{SPF, "p.example"}, {SPF, "g.example"}},
+	})
+	s.dns.Set("p.example", "TXT", "v=spf1 ip4:192.0.2.0/25 ip4:198.51.100.0/24 -all")
+	zone(s.dns, "g.example TXT v=spf1 ip4:198.51.100.7 ip4:203.0.113.0/28 -all")
+	s.start()
+	s.lookNow()
+	s.want("office365", "192.0.2.0/25 198.51.100.0/24 203.0.113.0/24", false)
+	s.want("second", "192.0.2.0/25 198.51.100.0/24 203.0.113.0/25", false)
+	for _, c := range []struct{ client, of string }{
+		{"192.0.2.1", "office365 second"}, {"198.51.100.7", "office365 second"}, {"203.0.113.200", "office365"}, {"192.0.2.129", ""},
+	} {
+		of, pending := s.Live().Of(netip.MustParseAddr(c.client))
+		if strings.Join(of, " ") != c.of || pending != "" {
+			t.Errorf("%s is of %v, pending %q; want %s", c.client, of, pending, c.of)
+		}
+	}
+	for _, one := range s.Status() {
+		if one.Err != nil {
+			t.Errorf("%s: %v", one.Source, one.Err)
+		}
+	}
+
+	// Ours stay ours.
+	s.dns.Set("p.example", "TXT", "v=spf1 ip4:192.0.2.0/24 ip4:198.51.100.0/24 -all")
+	s.later(2 * freshTime)
+	s.want("office365", "192.0.2.0/25 198.51.100.0/24 203.0.113.0/24", false)
+	s.wantErr("192.0.2.0/24 overlaps 192.0.2.128/25 of our_networks; a client cannot be both")
+	s.dns.Set("p.example", "TXT", "v=spf1 ip4:192.0.2.0/25 ip4:198.51.100.0/24 -all")
+	s.later(againTime)
+	s.wantErr("")
+
+	// One that a reload leaves without a proof of its own has what is its alone.
+	s.config.Tenants["second"] = s.config.Tenants["office365"]
+	s.config.Platforms[0], s.config.Platforms[1] = s.config.Platforms[1], s.config.Platforms[0]
+	s.Configure(s.config)
+	s.want("second", "203.0.113.0/25", false)
+	s.wantErr("the tenant 3f2504e0-4f89-11d3-9a0c-0305e82c3301 proves both")
 }
 
 func TestWhatANewConfigurationGivesToOthersIsTakenOutOfTheLists(t *testing.T) {
@@ -442,16 +493,18 @@ func TestANameServerThatHangsHoldsUpNoOtherSource(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	zone(s.dns, "g.example TXT v=spf1 ip4:198.19.0.0/24")
-	s.dns.Fail("p.example", lab.DNSSilent)
 	s.config.Platforms = append(s.config.Platforms, Platform{Name: "google", Sources: []Source{{SPF, "g.example"}}})
+	asked, hung := make(chan struct{}), make(chan error, 1)
+	s.config.Resolver = hanging{s.config.Resolver, "p.example.", asked, hung}
 	s.start()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan struct{})
 	go func() { defer close(ended); s.Lists.Run(ctx) }()
+	<-asked
 	select {
 	case <-s.Changed():
-	case <-time.After(flattenTime / 2):
+	case <-time.After(patience):
 		t.Fatal("no list came")
 	}
 	s.want("google", "198.19.0.0/24", false)
@@ -459,8 +512,30 @@ func TestANameServerThatHangsHoldsUpNoOtherSource(t *testing.T) {
 	cancel()
 	select {
 	case <-ended:
-	case <-time.After(flattenTime / 2):
+	case <-time.After(patience):
 		t.Fatal("Run did not end with its context")
 	}
+	if err := <-hung; err != context.Canceled {
+		t.Errorf("what hung has ended with %v; it must end with Run", err)
+	}
 	s.wantSaid("are known")
+}
+
+// hanging does not answer for one name. It tells when it is asked, and why it no longer
+// is.
+type hanging struct {
+	Resolver
+	name  string
+	asked chan<- struct{}
+	ended chan<- error
+}
+
+func (h hanging) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	if name != h.name {
+		return h.Resolver.LookupTXT(ctx, name)
+	}
+	close(h.asked)
+	<-ctx.Done()
+	h.ended <- ctx.Err()
+	return nil, ctx.Err()
 }

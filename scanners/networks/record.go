@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"coexistd/policy"
+	"coexistd/policy/mail"
 )
 
 // maxRecord bounds the SPF record that is read, in bytes. RFC 7208 section 3.4
@@ -221,7 +221,7 @@ func (t term) names(domain string) (term, error) {
 		t.macro = true
 		return t, nil
 	}
-	normal, err := policy.NormalDomain(domain)
+	normal, err := mail.NormalDomain(domain)
 	top := normal[strings.LastIndexByte(normal, '.')+1:]
 	if err != nil || top == normal || strings.Trim(top, "0123456789") == "" || strings.ContainsAny(top, "]_") {
 		return term{}, fmt.Errorf("%.100q is no domain", domain)

@@ -45,8 +45,8 @@ func TestADamagedSavedListIsIgnored(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.start()
-		if list, pending := s.Networks("office365"); !pending || len(list) != 1 {
-			t.Errorf("%s: the list is %v", name, list)
+		if known := s.Live()["office365"]; !known.Pending || len(known.Prefixes) != 1 {
+			t.Errorf("%s: the list is %v", name, known)
 		}
 		s.wantSaid("is of no use")
 		s.lookNow()

@@ -12,7 +12,8 @@ import (
 
 	"github.com/emersion/go-msgauth/dkim"
 
-	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/spoof"
 	"coexistd/scanners"
 )
 
@@ -54,53 +55,54 @@ var (
 //
 // The DNS gets Timeout, and so does what follows. The message is read in pieces:
 // the memory that is taken does not grow with its body.
-func (v *Verifier) DKIM(ctx context.Context, m *scanners.Message) []policy.DKIM {
-	var found []policy.DKIM
-	if why := v.try(func() { found = v.signatures(ctx, m, maxVerified) }); why != "" {
-		return []policy.DKIM{{Result: policy.AuthTempError, Why: why}}
+func (v *Verifier) DKIM(ctx context.Context, m *scanners.Message) []spoof.DKIM {
+	var found []spoof.DKIM
+	if why := v.try(func() { found = v.signatures(ctx, m, maxVerified, Timeout) }); why != "" {
+		return []spoof.DKIM{{Result: spoof.AuthTempError, Why: why}}
 	}
 	return found
 }
 
-// signatures is DKIM with a bound for maxVerified.
-func (v *Verifier) signatures(ctx context.Context, m *scanners.Message, most int64) []policy.DKIM {
+// signatures is DKIM with bounds for maxVerified and for the Timeout of verifying.
+func (v *Verifier) signatures(ctx context.Context, m *scanners.Message, most int64, limit time.Duration) []spoof.DKIM {
 	content := &contentReader{ctx: ctx, from: m.Reader()}
 	signatures, err := weigh(bufio.NewReaderSize(content, readAhead))
-	found := make([]policy.DKIM, len(signatures))
+	found := make([]spoof.DKIM, len(signatures))
 	for i, one := range signatures {
 		found[i] = claimed(one.value)
 	}
 	if err == nil && content.err == nil {
-		v.verify(ctx, m, signatures, found, most)
+		v.verify(ctx, m, signatures, found, most, limit)
 		return found
 	}
 	for i := range found {
 		if content.err != nil {
 			found[i].Result, found[i].Why = content.failure()
 		} else {
-			found[i].Result, found[i].Why = policy.AuthPermError, err.Error()
+			found[i].Result, found[i].Why = spoof.AuthPermError, err.Error()
 		}
 	}
 	return found
 }
 
-// verify fills in what is found of the signatures. It asks for all keys at once,
-// and then takes one signature after the other until that many bytes were read.
-func (v *Verifier) verify(ctx context.Context, m *scanners.Message, signatures []signature, found []policy.DKIM, most int64) {
+// verify fills in what is found of the signatures. It asks for all keys at once, and then
+// takes one signature after the other until that many bytes were read, or the limit is
+// over.
+func (v *Verifier) verify(ctx context.Context, m *scanners.Message, signatures []signature, found []spoof.DKIM, most int64, limit time.Duration) {
 	keys := v.keys(ctx, found)
-	ctx, cancel := context.WithTimeoutCause(ctx, Timeout, errSlow)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errSlow)
 	defer cancel()
 	var read int64
 	for i, one := range signatures {
 		if read >= most {
-			found[i].Result, found[i].Why = policy.AuthPermError, errMuch.Error()
+			found[i].Result, found[i].Why = spoof.AuthPermError, errMuch.Error()
 			continue
 		}
 		content := &contentReader{ctx: ctx, from: one.first(m)}
 		why := v.try(func() { keys[i].verify(content, &found[i]) })
 		switch {
 		case why != "":
-			found[i].Result, found[i].Why = policy.AuthTempError, why
+			found[i].Result, found[i].Why = spoof.AuthTempError, why
 		case content.err != nil:
 			found[i].Result, found[i].Why = content.failure()
 		}
@@ -115,7 +117,7 @@ type key struct {
 }
 
 // verify fills in what the library finds of the first signature of a message.
-func (k key) verify(content *contentReader, found *policy.DKIM) {
+func (k key) verify(content *contentReader, found *spoof.DKIM) {
 	// Of several signatures at once, the library would verify each in a goroutine of
 	// its own, whose panic nobody could recover. That there are more is no error here.
 	verifications, err := dkim.VerifyWithOptions(bufio.NewReaderSize(content, readAhead), &dkim.VerifyOptions{
@@ -123,37 +125,37 @@ func (k key) verify(content *contentReader, found *policy.DKIM) {
 		LookupTXT:        func(string) ([]string, error) { return k.records, k.err },
 	})
 	if len(verifications) != 1 {
-		found.Result, found.Why = policy.AuthPermError, fmt.Sprintf("the signature cannot be read: %v", err)
+		found.Result, found.Why = spoof.AuthPermError, fmt.Sprintf("the signature cannot be read: %v", err)
 		return
 	}
 	one := verifications[0]
 	found.Result = dkimResult(one)
 	if one.Err != nil {
-		found.Why = printable(one.Err.Error())
+		found.Why = mail.Printable(one.Err.Error())
 	}
-	if found.Domain == "" && found.Result == policy.AuthPass {
-		found.Result, found.Why = policy.AuthPermError, "the signature's domain is none"
+	if found.Domain == "" && found.Result == spoof.AuthPass {
+		found.Result, found.Why = spoof.AuthPermError, "the signature's domain is none"
 	}
 }
 
 // dkimResult names a verification's result. RFC 8601 section 2.7.1 calls neutral,
 // policy or permerror what others do; of these, only permerror is used here.
-func dkimResult(v *dkim.Verification) policy.AuthResult {
+func dkimResult(v *dkim.Verification) spoof.AuthResult {
 	switch {
 	case v.Err == nil:
-		return policy.AuthPass
+		return spoof.AuthPass
 	case dkim.IsTempFail(v.Err):
-		return policy.AuthTempError
+		return spoof.AuthTempError
 	case dkim.IsPermFail(v.Err) && (v.Expiration.IsZero() || v.Expiration.After(time.Now())):
-		return policy.AuthPermError
+		return spoof.AuthPermError
 	}
-	return policy.AuthFail
+	return spoof.AuthFail
 }
 
 var errLongKey = errors.New("the key's record is longer than 4096 bytes")
 
 // keys looks the signatures' keys up, each for Timeout at most.
-func (v *Verifier) keys(ctx context.Context, found []policy.DKIM) []key {
+func (v *Verifier) keys(ctx context.Context, found []spoof.DKIM) []key {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	keys := make([]key, len(found))
@@ -187,15 +189,15 @@ func (v *Verifier) key(ctx context.Context, selector, domain string) key {
 
 // claimed reads from a signature's value whose it says it is. White space may stand
 // in values (RFC 6376 section 3.2).
-func claimed(value string) policy.DKIM {
-	var found policy.DKIM
+func claimed(value string) spoof.DKIM {
+	var found spoof.DKIM
 	for tag := range strings.SplitSeq(value, ";") {
 		name, value, _ := strings.Cut(tag, "=")
 		switch strings.TrimSpace(name) {
 		case "d":
-			found.Domain = normalDomain(strings.Join(strings.Fields(value), ""))
+			found.Domain = mail.DomainOf(strings.Join(strings.Fields(value), ""))
 		case "s":
-			found.Selector = normalDomain(strings.Join(strings.Fields(value), ""))
+			found.Selector = mail.DomainOf(strings.Join(strings.Fields(value), ""))
 		}
 	}
 	return found
@@ -251,9 +253,9 @@ func (r *contentReader) heed(p []byte) bool {
 // failure is what follows from err for the signatures. What is the message's doing
 // excuses nobody. That time runs out is this host's: what a message can cost is
 // bounded otherwise.
-func (r *contentReader) failure() (policy.AuthResult, string) {
+func (r *contentReader) failure() (spoof.AuthResult, string) {
 	if r.err == errBlank {
-		return policy.AuthPermError, r.err.Error()
+		return spoof.AuthPermError, r.err.Error()
 	}
-	return policy.AuthTempError, "the message could not be read to its end: " + r.err.Error()
+	return spoof.AuthTempError, "the message could not be read to its end: " + r.err.Error()
 }

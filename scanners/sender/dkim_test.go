@@ -20,12 +20,12 @@ import (
 	"github.com/emersion/go-msgauth/dkim"
 
 	"coexistd/contrib/lab"
-	"coexistd/policy"
+	"coexistd/policy/spoof"
 	"coexistd/scanners"
 	"coexistd/scanners/sender"
 )
 
-const mail = "From: Bob <bob@acmecorp.com>\r\nTo: x@example.net\r\nSubject: hello\r\nDate: Tue, 1 Jan 2030 10:00:00 +0000\r\n" +
+const letter = "From: Bob <bob@acmecorp.com>\r\nTo: x@example.net\r\nSubject: hello\r\nDate: Tue, 1 Jan 2030 10:00:00 +0000\r\n" +
 	"Message-ID: <1@acmecorp.com>\r\n\r\nHello,\r\n\r\nthere  is something\tto say.\r\n\r\n\r\n"
 
 func message(text string) *scanners.Message {
@@ -63,7 +63,7 @@ func sign(t testing.TB, text, domain string, signer crypto.Signer, change func(*
 func TestSignaturesAreVerified(t *testing.T) {
 	dns := startDNS(t)
 	private := key(t, dns, "acmecorp.com")
-	ours := sign(t, mail, "acmecorp.com", private, nil)
+	ours := sign(t, letter, "acmecorp.com", private, nil)
 	weak, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func TestSignaturesAreVerified(t *testing.T) {
 	dns.Fail("s._domainkey.refused.example", lab.DNSRefused)
 	dns.Fail("s._domainkey.silent.example", lab.DNSSilent)
 	dns.Set("s._domainkey.xn--bcher-kva.example", "TXT", "v=DKIM1; k=ed25519; p="+base64.StdEncoding.EncodeToString(private.Public().(ed25519.PublicKey)))
-	signedFor := func(domain string) string { return sign(t, mail, domain, private, nil) }
+	signedFor := func(domain string) string { return sign(t, letter, domain, private, nil) }
 	expires := func(in time.Duration) func(*dkim.SignOptions) {
 		return func(o *dkim.SignOptions) { o.Expiration = time.Now().Add(in) }
 	}
@@ -99,44 +99,44 @@ func TestSignaturesAreVerified(t *testing.T) {
 
 	for _, c := range []struct {
 		about, text string
-		want        policy.AuthResult
+		want        spoof.AuthResult
 		domain      string
 		why         string
 	}{
-		{"relaxed", ours, policy.AuthPass, "acmecorp.com", ""},
-		{"simple", sign(t, mail, "acmecorp.com", private, simple), policy.AuthPass, "acmecorp.com", ""},
-		{"RSA with 1,024 bits", sign(t, mail, "rsa.example", weak, nil), policy.AuthPass, "rsa.example", ""},
-		{"a domain in another case", sign(t, mail, "AcmeCorp.COM", private, nil), policy.AuthPass, "acmecorp.com", ""},
-		{"a domain in UTF-8 (RFC 8616 section 5)", signedFor("bücher.example"), policy.AuthPass, "xn--bcher-kva.example", ""},
-		{"white space that relaxed does not heed", strings.Replace(ours, "there  is", "there is", 1), policy.AuthPass, "acmecorp.com", ""},
-		{"not expired", sign(t, mail, "acmecorp.com", private, expires(time.Hour)), policy.AuthPass, "acmecorp.com", ""},
-		{"expired", sign(t, mail, "acmecorp.com", private, expires(-time.Hour)), policy.AuthFail, "acmecorp.com", "expired"},
-		{"another body", strings.Replace(ours, "something", "anything", 1), policy.AuthFail, "acmecorp.com", "body hash"},
-		{"more body", ours + "P.S. send money\r\n", policy.AuthFail, "acmecorp.com", "body hash"},
-		{"another subject", replace("Subject: hello", "Subject: money"), policy.AuthFail, "acmecorp.com", "did not verify"},
-		{"another From", replace("From: Bob <bob@", "From: Bob <ceo@"), policy.AuthFail, "acmecorp.com", ""},
-		{"a second From, which the signature excludes", replace("From: Bob", "From: x@evil.example\r\nFrom: Bob"), policy.AuthFail, "acmecorp.com", ""},
-		{"another key", strings.Replace(ours, "d=acmecorp.com", "d=rsa.example", 1), policy.AuthPermError, "rsa.example", "key algorithm"},
-		{"a part of the body unsigned", replace("v=1;", "v=1; l=5;"), policy.AuthFail, "acmecorp.com", "body length"},
-		{"rsa-sha1 (RFC 8301 section 3.1)", strings.Replace(sign(t, mail, "rsa.example", weak, nil), "a=rsa-sha256", "a=rsa-sha1", 1), policy.AuthPermError, "rsa.example", "too weak"},
-		{"RSA with 768 bits (RFC 8301 section 3.2)", sign(t, mail, "short.example", weak, nil), policy.AuthPermError, "short.example", "too short"},
-		{"RSA with 30,000 bits", sign(t, mail, "long.example", weak, nil), policy.AuthPermError, "long.example", "longer than 4096 bytes"},
-		{"a key that was revoked", signedFor("revoked.example"), policy.AuthPermError, "revoked.example", "revoked"},
-		{"a broken key", signedFor("broken.example"), policy.AuthPermError, "broken.example", "syntax"},
-		{"two keys", signedFor("twice.example"), policy.AuthPermError, "twice.example", "multiple"},
-		{"no key", signedFor("none.example"), policy.AuthPermError, "none.example", "no key"},
-		{"a domain that is none", signedFor("a$b.example"), policy.AuthPermError, "", "no key"},
-		{"an address for a domain", signedFor("[192.0.2.1]"), policy.AuthPermError, "", "no key"},
-		{"DNS fails", signedFor("down.example"), policy.AuthTempError, "down.example", "key unavailable"},
-		{"DNS refuses", signedFor("refused.example"), policy.AuthTempError, "refused.example", "key unavailable"},
-		{"DNS is silent", signedFor("silent.example"), policy.AuthTempError, "silent.example", "key unavailable"},
-		{"From unsigned", replace("h=From:From:", "h="), policy.AuthPermError, "acmecorp.com", "From field not signed"},
-		{"another version", replace("v=1;", "v=2;"), policy.AuthPermError, "acmecorp.com", "version"},
-		{"a tag twice", replace("v=1;", "v=1; d=acmecorp.com;"), policy.AuthPermError, "acmecorp.com", "duplicate"},
-		{"rubbish", "DKIM-Signature: rubbish\r\n" + mail, policy.AuthPermError, "", "malformed"},
-		{"nothing", "DKIM-Signature:\r\n" + mail, policy.AuthPermError, "", "version"},
-		{"the name in another case", strings.Replace(ours, "DKIM-Signature", "dkim-SIGNATURE", 1), policy.AuthPass, "acmecorp.com", ""},
-		{"no end of the header", "DKIM-Signature: v=1; d=acmecorp.com; s=s\r\n", policy.AuthPermError, "acmecorp.com", "cannot be read"},
+		{"relaxed", ours, spoof.AuthPass, "acmecorp.com", ""},
+		{"simple", sign(t, letter, "acmecorp.com", private, simple), spoof.AuthPass, "acmecorp.com", ""},
+		{"RSA with 1,024 bits", sign(t, letter, "rsa.example", weak, nil), spoof.AuthPass, "rsa.example", ""},
+		{"a domain in another case", sign(t, letter, "AcmeCorp.COM", private, nil), spoof.AuthPass, "acmecorp.com", ""},
+		{"a domain in UTF-8 (RFC 8616 section 5)", signedFor("bücher.example"), spoof.AuthPass, "xn--bcher-kva.example", ""},
+		{"white space that relaxed does not heed", strings.Replace(ours, "there  is", "there is", 1), spoof.AuthPass, "acmecorp.com", ""},
+		{"not expired", sign(t, letter, "acmecorp.com", private, expires(time.Hour)), spoof.AuthPass, "acmecorp.com", ""},
+		{"expired", sign(t, letter, "acmecorp.com", private, expires(-time.Hour)), spoof.AuthFail, "acmecorp.com", "expired"},
+		{"another body", strings.Replace(ours, "something", "anything", 1), spoof.AuthFail, "acmecorp.com", "body hash"},
+		{"more body", ours + "P.S. send money\r\n", spoof.AuthFail, "acmecorp.com", "body hash"},
+		{"another subject", replace("Subject: hello", "Subject: money"), spoof.AuthFail, "acmecorp.com", "did not verify"},
+		{"another From", replace("From: Bob <bob@", "From: Bob <ceo@"), spoof.AuthFail, "acmecorp.com", ""},
+		{"a second From, which the signature excludes", replace("From: Bob", "From: x@evil.example\r\nFrom: Bob"), spoof.AuthFail, "acmecorp.com", ""},
+		{"another key", strings.Replace(ours, "d=acmecorp.com", "d=rsa.example", 1), spoof.AuthPermError, "rsa.example", "key algorithm"},
+		{"a part of the body unsigned", replace("v=1;", "v=1; l=5;"), spoof.AuthFail, "acmecorp.com", "body length"},
+		{"rsa-sha1 (RFC 8301 section 3.1)", strings.Replace(sign(t, letter, "rsa.example", weak, nil), "a=rsa-sha256", "a=rsa-sha1", 1), spoof.AuthPermError, "rsa.example", "too weak"},
+		{"RSA with 768 bits (RFC 8301 section 3.2)", sign(t, letter, "short.example", weak, nil), spoof.AuthPermError, "short.example", "too short"},
+		{"RSA with 30,000 bits", sign(t, letter, "long.example", weak, nil), spoof.AuthPermError, "long.example", "longer than 4096 bytes"},
+		{"a key that was revoked", signedFor("revoked.example"), spoof.AuthPermError, "revoked.example", "revoked"},
+		{"a broken key", signedFor("broken.example"), spoof.AuthPermError, "broken.example", "syntax"},
+		{"two keys", signedFor("twice.example"), spoof.AuthPermError, "twice.example", "multiple"},
+		{"no key", signedFor("none.example"), spoof.AuthPermError, "none.example", "no key"},
+		{"a domain that is none", signedFor("a$b.example"), spoof.AuthPermError, "", "no key"},
+		{"an address for a domain", signedFor("[192.0.2.1]"), spoof.AuthPermError, "", "no key"},
+		{"DNS fails", signedFor("down.example"), spoof.AuthTempError, "down.example", "key unavailable"},
+		{"DNS refuses", signedFor("refused.example"), spoof.AuthTempError, "refused.example", "key unavailable"},
+		{"DNS is silent", signedFor("silent.example"), spoof.AuthTempError, "silent.example", "key unavailable"},
+		{"From unsigned", replace("h=From:From:", "h="), spoof.AuthPermError, "acmecorp.com", "From field not signed"},
+		{"another version", replace("v=1;", "v=2;"), spoof.AuthPermError, "acmecorp.com", "version"},
+		{"a tag twice", replace("v=1;", "v=1; d=acmecorp.com;"), spoof.AuthPermError, "acmecorp.com", "duplicate"},
+		{"rubbish", "DKIM-Signature: rubbish\r\n" + letter, spoof.AuthPermError, "", "malformed"},
+		{"nothing", "DKIM-Signature:\r\n" + letter, spoof.AuthPermError, "", "version"},
+		{"the name in another case", strings.Replace(ours, "DKIM-Signature", "dkim-SIGNATURE", 1), spoof.AuthPass, "acmecorp.com", ""},
+		{"no end of the header", "DKIM-Signature: v=1; d=acmecorp.com; s=s\r\n", spoof.AuthPermError, "acmecorp.com", "cannot be read"},
 	} {
 		t.Run(c.about, func(t *testing.T) {
 			v := verifier(dns)
@@ -148,7 +148,7 @@ func TestSignaturesAreVerified(t *testing.T) {
 				t.Fatalf("got %+v", found)
 			}
 			got := found[0]
-			if got.Result != c.want || got.Domain != c.domain || !strings.Contains(got.Why, c.why) || (got.Why == "") != (c.want == policy.AuthPass) {
+			if got.Result != c.want || got.Domain != c.domain || !strings.Contains(got.Why, c.why) || (got.Why == "") != (c.want == spoof.AuthPass) {
 				t.Errorf("got %+v, want %s of %q, %q", got, c.want, c.domain, c.why)
 			}
 			if got.Domain != "" && got.Selector != "s" {
@@ -159,7 +159,7 @@ func TestSignaturesAreVerified(t *testing.T) {
 }
 
 func TestAMessageWithoutSignaturesHasNone(t *testing.T) {
-	for _, text := range []string{mail, "", "\r\n", "DKIM-Signature-Of-Mine: v=1; d=x\r\n\r\nDKIM-Signature: v=1; d=x\r\n"} {
+	for _, text := range []string{letter, "", "\r\n", "DKIM-Signature-Of-Mine: v=1; d=x\r\n\r\nDKIM-Signature: v=1; d=x\r\n"} {
 		if found := verifier(startDNS(t)).DKIM(t.Context(), message(text)); found == nil || len(found) != 0 {
 			t.Errorf("%.30q: %#v", text, found)
 		}
@@ -168,7 +168,7 @@ func TestAMessageWithoutSignaturesHasNone(t *testing.T) {
 
 func TestEachOfSeveralSignaturesIsVerifiedTenAtMost(t *testing.T) {
 	dns := startDNS(t)
-	text := mail
+	text := letter
 	for i := range 12 {
 		domain := fmt.Sprintf("d%d.example", i)
 		text = sign(t, text, domain, key(t, dns, domain), nil)
@@ -181,9 +181,9 @@ func TestEachOfSeveralSignaturesIsVerifiedTenAtMost(t *testing.T) {
 	}
 	for i, one := range found {
 		n := 11 - i // the last one comes first
-		want := map[int]policy.AuthResult{5: policy.AuthPermError, 6: policy.AuthTempError}[n]
-		if want == policy.AuthNone {
-			want = policy.AuthPass
+		want := map[int]spoof.AuthResult{5: spoof.AuthPermError, 6: spoof.AuthTempError}[n]
+		if want == spoof.AuthNone {
+			want = spoof.AuthPass
 		}
 		if one.Domain != fmt.Sprintf("d%d.example", n) || one.Result != want {
 			t.Errorf("%d: got %+v, want %s", n, one, want)
@@ -211,7 +211,7 @@ func (f failing) ReadAt(p []byte, at int64) (int, error) {
 func TestAMessageThatCannotBeReadFailsNoSignature(t *testing.T) {
 	dns := startDNS(t)
 	private := key(t, dns, "acmecorp.com")
-	long := mail + strings.Repeat("a long body\r\n", 20_000)
+	long := letter + strings.Repeat("a long body\r\n", 20_000)
 	for signatures, text := range map[int]string{
 		1: sign(t, long, "acmecorp.com", private, nil),
 		2: sign(t, sign(t, long, "acmecorp.com", private, nil), "acmecorp.com", private, nil),
@@ -224,20 +224,22 @@ func TestAMessageThatCannotBeReadFailsNoSignature(t *testing.T) {
 				t.Fatalf("got %+v", found)
 			}
 			for _, one := range found {
-				if one.Result != policy.AuthTempError || one.Domain != "acmecorp.com" || !strings.Contains(one.Why, "input/output error") {
+				if one.Result != spoof.AuthTempError || one.Domain != "acmecorp.com" || !strings.Contains(one.Why, "input/output error") {
 					t.Errorf("got %+v", one)
 				}
 			}
 		}
-		if after := runtime.NumGoroutine(); after > before+15 {
-			t.Errorf("%d signatures: %d goroutines before, %d after 20 messages", signatures, before, after)
+		for end := time.Now().Add(time.Minute); runtime.NumGoroutine() > before+15; runtime.Gosched() {
+			if time.Now().After(end) {
+				t.Fatalf("%d signatures: %d goroutines before, %d after 20 messages", signatures, before, runtime.NumGoroutine())
+			}
 		}
 	}
 }
 
 func TestVerifyingEndsWithItsContext(t *testing.T) {
 	dns := startDNS(t)
-	text := sign(t, sign(t, mail, "acmecorp.com", key(t, dns, "acmecorp.com"), nil), "silent.example", key(t, dns, "silent.example"), nil)
+	text := sign(t, sign(t, letter, "acmecorp.com", key(t, dns, "acmecorp.com"), nil), "silent.example", key(t, dns, "silent.example"), nil)
 	dns.Fail("s._domainkey.silent.example", lab.DNSSilent)
 	v := verifier(dns)
 	v.Resolver.SetPatience(time.Minute, time.Minute)
@@ -245,10 +247,10 @@ func TestVerifyingEndsWithItsContext(t *testing.T) {
 	defer cancel()
 	start := time.Now()
 	found := v.DKIM(ctx, message(text))
-	if took := time.Since(start); took > 10*time.Second {
+	if took := time.Since(start); took >= time.Minute {
 		t.Errorf("took %v", took)
 	}
-	if len(found) != 2 || found[0].Result != policy.AuthTempError || found[1].Result == policy.AuthFail || found[1].Result == policy.AuthPermError {
+	if len(found) != 2 || found[0].Result != spoof.AuthTempError || found[1].Result == spoof.AuthFail || found[1].Result == spoof.AuthPermError {
 		t.Errorf("got %+v", found)
 	}
 }
@@ -265,27 +267,27 @@ func TestHostileHeadersTakeLittleTime(t *testing.T) {
 		}
 		o.HeaderKeys = append(o.HeaderKeys, "From")
 	}
-	heavy := strings.Repeat("x: y\r\n", 1900) + mail
+	heavy := strings.Repeat("x: y\r\n", 1900) + letter
 	for range 10 {
 		heavy = sign(t, heavy, "evil.example", private, list)
 	}
 	for _, c := range []struct {
 		about, text string
-		want        policy.AuthResult
+		want        spoof.AuthResult
 	}{
-		{"a signature that lists 100,000 names", "DKIM-Signature: v=1; d=evil.example; h=From" + strings.Repeat(":x", 100_000) + "\r\n" + mail, policy.AuthPermError},
-		{"a signature of 1 MB in lines", "DKIM-Signature: v=1; d=evil.example; h=From" + strings.Repeat(":x\r\n ", 200_000) + "\r\n" + mail, policy.AuthPermError},
-		{"a field of 1 MB in short lines", "DKIM-Signature: v=1; d=evil.example\r\nX: " + strings.Repeat("\r\n ", 300_000) + "\r\n" + mail, policy.AuthPermError},
-		{"a line of 1 MB", "DKIM-Signature: v=1; d=evil.example\r\nX: " + strings.Repeat("x", 1<<20) + "\r\n" + mail, policy.AuthPermError},
-		{"100,000 fields", "DKIM-Signature: v=1; d=evil.example\r\n" + strings.Repeat("x:y\r\n", 100_000) + mail, policy.AuthPermError},
-		{"a domain of 15 KB in UTF-8", "DKIM-Signature: v=1; d=" + strings.Repeat("\u00fc\u4e00", 3000) + "\r\n" + mail, policy.AuthPermError},
-		{"what is just allowed", heavy, policy.AuthPass},
+		{"a signature that lists 100,000 names", "DKIM-Signature: v=1; d=evil.example; h=From" + strings.Repeat(":x", 100_000) + "\r\n" + letter, spoof.AuthPermError},
+		{"a signature of 1 MB in lines", "DKIM-Signature: v=1; d=evil.example; h=From" + strings.Repeat(":x\r\n ", 200_000) + "\r\n" + letter, spoof.AuthPermError},
+		{"a field of 1 MB in short lines", "DKIM-Signature: v=1; d=evil.example\r\nX: " + strings.Repeat("\r\n ", 300_000) + "\r\n" + letter, spoof.AuthPermError},
+		{"a line of 1 MB", "DKIM-Signature: v=1; d=evil.example\r\nX: " + strings.Repeat("x", 1<<20) + "\r\n" + letter, spoof.AuthPermError},
+		{"100,000 fields", "DKIM-Signature: v=1; d=evil.example\r\n" + strings.Repeat("x:y\r\n", 100_000) + letter, spoof.AuthPermError},
+		{"a domain of 15 KB in UTF-8", "DKIM-Signature: v=1; d=" + strings.Repeat("\u00fc\u4e00", 3000) + "\r\n" + letter, spoof.AuthPermError},
+		{"what is just allowed", heavy, spoof.AuthPass},
 	} {
 		t.Run(c.about, func(t *testing.T) {
 			start := time.Now()
 			found := verifier(dns).DKIM(t.Context(), message(c.text))
 			took := time.Since(start)
-			if took > 15*time.Second {
+			if took > time.Minute {
 				t.Errorf("took %v", took)
 			}
 			t.Logf("took %v", took)
@@ -306,13 +308,13 @@ func TestASignatureMaySignThoseBelowIt(t *testing.T) {
 	dns := startDNS(t)
 	private := key(t, dns, "acmecorp.com")
 	others := func(o *dkim.SignOptions) { o.HeaderKeys = append(o.HeaderKeys, "DKIM-Signature") }
-	text := sign(t, mail, "acmecorp.com", private, nil)
+	text := sign(t, letter, "acmecorp.com", private, nil)
 	for i := range 3 {
 		text = fmt.Sprintf("X-Above: %d\r\n", i) + sign(t, text, "acmecorp.com", private, others)
 	}
 	found := verifier(dns).DKIM(t.Context(), message(text))
 	for i, one := range found {
-		if one.Result != policy.AuthPass {
+		if one.Result != spoof.AuthPass {
 			t.Errorf("%d: got %+v", i, one)
 		}
 	}
@@ -321,7 +323,7 @@ func TestASignatureMaySignThoseBelowIt(t *testing.T) {
 	}
 	changed := strings.Replace(text, "h=From:From", "h=from:From", 4)
 	for i, one := range verifier(dns).DKIM(t.Context(), message(changed)) {
-		if one.Result != policy.AuthFail {
+		if one.Result != spoof.AuthFail {
 			t.Errorf("changed, %d: got %+v", i, one)
 		}
 	}
@@ -347,10 +349,10 @@ func TestTimeThatRunsOutProvesNothing(t *testing.T) {
 	long := repeated{claims(2, "relaxed") + header, "a line of text\r\n"}
 	for about, c := range map[string]struct {
 		cause error
-		want  policy.AuthResult
+		want  spoof.AuthResult
 	}{
-		"our own time is over": {sender.ErrSlow, policy.AuthTempError},
-		"we are to end":        {context.Canceled, policy.AuthTempError},
+		"our own time is over": {sender.ErrSlow, spoof.AuthTempError},
+		"we are to end":        {context.Canceled, spoof.AuthTempError},
 	} {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		m := long.message(1 << 20)
@@ -365,13 +367,13 @@ func TestTimeThatRunsOutProvesNothing(t *testing.T) {
 func FuzzDKIM(f *testing.F) {
 	dns := startDNS(f)
 	private := key(f, dns, "acmecorp.com")
-	f.Add(sign(f, mail, "acmecorp.com", private, nil))
+	f.Add(sign(f, letter, "acmecorp.com", private, nil))
 	f.Add("DKIM-Signature\r\n : v=1; d=a; s=b; h=From; bh=; b=; a=rsa-sha256\r\n\r\n")
 	f.Add("DKIM-Signature: v=1\r\ndkim-signature: \r\n\tx\n\r\n\n")
 	v := verifier(dns)
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, one := range v.DKIM(t.Context(), message(text)) {
-			if one.Result == policy.AuthNone || one.Result == policy.AuthPass && one.Domain != "acmecorp.com" || len(one.Why) > 300 {
+			if one.Result == spoof.AuthNone || one.Result == spoof.AuthPass && one.Domain != "acmecorp.com" || len(one.Why) > 300 {
 				t.Errorf("got %+v", one)
 			}
 		}
@@ -381,11 +383,11 @@ func FuzzDKIM(f *testing.F) {
 func BenchmarkDKIM(b *testing.B) {
 	dns := startDNS(b)
 	private := key(b, dns, "acmecorp.com")
-	text := sign(b, mail+strings.Repeat("a line of the body as it comes in mail, more or less\r\n", 20_000), "acmecorp.com", private, nil)
+	text := sign(b, letter+strings.Repeat("a line of the body as it comes in mail, more or less\r\n", 20_000), "acmecorp.com", private, nil)
 	v := verifier(dns)
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
-		if found := v.DKIM(b.Context(), message(text)); found[0].Result != policy.AuthPass {
+		if found := v.DKIM(b.Context(), message(text)); found[0].Result != spoof.AuthPass {
 			b.Fatal(found)
 		}
 	}

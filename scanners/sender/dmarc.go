@@ -9,15 +9,17 @@ import (
 
 	"golang.org/x/net/publicsuffix"
 
-	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/spoof"
+	"coexistd/policy/verdict"
 )
 
 // dmarc looks up the record that holds for an author domain: its own, or that of
 // its organisational domain (RFC 7489 section 6.6.3). A forger chooses the author
 // domain, and with it one whose name servers fail, below a domain that has a policy:
 // that policy is known all the same.
-func (v *Verifier) dmarc(ctx context.Context, domain string) policy.DMARC {
-	found := policy.DMARC{Domain: domain}
+func (v *Verifier) dmarc(ctx context.Context, domain string) spoof.DMARC {
+	found := spoof.DMARC{Domain: domain}
 	at := domain
 	records, err := v.dmarcRecords(ctx, at)
 	unsure := err != nil
@@ -26,7 +28,7 @@ func (v *Verifier) dmarc(ctx context.Context, domain string) policy.DMARC {
 		records, err = v.dmarcRecords(ctx, at)
 	}
 	if err != nil || unsure && (at == domain || len(records) != 1) {
-		found.Lookup = policy.AuthTempError
+		found.Lookup = spoof.AuthTempError
 		return found
 	}
 	if len(records) != 1 {
@@ -35,10 +37,10 @@ func (v *Verifier) dmarc(ctx context.Context, domain string) policy.DMARC {
 	found, err = parseDMARC(records[0])
 	found.Domain, found.At, found.Unsure = domain, at, unsure
 	if err != nil {
-		found.Lookup = policy.AuthPermError
+		found.Lookup = spoof.AuthPermError
 		return found
 	}
-	found.Lookup = policy.AuthPass
+	found.Lookup = spoof.AuthPass
 	if at != domain && !unsure && found.Nonexistent != found.Subdomains {
 		found.Missing, err = v.missing(ctx, domain)
 		found.Unsure = err != nil
@@ -92,23 +94,23 @@ func (v *Verifier) missing(ctx context.Context, domain string) (bool, error) {
 // parseDMARC reads a record for which isDMARC holds (RFC 7489 section 6.3, and
 // for np RFC 9091 section 3.2). What it says beside its policies is as good as
 // absent when it is wrong (RFC 7489 section 6.3), be it for us or for reports.
-func parseDMARC(text string) (policy.DMARC, error) {
-	found := policy.DMARC{Percent: 100}
+func parseDMARC(text string) (spoof.DMARC, error) {
+	found := spoof.DMARC{Percent: 100}
 	tags, err := dmarcTags(text)
 	if err != nil {
 		return found, err
 	}
-	p, err := dmarcPolicy(tags, "p", policy.Accept, true)
+	p, err := dmarcPolicy(tags, "p", verdict.Accept, true)
 	if err == nil {
 		found.Policy = p
 		found.Subdomains, err = dmarcPolicy(tags, "sp", p, false)
 	}
 	if err != nil {
-		// RFC 7489 section 6.6.3: who wants reports is as if he had said none.
+		// RFC 7489 section 6.6.3: a record that asks for reports counts as p=none.
 		if !strings.Contains(tags["rua"], ":") {
-			return policy.DMARC{Percent: 100}, err
+			return spoof.DMARC{Percent: 100}, err
 		}
-		found.Policy, found.Subdomains = policy.Accept, policy.Accept
+		found.Policy, found.Subdomains = verdict.Accept, verdict.Accept
 	}
 	if found.Nonexistent, err = dmarcPolicy(tags, "np", found.Subdomains, false); err != nil {
 		found.Nonexistent = found.Subdomains
@@ -133,7 +135,7 @@ func dmarcTags(text string) (map[string]string, error) {
 			continue
 		}
 		if _, twice := tags[name]; twice {
-			return nil, fmt.Errorf("the tag %q stands twice in the record", printable(name))
+			return nil, fmt.Errorf("the tag %q stands twice in the record", mail.Printable(name))
 		}
 		tags[name] = strings.Trim(value, " \t")
 	}
@@ -141,15 +143,15 @@ func dmarcTags(text string) (map[string]string, error) {
 }
 
 // dmarcPolicy reads one of the tags that name a policy.
-func dmarcPolicy(tags map[string]string, name string, absent policy.Verdict, needed bool) (policy.Verdict, error) {
+func dmarcPolicy(tags map[string]string, name string, absent verdict.Verdict, needed bool) (verdict.Verdict, error) {
 	value, ok := tags[name]
 	switch strings.ToLower(value) {
 	case "none":
-		return policy.Accept, nil
+		return verdict.Accept, nil
 	case "quarantine":
-		return policy.Quarantine, nil
+		return verdict.Quarantine, nil
 	case "reject":
-		return policy.Reject, nil
+		return verdict.Reject, nil
 	}
 	if !ok && !needed {
 		return absent, nil

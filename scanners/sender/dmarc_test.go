@@ -3,22 +3,23 @@ package sender
 import (
 	"testing"
 
-	"coexistd/policy"
+	"coexistd/policy/spoof"
+	"coexistd/policy/verdict"
 )
 
 func TestDMARCRecordsAreReadAsForgivinglyAsTheirRFCAsks(t *testing.T) {
-	record := func(p, sp, np policy.Verdict) policy.DMARC {
-		return policy.DMARC{Policy: p, Subdomains: sp, Nonexistent: np, Percent: 100}
+	record := func(p, sp, np verdict.Verdict) spoof.DMARC {
+		return spoof.DMARC{Policy: p, Subdomains: sp, Nonexistent: np, Percent: 100}
 	}
-	percent := func(n int) policy.DMARC {
-		d := record(policy.Reject, policy.Reject, policy.Reject)
+	percent := func(n int) spoof.DMARC {
+		d := record(verdict.Reject, verdict.Reject, verdict.Reject)
 		d.Percent = n
 		return d
 	}
-	const accept, quarantine, reject = policy.Accept, policy.Quarantine, policy.Reject
+	const none, accept, quarantine, reject = verdict.None, verdict.Accept, verdict.Quarantine, verdict.Reject
 	for _, c := range []struct {
 		text string
-		want policy.DMARC
+		want spoof.DMARC
 		ok   bool
 	}{
 		{"v=DMARC1;p=reject", record(reject, reject, reject), true},
@@ -34,13 +35,13 @@ func TestDMARCRecordsAreReadAsForgivinglyAsTheirRFCAsks(t *testing.T) {
 		{"v=DMARC1; p=reject; pct=-5", percent(100), true},
 		{"v=DMARC1; p=reject; pct=99999999999999999999", percent(100), true},
 		{"v=DMARC1; p=reject; adkim=r; aspf=x", record(reject, reject, reject), true},
-		{"v=DMARC1; p=reject; sp=odd", record(accept, accept, accept), false},
+		{"v=DMARC1; p=reject; sp=odd", record(none, none, none), false},
 		{"v=DMARC1; p=reject; sp=odd; rua=mailto:a@b.example", record(accept, accept, accept), true},
 		{"v=DMARC1; rua=mailto:a@b.example", record(accept, accept, accept), true},
-		{"v=DMARC1", record(accept, accept, accept), false},
-		{"v=DMARC1; p=", record(accept, accept, accept), false},
-		{"v=DMARC1; P=reject", record(accept, accept, accept), false},
-		{"v=DMARC1; p=none; p=reject", record(accept, accept, accept), false},
+		{"v=DMARC1", record(none, none, none), false},
+		{"v=DMARC1; p=", record(none, none, none), false},
+		{"v=DMARC1; P=reject", record(none, none, none), false},
+		{"v=DMARC1; p=none; p=reject", record(none, none, none), false},
 	} {
 		if got, err := parseDMARC(c.text); got != c.want || (err == nil) != c.ok {
 			t.Errorf("%s:\ngot  %+v, %v\nwant %+v, %v", c.text, got, err, c.want, c.ok)
@@ -53,8 +54,8 @@ func FuzzDMARCRecord(f *testing.F) {
 	f.Add("v=DMARC1;;p=;=;pct=999")
 	f.Fuzz(func(t *testing.T, text string) {
 		d, err := parseDMARC(text)
-		for _, verdict := range []policy.Verdict{d.Policy, d.Subdomains, d.Nonexistent} {
-			if verdict != policy.Accept && (verdict != policy.Quarantine && verdict != policy.Reject || err != nil) {
+		for _, v := range []verdict.Verdict{d.Policy, d.Subdomains, d.Nonexistent} {
+			if (v == verdict.None) != (err != nil) || v == verdict.Tag || v == verdict.Discard || v == verdict.Tempfail {
 				t.Errorf("got %+v, %v", d, err)
 			}
 		}

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"coexistd/policy"
+	"coexistd/policy/spoof"
 	"coexistd/scanners/sender"
 )
 
@@ -22,11 +22,11 @@ func TestAPanicEndsOneCheckOnlyAndPassesNobody(t *testing.T) {
 	found := v.Authenticate(t.Context(), sender.Question{
 		Client: netip.MustParseAddr("192.0.2.1"), Sender: address(t, "a@hard.example"), Authors: from(t, "a@hard.example", "b@other.example"),
 	})
-	if found.SPF.Result != policy.AuthTempError || found.SPF.Why == "" || found.SPF.Domain != "hard.example" {
+	if found.SPF.Result != spoof.AuthTempError || found.SPF.Why == "" || found.SPF.Domain != "hard.example" {
 		t.Errorf("SPF: %+v", found.SPF)
 	}
 	for i, domain := range []string{"hard.example", "other.example"} {
-		if d := found.DMARC[i]; d.Domain != domain || d.Lookup != policy.AuthTempError {
+		if d := found.DMARC[i]; d.Domain != domain || d.Lookup != spoof.AuthTempError {
 			t.Errorf("DMARC: %+v", d)
 		}
 	}
@@ -38,7 +38,7 @@ func TestAPanicEndsOneCheckOnlyAndPassesNobody(t *testing.T) {
 		t.Errorf("got %+v", signatures)
 	}
 	for _, one := range signatures {
-		if one.Result != policy.AuthTempError || one.Domain != "evil.example" || !strings.Contains(one.Why, "broke down") {
+		if one.Result != spoof.AuthTempError || one.Domain != "evil.example" || !strings.Contains(one.Why, "broke down") {
 			t.Errorf("DKIM: %+v", one)
 		}
 	}
@@ -63,7 +63,7 @@ func TestAMessageWhoseContentPanicsHasNoSignature(t *testing.T) {
 	m := message(claims(1, "relaxed") + header)
 	m.Content = nil
 	found := (&sender.Verifier{}).DKIM(t.Context(), m)
-	if len(found) != 1 || found[0].Result != policy.AuthTempError {
+	if len(found) != 1 || found[0].Result != spoof.AuthTempError {
 		t.Errorf("got %+v", found)
 	}
 }

@@ -171,9 +171,8 @@ func TestTheNextServerAnswersForOneThatDoesNot(t *testing.T) {
 			good := startDNS(t)
 			good.Set("a.example", "TXT", "here")
 			good.Set("b.example", "TXT", "here")
-			first := unusedAddress(t)
+			first, bad := unusedAddress(t), startDNS(t)
 			if how != "dead" {
-				bad := startDNS(t)
 				bad.Fail("a.example", how)
 				bad.Fail("b.example", how)
 				first = bad.Addr
@@ -181,14 +180,13 @@ func TestTheNextServerAnswersForOneThatDoesNot(t *testing.T) {
 			r := sender.NewResolver([]string{first, good.Addr})
 			r.SetPatience(2*time.Second, 20*time.Second)
 			for _, name := range []string{"a.example", "b.example"} {
-				start := time.Now()
 				found, err := r.LookupTXT(t.Context(), name)
 				if err != nil || len(found) != 1 {
 					t.Fatalf("%s: %v, %v", name, found, err)
 				}
-				if name == "b.example" && time.Since(start) > time.Second {
-					t.Errorf("the silent server was waited for again: %v", time.Since(start))
-				}
+			}
+			if how == lab.DNSSilent && bad.Asked("b.example") > 0 {
+				t.Error("the silent server was waited for again")
 			}
 		})
 	}
@@ -205,7 +203,7 @@ func TestALookupEndsWithItsContext(t *testing.T) {
 	if _, err := r.LookupTXT(ctx, "silent.example"); kindOf(err) != "temporary" {
 		t.Errorf("got %v", err)
 	}
-	if took := time.Since(start); took > 10*time.Second {
+	if took := time.Since(start); took >= time.Minute {
 		t.Errorf("took %v", took)
 	}
 }

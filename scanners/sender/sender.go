@@ -1,15 +1,15 @@
-// Package sender finds who sent a message: whom its header names as authors,
-// and what SPF, DKIM and DMARC tell of them.
+// Package sender asks the DNS who sent a message: what SPF, DKIM and DMARC tell of its
+// client, its envelope and its authors.
 package sender
 
 import (
 	"context"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
-	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/spoof"
 )
 
 // Timeout bounds each part of the work on one message: SPF, the DMARC records, the
@@ -28,7 +28,7 @@ type Verifier struct {
 	// Broken, unless nil, is told of each panic that has ended a check, an error in
 	// this program that a stranger's message or record has brought to light. Several
 	// goroutines may call it at once. The check's result is AuthTempError: the message
-	// is put off where that matters, for nobody to gain by it or lose his mail.
+	// is put off where that matters, so that nobody gains by it or loses mail.
 	Broken func(panicked any, stack []byte)
 }
 
@@ -39,28 +39,28 @@ type Question struct {
 	// Helo is what the client called itself.
 	Helo string
 	// Sender is MAIL FROM, parsed.
-	Sender  policy.Address
-	Authors policy.Authors
+	Sender  mail.Address
+	Authors spoof.Authors
 }
 
 // Authenticate asks the DNS for SPF and for the DMARC records of the authors'
-// domains, of the first five, all at once. It never fails: what the DNS does not
-// answer, or not before ctx or Timeout ends, is policy.AuthTempError. It leaves the
+// domains (see spoof.Authors.Domains), of the first five, all at once. It never fails: what the DNS does not
+// answer, or not before ctx or Timeout ends, is spoof.AuthTempError. It leaves the
 // signatures to DKIM, which is to be called beside it, since it takes its time.
-func (v *Verifier) Authenticate(ctx context.Context, q Question) policy.Authentication {
+func (v *Verifier) Authenticate(ctx context.Context, q Question) spoof.Authentication {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	domains := q.domains()
-	found := policy.Authentication{DMARC: make([]policy.DMARC, len(domains))}
+	found := spoof.Authentication{DMARC: make([]spoof.DMARC, len(domains))}
 	work := []func(){func() {
 		if why := v.try(func() { found.SPF = v.spf(ctx, q) }); why != "" {
-			found.SPF = policy.SPF{Result: policy.AuthTempError, Domain: q.Sender.Domain, Why: why}
+			found.SPF = spoof.SPF{Result: spoof.AuthTempError, Domain: q.Sender.Domain, Why: why}
 		}
 	}}
 	for i, domain := range domains {
 		work = append(work, func() {
 			if why := v.try(func() { found.DMARC[i] = v.dmarc(ctx, domain) }); why != "" {
-				found.DMARC[i] = policy.DMARC{Domain: domain, Lookup: policy.AuthTempError}
+				found.DMARC[i] = spoof.DMARC{Domain: domain, Lookup: spoof.AuthTempError}
 			}
 		})
 	}
@@ -71,44 +71,10 @@ func (v *Verifier) Authenticate(ctx context.Context, q Question) policy.Authenti
 // domains are the authors' domains, each once. A bare local part has none, and an
 // address literal has no record.
 func (q Question) domains() []string {
-	var domains []string
-	for _, author := range q.Authors.From {
-		domain := author.Address.Domain
-		if isDomain(domain) && !slices.Contains(domains, domain) && len(domains) < maxAuthorDomains {
-			domains = append(domains, domain)
-		}
-	}
-	return domains
+	domains, _ := q.Authors.Domains()
+	domains = slices.DeleteFunc(domains, func(domain string) bool { return !isDomain(domain) })
+	return domains[:min(len(domains), maxAuthorDomains)]
 }
 
 // isDomain tells a domain in normal form from an address literal, and from none.
 func isDomain(normal string) bool { return normal != "" && normal[0] != '[' }
-
-// normalDomain returns the normal form of what a stranger gives as a domain, or ""
-// when it is none, or an address literal. What is far too long is not looked at:
-// the work for a name in UTF-8 grows with the square of its length.
-func normalDomain(text string) string {
-	if len(text) > policy.MaxAddress {
-		return ""
-	}
-	normal, err := policy.NormalDomain(text)
-	if err != nil || !isDomain(normal) {
-		return ""
-	}
-	return normal
-}
-
-// printable makes a stranger's text fit for a log: short, and ASCII.
-func printable(s string) string {
-	const longest = 200
-	clean := strings.Map(func(c rune) rune {
-		if c < ' ' || c > '~' {
-			return '?'
-		}
-		return c
-	}, s[:min(len(s), longest)])
-	if len(s) > longest {
-		clean += "..."
-	}
-	return clean
-}

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"coexistd/contrib/lab"
-	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/spoof"
+	"coexistd/policy/verdict"
 	"coexistd/scanners/sender"
 )
 
@@ -25,9 +27,9 @@ func impatient(dns *lab.DNS) *sender.Verifier {
 	return v
 }
 
-func address(t testing.TB, path string) policy.Address {
+func address(t testing.TB, path string) mail.Address {
 	t.Helper()
-	a, err := policy.ParseAddress(path, "")
+	a, err := mail.ParseAddress(path, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,10 +37,10 @@ func address(t testing.TB, path string) policy.Address {
 }
 
 // from are the authors of a message with these mailboxes.
-func from(t testing.TB, paths ...string) policy.Authors {
-	authors := policy.Authors{Fields: 1}
+func from(t testing.TB, paths ...string) spoof.Authors {
+	authors := spoof.Authors{Fields: 1}
 	for _, path := range paths {
-		authors.From = append(authors.From, policy.Author{Address: address(t, path)})
+		authors.From = append(authors.From, spoof.Author{Address: address(t, path)})
 	}
 	return authors
 }
@@ -80,52 +82,52 @@ func TestSPFIsAskedOfTheSenderOrForTheNullSenderOfHELO(t *testing.T) {
 	const client = "192.0.2.7"
 	for _, c := range []struct {
 		about, client, helo, sender string
-		want                        policy.AuthResult
+		want                        spoof.AuthResult
 		domain                      string
 	}{
-		{"its client", client, "", "a@hard.example", policy.AuthPass, "hard.example"},
-		{"its client by IPv6", "2001:db8::1", "", "a@hard.example", policy.AuthPass, "hard.example"},
-		{"its client, IPv4 mapped", "::ffff:192.0.2.7", "", "a@hard.example", policy.AuthPass, "hard.example"},
-		{"another client", "203.0.113.1", "", "a@hard.example", policy.AuthFail, "hard.example"},
-		{"the domain in another case", client, "", "a@HARD.Example", policy.AuthPass, "hard.example"},
-		{"softfail", client, "", "a@soft.example", policy.AuthSoftFail, "soft.example"},
-		{"neutral", client, "", "a@neutral.example", policy.AuthNeutral, "neutral.example"},
-		{"no term matches (RFC 7208 section 4.7)", client, "", "a@end.example", policy.AuthNeutral, "end.example"},
-		{"no record", client, "", "a@host.mx.example", policy.AuthNone, "host.mx.example"},
-		{"no such domain", client, "", "a@none.example", policy.AuthNone, "none.example"},
-		{"two records (section 4.5)", client, "", "a@two.example", policy.AuthPermError, "two.example"},
-		{"a broken record", client, "", "a@wrong.example", policy.AuthPermError, "wrong.example"},
-		{"a record without end (section 4.6.4)", client, "", "a@deep.example", policy.AuthPermError, "deep.example"},
-		{"an MX", client, "", "a@mx.example", policy.AuthPass, "mx.example"},
-		{"UTF-8", client, "", "a@bücher.example", policy.AuthPass, "xn--bcher-kva.example"},
-		{"the local part in a macro", client, "", "bob@local.example", policy.AuthPass, "local.example"},
-		{"another local part in a macro", client, "", "eve@local.example", policy.AuthFail, "local.example"},
-		{"a local part with an @", client, "", `"bob@hard.example"@local.example`, policy.AuthFail, "local.example"},
-		{"HELO in a macro", client, "mail.client.example", "a@helo.example", policy.AuthPass, "helo.example"},
-		{"DNS fails", client, "", "a@down.example", policy.AuthTempError, "down.example"},
-		{"DNS refuses", client, "", "a@refused.example", policy.AuthTempError, "refused.example"},
-		{"DNS is silent", client, "", "a@silent.example", policy.AuthTempError, "silent.example"},
-		{"DNS fails below include (section 5.2)", client, "", "a@include.example", policy.AuthTempError, "include.example"},
-		{"ptr", client, "", "a@ptr.example", policy.AuthPass, "ptr.example"},
-		{"ptr of a client without name", "192.0.2.6", "", "a@ptr.example", policy.AuthFail, "ptr.example"},
-		{"ptr, DNS fails (section 5.5)", "192.0.2.8", "", "a@ptr.example", policy.AuthFail, "ptr.example"},
-		{"ptr, DNS fails for the name (section 5.5)", "192.0.2.9", "", "a@ptr.example", policy.AuthFail, "ptr.example"},
-		{"ptr, DNS fails for one of two names", "192.0.2.10", "", "a@ptr.example", policy.AuthPass, "ptr.example"},
-		{"ptr, then DNS fails for another term", "192.0.2.8", "", "a@ptrdown.example", policy.AuthTempError, "ptrdown.example"},
-		{"ptr, DNS fails, but another term matches", "192.0.2.8", "", "a@or.example", policy.AuthPass, "or.example"},
-		{"null sender (section 2.4)", client, "hard.example", "", policy.AuthPass, "hard.example"},
-		{"null sender, another client", "203.0.113.1", "Hard.Example.", "", policy.AuthFail, "hard.example"},
-		{"null sender, HELO a word", client, "localhost", "", policy.AuthNone, ""},
-		{"null sender, HELO an address", client, "192.0.2.7", "", policy.AuthNone, ""},
-		{"null sender, HELO a literal", client, "[192.0.2.7]", "", policy.AuthNone, ""},
-		{"null sender, HELO rubbish", client, "a b\x00ü", "", policy.AuthNone, ""},
-		{"null sender, no HELO", client, "", "", policy.AuthNone, ""},
-		{"null sender, a huge HELO", client, strings.Repeat("ü.", 1<<20), "", policy.AuthNone, ""},
-		{"HELO does not help a sender", client, "hard.example", "a@host.mx.example", policy.AuthNone, "host.mx.example"},
-		{"a bare local part", client, "hard.example", "root", policy.AuthNone, ""},
-		{"an address literal", client, "hard.example", "a@[192.0.2.7]", policy.AuthNone, ""},
-		{"a domain of one label (section 4.3)", client, "", "a@localhost", policy.AuthNone, ""},
-		{"no client", "", "", "a@hard.example", policy.AuthNone, "hard.example"},
+		{"its client", client, "", "a@hard.example", spoof.AuthPass, "hard.example"},
+		{"its client by IPv6", "2001:db8::1", "", "a@hard.example", spoof.AuthPass, "hard.example"},
+		{"its client, IPv4 mapped", "::ffff:192.0.2.7", "", "a@hard.example", spoof.AuthPass, "hard.example"},
+		{"another client", "203.0.113.1", "", "a@hard.example", spoof.AuthFail, "hard.example"},
+		{"the domain in another case", client, "", "a@HARD.Example", spoof.AuthPass, "hard.example"},
+		{"softfail", client, "", "a@soft.example", spoof.AuthSoftFail, "soft.example"},
+		{"neutral", client, "", "a@neutral.example", spoof.AuthNeutral, "neutral.example"},
+		{"no term matches (RFC 7208 section 4.7)", client, "", "a@end.example", spoof.AuthNeutral, "end.example"},
+		{"no record", client, "", "a@host.mx.example", spoof.AuthNone, "host.mx.example"},
+		{"no such domain", client, "", "a@none.example", spoof.AuthNone, "none.example"},
+		{"two records (section 4.5)", client, "", "a@two.example", spoof.AuthPermError, "two.example"},
+		{"a broken record", client, "", "a@wrong.example", spoof.AuthPermError, "wrong.example"},
+		{"a record without end (section 4.6.4)", client, "", "a@deep.example", spoof.AuthPermError, "deep.example"},
+		{"an MX", client, "", "a@mx.example", spoof.AuthPass, "mx.example"},
+		{"UTF-8", client, "", "a@bücher.example", spoof.AuthPass, "xn--bcher-kva.example"},
+		{"the local part in a macro", client, "", "bob@local.example", spoof.AuthPass, "local.example"},
+		{"another local part in a macro", client, "", "eve@local.example", spoof.AuthFail, "local.example"},
+		{"a local part with an @", client, "", `"bob@hard.example"@local.example`, spoof.AuthFail, "local.example"},
+		{"HELO in a macro", client, "mail.client.example", "a@helo.example", spoof.AuthPass, "helo.example"},
+		{"DNS fails", client, "", "a@down.example", spoof.AuthTempError, "down.example"},
+		{"DNS refuses", client, "", "a@refused.example", spoof.AuthTempError, "refused.example"},
+		{"DNS is silent", client, "", "a@silent.example", spoof.AuthTempError, "silent.example"},
+		{"DNS fails below include (section 5.2)", client, "", "a@include.example", spoof.AuthTempError, "include.example"},
+		{"ptr", client, "", "a@ptr.example", spoof.AuthPass, "ptr.example"},
+		{"ptr of a client without name", "192.0.2.6", "", "a@ptr.example", spoof.AuthFail, "ptr.example"},
+		{"ptr, DNS fails (section 5.5)", "192.0.2.8", "", "a@ptr.example", spoof.AuthFail, "ptr.example"},
+		{"ptr, DNS fails for the name (section 5.5)", "192.0.2.9", "", "a@ptr.example", spoof.AuthFail, "ptr.example"},
+		{"ptr, DNS fails for one of two names", "192.0.2.10", "", "a@ptr.example", spoof.AuthPass, "ptr.example"},
+		{"ptr, then DNS fails for another term", "192.0.2.8", "", "a@ptrdown.example", spoof.AuthTempError, "ptrdown.example"},
+		{"ptr, DNS fails, but another term matches", "192.0.2.8", "", "a@or.example", spoof.AuthPass, "or.example"},
+		{"null sender (section 2.4)", client, "hard.example", "", spoof.AuthPass, "hard.example"},
+		{"null sender, another client", "203.0.113.1", "Hard.Example.", "", spoof.AuthFail, "hard.example"},
+		{"null sender, HELO a word", client, "localhost", "", spoof.AuthNone, ""},
+		{"null sender, HELO an address", client, "192.0.2.7", "", spoof.AuthNone, ""},
+		{"null sender, HELO a literal", client, "[192.0.2.7]", "", spoof.AuthNone, ""},
+		{"null sender, HELO rubbish", client, "a b\x00ü", "", spoof.AuthNone, ""},
+		{"null sender, no HELO", client, "", "", spoof.AuthNone, ""},
+		{"null sender, a huge HELO", client, strings.Repeat("ü.", 1<<20), "", spoof.AuthNone, ""},
+		{"HELO does not help a sender", client, "hard.example", "a@host.mx.example", spoof.AuthNone, "host.mx.example"},
+		{"a bare local part", client, "hard.example", "root", spoof.AuthNone, ""},
+		{"an address literal", client, "hard.example", "a@[192.0.2.7]", spoof.AuthNone, ""},
+		{"a domain of one label (section 4.3)", client, "", "a@localhost", spoof.AuthNone, ""},
+		{"no client", "", "", "a@hard.example", spoof.AuthNone, "hard.example"},
 	} {
 		t.Run(c.about, func(t *testing.T) {
 			q := sender.Question{Helo: c.helo, Sender: address(t, c.sender)}
@@ -144,6 +146,29 @@ func TestSPFIsAskedOfTheSenderOrForTheNullSenderOfHELO(t *testing.T) {
 				t.Errorf("the reason: %q", got.Why)
 			}
 		})
+	}
+}
+
+func TestTheDomainsThatAnUnreadableFromNamesAreAskedFor(t *testing.T) {
+	dns := startDNS(t)
+	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
+		dns.Set("_dmarc."+name+".example", "TXT", "v=DMARC1; p=reject")
+	}
+	authors := from(t, "x@a.example")
+	authors.Text = "<x@a.example> b@b.example c@ (c) c.example b@b.example d@d.example e@e.example f@f.example"
+	asked := func() string {
+		var all []string
+		for _, d := range verifier(dns).Authenticate(t.Context(), sender.Question{Authors: authors}).DMARC {
+			all = append(all, fmt.Sprint(d.Domain, " ", d.Policy))
+		}
+		return strings.Join(all, ", ")
+	}
+	if got := asked(); got != "a.example reject" {
+		t.Errorf("of a field that can be read, %s was asked for", got)
+	}
+	authors.Broken = "it cannot be read"
+	if got, want := asked(), "a.example reject, b.example reject, c.example reject, d.example reject, e.example reject"; got != want {
+		t.Errorf("%s was asked for; right is %s", got, want)
 	}
 }
 
@@ -172,23 +197,23 @@ func TestDMARCRecordsAreThoseOfTheDomainOrOfItsOrganisation(t *testing.T) {
 	dns.Fail("_dmarc.sub.plain.example", lab.DNSServFail)
 	v := verifier(dns)
 
-	none := func(domain string, lookup policy.AuthResult) policy.DMARC {
-		return policy.DMARC{Domain: domain, Lookup: lookup}
+	none := func(domain string, lookup spoof.AuthResult) spoof.DMARC {
+		return spoof.DMARC{Domain: domain, Lookup: lookup}
 	}
-	at := func(domain, at string, p, sp, np policy.Verdict) policy.DMARC {
-		return policy.DMARC{Domain: domain, Lookup: policy.AuthPass, At: at, Policy: p, Subdomains: sp, Nonexistent: np, Percent: 100}
+	at := func(domain, at string, p, sp, np verdict.Verdict) spoof.DMARC {
+		return spoof.DMARC{Domain: domain, Lookup: spoof.AuthPass, At: at, Policy: p, Subdomains: sp, Nonexistent: np, Percent: 100}
 	}
-	missing := func(d policy.DMARC) policy.DMARC { d.Missing = true; return d }
-	unsure := func(d policy.DMARC) policy.DMARC { d.Unsure = true; return d }
-	strict := policy.DMARC{
-		Domain: "strict.example", Lookup: policy.AuthPass, At: "strict.example", Policy: policy.Reject, Subdomains: policy.Quarantine,
-		Nonexistent: policy.Accept, Percent: 30, StrictDKIM: true, StrictSPF: true,
+	missing := func(d spoof.DMARC) spoof.DMARC { d.Missing = true; return d }
+	unsure := func(d spoof.DMARC) spoof.DMARC { d.Unsure = true; return d }
+	strict := spoof.DMARC{
+		Domain: "strict.example", Lookup: spoof.AuthPass, At: "strict.example", Policy: verdict.Reject, Subdomains: verdict.Quarantine,
+		Nonexistent: verdict.Accept, Percent: 30, StrictDKIM: true, StrictSPF: true,
 	}
-	const accept, quarantine, reject = policy.Accept, policy.Quarantine, policy.Reject
-	broken := policy.DMARC{Domain: "nopolicy.example", At: "nopolicy.example", Lookup: policy.AuthPermError, Percent: 100}
+	const accept, quarantine, reject = verdict.Accept, verdict.Quarantine, verdict.Reject
+	broken := spoof.DMARC{Domain: "nopolicy.example", At: "nopolicy.example", Lookup: spoof.AuthPermError, Percent: 100}
 	for _, c := range []struct {
 		about string
-		want  policy.DMARC
+		want  spoof.DMARC
 	}{
 		{"all tags", strict},
 		{"what sp and np are by default (RFC 7489 section 6.3)", at("plain.example", "plain.example", quarantine, quarantine, quarantine)},
@@ -196,15 +221,15 @@ func TestDMARCRecordsAreThoseOfTheDomainOrOfItsOrganisation(t *testing.T) {
 		{"the organisation's (section 6.6.3)", at("a.b.plain.example", "plain.example", quarantine, quarantine, quarantine)},
 		{"below a domain with a record of its own", at("x.own.plain.example", "plain.example", quarantine, quarantine, quarantine)},
 		{"other text at the domain", at("other.plain.example", "plain.example", quarantine, quarantine, quarantine)},
-		{"several records", none("several.example", policy.AuthNone)},
-		{"several records at the organisation", none("two.several.example", policy.AuthNone)},
-		{"several records at the domain, which ends the search", none("one.several.example", policy.AuthNone)},
+		{"several records", none("several.example", spoof.AuthNone)},
+		{"several records at the organisation", none("two.several.example", spoof.AuthNone)},
+		{"several records at the domain, which ends the search", none("one.several.example", spoof.AuthNone)},
 		{"other text beside it", at("mixed.example", "mixed.example", reject, reject, reject)},
-		{"no record", none("none.example", policy.AuthNone)},
+		{"no record", none("none.example", spoof.AuthNone)},
 		{"no policy", broken},
 		{"no policy, but reports are wanted", at("reports.example", "reports.example", accept, accept, accept)},
 		{"below a public suffix", at("www.acme.co.uk", "acme.co.uk", reject, reject, reject)},
-		{"not asked of a public suffix", none("other.co.uk", policy.AuthNone)},
+		{"not asked of a public suffix", none("other.co.uk", spoof.AuthNone)},
 		{"a public suffix itself", at("co.uk", "co.uk", accept, accept, accept)},
 		{"np: it has an address (RFC 9091 section 2.7)", at("host.np.example", "np.example", accept, accept, reject)},
 		{"np: it has an IPv6 address", at("six.np.example", "np.example", accept, accept, reject)},
@@ -213,9 +238,9 @@ func TestDMARCRecordsAreThoseOfTheDomainOrOfItsOrganisation(t *testing.T) {
 		{"np: it does not exist", missing(at("none.np.example", "np.example", accept, accept, reject))},
 		{"np: the DNS does not say", unsure(at("down.np.example", "np.example", accept, accept, reject))},
 		{"np at the domain itself", at("np.example", "np.example", accept, accept, reject)},
-		{"DNS fails", none("down.example", policy.AuthTempError)},
-		{"DNS refuses", none("refused.example", policy.AuthTempError)},
-		{"DNS is silent", none("silent.example", policy.AuthTempError)},
+		{"DNS fails", none("down.example", spoof.AuthTempError)},
+		{"DNS refuses", none("refused.example", spoof.AuthTempError)},
+		{"DNS is silent", none("silent.example", spoof.AuthTempError)},
 		{"DNS fails at the domain: the organisation has a record", unsure(at("sub.plain.example", "plain.example", quarantine, quarantine, quarantine))},
 	} {
 		t.Run(c.about, func(t *testing.T) {
@@ -243,7 +268,7 @@ func TestEachAuthorDomainIsAskedForOnceAndFiveAtMost(t *testing.T) {
 	dns := startDNS(t)
 	v := verifier(dns)
 	authors := from(t, "a@one.example", "b@ONE.example", "bare", "c@[192.0.2.1]", "d@two.example", "e@three.example", "f@four.example", "g@five.example", "h@six.example")
-	authors.Sender = []policy.Author{{Address: address(t, "s@sender.example")}}
+	authors.Sender = []spoof.Author{{Address: address(t, "s@sender.example")}}
 	found := v.Authenticate(t.Context(), sender.Question{Authors: authors}).DMARC
 	var domains []string
 	for _, d := range found {
@@ -263,16 +288,17 @@ func TestAuthenticateEndsWithItsContextAndFailsNobody(t *testing.T) {
 		dns.Fail(name, lab.DNSSilent)
 	}
 	r := sender.NewResolver([]string{dns.Addr})
+	r.SetPatience(time.Minute, time.Minute)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	start := time.Now()
 	found := (&sender.Verifier{Resolver: r}).Authenticate(ctx, sender.Question{
 		Client: netip.MustParseAddr("192.0.2.1"), Sender: address(t, "a@hard.example"), Authors: from(t, "a@hard.example", "b@other.example"),
 	})
-	if took := time.Since(start); took > 10*time.Second {
+	if took := time.Since(start); took >= time.Minute {
 		t.Errorf("took %v", took)
 	}
-	if found.SPF.Result != policy.AuthTempError || len(found.DMARC) != 2 || found.DMARC[0].Lookup != policy.AuthTempError || found.DMARC[1].Lookup != policy.AuthTempError {
+	if found.SPF.Result != spoof.AuthTempError || len(found.DMARC) != 2 || found.DMARC[0].Lookup != spoof.AuthTempError || found.DMARC[1].Lookup != spoof.AuthTempError {
 		t.Errorf("got %+v", found)
 	}
 }
@@ -280,6 +306,7 @@ func TestAuthenticateEndsWithItsContextAndFailsNobody(t *testing.T) {
 // The client's owner names his address as he likes, and decides which servers of
 // those names are silent.
 func TestSilentNamesOfAClientDoNotTakeTheTimeOfTheOtherTerms(t *testing.T) {
+	t.Parallel()
 	dns := startDNS(t)
 	dns.Set("hard.example", "TXT", "v=spf1 ptr mx -all")
 	dns.Set("hard.example", "MX", "10 host.hard.example")
@@ -292,13 +319,14 @@ func TestSilentNamesOfAClientDoNotTakeTheTimeOfTheOtherTerms(t *testing.T) {
 	}
 	dns.Set("1.2.0.192.in-addr.arpa", "PTR", names...)
 	v := verifier(dns)
-	v.Resolver.SetPatience(time.Second, 0)
+	const patience = 3 * time.Second
+	v.Resolver.SetPatience(patience, 0)
 	start := time.Now()
 	got := v.Authenticate(t.Context(), sender.Question{Client: netip.MustParseAddr("192.0.2.1"), Sender: address(t, "a@hard.example")}).SPF
-	if got.Result != policy.AuthFail {
+	if got.Result != spoof.AuthFail {
 		t.Errorf("got %+v", got)
 	}
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("took %v", took)
+	if took := time.Since(start); took >= time.Duration(len(names))*patience {
+		t.Errorf("took %v, as if one were waited for after the other", took)
 	}
 }

@@ -9,19 +9,20 @@ import (
 
 	"blitiri.com.ar/go/spf"
 
-	"coexistd/policy"
+	"coexistd/policy/mail"
+	"coexistd/policy/spoof"
 )
 
-var spfResults = map[spf.Result]policy.AuthResult{
-	spf.None: policy.AuthNone, spf.Neutral: policy.AuthNeutral, spf.Pass: policy.AuthPass, spf.Fail: policy.AuthFail,
-	spf.SoftFail: policy.AuthSoftFail, spf.TempError: policy.AuthTempError, spf.PermError: policy.AuthPermError,
+var spfResults = map[spf.Result]spoof.AuthResult{
+	spf.None: spoof.AuthNone, spf.Neutral: spoof.AuthNeutral, spf.Pass: spoof.AuthPass, spf.Fail: spoof.AuthFail,
+	spf.SoftFail: spoof.AuthSoftFail, spf.TempError: spoof.AuthTempError, spf.PermError: spoof.AuthPermError,
 }
 
 // spf checks the client against the record of the envelope sender's domain, or
 // for the null sender of HELO's (RFC 7208 section 2.4).
-func (v *Verifier) spf(ctx context.Context, q Question) policy.SPF {
+func (v *Verifier) spf(ctx context.Context, q Question) spoof.SPF {
 	helo := heloDomain(q.Helo)
-	found := policy.SPF{Domain: q.Sender.Domain}
+	found := spoof.SPF{Domain: q.Sender.Domain}
 	local := q.Sender.Local
 	if q.Sender.IsNull() {
 		found.Domain, found.Helo, local = helo, true, "postmaster"
@@ -44,7 +45,7 @@ func (v *Verifier) spf(ctx context.Context, q Question) policy.SPF {
 	found.Result = spfResults[result]
 	found.Why = fmt.Sprintf("SPF of %s says %s for %s", found.Domain, result, q.Client)
 	if err != nil {
-		found.Why += ": " + printable(err.Error())
+		found.Why += ": " + mail.Printable(err.Error())
 	}
 	return found
 }
@@ -52,7 +53,7 @@ func (v *Verifier) spf(ctx context.Context, q Question) policy.SPF {
 // heloDomain returns the normal form of the domain that a client calls itself, or
 // "" when it gives an address, a literal or a word.
 func heloDomain(helo string) string {
-	domain := normalDomain(helo)
+	domain := mail.DomainOf(helo)
 	if !strings.Contains(domain, ".") {
 		return ""
 	}
@@ -63,7 +64,7 @@ func heloDomain(helo string) string {
 }
 
 // spfResolver looks the names of a client's address up all at once, which the
-// library does one after the other. The client's owner chooses them: he would have
+// library does one after the other. The client's owner chooses them, and would have
 // the time run out with names whose servers are silent, and with it a fail. To SPF,
 // a failure there means that "ptr" does not match (RFC 7208 section 5.5).
 type spfResolver struct {

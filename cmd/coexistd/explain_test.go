@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"coexistd/contrib/lab"
+)
+
+// explainTo runs explain about a message to bob.
+func explainTo(config string, args ...string) (status int, out, complaint string) {
+	var stdout, stderr bytes.Buffer
+	status = run(append([]string{"explain", "-c", config, "--to", "bob@acmecorp.com"}, args...), &stdout, &stderr)
+	return status, stdout.String(), stderr.String()
+}
+
+// assumedTOML has each check made, by servers that nobody asks.
+const assumedTOML = lab.SiteTOML + `
+[scanner.clamd]
+address = "inet:127.0.0.1:1"
+[scanner.rspamd]
+address = "http://127.0.0.1:1"
+[[rate]]
+name  = "per client"
+by    = "client"
+limit = 1000
+per   = "1h"
+`
+
+func TestExplainSaysWhatItAssumes(t *testing.T) {
+	t.Parallel()
+	config := configuration(t, strings.Replace(assumedTOML, `exempt = ["127.0.0.0/8"]`, "", 1), lab.SiteDirectory)
+	const clean = " is not asked here: counted as clean"
+	all := []string{"ddos" + clean, "rate" + clean, "spoof" + clean, "spam" + clean, "virus" + clean, "malware" + clean}
+	const held = "the quarantine's store is not asked here: it is assumed to take the message"
+	for _, c := range []struct {
+		about      string
+		args       []string
+		verdict    string
+		says, hush []string
+	}{
+		{"nothing is said", nil, "accept", all, []string{held, "changes nothing"}},
+		{"some is said", []string{"--find", "virus=clean", "--find", "ddos=clean"}, "accept", all[1:4], []string{all[0], all[4]}},
+		{"spam is held", []string{"--find", "spam=hit:GTUBE"}, "quarantine", []string{"bob@acmecorp.com: spam: it is assumed to find GTUBE", held, all[4]}, []string{all[3]}},
+		{"a limit is said to be reached", []string{"--over", "per client"}, "tempfail", []string{`bob@acmecorp.com: rate: "per client" of 127.0.3.1 has no room for 1 more`}, all[1:2]},
+		{"a limit that is not there", []string{"--over", "per month"}, "accept", []string{`no [[rate]] has the name "per month"`}, nil},
+		{"what nobody asks", []string{"--client", lab.FromUser, "--find", "spam=hit"}, "accept",
+			[]string{"spam asks nobody about this message: what --find says of it changes nothing", all[4]}, []string{all[3]}},
+		{"a limit that counts nothing", []string{"--on-host", "--client", "", "--over", "per client"}, "accept",
+			[]string{`the limit "per client" does not count this message: --over changes nothing`}, nil},
+		{"a client who is exempt", []string{"--client", lab.FromUser, "--find", "ddos=hit"}, "accept",
+			[]string{"ddos asks nobody about this message: what --find says of it changes nothing"}, nil},
+	} {
+		_, out, complaint := explainTo(config, append([]string{"--from", "eve@example.net", "--client", lab.FromInternet}, c.args...)...)
+		if !strings.Contains(out, "\nverdict    "+c.verdict+"\n") || complaint != "" {
+			t.Errorf("%s: the verdict is not %s:\n%s%s", c.about, c.verdict, out, complaint)
+		}
+		for _, text := range c.says {
+			if !strings.Contains(out, "  - "+text) {
+				t.Errorf("%s: explain does not say %q:\n%s", c.about, text, out)
+			}
+		}
+		for _, text := range c.hush {
+			if strings.Contains(out, text) {
+				t.Errorf("%s: explain says %q:\n%s", c.about, text, out)
+			}
+		}
+	}
+}
+
+func TestExplainRefusesAssumptionsThatMeanNothing(t *testing.T) {
+	t.Parallel()
+	config := configuration(t, assumedTOML, lab.SiteDirectory)
+	for _, c := range [][3]string{
+		{"--find", "sapm=hit", `"sapm" is not a check`},
+		{"--find", "spam=maybe", `"maybe" is nothing that spam finds; it would be clean, hit or unknown`},
+		{"--find", "spam", `"" is nothing that spam finds`},
+		{"--find", "ddos=unknown", `"unknown" is nothing that ddos finds; it would be clean or hit`},
+		{"--find", "auth=hit", "what auth finds is known; say who the client is by --user, --certificate and --client"},
+		{"--find", "rate=hit", "what rate finds is said by --over RULE for each rule"},
+		{"--find", "spoof=hit:DMARC", `"DMARC" is nothing that the DNS says against a sender; it would be one of ["dmarc-fails"`},
+		{"--without", "clamd", `"clamd" is nothing that can be left out; it would be spool, store, directory or networks`},
+	} {
+		if status, out, complaint := explainTo(config, c[0], c[1]); status != exitWrong || out != "" || !strings.Contains(complaint, c[2]) {
+			t.Errorf("explain %s %s ended with %d and %q; right is a word of %q:\n%s", c[0], c[1], status, complaint, c[2], out)
+		}
+	}
+}
+
+func TestExplainForeseesWhatADaemonWithoutItsFilesSays(t *testing.T) {
+	t.Parallel()
+	dns := startNames(t)
+	dns.Set(outlook, "TXT", "v=spf1 ip4:127.0.1.0/24 -all")
+	d := startAgreed(t, listedTOML(dns, "spf:"+outlook, agreePlaces))
+	if _, err := d.WaitLog(deadline(t), regexp.MustCompile("the networks of a platform are known")); err != nil {
+		t.Fatal(err)
+	}
+	// The list is saved when the daemon has ended.
+	if err := d.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		without, client, verdict, reply string
+	}{
+		{"", lab.FromInternet, "accept", ""},
+		{"networks", lab.FromInternet, "tempfail", "451 4.3.0 The mail system is not ready, try again later"},
+		{"networks", lab.FromOffice365, "tempfail", "451 4.3.0 The mail system is not ready, try again later"},
+		{"networks", lab.FromGoogle, "accept", ""}, // the file has them
+		{"networks", lab.FromUser, "accept", ""},
+		{"directory", lab.FromInternet, "tempfail", "451 4.3.0 The directory cannot be read at the moment, try again later"},
+		{"directory", lab.FromUser, "tempfail", "451 4.3.0 The directory cannot be read at the moment, try again later"},
+	} {
+		args := []string{"--json", "--from", "eve@example.net", "--client", c.client}
+		if c.without != "" {
+			args = append(args, "--without", c.without)
+		}
+		_, out, complaint := explainTo(d.config, args...)
+		var e explanation
+		if err := json.Unmarshal([]byte(out), &e); err != nil {
+			t.Fatalf("%v: %s%s", err, out, complaint)
+		}
+		if e.Verdict != c.verdict || e.Reply != c.reply || e.Recipients[0].Reply != c.reply {
+			t.Errorf("from %s without %q explain says %s %q; right is %s %q:\n%s", c.client, c.without, e.Verdict, e.Reply, c.verdict, c.reply, out)
+		}
+	}
+}
+
+func TestExplainBeforeTheFirstStartPutsOffWhatADaemonPutsOff(t *testing.T) {
+	t.Parallel()
+	config := configuration(t, strings.Replace(lab.SiteTOML, `networks = ["127.0.1.0/24"]`, `networks = ["spf:`+outlook+`"]`, 1), lab.SiteDirectory)
+	for _, client := range []string{lab.FromInternet, lab.FromOffice365, ""} {
+		status, out, complaint := explainTo(config, "--from", "eve@example.net", "--client", client)
+		for _, text := range []string{
+			"enters at  S0\n", "\nverdict    tempfail\n", "\nreply      451 4.3.0 The mail system is not ready, try again later\n",
+			"\n  verdict    tempfail\n", "the networks of office365 are not known yet: a daemon puts the message off until they are",
+		} {
+			if !strings.Contains(out, text) {
+				t.Errorf("from %q explain does not say %q:\n%s", client, text, out)
+			}
+		}
+		if status != exitWrong || strings.Contains(out, "accept") || complaint != "" {
+			t.Errorf("from %q explain ended with %d:\n%s%s", client, status, out, complaint)
+		}
+	}
+	if status, out, _ := explainTo(config, "--from", "bob@acmecorp.com", "--client", lab.FromUser); status != exitYes || !strings.Contains(out, "\nverdict    accept\n") {
+		t.Errorf("of our own users' mail explain ended with %d:\n%s", status, out)
+	}
+}
+
+func TestTheFlowsOfAListThatIsNotFetchedYetEnterAtS1(t *testing.T) {
+	t.Parallel()
+	listed := strings.Replace(lab.SiteTOML, `networks = ["127.0.1.0/24"]`, `networks = ["spf:`+outlook+`"]`, 1)
+	for _, c := range []struct{ about, toml, flow string }{
+		{"from a list", listed, "O2=>O3=>S1=>LD"},
+		{"MX there", withMX(listed, withOffice), "O1=>O3=>S1=>LD"},
+		{"without a proof", strings.Replace(strings.Replace(listed, "may_relay = true\n", "", 1), `tenant   = "`+lab.OfficeTenant+`"`, "", 1), "O2=>O3=>S0=>LD"},
+		{"without networks", strings.Replace(lab.SiteTOML, `networks = ["127.0.1.0/24"]`, "", 1), "O2=>O3=>S0=>LD"},
+	} {
+		config := configuration(t, c.toml, lab.SiteDirectory)
+		var out, complaint bytes.Buffer
+		if status := run([]string{"explain", "-c", config, "--flows"}, &out, &complaint); status != exitYes {
+			t.Fatalf("%s: explain --flows ended with %d:\n%s", c.about, status, &complaint)
+		}
+		office, _, _ := strings.Cut(out.String(), "globex.example and google")
+		if !strings.Contains(office, " "+c.flow+"\n") {
+			t.Errorf("%s: no flow is %s:\n%s", c.about, c.flow, office)
+		}
+	}
+}
+
+func TestExplainOfAMessageThatCannotBeReadSaysSo(t *testing.T) {
+	t.Parallel()
+	config := configuration(t, lab.SiteTOML, lab.SiteDirectory)
+	status, out, complaint := explainTo(config, filepath.Join(t.TempDir(), "gone.eml"))
+	if status != exitWrong || out != "" || !strings.Contains(complaint, "the message cannot be read: ") {
+		t.Errorf("explain ended with %d, %q:\n%s", status, complaint, out)
+	}
+}

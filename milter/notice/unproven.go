@@ -1,0 +1,266 @@
+package notice
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"coexistd/milter/record"
+	"coexistd/policy/verdict"
+)
+
+const (
+	dayHours, weekHours = 24, 7 * 24
+	// saveInterval is how long the counts of one minute wait for those of the next.
+	saveInterval = time.Minute
+	// maxPlatforms bounds the platforms of which there are counts, and maxKept the file
+	// that holds them, in bytes. A platform takes up to 5 KB.
+	maxPlatforms, maxKept = 100, 1 << 20
+)
+
+// Unproven tells of mail in our own name that comes from a platform's networks without
+// proof of any tenant, and is put off for that. There is a line in the log and a mail to
+// the administrators once in 24 hours. A file keeps the counts for the next start and for
+// other processes. All methods may be called by several goroutines at once; Record waits
+// for nothing outside the process but the log.
+type Unproven struct {
+	teller  *Teller
+	changed chan struct{}  // something is to be saved
+	due     chan time.Time // a mail is to be sent, for a message of that time
+
+	mu      sync.Mutex
+	path    string
+	kept    kept
+	telling bool // a mail is on its way
+}
+
+// kept is what the file holds.
+type kept struct {
+	Told      time.Time         `json:"told"` // when the administrators were told last
+	Platforms map[string]counts `json:"platforms"`
+}
+
+// counts are those of one platform.
+type counts struct {
+	// Hours has the messages by the hour, counted from 1970.
+	Hours map[int64]int64 `json:"hours"`
+	Last  Example         `json:"last"`
+}
+
+// Example is one message that was put off.
+type Example struct {
+	Time   time.Time  `json:"time"`
+	Client netip.Addr `json:"client"`
+	Sender string     `json:"sender"` // the beginning of MAIL FROM's path, as it stands
+}
+
+// PutOff says how often mail from one platform was put off. A message that is tried again
+// counts again.
+type PutOff struct {
+	Platform string
+	// Day and Week count the last 24 hours and seven days, and up to an hour more.
+	Day, Week int64
+	Last      Example
+}
+
+// NewUnproven returns an Unproven whose mails a Teller sends. It keeps no file until it is
+// configured.
+func NewUnproven(teller *Teller) *Unproven {
+	return &Unproven{teller: teller, changed: make(chan struct{}, 1), due: make(chan time.Time, 1)}
+}
+
+// Configure names the file from now on. What that holds counts if nothing was counted
+// yet. A file that cannot be read is begun anew.
+func (u *Unproven) Configure(path string) {
+	k, err := load(path)
+	if err != nil {
+		u.teller.log.Warn("the counts of mail without proof of its tenant cannot be read: they begin anew", "error", err)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.path = path
+	if u.kept.Platforms == nil {
+		u.kept = k
+	}
+}
+
+// Record counts a message that is put off since nothing proves its tenant (record.Sink).
+func (u *Unproven) Record(r *record.Record) {
+	unproven := func(f verdict.Finding) bool { return f.Reasons.HasCode(verdict.TenantNotProven) }
+	if r.Decision.Verdict != verdict.Tempfail || !slices.ContainsFunc(r.Decision.Findings, unproven) {
+		return
+	}
+	example := Example{r.Time.UTC().Round(0), r.Client, clip(r.Sender, maxText)}
+	if mail := u.count(r.Proof.Absent, example); mail != "" {
+		u.teller.log.Warn("mail in our own name is put off, since it bears no proof of its tenant",
+			"platform", strings.Join(r.Proof.Absent, ", "), "client", r.Client, "sender", example.Sender, "mail", mail)
+	}
+}
+
+// count counts a message. Where it is the first to be told of in 24 hours, count returns
+// what becomes of the mail for the administrators.
+func (u *Unproven) count(platforms []string, e Example) (mail string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.kept.forget(e.Time)
+	for _, platform := range platforms {
+		u.kept.add(platform, e)
+	}
+	u.touch()
+	// Told is ahead when the clock was put back.
+	if since := e.Time.Sub(u.kept.Told); u.telling || since >= 0 && since < dayHours*time.Hour {
+		return ""
+	}
+	if len(u.teller.settings.Load().To) == 0 {
+		u.kept.Told = e.Time
+		return "none"
+	}
+	u.telling = true
+	u.due <- e.Time
+	return "queued"
+}
+
+// touch has the counts saved.
+func (u *Unproven) touch() {
+	select {
+	case u.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Run saves the counts, once a minute at most and at its end, and sends the mails, until
+// the context ends. A mail that reaches nobody is sent again at the next message.
+func (u *Unproven) Run(ctx context.Context) {
+	var mails sync.WaitGroup
+	changed := u.changed // nil: they wait until the minute is over
+	var later <-chan time.Time
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case at := <-u.due:
+			mails.Go(func() { u.told(at, u.teller.deliver(ctx, notice{kind: "proof", write: u.letter})) })
+		case <-changed:
+			u.save()
+			changed, later = nil, time.After(saveInterval)
+		case <-later:
+			changed = u.changed
+		}
+	}
+	mails.Wait()
+	u.save()
+}
+
+// told notes whether the mail for a message of that time is done with.
+func (u *Unproven) told(at time.Time, done bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.telling = false
+	if done {
+		u.kept.Told = at
+		u.touch()
+	}
+}
+
+// save writes the file, once there is something to count. One call at a time may do so.
+func (u *Unproven) save() {
+	u.mu.Lock()
+	path, isEmpty := u.path, u.kept.Platforms == nil
+	text, err := json.Marshal(u.kept)
+	u.mu.Unlock()
+	if isEmpty {
+		return
+	}
+	// Whoever reads it finds all of it, the old or the new.
+	if err == nil {
+		err = os.WriteFile(path+".new", text, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		u.teller.log.Error("the counts of mail without proof of its tenant cannot be saved", "error", err)
+	}
+}
+
+// ReadPutOff reads from the file of an Unproven what was put off in the seven days before
+// a time, by the platforms' names. Without the file, there is nothing.
+func ReadPutOff(path string, now time.Time) ([]PutOff, error) {
+	k, err := load(path)
+	return k.putOff(now), err
+}
+
+func load(path string) (k kept, err error) {
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return kept{}, nil
+	}
+	if err != nil {
+		return kept{}, err
+	}
+	defer file.Close()
+	if err := json.NewDecoder(io.LimitReader(file, maxKept)).Decode(&k); err != nil {
+		return kept{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return k, nil
+}
+
+// forget drops what is more than a week before a time, or after it, from a clock that was
+// put back.
+func (k *kept) forget(now time.Time) {
+	for name, c := range k.Platforms {
+		maps.DeleteFunc(c.Hours, func(h, _ int64) bool { return max(h-hourOf(now), hourOf(now)-h) > weekHours })
+		if len(c.Hours) == 0 {
+			delete(k.Platforms, name)
+		}
+	}
+}
+
+// add counts a message.
+func (k *kept) add(platform string, e Example) {
+	c, known := k.Platforms[platform]
+	switch {
+	case !known && len(k.Platforms) >= maxPlatforms:
+		return
+	case k.Platforms == nil:
+		k.Platforms = make(map[string]counts)
+	}
+	if c.Hours == nil {
+		c.Hours = make(map[int64]int64)
+	}
+	c.Hours[hourOf(e.Time)]++
+	c.Last = e
+	k.Platforms[platform] = c
+}
+
+// putOff returns the counts of a time, by the platforms' names.
+func (k *kept) putOff(now time.Time) []PutOff {
+	var list []PutOff
+	for platform, c := range k.Platforms {
+		one := PutOff{Platform: platform, Last: c.Last}
+		for h, n := range c.Hours {
+			if h >= hourOf(now)-weekHours {
+				one.Week += n
+			}
+			if h >= hourOf(now)-dayHours {
+				one.Day += n
+			}
+		}
+		if one.Week > 0 {
+			list = append(list, one)
+		}
+	}
+	slices.SortFunc(list, func(a, b PutOff) int { return strings.Compare(a.Platform, b.Platform) })
+	return list
+}
+
+func hourOf(t time.Time) int64 { return t.Unix() / 3600 }

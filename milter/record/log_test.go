@@ -1,0 +1,61 @@
+package record
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"coexistd/policy"
+	"coexistd/policy/route"
+	"coexistd/policy/verdict"
+)
+
+func TestLogLinesAreBounded(t *testing.T) {
+	rulings := make([]policy.Ruling, 5000)
+	for i := range rulings {
+		rulings[i] = policy.Ruling{Address: strings.Repeat("a", 5000), Ways: route.Ways{{route.Ours(verdict.S0), route.LD}}}
+	}
+	list := recipients{rulings: rulings, refused: rulings[:60]}
+	var b strings.Builder
+	slog.New(slog.NewTextHandler(&b, nil)).Info("message", "recipients", list)
+	slog.New(slog.NewJSONHandler(&b, nil)).Info("message", "recipients", list)
+	if b.Len() > 2*MaxRecipients*(maxText+100) {
+		t.Errorf("the log has %d bytes", b.Len())
+	}
+}
+
+func TestTextLogSaysWhatBecameOfEachRecipient(t *testing.T) {
+	list := recipients{
+		rulings: []policy.Ruling{{Address: "a@b", Verdict: verdict.Accept, Residence: route.Residence{Kind: route.There, Platform: "office365"},
+			Ways: route.Ways{{route.Ours(verdict.S0), route.Ours(verdict.S4), {Side: "O", Number: 1}, route.LD}}, Elsewhere: "a@c"}},
+		refused: []policy.Ruling{{Address: "x@b", Verdict: verdict.Reject, Reply: verdict.Reply{Code: 550, Enhanced: "5.1.1", Text: "No"}}},
+	}
+	got, _ := list.MarshalText()
+	if want := "<x@b> reject: 550 5.1.1 No; <a@b> office365 S0=>S4=>O1=>LD -> a@c"; string(got) != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got := fmt.Sprint(recipients{}); got == "" {
+		t.Error("nothing is printed")
+	}
+}
+
+func TestALineHasItsKeysInOrderAndTheSubjectIfThatIsWanted(t *testing.T) {
+	r := &Record{
+		QueueID: "4QID", Client: netip.MustParseAddr("192.0.2.1"), Sender: "x@example.org",
+		MessageID: " <1@example.org>", Subject: " a\r\n\tb\u202Ec " + strings.Repeat("x", 1000), Count: 1, Paths: []string{"bob@acmecorp.com"},
+		Decision: policy.Decision{Checkpoint: verdict.S0, Verdict: verdict.Accept},
+	}
+	subject := ` subject=" a\r\n\tb\u202ec ` + strings.Repeat("x", maxText-len(" a\r\n\tb\u202Ec ")) + `..."`
+	for wanted, middle := range map[bool]string{false: "", true: subject} {
+		var b strings.Builder
+		Log{slog.New(slog.NewTextHandler(&b, nil)), wanted}.Record(r)
+		_, line, _ := strings.Cut(strings.TrimSuffix(b.String(), "\n"), " ")
+		want := `level=INFO msg=message queue_id=4QID client=192.0.2.1 login="" from=x@example.org message_id=<1@example.org>` + middle +
+			` point=S0 platform="" flow="" verdict=accept check="" reply="" reason="" proof="" findings="" held="" recipient_count=1 recipients=<bob@acmecorp.com>`
+		if line != want {
+			t.Errorf("the log says\n%s\nright is\n%s", line, want)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package sources
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"coexistd/policy/directory"
+)
+
+const (
+	// settleTime is how long a changed file is left alone before it is read, since
+	// its writer may be at work on it. It is also as long as the ticks of some file
+	// systems' clocks: a change to a file that has been left alone longer shows.
+	settleTime = 2 * time.Second
+	// longestWait is how long a file that changes all the time is left alone.
+	longestWait = 30 * time.Second
+)
+
+// CSV is the directory in a file, and what is known of the file.
+type CSV struct {
+	// Source says which file it is.
+	Source directory.Source
+	// Snapshot is the last list of the file that was taken. It is nil until the
+	// file holds one that can be.
+	Snapshot *directory.Snapshot
+	// Err says why the file cannot be read, or is refused, as it is now. It is of
+	// type *directory.Errors when the file has bad rows. It is nil when Snapshot
+	// is what the file holds.
+	Err error
+
+	seen    fs.FileInfo  // the state on disk that was judged last; nil where a later change may not show in it
+	seed    maphash.Seed // of sum
+	sum     uint64       // the hash of the content that was judged last
+	refusal error        // what is wrong with that content
+	waits   time.Time    // since when the file is left alone; zero: it is not
+	told    string       // the Err that Untold has returned
+}
+
+// read reads the file when it has changed. What Source or directory.Guard refuses
+// leaves Snapshot as it is, and is not judged again until the file changes. The
+// error is the new Err.
+func (c *CSV) read() error {
+	info, err := os.Stat(c.Source.Path)
+	if err != nil {
+		return unreadable(c.Source.Path, err)
+	}
+	if c.seen != nil && sameState(c.seen, info) {
+		return c.refusal
+	}
+	text, state, err := readFile(c.Source.Path)
+	if err != nil {
+		return err
+	}
+	if c.seen = state; time.Since(state.ModTime()) <= settleTime {
+		c.seen = nil
+	}
+	if sum := maphash.String(c.seed, text); sum != c.sum {
+		fresh, err := parse(c.Source, text)
+		if err == nil && c.Snapshot != nil {
+			err = directory.Guard(c.Snapshot, fresh)
+		}
+		if err == nil {
+			c.Snapshot = fresh
+		}
+		c.sum, c.refusal = sum, err
+	}
+	return c.refusal
+}
+
+// isBeingWritten reports a file that was changed a moment ago. A time in the
+// future tells nothing.
+func (c *CSV) isBeingWritten(now time.Time) bool {
+	age := -time.Second
+	if info, err := os.Stat(c.Source.Path); err == nil {
+		age = now.Sub(info.ModTime())
+	}
+	switch {
+	case age < 0 || age >= settleTime || !c.waits.IsZero() && now.Sub(c.waits) > longestWait:
+		c.waits = time.Time{}
+		return false
+	case c.waits.IsZero():
+		c.waits = now
+	}
+	return true
+}
+
+func sameState(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+}
+
+var errTorn = errors.New("it changes while it is read; write a new file beside it and rename that over it")
+
+// readFile returns a file's content as it was at one instant, as far as the file
+// system tells, and its state then. A file that changes while it is read is read
+// again, and given up after some tries.
+func readFile(path string) (text string, state fs.FileInfo, err error) {
+	const tries = 3
+	for range tries {
+		if text, state, err = readOnce(path); !errors.Is(err, errTorn) {
+			break
+		}
+	}
+	return text, state, unreadable(path, err)
+}
+
+func readOnce(path string) (string, fs.FileInfo, error) {
+	// A FIFO without a writer must not hold up the daemon.
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return "", nil, err
+	}
+	defer file.Close()
+	before, err := file.Stat()
+	if err != nil {
+		return "", nil, err
+	}
+	if !before.Mode().IsRegular() {
+		return "", nil, errors.New("it is not a regular file")
+	}
+	if before.Size() > directory.MaxSize {
+		return "", nil, fmt.Errorf("it has %d bytes; at most %d are read", before.Size(), directory.MaxSize)
+	}
+	var text strings.Builder
+	text.Grow(int(before.Size()))
+	if _, err := io.Copy(&text, io.NewSectionReader(file, 0, before.Size())); err != nil {
+		return "", nil, err
+	}
+	after, err := file.Stat()
+	if err == nil && (!sameState(before, after) || int64(text.Len()) != after.Size()) {
+		err = errTorn
+	}
+	return text.String(), after, err
+}
+
+// unreadable says of an error which file could not be read. Nil stays nil.
+func unreadable(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pathError.Err
+	}
+	return fmt.Errorf("the directory file %s cannot be read: %w", path, err)
+}

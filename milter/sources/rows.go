@@ -1,0 +1,127 @@
+package sources
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"coexistd/policy/directory"
+)
+
+// maxLine bounds one row, in bytes.
+const maxLine = 64 << 10
+
+// parse reads the text of a CSV file. Without sound columns no row can be judged, so
+// that bad ones end the reading.
+func parse(s directory.Source, text string) (*directory.Snapshot, error) {
+	// No row that lists an address is shorter than "a@b,o".
+	rows := min(strings.Count(text, "\n")+1, len(text)/len("a@b,o"))
+	b := directory.NewBuilder(s, rows, len(text))
+	if strings.HasPrefix(text, "\xff\xfe") || strings.HasPrefix(text, "\xfe\xff") {
+		b.Refuse(1, errUTF16)
+		return b.Snapshot()
+	}
+	var fields []string
+	number, begun := 0, false
+	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
+		number++
+		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+		if strings.Trim(line, " ") == "" {
+			continue
+		}
+		var err error
+		switch fields, err = splitRow(fields[:0], line); {
+		case err != nil:
+			b.Refuse(number, err)
+		case begun:
+			b.Add(number, fields)
+		default:
+			begun = b.Columns(number, fields)
+		}
+		if !begun {
+			return b.Snapshot()
+		}
+	}
+	if !begun {
+		b.Refuse(1, errEmpty)
+	}
+	return b.Snapshot()
+}
+
+var (
+	errOpenQuote  = errors.New("a field in double quotes does not end on its line")
+	errAfterQuote = errors.New("text follows the double quote that ends a field; a double quote within a field is written twice")
+	errBareQuote  = errors.New("a double quote stands within a field that does not begin with one; put the field in double quotes and write the inner ones twice")
+	errUTF8       = errors.New("the row is not UTF-8; save the file as UTF-8")
+	errUTF16      = errors.New("the file is UTF-16; save it as UTF-8")
+	errEmpty      = errors.New("the file is empty; its first line would be address,residence,login")
+)
+
+// checkLine refuses what no list has a use for and what some later reader of
+// the file would trip over.
+func checkLine(line string) error {
+	if len(line) > maxLine {
+		return fmt.Errorf("the row has %d bytes; at most %d are read", len(line), maxLine)
+	}
+	for i := range len(line) {
+		if line[i] < ' ' || line[i] == 0x7f {
+			return fmt.Errorf("the row holds the control character 0x%02x at byte %d", line[i], i+1)
+		}
+	}
+	if !utf8.ValidString(line) {
+		return errUTF8
+	}
+	return nil
+}
+
+// splitRow appends the fields of a line to fields, without the spaces around
+// them (RFC 4180 section 2, except that no field holds a line break).
+func splitRow(fields []string, line string) ([]string, error) {
+	if err := checkLine(line); err != nil {
+		return fields, err
+	}
+	for {
+		field, rest, more, err := cutField(line)
+		if err != nil {
+			return fields, err
+		}
+		fields = append(fields, strings.Trim(field, " "))
+		if !more {
+			return fields, nil
+		}
+		line = rest
+	}
+}
+
+// cutField returns the first field of a line and what follows its comma.
+func cutField(line string) (field, rest string, more bool, err error) {
+	if !strings.HasPrefix(line, `"`) {
+		field, rest, more = strings.Cut(line, ",")
+		if strings.IndexByte(field, '"') >= 0 {
+			return "", "", false, errBareQuote
+		}
+		return field, rest, more, nil
+	}
+	rest = line[1:]
+	end := 0
+	for {
+		i := strings.IndexByte(rest[end:], '"')
+		if i < 0 {
+			return "", "", false, errOpenQuote
+		}
+		end += i
+		if !strings.HasPrefix(rest[end:], `""`) {
+			break
+		}
+		end += 2
+	}
+	field, rest = strings.ReplaceAll(rest[:end], `""`, `"`), rest[end+1:]
+	switch {
+	case rest == "":
+		return field, "", false, nil
+	case rest[0] != ',':
+		return "", "", false, errAfterQuote
+	}
+	return field, rest[1:], true, nil
+}

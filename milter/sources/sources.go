@@ -1,0 +1,83 @@
+// Package sources reads directories: from outside to a snapshot. Each source keeps
+// the list that it has while a new one cannot be read or is refused.
+package sources
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"reflect"
+	"slices"
+	"time"
+
+	"coexistd/policy/directory"
+)
+
+// Directories are the directories of a configuration. They are for one goroutine;
+// their Snapshots and Sets are for any number.
+type Directories []*CSV
+
+// Open reads all directories of a configuration. One that takes the place of a list
+// in old, which may be nil, is judged by directory.Guard. Old stays what it is.
+func Open(list []directory.Source, old Directories) Directories {
+	var all Directories
+	for _, source := range list {
+		c := &CSV{Source: source, seed: maphash.MakeSeed()}
+		if i := slices.IndexFunc(old, func(before *CSV) bool { return before.Source.Path == source.Path }); i >= 0 {
+			if reflect.DeepEqual(old[i].Source, source) {
+				*c = *old[i]
+			}
+			c.Snapshot = old[i].Snapshot
+		}
+		c.Err = c.read()
+		all = append(all, c)
+	}
+	return all
+}
+
+// Err tells of each directory why it cannot be read or is refused, or is nil.
+func (d Directories) Err() error {
+	var errs []error
+	for _, c := range d {
+		errs = append(errs, c.Err)
+	}
+	return errors.Join(errs...)
+}
+
+// Set returns the lists as they are now. A directory without any cannot answer.
+func (d Directories) Set() *directory.Set {
+	domains := make(map[string]*directory.Snapshot)
+	for _, c := range d {
+		for domain := range c.Source.Domains {
+			domains[domain] = c.Snapshot
+		}
+	}
+	return directory.NewSet(domains)
+}
+
+// Poll reads the directories that have changed, save those that are being written,
+// and returns those that have a new Snapshot.
+func (d Directories) Poll(now time.Time) (loaded []*CSV) {
+	for _, c := range d {
+		if c.isBeingWritten(now) {
+			continue
+		}
+		before := c.Snapshot
+		if c.Err = c.read(); c.Snapshot != before {
+			loaded = append(loaded, c)
+		}
+	}
+	return loaded
+}
+
+// Untold returns the directories that have an Err which it has not returned before.
+func (d Directories) Untold() (failed []*CSV) {
+	for _, c := range d {
+		text := fmt.Sprint(c.Err)
+		if c.Err != nil && text != c.told {
+			failed = append(failed, c)
+		}
+		c.told = text
+	}
+	return failed
+}

@@ -1,0 +1,96 @@
+package transaction
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"coexistd/milter/record"
+	"coexistd/policy"
+	"coexistd/policy/verdict"
+)
+
+// refusals are the recipients of a mail that were refused alone.
+type refusals struct {
+	rulings []policy.Ruling // the first record.MaxRecipients
+	count   int
+	worst   policy.Ruling // the one with the strictest verdict, the first of them
+}
+
+func (r *refusals) add(ruling policy.Ruling) {
+	ruling.Address = cut(ruling.Address)
+	if ruling.Verdict > r.worst.Verdict {
+		r.worst = ruling
+	}
+	if r.count++; r.count <= record.MaxRecipients {
+		r.rulings = append(r.rulings, ruling)
+	}
+}
+
+func (r *refusals) reset() {
+	clear(r.rulings)
+	*r = refusals{rulings: r.rulings[:0]}
+}
+
+// record ends the mail, and tells what became of it.
+func (t *Transaction) record(d policy.Decision) {
+	r := t.fill(d)
+	r.Ended = true
+	if t.open != nil {
+		r.Proof, r.Size, r.Rated = t.open.Proof(), t.open.Size, t.asks.Rate
+	}
+	r.Held = t.held
+	r.Count = len(t.admitted) + t.refused.count
+	t.tell(r)
+}
+
+// recordRefused ends a mail early, and tells of its recipients that were refused.
+func (t *Transaction) recordRefused() {
+	worst := t.refused.worst
+	d := policy.Decision{
+		Checkpoint: t.entry.Point, Verdict: worst.Verdict, Reply: worst.Reply, Check: worst.Check, Reasons: worst.Reasons,
+	}
+	if t.entry.IsProvisional() {
+		d.Checkpoint = verdict.S0
+	}
+	r := t.fill(d)
+	r.Paths, r.Count = nil, t.refused.count
+	t.tell(r)
+}
+
+// fill makes a record of what is known in any case.
+func (t *Transaction) fill(d policy.Decision) *record.Record {
+	r := &record.Record{
+		Time: time.Now(), QueueID: t.queueID, Client: t.Client, Login: t.Login, Sender: t.Path,
+		MessageID: cut(t.header.First("Message-Id")), Subject: cut(t.header.First("Subject")),
+		Decision: d, Refused: append([]policy.Ruling(nil), t.refused.rulings...),
+	}
+	for _, one := range t.admitted[:min(len(t.admitted), record.MaxRecipients)] {
+		r.Paths = append(r.Paths, one.Path)
+	}
+	return r
+}
+
+// tell ends the mail and gives its record to the sinks: the one place from which mail is
+// told of. Should that fail, nothing is left to be told again.
+func (t *Transaction) tell(r *record.Record) {
+	sinks := t.sinks
+	t.reset()
+	for _, sink := range sinks {
+		sink.Record(r)
+	}
+}
+
+// cut returns the beginning of a text.
+func cut(text string) string {
+	const longest = 1000
+	if len(text) <= longest {
+		return text
+	}
+	return strings.Clone(text[:longest])
+}
+
+// account names who sends: the login, or the address of a client that need not log in.
+func account(login string, client netip.Addr) string {
+	return (&record.Record{Login: login, Client: client}).Account()
+}

@@ -1,0 +1,213 @@
+package transaction
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"slices"
+	"time"
+
+	"coexistd/milter/notice"
+	"coexistd/milter/quarantine"
+	"coexistd/policy"
+	"coexistd/policy/rate"
+	"coexistd/policy/spoof"
+	"coexistd/policy/verdict"
+	"coexistd/scanners"
+	"coexistd/scanners/sender"
+)
+
+// gather puts together, once, what is known of the mail by its envelope and header, and
+// learns what its decision needs besides.
+func (t *Transaction) gather() {
+	if t.gathered {
+		return
+	}
+	t.gathered = true
+	m := policy.Message{
+		Entry: t.entry, Sender: t.sender, Recipients: t.admitted, Unread: t.unread, TooMany: t.tooMany,
+		Client: t.Client, Login: t.Login, Certificate: t.Certificate, QueueID: t.queueID,
+		Header: &t.header, Authors: spoof.ReadAuthors(t.header.Values), ChangesFields: t.ChangesFields,
+		Row: t.runtime.Directory.Row, Limit: t.runtime.Directory.Limit,
+		Now: time.Now().Unix(),
+	}
+	rand.Read(m.Nonce[:])
+	t.open = t.runtime.Policy.Open(m)
+	t.asks = t.open.Asks()
+}
+
+// trouble is why the mail cannot be decided on, or zero.
+func (t *Transaction) trouble() verdict.Reason {
+	switch {
+	case t.body.err != nil:
+		t.report(slog.LevelError, "a message cannot be checked; it is put off", slog.String("error", t.body.err.Error()))
+		return verdict.Why(verdict.SpoolFailed, t.body.err.Error())
+	case t.asks.Body && t.NoBody:
+		// What is to be done with a message that cannot be checked does not help here:
+		// what came of it is not the message.
+		return verdict.Why(verdict.BodyNotTold)
+	}
+	return verdict.Reason{}
+}
+
+func (t *Transaction) report(level slog.Level, text string, attrs ...slog.Attr) {
+	t.runtime.World.Report(level, text, append([]slog.Attr{slog.String("queue_id", t.queueID)}, attrs...)...)
+}
+
+// measure tells the length of a mail that was read as a whole.
+func (t *Transaction) measure() {
+	if t.asks.Body {
+		t.open.Size = t.original().Size
+	}
+}
+
+// prove settles the tenant by the mail's signatures, where nothing else has.
+func (t *Transaction) prove(ctx context.Context) {
+	if t.open.Unproven() {
+		t.open.Prove(t.runtime.World.Verify(ctx, t.original()))
+		t.asks = t.open.Asks()
+	}
+}
+
+// charge asks the limits for the mail, and tells of those that are reached. It reports
+// whether the mail goes on; where nothing is asked, it may be stopped because nobody can
+// tell what to ask.
+func (t *Transaction) charge(ctx context.Context) (goesOn bool) {
+	if !t.asks.Rate {
+		return true
+	}
+	if charges := t.open.Charges(); len(charges) > 0 {
+		t.open.Grants = t.runtime.World.Take(ctx, charges)
+		for i, grant := range t.open.Grants {
+			if grant.First {
+				t.runtime.World.LimitReached(t.event(charges[i], grant))
+			}
+		}
+	}
+	return !t.open.IsStopped()
+}
+
+// event says that a limit was reached. Of those who send from here, the administrators
+// are told by mail, too.
+func (t *Transaction) event(c rate.Charge, g rate.Grant) notice.Event {
+	return notice.Event{
+		Account: account(t.Login, t.Client), Rule: c.Rule, Key: c.Key, Limit: c.Limit, Burst: c.Burst, Wait: g.Wait,
+		Client: t.Client, Point: t.entry.Point,
+		Mail: t.entry.Point == verdict.S2 && c.Rule.By != rate.ByRecipient,
+	}
+}
+
+// scan has scanners, signatures and the DNS asked.
+func (t *Transaction) scan(ctx context.Context) {
+	if !t.asks.Authentication && len(t.asks.Scans) == 0 {
+		return
+	}
+	found := t.runtime.World.Find(ctx, Question{
+		Asks: t.asks, Message: t.message(), Original: t.original(), Signatures: t.open.Signatures,
+		Sender: sender.Question{Client: t.Client, Helo: t.Helo, Sender: t.sender, Authors: t.open.Authors},
+	})
+	t.open.Findings, t.open.Authentication = found.Findings, found.Authentication
+}
+
+// decide has the policy decide, and tells of a change that no MTA could be given.
+func (t *Transaction) decide() policy.Decision {
+	d := t.open.Decide()
+	if d.Reasons.HasCode(verdict.ChangeUnfit) {
+		t.report(slog.LevelWarn, "a change to a message is not fit for the MTA; the message is put off", slog.String("error", d.Reasons.String()))
+	}
+	return d
+}
+
+// hold stores the mail for those recipients for whom the decision holds it. Once the MTA
+// is told to drop what is held, nobody else has it, so what cannot be held is put off.
+func (t *Transaction) hold(d policy.Decision) policy.Decision {
+	if d.Verdict > verdict.Quarantine {
+		return d
+	}
+	var held []quarantine.Recipient
+	for i, ruling := range d.Recipients {
+		if ruling.Verdict != verdict.Quarantine {
+			continue
+		}
+		r := t.admitted[i]
+		one := quarantine.Recipient{
+			Address: r.Path, Owner: r.Address.Owner, Notify: r.Notify, ORcpt: r.ORcpt,
+			Checks: ruling.Held, Passed: d.Passed, Report: ruling.Report,
+		}
+		if ruling.Elsewhere != "" {
+			one.Rewritten = []string{ruling.Elsewhere}
+		}
+		for _, check := range ruling.Held {
+			one.Found = append(one.Found, found(d.Findings, check))
+		}
+		held = append(held, one)
+	}
+	if len(held) == 0 {
+		return d
+	}
+	whole := t.message()
+	item := quarantine.Item{
+		Time: time.Now(), QueueID: t.queueID, Login: t.Login, Sender: t.Path,
+		Point: d.Checkpoint, Platform: d.Platform, Size: whole.Size,
+		From: t.header.First("From"), Subject: t.header.First("Subject"), MessageID: t.header.First("Message-Id"),
+	}
+	if t.Client.IsValid() {
+		item.Client = t.Client.String()
+	}
+	names, err := t.runtime.World.Hold(item, held, whole)
+	if err != nil {
+		t.report(slog.LevelError, "a message cannot be held in quarantine; it is put off", slog.String("error", err.Error()))
+		return d.PutOff(verdict.Why(verdict.NotHeld, err.Error()))
+	}
+	t.held = names
+	return d
+}
+
+// message is the mail as it goes on, is scanned and is held: without the fields that let
+// it pass and that prove its tenant.
+func (t *Transaction) message() *scanners.Message {
+	secrets := t.open.Secrets()
+	if !slices.ContainsFunc(secrets, func(name string) bool { return t.header.Count(name) > 0 }) {
+		return t.original()
+	}
+	if t.bare == nil {
+		t.bare = t.header.AppendTo(nil, secrets, t.ExactValues)
+	}
+	return t.messageOf(t.bare)
+}
+
+// original is the mail as it came.
+func (t *Transaction) original() *scanners.Message {
+	if len(t.head) == 0 {
+		t.head = t.header.AppendTo(t.head, nil, t.ExactValues)
+	}
+	return t.messageOf(t.head)
+}
+
+// messageOf returns the mail with that header as scanners get it.
+func (t *Transaction) messageOf(head []byte) *scanners.Message {
+	whole := &content{head, &t.body}
+	m := &scanners.Message{
+		Content: whole, Size: whole.size(),
+		Sender: t.sender.Path, Client: t.Client, Helo: t.Helo, ClientName: t.Name, Login: t.Login,
+		QueueID: t.queueID,
+	}
+	for _, r := range t.admitted {
+		m.Recipients = append(m.Recipients, r.Path)
+	}
+	return m
+}
+
+// found says in a few words what a check held the message for.
+func found(findings []verdict.Finding, check string) string {
+	i := slices.IndexFunc(findings, func(f verdict.Finding) bool { return f.Check == check })
+	switch {
+	case i < 0:
+		return verdict.Unknown.String()
+	case findings[i].Name != "":
+		return findings[i].Name
+	case findings[i].State == verdict.Unknown:
+		return "unknown: " + findings[i].Reasons.String()
+	}
+	return findings[i].String()
+}

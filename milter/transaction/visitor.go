@@ -1,0 +1,87 @@
+package transaction
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"coexistd/milter/flood"
+	"coexistd/policy"
+	"coexistd/policy/networks"
+	"coexistd/policy/verdict"
+)
+
+// Visitor is an SMTP client from its connection to its leave, as the check ddos sees it.
+// The zero Visitor is bounded by nothing.
+type Visitor struct {
+	visit   *flood.Visit   // nil when the client is not bounded
+	blocked verdict.Reason // why all that it asks for is refused, or zero
+	client  policy.Arrival
+}
+
+// Arrive begins the visit. It returns the reply to a client that asks for too much, or
+// the zero Reply.
+func (v *Visitor) Arrive(rt *Runtime, client policy.Arrival) verdict.Reply {
+	v.Leave()
+	v.client = client
+	if rt.Policy == nil {
+		return verdict.Reply{}
+	}
+	entry := rt.Policy.Enter(client)
+	if _, guards := rt.Policy.Guards(entry); !guards {
+		return verdict.Reply{}
+	}
+	visit, excess := rt.Flood.Connect(time.Now(), &rt.Policy.DDoS, client.Client)
+	v.visit = visit
+	return v.judge(rt, entry, excess).Reply()
+}
+
+// Leave ends the visit.
+func (v *Visitor) Leave() {
+	v.visit.End()
+	*v = Visitor{}
+}
+
+// beginsMessage counts a message of the visit, and isRefused a recipient of it that was
+// refused. Each returns why a client is turned away that goes too far.
+func (v *Visitor) beginsMessage(rt *Runtime, entry policy.Entry) verdict.Reason {
+	if v.blocked.Code != "" || v.visit == nil {
+		return v.blocked
+	}
+	return v.judge(rt, entry, v.visit.Message(time.Now(), &rt.Policy.DDoS))
+}
+
+func (v *Visitor) isRefused(rt *Runtime, entry policy.Entry, unknown bool) verdict.Reason {
+	if v.visit == nil || rt == nil {
+		return verdict.Reason{}
+	}
+	return v.judge(rt, entry, v.visit.Refused(time.Now(), &rt.Policy.DDoS, unknown))
+}
+
+// judge says what follows for a client that is over a bound, for the rest of the visit,
+// too: to a recipient that the MTA itself refuses it gives its own answer, so that the
+// client learns of ours by the next. A flood writes a line a minute for a client or
+// network.
+func (v *Visitor) judge(rt *Runtime, entry policy.Entry, e flood.Excess) verdict.Reason {
+	check, guards := rt.Policy.Guards(entry)
+	if !e.Over() || !guards {
+		return verdict.Reason{}
+	}
+	if e.First {
+		rt.World.Report(slog.LevelWarn, "a client asks for too much; more of this is not logged for a minute",
+			slog.Any("client", v.client.Client), slog.String("point", entry.Point.String()), slog.String("check", check.Name),
+			slog.String("verdict", check.OnHit.String()), slog.String("reason", e.Why))
+	}
+	v.blocked = check.TooMuch()
+	return v.blocked
+}
+
+// Blocked returns a client of that entry who has asked for more than the check ddos
+// allows. Guarded is false where nothing bounds the client.
+func Blocked(rules *policy.Rules, entry policy.Entry, client netip.Addr) (v Visitor, guarded bool) {
+	check, guards := rules.Guards(entry)
+	if !guards || networks.Contains(rules.DDoS.Exempt, client) {
+		return Visitor{}, false
+	}
+	return Visitor{blocked: check.TooMuch()}, true
+}

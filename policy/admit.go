@@ -1,0 +1,47 @@
+package policy
+
+import (
+	"coexistd/policy/mail"
+	"coexistd/policy/route"
+	"coexistd/policy/verdict"
+)
+
+// Admit rules on one recipient at RCPT, the one place where it can be refused
+// alone: it is, when Ruling.Verdict is Tempfail or Reject. Earlier is the
+// number of recipients that the message has already. At a provisional entry
+// it is refused only when S0 and S1 would give the same codes; mail made on
+// this host is never refused here, since its MTA could not bear it.
+func (p *Policy) Admit(e Entry, sender mail.Address, earlier int, r route.Recipient) Ruling {
+	if sender.IsNull() && earlier > 0 && e.Point != verdict.S2 {
+		// What has the null sender answers one message, and so has one recipient.
+		return Refuse(r.Path, verdict.Why(verdict.BounceToSeveral))
+	}
+	if check, made := p.Points[verdict.S2].check(verdict.CheckAuth); made && e.Point == verdict.S2 {
+		if f := e.authenticated(); check.verdict(f) >= verdict.Tempfail {
+			v := check.verdict(f)
+			return Ruling{Address: r.Path, Verdict: v, Reply: f.Reply(v), Reasons: f.Reasons, Check: check.Name}
+		}
+	}
+	outcomes := p.outcomes(e)
+	first := ruling(r, p.Routes.Find(outcomes[0], sender, r))
+	certain := !e.OnHost && first.Verdict != verdict.Discard
+	for _, o := range outcomes[1:] {
+		reply := p.Routes.Find(o, sender, r).Reply()
+		certain = certain && reply.Code == first.Reply.Code && reply.Enhanced == first.Reply.Enhanced
+	}
+	if !certain {
+		first.Verdict, first.Reply = verdict.Accept, verdict.Reply{}
+	}
+	return first
+}
+
+// authenticated is the finding of the check auth.
+func (e Entry) authenticated() verdict.Finding {
+	if e.Known {
+		return verdict.Passed(verdict.CheckAuth)
+	}
+	return verdict.Finding{
+		Check: verdict.CheckAuth, State: verdict.Hit, Name: "not authenticated",
+		Reasons: verdict.Because(verdict.Why(verdict.AuthRequired)),
+	}
+}

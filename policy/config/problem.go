@@ -1,0 +1,103 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Kind says what a problem keeps from being used.
+type Kind uint8
+
+// The kinds of problems.
+const (
+	// OfFile refuses the configuration.
+	OfFile Kind = iota
+	// OfDomains refuses the configuration, and is of what a directory's rows are judged
+	// by, so that these cannot be read.
+	OfDomains
+	// OfList is in a file that "file:PATH" names in networks, or between one and others.
+	// The configuration can be used without: a daemon may have the list from before, or
+	// do with a part of it.
+	OfList
+)
+
+// Problem is one mistake in a configuration: where it stands, what is wrong, and
+// what would be right.
+type Problem struct {
+	// File is the file that holds the mistake, as the caller of Load named it
+	// or, for a list of networks, as the configuration names it.
+	File string
+	// Line counts from 1. It is 0 when the file as a whole is meant.
+	Line int
+	// Key is the whole key as TOML writes it, or empty.
+	Key string
+	// Text is one sentence without a full stop.
+	Text string
+	Kind Kind
+}
+
+// String returns "FILE:LINE: KEY: TEXT" without the parts that are empty.
+func (p Problem) String() string {
+	var b strings.Builder
+	b.WriteString(p.File)
+	if p.Line > 0 {
+		fmt.Fprintf(&b, ":%d", p.Line)
+	}
+	if p.Key != "" {
+		b.WriteString(": " + p.Key)
+	}
+	b.WriteString(": " + p.Text)
+	return b.String()
+}
+
+// Problems is every mistake of one configuration, sorted by file and line.
+type Problems []Problem
+
+// Refuse reports that one of them refuses the configuration.
+func (p Problems) Refuse() bool {
+	return slices.ContainsFunc(p, func(one Problem) bool { return one.Kind != OfList })
+}
+
+// maxPrinted bounds the text of Problems: nobody reads more.
+const maxPrinted = 100
+
+// Error returns one line for each mistake, and at most 100 of them.
+func (p Problems) Error() string {
+	var b strings.Builder
+	for i, one := range p {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		if i == maxPrinted {
+			fmt.Fprintf(&b, "and %d more", len(p)-maxPrinted)
+			break
+		}
+		b.WriteString(one.String())
+	}
+	return b.String()
+}
+
+// sort puts the mistakes of the configuration file itself first.
+func (p Problems) sort(main string) {
+	slices.SortStableFunc(p, func(a, b Problem) int {
+		if (a.File == main) != (b.File == main) {
+			if a.File == main {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Key, b.Key))
+	})
+}
+
+// quote shows a text from the file in an error. A long one is cut.
+func quote(s string) string {
+	const most = 100
+	runes := []rune(s)
+	if len(runes) > most {
+		return fmt.Sprintf("%q…", string(runes[:most]))
+	}
+	return fmt.Sprintf("%q", s)
+}

@@ -1,0 +1,311 @@
+package directory
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"strings"
+
+	"coexistd/policy/mail"
+	"coexistd/policy/route"
+)
+
+// MaxSize is how large the rows of a Snapshot may be, in bytes. Offsets into the
+// arena are 32 bits wide, and no row takes four times its length there.
+const MaxSize = 1 << 30
+
+const maxErrors = 100 // bad rows that are named
+
+// Error is one bad row of a directory.
+type Error struct {
+	Path    string
+	Line    int // from 1
+	Problem string
+}
+
+// Error returns "users.csv:17: what is wrong".
+func (e Error) Error() string { return fmt.Sprintf("%s:%d: %s", e.Path, e.Line, e.Problem) }
+
+// Errors are the bad rows of a directory. The first hundred are named, in
+// the order of their lines; the rest are counted.
+type Errors struct {
+	Rows []Error
+	More int
+}
+
+// Error returns one line for each bad row.
+func (e *Errors) Error() string {
+	var lines []string
+	for _, row := range e.Rows {
+		lines = append(lines, row.Error())
+	}
+	if e.More > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", e.More))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Builder makes a Snapshot: Columns first, then Add for each row. It keeps none of
+// the texts that it is given.
+type Builder struct {
+	list      *Snapshot
+	arena     strings.Builder
+	record    []byte // scratch
+	width     int    // fields of a row
+	address   int    // the address's place among the fields
+	residence int
+	login     int              // the login's, or -1
+	limits    []int            // the places of Source.Limits
+	given     []int64          // scratch: the limits of a row
+	places    map[placeKey]int // indices of Snapshot.places
+	domains   string           // Source.Domains, for messages
+	errors    Errors
+}
+
+type placeKey struct {
+	domain *route.Domain
+	word   string
+}
+
+// NewBuilder returns a Builder with room for so many rows of so many bytes in all. It
+// grows when there are more; beyond MaxSize nothing may be added.
+func NewBuilder(s Source, rows, size int) *Builder {
+	slots := 4
+	for slots*3 < rows*4 {
+		slots *= 2
+	}
+	b := &Builder{
+		list:    &Snapshot{source: s, login: -1, table: make([]uint32, slots), seed: maphash.MakeSeed()},
+		login:   -1,
+		places:  make(map[placeKey]int),
+		domains: strings.Join(slices.Sorted(maps.Keys(s.Domains)), ", "),
+	}
+	b.arena.Grow(size)
+	return b
+}
+
+// Snapshot returns the list of all rows. The error is of type *Errors when
+// something was refused. A list without rows is refused too, unless its domains say
+// where unlisted addresses live.
+func (b *Builder) Snapshot() (*Snapshot, error) {
+	if len(b.errors.Rows) > 0 {
+		return nil, &b.errors
+	}
+	if b.list.count == 0 && b.list.source.refusesUnlisted() {
+		return nil, fmt.Errorf("%s lists no address, so every address of its domains would be refused; list at least one, or say where unlisted addresses live", b.list.source.Path)
+	}
+	if b.arena.Cap()-b.arena.Len() > b.arena.Len()/8 {
+		b.list.arena = strings.Clone(b.list.arena)
+	}
+	return b.list, nil
+}
+
+// Refuse puts on record what is wrong on a line of the source, from 1. It refuses
+// the whole list.
+func (b *Builder) Refuse(line int, problem error) {
+	if len(b.errors.Rows) == maxErrors {
+		b.errors.More++
+		return
+	}
+	b.errors.Rows = append(b.errors.Rows, Error{Path: b.list.source.Path, Line: line, Problem: problem.Error()})
+}
+
+// Columns tells the names of the columns, in any case, and the line that they stand
+// on. When it returns false, they were refused, and no row can be judged.
+func (b *Builder) Columns(line int, names []string) bool {
+	if err := b.readColumns(names); err != nil {
+		b.Refuse(line, err)
+		return false
+	}
+	return true
+}
+
+func (b *Builder) readColumns(names []string) error {
+	places := make(map[string]int)
+	for i, name := range names {
+		name = strings.ToLower(name)
+		if name == "" {
+			return fmt.Errorf("column %d of the header line has no name", i+1)
+		}
+		if _, seen := places[name]; seen {
+			return fmt.Errorf("the header line names the column %q twice", name)
+		}
+		places[name] = i
+		switch name {
+		case "address":
+			b.address = i
+		case "residence":
+			b.residence = i
+		case "login":
+			b.login, b.list.login = i, len(b.list.columns)
+			fallthrough
+		default:
+			b.list.columns = append(b.list.columns, strings.Clone(name))
+		}
+	}
+	for _, name := range []string{"address", "residence"} {
+		if _, seen := places[name]; !seen {
+			return fmt.Errorf("the header line lacks the column %q; the first line would be address,residence,login", name)
+		}
+	}
+	for _, name := range b.list.source.Limits {
+		place, seen := places[name]
+		if !seen {
+			return fmt.Errorf("the header line lacks the column %q, which a [[rate]] of the configuration names; add the column, whose fields may be empty", name)
+		}
+		b.limits = append(b.limits, place)
+	}
+	b.width = len(names)
+	return nil
+}
+
+// readLimits reads the limits of a row as given, and refuses those that nobody
+// could go by.
+func (b *Builder) readLimits(fields []string) error {
+	b.given = b.given[:0]
+	for i, at := range b.limits {
+		limit, err := parseLimit(fields[at])
+		if err != nil {
+			return fmt.Errorf("the column %q holds %w", b.list.source.Limits[i], err)
+		}
+		b.given = append(b.given, limit)
+	}
+	return nil
+}
+
+// Add adds the row of a line, with a field for each of the columns. A bad row is
+// refused.
+func (b *Builder) Add(line int, fields []string) {
+	if err := b.add(line, fields); err != nil {
+		b.Refuse(line, err)
+	}
+}
+
+func (b *Builder) add(line int, fields []string) error {
+	if len(fields) != b.width {
+		return fmt.Errorf("the row has %d fields and the header line %d; a comma within a field wants the field in double quotes",
+			len(fields), b.width)
+	}
+	address, domain, err := b.parseAddress(fields[b.address])
+	if err != nil {
+		return err
+	}
+	index, err := b.placeOf(domain, fields[b.residence])
+	if err != nil {
+		return err
+	}
+	if err := b.readLimits(fields); err != nil {
+		return err
+	}
+	slot, at, found := b.list.find(address.Key)
+	if found {
+		first := Entry{list: b.list, at: at}
+		return fmt.Errorf("the address %s is on line %d already", address.Key, first.Line())
+	}
+	b.list.table[slot] = uint32(b.arena.Len()) + 1
+	b.appendRecord(address.Key, line, index, fields)
+	if b.login >= 0 {
+		b.list.quotas.give(b.list, fields[b.login], b.given)
+	}
+	b.list.count++
+	if b.list.count*4 > len(b.list.table)*3 {
+		b.grow()
+	}
+	return nil
+}
+
+// grow doubles the table.
+func (b *Builder) grow() {
+	small := b.list.table
+	b.list.table = make([]uint32, 2*len(small))
+	for _, slot := range small {
+		if slot == 0 {
+			continue
+		}
+		record := cursor(b.list.arena[slot-1:])
+		free, _, _ := b.list.find(record.text())
+		b.list.table[free] = slot
+	}
+}
+
+func (b *Builder) appendRecord(key string, line, place int, fields []string) {
+	r := appendText(b.record[:0], key)
+	r = appendNumber(r, line)
+	r = appendNumber(r, place)
+	for i, field := range fields {
+		if i != b.address && i != b.residence {
+			r = appendText(r, field)
+		}
+	}
+	b.arena.Write(r)
+	b.record = r
+	b.list.arena = b.arena.String()
+}
+
+// parseAddress reads the address of a row. What an MTA would let pass in an
+// envelope may well be a slip in a list: two addresses in one field, say.
+func (b *Builder) parseAddress(written string) (mail.Address, *route.Domain, error) {
+	address, err := mail.ParseAddress(written, b.list.source.Delimiters)
+	switch {
+	case err != nil:
+		return address, nil, fmt.Errorf("%q cannot be an address: %w", clip(written), err)
+	case address.IsNull():
+		return address, nil, errors.New("the row has no address")
+	case address.Path != written:
+		return address, nil, fmt.Errorf("%q holds more than an address; write %s", clip(written), address.Path)
+	case address.Domain == "":
+		return address, nil, fmt.Errorf("the address %q has no domain", clip(written))
+	case address.Local[0] != '"' && strings.ContainsAny(address.Local, ` @,;:<>()[]\"`):
+		return address, nil, fmt.Errorf("%q is not one address; a local part that holds a space or one of @ , ; : < > ( ) [ ] \\ is written in double quotes",
+			clip(written))
+	}
+	domain, ours := b.list.source.Domains[address.Domain]
+	if !ours {
+		return address, nil, fmt.Errorf("the address %s is of the domain %s; this file serves %s", address.Key, address.Domain, b.domains)
+	}
+	return address, domain, nil
+}
+
+// placeOf returns the index of a residence. The words of a million rows are
+// few, so each is read once.
+func (b *Builder) placeOf(domain *route.Domain, word string) (int, error) {
+	key := placeKey{domain: domain, word: strings.ToLower(word)}
+	if index, known := b.places[key]; known {
+		return index, nil
+	}
+	if word == "" {
+		return 0, errors.New("the row has no residence")
+	}
+	// What is kept must not be a part of the text, or all of it would be kept.
+	key.word = strings.Clone(clip(key.word))
+	residence, err := domain.Residence(key.word)
+	if err != nil {
+		return 0, err
+	}
+	index := len(b.list.places)
+	b.list.places = append(b.list.places, place{word: key.word, residence: residence})
+	b.places[key] = index
+	return index, nil
+}
+
+// clip shortens a text for a message.
+func clip(s string) string {
+	const longest = 200
+	if len(s) <= longest {
+		return s
+	}
+	return strings.ToValidUTF8(s[:longest], "") + "…"
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(appendNumber(b, len(s)), s...)
+}
+
+func appendNumber(b []byte, n int) []byte {
+	for ; n >= 0x80; n >>= 7 {
+		b = append(b, byte(n)|0x80)
+	}
+	return append(b, byte(n))
+}

@@ -1,0 +1,49 @@
+package directory
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"coexistd/policy/route"
+)
+
+// Guard returns an error when fresh must not take the place of old, because it
+// drops more than Source.MaxLoss of old's addresses or leaves a domain without any
+// in which only listed addresses exist. It judges by the Source of fresh;
+// addresses of domains that this does not have any more are not counted.
+func Guard(old, fresh *Snapshot) error {
+	const remedy = "The old list stays. If the loss is meant, raise max_loss for this reload or restart the daemon"
+	s := fresh.source
+	total, missing, example := 0, 0, ""
+	before := make(map[string]bool) // domains
+	for e := range old.All() {
+		domain := e.Domain()
+		if _, ours := s.Domains[domain]; !ours {
+			continue
+		}
+		before[domain] = true
+		total++
+		if _, found := fresh.Lookup(e.Address()); !found {
+			if missing == 0 {
+				example = e.Address()
+			}
+			missing++
+		}
+	}
+	// The allowance keeps a share such as 0.29 of 100 from becoming 28.99….
+	const allowance = 1e-6
+	if float64(missing) > s.MaxLoss*float64(total)+allowance {
+		return fmt.Errorf("%s: the new file lacks %d of %d addresses (%.2f %%), %s for one; max_loss = \"%g%%\" allows less. %s",
+			s.Path, missing, total, 100*float64(missing)/float64(total), example, 100*s.MaxLoss, remedy)
+	}
+	for e := range fresh.All() {
+		delete(before, e.Domain())
+	}
+	for _, domain := range slices.Sorted(maps.Keys(before)) {
+		if s.Domains[domain].Unlisted.Kind == route.Nowhere && s.MaxLoss < 1 {
+			return fmt.Errorf("%s: the new file lacks every address of %s. %s", s.Path, domain, remedy)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+package directory
+
+import (
+	"hash/maphash"
+	"iter"
+	"strings"
+
+	"coexistd/policy/mail"
+	"coexistd/policy/route"
+)
+
+// Snapshot is one directory as it was at one instant. It never changes, and it may
+// be asked by any number of goroutines at once. A Builder makes it.
+//
+// All rows lie in one string, and a table of offsets into it finds them: a
+// million addresses are two objects for the garbage collector, not millions.
+type Snapshot struct {
+	source  Source
+	columns []string // further columns, in the source's order; login among them
+	login   int      // the login's place in columns, or -1
+	places  []place
+	// arena holds the records, one after the other: key, line, the number of
+	// its place, and a text for each of columns. Texts carry their length in
+	// front. Numbers are base 128, the lowest seven bits first.
+	arena string
+	// table is a hash table with linear probing. A slot holds the record's
+	// offset in arena plus one; zero is a free slot. Its size is a power of
+	// two, and a quarter of it at least is free.
+	table []uint32
+	seed  maphash.Seed
+	count int
+	// quotas has nothing unless Source.Limits names columns.
+	quotas quotas
+}
+
+// place is one residence with the word that the source has for it.
+type place struct {
+	word      string
+	residence route.Residence
+}
+
+// Len returns the number of addresses.
+func (s *Snapshot) Len() int { return s.count }
+
+// Columns returns the names of the columns beyond address and residence, in
+// lower case and in the source's order.
+func (s *Snapshot) Columns() []string { return append([]string(nil), s.columns...) }
+
+// Lookup returns the entry of a key, which is the Key or the Owner of a
+// mail.Address. It does not allocate.
+func (s *Snapshot) Lookup(key string) (Entry, bool) {
+	_, at, found := s.find(key)
+	if !found {
+		return Entry{}, false
+	}
+	return Entry{list: s, at: at}, true
+}
+
+// lookup returns the entry of an address, or of its owner.
+func (s *Snapshot) lookup(a mail.Address) (Entry, bool) {
+	e, found := s.Lookup(a.Key)
+	if !found && a.Owner != a.Key {
+		e, found = s.Lookup(a.Owner)
+	}
+	return e, found
+}
+
+// All returns the entries in the order of the source's rows.
+func (s *Snapshot) All() iter.Seq[Entry] {
+	return func(yield func(Entry) bool) {
+		for at := 0; at < len(s.arena); {
+			if !yield(Entry{list: s, at: uint32(at)}) {
+				return
+			}
+			c := cursor(s.arena[at:])
+			c.text()
+			c.number()
+			c.number()
+			for range s.columns {
+				c.text()
+			}
+			at = len(s.arena) - len(c)
+		}
+	}
+}
+
+// find returns the record of key, or the free slot where it would go.
+func (s *Snapshot) find(key string) (slot int, at uint32, found bool) {
+	mask := len(s.table) - 1
+	slot = int(maphash.String(s.seed, key)) & mask
+	for s.table[slot] != 0 {
+		at = s.table[slot] - 1
+		c := cursor(s.arena[at:])
+		if c.text() == key {
+			return slot, at, true
+		}
+		slot = (slot + 1) & mask
+	}
+	return slot, 0, false
+}
+
+// Entry is one row of a Snapshot. It is a small value; its methods do not
+// allocate. The zero Entry has no methods to be called.
+type Entry struct {
+	list *Snapshot
+	at   uint32
+}
+
+// Address returns the entry's address in the form of mail.Address.Key.
+func (e Entry) Address() string {
+	c := e.record()
+	return c.text()
+}
+
+// Line returns the number of the entry's line in its source, from 1.
+func (e Entry) Line() int {
+	c := e.record()
+	c.text()
+	return c.number()
+}
+
+// Residence returns where the address's mailbox lives.
+func (e Entry) Residence() route.Residence { return e.place().residence }
+
+// Login returns the user name that owns the address, or "".
+func (e Entry) Login() string { return e.further(e.list.login) }
+
+// Column returns the value of the column of that name, in lower case as Columns
+// has it, or "" when there is none. "address" gives the address as Address
+// does, "residence" the source's word for the residence in lower case.
+func (e Entry) Column(name string) string {
+	switch name {
+	case "address":
+		return e.Address()
+	case "residence":
+		return e.place().word
+	}
+	for i, column := range e.list.columns {
+		if column == name {
+			return e.further(i)
+		}
+	}
+	return ""
+}
+
+// Domain returns the normal form of the address's domain.
+func (e Entry) Domain() string {
+	address := e.Address()
+	return address[strings.LastIndexByte(address, '@')+1:]
+}
+
+func (e Entry) record() cursor { return cursor(e.list.arena[e.at:]) }
+
+func (e Entry) place() place {
+	c := e.record()
+	c.text()
+	c.number()
+	return e.list.places[c.number()]
+}
+
+// further returns the value of the column at an index of Snapshot.columns.
+func (e Entry) further(index int) string {
+	if index < 0 {
+		return ""
+	}
+	c := e.record()
+	c.text()
+	c.number()
+	c.number()
+	for range index {
+		c.text()
+	}
+	return c.text()
+}
+
+// cursor is what is left of an arena, read from its front. It reads only what
+// appendRecord wrote.
+type cursor string
+
+func (c *cursor) number() int {
+	n, s := 0, *c
+	for i := 0; ; i++ {
+		n |= int(s[i]&0x7f) << (7 * i)
+		if s[i] < 0x80 {
+			*c = s[i+1:]
+			return n
+		}
+	}
+}
+
+func (c *cursor) text() string {
+	n := c.number()
+	s := string((*c)[:n])
+	*c = (*c)[n:]
+	return s
+}

@@ -1,0 +1,122 @@
+package policy
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"coexistd/policy/networks"
+	"coexistd/policy/route"
+	"coexistd/policy/tenant"
+	"coexistd/policy/verdict"
+)
+
+// Arrival is what is known of a message's client when MAIL is given.
+type Arrival struct {
+	// Listener is the point that the listener's configuration names, or
+	// verdict.Undecided.
+	Listener verdict.Checkpoint
+	// Client is the connecting address; invalid when the MTA gave none.
+	Client netip.Addr
+	// OnHost is set for mail that the MTA made or took on its own host
+	// without SMTP: the sendmail command, Postfix's non_smtpd_milters.
+	OnHost bool
+	// Login is the authenticated user, or empty.
+	Login string
+	// Certificate is the common name of the client's TLS certificate, whose chain
+	// the MTA trusts, or empty.
+	Certificate string
+}
+
+// Entry is where a message enters, as far as its client tells. The zero Entry is that
+// nothing is known.
+type Entry struct {
+	Point verdict.Checkpoint // S0, S1 (provisional) or S2
+	// Candidates names the platforms that a provisional entry may be from, sorted: it is
+	// S1 if the message proves its tenant at one of them, and S0 if it does not. The
+	// networks of a platform are shared by all of its tenants, and by several platforms
+	// when two of them are tenants of one host.
+	Candidates []string
+	OnHost     bool
+	// Known is set for a client that need not log in any more, or whom nothing asks to:
+	// one that has, that is in OurNetworks or has a certificate of OurCertificates, or
+	// this host itself.
+	Known bool
+	// Unready says why it cannot be told yet where the message enters, or is zero.
+	Unready verdict.Reason
+	Why     verdict.Reason
+}
+
+// IsProvisional reports an entry that the message's proof is still to settle.
+func (e Entry) IsProvisional() bool { return len(e.Candidates) > 0 }
+
+// Enter decides the contact point at which a message enters. What the
+// listener says goes first, then the login, then the client's address. A
+// listener of S0 is S0 whoever comes; a listener of S1 is S1 for a platform's
+// networks and S0 for all others.
+func (p *Policy) Enter(a Arrival) Entry {
+	if a.OnHost {
+		return Entry{Point: verdict.S2, OnHost: true, Known: true, Why: verdict.Why(verdict.EnteredOnHost)}
+	}
+	if a.Listener == verdict.S0 {
+		return Entry{Point: verdict.S0, Why: verdict.Why(verdict.EnteredByListener, "S0")}
+	}
+	known, isKnown := p.knows(a)
+	switch {
+	case a.Listener == verdict.S2:
+		return Entry{Point: verdict.S2, Known: isKnown, Why: verdict.Why(verdict.EnteredByListener, "S2")}
+	case a.Listener == verdict.Undecided && isKnown:
+		return Entry{Point: verdict.S2, Known: true, Why: known}
+	}
+	candidates, pending := p.Networks.Of(a.Client)
+	if len(candidates) > 0 {
+		return Entry{
+			Point: verdict.S1, Candidates: candidates,
+			Why: verdict.Why(verdict.EnteredByPlatform, strings.Join(candidates, " and ")).Of(a.Client),
+		}
+	}
+	e := Entry{Point: verdict.S0, Why: verdict.Why(verdict.EnteredByStranger).Of(a.Client)}
+	if !a.Client.IsValid() {
+		e.Why = verdict.Why(verdict.EnteredWithoutAddress)
+	}
+	if pending != "" {
+		e.Unready = verdict.Why(verdict.NetworksNotKnown, pending)
+	}
+	return e
+}
+
+// knows tells whether a client is one of ours, and why.
+func (p *Policy) knows(a Arrival) (why verdict.Reason, known bool) {
+	switch {
+	case a.Login != "":
+		return verdict.Why(verdict.EnteredByLogin, a.Login), true
+	case networks.Contains(p.OurNetworks, a.Client):
+		return verdict.Why(verdict.EnteredByOurNetworks).Of(a.Client), true
+	case a.Certificate != "" && slices.Contains(p.OurCertificates, strings.ToLower(a.Certificate)):
+		return verdict.Why(verdict.EnteredByCertificate, a.Certificate), true
+	}
+	return verdict.Reason{}, false
+}
+
+// outcomes lists what an entry may turn out to be.
+func (p *Policy) outcomes(e Entry) []route.Origin {
+	if !e.IsProvisional() {
+		return []route.Origin{{Point: e.Point, OnHost: e.OnHost}}
+	}
+	all := []route.Origin{{Point: verdict.S0}}
+	for _, name := range e.Candidates {
+		all = append(all, route.Origin{Point: verdict.S1, Platform: p.Routes.Platform(name)})
+	}
+	return all
+}
+
+// settle turns an entry into what the message has proved it to be.
+func (p *Policy) settle(e Entry, proof tenant.Proof) route.Origin {
+	switch {
+	case !e.IsProvisional():
+		return route.Origin{Point: e.Point, OnHost: e.OnHost}
+	case proof.Platform != "":
+		return route.Origin{Point: verdict.S1, Platform: p.Routes.Platform(proof.Platform)}
+	}
+	return route.Origin{Point: verdict.S0}
+}

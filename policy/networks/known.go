@@ -1,0 +1,48 @@
+package networks
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// Contains reports that one of the networks has the client. A client without an address
+// is in none.
+func Contains(list []netip.Prefix, client netip.Addr) bool {
+	client = client.Unmap().WithZone("")
+	for _, network := range list {
+		if network.Contains(client) {
+			return true
+		}
+	}
+	return false
+}
+
+// Known is what is known at the moment of the networks that a platform sends from. All
+// of its tenants share them.
+type Known struct {
+	Prefixes []netip.Prefix
+	// Pending is set while a part of them is not known yet.
+	Pending bool
+}
+
+// Live are the networks of all platforms as they are now, by the platforms' names. It
+// never changes: what is learned later makes another Live.
+type Live map[string]Known
+
+// Of returns the names of the platforms that the client may come from, sorted. While it
+// is none, pending names a platform that it may turn out to be of, or is empty.
+func (l Live) Of(client netip.Addr) (platforms []string, pending string) {
+	for name, known := range l {
+		switch {
+		case Contains(known.Prefixes, client):
+			platforms = append(platforms, name)
+		case known.Pending && (pending == "" || name < pending):
+			pending = name
+		}
+	}
+	if len(platforms) > 0 {
+		slices.Sort(platforms)
+		return platforms, ""
+	}
+	return nil, pending
+}

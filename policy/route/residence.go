@@ -1,0 +1,146 @@
+// Package route says where mail goes: where each recipient's mailbox lives, by which
+// ways a message reaches it, and which of them would go round.
+package route
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"coexistd/policy/mail"
+)
+
+// Kind says in which way an address has its mailbox.
+type Kind uint8
+
+// The kinds of residence. The zero Kind, Nowhere, is that nobody is known to have the
+// address.
+const (
+	Nowhere Kind = iota
+	Here         // on our own mail server
+	There        // on another platform
+	Both         // here and on another platform: dual delivery
+	Moving       // a move is under way: try again later
+)
+
+// Residence is where one address's mailbox lives. Platform names the other
+// platform of There and Both and is empty for the rest.
+type Residence struct {
+	Kind     Kind
+	Platform string
+}
+
+// String returns the residence as a directory writes it: "here", the platform's name,
+// "both" or "moving". It is empty for Nowhere.
+func (r Residence) String() string {
+	switch r.Kind {
+	case Here:
+		return "here"
+	case There:
+		return r.Platform
+	case Both:
+		return "both"
+	case Moving:
+		return "moving"
+	}
+	return ""
+}
+
+// IsElsewhere reports a mailbox at another platform, besides one here or not.
+func (r Residence) IsElsewhere() bool { return r.Kind == There || r.Kind == Both }
+
+// Listing is what the directory answered for one address. It is a fact: what follows
+// from it, this package says.
+type Listing struct {
+	Failed    bool      // the directory could not answer
+	Found     bool      // the address, or its owner's, has an entry
+	Address   string    // the entry's address, lower case; empty unless Found
+	Residence Residence // meaningful when Found
+}
+
+// Domain is one email domain that is ours. A subdomain is a domain of its own.
+type Domain struct {
+	// Name is the domain's normal form.
+	Name string
+	// MX names the platform to which the domain's MX points, or is empty when
+	// it points here.
+	MX string
+	// RefusePastMX refuses mail from the Internet that comes here although MX
+	// names another platform.
+	RefusePastMX bool
+	// Unlisted says where an address lives that the directory lacks. Such an address
+	// is refused when it is Nowhere.
+	Unlisted Residence
+	// Alternates maps a platform's name to the normal form of the alternate
+	// domain that reaches this domain's mailboxes there.
+	Alternates map[string]string
+}
+
+// Residence reads a residence as a directory writes it: "here", "moving",
+// "both", "both:PLATFORM" or a platform's name, in any case. The error says
+// what the domain allows.
+func (d *Domain) Residence(word string) (Residence, error) {
+	word = strings.ToLower(strings.TrimSpace(word))
+	switch word {
+	case "here":
+		return Residence{Kind: Here}, nil
+	case "moving":
+		return Residence{Kind: Moving}, nil
+	case "both":
+		if len(d.Alternates) == 1 {
+			for name := range d.Alternates {
+				return Residence{Kind: Both, Platform: name}, nil
+			}
+		}
+		return Residence{}, fmt.Errorf("residence %q is ambiguous: %s has %d alternate domains; write both:PLATFORM with one of %s",
+			word, d.Name, len(d.Alternates), d.platformNames())
+	}
+	kind, name := There, word
+	if rest, ok := strings.CutPrefix(word, "both:"); ok {
+		kind, name = Both, rest
+	}
+	if _, ok := d.Alternates[name]; !ok {
+		return Residence{}, fmt.Errorf("residence %q is not known for %s; it would be here, both, moving or one of %s",
+			word, d.Name, d.platformNames())
+	}
+	return Residence{Kind: kind, Platform: name}, nil
+}
+
+// platformNames lists the platforms that hold mailboxes of the domain.
+func (d *Domain) platformNames() string {
+	names := slices.Sorted(maps.Keys(d.Alternates))
+	if len(names) == 0 {
+		return "a platform, once the domain's alternate names it"
+	}
+	return strings.Join(names, ", ")
+}
+
+// IsRole reports the two mailboxes that every domain must have: postmaster (RFC 5321
+// section 4.5.1) and abuse (RFC 2142).
+func IsRole(a mail.Address) bool {
+	local, _, _ := strings.Cut(a.Owner, "@")
+	return local == "postmaster" || local == "abuse"
+}
+
+// Row is what the directory holds of an address beside where it lives.
+type Row struct {
+	// Failed says that the directory cannot answer.
+	Failed bool
+	// Login is the account that owns the address, or empty.
+	Login string
+	// Column returns the value of a further column, or "". It may be nil.
+	Column func(name string) string
+}
+
+// IsThere reports a row of an address that is listed, or that may be. That of one which
+// is not is zero.
+func (r Row) IsThere() bool { return r.Failed || r.Login != "" || r.Column != nil }
+
+// HasLogin reports that the row's address belongs to the login. The row may name
+// several, with spaces between them. Case does not count, that of ASCII only.
+func (r Row) HasLogin(login string) bool {
+	return login != "" && slices.ContainsFunc(strings.Fields(r.Login), func(one string) bool {
+		return len(one) == len(login) && strings.EqualFold(one, login)
+	})
+}

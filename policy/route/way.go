@@ -1,0 +1,102 @@
+package route
+
+import (
+	"strconv"
+	"strings"
+
+	"coexistd/policy/mail"
+	"coexistd/policy/verdict"
+)
+
+// Hop is one point that a message touches: a contact point of ours or of a platform, or
+// its delivery.
+type Hop struct {
+	// Side is "S" for our own points, a platform's Letter for its, and LD's or ED's.
+	Side string
+	// Number is that of a contact point: 0 to 4.
+	Number uint8
+}
+
+// LD and ED are the ends of ways: local delivery, at whichever platform, and delivery to
+// the Internet.
+var (
+	LD = Hop{Side: "LD"}
+	ED = Hop{Side: "ED"}
+)
+
+// Ours returns the hop of a contact point of ours.
+func Ours(p verdict.Checkpoint) Hop { return Hop{"S", uint8(p - verdict.S0)} }
+
+// String returns the hop as flows have it: "S4", "O1", "LD".
+func (h Hop) String() string {
+	if h == LD || h == ED {
+		return h.Side
+	}
+	return h.Side + strconv.Itoa(int(h.Number))
+}
+
+// Way is the points that a message touches for one recipient, in order.
+type Way []Hop
+
+// String returns the flow, which is the way as people read it: "S2=>S4=>O1=>LD".
+func (w Way) String() string {
+	var b strings.Builder
+	for i, hop := range w {
+		if i > 0 {
+			b.WriteString("=>")
+		}
+		b.WriteString(hop.String())
+	}
+	return b.String()
+}
+
+// Ways are those of one recipient: none where the message is refused, two with dual
+// delivery.
+type Ways []Way
+
+// Leaves reports that one of the ways leaves by that point of ours.
+func (w Ways) Leaves(exit verdict.Checkpoint) bool {
+	for _, way := range w {
+		for _, hop := range way {
+			if hop == Ours(exit) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// String returns the flows, with commas between them.
+func (w Ways) String() string {
+	flows := make([]string, len(w))
+	for i, way := range w {
+		flows[i] = way.String()
+	}
+	return strings.Join(flows, ", ")
+}
+
+// Origin is where a message has entered, once that is settled.
+type Origin struct {
+	Point    verdict.Checkpoint // S0, S1 or S2
+	Platform *Platform          // set at S1
+	OnHost   bool               // it was made on this host
+}
+
+// way returns the way from where a message entered, by one of the tails below.
+func (r *Rules) way(from Origin, sender mail.Address, to Recipient, tail ...Hop) Way {
+	way := make(Way, 0, 3+len(tail))
+	if from.Point == verdict.S1 {
+		first := uint8(2)
+		domain := r.Domains[to.Address.Domain]
+		if _, ours := r.Domains[sender.Domain]; !ours && domain != nil && domain.MX == from.Platform.Name {
+			first = 1
+		}
+		way = append(way, Hop{from.Platform.Letter, first}, Hop{from.Platform.Letter, 3})
+	}
+	return append(append(way, Ours(from.Point)), tail...)
+}
+
+// into is the tail of the way to a mailbox at a platform, through of that to the
+// Internet through it.
+func into(p *Platform) []Hop    { return []Hop{Ours(verdict.S4), {p.Letter, 1}, LD} }
+func through(p *Platform) []Hop { return []Hop{Ours(verdict.S4), {p.Letter, 1}, {p.Letter, 4}, ED} }

@@ -1,0 +1,396 @@
+package spoof
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"coexistd/policy/mail"
+	"coexistd/policy/networks"
+	"coexistd/policy/verdict"
+)
+
+// maxAuthorDomains is how many domains the authors of one message may have. For
+// each of them there is a policy to be asked for.
+const maxAuthorDomains = 4
+
+// Forged is the finding of the check spoof for mail from outside: whether the message is
+// from whom it says. At S1, the tenant's proof answers for those of our domains that have
+// mailboxes there, and what other domains publish was the platform's to ask: SPF knows
+// nothing of the hosts that pass a message on.
+func (r *Rules) Forged(f *Facts) verdict.Finding {
+	q := inquiry{r, f}
+	if f.Platform != "" {
+		return strictest(q.unproven())
+	}
+	found := append(malformed(f), q.unproven()...)
+	if !q.isVouched() {
+		if why, imitates := f.Names.imitates(slices.Concat(f.Authors.From, f.Authors.Sender)); imitates {
+			found = append(found, marked("look-alike", why))
+		}
+	}
+	return strictest(found)
+}
+
+// Borrows reports that a message at S1 comes in the name of a domain of ours that has no
+// mailboxes at its platform, so that the tenant's proof does not answer for it.
+func (r *Rules) Borrows(f *Facts) bool {
+	q := inquiry{r, f}
+	domains, _ := f.Authors.Domains()
+	return len(q.claims(domains)) > 0
+}
+
+// inquiry is the question whether one message from outside is forged.
+type inquiry struct {
+	rules *Rules
+	*Facts
+}
+
+// objection is a hit that the check's OnHit answers.
+func objection(name string, code verdict.Code, args ...string) verdict.Finding {
+	return verdict.Finding{Check: verdict.CheckSpoof, State: verdict.Hit, Name: name, Reasons: verdict.Because(verdict.Why(code, args...))}
+}
+
+// marked is a hit that is marked at most.
+func marked(name string, why verdict.Reason) verdict.Finding {
+	return verdict.Finding{Check: verdict.CheckSpoof, State: verdict.Hit, Name: name, Reasons: verdict.Because(why), Proposed: verdict.Tag}
+}
+
+// unsettled says that the DNS failed or the directory.
+func unsettled(mildest verdict.Verdict, down bool, code verdict.Code, args ...string) verdict.Finding {
+	return verdict.Finding{Check: verdict.CheckSpoof, Reasons: verdict.Because(verdict.Why(code, args...)), Proposed: mildest, Down: down}
+}
+
+// strictest makes one finding of all: the strictest of them, with the names and
+// reasons of all, its own reasons first. One that could not be settled is put off rather
+// than held, and lets the message off no lighter than the hits beside it.
+func strictest(found []verdict.Finding) verdict.Finding {
+	worst, at := verdict.Passed(verdict.CheckSpoof), -1
+	var names []string
+	mildest := verdict.None
+	for i, f := range found {
+		if strictness(f) > strictness(worst) {
+			worst, at = f, i
+		}
+		mildest = max(mildest, f.Proposed)
+		if f.Name != "" && !slices.Contains(names, f.Name) {
+			names = append(names, f.Name)
+		}
+	}
+	for i, f := range found {
+		if i != at {
+			worst.Reasons = worst.Reasons.AndAll(f.Reasons)
+		}
+	}
+	if worst.State == verdict.Unknown {
+		worst.Proposed = mildest
+	} else {
+		worst.Name = strings.Join(names, ", ")
+	}
+	return worst
+}
+
+// strictness orders the findings of this check.
+func strictness(f verdict.Finding) verdict.Verdict {
+	switch {
+	case f.State == verdict.Clean:
+		return verdict.Accept
+	case f.State == verdict.Unknown:
+		return verdict.Tempfail
+	case f.Proposed == verdict.None:
+		return verdict.Reject + 1
+	}
+	return f.Proposed
+}
+
+// malformed objects to what the header says of its authors, whoever they are. RFC
+// 5322 section 3.6 asks for one From field and section 3.6.2 for a mailbox in it;
+// of several fields, one program checks one and another shows the other.
+func malformed(f *Facts) (found []verdict.Finding) {
+	a := f.Authors
+	switch {
+	case a.Fields > 1:
+		found = append(found, objection("several From fields", verdict.SeveralFrom, strconv.Itoa(a.Fields)))
+	case a.Fields == 0:
+		found = append(found, marked("no author", verdict.Why(verdict.FromLacks)))
+	case a.Broken == "" && len(a.From) == 0:
+		found = append(found, marked("no author", verdict.Why(verdict.FromNamesNobody)))
+	}
+	if a.Unread {
+		// Whoever is named behind the bound could be one of ours.
+		found = append(found, objection("many authors", verdict.AuthorsUnread))
+	}
+	if a.Broken != "" {
+		found = append(found, marked("unreadable author", verdict.Why(verdict.AuthorUnreadable, a.Broken)))
+	}
+	if slices.ContainsFunc(a.From, func(author Author) bool {
+		return author.Address.Domain == "" && !(f.Sender.IsNull() && author.isMailSystem())
+	}) {
+		found = append(found, marked("author without domain", verdict.Why(verdict.AuthorWithoutDomain)))
+	}
+	return found
+}
+
+// unproven objects to authors and an envelope sender that neither the DNS nor a
+// signature proves.
+func (q *inquiry) unproven() (found []verdict.Finding) {
+	domains, more := q.Authors.Domains()
+	claims, many := q.claims(domains), tooMany(domains, more)
+	a := q.Authentication
+	if a == nil {
+		mildest := verdict.None
+		if len(claims) > 0 && !q.isFromService() {
+			mildest = verdict.Tempfail
+		}
+		return append(many, unsettled(mildest, true, verdict.SenderNotAsked))
+	}
+	for _, claim := range claims {
+		found = append(found, q.usurped(claim)...)
+	}
+	if q.Platform != "" {
+		return found
+	}
+	for _, author := range q.Authors.Sender {
+		domain := author.Address.Domain
+		if q.Names.has(domain) && q.proveOurs(domain) == AuthFail {
+			found = append(found, marked("own domain as Sender", verdict.Why(verdict.OwnDomainAsSender, domain)))
+			break
+		}
+	}
+	if many != nil {
+		return append(found, many...)
+	}
+	for _, domain := range domains {
+		if !q.Names.has(domain) {
+			found = append(found, q.disowned(a.dmarc(domain))...)
+		}
+	}
+	if len(domains) == 0 && len(claims) == 0 {
+		found = append(found, q.failed(AuthFail)...)
+	}
+	return found
+}
+
+// Domains lists those whose policy counts for a message, by DMARC or since they are
+// ours, each once: the domains of the From field's mailboxes, and when it cannot be
+// read also what stands behind an @ in its text, for a program may show that. More is
+// set when the text names more domains than are looked at, and those are left out.
+func (a *Authors) Domains() (domains []string, more bool) {
+	for _, author := range a.From {
+		if domain := author.Address.Domain; domain != "" && !slices.Contains(domains, domain) {
+			domains = append(domains, domain)
+		}
+	}
+	if a.Broken == "" {
+		return domains, false
+	}
+	addressed, more := domainsAddressed(a.Text)
+	for _, domain := range addressed {
+		if !slices.Contains(domains, domain) {
+			domains = append(domains, domain)
+		}
+	}
+	return domains, more
+}
+
+// tooMany objects to authors of more domains than are asked for their policies.
+func tooMany(domains []string, more bool) []verdict.Finding {
+	switch {
+	case more:
+		return []verdict.Finding{objection("many authors", verdict.TooManyDomainsSeen, strconv.Itoa(maxSights))}
+	case len(domains) > maxAuthorDomains:
+		return []verdict.Finding{objection("many authors", verdict.TooManyDomains, strconv.Itoa(len(domains)), strconv.Itoa(maxAuthorDomains))}
+	}
+	return nil
+}
+
+// claim is a domain of ours in whose name a message comes, and where it says so.
+// It is empty for an envelope sender without a domain: an MTA adds its own to it.
+type claim struct{ domain, where string }
+
+// claims lists them, each domain once; those of the authors are among these domains. A
+// subdomain of ours is ours, listed or not. At S1 they are those alone that the tenant's
+// proof does not answer for.
+func (q *inquiry) claims(domains []string) (claims []claim) {
+	for _, domain := range domains {
+		if len(claims) < maxAuthorDomains && q.Names.has(domain) && !q.isAnswered(domain) {
+			claims = append(claims, claim{domain, "the From field"})
+		}
+	}
+	domain := q.Sender.Domain
+	if q.Sender.IsNull() || domain != "" && !q.Names.has(domain) || q.isAnswered(domain) ||
+		slices.ContainsFunc(claims, func(c claim) bool { return c.domain == domain }) {
+		return claims
+	}
+	return append(claims, claim{domain, "the envelope sender"})
+}
+
+// isAnswered reports that at S1 the tenant's proof answers for a domain: one that is not
+// ours, or that has mailboxes at the platform.
+func (q *inquiry) isAnswered(domain string) bool {
+	if q.Platform == "" {
+		return false
+	}
+	home := q.Routes.Home(mail.Address{Domain: q.Names.above(domain)})
+	ours := q.Routes.Domains[home.Domain]
+	return ours == nil || ours.Alternates[q.Platform] != ""
+}
+
+// usurped objects to a message in the name of a domain of ours, whatever that
+// domain publishes, unless it is proven or comes from one of the services. Exchange
+// Online leaves its tenant's header out at times: mail of our own users is then put off,
+// since to refuse it would lose it.
+func (q *inquiry) usurped(c claim) []verdict.Finding {
+	results := q.Authentication.String()
+	switch q.proveOurs(c.domain) {
+	case AuthPass:
+		return nil
+	case AuthTempError:
+		return []verdict.Finding{unsettled(verdict.Tempfail, false, verdict.OwnDomainNotAsked, c.where, c.domain, results)}
+	}
+	switch {
+	case c.domain == "":
+		return []verdict.Finding{objection("own domain", verdict.SenderWithoutDomain, c.where)}
+	case len(q.Unproven) > 0:
+		// Nobody can tell whose it is: where forged mail is only marked or held, so is this.
+		return []verdict.Finding{unsettled(verdict.Tempfail, false, verdict.TenantNotProven, c.where, c.domain, results, strings.Join(q.Unproven, " and "))}
+	case q.Platform != "":
+		return []verdict.Finding{objection("own domain", verdict.OwnDomainElsewhere, c.where, c.domain, results, q.Platform)}
+	}
+	return []verdict.Finding{objection("own domain", verdict.OwnDomain, c.where, c.domain, results)}
+}
+
+// proveOurs tells whether a message is proven to be from a domain of ours, or
+// comes from one of the services: as proof does.
+func (q *inquiry) proveOurs(domain string) AuthResult {
+	if q.isFromService() {
+		return AuthPass
+	}
+	a := q.proving()
+	result := a.proof(q.isService, q.isService)
+	if result == AuthPass {
+		return result
+	}
+	if aligned := q.Names.aligned(a, a.dmarc(domain)); aligned != AuthFail {
+		return aligned
+	}
+	return result
+}
+
+// isVouched reports a message that comes from one of the services, or of which any
+// domain of ours is proven.
+func (q *inquiry) isVouched() bool {
+	if q.isFromService() {
+		return true
+	}
+	known := func(domain string) bool { return q.Names.has(domain) || q.isService(domain) }
+	return q.Authentication != nil && q.proving().proof(known, known) == AuthPass
+}
+
+// isFromService reports a client in the networks of a service.
+func (q *inquiry) isFromService() bool {
+	return networks.Contains(q.rules.Services.Networks, q.Client)
+}
+
+// isService reports the domain of a service, or one below it.
+func (q *inquiry) isService(domain string) bool {
+	return slices.ContainsFunc(q.rules.Services.Domains, func(service string) bool { return isWithin(domain, service) })
+}
+
+// proving returns what can prove that a message is ours. A client that sends for
+// all tenants of a platform passes SPF for any domain whose record names the
+// platform, as ours does, whoever the tenant is. Where the tenant could have
+// proven itself otherwise, SPF proves nothing.
+func (q *inquiry) proving() *Authentication {
+	a := *q.Authentication
+	if q.Shared {
+		a.SPF = SPF{}
+	}
+	return &a
+}
+
+// disowned objects to an author whose domain is not ours, by what it publishes.
+func (q *inquiry) disowned(d DMARC) []verdict.Finding {
+	a := q.Authentication
+	aligned := q.Names.aligned(a, d)
+	if aligned == AuthPass {
+		return nil
+	}
+	most := q.rules.DMARC
+	switch d.Lookup {
+	case AuthTempError:
+		return unknown(most, verdict.None, verdict.DMARCNotAsked, d.Domain, a.String())
+	case AuthPass:
+		asked := d.asks(q.Nonce)
+		if d.Unsure {
+			aligned, asked = AuthTempError, max(d.Subdomains, d.Nonexistent)
+		}
+		most = min(most, asked)
+	default:
+		// RFC 7489 section 6.6.3: one that cannot be read is none.
+		return q.failed(aligned)
+	}
+	switch {
+	case aligned == AuthTempError:
+		return unknown(most, verdict.Tempfail, verdict.DMARCNotProven, d.Domain, a.String())
+	case most <= verdict.Accept:
+		return nil
+	}
+	f := objection("DMARC", verdict.DMARCFails, d.Domain, a.String())
+	f.Proposed = most
+	return []verdict.Finding{f}
+}
+
+// failed objects to a fail of SPF in a message whose author's domain has no policy by
+// DMARC. Aligned says whether its signature, which forwarded mail keeps, might have proved
+// the author if the DNS had not failed. A softfail is no fail (RFC 7208 section 8.5).
+func (q *inquiry) failed(aligned AuthResult) []verdict.Finding {
+	a, most := q.Authentication, q.rules.SPF
+	switch {
+	case most <= verdict.Accept:
+		return nil
+	case a.SPF.Result == AuthTempError:
+		return unknown(most, verdict.None, verdict.SPFNotAsked, a.SPF.Domain, a.String())
+	case a.SPF.Result != AuthFail:
+		return nil
+	case aligned == AuthTempError:
+		return unknown(most, verdict.Tempfail, verdict.SPFNotProven, a.SPF.Domain, a.String())
+	}
+	f := objection("SPF", verdict.SPFFails, a.SPF.Domain)
+	f.Proposed = most
+	return []verdict.Finding{f}
+}
+
+// unknown is what follows where the DNS failed, and the worst that this may be has that
+// verdict: nothing where it would be marked at most. Where the DNS keeps what a domain
+// publishes, nobody asked for the message to be refused: RFC 7208 section 8.6 and RFC 7489
+// section 6.6.2 allow to go on. Where it keeps what might prove the message, that is put
+// off: whoever forges chooses the names that are asked for, and would choose those whose
+// servers do not answer.
+func unknown(worst, mildest verdict.Verdict, code verdict.Code, args ...string) []verdict.Finding {
+	if worst <= verdict.Tag {
+		return nil
+	}
+	return []verdict.Finding{unsettled(mildest, false, code, args...)}
+}
+
+// String returns the results for the log: "SPF fail for example.com, DKIM pass for
+// example.net".
+func (a *Authentication) String() string {
+	const most = 3
+	var b strings.Builder
+	fmt.Fprintf(&b, "SPF %s for %s", a.SPF.Result, cmp.Or(mail.Printable(a.SPF.Domain), "no domain"))
+	for i, signature := range a.DKIM {
+		if i == most {
+			fmt.Fprintf(&b, ", and %d signatures more", len(a.DKIM)-most)
+			break
+		}
+		fmt.Fprintf(&b, ", DKIM %s for %s", signature.Result, mail.Printable(signature.Domain))
+	}
+	if len(a.DKIM) == 0 {
+		b.WriteString(", DKIM none")
+	}
+	return b.String()
+}

@@ -1,0 +1,178 @@
+package spoof
+
+import (
+	"strings"
+
+	"coexistd/policy/mail"
+)
+
+// maxResults bounds the value that Results returns, in bytes beyond our own name.
+const maxResults = 1 << 10
+
+// ResultsHeader is the name of the header that tells what was found of the sender.
+const ResultsHeader = "Authentication-Results"
+
+// Results returns the value of an Authentication-Results field (RFC 8601) of the host
+// that tells what was found, folded with bare newlines.
+//
+// The value is of printable ASCII and bounded, 1 KB and the host's name: what would
+// go beyond is left out, the signatures that did not pass before those that did.
+func (f *Facts) Results(hostname string) string {
+	if normal := mail.DomainOf(hostname); normal != "" {
+		hostname = normal
+	}
+	found := f.Authentication
+	b := append(make([]byte, 0, 256), hostname...)
+	most := len(hostname) + maxResults
+	add := func(parts ...string) {
+		end := len(b)
+		b = append(b, ";\n\t"...)
+		for _, part := range parts {
+			b = append(b, part...)
+		}
+		if len(b) > most {
+			b = b[:end]
+		}
+	}
+	add("spf=", found.SPF.Result.String(), f.spfProperty())
+	for _, d := range found.DMARC {
+		add("dmarc=", f.Names.dmarcResult(found, d).String(), " header.from=", d.Domain)
+	}
+	if len(found.DKIM) == 0 {
+		add("dkim=none")
+	}
+	for _, passed := range [...]bool{true, false} {
+		for _, one := range found.DKIM {
+			if (one.Result == AuthPass) == passed {
+				add("dkim=", one.Result.String(), dkimProperties(one))
+			}
+		}
+	}
+	return string(b)
+}
+
+// spfProperty names the identity that SPF was asked for (RFC 8601 section 2.7.2):
+// of the sender the domain only, when the local part is not a plain one.
+func (f *Facts) spfProperty() string {
+	switch found := f.Authentication.SPF; {
+	case found.Domain == "":
+		return ""
+	case found.Helo:
+		return " smtp.helo=" + found.Domain
+	case isPlain(f.Sender.Local):
+		return " smtp.mailfrom=" + f.Sender.Local + "@" + found.Domain
+	default:
+		return " smtp.mailfrom=" + found.Domain
+	}
+}
+
+func dkimProperties(one DKIM) string {
+	var properties string
+	if one.Domain != "" {
+		properties = " header.d=" + one.Domain
+	}
+	if one.Selector != "" {
+		properties += " header.s=" + one.Selector
+	}
+	return properties
+}
+
+// isPlain reports a local part that means the same to all who read it without
+// quotes, and that is no longer than RFC 5321 section 4.5.3.1.1 allows.
+func isPlain(local string) bool {
+	const longest = 64
+	return local != "" && len(local) <= longest && !strings.ContainsFunc(local, func(c rune) bool {
+		return !isNameByte(c) && c != '+'
+	})
+}
+
+func isNameByte(c rune) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.'
+}
+
+// ClaimsHost reports that the value of an Authentication-Results field bears the
+// host's name as its authserv-id (RFC 8601 section 2.2), so that it is to be
+// removed when a stranger has brought it (section 5). Programs read such a field
+// in more ways than the RFC has, so the name counts wherever it stands before the
+// first result, even in a comment.
+func ClaimsHost(value, hostname string) bool {
+	hostname = mail.DomainOf(hostname)
+	if hostname == "" {
+		return false
+	}
+	// A semicolon may be meant to stand in quotes or in a comment, or to end them.
+	cut := head8601(value)
+	raw, _, _ := strings.Cut(value, ";")
+	for _, part := range [...]string{cut, raw} {
+		part = strings.Map(dropMarks, part)
+		for _, reading := range [...]string{part, mail.WithoutComments(part)} {
+			if namesHost(reading, hostname) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// head8601 returns what stands before the first semicolon that is not in quotes or
+// in a comment.
+func head8601(value string) string {
+	for i := 0; i < len(value); {
+		switch value[i] {
+		case ';':
+			return value[:i]
+		case '"', '(':
+			n, _ := enclosed(value[i:])
+			i += n
+		default:
+			i++
+		}
+	}
+	return value
+}
+
+// dropMarks drops what may stand within a name without being a part of it, and
+// makes white space of what folds.
+func dropMarks(c rune) rune {
+	switch {
+	case c == '"' || c == '\\':
+		return -1
+	case c == '\n' || c == '\r' || c == '\t':
+		return ' '
+	case c < ' ' || c == 0x7f:
+		return -1
+	}
+	return c
+}
+
+// namesHost reports that the host's name stands in a text: as a name of its own in
+// ASCII, as a word in any form, or when all white space is dropped before the
+// version's number.
+func namesHost(text, hostname string) bool {
+	for word := range strings.FieldsSeq(text) {
+		if mail.DomainOf(word) == hostname {
+			return true
+		}
+	}
+	lower := strings.ToLower(text)
+	if rest, ok := strings.CutPrefix(strings.ReplaceAll(lower, " ", ""), hostname); ok && strings.Trim(rest, "0123456789.") == "" {
+		return true
+	}
+	for {
+		before, after, ok := strings.Cut(lower, hostname)
+		if !ok {
+			return false
+		}
+		if (before == "" || !isNameByte(rune(before[len(before)-1]))) && endsName(after) {
+			return true
+		}
+		lower = after
+	}
+}
+
+// endsName reports that a name does not go on in the text that follows it. A dot
+// may be its end.
+func endsName(after string) bool {
+	after = strings.TrimLeft(after, ".")
+	return after == "" || !isNameByte(rune(after[0]))
+}

@@ -1,0 +1,203 @@
+package verdict
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// constants returns the codes that catalogue.go names, in order.
+func constants(t *testing.T) []Code {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "catalogue.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var codes []Code
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		if kind, ok := spec.Type.(*ast.Ident); !ok || kind.Name != "Code" {
+			return true
+		}
+		for _, value := range spec.Values {
+			text, err := strconv.Unquote(value.(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			codes = append(codes, Code(text))
+		}
+		return true
+	})
+	return codes
+}
+
+func TestEveryCodeStandsInTheCatalogueOnce(t *testing.T) {
+	seen := map[Code]bool{}
+	for _, code := range constants(t) {
+		if seen[code] {
+			t.Errorf("there are two constants with the value %s", code)
+		}
+		seen[code] = true
+		if row, ok := catalogue[code]; !ok || row.why == "" && row.reply == (status{}) {
+			t.Errorf("%s has neither a reply nor a text: %+v", code, row)
+		}
+	}
+	for code := range catalogue {
+		if !seen[code] {
+			t.Errorf("no constant has the value %s", code)
+		}
+	}
+	if len(seen) < 100 {
+		t.Errorf("only %d codes were found", len(seen))
+	}
+}
+
+// RFC 3463 section 2 has the classes: that of the enhanced code is that of the reply.
+func TestEveryReplyIsWhole(t *testing.T) {
+	enhanced := regexp.MustCompile(`^[45]\.\d{1,3}\.\d{1,3}$`)
+	source := regexp.MustCompile(`^RFC \d+ (section|appendix) [0-9A-Z.]+(, RFC \d+ (section|appendix) [0-9A-Z.]+)*$`)
+	for code, row := range catalogue {
+		if row.reply == (status{}) {
+			if row.text+row.rfc+row.when != "" {
+				t.Errorf("%s has no reply, and yet: %+v", code, row)
+			}
+			continue
+		}
+		switch {
+		case row.reply.code < 400 || row.reply.code > 599:
+			t.Errorf("%s: the code is %d", code, row.reply.code)
+		case !enhanced.MatchString(row.reply.enhanced) || row.reply.enhanced[:1] != strconv.Itoa(row.reply.code/100):
+			t.Errorf("%s: the enhanced code of %d is %q", code, row.reply.code, row.reply.enhanced)
+		case !source.MatchString(row.rfc):
+			t.Errorf("%s: its source is %q", code, row.rfc)
+		case row.text == "" || strings.ContainsFunc(row.text, func(c rune) bool { return c < ' ' || c > '~' }):
+			t.Errorf("%s: the text is %q", code, row.text)
+		case row.when == "" || strings.ContainsAny(row.when, "|;\n") || strings.HasSuffix(row.when, "."):
+			t.Errorf("%s: when it is given is %q", code, row.when)
+		}
+	}
+}
+
+// An argument that a text asks for and that no Reason can hold would be a panic on the way
+// of a message.
+func TestEveryTextCanBeFilledIn(t *testing.T) {
+	left := regexp.MustCompile(`[{}]`)
+	for _, code := range constants(t) {
+		r := Why(code, "a", "b", "c", "d", "e")
+		if text := r.String(); text == "" || left.MatchString(text) {
+			t.Errorf("%s: the text is %q", code, text)
+		}
+		reply := r.Reply()
+		if left.MatchString(reply.Text) {
+			t.Errorf("%s: the reply is %q", code, reply)
+		}
+		if bare := Why(code); bare.Reply().Code != reply.Code || bare.String() == "" && catalogue[code].why != "{=0}" {
+			t.Errorf("%s: without arguments, it says %q and %q", code, bare, bare.Reply())
+		}
+	}
+}
+
+func TestAReplyIsOneLineOfPrintableASCIIWhateverItsArgumentsAre(t *testing.T) {
+	hostile := "a\r\n250 ok\x00\u202eü" + strings.Repeat("x", 5000)
+	for _, code := range Replies() {
+		if code == LoopListed || code == LoopOwnAddress || code == LoopSentBack || code == LoopPasses {
+			continue // their text is the reason's, whose arguments are addresses and numbers
+		}
+		// The second, third and last arguments of limits are of our own making.
+		args := []string{hostile, hostile, "x", "messages", "1 hour"}
+		reply := Why(code, args...).Reply().String()
+		if len(reply) > 512 || strings.ContainsFunc(reply, func(c rune) bool { return c < ' ' || c > '~' }) {
+			t.Errorf("%s: %q", code, reply)
+		}
+	}
+}
+
+func TestWhatNobodyHasDecidedSaysNothing(t *testing.T) {
+	if r := (Reason{}); r.String() != "" || !r.Reply().IsZero() {
+		t.Errorf("the zero reason says %q", r)
+	}
+	if r := (Reasons{}); r.String() != "" || !r.Reply().IsZero() || r.HasCode("") {
+		t.Errorf("zero reasons say %q", r)
+	}
+	if v := (Reply{}).Verdict(); v != None {
+		t.Errorf("the zero reply stands for %v", v)
+	}
+	if f := (Finding{}); f.State != Unknown || f.Proposed != None {
+		t.Errorf("the zero finding is %+v", f)
+	}
+}
+
+func TestReasonsMakeOneSentence(t *testing.T) {
+	for want, r := range map[string]Reasons{
+		"the recipient's domain is not ours":                                                  Because(Why(NotOurs)),
+		"the directory says that a@b lives at office365, but office365 sent the message here": Because(Why(Listed, "a@b", "office365"), Why(LoopSentBack, "office365")),
+		"the message lacks X-A; the message lacks X-B: the message counts as S0":              Because(Why(ProofLacks, "X-A"), Why(ProofLacks, "X-B"), Why(CountsAsInternet)),
+		"spoof: the header has no From field; the From field names nobody":                    Because(Why(ByCheck, "spoof")).AndAll(Because(Why(FromLacks), Why(FromNamesNobody))),
+		"the header has no From field":                                                        Reasons{}.And(Why(FromLacks)),
+	} {
+		if got := r.String(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	first := Because(Why(FromLacks)).And(Why(NotOurs))
+	one, two := first.And(Why(CheckNotMade)), first.And(Why(LeftToMTA))
+	if !one.HasCode(CheckNotMade) || !two.HasCode(LeftToMTA) || one.HasCode(LeftToMTA) || !one.Has(Why(NotOurs)) || one.Has(Why(Listed, "x")) {
+		t.Errorf("what is added to reasons changes others: %q, %q", one, two)
+	}
+}
+
+// A spam filter's name for a message is not for its sender, and a virus's is.
+func TestAFindingWithoutAReplyOfItsOwnHasThatOfItsKind(t *testing.T) {
+	for _, c := range []struct {
+		f    Finding
+		v    Verdict
+		want string
+	}{
+		{Finding{Check: CheckSpam, State: Hit, Name: "GTUBE"}, Reject, "550 5.7.1 The message is refused as spam"},
+		{Finding{Check: CheckVirus, State: Hit, Name: "Eicar"}, Reject, "554 5.7.1 Virus found: Eicar"},
+		{Finding{Check: CheckMalware, State: Hit, Name: "a.exe"}, Reject, "554 5.7.1 Attachment refused: a.exe"},
+		{Finding{Check: CheckSpam, State: Hit}, Tempfail, "451 4.7.1 The message is not taken at the moment, try again later"},
+		{Finding{Check: CheckSpam}, Tempfail, "451 4.3.0 The message cannot be checked at the moment, try again later"},
+		{Finding{Check: CheckSpam}, Reject, "554 5.3.0 The message cannot be checked"},
+		{Finding{Check: CheckSpam}, Quarantine, ""},
+		{Finding{Check: CheckSpoof, State: Hit, Reasons: Because(Why(SPFFails, "a.example"))}, Reject, "550 5.7.23 SPF validation failed for a.example"},
+		{Finding{Check: CheckSpoof, State: Hit, Reasons: Because(Why(SPFFails, "a.example"))}, Tempfail, "451 4.7.1 The message is not taken at the moment, try again later"},
+	} {
+		if got := c.f.Reply(c.v).String(); got != c.want {
+			t.Errorf("%v, %v: got %q, want %q", c.f, c.v, got, c.want)
+		}
+	}
+}
+
+// The documentation's table of replies is that of the catalogue. To write it anew, run the
+// test with WRITE_REPLIES=1.
+func TestTheDocumentationHasEveryReply(t *testing.T) {
+	const file, begin, end = "../../contrib/docs/behaviour.md", "<!-- replies: begin -->\n", "<!-- replies: end -->\n"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(text), begin)
+	table, after, ended := strings.Cut(rest, end)
+	if !found || !ended {
+		t.Fatalf("%s lacks the lines %q and %q", file, begin, end)
+	}
+	want := RepliesTable()
+	if os.Getenv("WRITE_REPLIES") != "" {
+		if err := os.WriteFile(file, []byte(before+begin+want+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if table != want {
+		t.Errorf("%s says\n%s\nand the catalogue\n%s", file, table, want)
+	}
+}

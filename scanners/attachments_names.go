@@ -79,7 +79,7 @@ func extensions(name string) []string {
 }
 
 func appendExtension(exts []string, name string) []string {
-	if !isASCII(name) {
+	if !mail.IsASCII(name) {
 		name = norm.NFKC.String(name)
 	}
 	name = strings.Map(func(c rune) rune {
@@ -112,13 +112,4 @@ func appendExtension(exts []string, name string) []string {
 // isNameRune reports whether c may stand in an extension of the list.
 func isNameRune(c rune) bool {
 	return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c > 0x7f
-}
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
 }

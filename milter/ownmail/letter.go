@@ -64,7 +64,7 @@ func (p Post) Send(ctx context.Context, l *Letter) error {
 	defer cancel()
 	// The null sender: a letter that cannot be delivered must not come back.
 	return Submit(ctx, p.MTA, p.Hostname, Submission{
-		To: l.To, EightBit: !isASCII(content.String()), Content: &content,
+		To: l.To, EightBit: !mail.IsASCII(content.String()), Content: &content,
 	})
 }
 

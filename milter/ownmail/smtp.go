@@ -2,6 +2,7 @@ package ownmail
 
 import (
 	"bufio"
+	"coexistd/policy/mail"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"net/textproto"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // Submission is a message for the MTA, to one recipient.
@@ -150,7 +150,7 @@ func (c *client) mailArguments(m Submission) string {
 
 // isUTF8 reports a message that needs SMTPUTF8 (RFC 6531) where it is offered.
 func (c *client) isUTF8(m Submission) bool {
-	return c.offers["SMTPUTF8"] && !(isASCII(m.From) && isASCII(m.To))
+	return c.offers["SMTPUTF8"] && !(mail.IsASCII(m.From) && mail.IsASCII(m.To))
 }
 
 func (c *client) rcptArguments(m Submission) string {
@@ -161,14 +161,10 @@ func (c *client) rcptArguments(m Submission) string {
 	if m.Notify != "" {
 		arguments += " NOTIFY=" + m.Notify
 	}
-	if m.ORcpt != "" && (isASCII(m.ORcpt) || c.isUTF8(m)) {
+	if m.ORcpt != "" && (mail.IsASCII(m.ORcpt) || c.isUTF8(m)) {
 		arguments += " ORCPT=" + m.ORcpt
 	}
 	return arguments
-}
-
-func isASCII(s string) bool {
-	return !strings.ContainsFunc(s, func(c rune) bool { return c >= utf8.RuneSelf })
 }
 
 // command sends a command and reads its answer, which is to be of a class: 2 or

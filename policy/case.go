@@ -152,7 +152,9 @@ func (c *Case) openPass() *seal.Pass {
 func (c *Case) Prove(signatures []spoof.DKIM) {
 	c.Signatures = signatures
 	if c.Entry.IsProvisional() {
-		c.proof = c.policy.Tenants.Prove(c.Entry.Candidates, c.evidence())
+		c.proof = c.policy.Tenants.Prove(c.Entry.Candidates, tenant.Evidence{
+			Header: c.Header, Certificate: c.Certificate, Signatures: c.Signatures,
+		})
 	}
 	c.from = c.policy.settle(c.Entry, c.proof)
 	if c.pass != nil {
@@ -166,17 +168,13 @@ func (c *Case) Prove(signatures []spoof.DKIM) {
 	c.checks = c.names()
 }
 
-func (c *Case) evidence() tenant.Evidence {
-	return tenant.Evidence{Header: c.Header, Certificate: c.Certificate, Signatures: c.Signatures}
-}
-
 // Proof is what was found of the message's tenant so far.
 func (c *Case) Proof() tenant.Proof { return c.proof }
 
 // Unproven reports that the message's signatures may still settle where it has entered.
 // They are to be given to Prove before anything else is asked.
 func (c *Case) Unproven() bool {
-	return c.unfit.Code == "" && c.Entry.IsProvisional() && c.policy.Tenants.NeedsSignatures(c.Entry.Candidates, c.evidence())
+	return c.proof.Pending
 }
 
 // origin is where a message with a pass entered when it came first.

@@ -75,7 +75,10 @@ type Proof struct {
 	// Absent names the platforms that the client may come from when none is proven, and
 	// the message bears nothing that could have been a proof: no header, no signature, no
 	// certificate. It is empty for what bears another tenant's.
-	Absent  []string
+	Absent []string
+	// Pending is set when none is proven, and the message's signatures, which were not
+	// verified yet, could.
+	Pending bool
 	Reasons verdict.Reasons
 }
 
@@ -83,7 +86,7 @@ type Proof struct {
 // our tenant at. The first that is proven counts.
 func (r Rules) Prove(candidates []string, e Evidence) Proof {
 	var lacks []verdict.Reason
-	absent, provable := true, false
+	absent, provable, signs := true, false, false
 	for _, platform := range candidates {
 		proofs := r[platform]
 		for _, prove := range [...]func(*Proofs, Evidence) finding{byTenant, bySecret, byCertificate, bySignature} {
@@ -97,6 +100,7 @@ func (r Rules) Prove(candidates []string, e Evidence) Proof {
 				lacks = append(lacks, f.reason)
 			}
 		}
+		signs = signs || len(proofs.Domains) > 0
 		if proofs.Any() {
 			provable = true
 		} else {
@@ -107,19 +111,14 @@ func (r Rules) Prove(candidates []string, e Evidence) Proof {
 		return Proof{}
 	}
 	lacks = append(lacks, verdict.Why(verdict.CountsAsInternet))
-	proof := Proof{Reasons: verdict.Because(lacks...)}
+	proof := Proof{
+		Pending: signs && e.Signatures == nil && e.Header.Count("DKIM-Signature") > 0,
+		Reasons: verdict.Because(lacks...),
+	}
 	if absent && provable {
 		proof.Absent = candidates
 	}
 	return proof
-}
-
-// NeedsSignatures reports that nothing has proven a tenant, and that the message's
-// signatures, which were not verified yet, could.
-func (r Rules) NeedsSignatures(candidates []string, e Evidence) bool {
-	signs := func(platform string) bool { return len(r[platform].Domains) > 0 }
-	return e.Signatures == nil && slices.ContainsFunc(candidates, signs) && e.Header.Count("DKIM-Signature") > 0 &&
-		r.Prove(candidates, e).Platform == ""
 }
 
 // state is what one way of proof came to.

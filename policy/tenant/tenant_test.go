@@ -184,7 +184,7 @@ func TestSignaturesAreVerifiedOnlyWhereTheyCanProveTheTenant(t *testing.T) {
 	} {
 		t.Run(c.about, func(t *testing.T) {
 			e := tenant.Evidence{Header: c.headers.header(), Signatures: c.found}
-			if got := (tenant.Rules{"google": c.proofs}).NeedsSignatures([]string{"google"}, e); got != c.needs {
+			if got := (tenant.Rules{"google": c.proofs}).Prove([]string{"google"}, e).Pending; got != c.needs {
 				t.Errorf("got %v", got)
 			}
 		})
@@ -227,7 +227,7 @@ func TestOfSeveralPlatformsTheProofPicksOne(t *testing.T) {
 		})
 	}
 	e := tenant.Evidence{Header: fields{{"DKIM-Signature", "v=1"}}.header()}
-	if !rules.NeedsSignatures(both, e) || rules.NeedsSignatures(both[:1], e) {
+	if !rules.Prove(both, e).Pending || rules.Prove(both[:1], e).Pending {
 		t.Error("signatures are verified where one of the platforms has a domain that signs, and only there")
 	}
 }

@@ -17,8 +17,8 @@ func (p *Policy) Admit(e Entry, sender mail.Address, earlier int, r route.Recipi
 		return Refuse(r.Path, verdict.Why(verdict.BounceToSeveral))
 	}
 	if check, made := p.Points[verdict.S2].check(verdict.CheckAuth); made && e.Point == verdict.S2 {
-		if f := e.authenticated(); check.verdict(f) >= verdict.Tempfail {
-			v := check.verdict(f)
+		f := e.authenticated()
+		if v := check.verdict(f); v >= verdict.Tempfail {
 			return Ruling{Address: r.Path, Verdict: v, Reply: f.Reply(v), Reasons: f.Reasons, Check: check.Name}
 		}
 	}

@@ -31,17 +31,17 @@ func (l Log) Record(r *Record) {
 	if len(d.Recipients) == 0 {
 		list.paths = r.Paths
 	}
-	subject := ""
-	if l.Subject {
-		subject = shorten(r.Subject)
-	}
-	attrs := [...]slog.Attr{
+	attrs := append(make([]slog.Attr, 0, 18),
 		slog.String("queue_id", shorten(r.QueueID)),
 		slog.Any("client", r.Client),
 		slog.String("login", shorten(r.Login)),
 		slog.String("from", shorten(r.Sender)),
 		slog.String("message_id", shorten(strings.TrimSpace(r.MessageID))),
-		slog.String("subject", subject),
+	)
+	if l.Subject {
+		attrs = append(attrs, slog.String("subject", shorten(r.Subject)))
+	}
+	attrs = append(attrs,
 		slog.String("point", d.Checkpoint.String()),
 		slog.String("platform", d.Platform),
 		slog.String("flow", list.flows()),
@@ -54,12 +54,8 @@ func (l Log) Record(r *Record) {
 		slog.String("held", strings.Join(r.Held, ", ")),
 		slog.Int("recipient_count", r.Count),
 		slog.Any("recipients", list),
-	}
-	if !l.Subject {
-		l.LogAttrs(context.Background(), slog.LevelInfo, "message", slices.Delete(attrs[:], 5, 6)...)
-		return
-	}
-	l.LogAttrs(context.Background(), slog.LevelInfo, "message", attrs[:]...)
+	)
+	l.LogAttrs(context.Background(), slog.LevelInfo, "message", attrs...)
 }
 
 // join writes the findings of a message as one text.

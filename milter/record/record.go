@@ -48,11 +48,14 @@ type Record struct {
 }
 
 // Account names who sends: the login, or the address of a client that need not log in.
-func (r *Record) Account() string {
-	if r.Login == "" && r.Client.IsValid() {
-		return r.Client.String()
+func (r *Record) Account() string { return AccountOf(r.Login, r.Client) }
+
+// AccountOf is Record.Account of a message that has no Record yet.
+func AccountOf(login string, client netip.Addr) string {
+	if login == "" && client.IsValid() {
+		return client.String()
 	}
-	return r.Login
+	return login
 }
 
 // Sink tells of messages. Record must not wait for anything outside the process but a

@@ -1,7 +1,6 @@
 package transaction
 
 import (
-	"net/netip"
 	"strings"
 	"time"
 
@@ -88,9 +87,4 @@ func cut(text string) string {
 		return text
 	}
 	return strings.Clone(text[:longest])
-}
-
-// account names who sends: the login, or the address of a client that need not log in.
-func account(login string, client netip.Addr) string {
-	return (&record.Record{Login: login, Client: client}).Account()
 }

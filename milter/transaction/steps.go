@@ -9,6 +9,7 @@ import (
 
 	"coexistd/milter/notice"
 	"coexistd/milter/quarantine"
+	"coexistd/milter/record"
 	"coexistd/policy"
 	"coexistd/policy/rate"
 	"coexistd/policy/spoof"
@@ -20,13 +21,12 @@ import (
 // gather puts together, once, what is known of the mail by its envelope and header, and
 // learns what its decision needs besides.
 func (t *Transaction) gather() {
-	if t.gathered {
+	if t.open != nil {
 		return
 	}
-	t.gathered = true
 	m := policy.Message{
 		Entry: t.entry, Sender: t.sender, Recipients: t.admitted, Unread: t.unread, TooMany: t.tooMany,
-		Client: t.Client, Login: t.Login, Certificate: t.Certificate, QueueID: t.queueID,
+		Client: t.Client, Login: t.Login, Certificate: t.Certificate,
 		Header: &t.header, Authors: spoof.ReadAuthors(t.header.Values), ChangesFields: t.ChangesFields,
 		Row: t.runtime.Directory.Row, Limit: t.runtime.Directory.Limit,
 		Now: time.Now().Unix(),
@@ -91,7 +91,7 @@ func (t *Transaction) charge(ctx context.Context) (goesOn bool) {
 // are told by mail, too.
 func (t *Transaction) event(c rate.Charge, g rate.Grant) notice.Event {
 	return notice.Event{
-		Account: account(t.Login, t.Client), Rule: c.Rule, Key: c.Key, Limit: c.Limit, Burst: c.Burst, Wait: g.Wait,
+		Account: record.AccountOf(t.Login, t.Client), Rule: c.Rule, Key: c.Key, Limit: c.Limit, Burst: c.Burst, Wait: g.Wait,
 		Client: t.Client, Point: t.entry.Point,
 		Mail: t.entry.Point == verdict.S2 && c.Rule.By != rate.ByRecipient,
 	}

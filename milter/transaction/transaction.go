@@ -58,14 +58,13 @@ type Transaction struct {
 	tooMany  bool // mail made on this host has more recipients than are taken
 	refused  refusals
 
-	header   mail.Header
-	body     spool
-	gathered bool
-	open     *policy.Case // once gathered
-	asks     policy.Asks
-	head     []byte // the header, once it was put together
-	bare     []byte // the same without its secrets, where it has some
-	held     []string
+	header mail.Header
+	body   spool
+	open   *policy.Case // once gathered
+	asks   policy.Asks
+	head   []byte // the header, once it was put together
+	bare   []byte // the same without its secrets, where it has some
+	held   []string
 }
 
 // Answer is what the MTA is told at the message's end. The zero Answer puts it off.

@@ -74,22 +74,7 @@ func summarize(path string) summary {
 		s.Errors = append(s.Errors, one.String())
 	}
 	conf := reading.Config
-	counts := make(map[string]map[string]int)
-	for _, one := range sources.Open(reading.Directories, nil) {
-		if one.Err != nil {
-			s.addError(one.Err)
-			continue
-		}
-		for entry := range one.Snapshot.All() {
-			if counts[entry.Domain()] == nil {
-				counts[entry.Domain()] = make(map[string]int)
-			}
-			counts[entry.Domain()][entry.Residence().String()]++
-		}
-		if note := loginNote(conf, one); note != "" {
-			s.Notes = append(s.Notes, note)
-		}
-	}
+	counts := s.addDirectories(reading)
 	if conf == nil {
 		return s
 	}
@@ -108,8 +93,35 @@ func summarize(path string) summary {
 		s.Platforms = append(s.Platforms, platform.Name)
 	}
 	s.addChecks(conf.Rules)
-	for _, name := range slices.Sorted(maps.Keys(conf.Rules.Routes.Domains)) {
-		domain := conf.Rules.Routes.Domains[name]
+	s.addDomains(conf.Rules.Routes.Domains, counts)
+	s.OK = len(s.Errors) == 0
+	return s
+}
+
+// addDirectories reads the directories. It returns by domain how many addresses live where.
+func (s *summary) addDirectories(reading config.Reading) (counts map[string]map[string]int) {
+	counts = make(map[string]map[string]int)
+	for _, one := range sources.Open(reading.Directories, nil) {
+		if one.Err != nil {
+			s.addError(one.Err)
+			continue
+		}
+		for entry := range one.Snapshot.All() {
+			if counts[entry.Domain()] == nil {
+				counts[entry.Domain()] = make(map[string]int)
+			}
+			counts[entry.Domain()][entry.Residence().String()]++
+		}
+		if note := loginNote(reading.Config, one); note != "" {
+			s.Notes = append(s.Notes, note)
+		}
+	}
+	return counts
+}
+
+func (s *summary) addDomains(domains map[string]*route.Domain, counts map[string]map[string]int) {
+	for _, name := range slices.Sorted(maps.Keys(domains)) {
+		domain := domains[name]
 		d := domainSummary{Domain: name, MX: "here", Unlisted: "reject", Residence: map[string]int{}}
 		maps.Copy(d.Residence, counts[name])
 		if domain.MX != "" {
@@ -123,8 +135,6 @@ func summarize(path string) summary {
 		}
 		s.Domains = append(s.Domains, d)
 	}
-	s.OK = len(s.Errors) == 0
-	return s
 }
 
 // loginNote says that a directory gives no address to any login although the

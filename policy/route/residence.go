@@ -47,9 +47,6 @@ func (r Residence) String() string {
 	return ""
 }
 
-// IsElsewhere reports a mailbox at another platform, besides one here or not.
-func (r Residence) IsElsewhere() bool { return r.Kind == There || r.Kind == Both }
-
 // Listing is what the directory answered for one address. It is a fact: what follows
 // from it, this package says.
 type Listing struct {

@@ -118,8 +118,8 @@ func (f *Facts) named() (all []named, more bool) {
 const maxDomains = 20
 
 // owns tells whether an address belongs to the login: the login is allowed it, it is
-// the login itself, or the directory gives it to the login. A subaddress that no row gives to anybody is its owner's. Failed is set
-// when the directory cannot tell.
+// the login itself, or the directory gives it to the login. A subaddress that no row
+// gives to anybody is its owner's. Failed is set when the directory cannot tell.
 func (r *Rules) owns(f *Facts, a mail.Address) (owns, failed bool) {
 	if a.IsNull() {
 		return false, false

@@ -1,11 +1,13 @@
 package verdict
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -190,7 +192,7 @@ func TestTheDocumentationHasEveryReply(t *testing.T) {
 	if !found || !ended {
 		t.Fatalf("%s lacks the lines %q and %q", file, begin, end)
 	}
-	want := RepliesTable()
+	want := repliesTable()
 	if os.Getenv("WRITE_REPLIES") != "" {
 		if err := os.WriteFile(file, []byte(before+begin+want+end+after), 0o644); err != nil {
 			t.Fatal(err)
@@ -200,4 +202,44 @@ func TestTheDocumentationHasEveryReply(t *testing.T) {
 	if table != want {
 		t.Errorf("%s says\n%s\nand the catalogue\n%s", file, table, want)
 	}
+}
+
+// repliesTable returns the documentation's table of all replies, in Markdown: for each
+// when it is given, and what asks for its codes. What a text is filled in with is "…".
+func repliesTable() string {
+	var b strings.Builder
+	b.WriteString("| reply | text | when | by |\n|---|---|---|---|\n")
+	codes := Replies()
+	for len(codes) > 0 {
+		first := catalogue[codes[0]]
+		var when, rfc []string
+		for len(codes) > 0 {
+			row := catalogue[codes[0]]
+			if row.reply != first.reply || row.text != first.text {
+				break
+			}
+			when = append(when, row.when)
+			rfc = append(rfc, strings.Split(row.rfc, ", ")...)
+			codes = codes[1:]
+		}
+		fmt.Fprintf(&b, "| %d %s | %s | %s | %s |\n", first.reply.code, first.reply.enhanced,
+			elided(first.text), joined(when, "; "), joined(rfc, ", "))
+	}
+	return b.String()
+}
+
+// elided puts "…" in the place of each argument.
+func elided(text string) string {
+	before, after, found := strings.Cut(text, "{")
+	if !found {
+		return text
+	}
+	_, after, _ = strings.Cut(after, "}")
+	return before + "…" + elided(after)
+}
+
+// joined joins the different ones of a list, sorted.
+func joined(list []string, by string) string {
+	slices.Sort(list)
+	return strings.Join(slices.Compact(list), by)
 }

@@ -1,6 +1,11 @@
 package verdict
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+)
 
 // Reply is what the SMTP client is told: a basic code (RFC 5321 section 4.2), an
 // enhanced code (RFC 3463) and one line of text. All of them are made of the
@@ -32,4 +37,16 @@ func (r Reply) Verdict() Verdict {
 		return Tempfail
 	}
 	return Reject
+}
+
+// Replies returns the codes that a reply belongs to, sorted by the reply, then by their
+// own names.
+func Replies() []Code {
+	codes := slices.Sorted(maps.Keys(catalogue))
+	codes = slices.DeleteFunc(codes, func(c Code) bool { return catalogue[c].reply == (status{}) })
+	slices.SortStableFunc(codes, func(a, b Code) int {
+		x, y := catalogue[a], catalogue[b]
+		return cmp.Or(cmp.Compare(x.reply.code, y.reply.code), cmp.Compare(x.reply.enhanced, y.reply.enhanced), cmp.Compare(x.text, y.text))
+	})
+	return codes
 }

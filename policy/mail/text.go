@@ -59,13 +59,19 @@ func PrintableName(name string) string {
 
 // Unfold drops all white space, which hops between may change.
 func Unfold(value string) string {
-	return strings.Map(func(c rune) rune {
-		switch c {
+	return string(AppendUnfolded(make([]byte, 0, len(value)), value))
+}
+
+// AppendUnfolded appends a value without its white space.
+func AppendUnfolded[T string | []byte](b []byte, value T) []byte {
+	for i := range len(value) {
+		switch c := value[i]; c {
 		case ' ', '\t', '\r', '\n':
-			return -1
+		default:
+			b = append(b, c)
 		}
-		return c
-	}, value)
+	}
+	return b
 }
 
 // WithoutComments drops what stands in parentheses (RFC 5322 section 3.2.2), of those that

@@ -43,9 +43,10 @@ const maxPassFields = 4
 // named by their owner (see mail.Address). Lines end with a bare newline.
 func (k Keys) SignPass(pass Pass, owner string, marks Marks) string {
 	key := k.keyed()
+	defer k.giveBack(key)
 	body := "v=1; id=" + pass.ID + "; checks=" + strings.Join(pass.Checks, ",") + "; point=" + pass.Point.String() + "; from=" + pass.Platform +
 		";\n\tto=" + key.passName(pass.ID, owner) + "; until=" + strconv.FormatInt(pass.Until, 10) + ";"
-	return body + "\n\tsig=" + key.sign(forPass, mail.Unfold(body), marks.best())
+	return key.sign(forPass, []byte(body), marks.best())
 }
 
 // OpenPass returns the first pass among the values of a message's fields of the name
@@ -56,6 +57,7 @@ func (k Keys) OpenPass(values []string, marks Marks, now int64) (Pass, bool) {
 		return Pass{}, false
 	}
 	key := k.keyed()
+	defer k.giveBack(key)
 	for _, value := range values[:min(len(values), maxPassFields)] {
 		body, signature, _ := strings.Cut(mail.Unfold(value), "sig=")
 		if !key.hasSigned(forPass, body, signature, marks) {
@@ -94,7 +96,9 @@ func parsePass(body string) (Pass, bool) {
 
 // IsFor reports that the pass was signed for the recipient with that owner.
 func (k Keys) IsFor(pass *Pass, owner string) bool {
-	return hmac.Equal([]byte(pass.To), []byte(k.keyed().passName(pass.ID, owner)))
+	key := k.keyed()
+	defer k.giveBack(key)
+	return hmac.Equal([]byte(pass.To), []byte(key.passName(pass.ID, owner)))
 }
 
 // Why says why the message is spared checks.

@@ -8,6 +8,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"hash"
+	"slices"
+	"sync"
 
 	"coexistd/policy/mail"
 )
@@ -15,20 +17,19 @@ import (
 // Keys sign and open traces and passes. Hosts that share mail share the secret. A Keys
 // does not change: any number of goroutines may use it at once. Without a secret, as in
 // the zero Keys, nothing is opened, since anybody could have signed it.
-type Keys struct{ mac hash.Cloner } // reset, to be cloned; nil without a secret
+type Keys struct{ made *sync.Pool } // of *keyed; nil without a secret
 
 // NewKeys returns the keys that are made of a secret.
 func NewKeys(secret []byte) Keys {
 	if len(secret) == 0 {
 		return Keys{}
 	}
-	mac, _ := hmac.New(sha256.New, secret).(hash.Cloner)
-	mac.Reset() // which has it keep the secret's own part of each sum
-	return Keys{mac}
+	secret = slices.Clone(secret)
+	return Keys{&sync.Pool{New: func() any { return &keyed{mac: hmac.New(sha256.New, secret)} }}}
 }
 
 // IsZero reports keys that are made of no secret.
-func (k Keys) IsZero() bool { return k.mac == nil }
+func (k Keys) IsZero() bool { return k.made == nil }
 
 // Marks tell a message from others, best first. A signature covers the best one, so what
 // is copied from one message into another counts for nothing there, while the copy that
@@ -46,7 +47,7 @@ func (m Marks) all(yield func(mark string) bool) {
 		if m.header == nil || m.header.Count(name) == 0 {
 			continue
 		}
-		text := append(append(make([]byte, 0, 128), name+":"...), mail.Unfold(m.header.First(name))...)
+		text := mail.AppendUnfolded(append(append(make([]byte, 0, 128), name...), ':'), m.header.First(name))
 		if sum := sha256.Sum256(text); !yield(string(sum[:])) {
 			return
 		}
@@ -81,22 +82,26 @@ var encoding = base64.RawURLEncoding
 // messages to one person have nothing in common.
 type name [nameBytes]byte
 
-// keyed makes the HMAC-SHA256 sums of one message. It serves one goroutine.
+// keyed makes HMAC-SHA256 sums. It serves one goroutine.
 type keyed struct {
 	mac  hash.Hash
 	text []byte
 	sum  [sha256.Size]byte
 }
 
+// keyed returns one for a caller to use and to give back: to make one costs more than two
+// sums.
 func (k Keys) keyed() *keyed {
-	made := &keyed{text: make([]byte, 0, 128)}
-	if k.mac == nil {
-		made.mac = hmac.New(sha256.New, nil)
-	} else {
-		// A clone of what the standard library made does not fail.
-		made.mac, _ = k.mac.Clone()
+	if k.made == nil {
+		return &keyed{mac: hmac.New(sha256.New, nil)}
 	}
-	return made
+	return k.made.Get().(*keyed)
+}
+
+func (k Keys) giveBack(key *keyed) {
+	if k.made != nil {
+		k.made.Put(key)
+	}
 }
 
 // of returns a sum that is valid until the next one.
@@ -109,9 +114,10 @@ func (k *keyed) of(purpose, text, more string) []byte {
 
 func (k *keyed) name(id, owner string) name { return name(k.of(forName, id, owner)[:nameBytes]) }
 
-// sign signs a value's unfolded body for a message with that mark.
-func (k *keyed) sign(purpose, body, mark string) string {
-	return k.signDigest(purpose, sha256.Sum256([]byte(body)), mark)
+// sign returns a value's body with the signature for a message with that mark after it.
+func (k *keyed) sign(purpose string, body []byte, mark string) string {
+	digest := sha256.Sum256(mail.AppendUnfolded(make([]byte, 0, 512), body))
+	return string(append(append(body, "\n\tsig="...), k.signDigest(purpose, digest, mark)...))
 }
 
 func (k *keyed) signDigest(purpose string, body [sha256.Size]byte, mark string) string {

@@ -33,9 +33,9 @@ const (
 )
 
 // Traces are the genuine traces of one message. The zero Traces are those of a message
-// that has none. They serve one goroutine.
+// that has none.
 type Traces struct {
-	key     *keyed
+	keys    Keys
 	list    []trace
 	genuine []int
 }
@@ -57,10 +57,11 @@ func (k Keys) OpenTraces(values []string, marks Marks) Traces {
 	if len(values) == 0 || k.IsZero() {
 		return Traces{}
 	}
-	t := Traces{key: k.keyed()}
+	t, key := Traces{keys: k}, k.keyed()
+	defer k.giveBack(key)
 	for i, value := range values[:min(len(values), maxTraces)] {
 		body, signature, _ := strings.Cut(mail.Unfold(value), "sig=")
-		if !t.key.hasSigned(forTrace, body, signature, marks) {
+		if !key.hasSigned(forTrace, body, signature, marks) {
 			continue
 		}
 		t.genuine = append(t.genuine, i+1)
@@ -98,9 +99,13 @@ func parseTrace(body, signature string) trace {
 // Passes returns how often the message was sent on for an owner (see mail.Address). Of
 // several traces, the one that says most holds.
 func (t Traces) Passes(owner string) int {
-	most := 0
+	if len(t.list) == 0 {
+		return 0
+	}
+	key, most := t.keys.keyed(), 0
+	defer t.keys.giveBack(key)
 	for _, one := range t.list {
-		most = max(most, one.passes[t.key.name(one.id, owner)])
+		most = max(most, one.passes[key.name(one.id, owner)])
 	}
 	return most
 }
@@ -118,24 +123,25 @@ func (t Traces) Genuine() []int { return t.genuine }
 // less. The nonce must be random; a message that has no trace yet gets it as its id.
 func (k Keys) SignTrace(t Traces, hostname string, nonce [8]byte, marks Marks, owners []string) string {
 	key := k.keyed()
+	defer k.giveBack(key)
 	id, names := t.kept()
 	if id == "" {
 		id = hex.EncodeToString(nonce[:])
 	}
 	before := len(names)
+	names = slices.Grow(names, filledUp(len(owners)))
 	for _, owner := range owners {
 		names = append(names, counted{key.name(id, owner), min(t.Passes(owner)+1, maxPasses), true})
 	}
 	names = eachOnce(names)
 	names = key.fillUp(names, min(before+filledUp(len(names)-before), maxNames), id, nonce)
 
-	value := folded{text: make([]byte, 0, 256), column: len(TraceHeader + ": ")}
+	value := folded{text: make([]byte, 0, 512), column: len(TraceHeader + ": ")}
 	value.put("v=2;")
-	value.put(" by=" + hostname + ";")
-	value.put(" id=" + id + ";")
+	value.put(" by=", hostname, ";")
+	value.put(" id=", id, ";")
 	value.putNames(keptNames(names))
-	body := string(value.text)
-	return body + "\n\tsig=" + key.sign(forTrace, mail.Unfold(body), marks.best())
+	return key.sign(forTrace, value.text, marks.best())
 }
 
 // kept returns the best trace's id and its names. Other values with that id are taken in.
@@ -174,7 +180,9 @@ func (k *keyed) fillUp(names []counted, until int, id string, nonce [8]byte) []c
 	for i := 0; len(names) < until; i++ {
 		// A space begins no address, so a filler equals no recipient's hash. One sum is
 		// enough for several.
-		sum := k.of(forName, id, " "+string(nonce[:])+strconv.Itoa(i))
+		var room [32]byte
+		filler := strconv.AppendInt(append(append(room[:0], ' '), nonce[:]...), int64(i), 10)
+		sum := k.of(forName, id, string(filler))
 		for ; len(sum) > 0 && len(names) < until; sum = sum[nameBytes:] {
 			names = append(names, counted{name(sum[:nameBytes]), 1, false})
 		}
@@ -223,15 +231,23 @@ type folded struct {
 	column int
 }
 
-// put adds a piece, on a new line if it needs one.
-func (f *folded) put(piece string) {
-	if f.column+len(piece) > 78 {
+// put adds a piece in its parts, on a new line if it needs one.
+func (f *folded) put(parts ...string) {
+	length := 0
+	for _, part := range parts {
+		length += len(part)
+	}
+	if f.column+length > 78 {
 		f.text = append(f.text, "\n\t"...)
 		f.column = len("\t")
-		piece = strings.TrimPrefix(piece, " ")
+		length -= len(parts[0])
+		parts[0] = strings.TrimPrefix(parts[0], " ")
+		length += len(parts[0])
 	}
-	f.text = append(f.text, piece...)
-	f.column += len(piece)
+	for _, part := range parts {
+		f.text = append(f.text, part...)
+	}
+	f.column += length
 }
 
 // putNames adds names that are sorted by their passes.

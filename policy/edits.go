@@ -49,17 +49,17 @@ func (c *Case) edit(d Decision) Decision {
 		d.Edits = c.mark(&d, c.retrace(&d, c.readdress(&d)))
 	case verdict.Quarantine, verdict.Discard:
 		d.Drop = c.Unread == 0
-		for _, r := range c.Recipients {
+		for i := range c.Recipients {
 			// Recipients that are no addresses are the MTA's, and must not be dropped.
-			d.Edits = append(d.Edits, removals(r)...)
+			d.Edits = appendRemovals(d.Edits, &c.Recipients[i])
 		}
 		d.Edits = c.mark(&d, d.Edits)
 	}
 	if d.Drop {
 		d.Edits = nil
 	}
-	for _, e := range d.Edits {
-		if problem := e.unfit(); problem != "" {
+	for i := range d.Edits {
+		if problem := d.Edits[i].unfit(); problem != "" {
 			return d.PutOff(verdict.Why(verdict.ChangeUnfit, problem))
 		}
 	}
@@ -68,36 +68,40 @@ func (c *Case) edit(d Decision) Decision {
 
 // readdress returns what changes among the recipients. Nobody is added twice, since MTAs
 // deliver such a message twice.
-func (c *Case) readdress(d *Decision) (edits []Edit) {
+func (c *Case) readdress(d *Decision) []Edit {
+	const others = 3 // most messages get a trace, the result and Authentication-Results
+	edits := make([]Edit, 0, 2*len(d.Recipients)+others)
 	present := make(map[string]bool)
 	for i := range d.Recipients {
 		if r := &d.Recipients[i]; r.Elsewhere == "" && !r.isRemoved() {
 			present[c.Recipients[i].Address.Key] = true
 		}
 	}
-	var added []Edit
 	for i := range d.Recipients {
-		r, to := &d.Recipients[i], c.Recipients[i]
+		r, to := &d.Recipients[i], &c.Recipients[i]
 		if r.isRemoved() || r.Elsewhere != "" && r.Residence.Kind == route.There {
-			edits = append(edits, removals(to)...)
+			edits = appendRemovals(edits, to)
 		}
+	}
+	for i := range d.Recipients {
+		r, to := &d.Recipients[i], &c.Recipients[i]
 		if r.isRemoved() || r.Elsewhere == "" {
 			continue
 		}
 		domain := r.Elsewhere[strings.LastIndexByte(r.Elsewhere, '@')+1:]
 		if key := strings.TrimSuffix(to.Address.Key, to.Address.Domain) + domain; !present[key] {
 			present[key] = true
-			added = append(added, Edit{Kind: AddRecipient, Address: r.Elsewhere, Notify: to.Notify, ORcpt: originalRecipient(to)})
+			edits = append(edits, Edit{Kind: AddRecipient, Address: r.Elsewhere, Notify: to.Notify, ORcpt: originalRecipient(to)})
 		}
 	}
-	return append(edits, added...)
+	return edits
 }
 
-// removals remove a recipient, in each form in which an MTA may have it. It
+// appendRemovals removes a recipient, in each form in which an MTA may have it. It
 // removes one only when it is named byte for byte, and Postfix keeps it without
 // the source route. Naming one that is not there does nothing.
-func removals(r route.Recipient) []Edit {
-	edits := []Edit{{Kind: DeleteRecipient, Address: r.Path}}
+func appendRemovals(edits []Edit, r *route.Recipient) []Edit {
+	edits = append(edits, Edit{Kind: DeleteRecipient, Address: r.Path})
 	if r.Path != r.Address.Path {
 		edits = append(edits, Edit{Kind: DeleteRecipient, Address: r.Address.Path})
 	}
@@ -197,17 +201,14 @@ func (c *Case) remove(edits []Edit, name string, chosen func(value string) bool)
 // bounce show the address that the sender wrote: the sender's own ORCPT, or the path. An
 // MTA takes xtext from a milter whatever the address's type is, and gives one of
 // the type utf-8 its own encoding (RFC 6533 section 3) when it sends it on.
-func originalRecipient(r route.Recipient) string {
+func originalRecipient(r *route.Recipient) string {
 	// RFC 3461 section 5.1: a longer one need not be taken, and is worth less
 	// than the message.
 	const longest = 500
-	if len(r.ORcpt) > longest {
-		r.ORcpt = ""
-	}
-	if kind, text, _ := strings.Cut(r.ORcpt, ";"); strings.EqualFold(kind, "utf-8") {
-		return kind + ";" + xtext(undoUTF8Xtext(text))
-	}
-	if r.ORcpt != "" {
+	if r.ORcpt != "" && len(r.ORcpt) <= longest {
+		if kind, text, _ := strings.Cut(r.ORcpt, ";"); strings.EqualFold(kind, "utf-8") {
+			return kind + ";" + xtext(undoUTF8Xtext(text))
+		}
 		return r.ORcpt
 	}
 	if !mail.IsASCII(r.Address.Path) {

@@ -15,7 +15,7 @@ const (
 )
 
 // unfit says why no MTA could be given the edit, or is empty.
-func (e Edit) unfit() string {
+func (e *Edit) unfit() string {
 	switch {
 	case e.Kind == DeleteRecipient && !isLine(e.Address, maxArgument):
 		return fmt.Sprintf("the recipient %.100q cannot be removed", e.Address)

@@ -122,18 +122,28 @@ func (l likenesses) find(domain string, normal bool) string {
 	if normal {
 		free = strings.Count(domain, ".") - strings.Count(organisational(domain), ".")
 	}
-	labels := strings.Split(skeleton(domain), ".")
-	for i := range labels {
-		for j := i + 1; j <= min(len(labels), i+l.deepest); j++ {
-			if j > free && j < len(labels) {
+	name := skeleton(domain)
+	labels := strings.Count(name, ".") + 1
+	for i, start := 0, 0; i < labels; i, start = i+1, labelEnd(name, start)+1 {
+		for j, end := i+1, start-1; j <= min(labels, i+l.deepest); j++ {
+			end = labelEnd(name, end+1)
+			if j > free && j < labels {
 				continue
 			}
-			if ours, found := l.by[strings.Join(labels[i:j], ".")]; found {
+			if ours, found := l.by[name[start:end]]; found {
 				return ours
 			}
 		}
 	}
 	return ""
+}
+
+// labelEnd returns where the label ends that begins at start.
+func labelEnd(name string, start int) int {
+	if dot := strings.IndexByte(name[start:], '.'); dot >= 0 {
+		return start + dot
+	}
+	return len(name)
 }
 
 // skeleton returns a text that domains which look alike have in common: without

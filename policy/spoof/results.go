@@ -24,57 +24,48 @@ func (f *Facts) Results(hostname string) string {
 	found := f.Authentication
 	b := append(make([]byte, 0, 256), hostname...)
 	most := len(hostname) + maxResults
-	add := func(parts ...string) {
+	// The properties are names and values by turns.
+	add := func(method string, result AuthResult, properties ...string) {
 		end := len(b)
-		b = append(b, ";\n\t"...)
-		for _, part := range parts {
-			b = append(b, part...)
+		b = append(append(append(append(b, ";\n\t"...), method...), '='), result.String()...)
+		for i := 0; i < len(properties); i += 2 {
+			if value := properties[i+1]; value != "" {
+				b = append(append(append(append(b, ' '), properties[i]...), '='), value...)
+			}
 		}
 		if len(b) > most {
 			b = b[:end]
 		}
 	}
-	add("spf=", found.SPF.Result.String(), f.spfProperty())
+	identity, value := f.askedForSPF()
+	add("spf", found.SPF.Result, identity, value)
 	for _, d := range found.DMARC {
-		add("dmarc=", f.Names.dmarcResult(found, d).String(), " header.from=", d.Domain)
+		add("dmarc", f.Names.dmarcResult(found, d), "header.from", d.Domain)
 	}
 	if len(found.DKIM) == 0 {
-		add("dkim=none")
+		add("dkim", AuthNone)
 	}
 	for _, passed := range [...]bool{true, false} {
-		for _, one := range found.DKIM {
-			if (one.Result == AuthPass) == passed {
-				add("dkim=", one.Result.String(), dkimProperties(one))
+		for i := range found.DKIM {
+			if one := &found.DKIM[i]; (one.Result == AuthPass) == passed {
+				add("dkim", one.Result, "header.d", one.Domain, "header.s", one.Selector)
 			}
 		}
 	}
 	return string(b)
 }
 
-// spfProperty names the identity that SPF was asked for (RFC 8601 section 2.7.2):
+// askedForSPF names the identity that SPF was asked for (RFC 8601 section 2.7.2):
 // of the sender the domain only, when the local part is not a plain one.
-func (f *Facts) spfProperty() string {
+func (f *Facts) askedForSPF() (identity, value string) {
 	switch found := f.Authentication.SPF; {
-	case found.Domain == "":
-		return ""
 	case found.Helo:
-		return " smtp.helo=" + found.Domain
-	case isPlain(f.Sender.Local):
-		return " smtp.mailfrom=" + f.Sender.Local + "@" + found.Domain
+		return "smtp.helo", found.Domain
+	case found.Domain != "" && isPlain(f.Sender.Local):
+		return "smtp.mailfrom", f.Sender.Local + "@" + found.Domain
 	default:
-		return " smtp.mailfrom=" + found.Domain
+		return "smtp.mailfrom", found.Domain
 	}
-}
-
-func dkimProperties(one DKIM) string {
-	var properties string
-	if one.Domain != "" {
-		properties = " header.d=" + one.Domain
-	}
-	if one.Selector != "" {
-		properties += " header.s=" + one.Selector
-	}
-	return properties
 }
 
 // isPlain reports a local part that means the same to all who read it without

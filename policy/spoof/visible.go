@@ -44,8 +44,8 @@ type look struct {
 
 func newLook(names Names) *look {
 	return &look{
-		names: names, readings: make(map[string][]reading), sights: make(map[string][]sight), searched: make(map[reading]bool),
-		spelled: make(map[spelled]bool), bytes: longestText, domains: maxSights, addresses: maxSights,
+		names: names, readings: map[string][]reading{}, sights: map[string][]sight{}, searched: map[reading]bool{}, spelled: map[spelled]bool{},
+		bytes: longestText, domains: maxSights, addresses: maxSights,
 	}
 }
 

@@ -239,12 +239,12 @@ func (c *Case) Asks() Asks {
 
 // names returns the names of the checks that are made on the message, in order.
 func (c *Case) names() []string {
+	names := append(make([]string, 0, 1+len(checkRows)), verdict.CheckLoop)
 	d := Decision{Recipients: c.rulings}
 	d.conclude()
 	if d.Verdict > verdict.Tag {
-		return nil
+		return names
 	}
-	names := make([]string, 0, len(checkRows))
 	for i := range c.rulings {
 		if c.rulings[i].Verdict > verdict.Tag {
 			continue

@@ -107,7 +107,7 @@ func (c *Case) Decide() Decision {
 	}
 	c.find()
 	d := Decision{
-		Checkpoint: c.from.Point, Checks: append([]string{verdict.CheckLoop}, c.checks...),
+		Checkpoint: c.from.Point, Checks: c.checks,
 		Reasons: c.entered(), Recipients: c.rulings, Findings: c.findings,
 	}
 	if c.from.Point == verdict.S1 {
@@ -149,7 +149,12 @@ func (c *Case) find() {
 	const ofOurs = 3 // auth, rate and spoof
 	c.findings = append(make([]verdict.Finding, 0, len(c.Findings)+ofOurs), c.Findings...)
 	found := func(name string) bool {
-		return slices.ContainsFunc(c.findings, func(f verdict.Finding) bool { return f.Check == name })
+		for i := range c.findings {
+			if c.findings[i].Check == name {
+				return true
+			}
+		}
+		return false
 	}
 	if slices.Contains(c.checks, verdict.CheckRate) && !found(verdict.CheckRate) {
 		f := c.claimed().Finding(c.Grants)
@@ -210,9 +215,9 @@ func (c *Case) judge(i int, r *Ruling) (spared []verdict.Reason) {
 
 // finding returns what a check saw. One that was not made could not tell.
 func (c *Case) finding(check string) verdict.Finding {
-	for _, f := range c.findings {
-		if f.Check == check {
-			return f
+	for i := range c.findings {
+		if c.findings[i].Check == check {
+			return c.findings[i]
 		}
 	}
 	return verdict.Finding{Check: check, Reasons: verdict.Because(verdict.Why(verdict.CheckNotMade))}

@@ -64,14 +64,15 @@ func Unfold(value string) string {
 
 // AppendUnfolded appends a value without its white space.
 func AppendUnfolded[T string | []byte](b []byte, value T) []byte {
+	start := 0
 	for i := range len(value) {
-		switch c := value[i]; c {
+		switch value[i] {
 		case ' ', '\t', '\r', '\n':
-		default:
-			b = append(b, c)
+			b = append(b, value[start:i]...)
+			start = i + 1
 		}
 	}
-	return b
+	return append(b, value[start:]...)
 }
 
 // WithoutComments drops what stands in parentheses (RFC 5322 section 3.2.2), of those that

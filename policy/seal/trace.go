@@ -136,7 +136,7 @@ func (k Keys) SignTrace(t Traces, hostname string, nonce [8]byte, marks Marks, o
 	names = eachOnce(names)
 	names = key.fillUp(names, min(before+filledUp(len(names)-before), maxNames), id, nonce)
 
-	value := folded{text: make([]byte, 0, 512), column: len(TraceHeader + ": ")}
+	value := folded{text: make([]byte, 0, 256), column: len(TraceHeader + ": ")}
 	value.put("v=2;")
 	value.put(" by=", hostname, ";")
 	value.put(" id=", id, ";")
@@ -252,18 +252,16 @@ func (f *folded) put(parts ...string) {
 
 // putNames adds names that are sorted by their passes.
 func (f *folded) putNames(names []counted) {
-	var room [32]byte
+	var hash [11]byte // what encoding makes of nameBytes
 	for i, n := range names {
-		piece := room[:0]
+		passes, end := "", ","
 		if i == 0 || names[i-1].passes != n.passes {
-			piece = append(strconv.AppendInt(append(piece, ' '), int64(n.passes), 10), '=')
+			passes = " " + strconv.Itoa(n.passes) + "="
 		}
-		piece = encoding.AppendEncode(piece, n.name[:])
 		if i == len(names)-1 || names[i+1].passes != n.passes {
-			piece = append(piece, ';')
-		} else {
-			piece = append(piece, ',')
+			end = ";"
 		}
-		f.put(string(piece))
+		encoding.Encode(hash[:], n.name[:])
+		f.put(passes, string(hash[:]), end)
 	}
 }

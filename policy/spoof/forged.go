@@ -27,7 +27,7 @@ func (r *Rules) Forged(f *Facts) verdict.Finding {
 	}
 	found := append(malformed(f), q.unproven()...)
 	if !q.isVouched() {
-		if why, imitates := f.Names.imitates(slices.Concat(f.Authors.From, f.Authors.Sender)); imitates {
+		if why, imitates := f.Names.imitates(f.Authors); imitates {
 			found = append(found, marked("look-alike", why))
 		}
 	}

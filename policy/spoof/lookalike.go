@@ -18,40 +18,47 @@ const maxSights = 200
 // imitates tells whether one of the mailboxes pretends to be one of ours, and why: by its
 // domain, or by the text beside it, which is all that many mail programs show. Beside a
 // mailbox of ours, our domains may be named.
-func (o Names) imitates(authors []Author) (why verdict.Reason, imitates bool) {
+func (o Names) imitates(a *Authors) (why verdict.Reason, imitates bool) {
 	l := newLook(o)
-	for _, author := range authors {
-		domain := author.Address.Domain
-		isOurs := o.has(domain)
-		if ours := o.like.find(domain, true); ours != "" && !isOurs {
-			return verdict.Why(verdict.DomainLooksLike, domain, ours), true
-		}
-		text := author.Display
-		if strings.Contains(author.Address.Local, "@") {
-			text = author.Address.Local + " " + text
-		}
-		for _, r := range l.read(text) {
-			for _, s := range l.domainsOf(r.text) {
-				switch {
-				case s.like != "":
-					return verdict.Why(verdict.TextLooksLike, author.Address.Key, s.name, s.like), true
-				case !isOurs:
-					return verdict.Why(verdict.TextNamesOurs, author.Address.Key, s.name), true
-				}
+	for _, authors := range [...][]Author{a.From, a.Sender} {
+		for i := range authors {
+			if why, imitates = l.imitates(&authors[i]); imitates {
+				return why, true
 			}
-			if !isOurs {
-				for _, mention := range l.addressesOf(r) {
-					if !mention.plain {
-						return verdict.Why(verdict.TextReadsAsOurs, author.Address.Key, mention.address), true
-					}
-				}
-			}
-		}
-		if l.isOver() {
-			return verdict.Why(verdict.TextsHoldMore), true
 		}
 	}
 	return verdict.Reason{}, false
+}
+
+func (l *look) imitates(author *Author) (why verdict.Reason, imitates bool) {
+	domain := author.Address.Domain
+	isOurs := l.names.has(domain)
+	if ours := l.names.like.find(domain, true); ours != "" && !isOurs {
+		return verdict.Why(verdict.DomainLooksLike, domain, ours), true
+	}
+	text := author.Display
+	if strings.Contains(author.Address.Local, "@") {
+		text = author.Address.Local + " " + text
+	}
+	for _, r := range l.read(text) {
+		for _, s := range l.domainsOf(r.text) {
+			switch {
+			case s.like != "":
+				return verdict.Why(verdict.TextLooksLike, author.Address.Key, s.name, s.like), true
+			case !isOurs:
+				return verdict.Why(verdict.TextNamesOurs, author.Address.Key, s.name), true
+			}
+		}
+		if isOurs {
+			continue
+		}
+		for _, mention := range l.addressesOf(r) {
+			if !mention.plain {
+				return verdict.Why(verdict.TextReadsAsOurs, author.Address.Key, mention.address), true
+			}
+		}
+	}
+	return verdict.Why(verdict.TextsHoldMore), l.isOver()
 }
 
 // sight is a domain in a text, which is ours or looks like one that is.
@@ -118,24 +125,22 @@ func (o Names) likenesses() likenesses {
 // or another public suffix, does not look like ours. Normal says that NormalDomain
 // returned it; else it is a text that is no domain's name.
 func (l likenesses) find(domain string, normal bool) string {
-	free := -1 // the labels before the organisational domain
-	if normal {
-		free = strings.Count(domain, ".") - strings.Count(organisational(domain), ".")
-	}
 	name := skeleton(domain)
 	labels := strings.Count(name, ".") + 1
 	for i, start := 0, 0; i < labels; i, start = i+1, labelEnd(name, start)+1 {
 		for j, end := i+1, start-1; j <= min(labels, i+l.deepest); j++ {
 			end = labelEnd(name, end+1)
-			if j > free && j < labels {
-				continue
-			}
-			if ours, found := l.by[name[start:end]]; found {
+			if ours, found := l.by[name[start:end]]; found && (j == labels || normal && j <= free(domain)) {
 				return ours
 			}
 		}
 	}
 	return ""
+}
+
+// free counts the labels before the organisational domain.
+func free(domain string) int {
+	return strings.Count(domain, ".") - strings.Count(organisational(domain), ".")
 }
 
 // labelEnd returns where the label ends that begins at start.

@@ -1,7 +1,6 @@
 package spoof
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 
@@ -61,7 +60,7 @@ func (r *Rules) Owned(f *Facts) verdict.Finding {
 	if more {
 		return objection("many authors", verdict.TooManySenders)
 	}
-	if why, imitates := f.Names.imitates(slices.Concat(f.Authors.From, f.Authors.Sender)); imitates {
+	if why, imitates := f.Names.imitates(f.Authors); imitates {
 		return marked("look-alike", why)
 	}
 	return verdict.Passed(verdict.CheckSpoof)

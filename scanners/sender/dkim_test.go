@@ -255,8 +255,8 @@ func TestVerifyingEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// What would take the library minutes is not given to it, and what is takes it
-// seconds at most.
+// What would take the library minutes is not given to it, which the result shows: that
+// of a header that it is given would be pass, or that nothing was told in time.
 func TestHostileHeadersTakeLittleTime(t *testing.T) {
 	dns := startDNS(t)
 	private := key(t, dns, "evil.example")
@@ -284,13 +284,7 @@ func TestHostileHeadersTakeLittleTime(t *testing.T) {
 		{"what is just allowed", heavy, spoof.AuthPass},
 	} {
 		t.Run(c.about, func(t *testing.T) {
-			start := time.Now()
-			found := verifier(dns).DKIM(t.Context(), message(c.text))
-			took := time.Since(start)
-			if took > time.Minute {
-				t.Errorf("took %v", took)
-			}
-			t.Logf("took %v", took)
+			found := verifier(dns).DKIMWithin(t.Context(), message(c.text), sender.MaxVerified)
 			if len(found) == 0 {
 				t.Fatal("no signature")
 			}

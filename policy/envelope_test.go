@@ -61,6 +61,21 @@ func TestAnAddedRecipientIsOneAddressWhateverTheLocalPartHolds(t *testing.T) {
 	}
 }
 
+func TestQuotedAddressesArePassedOnAsTheyWereWritten(t *testing.T) {
+	w := newWorld()
+	w.domain().Unlisted = route.Residence{Kind: route.There, Platform: "google"}
+	for local, orcpt := range map[string]string{`"a b"`: `"a+20b"`, `"a@b"`: `"a@b"`, `"a>\"<b"`: `"a>\"<b"`, `"ab"`: `"ab"`} {
+		path := local + "@acmecorp.com"
+		got := w.send(t, message{client: internetClient, from: stranger, to: []string{path}})
+		want(t, path+" added", added(got.Decision), local+"@gapps.acmecorp.com")
+		want(t, path+" deleted", deleted(got.Decision), path)
+		want(t, path+" ORCPT", addition(got.Decision).ORcpt, "rfc822;"+orcpt+"@acmecorp.com")
+		// Of these, nobody is moved, so that the MTA delivers to what the client wrote.
+		got = w.send(t, message{client: ourClient, from: "bob@acmecorp.com", to: []string{local + "@far.example", local + "@gapps.acmecorp.com"}})
+		want(t, path+" elsewhere", added(got.Decision)+deleted(got.Decision), "")
+	}
+}
+
 func TestSubdomainsAndFurtherDomainsStandForThemselves(t *testing.T) {
 	got := newWorld().send(t, message{client: internetClient, from: stranger,
 		to: []string{"alice@acmecorp.com", "alice@eu.acmecorp.com", "alice@acme.net", "bob@eu.acmecorp.com", "alice@us.acmecorp.com"}})

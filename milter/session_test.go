@@ -230,6 +230,34 @@ func TestDeletesThePathJustAsItWasWritten(t *testing.T) {
 	}
 }
 
+func TestNeverLeavesAMessageWithoutRecipients(t *testing.T) {
+	const alice, sentOn = "<alice@acmecorp.com>", "<alice@acmecorp-com.onmicrosoft.com>"
+	deleteQuoted := frame{'-', "<\"alice\"@acmecorp.com>\x00"}
+	l := newLab(t, newRuntime(t), nil)
+	m := l.dial(t)
+	m.negotiate(6, allActions, waitsAtMail)
+	m.connect('4', 25, "10.1.1.1")
+	for _, c := range []struct {
+		to   []string
+		want []frame
+	}{
+		{[]string{alice}, []frame{deleteAlice, addAlice, addTrace, proceed}},
+		{[]string{alice, "<\"alice\"@acmecorp.com>"}, []frame{deleteAlice, deleteQuoted, addAlice, addTrace, proceed}},
+		// Nobody is added where the one who is left has the mailbox already.
+		{[]string{alice, sentOn}, []frame{deleteAlice, addTrace, proceed}},
+		{[]string{sentOn, alice, "<\"alice\"@acmecorp.com>"}, []frame{deleteAlice, deleteQuoted, addTrace, proceed}},
+		{[]string{sentOn}, []frame{proceed}},
+	} {
+		m.mail("<bob@acmecorp.com>")
+		for _, path := range c.to {
+			if reply := m.rcpt(path); reply != "" {
+				t.Fatalf("%s is refused: %s", path, reply)
+			}
+		}
+		m.wantEOM(c.want...)
+	}
+}
+
 func TestMessagesOfAConnectionAreStrangersToEachOther(t *testing.T) {
 	l := newLab(t, newRuntime(t), nil)
 	m := l.dial(t)

@@ -223,8 +223,7 @@ func (a *assumed) authentication(q *sender.Question) *spoof.Authentication {
 		result, lookup = spoof.AuthFail, spoof.AuthPass
 	}
 	told := &spoof.Authentication{SPF: spoof.SPF{Result: result, Domain: q.Sender.Domain}}
-	domains, _ := q.Authors.Domains()
-	for _, domain := range domains {
+	for _, domain := range q.Domains {
 		told.DKIM = append(told.DKIM, spoof.DKIM{Result: result, Domain: domain})
 		told.DMARC = append(told.DMARC, spoof.DMARC{Domain: domain, At: domain, Lookup: lookup, Policy: verdict.Reject, Percent: 100})
 	}

@@ -137,8 +137,7 @@ func lookAtRecords(ctx context.Context, x *examination, domains []string) []find
 			author := mail.Address{Path: "postmaster@" + domain, Local: "postmaster", Domain: domain}
 			found[i] = verifier.Authenticate(ctx, sender.Question{
 				// An address that nobody has (RFC 5737).
-				Client: netip.AddrFrom4([4]byte{192, 0, 2, 1}), Sender: author,
-				Authors: spoof.Authors{Fields: 1, From: []spoof.Author{{Address: author}}},
+				Client: netip.AddrFrom4([4]byte{192, 0, 2, 1}), Sender: author, Domains: []string{domain},
 			})
 		})
 	}

@@ -104,7 +104,7 @@ func (t *Transaction) scan(ctx context.Context) {
 	}
 	found := t.runtime.World.Find(ctx, Question{
 		Asks: t.asks, Message: t.message(), Original: t.original(), Signatures: t.open.Signatures,
-		Sender: sender.Question{Client: t.Client, Helo: t.Helo, Sender: t.sender, Authors: t.open.Authors},
+		Sender: sender.Question{Client: t.Client, Helo: t.Helo, Sender: t.sender, Domains: t.open.Authors.Domains},
 	})
 	t.open.Findings, t.open.Authentication = found.Findings, found.Authentication
 }

@@ -31,8 +31,7 @@ func question(t *testing.T) Question {
 	return Question{
 		Asks: policy.Asks{Authentication: true}, Message: m, Original: m,
 		Sender: asked.Question{
-			Client: netip.MustParseAddr("192.0.2.1"), Sender: sender,
-			Authors: spoof.Authors{Fields: 1, From: []spoof.Author{{Address: sender}}},
+			Client: netip.MustParseAddr("192.0.2.1"), Sender: sender, Domains: []string{sender.Domain},
 		},
 	}
 }

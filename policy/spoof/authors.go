@@ -43,7 +43,25 @@ func ReadAuthors(values func(name string) []string) Authors {
 		found.Sender = append(found.Sender, r.read("Sender", r.take("Sender", value))...)
 	}
 	found.Broken, found.Unread = r.broken, r.unread
+	found.readDomains()
 	return found
+}
+
+// readDomains lists the domains of what was read.
+func (a *Authors) readDomains() {
+	var named []string
+	for _, author := range a.From {
+		named = append(named, author.Address.Domain)
+	}
+	if a.Broken != "" {
+		addressed, more := domainsAddressed(a.Text)
+		named, a.MoreDomains = append(named, addressed...), more
+	}
+	for _, domain := range named {
+		if domain != "" && !slices.Contains(a.Domains, domain) {
+			a.Domains = append(a.Domains, domain)
+		}
+	}
 }
 
 // authorReader reads the fields of one message.

@@ -235,6 +235,29 @@ func TestAuthorsAreBounded(t *testing.T) {
 	}
 }
 
+func TestTheDomainsOfAuthorsAreEachListedOnce(t *testing.T) {
+	for from, want := range map[string]string{
+		"a@one.example, b@ONE.example, bare, c@[192.0.2.1], B B <b@bücher.example>": "one.example [192.0.2.1] xn--bcher-kva.example",
+		// What an unreadable field might show is listed as well.
+		"<x@a.example> b@b.example c@ (c) c.example b@b.example": "b.example a.example c.example",
+		"the CEO of two.example":                                 "",
+		"a@one.example (of two.example)":                         "one.example",
+		`"b@two.example" <a@one.example>`:                        "one.example",
+		`"b@two.example" <a@one.example> x`:                      "one.example two.example",
+	} {
+		got := read("From: "+from, "Sender: s@sender.example")
+		if strings.Join(got.Domains, " ") != want || got.MoreDomains {
+			t.Errorf("%s: got %q, %v; want %s", from, got.Domains, got.MoreDomains, want)
+		}
+	}
+	for _, many := range []int{200, 201} {
+		got := read("From: <<" + addresses(many))
+		if got.MoreDomains != (many > 200) || len(got.Domains) != 200 {
+			t.Errorf("of %d, %d are listed; more: %v", many, len(got.Domains), got.MoreDomains)
+		}
+	}
+}
+
 // check holds what is promised of any input.
 func check(t *testing.T, got spoof.Authors) {
 	t.Helper()

@@ -118,8 +118,7 @@ func readAuthentication(t testing.TB, spf, dkim, dmarc string, authors spoof.Aut
 			a.DMARC = append(a.DMARC, readRecord(t, one))
 		}
 	}
-	domains, _ := authors.Domains()
-	for _, domain := range domains {
+	for _, domain := range authors.Read().Domains {
 		if !strings.HasPrefix(domain, "[") && !slices.ContainsFunc(a.DMARC, func(d spoof.DMARC) bool { return d.Domain == domain }) {
 			a.DMARC = append(a.DMARC, spoof.DMARC{Domain: domain})
 		}

@@ -7,6 +7,13 @@ import (
 	"golang.org/x/text/unicode/bidi"
 )
 
+// Read returns the authors with the domains that follow from the rest of them.
+func (a Authors) Read() Authors {
+	a.Domains, a.MoreDomains = nil, false
+	a.readDomains()
+	return a
+}
+
 // AsShown returns what is seen of a line, in lines from the left (0) or from the right (1).
 func AsShown(text string, base int) string {
 	var t turner

@@ -143,4 +143,10 @@ type Authors struct {
 	// Text is the text of all From fields, unfolded and decoded, to look into
 	// when Broken is set.
 	Text string
+	// Domains are those whose policy counts for the message, by DMARC or since they are
+	// ours, each once: those of the mailboxes in From, and when Broken is set also what
+	// stands behind an @ in Text, for a program may show that. MoreDomains is set when
+	// Text names more than are looked at, and those are left out.
+	Domains     []string
+	MoreDomains bool
 }

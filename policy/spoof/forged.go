@@ -38,8 +38,7 @@ func (r *Rules) Forged(f *Facts) verdict.Finding {
 // mailboxes at its platform, so that the tenant's proof does not answer for it.
 func (r *Rules) Borrows(f *Facts) bool {
 	q := inquiry{r, f}
-	domains, _ := f.Authors.Domains()
-	return len(q.claims(domains)) > 0
+	return len(q.claims()) > 0
 }
 
 // inquiry is the question whether one message from outside is forged.
@@ -136,9 +135,8 @@ func malformed(f *Facts) (found []verdict.Finding) {
 // unproven objects to authors and an envelope sender that neither the DNS nor a
 // signature proves.
 func (q *inquiry) unproven() (found []verdict.Finding) {
-	domains, more := q.Authors.Domains()
-	claims, many := q.claims(domains), tooMany(domains, more)
-	a := q.Authentication
+	claims, many := q.claims(), q.tooMany()
+	domains, a := q.Authors.Domains, q.Authentication
 	if a == nil {
 		mildest := verdict.None
 		if len(claims) > 0 && !q.isFromService() {
@@ -173,32 +171,10 @@ func (q *inquiry) unproven() (found []verdict.Finding) {
 	return found
 }
 
-// Domains lists those whose policy counts for a message, by DMARC or since they are
-// ours, each once: the domains of the From field's mailboxes, and when it cannot be
-// read also what stands behind an @ in its text, for a program may show that. More is
-// set when the text names more domains than are looked at, and those are left out.
-func (a *Authors) Domains() (domains []string, more bool) {
-	for _, author := range a.From {
-		if domain := author.Address.Domain; domain != "" && !slices.Contains(domains, domain) {
-			domains = append(domains, domain)
-		}
-	}
-	if a.Broken == "" {
-		return domains, false
-	}
-	addressed, more := domainsAddressed(a.Text)
-	for _, domain := range addressed {
-		if !slices.Contains(domains, domain) {
-			domains = append(domains, domain)
-		}
-	}
-	return domains, more
-}
-
 // tooMany objects to authors of more domains than are asked for their policies.
-func tooMany(domains []string, more bool) []verdict.Finding {
-	switch {
-	case more:
+func (q *inquiry) tooMany() []verdict.Finding {
+	switch domains := q.Authors.Domains; {
+	case q.Authors.MoreDomains:
 		return []verdict.Finding{objection("many authors", verdict.TooManyDomainsSeen, strconv.Itoa(maxSights))}
 	case len(domains) > maxAuthorDomains:
 		return []verdict.Finding{objection("many authors", verdict.TooManyDomains, strconv.Itoa(len(domains)), strconv.Itoa(maxAuthorDomains))}
@@ -210,11 +186,10 @@ func tooMany(domains []string, more bool) []verdict.Finding {
 // It is empty for an envelope sender without a domain: an MTA adds its own to it.
 type claim struct{ domain, where string }
 
-// claims lists them, each domain once; those of the authors are among these domains. A
-// subdomain of ours is ours, listed or not. At S1 they are those alone that the tenant's
-// proof does not answer for.
-func (q *inquiry) claims(domains []string) (claims []claim) {
-	for _, domain := range domains {
+// claims lists them, each domain once. A subdomain of ours is ours, listed or not. At
+// S1 they are those alone that the tenant's proof does not answer for.
+func (q *inquiry) claims() (claims []claim) {
+	for _, domain := range q.Authors.Domains {
 		if len(claims) < maxAuthorDomains && q.Names.has(domain) && !q.isAnswered(domain) {
 			claims = append(claims, claim{domain, "the From field"})
 		}

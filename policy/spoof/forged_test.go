@@ -492,7 +492,7 @@ func TestAtAPlatformOnlyTheDomainsThatItHasNoMailboxesOfAreAskedFor(t *testing.T
 		if c.dkim != "" {
 			dkim = "pass " + c.dkim
 		}
-		authors := writtenBy(t, c.from)
+		authors := writtenBy(t, c.from).Read()
 		q := w.fromOutside(t, officeClient, c.sender, authors, readAuthentication(t, "pass acme.net", dkim, "", authors))
 		q.Platform = c.platform
 		about := fmt.Sprintf("%q, From %s at %s, signed by %q", c.sender, c.from, c.platform, c.dkim)

@@ -20,7 +20,7 @@ func TestAPanicEndsOneCheckOnlyAndPassesNobody(t *testing.T) {
 		}
 	}}
 	found := v.Authenticate(t.Context(), sender.Question{
-		Client: netip.MustParseAddr("192.0.2.1"), Sender: address(t, "a@hard.example"), Authors: from(t, "a@hard.example", "b@other.example"),
+		Client: netip.MustParseAddr("192.0.2.1"), Sender: address(t, "a@hard.example"), Domains: []string{"hard.example", "other.example"},
 	})
 	if found.SPF.Result != spoof.AuthTempError || found.SPF.Why == "" || found.SPF.Domain != "hard.example" {
 		t.Errorf("SPF: %+v", found.SPF)

@@ -39,13 +39,13 @@ type Question struct {
 	// Helo is what the client called itself.
 	Helo string
 	// Sender is MAIL FROM, parsed.
-	Sender  mail.Address
-	Authors spoof.Authors
+	Sender mail.Address
+	// Domains are those of the authors (see spoof.Authors).
+	Domains []string
 }
 
 // Authenticate asks the DNS for SPF and for the DMARC records of the authors'
-// domains (see spoof.Authors.Domains), of the first five, all at once. It never fails: what the DNS does not
-// answer, or not before ctx or Timeout ends, is spoof.AuthTempError. It leaves the
+// domains, of the first five, all at once. It never fails: what the DNS does not answer, or not before ctx or Timeout ends, is spoof.AuthTempError. It leaves the
 // signatures to DKIM, which is to be called beside it, since it takes its time.
 func (v *Verifier) Authenticate(ctx context.Context, q Question) spoof.Authentication {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
@@ -68,11 +68,9 @@ func (v *Verifier) Authenticate(ctx context.Context, q Question) spoof.Authentic
 	return found
 }
 
-// domains are the authors' domains, each once. A bare local part has none, and an
-// address literal has no record.
+// domains are those that DMARC is asked for. An address literal has no record.
 func (q Question) domains() []string {
-	domains, _ := q.Authors.Domains()
-	domains = slices.DeleteFunc(domains, func(domain string) bool { return !isDomain(domain) })
+	domains := slices.DeleteFunc(slices.Clone(q.Domains), func(domain string) bool { return !isDomain(domain) })
 	return domains[:min(len(domains), maxAuthorDomains)]
 }
 

@@ -110,14 +110,16 @@ per         = "1h"
 on_error    = "tempfail"
 `
 
-// startAll starts the daemons of all places.
-func startAll(t *testing.T) map[place]agreedDaemon {
+// startAll starts the daemons of all places, which find the keys of these signers.
+func startAll(t *testing.T, signers map[string]*signer) map[place]agreedDaemon {
 	t.Helper()
 	daemons := map[place]agreedDaemon{
 		usual:    startAgreed(t, agreeTOML),
 		outbound: startAgreed(t, withOutbound(agreeTOML, withOffice)),
-		// Users of Office 365 may not send through us.
-		checked:  startAgreed(t, startServers(t).Replace(strings.Replace(lab.SiteTOML, "may_relay = true\n", "", 1)+agreePlaces+agreeChecks)),
+		// Users of Office 365 may not send through us, and those of Google prove it by signatures.
+		checked: startAgreed(t, startServers(t, signers).Replace(strings.Replace(
+			strings.Replace(lab.SiteTOML, "may_relay = true\n", "", 1), `tenant   = "`+lab.GoogleTenant+`"`, `proof = { dkim = "globex.example" }`, 1,
+		)+agreePlaces+agreeChecks)),
 		pending:  startAgreed(t, strings.Replace(agreeTOML, `networks = ["127.0.1.0/24"]`, `networks = ["spf:unknown.example"]`, 1)),
 		troubled: startAgreed(t, `quarantine.dir = "/proc/held"`+"\n"+lab.SiteTOML+agreePlaces),
 		flooded: startAgreed(t, strings.Replace(lab.SiteTOML, `exempt = ["127.0.0.0/8"]`, "per_minute = 1", 1)+agreePlaces+`
@@ -133,7 +135,7 @@ on_hit = "reject"
 
 // startServers starts what the checks ask, and returns what puts it into a configuration.
 // The scanners find what a message's fields X-Clamd and X-Rspamd say.
-func startServers(t *testing.T) *strings.Replacer {
+func startServers(t *testing.T, signers map[string]*signer) *strings.Replacer {
 	t.Helper()
 	dns, err := lab.StartDNS()
 	if err != nil {
@@ -142,6 +144,9 @@ func startServers(t *testing.T) *strings.Replacer {
 	t.Cleanup(func() { dns.Close() })
 	dns.Set("_dmarc.reject.example", "TXT", "v=DMARC1; p=reject")
 	dns.Set("spf.example", "TXT", "v=spf1 -all")
+	for _, s := range signers {
+		dns.Set(s.name(), "TXT", s.record)
+	}
 	clamd := standIn(t, func(conn *net.TCPConn) {
 		var asked []byte
 		for !bytes.HasSuffix(asked, []byte("\n\x00\x00\x00\x00")) {
@@ -266,6 +271,7 @@ var refused = []agreement{
 	{about: "authors of more domains than are looked at", code: verdict.TooManyDomains, at: checked, client: lab.FromInternet, from: fromEve, to: to(fromBob), fields: []string{"From: " + mailboxes(5, "a@d%d.example")}, want: "S0 reject"},
 	{about: "a sender without a domain", code: verdict.SenderWithoutDomain, at: checked, client: lab.FromInternet, from: "eve", to: to(fromBob), want: "S0 reject"},
 	{about: "a domain of ours", code: verdict.OwnDomain, at: checked, client: lab.FromInternet, from: fromEve, to: to(fromBob), fields: []string{"From: " + fromAlice}, assume: []string{"--find", "spoof=hit:own-domain"}, want: "S0 reject"},
+	{about: "a domain of ours, signed by another", code: verdict.OwnDomain, at: checked, client: lab.FromInternet, from: fromEve, to: to(fromBob), fields: []string{"From: " + fromAlice}, signed: "example.net", assume: []string{"--find", "spoof=hit:own-domain", "--signed", "example.net"}, want: "S0 reject"},
 	{about: "a domain of ours from another's platform", code: verdict.OwnDomainElsewhere, at: checked, client: lab.FromOffice365, tenant: 1, from: fromAlice, to: to(fromBob), fields: []string{"From: hugo@globex.example"}, assume: []string{"--find", "spoof=hit"}, want: "S1 reject"},
 	{about: "a platform without a tenant", code: verdict.TenantNotProven, at: checked, client: lab.FromOffice365, from: fromAlice, to: to(fromBob), fields: []string{"From: " + fromAlice}, assume: []string{"--find", "spoof=hit:tenant-not-proven"}, want: "S0 tempfail"},
 	{about: "DMARC", code: verdict.DMARCFails, at: checked, client: lab.FromInternet, from: fromEve, to: to(fromBob), fields: []string{"From: x@reject.example"}, assume: []string{"--find", "spoof=hit:dmarc-fails"}, want: "S0 reject"},

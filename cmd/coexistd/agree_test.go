@@ -92,6 +92,7 @@ type agreement struct {
 	fields         []string // nil: a From field
 	body           string
 	pass           *seal.Pass
+	signed         string   // the domain that signs it
 	again          bool     // such a message came just before
 	assume         []string // what explain is told to assume
 	want           string
@@ -102,6 +103,7 @@ const (
 	fromEve   = "eve@example.net"
 	fromBob   = "bob@acmecorp.com"
 	fromAlice = "alice@acmecorp.com"
+	fromGail  = "gail@globex.example"
 )
 
 func to(addresses ...string) []string { return addresses }
@@ -121,6 +123,9 @@ var routed = []agreement{
 	{about: "tenant named twice", client: lab.FromOffice365, tenant: 2, from: fromAlice, to: to(fromBob), want: "S0 accept"},
 	{about: "tenant from elsewhere", client: lab.FromInternet, tenant: 1, from: fromAlice, to: to(fromBob), want: "S0 accept"},
 	{about: "tenant of the other platform", client: lab.FromGoogle, tenant: 1, from: "gail@globex.example", to: to(fromBob), want: "S0 accept"},
+	{about: "tenant proven by a signature", at: checked, client: lab.FromGoogle, from: fromGail, to: to(fromBob), signed: "globex.example", assume: []string{"--signed", "Globex.Example"}, want: "S1 accept"},
+	{about: "a stranger's signature", at: checked, client: lab.FromGoogle, from: fromEve, to: to(fromBob), signed: "example.net", assume: []string{"--signed", "example.net"}, want: "S0 accept"},
+	{about: "tenant's signature from elsewhere", at: checked, client: lab.FromInternet, from: fromEve, to: to(fromBob), fields: []string{"From: " + fromGail}, signed: "globex.example", assume: []string{"--find", "spoof=hit", "--signed", "globex.example"}, want: "S0 accept"},
 	{about: "listener S0, our network", listener: 2, client: lab.FromUser, from: fromBob, to: to(fromEve), want: "S0 reject"},
 	{about: "listener S0, logged in", listener: 2, client: lab.FromUser, user: "bob", from: fromBob, to: to(fromAlice), want: "S0 accept"},
 	{about: "listener S1, a platform", listener: 3, client: lab.FromOffice365, tenant: 1, from: fromEve, to: to(fromBob), want: "S1 accept"},
@@ -255,6 +260,17 @@ func (d agreedDaemon) passed(t *testing.T, a agreement, headers []string) []stri
 	return append(headers, seal.PassHeader+": "+strings.ReplaceAll(value, "\n", "\r\n"))
 }
 
+// sign adds the signature.
+func (a agreement) sign(t *testing.T, s *signer, headers []string) []string {
+	t.Helper()
+	if s == nil {
+		return headers
+	}
+	message := strings.Join(headers, "\r\n") + "\r\n\r\n" + a.body
+	field, _ := strings.CutSuffix(string(s.sign(t, []byte(message))), "\r\n"+message)
+	return append([]string{field}, headers...)
+}
+
 // explained asks explain about the same message.
 func (d agreedDaemon) explained(t *testing.T, a agreement, headers []string) (explanation, int) {
 	t.Helper()
@@ -281,7 +297,8 @@ func (d agreedDaemon) explained(t *testing.T, a agreement, headers []string) (ex
 
 func TestExplainAndTheDaemonAgree(t *testing.T) {
 	t.Parallel()
-	daemons := startAll(t)
+	signers := map[string]*signer{"globex.example": newSigner(t, "globex.example"), "example.net": newSigner(t, "example.net")}
+	daemons := startAll(t, signers)
 	first := agreement{about: "a pass", client: lab.FromInternet, from: fromEve, to: to(fromAlice)}
 	var traces []string
 	for range 3 {
@@ -293,7 +310,7 @@ func TestExplainAndTheDaemonAgree(t *testing.T) {
 		t.Run(a.about, func(t *testing.T) {
 			t.Parallel()
 			d := daemons[a.at]
-			id, headers := fmt.Sprintf("CASE%d", i), d.passed(t, a, a.headers(traces))
+			id, headers := fmt.Sprintf("CASE%d", i), a.sign(t, signers[a.signed], d.passed(t, a, a.headers(traces)))
 			if a.again {
 				d.tell(t, a, id+"before", headers)
 			}

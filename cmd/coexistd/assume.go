@@ -18,6 +18,7 @@ import (
 	"coexistd/milter/transaction"
 	"coexistd/policy"
 	"coexistd/policy/config"
+	"coexistd/policy/mail"
 	"coexistd/policy/rate"
 	"coexistd/policy/seal"
 	"coexistd/policy/spoof"
@@ -32,7 +33,8 @@ type assumed struct {
 	found   map[string]verdict.Finding // by check
 	over    map[string]bool            // by rule
 	without map[string]bool
-	asked   map[string]bool // checks and rules
+	signed  []spoof.DKIM    // the signatures, which pass
+	asked   map[string]bool // checks and rules, and signatures
 	notes   []string
 }
 
@@ -103,6 +105,25 @@ func (a *assumed) addWithout(what string) error {
 	return nil
 }
 
+func (a *assumed) addSigned(domain string) error {
+	normal, err := mail.NormalDomain(domain)
+	if err != nil {
+		return fmt.Errorf("%q is not a domain: %w", domain, err)
+	}
+	a.signed = append(a.signed, spoof.DKIM{Result: spoof.AuthPass, Domain: normal})
+	return nil
+}
+
+// addSignature gives a message that has no signature the one that is said to pass.
+func (a *assumed) addSignature(header *mail.Header) {
+	if len(a.signed) > 0 && header.Count(signature) == 0 {
+		header.Add([]byte(signature), []byte(" d="+a.signed[0].Domain))
+	}
+}
+
+// signature is the field of one, and stands among the checks for all of a message.
+const signature = "DKIM-Signature"
+
 // runtime is what the message is decided with. The error is of directories that cannot be
 // read, whose domains are put off.
 func (a *assumed) runtime(conf *config.Config, keys seal.Keys) (*transaction.Runtime, error) {
@@ -168,6 +189,9 @@ func (a *assumed) noteUnasked() {
 			a.note("the limit %q does not count this message: --over changes nothing", rule)
 		}
 	}
+	if len(a.signed) > 0 && !a.asked[signature] {
+		a.note("nobody asks who has signed this message: --signed changes nothing")
+	}
 }
 
 // ruleNamed is a rule among the checks.
@@ -191,10 +215,13 @@ func (a *assumed) finding(check string) verdict.Finding {
 	return f
 }
 
-// Verify finds no signature.
+// Verify finds the signatures that are said to pass.
 func (a *assumed) Verify(context.Context, *scanners.Message) []spoof.DKIM {
-	a.note("%s", verdict.Why(verdict.SignaturesNotLooked))
-	return []spoof.DKIM{}
+	if len(a.signed) == 0 {
+		a.note("%s", verdict.Why(verdict.SignaturesNotLooked))
+	}
+	a.noteAsked(signature)
+	return append([]spoof.DKIM{}, a.signed...)
 }
 
 // Find finds what is assumed.
@@ -209,8 +236,9 @@ func (a *assumed) Find(_ context.Context, q transaction.Question) (found transac
 }
 
 // authentication is what the DNS and signatures are assumed to tell of a sender. Clean,
-// they prove the envelope's sender and each author. Where they object, they prove nobody,
-// and each author's domain has such mail refused, or has no policy but SPF.
+// they prove the envelope's sender and each author. Where they object, nobody is proven
+// except by the signatures that are said to pass, and each author's domain has such mail
+// refused, or has no policy but SPF.
 func (a *assumed) authentication(q *sender.Question) *spoof.Authentication {
 	f := a.finding(verdict.CheckSpoof)
 	result, lookup := spoof.AuthTempError, spoof.AuthTempError
@@ -222,7 +250,8 @@ func (a *assumed) authentication(q *sender.Question) *spoof.Authentication {
 	case f.State == verdict.Hit:
 		result, lookup = spoof.AuthFail, spoof.AuthPass
 	}
-	told := &spoof.Authentication{SPF: spoof.SPF{Result: result, Domain: q.Sender.Domain}}
+	a.noteAsked(signature)
+	told := &spoof.Authentication{SPF: spoof.SPF{Result: result, Domain: q.Sender.Domain}, DKIM: slices.Clone(a.signed)}
 	for _, domain := range q.Domains {
 		told.DKIM = append(told.DKIM, spoof.DKIM{Result: result, Domain: domain})
 		told.DMARC = append(told.DMARC, spoof.DMARC{Domain: domain, At: domain, Lookup: lookup, Policy: verdict.Reject, Percent: 100})

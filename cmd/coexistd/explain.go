@@ -90,6 +90,7 @@ func explain(c *call) int {
 	c.flags.BoolVar(&q.onHost, "on-host", false, "the message is made on the MTA's host, as by the sendmail command")
 	c.flags.Func("find", "what a check finds, as `CHECK=clean|hit|unknown[:NAME]`; may be given again", q.addFinding)
 	c.flags.Func("over", "the name of a `rule` whose limit is reached; may be given again", q.addOver)
+	c.flags.Func("signed", "a `domain` whose DKIM signature of the message passes; may be given again", q.addSigned)
 	c.flags.Func("without", "`what` cannot be had: spool, store, directory or networks; may be given again", q.addWithout)
 	if status, done := c.parse(1); done {
 		return status
@@ -141,6 +142,7 @@ func answer(conf *config.Config, q *question) (*explanation, error) {
 	if err != nil {
 		return nil, err
 	}
+	q.addSignature(header)
 	q.addPass(header, keys, conf.Rules.Delimiters)
 	e := &explanation{Checks: []string{}, Recipients: []explainedRcpt{}}
 	rt, err := q.runtime(conf, keys)

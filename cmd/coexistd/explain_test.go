@@ -54,6 +54,11 @@ func TestExplainSaysWhatItAssumes(t *testing.T) {
 			[]string{`the limit "per client" does not count this message: --over changes nothing`}, nil},
 		{"a client who is exempt", []string{"--client", lab.FromUser, "--find", "ddos=hit"}, "accept",
 			[]string{"ddos asks nobody about this message: what --find says of it changes nothing"}, nil},
+		{"a signature that nobody asks for", []string{"--client", lab.FromUser, "--signed", "acmecorp.com"}, "accept",
+			[]string{"nobody asks who has signed this message: --signed changes nothing"}, nil},
+		{"a forged author", []string{"--from", "bob@acmecorp.com", "--find", "spoof=hit"}, "reject", nil, nil},
+		{"a signed author", []string{"--from", "bob@acmecorp.com", "--find", "spoof=hit", "--signed", "example.net", "--signed", "ACMECORP.com"}, "accept", nil,
+			[]string{"changes nothing"}},
 	} {
 		_, out, complaint := explainTo(config, append([]string{"--from", "eve@example.net", "--client", lab.FromInternet}, c.args...)...)
 		if !strings.Contains(out, "\nverdict    "+c.verdict+"\n") || complaint != "" {
@@ -83,6 +88,7 @@ func TestExplainRefusesAssumptionsThatMeanNothing(t *testing.T) {
 		{"--find", "auth=hit", "what auth finds is known; say who the client is by --user, --certificate and --client"},
 		{"--find", "rate=hit", "what rate finds is said by --over RULE for each rule"},
 		{"--find", "spoof=hit:DMARC", `"DMARC" is nothing that the DNS says against a sender; it would be one of ["dmarc-fails"`},
+		{"--signed", "globex..example", `"globex..example" is not a domain`},
 		{"--without", "clamd", `"clamd" is nothing that can be left out; it would be spool, store, directory or networks`},
 	} {
 		if status, out, complaint := explainTo(config, c[0], c[1]); status != exitWrong || out != "" || !strings.Contains(complaint, c[2]) {

@@ -41,7 +41,7 @@ func commands() []command {
 		{"serve", "[-c FILE]", "run the daemon; SIGHUP reloads, SIGTERM drains", serve},
 		{"check", "[-c FILE] [--json]", "read the configuration and the directories and tell every mistake", check},
 		{"doctor", "[-c FILE] [--json]", "ask the scanners, the daemon, the MTA and the quarantine how they are, and tell what to do", doctor},
-		{"explain", "[-c FILE] [--json] --from A --to B [--to C] [--client IP] [--user LOGIN] [--certificate NAME] [--listener N] [--on-host] [--find CHECK=STATE[:NAME]] [--over RULE] [--without WHAT] [FILE.eml] | --flows", "tell what would happen to a message, and why", explain},
+		{"explain", "[-c FILE] [--json] --from A --to B [--to C] [--client IP] [--user LOGIN] [--certificate NAME] [--listener N] [--on-host] [--find CHECK=STATE[:NAME]] [--over RULE] [--signed DOMAIN] [--without WHAT] [FILE.eml] | --flows", "tell what would happen to a message, and why", explain},
 		{"quarantine", "list | show | release | delete | report …", "look at what is held, let it go, or report it; \"quarantine help\" tells more", quarantined},
 		{"demo", "[--lab DIR]", "show the main job on a real Postfix, with nothing to set up", demo},
 		{"version", "", "print the version", printVersion},

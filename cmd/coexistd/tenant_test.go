@@ -317,6 +317,9 @@ func TestExplainTellsOfTheProof(t *testing.T) {
 		{"the certificate", lab.FromOffice365, "X-Nothing: here", []string{"--certificate", "relay.contoso.example"}, "S1", "the client's certificate is that of relay.contoso.example"},
 		{"another certificate", lab.FromOffice365, "X-Nothing: here", []string{"--certificate", "contoso.example"}, "S0", "the client's certificate is not that of relay.contoso.example"},
 		{"a signature", lab.FromGoogle, "", nil, "S0", "signatures are not verified here, and a daemon may find one that proves the tenant"},
+		{"a signature that is said to pass", lab.FromGoogle, "", []string{"--signed", "globex.example"}, "S1", "a signature of globex.example passes"},
+		{"a signature that is said to be there", lab.FromGoogle, "X-Nothing: here", []string{"--signed", "example.net", "--signed", "globex.example"}, "S1", "a signature of globex.example passes"},
+		{"a stranger's signature", lab.FromGoogle, "X-Nothing: here", []string{"--signed", "example.net"}, "S0", "no signature is one of globex.example"},
 		{"no signature", lab.FromGoogle, "X-Nothing: here", nil, "S0", "no signature is one of globex.example: the message counts as S0"},
 	} {
 		m := lab.Plain("eve@example.net", "bob@acmecorp.com", c.about)

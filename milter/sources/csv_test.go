@@ -17,17 +17,10 @@ import (
 	"coexistd/policy/route"
 )
 
-var acme = &route.Domain{
-	Name: "acmecorp.com",
-	Alternates: map[string]string{
-		"office365": "acmecorp-com.onmicrosoft.com",
-	},
-}
-
-var twin = &route.Domain{
-	Name:       "xn--bcher-kva.example",
-	Alternates: map[string]string{"office365": "o.example", "google": "g.example"},
-}
+var (
+	acme = &route.Domain{Name: "acmecorp.com", Alternates: map[string]string{"office365": "acmecorp-com.onmicrosoft.com"}}
+	twin = &route.Domain{Name: "xn--bcher-kva.example", Alternates: map[string]string{"office365": "o.example", "google": "g.example"}}
+)
 
 func source(path string) directory.Source {
 	return directory.Source{

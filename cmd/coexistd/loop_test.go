@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"crypto/rand"
 	"fmt"
-	"math/rand/v2"
-	"net"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -12,216 +14,6 @@ import (
 	"coexistd/contrib/lab"
 	"coexistd/policy/mail"
 	"coexistd/policy/seal"
-)
-
-// The addresses from which mail comes back to a site, beside those of lab: a
-// server of the platform's, and one of the Internet's.
-const (
-	officeServer  = "127.0.1.77"
-	googleServer  = "127.0.2.77"
-	anotherServer = "127.0.3.77"
-)
-
-// hop is a mail server that has no mailbox and sends on what it gets.
-type hop struct {
-	name    string            // its own, such as office.lab.test
-	address string            // HOST:PORT, where it listens; see freeAddress
-	from    string            // the IP address that it connects from
-	tenant  string            // the tenant that it names in what it sends; empty: none
-	aliases map[string]string // addresses, or @domains, to what takes their place
-	senders string            // the envelope sender of all that it sends on; empty: as it was
-	routes  map[string]string
-}
-
-// freeAddress picks the address of a server that is yet to start, so that the
-// servers of a ring can name one another.
-func freeAddress() string {
-	return fmt.Sprintf("127.%d.%d.%d:2525", 64+rand.IntN(128), rand.IntN(256), 1+rand.IntN(254))
-}
-
-// nextHop names a server as transport(5) does.
-func nextHop(address string) string {
-	host, port, _ := net.SplitHostPort(address)
-	return fmt.Sprintf("smtp:[%s]:%s", host, port)
-}
-
-// inlineTable writes a small table where main.cf names one.
-func inlineTable(pairs map[string]string) string {
-	var b strings.Builder
-	for key, value := range pairs {
-		fmt.Fprintf(&b, " { %s = %s }", key, value)
-	}
-	return "inline:{" + b.String() + " }"
-}
-
-func startHop(t *testing.T, h hop) *lab.Postfix {
-	t.Helper()
-	p, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	main := map[string]string{
-		// A server whose name is the client's own is one that Postfix does
-		// not speak to.
-		"myhostname":        h.name,
-		"mynetworks":        "127.0.0.0/8",
-		"smtp_bind_address": h.from,
-		"soft_bounce":       "no",
-	}
-	if h.aliases != nil {
-		main["virtual_alias_maps"] = inlineTable(h.aliases)
-	}
-	if h.senders != "" {
-		main["sender_canonical_maps"] = "static:" + h.senders
-		main["sender_canonical_classes"] = "envelope_sender"
-	}
-	if h.tenant != "" {
-		main["smtp_header_checks"] = "regexp:$config_directory/stamp"
-	}
-	m, err := p.Start(deadline(t), lab.Config{
-		Services: []lab.Service{{Name: "public", Address: h.address}},
-		Main:     main,
-		Routes:   h.routes,
-		Files: map[string]string{"stamp": "/^X-MS-Exchange-CrossTenant-Id:/ IGNORE\n" +
-			"/^Message-Id:/ PREPEND X-MS-Exchange-CrossTenant-Id: " + h.tenant + "\n"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("%s said:\n%s", h.name, m.Log())
-		}
-		if err := m.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return m
-}
-
-// ring is one or more sites with the servers through which their mail comes
-// back. Messages go round one after the other; see round.
-type ring struct {
-	t     *testing.T
-	sites []*site
-	hops  []*lab.Postfix
-	seen  map[*lab.Sink]int
-	calls []int
-}
-
-func newRing(t *testing.T, sites []*site, hops ...*lab.Postfix) *ring {
-	return &ring{t: t, sites: sites, hops: hops, seen: map[*lab.Sink]int{}, calls: make([]int, len(hops))}
-}
-
-// settle waits until nothing is in any queue. What passes from one queue to
-// another meanwhile is logged, and has all of them looked at again.
-func (r *ring) settle() {
-	r.t.Helper()
-	all := slices.Clone(r.hops)
-	for _, s := range r.sites {
-		all = append(all, s.Postfix)
-	}
-	logged := func() (n int) {
-		for _, p := range all {
-			n += len(p.Log())
-		}
-		return n
-	}
-	for before := -1; before != logged(); {
-		before = logged()
-		for _, p := range all {
-			if err := p.WaitEmpty(deadline(r.t)); err != nil {
-				r.t.Fatal(err)
-			}
-		}
-	}
-}
-
-// round hands a message in at the first site and waits until every queue is
-// empty. All that has arrived anywhere since the last round must be what is
-// wanted, each as "PLACE <SENDER> RECIPIENT", and is returned by that.
-func (r *ring) round(client string, m lab.Mail, want ...string) map[string]lab.Delivery {
-	r.t.Helper()
-	r.sites[0].deliver(client, m)
-	return r.mustHave(want...)
-}
-
-func (r *ring) mustHave(want ...string) map[string]lab.Delivery {
-	r.t.Helper()
-	r.settle()
-	got, deliveries := []string{}, map[string]lab.Delivery{}
-	for _, s := range r.sites {
-		for place, sink := range s.sinks() {
-			all := sink.All()
-			for _, d := range all[r.seen[sink]:] {
-				for _, to := range d.To() {
-					key := fmt.Sprintf("%s <%s> %s", place, d.From, to)
-					got, deliveries[key] = append(got, key), d
-				}
-			}
-			r.seen[sink] = len(all)
-		}
-	}
-	slices.Sort(got)
-	slices.Sort(want)
-	if !slices.Equal(got, want) {
-		r.t.Errorf("%q arrived; it must be %q", got, want)
-	}
-	return deliveries
-}
-
-// visits checks how often mail has come to each hop since the last call.
-func (r *ring) visits(want ...int) {
-	r.t.Helper()
-	got := make([]int, len(r.hops))
-	for i, p := range r.hops {
-		n := strings.Count(p.Log(), ": client=")
-		got[i], r.calls[i] = n-r.calls[i], n
-	}
-	if !slices.Equal(got, want) {
-		r.t.Errorf("the message was at the servers %d times; it must be %d times", got, want)
-	}
-}
-
-// mustTell checks that a bounce holds the words, wherever its lines are broken.
-func mustTell(t *testing.T, bounce lab.Delivery, words ...string) {
-	t.Helper()
-	text := strings.Join(strings.Fields(string(bounce.Data)), " ")
-	for _, w := range words {
-		if !strings.Contains(text, w) {
-			t.Errorf("the bounce does not say %q:\n%s", w, bounce.Data)
-		}
-	}
-}
-
-// note makes a plain message with its envelope.
-func note(from string, to ...string) lab.Mail {
-	head := from
-	if from == "" {
-		head = "MAILER-DAEMON@far.example"
-	}
-	return lab.Mail{From: from, To: lab.To(to...), Data: lab.Plain(head, to[0], "round")}
-}
-
-// officeRing is a site with an Office 365 that knows no mailbox of acmecorp.com
-// and sends mail for it back, from its server of that address.
-func officeRing(t *testing.T, from, tenant string, c lab.SiteConfig) *ring {
-	t.Helper()
-	address := freeAddress()
-	c.Routes = map[string]string{"acmecorp-com.onmicrosoft.com": nextHop(address)}
-	s := startSite(t, c)
-	office := startHop(t, hop{
-		name: "office.lab.test", address: address, from: from, tenant: tenant,
-		aliases: map[string]string{"@acmecorp-com.onmicrosoft.com": "@acmecorp.com"},
-		routes:  map[string]string{"acmecorp.com": nextHop(s.Addr("public")), "*": s.Outside.NextHop()},
-	})
-	return newRing(t, []*site{s}, office)
-}
-
-const (
-	bounceToBob  = "here <> bob@acmecorp.com"
-	bounceToEve  = "Internet <> eve@example.net"
-	aliceIsThere = "the directory says that alice@acmecorp.com lives at office365"
 )
 
 func TestWhatAPlatformSendsBackEndsAtItsFirstReturn(t *testing.T) {
@@ -293,24 +85,6 @@ func TestALoopThroughAnotherHostEndsAfterMaxPasses(t *testing.T) {
 		got = r.round(lab.FromUser, note("bob@acmecorp.com", "carol@acmecorp.com"), append(copies, bounceToBob)...)
 		mustTell(t, got[bounceToBob], "554 5.4.6", "the directory says that carol@acmecorp.com lives at both (here and office365)")
 		r.visits(max)
-	}
-}
-
-// unguarded is the usual configuration, but that mail in our own name may come back
-// from anywhere.
-const unguarded = lab.SiteTOML + `
-[checkpoint.S0]
-checks = ["malware"]
-`
-
-// configure replaces the site's configuration by way of SIGHUP.
-func (s *site) configure(toml string) {
-	s.t.Helper()
-	if err := s.WriteTOML(toml); err != nil {
-		s.t.Fatal(err)
-	}
-	if line, err := s.Daemon.Reload(deadline(s.t)); err != nil || !strings.Contains(line, "msg=reloaded") {
-		s.t.Fatalf("the configuration was not taken: %s %v", line, err)
 	}
 }
 
@@ -387,6 +161,258 @@ func TestAForgedTraceNeitherStopsAMessageNorHidesALoop(t *testing.T) {
 		r.visits(3)
 		if t.Failed() {
 			t.Fatalf("that was with a hundred traces of this kind: %s", name)
+		}
+	}
+}
+
+func TestALoopThroughThreeServersEnds(t *testing.T) {
+	t.Parallel()
+	first, second, third := freeAddress(), freeAddress(), freeAddress()
+	s := startSite(t, lab.SiteConfig{TOML: unguarded, Routes: map[string]string{"acmecorp-com.onmicrosoft.com": nextHop(first)}})
+	on := func(to string) map[string]string {
+		return map[string]string{"acmecorp.com": to, "*": s.Outside.NextHop()}
+	}
+	last := startHop(t, hop{name: "third.lab.test", address: third, from: officeServer, tenant: lab.OfficeTenant, routes: on(nextHop(s.Addr("public")))})
+	r := newRing(t, []*site{s},
+		startHop(t, hop{name: "first.lab.test", address: first, routes: on(nextHop(second)),
+			aliases: map[string]string{"@acmecorp-com.onmicrosoft.com": "@acmecorp.com"}}),
+		startHop(t, hop{name: "second.lab.test", address: second, routes: on(nextHop(third))}), last)
+
+	rounds := func(passes int) {
+		t.Helper()
+		got := r.round(lab.FromUser, note("bob@acmecorp.com", "alice@acmecorp.com"), bounceToBob)
+		mustTell(t, got[bounceToBob], "554 5.4.6 Mail loop: "+aliceIsThere)
+		r.visits(passes, passes, passes)
+		got = r.round(lab.FromInternet, note("eve@example.net", "alice@acmecorp.com"), bounceToEve)
+		mustTell(t, got[bounceToEve], "554 5.4.6 Mail loop: "+aliceIsThere)
+		r.visits(passes, passes, passes)
+		r.round(lab.FromInternet, note("", "alice@acmecorp.com"))
+		r.visits(passes, passes, passes)
+	}
+	rounds(1)
+	if err := last.Restart(deadline(t), map[string]string{"smtp_bind_address": anotherServer, "smtp_header_checks": ""}); err != nil {
+		t.Fatal(err)
+	}
+	rounds(3)
+}
+
+func TestWhatGooglesCatchAllSendsBackEnds(t *testing.T) {
+	t.Parallel()
+	const (
+		bounceToHugo = "here <> hugo@globex.example"
+		gailIsThere  = "the directory says that gail@globex.example lives at google"
+		tenantHeader = "regexp:$config_directory/stamp"
+	)
+	address := freeAddress()
+	s := startSite(t, lab.SiteConfig{TOML: unguarded, Routes: map[string]string{"gapps.globex.example": nextHop(address)}})
+	back := nextHop(s.Addr("public"))
+	google := startHop(t, hop{
+		name: "google.lab.test", address: address, from: googleServer, tenant: lab.GoogleTenant,
+		routes: map[string]string{"gapps.globex.example": back, "globex.example": back, "*": s.Outside.NextHop()},
+	})
+	r := newRing(t, []*site{s}, google)
+	asGlobex := inlineTable(map[string]string{"@gapps.globex.example": "@globex.example"})
+	for _, c := range []struct {
+		about, aliases, from, stamp string
+		passes                      int
+		reply                       string
+	}{
+		{"our tenant, our domain", asGlobex, googleServer, tenantHeader, 1, "554 5.4.6 Mail loop: " + gailIsThere + ", but google sent the message here"},
+		{"our tenant, alternate domain", "", googleServer, tenantHeader, 1, "554 5.4.6 Mail loop: " + gailIsThere + ", but google sent the message for gail@gapps.globex.example here"},
+		{"another host, our domain", asGlobex, anotherServer, "", 3, "554 5.4.6 Mail loop: " + gailIsThere + "; the message was sent on there 3 times and came back"},
+		// A stranger is not told who lives where; the first return ends it.
+		{"another host, alternate domain", "", anotherServer, "", 1, "554 5.7.1"},
+		{"no tenant named, our domain", asGlobex, googleServer, "", 3, "554 5.4.6 Mail loop: " + gailIsThere},
+		{"no tenant named, alternate domain", "", googleServer, "", 1, "554 5.7.1 Relay access denied: an alternate domain takes mail at its platform only"},
+	} {
+		changes := map[string]string{"virtual_alias_maps": c.aliases, "smtp_bind_address": c.from, "smtp_header_checks": c.stamp}
+		if err := google.Restart(deadline(t), changes); err != nil {
+			t.Fatal(err)
+		}
+		t.Log(c.about)
+		got := r.round(lab.FromUser, note("hugo@globex.example", "gail@globex.example"), bounceToHugo)
+		mustTell(t, got[bounceToHugo], c.reply)
+		r.visits(c.passes)
+		got = r.round(lab.FromInternet, note("eve@example.net", "Gail+x@globex.example"), bounceToEve)
+		mustTell(t, got[bounceToEve], "554 5.", "Original-Recipient: rfc822;Gail+x@globex.example")
+		r.visits(c.passes)
+	}
+}
+
+func TestAMailingListsCopyIsNoLoop(t *testing.T) {
+	t.Parallel()
+	address := freeAddress()
+	s := startSite(t, lab.SiteConfig{TOML: unguarded, Routes: map[string]string{"lists.example.net": nextHop(address)}})
+	list := startHop(t, hop{
+		name: "lists.lab.test", address: address, from: anotherServer, senders: "list-owner@lists.example.net",
+		aliases: map[string]string{"list@lists.example.net": "alice@acmecorp.com carol@acmecorp.com bob@acmecorp.com gail@globex.example eve@example.net"},
+		routes:  map[string]string{"acmecorp.com": nextHop(s.Addr("public")), "globex.example": nextHop(s.Addr("public")), "*": s.Outside.NextHop()},
+	})
+	r := newRing(t, []*site{s}, list)
+	const (
+		direct = "<bob@acmecorp.com> "
+		byList = "<list-owner@lists.example.net> "
+	)
+	m := note("bob@acmecorp.com", "alice@acmecorp.com", "carol@acmecorp.com", "list@lists.example.net")
+	got := r.round(lab.FromUser, m,
+		"office365 "+direct+"alice@acmecorp-com.onmicrosoft.com", "office365 "+byList+"alice@acmecorp-com.onmicrosoft.com",
+		"office365 "+direct+"carol@acmecorp-com.onmicrosoft.com", "office365 "+byList+"carol@acmecorp-com.onmicrosoft.com",
+		"here "+direct+"carol@acmecorp.com", "here "+byList+"carol@acmecorp.com",
+		"here "+byList+"bob@acmecorp.com", "google "+byList+"gail@gapps.globex.example", "Internet "+byList+"eve@example.net")
+	r.visits(1)
+	for key, d := range got {
+		if string(below(d.Data)) != string(below(m.Data)) {
+			t.Errorf("%s is not the message that bob wrote:\n%s", key, d.Data)
+		}
+	}
+	// The list keeps all headers, so alice's second copy shows that she had the first.
+	second := got["office365 "+byList+"alice@acmecorp-com.onmicrosoft.com"]
+	if n := strings.Count(string(second.Data), "X-Coexist-Trace: "); n != 1 || len(traceHashes(t, second)["2"]) != 2 {
+		t.Errorf("the list's copy has %d traces, want 1 that counts two passes of alice and carol:\n%s", n, second.Data)
+	}
+}
+
+// traceHashes takes a trace header apart: the hashes by their number of passes.
+func traceHashes(t *testing.T, d lab.Delivery) map[string][]string {
+	t.Helper()
+	trace := strings.Join(strings.Fields(traceOf(t, d)), "")
+	m := regexp.MustCompile(`^v=2;by=mail\.acmecorp\.com;id=[0-9a-f]{16};((?:[0-9]+=[A-Za-z0-9_,-]+;)+)sig=[A-Za-z0-9_-]{22}$`).FindStringSubmatch(trace)
+	if m == nil {
+		t.Fatalf("the trace header is %q", trace)
+	}
+	hashes := map[string][]string{}
+	for group := range strings.SplitSeq(strings.TrimSuffix(m[1], ";"), ";") {
+		passes, list, _ := strings.Cut(group, "=")
+		hashes[passes] = strings.Split(list, ",")
+	}
+	return hashes
+}
+
+func TestABccDoesNotShowInTheTrace(t *testing.T) {
+	t.Parallel()
+	directory := lab.SiteDirectory
+	hidden := make([]string, 6)
+	for i := range hidden {
+		hidden[i] = fmt.Sprintf("hidden%d@acmecorp.com", i)
+		directory += hidden[i] + ",office365,\n"
+	}
+	s := startSite(t, lab.SiteConfig{TOML: unguarded, Directory: directory})
+	r := newRing(t, []*site{s})
+	seen := map[string]bool{}
+	for _, c := range []struct{ bcc, hashes int }{{0, 4}, {0, 4}, {1, 4}, {3, 4}, {4, 8}, {6, 8}} {
+		m := note("bob@acmecorp.com", append([]string{"alice@acmecorp.com", "bob@acmecorp.com"}, hidden[:c.bcc]...)...)
+		want := []string{"here <bob@acmecorp.com> bob@acmecorp.com", "office365 <bob@acmecorp.com> alice@acmecorp-com.onmicrosoft.com"}
+		for _, address := range hidden[:c.bcc] {
+			want = append(want, "office365 <bob@acmecorp.com> "+strings.Replace(address, "acmecorp.com", "acmecorp-com.onmicrosoft.com", 1))
+		}
+		got := r.round(lab.FromUser, m, want...)["here <bob@acmecorp.com> bob@acmecorp.com"]
+		if strings.Contains(string(got.Data), "hidden") || strings.Contains(traceOf(t, got), "alice") {
+			t.Errorf("bob's copy names somebody:\n%s", got.Data)
+		}
+		hashes := traceHashes(t, got)["1"]
+		if len(hashes) != c.hashes {
+			t.Errorf("alice and %d others show as %d hashes, want %d", c.bcc, len(hashes), c.hashes)
+		}
+		// What stands twice would tell that two messages had one recipient.
+		for _, hash := range hashes {
+			if seen[hash] {
+				t.Errorf("the hash %s stands twice", hash)
+			}
+			seen[hash] = true
+		}
+	}
+}
+
+func TestSitesThatShareTheSecretCountTogether(t *testing.T) {
+	t.Parallel()
+	var addresses []string
+	var sites []*site
+	for i := range 2 {
+		addresses = append(addresses, freeAddress())
+		sites = append(sites, startSite(t, lab.SiteConfig{TOML: unguarded, Routes: map[string]string{"acmecorp-com.onmicrosoft.com": nextHop(addresses[i])}}))
+	}
+	var hops []*lab.Postfix
+	for i := range 2 {
+		hops = append(hops, startHop(t, hop{
+			name: fmt.Sprintf("office%d.lab.test", i), address: addresses[i], from: anotherServer,
+			aliases: map[string]string{"@acmecorp-com.onmicrosoft.com": "@acmecorp.com"},
+			routes:  map[string]string{"acmecorp.com": nextHop(sites[1-i].Addr("public")), "*": sites[0].Outside.NextHop()},
+		}))
+	}
+	r := newRing(t, sites, hops...)
+	m := func() lab.Mail { return note("eve@example.net", "alice@acmecorp.com") }
+
+	r.round(lab.FromInternet, m(), bounceToEve)
+	r.visits(3, 3)
+
+	secret := filepath.Join(t.TempDir(), "shared.key")
+	key := make([]byte, 32)
+	rand.Read(key)
+	if err := os.WriteFile(secret, key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sites {
+		s.configure(fmt.Sprintf("secret_file = %q\n%s", secret, unguarded))
+	}
+	got := r.round(lab.FromInternet, m(), bounceToEve)
+	mustTell(t, got[bounceToEve], aliceIsThere+"; the message was sent on there 3 times and came back")
+	r.visits(2, 1)
+}
+
+// forwarded is what a server makes of a message that it forwards, and that keeps only
+// one of several fields of a name: the first, or the last.
+func forwarded(message []byte, keepsFirst bool) []byte {
+	head, body, _ := bytes.Cut(message, []byte("\r\n\r\n"))
+	trace := regexp.MustCompile(`(?m)^X-Coexist-Trace:.*\r?\n(?:[ \t].*\r?\n)*`)
+	head = append(head, "\r\n"...)
+	kept := trace.FindAll(head, -1)
+	if len(kept) == 0 {
+		return message
+	}
+	one := kept[len(kept)-1]
+	if keepsFirst {
+		one = kept[0]
+	}
+	return slices.Concat(one, trace.ReplaceAll(head, nil), []byte("\r\n"), body)
+}
+
+// TestACircleOfForwardersEnds hands each copy in again for whom its mailbox forwards to.
+func TestACircleOfForwardersEnds(t *testing.T) {
+	t.Parallel()
+	s := startSite(t, lab.SiteConfig{TOML: unguarded})
+	const alice, gail, hugo = "alice@acmecorp.com", "gail@globex.example", "hugo@globex.example"
+	places := map[string]*lab.Sink{alice: s.Office, gail: s.Google, hugo: s.Here}
+	for name, circle := range map[string][]string{
+		"there and there": {alice, gail},
+		"here and there":  {hugo, alice},
+		"all three":       {hugo, alice, gail},
+	} {
+		for _, keepsFirst := range []bool{true, false} {
+			m := note("eve@example.net", alice)
+			id := messageID(m.Data)
+			passes := map[string]int{}
+			for i := 0; ; i++ {
+				to := circle[i%len(circle)]
+				m.To = lab.To(to)
+				r := s.send(lab.FromInternet, m)
+				if !r.Accepted() {
+					if code(r.Data) != "554 5.4.6" || passes[to] != 3 {
+						t.Errorf("%s: after %v it is refused for %s with %v; it must be 554 5.4.6 after three passes", name, passes, to, r.Data)
+					}
+					break
+				}
+				if passes[to]++; passes[to] > 4 {
+					t.Errorf("%s: the message goes round: %v", name, passes)
+					break
+				}
+				s.settle()
+				all := places[to].All()
+				last := all[len(all)-1]
+				if messageID(last.Data) != id {
+					t.Fatalf("%s: the message for %s is not there", name, to)
+				}
+				m.Data = forwarded(last.Data, keepsFirst)
+			}
 		}
 	}
 }

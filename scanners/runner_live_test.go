@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,18 +25,35 @@ func TestARunLivesThroughTheFailuresOfARealServer(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := c.open(t)
-			const timeout = 10 * time.Second // in which even a busy machine gets a hundred messages checked
-			live{t, s, c.name, scanners.NewRunner(slog.New(slog.DiscardHandler), scanners.Guarded{
-				Scanner: s.scanner, Name: c.name, Timeout: timeout, MaxScans: 10,
+			h := &hasty{Scanner: s.scanner}
+			live{t, s, h, c.name, scanners.NewRunner(slog.New(slog.DiscardHandler), scanners.Guarded{
+				Scanner: h, Name: c.name, Timeout: patience, MaxScans: 10,
 			})}.through()
 		})
 	}
+}
+
+// hasty is a scanner that waits for its server as long as that may take on a busy machine,
+// and briefly while it hangs.
+type hasty struct {
+	scanners.Scanner
+	hangs atomic.Bool
+}
+
+func (h *hasty) Scan(ctx context.Context, m *scanners.Message) verdict.Finding {
+	if h.hangs.Load() {
+		brief, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		ctx = brief
+	}
+	return h.Scanner.Scan(ctx, m)
 }
 
 // live is a Runner of one scanner with a real server.
 type live struct {
 	*testing.T
 	subject
+	hasty  *hasty
 	name   string
 	runner *scanners.Runner
 }
@@ -43,7 +61,9 @@ type live struct {
 func (l live) through() {
 	l.wantBack()
 	l.must(l.server.Suspend())
+	l.hasty.hangs.Store(true)
 	l.wantDown(20)
+	l.hasty.hangs.Store(false)
 	l.must(l.server.Continue())
 	l.wantBack()
 	l.must(l.server.Kill())

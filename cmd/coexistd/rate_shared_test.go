@@ -459,10 +459,15 @@ func TestARedisThatHangsHoldsNoMessageUp(t *testing.T) {
 	if err := redis.Continue(); err != nil {
 		t.Fatal(err)
 	}
-	// Now it counts again: carol has one message.
+	// Now it counts again: carol has one message, and more while a busy machine keeps
+	// Redis from answering in time.
 	again := regexp.MustCompile("Redis answers again")
 	send(func(int64) bool { return again.MatchString(s.Daemon.Log()) })
-	if got := fromUser(s, "carol", 2); !slices.Equal(got, []string{tooMany + in1Day}) {
-		t.Errorf("of carol's two messages these were refused: %q", got)
+	var refused []string
+	for ctx := deadline(t); len(refused) == 0 && ctx.Err() == nil; {
+		refused = fromUser(s, "carol", 1)
+	}
+	if !slices.Equal(refused, []string{tooMany + in1Day}) {
+		t.Errorf("of carol's messages these were refused: %q", refused)
 	}
 }

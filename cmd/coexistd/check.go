@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -45,18 +44,13 @@ type domainSummary struct {
 }
 
 func check(c *call) int {
-	path := c.flags.String("c", defaultConfig, "the configuration `file`")
-	asJSON := c.flags.Bool("json", false, "print JSON")
+	c.usualFlags()
 	if status, done := c.parse(0); done {
 		return status
 	}
-	s := summarize(*path)
-	if *asJSON {
-		if err := printJSON(c.stdout, s); err != nil {
-			return c.wrong("%v", err)
-		}
-	} else {
-		s.print(c)
+	s := summarize(c.config)
+	if err := c.print(s, func(w io.Writer) { s.print(w, c.stderr) }); err != nil {
+		return c.wrong("%v", err)
 	}
 	if !s.OK {
 		return exitNo
@@ -174,19 +168,19 @@ func (s *summary) addError(err error) {
 	s.Errors = append(s.Errors, strings.Split(err.Error(), "\n")...)
 }
 
-func (s summary) print(c *call) {
+func (s summary) print(w, stderr io.Writer) {
 	for _, text := range s.Errors {
-		fmt.Fprintln(c.stderr, text)
+		fmt.Fprintln(stderr, text)
 	}
 	if !s.OK {
 		return
 	}
-	fmt.Fprintln(c.stdout, "ok")
-	fmt.Fprintf(c.stdout, "listen     %s\n", strings.Join(s.Listeners, ", "))
+	fmt.Fprintln(w, "ok")
+	fmt.Fprintf(w, "listen     %s\n", strings.Join(s.Listeners, ", "))
 	if len(s.Lookups) > 0 {
-		fmt.Fprintf(c.stdout, "lookup     %s\n", strings.Join(s.Lookups, ", "))
+		fmt.Fprintf(w, "lookup     %s\n", strings.Join(s.Lookups, ", "))
 	}
-	fmt.Fprintf(c.stdout, "platforms  here, %s\n", strings.Join(s.Platforms, ", "))
+	fmt.Fprintf(w, "platforms  here, %s\n", strings.Join(s.Platforms, ", "))
 	for _, point := range s.Checks {
 		name, checks := point.Point, strings.Join(point.Checks, ", ")
 		if point.PastMX {
@@ -195,23 +189,16 @@ func (s summary) print(c *call) {
 		if checks == "" {
 			checks = "none"
 		}
-		fmt.Fprintf(c.stdout, "%-10s %s\n", name, checks)
+		fmt.Fprintf(w, "%-10s %s\n", name, checks)
 	}
 	for _, d := range s.Domains {
-		fmt.Fprintf(c.stdout, "domain     %s: mx %s, %d addresses", d.Domain, d.MX, d.Addresses)
+		fmt.Fprintf(w, "domain     %s: mx %s, %d addresses", d.Domain, d.MX, d.Addresses)
 		for _, residence := range slices.Sorted(maps.Keys(d.Residence)) {
-			fmt.Fprintf(c.stdout, ", %d %s", d.Residence[residence], residence)
+			fmt.Fprintf(w, ", %d %s", d.Residence[residence], residence)
 		}
-		fmt.Fprintf(c.stdout, ", unlisted %s\n", d.Unlisted)
+		fmt.Fprintf(w, ", unlisted %s\n", d.Unlisted)
 	}
 	for _, note := range s.Notes {
-		fmt.Fprintf(c.stdout, "note       %s\n", note)
+		fmt.Fprintf(w, "note       %s\n", note)
 	}
-}
-
-func printJSON(w io.Writer, v any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(v)
 }

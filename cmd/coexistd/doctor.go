@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -95,26 +96,19 @@ func looks() []look {
 }
 
 func doctor(c *call) int {
-	path := c.flags.String("c", defaultConfig, "the configuration `file`")
-	asJSON := c.flags.Bool("json", false, "print JSON")
+	c.usualFlags()
 	if status, done := c.parse(0); done {
 		return status
 	}
-	if err := becomeDaemon(*path); err != nil {
+	if err := becomeDaemon(c.config); err != nil {
 		return c.wrong("%v", err)
 	}
-	findings := examine(*path)
-	if *asJSON {
-		if err := printJSON(c.stdout, findings); err != nil {
-			return c.wrong("%v", err)
-		}
-	} else {
-		printFindings(c.stdout, findings)
+	findings := examine(c.config)
+	if err := c.print(findings, func(w io.Writer) { printFindings(w, findings) }); err != nil {
+		return c.wrong("%v", err)
 	}
-	for _, f := range findings {
-		if f.Status == isFail {
-			return exitNo
-		}
+	if slices.ContainsFunc(findings, func(f finding) bool { return f.Status == isFail }) {
+		return exitNo
 	}
 	return exitYes
 }

@@ -74,8 +74,7 @@ type question struct {
 }
 
 func explain(c *call) int {
-	path := c.flags.String("c", defaultConfig, "the configuration `file`")
-	asJSON := c.flags.Bool("json", false, "print JSON")
+	c.usualFlags()
 	flows := c.flags.Bool("flows", false, "print the table of flows for this configuration")
 	var q question
 	c.flags.StringVar(&q.from, "from", "", "the envelope `sender`; empty is the null sender")
@@ -96,28 +95,23 @@ func explain(c *call) int {
 		return status
 	}
 	q.file = c.flags.Arg(0)
-	reading := config.Load(*path)
+	reading := config.Load(c.config)
 	if reading.Config == nil {
-		fmt.Fprintln(c.stderr, reading.Problems)
-		return exitWrong
+		return c.fail(reading.Problems)
 	}
 	if len(reading.Problems) > 0 {
 		fmt.Fprintln(c.stderr, reading.Problems)
 	}
 	conf := reading.Config
 	if *flows {
-		return printFlows(c, conf, *asJSON)
+		return printFlows(c, conf)
 	}
 	e, err := answer(conf, &q)
 	if err != nil {
 		return c.wrong("%v", err)
 	}
-	if *asJSON {
-		if err := printJSON(c.stdout, e); err != nil {
-			return c.wrong("%v", err)
-		}
-	} else {
-		e.print(c.stdout)
+	if err := c.print(e, e.print); err != nil {
+		return c.wrong("%v", err)
 	}
 	switch e.strictest {
 	case verdict.Accept, verdict.Tag:
@@ -329,7 +323,7 @@ type flowLine struct {
 	PassesUs bool   `json:"passes_us"`
 }
 
-func printFlows(c *call, conf *config.Config, asJSON bool) int {
+func printFlows(c *call, conf *config.Config) int {
 	tables := []flowTable{}
 	routes := &conf.Rules.Routes
 	// Networks that come from a list count although nobody has fetched it yet.
@@ -353,25 +347,24 @@ func printFlows(c *call, conf *config.Config, asJSON bool) int {
 			tables = append(tables, t)
 		}
 	}
-	if asJSON {
-		if err := printJSON(c.stdout, tables); err != nil {
-			return c.wrong("%v", err)
-		}
-		return exitYes
-	}
-	for i, t := range tables {
-		if i > 0 {
-			fmt.Fprintln(c.stdout)
-		}
-		fmt.Fprintf(c.stdout, "%s and %s, MX at %s\n", t.Domain, t.Platform, t.MX)
-		for _, row := range t.Flows {
-			mark := " "
-			if !row.PassesUs {
-				mark = "-"
+	err := c.print(tables, func(w io.Writer) {
+		for i, t := range tables {
+			if i > 0 {
+				fmt.Fprintln(w)
 			}
-			fmt.Fprintf(c.stdout, "%s %-20s %-22s %s\n", mark, row.From, row.To, row.Flow)
+			fmt.Fprintf(w, "%s and %s, MX at %s\n", t.Domain, t.Platform, t.MX)
+			for _, row := range t.Flows {
+				mark := " "
+				if !row.PassesUs {
+					mark = "-"
+				}
+				fmt.Fprintf(w, "%s %-20s %-22s %s\n", mark, row.From, row.To, row.Flow)
+			}
 		}
+		fmt.Fprintln(w, "\n- does not pass our MTA")
+	})
+	if err != nil {
+		return c.wrong("%v", err)
 	}
-	fmt.Fprintln(c.stdout, "\n- does not pass our MTA")
 	return exitYes
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -28,14 +30,13 @@ func newReporter(conf *config.Config, keys seal.Keys, store *quarantine.Store, l
 }
 
 func reportHeld(c *call) int {
-	path := c.flags.String("c", defaultConfig, "the configuration `file`")
-	asJSON := c.flags.Bool("json", false, "print JSON")
+	c.usualFlags()
 	dryRun := c.flags.Bool("dry-run", false, "print the reports and send nothing")
 	to := c.flags.String("to", "", "only the report for this `address`")
 	if status, done := c.parse(0); done {
 		return status
 	}
-	conf, store, err := c.openHeld(*path)
+	conf, store, err := c.openHeld()
 	if err != nil {
 		return c.fail(err)
 	}
@@ -59,10 +60,13 @@ func reportHeld(c *call) int {
 			return m.Summary || !strings.EqualFold(m.To, *to) && m.To != address.Owner
 		})
 	}
-	if *dryRun {
-		return c.printReports(mails, *asJSON)
+	if len(mails) == 0 && !c.asJSON {
+		fmt.Fprintln(c.stderr, "there is nothing to report")
 	}
-	status := c.sendReports(reporter, now, mails, *asJSON)
+	if *dryRun {
+		return c.printReports(mails)
+	}
+	status := c.sendReports(reporter, now, mails)
 	if status == exitYes && *to == "" {
 		if err := store.SetLastReport(now); err != nil {
 			return c.fail(err)
@@ -72,22 +76,19 @@ func reportHeld(c *call) int {
 }
 
 // printReports tells who would get what.
-func (c *call) printReports(mails []quarantine.Mail, asJSON bool) int {
-	if asJSON {
-		if err := printJSON(c.stdout, mails); err != nil {
-			return c.fail(err)
+func (c *call) printReports(mails []quarantine.Mail) int {
+	var failed error
+	err := c.print(mails, func(w io.Writer) {
+		for _, mail := range mails {
+			text, err := mail.Text()
+			if failed = err; err != nil {
+				return
+			}
+			fmt.Fprintf(w, "To: %s\nSubject: %s\n\n%s\n", escaped(mail.To), mail.Subject, text)
 		}
-		return exitYes
-	}
-	if len(mails) == 0 {
-		fmt.Fprintln(c.stderr, "there is nothing to report")
-	}
-	for _, mail := range mails {
-		text, err := mail.Text()
-		if err != nil {
-			return c.fail(err)
-		}
-		fmt.Fprintf(c.stdout, "To: %s\nSubject: %s\n\n%s\n", escaped(mail.To), mail.Subject, text)
+	})
+	if err = errors.Join(err, failed); err != nil {
+		return c.fail(err)
 	}
 	return exitYes
 }
@@ -100,7 +101,7 @@ type mailOutcome struct {
 }
 
 // sendReports sends reports, and tells what became of each.
-func (c *call) sendReports(reporter *quarantine.Reporter, now time.Time, mails []quarantine.Mail, asJSON bool) int {
+func (c *call) sendReports(reporter *quarantine.Reporter, now time.Time, mails []quarantine.Mail) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	outcomes, status := []mailOutcome{}, exitYes
@@ -110,21 +111,16 @@ func (c *call) sendReports(reporter *quarantine.Reporter, now time.Time, mails [
 		if err := reporter.Send(ctx, now, mail); err != nil {
 			o.Sent, o.Error, text, status = false, err.Error(), err.Error(), exitNo
 		}
-		if asJSON {
-			outcomes = append(outcomes, o)
-		} else {
+		outcomes = append(outcomes, o)
+		if !c.asJSON {
 			fmt.Fprintln(c.stdout, escaped(text))
 		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	if asJSON {
-		if err := printJSON(c.stdout, outcomes); err != nil {
-			return c.fail(err)
-		}
-	} else if len(mails) == 0 {
-		fmt.Fprintln(c.stderr, "there is nothing to report")
+	if err := c.print(outcomes, func(io.Writer) {}); err != nil {
+		return c.fail(err)
 	}
 	return status
 }

@@ -92,8 +92,7 @@ type shown struct {
 }
 
 func showHeld(c *call) int {
-	path := c.flags.String("c", defaultConfig, "the configuration `file`")
-	asJSON := c.flags.Bool("json", false, "print JSON")
+	c.usualFlags()
 	raw := c.flags.Bool("raw", false, "print the message's bytes and nothing else")
 	ids, status, done := c.parseMixed()
 	if done {
@@ -102,7 +101,7 @@ func showHeld(c *call) int {
 	if len(ids) != 1 {
 		return c.wrong("name one ID (see: coexistd quarantine list)")
 	}
-	conf, store, err := c.openHeld(*path)
+	conf, store, err := c.openHeld()
 	if err != nil {
 		return c.fail(err)
 	}
@@ -126,12 +125,7 @@ func showHeld(c *call) int {
 	} else if s.State == quarantine.Held {
 		fmt.Fprintln(c.stderr, err)
 	}
-	if *asJSON {
-		err = printJSON(c.stdout, s)
-	} else {
-		s.print(c.stdout, conf.Quarantine.Report.Zone)
-	}
-	if err != nil {
+	if err := c.print(s, func(w io.Writer) { s.print(w, conf.Quarantine.Report.Zone) }); err != nil {
 		return c.fail(err)
 	}
 	return exitYes
@@ -153,15 +147,14 @@ func (c *call) printRaw(store *quarantine.Store, id string) int {
 // headerLines returns a message's first lines up to the empty one.
 func headerLines(content io.Reader) []string {
 	lines := []string{}
-	r := bufio.NewReader(io.LimitReader(content, maxHeaderBytes))
-	for len(lines) < maxHeaderLines {
-		line, err := r.ReadString('\n')
-		if line = strings.TrimRight(line, "\r\n"); line == "" {
+	all := bufio.NewScanner(io.LimitReader(content, maxHeaderBytes))
+	all.Buffer(nil, maxHeaderBytes+1)
+	for len(lines) < maxHeaderLines && all.Scan() {
+		line := strings.TrimRight(all.Text(), "\r")
+		if line == "" {
 			break
 		}
-		if lines = append(lines, line); err != nil {
-			break
-		}
+		lines = append(lines, line)
 	}
 	return lines
 }

@@ -49,7 +49,7 @@ const (
 )
 
 func serve(c *call) int {
-	path := c.flags.String("c", defaultConfig, "the configuration `file`")
+	c.configFlag()
 	if status, done := c.parse(0); done {
 		return status
 	}
@@ -63,7 +63,7 @@ func serve(c *call) int {
 	// What the daemon does by itself ends with the drain.
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	d, err := start(ctx, *path, c.stderr)
+	d, err := start(ctx, c.config, c.stderr)
 	if err != nil {
 		fmt.Fprintln(c.stderr, err)
 		return exitNo

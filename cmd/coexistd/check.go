@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -68,15 +69,14 @@ func summarize(path string) summary {
 		s.Errors = append(s.Errors, one.String())
 	}
 	conf := reading.Config
-	counts := s.addDirectories(reading)
 	if conf == nil {
+		s.addDirectories(reading)
 		return s
 	}
-	var notes []string
 	for _, note := range conf.Notes {
-		notes = append(notes, note.Text)
+		s.Notes = append(s.Notes, note.Text)
 	}
-	s.Notes = slices.Concat(notes, s.Notes)
+	counts := s.addDirectories(reading)
 	for _, l := range conf.Listeners {
 		s.Listeners = append(s.Listeners, strings.TrimSpace(l.Address+" "+l.Checkpoint.String()))
 	}
@@ -97,7 +97,7 @@ func (s *summary) addDirectories(reading config.Reading) (counts map[string]map[
 	counts = make(map[string]map[string]int)
 	for _, one := range sources.Open(reading.Directories, nil) {
 		if one.Err != nil {
-			s.addError(one.Err)
+			s.Errors = append(s.Errors, errorLines(one.Err)...)
 			continue
 		}
 		for entry := range one.Snapshot.All() {
@@ -116,11 +116,8 @@ func (s *summary) addDirectories(reading config.Reading) (counts map[string]map[
 func (s *summary) addDomains(domains map[string]*route.Domain, counts map[string]map[string]int) {
 	for _, name := range slices.Sorted(maps.Keys(domains)) {
 		domain := domains[name]
-		d := domainSummary{Domain: name, MX: "here", Unlisted: "reject", Residence: map[string]int{}}
+		d := domainSummary{Domain: name, MX: cmp.Or(domain.MX, "here"), Unlisted: "reject", Residence: map[string]int{}}
 		maps.Copy(d.Residence, counts[name])
-		if domain.MX != "" {
-			d.MX = domain.MX
-		}
 		if domain.Unlisted.Kind != route.Nowhere {
 			d.Unlisted = domain.Unlisted.String()
 		}
@@ -163,11 +160,6 @@ func (s *summary) addChecks(p *policy.Rules) {
 	}
 }
 
-// addError takes a joined list of errors apart, one a line.
-func (s *summary) addError(err error) {
-	s.Errors = append(s.Errors, strings.Split(err.Error(), "\n")...)
-}
-
 func (s summary) print(w, stderr io.Writer) {
 	for _, text := range s.Errors {
 		fmt.Fprintln(stderr, text)
@@ -182,14 +174,11 @@ func (s summary) print(w, stderr io.Writer) {
 	}
 	fmt.Fprintf(w, "platforms  here, %s\n", strings.Join(s.Platforms, ", "))
 	for _, point := range s.Checks {
-		name, checks := point.Point, strings.Join(point.Checks, ", ")
+		name := point.Point
 		if point.PastMX {
 			name += " past MX"
 		}
-		if checks == "" {
-			checks = "none"
-		}
-		fmt.Fprintf(w, "%-10s %s\n", name, checks)
+		fmt.Fprintf(w, "%-10s %s\n", name, cmp.Or(strings.Join(point.Checks, ", "), "none"))
 	}
 	for _, d := range s.Domains {
 		fmt.Fprintf(w, "domain     %s: mx %s, %d addresses", d.Domain, d.MX, d.Addresses)

@@ -76,21 +76,25 @@ func makeSpool(conf *config.Config) error {
 func tellServers(ctx context.Context, conf *config.Config, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, pingTime)
 	defer cancel()
-	tellRedis(ctx, conf, log)
+	tell := func(server, key string, at any, version string, err error) {
+		if err != nil {
+			log.Error(server+" does not answer", key, at, "error", err)
+		} else {
+			log.Info(server+" answers", key, at, "version", version)
+		}
+	}
+	if redis := newRedis(conf); redis != nil {
+		version, err := redis.Ping(ctx)
+		redis.Close()
+		tell("Redis", "addresses", conf.Redis.Addresses, version, err)
+	}
 	if conf.Clamd != nil {
 		for _, status := range newClamd(conf.Clamd).Ping(ctx) {
-			if status.Err != nil {
-				log.Error("clamd does not answer", "address", status.Address, "error", status.Err)
-			} else {
-				log.Info("clamd answers", "address", status.Address, "version", status.Version)
-			}
+			tell("clamd", "address", status.Address, status.Version, status.Err)
 		}
 	}
 	if conf.Rspamd != nil {
-		if version, err := newRspamd(conf).Ping(ctx); err != nil {
-			log.Error("rspamd does not answer", "address", conf.Rspamd.Address, "error", err)
-		} else {
-			log.Info("rspamd answers", "address", conf.Rspamd.Address, "version", version)
-		}
+		version, err := newRspamd(conf).Ping(ctx)
+		tell("rspamd", "address", conf.Rspamd.Address, version, err)
 	}
 }

@@ -157,20 +157,22 @@ func lookAtSMTP(ctx context.Context, x *examination) []finding {
 // the answer that tell extensions.
 func greet(conn net.Conn, hostname string) (offers []string, err error) {
 	in := textproto.NewReader(bufio.NewReader(io.LimitReader(conn, maxAnswer)))
-	if code, text, err := in.ReadResponse(0); err != nil {
+	answer := func(right int, does string) (string, error) {
+		code, text, err := in.ReadResponse(0)
+		if err == nil && code != right {
+			err = fmt.Errorf("it %s with %d %s", does, code, text)
+		}
+		return text, err
+	}
+	if _, err := answer(220, "greets"); err != nil {
 		return nil, err
-	} else if code != 220 {
-		return nil, fmt.Errorf("it greets with %d %s", code, text)
 	}
 	if _, err := fmt.Fprintf(conn, "EHLO %s\r\n", hostname); err != nil {
 		return nil, err
 	}
-	code, text, err := in.ReadResponse(0)
+	text, err := answer(250, "answers EHLO")
 	if err != nil {
 		return nil, err
-	}
-	if code != 250 {
-		return nil, fmt.Errorf("it answers EHLO with %d %s", code, text)
 	}
 	fmt.Fprint(conn, "QUIT\r\n")
 	in.ReadResponse(0) // It has said all that counts.
@@ -179,10 +181,11 @@ func greet(conn net.Conn, hostname string) (offers []string, err error) {
 
 // lookAtSource sees whether the MTA will let a release go anywhere.
 func lookAtSource(x *examination, conn net.Conn) []finding {
-	source := sourceOf(conn)
-	if !source.IsValid() {
+	local, err := netip.ParseAddrPort(conn.LocalAddr().String())
+	if err != nil {
 		return nil
 	}
+	source := local.Addr().Unmap().WithZone("")
 	var lacking []string
 	if !anyHolds(x.conf.Rules.OurNetworks, netip.PrefixFrom(source, source.BitLen())) {
 		lacking = append(lacking, "our_networks in "+x.conf.Path)

@@ -82,21 +82,15 @@ func newAccount(u *user.User) (*account, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the groups of %s cannot be told: %w", u.Username, err)
 	}
-	a := &account{name: u.Username}
-	if a.uid, err = strconv.Atoi(u.Uid); err != nil {
-		return nil, err
-	}
-	if a.gid, err = strconv.Atoi(u.Gid); err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		id, err := strconv.Atoi(name)
+	var ids []int
+	for _, text := range append([]string{u.Uid, u.Gid}, names...) {
+		id, err := strconv.Atoi(text)
 		if err != nil {
 			return nil, err
 		}
-		a.groups = append(a.groups, id)
+		ids = append(ids, id)
 	}
-	return a, nil
+	return &account{u.Username, ids[0], ids[1], ids[2:]}, nil
 }
 
 // ownName is the user who looks, as chown(1) takes them.

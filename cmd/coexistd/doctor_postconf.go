@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -47,25 +48,21 @@ func readPostfix(ctx context.Context) *postfix {
 	ctx, cancel := context.WithTimeout(ctx, questionTime)
 	defer cancel()
 	p := &postfix{main: make(map[string]string)}
-	lines, err := postconf(ctx, path, append([]string{"-x"}, postfixSettings[:]...)...)
-	if err != nil {
-		return &postfix{err: err}
-	}
-	for _, line := range lines {
-		name, value, _ := strings.Cut(line, "=")
-		p.main[strings.TrimSpace(name)] = strings.TrimSpace(value)
-	}
-	if lines, err = postconf(ctx, path, "-M"); err != nil {
-		return &postfix{err: err}
-	}
-	for _, line := range lines {
-		p.addService(strings.Fields(line))
-	}
-	if lines, err = postconf(ctx, path, "-xP"); err != nil {
-		return &postfix{err: err}
-	}
-	for _, line := range lines {
-		p.addOption(line)
+	for _, question := range [...]struct {
+		args []string
+		add  func(line string)
+	}{
+		{append([]string{"-x"}, postfixSettings[:]...), p.addSetting},
+		{[]string{"-M"}, p.addService},
+		{[]string{"-xP"}, p.addOption},
+	} {
+		lines, err := postconf(ctx, path, question.args...)
+		if err != nil {
+			return &postfix{err: err}
+		}
+		for _, line := range lines {
+			question.add(line)
+		}
 	}
 	return p
 }
@@ -82,9 +79,21 @@ func postconf(ctx context.Context, path string, args ...string) ([]string, error
 	return strings.Split(strings.TrimSpace(string(out)), "\n"), nil
 }
 
+// setting reads "NAME = VALUE".
+func setting(text string) (name, value string) {
+	name, value, _ = strings.Cut(text, "=")
+	return strings.TrimSpace(name), strings.TrimSpace(value)
+}
+
+func (p *postfix) addSetting(line string) {
+	name, value := setting(line)
+	p.main[name] = value
+}
+
 // addService reads the fields of master(5): name, type, private, unprivileged,
 // chroot, wakeup, limit, command.
-func (p *postfix) addService(fields []string) {
+func (p *postfix) addService(line string) {
+	fields := strings.Fields(line)
 	if len(fields) < 8 {
 		return
 	}
@@ -98,11 +107,10 @@ func (p *postfix) addService(fields []string) {
 
 // addOption reads "NAME/TYPE/PARAMETER = VALUE".
 func (p *postfix) addOption(line string) {
-	key, value, _ := strings.Cut(line, "=")
-	key = strings.TrimSpace(key)
+	key, value := setting(line)
 	for _, s := range p.services {
 		if parameter, is := strings.CutPrefix(key, s.name+"/"+s.kind+"/"); is {
-			s.own[parameter] = strings.TrimSpace(value)
+			s.own[parameter] = value
 		}
 	}
 }
@@ -117,13 +125,7 @@ func (p *postfix) value(s *postfixService, name string) string {
 
 // running are the services that run a program.
 func (p *postfix) running(program string) []*postfixService {
-	var list []*postfixService
-	for _, s := range p.services {
-		if s.program == program {
-			list = append(list, s)
-		}
-	}
-	return list
+	return slices.DeleteFunc(slices.Clone(p.services), func(s *postfixService) bool { return s.program != program })
 }
 
 // messageSizeLimit is the size of the largest message that Postfix takes, in
@@ -177,12 +179,9 @@ func postfixNetwork(text string) (netip.Prefix, error) {
 
 // anyHolds reports that one of the networks has all of another.
 func anyHolds(networks []netip.Prefix, other netip.Prefix) bool {
-	for _, network := range networks {
-		if network.Bits() <= other.Bits() && network.Contains(other.Addr()) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(networks, func(network netip.Prefix) bool {
+		return network.Bits() <= other.Bits() && network.Contains(other.Addr())
+	})
 }
 
 // postfixList cuts a list at commas and spaces that are not between braces.

@@ -54,8 +54,8 @@ func milterEntries(text string) []milterEntry {
 		parts := strings.Split(strings.TrimSuffix(inner, "}"), ",")
 		entry := milterEntry{address: strings.TrimSpace(parts[0])}
 		for _, part := range parts[1:] {
-			if name, value, _ := strings.Cut(part, "="); strings.TrimSpace(name) == "default_action" {
-				entry.defaultAction = strings.TrimSpace(value)
+			if name, value := setting(part); name == "default_action" {
+				entry.defaultAction = value
 			}
 		}
 		list = append(list, entry)
@@ -112,7 +112,7 @@ func judgeService(x *examination, s *postfixService, setting string) finding {
 			do("put into main.cf: milter_default_action = tempfail; then run: postfix reload")
 	}
 	return failure("does not hand its mail to coexistd: %s is %q", setting, milters).
-		do("put into %s: %s = %s; then run: postfix reload", file, setting, milterAddresses(x, milters))
+		do("put into %s: %s = %s; then run: postfix reload", file, setting, strings.TrimSuffix(x.conf.Listeners[0].Address+", "+milters, ", "))
 }
 
 // whileAway says what milter_default_action does.
@@ -124,16 +124,6 @@ func whileAway(action string) string {
 		return "mail is bounced (milter_default_action = reject)"
 	}
 	return "milter_default_action is " + action
-}
-
-// milterAddresses is the value of smtpd_milters that has our first listener and
-// whatever else there is.
-func milterAddresses(x *examination, before string) string {
-	ours := x.conf.Listeners[0].Address
-	if before == "" {
-		return ours
-	}
-	return ours + ", " + before
 }
 
 // leadsTo reports that an address as Postfix writes it is one of our listeners':
@@ -213,10 +203,7 @@ func lookAtMaps(x *examination) []finding {
 			findings = append(findings, fine("%s asks coexistd for %s", one.settings[i], one.name))
 			continue
 		}
-		value := "socketmap:" + x.conf.Lookups[0].Address + ":" + one.name
-		if before := x.mta.main[one.settings[0]]; before != "" {
-			value = before + ", " + value
-		}
+		value := strings.TrimPrefix(x.mta.main[one.settings[0]]+", socketmap:"+x.conf.Lookups[0].Address+":"+one.name, ", ")
 		findings = append(findings, failure("%s does not ask coexistd for %s: %s", strings.Join(one.settings, " or "), one.name, one.without).
 			do("put into main.cf: %s = %s; then run: postfix reload", one.settings[0], value))
 	}
@@ -288,13 +275,4 @@ func lookAtNetworks(x *examination) []finding {
 			do("add to our_networks in %s: %s", x.conf.Path, strings.Join(lacking, ", ")))
 	}
 	return findings
-}
-
-// sourceOf is the address that a connection has on this side.
-func sourceOf(conn net.Conn) netip.Addr {
-	source, err := netip.ParseAddrPort(conn.LocalAddr().String())
-	if err != nil {
-		return netip.Addr{}
-	}
-	return source.Addr().Unmap().WithZone("")
 }

@@ -86,7 +86,6 @@ func lookAtSpace(x *examination) []finding {
 func lookAtFiles(ctx context.Context, dir string) []finding {
 	const mayRead, mayWrite, mayEnter = 4, 2, 1
 	var barred []string
-	count := 0
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		need := uint32(mayRead | mayWrite)
 		switch {
@@ -102,26 +101,24 @@ func lookAtFiles(ctx context.Context, dir string) []finding {
 			need |= mayEnter
 		}
 		if errors.Is(syscall.Access(path, need), syscall.EACCES) {
-			if count++; count <= mostNamed {
-				barred = append(barred, path)
-			}
+			barred = append(barred, path)
 		}
 		return nil
 	})
 	switch {
 	case err != nil:
 		return []finding{warning("not all files in %s could be looked at: %v", dir, because(err)).do("%s", writeRemedy(because(err), dir))}
-	case count > 0:
-		return []finding{failure("%s cannot use %d of the files in %s: %s", ownName(), count, dir, shortened(barred, count)).do("run: chown -R %s: %s", ownName(), dir)}
+	case len(barred) > 0:
+		return []finding{failure("%s cannot use %d of the files in %s: %s", ownName(), len(barred), dir, some(barred)).do("run: chown -R %s: %s", ownName(), dir)}
 	}
 	return nil
 }
 
-// shortened lists names, of which there are more when count says so.
-func shortened(names []string, count int) string {
-	text := strings.Join(names, ", ")
-	if count > len(names) {
-		text += fmt.Sprintf(" and %d more", count-len(names))
+// some lists the first of some names, and says how many more there are.
+func some(names []string) string {
+	text := strings.Join(names[:min(len(names), mostNamed)], ", ")
+	if more := len(names) - mostNamed; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
 	}
 	return text
 }
@@ -149,19 +146,16 @@ func lookAtStore(x *examination, store *quarantine.Store) []finding {
 			do("make room on the file system of %s, or set quarantine.max_size to %dM at most", q.Dir, max(1, (usage.Free+usage.Bytes)>>20)))
 	}
 	var uncertain []string
-	count := 0
 	for entry, err := range store.All(quarantine.Query{}) {
 		if err != nil {
 			return append(findings, damaged(err)...)
 		}
 		if entry.State == quarantine.Releasing {
-			if count++; count <= mostNamed {
-				uncertain = append(uncertain, entry.ID)
-			}
+			uncertain = append(uncertain, entry.ID)
 		}
 	}
-	if count > 0 {
-		findings = append(findings, warning("releases begun and not ended, so that the messages may have arrived or not: %s", shortened(uncertain, count)).
+	if len(uncertain) > 0 {
+		findings = append(findings, warning("releases begun and not ended, so that the messages may have arrived or not: %s", some(uncertain)).
 			do("ask the recipients; then coexistd quarantine release --again ID, or coexistd quarantine delete ID"))
 	}
 	return append(findings, lookAtReports(x.conf, store, x.now))

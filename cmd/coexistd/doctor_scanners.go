@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"strings"
 	"time"
@@ -117,32 +116,16 @@ func probeClamd(ctx context.Context, x *examination, clamd *scanners.Clamd, addr
 		size = min(size, limit)
 	}
 	m := testMessage(x, "", "")
-	m.Content, m.Size = padded{m.Content, m.Size}, max(m.Size, size)
+	if size > m.Size {
+		content := bytes.Repeat([]byte(" "), int(size))
+		m.Content.ReadAt(content, 0) // which is all of it, with blanks behind it
+		m.Content, m.Size = bytes.NewReader(content), size
+	}
 	if found := clamd.Scan(ctx, m); found.State == verdict.Unknown && !found.Down {
 		return []finding{warning("%s does not take a message of %s: %s", address, sizeText(m.Size), found.Reasons).
 			do("set StreamMaxLength, MaxScanSize and MaxFileSize in clamd.conf to %dM at least, or scanner.clamd.max_size in %s to what they are", (m.Size+1<<20-1)>>20, x.conf.Path)}
 	}
 	return nil
-}
-
-// padded is content followed by spaces without end.
-type padded struct {
-	io.ReaderAt
-	size int64
-}
-
-func (p padded) ReadAt(b []byte, at int64) (int, error) {
-	n := 0
-	if at < p.size {
-		var err error
-		if n, err = p.ReaderAt.ReadAt(b, at); err != nil && err != io.EOF {
-			return n, err
-		}
-	}
-	for i := n; i < len(b); i++ {
-		b[i] = ' '
-	}
-	return len(b), nil
 }
 
 // compareSizes looks for messages that Postfix takes and a scanner does not.
@@ -168,17 +151,17 @@ func lookAtRspamd(ctx context.Context, x *examination) []finding {
 	rspamd := newRspamd(x.conf)
 	pingCtx, cancel := context.WithTimeout(ctx, questionTime)
 	defer cancel()
-	version, err := rspamd.Ping(pingCtx)
-	findings := []finding{fine("%s answers, %s", c.Address, version)}
-	switch {
+	var findings []finding
+	switch version, err := rspamd.Ping(pingCtx); {
 	case err != nil:
-		findings[0] = failure("%s: %v", c.Address, err).
-			do("start rspamd (systemctl restart rspamd), and see that scanner.rspamd.address is bind_socket of its worker \"normal\" or \"rspamd_proxy\"")
-		return append(findings, compareSizes(x, "rspamd", c.MaxSize, "max_message in rspamd's local.d/options.inc")...)
+		findings = append(findings, failure("%s: %v", c.Address, err).
+			do("start rspamd (systemctl restart rspamd), and see that scanner.rspamd.address is bind_socket of its worker \"normal\" or \"rspamd_proxy\""))
 	case version == "":
-		findings[0] = fine("%s answers and does not tell its version", c.Address)
+		findings = append(findings, fine("%s answers and does not tell its version", c.Address), findGTUBE(ctx, x, rspamd))
+	default:
+		findings = append(findings, fine("%s answers, %s", c.Address, version), findGTUBE(ctx, x, rspamd))
 	}
-	return append(append(findings, findGTUBE(ctx, x, rspamd)), compareSizes(x, "rspamd", c.MaxSize, "max_message in rspamd's local.d/options.inc")...)
+	return append(findings, compareSizes(x, "rspamd", c.MaxSize, "max_message in rspamd's local.d/options.inc")...)
 }
 
 func findGTUBE(ctx context.Context, x *examination, rspamd *scanners.Rspamd) finding {

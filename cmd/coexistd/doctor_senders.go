@@ -84,21 +84,17 @@ func lookAtResolvers(ctx context.Context, x *examination, domain string) (findin
 	if len(servers) == 0 {
 		servers = []string{""}
 	}
-	failed := make([]error, len(servers))
-	var done sync.WaitGroup
-	for i, server := range servers {
-		done.Go(func() {
-			var only []string // none: the system's
-			if server != "" {
-				only = []string{server}
-			}
-			_, err := sender.NewResolver(only).LookupTXT(ctx, domain)
-			if dns, is := errors.AsType[*net.DNSError](err); !is || !dns.IsNotFound {
-				failed[i] = err
-			}
-		})
-	}
-	done.Wait()
+	failed := sideBySide(servers, len(servers), func(server string) error {
+		var only []string // none: the system's
+		if server != "" {
+			only = []string{server}
+		}
+		_, err := sender.NewResolver(only).LookupTXT(ctx, domain)
+		if dns, is := errors.AsType[*net.DNSError](err); is && dns.IsNotFound {
+			return nil
+		}
+		return err
+	})
 	answers = slices.Contains(failed, nil)
 	for i, server := range servers {
 		name := cmp.Or(server, "the system's resolver")
@@ -123,73 +119,74 @@ func plainDNS(err error) error {
 	return err
 }
 
-// lookAtRecords tells which of our domains others can tell from forgeries.
-func lookAtRecords(ctx context.Context, x *examination, domains []string) []finding {
-	asked := domains[:min(len(domains), mostDomains)]
-	found := make([]spoof.Authentication, len(asked))
-	verifier := &sender.Verifier{Resolver: sender.NewResolver(x.conf.Resolver)}
+// sideBySide asks about each of a list, so many at once.
+func sideBySide[T, A any](list []T, atOnce int, ask func(T) A) []A {
+	answers := make([]A, len(list))
 	var done sync.WaitGroup
-	slots := make(chan struct{}, domainsAtOnce)
-	for i, domain := range asked {
+	slots := make(chan struct{}, atOnce)
+	for i, one := range list {
 		slots <- struct{}{}
 		done.Go(func() {
 			defer func() { <-slots }()
-			author := mail.Address{Path: "postmaster@" + domain, Local: "postmaster", Domain: domain}
-			found[i] = verifier.Authenticate(ctx, sender.Question{
-				// An address that nobody has (RFC 5737).
-				Client: netip.AddrFrom4([4]byte{192, 0, 2, 1}), Sender: author, Domains: []string{domain},
-			})
+			answers[i] = ask(one)
 		})
 	}
 	done.Wait()
-	spf := records{kind: "SPF", like: `a TXT record, such as "v=spf1 include:spf.protection.outlook.com ip4:OUR-ADDRESS -all", that names each host which sends its mail`}
-	dmarc := records{kind: "DMARC", like: `a TXT record at _dmarc.DOMAIN, such as "v=DMARC1; p=none; rua=mailto:postmaster@DOMAIN"`}
+	return answers
+}
+
+// lookAtRecords tells which of our domains others can tell from forgeries.
+func lookAtRecords(ctx context.Context, x *examination, domains []string) []finding {
+	verifier := &sender.Verifier{Resolver: sender.NewResolver(x.conf.Resolver)}
+	asked := domains[:min(len(domains), mostDomains)]
+	found := sideBySide(asked, domainsAtOnce, func(domain string) spoof.Authentication {
+		author := mail.Address{Path: "postmaster@" + domain, Local: "postmaster", Domain: domain}
+		return verifier.Authenticate(ctx, sender.Question{
+			// An address that nobody has (RFC 5737).
+			Client: netip.AddrFrom4([4]byte{192, 0, 2, 1}), Sender: author,
+			Domains: []string{domain},
+		})
+	})
+	spf, dmarc := make(records), make(records)
 	for i, domain := range asked {
 		spf.add(domain, found[i].SPF.Result)
 		dmarc.add(domain, found[i].DMARC[0].Lookup)
 	}
-	findings := append(spf.findings(), dmarc.findings()...)
+	findings := append(
+		spf.findings("SPF", `a TXT record, such as "v=spf1 include:spf.protection.outlook.com ip4:OUR-ADDRESS -all", that names each host which sends its mail`),
+		dmarc.findings("DMARC", `a TXT record at _dmarc.DOMAIN, such as "v=DMARC1; p=none; rua=mailto:postmaster@DOMAIN"`)...)
 	if more := len(domains) - len(asked); more > 0 {
 		findings = append(findings, fine("%d more domains were not asked about", more))
 	}
 	return findings
 }
 
-// records are our domains by what was found of their records of a kind.
-type records struct {
-	kind, like               string
-	there                    int
-	missing, broken, unknown []string
-}
+// records are our domains by what was found of their records of a kind: AuthNone,
+// AuthPermError, AuthTempError, or AuthPass for any that can be used.
+type records map[spoof.AuthResult][]string
 
-func (r *records) add(domain string, result spoof.AuthResult) {
+func (r records) add(domain string, result spoof.AuthResult) {
 	switch result {
-	case spoof.AuthNone:
-		r.missing = append(r.missing, domain)
-	case spoof.AuthPermError:
-		r.broken = append(r.broken, domain)
-	case spoof.AuthTempError:
-		r.unknown = append(r.unknown, domain)
+	case spoof.AuthNone, spoof.AuthPermError, spoof.AuthTempError:
 	default:
-		r.there++
+		result = spoof.AuthPass
 	}
+	r[result] = append(r[result], domain)
 }
 
-func (r *records) findings() (findings []finding) {
-	some := func(domains []string) string {
-		return shortened(domains[:min(len(domains), mostNamed)], len(domains))
+// findings tell of records of a kind, which look like that.
+func (r records) findings(kind, like string) (findings []finding) {
+	if there := r[spoof.AuthPass]; len(there) > 0 {
+		findings = append(findings, fine("domains of ours with a record for %s: %d", kind, len(there)))
 	}
-	if r.there > 0 {
-		findings = append(findings, fine("domains of ours with a record for %s: %d", r.kind, r.there))
+	if missing := r[spoof.AuthNone]; len(missing) > 0 {
+		findings = append(findings, warning("no record for %s, so that others cannot tell our mail from forged mail: %s", kind, some(missing)).do("publish %s", like))
 	}
-	if len(r.missing) > 0 {
-		findings = append(findings, warning("no record for %s, so that others cannot tell our mail from forged mail: %s", r.kind, some(r.missing)).do("publish %s", r.like))
+	if broken := r[spoof.AuthPermError]; len(broken) > 0 {
+		findings = append(findings, warning("a record for %s that cannot be used: %s", kind, some(broken)).do("correct it: it is %s", like))
 	}
-	if len(r.broken) > 0 {
-		findings = append(findings, warning("a record for %s that cannot be used: %s", r.kind, some(r.broken)).do("correct it: it is %s", r.like))
-	}
-	if len(r.unknown) > 0 {
-		findings = append(findings, warning("whether there is a record for %s cannot be told, since the DNS fails: %s", r.kind, some(r.unknown)).do("see that the domain's name servers answer"))
+	if unknown := r[spoof.AuthTempError]; len(unknown) > 0 {
+		findings = append(findings, warning("whether there is a record for %s cannot be told, since the DNS fails: %s", kind, some(unknown)).do("see that the domain's name servers answer"))
 	}
 	return findings
 }
@@ -204,18 +201,12 @@ func savedLists(conf *config.Config) *networks.Lists {
 // lookAtLists sees whether the lists of platforms' networks are there and can
 // be refreshed.
 func lookAtLists(ctx context.Context, x *examination) []finding {
-	all := savedLists(x.conf).Status()
-	findings := make([]finding, len(all))
 	resolver := sender.NewResolver(x.conf.Resolver)
-	var done sync.WaitGroup
-	for i, status := range all {
-		done.Go(func() { findings[i] = lookAtList(ctx, x, resolver, status) })
-	}
-	done.Wait()
-	if len(findings) == 0 {
+	lists := savedLists(x.conf).Status()
+	if len(lists) == 0 {
 		return []finding{fine("no platform's networks come from a list")}
 	}
-	return findings
+	return sideBySide(lists, len(lists), func(s networks.Status) finding { return lookAtList(ctx, x, resolver, s) })
 }
 
 // lookAtList tells of one list.
@@ -245,7 +236,7 @@ func lookAtList(ctx context.Context, x *examination, resolver *sender.Resolver, 
 		return warning("%s has %d networks now, but the daemon has not refreshed its %d since %s", of, len(now), s.Count, ageText(s.Age)).
 			do("see that the daemon runs, and what its log says of networks: journalctl -u coexistd | grep networks")
 	case len(s.Skipped) > 0:
-		return warning("%s has %d networks, without what no list can hold: %s", of, s.Count, shortened(s.Skipped[:min(len(s.Skipped), mostNamed)], len(s.Skipped))).
+		return warning("%s has %d networks, without what no list can hold: %s", of, s.Count, some(s.Skipped)).
 			do("name what is missing as CIDRs: platform.%s.networks in %s", s.Platform, x.conf.Path)
 	case isSPF:
 		return fine("%s has %d networks, last asked for %s", of, s.Count, ageText(s.Age))

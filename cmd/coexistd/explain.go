@@ -337,10 +337,7 @@ func printFlows(c *call, conf *config.Config) int {
 			if _, ok := domain.Alternates[platform.Name]; !ok {
 				continue
 			}
-			t := flowTable{Domain: name, Platform: platform.Name, MX: "here"}
-			if domain.MX != "" {
-				t.MX = domain.MX
-			}
+			t := flowTable{Domain: name, Platform: platform.Name, MX: cmp.Or(domain.MX, "here")}
 			for _, row := range routes.Flows(domain, platform, provable) {
 				t.Flows = append(t.Flows, flowLine{row.From, row.To, row.Ways.String(), row.PassesUs})
 			}

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"log/slog"
 	"path/filepath"
 	"reflect"
 	"time"
@@ -61,18 +59,4 @@ func unprovenPath(conf *config.Config) string { return filepath.Join(conf.StateD
 // post is where a configuration's own mail goes.
 func post(conf *config.Config, keys seal.Keys) ownmail.Post {
 	return ownmail.Post{Keys: keys, Delimiters: conf.Rules.Delimiters, MTA: conf.Quarantine.SMTP, Hostname: conf.Rules.Hostname}
-}
-
-// tellRedis says in the log whether Redis answers.
-func tellRedis(ctx context.Context, conf *config.Config, log *slog.Logger) {
-	redis := newRedis(conf)
-	if redis == nil {
-		return
-	}
-	defer redis.Close()
-	if version, err := redis.Ping(ctx); err != nil {
-		log.Error("Redis does not answer", "addresses", conf.Redis.Addresses, "error", err)
-	} else {
-		log.Info("Redis answers", "addresses", conf.Redis.Addresses, "version", version)
-	}
 }

@@ -190,33 +190,46 @@ func (d *running) open(conf *config.Config) (opened map[string]net.Listener, err
 // serve serves the opened listeners and closes those that the configuration
 // no longer names.
 func (d *running) serve(conf *config.Config, opened map[string]net.Listener) {
-	named := make(map[string]bool)
-	for _, l := range conf.Listeners {
-		named[l.Address] = true
-		if listener := opened[l.Address]; listener != nil {
-			d.listeners[l.Address] = listener
-			d.serving.Go(func() { d.ended(l.Address, d.milter.Serve(listener, l.Checkpoint)) })
-		}
-	}
-	for _, l := range conf.Lookups {
-		named[l.Address] = true
-		if listener := opened[l.Address]; listener != nil {
-			d.listeners[l.Address] = listener
-			d.serving.Go(func() { d.ended(l.Address, d.lookup.Serve(listener)) })
-		}
+	doors := doorsOf(conf)
+	for address, listener := range opened {
+		d.listeners[address] = listener
+		d.serving.Go(func() {
+			if err := d.serveDoor(doors[address], listener); err != nil && !errors.Is(err, net.ErrClosed) {
+				d.log.Error("listener ended", "address", address, "error", err)
+			}
+		})
 	}
 	for address, listener := range d.listeners {
-		if !named[address] {
+		if _, named := doors[address]; !named {
 			listener.Close()
 			delete(d.listeners, address)
 		}
 	}
 }
 
-func (d *running) ended(address string, err error) {
-	if err != nil && !errors.Is(err, net.ErrClosed) {
-		d.log.Error("listener ended", "address", address, "error", err)
+func (d *running) serveDoor(one door, listener net.Listener) error {
+	if one.lookup {
+		return d.lookup.Serve(listener)
 	}
+	return d.milter.Serve(listener, one.Checkpoint)
+}
+
+// door is a listener, and what it is for.
+type door struct {
+	config.Listener
+	lookup bool
+}
+
+// doorsOf returns the listeners of a configuration by their addresses.
+func doorsOf(conf *config.Config) map[string]door {
+	doors := make(map[string]door)
+	for _, l := range conf.Listeners {
+		doors[l.Address] = door{l, false}
+	}
+	for _, l := range conf.Lookups {
+		doors[l.Address] = door{l, true}
+	}
+	return doors
 }
 
 // swap makes a configuration and its directories those of the messages to come.
@@ -316,21 +329,7 @@ func (d *running) prepare() (next prepared, err error) {
 
 // unchangeable tells what a reload asks for that only a restart can do.
 func unchangeable(before, after *config.Config) error {
-	type use struct {
-		listener config.Listener
-		lookup   bool
-	}
-	uses := func(c *config.Config) map[string]use {
-		m := make(map[string]use)
-		for _, l := range c.Listeners {
-			m[l.Address] = use{listener: l}
-		}
-		for _, l := range c.Lookups {
-			m[l.Address] = use{listener: l, lookup: true}
-		}
-		return m
-	}
-	old, fresh := uses(before), uses(after)
+	old, fresh := doorsOf(before), doorsOf(after)
 	var errs []error
 	for _, address := range slices.Sorted(maps.Keys(fresh)) {
 		if was, ok := old[address]; ok && was != fresh[address] {

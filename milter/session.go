@@ -33,10 +33,16 @@ type session struct {
 	field   []byte // the payload of a header frame
 }
 
-// serve answers the MTA's commands until the connection ends. What was to be answered is
+// Drain ends the connection at once when no message is under way, and else when the MTA
+// has made the message's changes.
+func (s *session) Drain() { s.conn.drain() }
+
+// Close closes the connection, whatever is under way.
+func (s *session) Close() error { return s.conn.socket.Close() }
+
+// Serve answers the MTA's commands until the connection ends. What was to be answered is
 // written first.
-func (s *session) serve() {
-	defer s.server.forget(s)
+func (s *session) Serve() {
 	defer s.conn.close()
 	defer s.survive()
 	defer s.visitor.Leave()

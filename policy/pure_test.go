@@ -53,7 +53,7 @@ var mayImport = map[string][]string{
 	"milter/listen":        {"policy/config"},
 	"milter/notice":        {"milter/ownmail", "milter/record", "policy"},
 	"milter/transaction":   {"milter/flood", "milter/notice", "milter/quarantine", "milter/record", "scanners", "policy"},
-	"milter":               {"milter/transaction", "milter/record", "scanners", "policy"},
+	"milter":               {"milter/listen", "milter/transaction", "milter/record", "scanners", "policy"},
 	"cmd/coexistd/console": append(slices.Clone(milterParts), "scanners", "policy", "policy/config"),
 	"cmd":                  append(slices.Clone(milterParts), "cmd/coexistd/console", "contrib", "scanners", "policy", "policy/config"),
 	"contrib":              append(slices.Clone(milterParts), "scanners", "policy", "policy/config"),

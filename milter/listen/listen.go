@@ -1,7 +1,7 @@
 // Package listen opens the sockets that an MTA connects to and sees to it that
 // they stay open: a stale Unix socket is replaced, a shortage of file
 // descriptors is waited out, and the number of connections is bounded over all
-// listeners together.
+// listeners together. It keeps the connections, too, and drains them at the end.
 package listen
 
 import (

@@ -19,17 +19,16 @@ package lookup
 
 import (
 	"bufio"
-	"context"
+	"cmp"
 	"errors"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"os"
-	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
+	"coexistd/milter/listen"
 	"coexistd/policy"
 	"coexistd/policy/directory"
 )
@@ -47,134 +46,51 @@ type Server struct {
 	Runtime func() (*policy.Policy, *directory.Set)
 	Log     *slog.Logger
 
+	listen.Sessions
 	idle, begun time.Duration // idleTime and begunTime, when zero
-
-	mu        sync.Mutex
-	draining  bool
-	listeners map[net.Listener]bool
-	open      map[net.Conn]bool
-	sessions  sync.WaitGroup
 }
 
-// Serve answers the connections that the listener accepts. It returns when the
-// listener is closed, by its owner or by Shutdown: nil then, else the error of
-// Accept. Connections that are open may outlive it; Shutdown ends them.
+// Serve answers the connections that come on l, as listen.Sessions does.
 func (s *Server) Serve(l net.Listener) error {
-	if !s.add(l) {
-		return l.Close()
-	}
-	defer s.remove(l)
-	for {
-		c, err := l.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		s.start(c)
+	return s.Sessions.Serve(l, func(c net.Conn) listen.Session { return &session{Conn: c, server: s} })
+}
+
+// session is one connection of the MTA.
+type session struct {
+	net.Conn
+	server   *Server
+	draining atomic.Bool
+}
+
+// Drain ends the connection, after the reply to a request that has been read.
+func (s *session) Drain() {
+	s.draining.Store(true)
+	// Whoever reads or will read stops; see answer.
+	s.SetReadDeadline(time.Unix(1, 0))
+}
+
+// Serve answers requests until the connection ends.
+func (s *session) Serve() {
+	err := s.answer()
+	draining := s.draining.Load()
+	s.Close()
+	if err != nil && !draining {
+		s.server.Log.Warn("a lookup connection was closed", "client", s.RemoteAddr().String(), "error", err)
 	}
 }
 
-// Shutdown closes the listeners and the connections that wait for a request.
-// Requests that have been read are answered first. When ctx ends before that,
-// all connections are closed and the error is that of ctx.
-func (s *Server) Shutdown(ctx context.Context) error {
-	s.mu.Lock()
-	s.draining = true
-	listeners := slices.Collect(maps.Keys(s.listeners))
-	for c := range s.open {
-		// Whoever reads or will read stops; see session.
-		c.SetReadDeadline(time.Unix(1, 0))
-	}
-	s.mu.Unlock()
-	for _, l := range listeners {
-		l.Close()
-	}
-	done := make(chan struct{})
-	go func() {
-		s.sessions.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-	}
-	s.mu.Lock()
-	for c := range s.open {
-		c.Close()
-	}
-	s.mu.Unlock()
-	<-done
-	return ctx.Err()
-}
-
-// add reports false when the server is draining.
-func (s *Server) add(l net.Listener) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.draining {
-		return false
-	}
-	if s.listeners == nil {
-		s.listeners = make(map[net.Listener]bool)
-		s.open = make(map[net.Conn]bool)
-	}
-	s.listeners[l] = true
-	return true
-}
-
-func (s *Server) remove(l net.Listener) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.listeners, l)
-}
-
-// start answers a connection in a goroutine of its own.
-func (s *Server) start(c net.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.draining {
-		c.Close()
-		return
-	}
-	s.open[c] = true
-	s.sessions.Go(func() {
-		err := s.session(c)
-		c.Close()
-		s.mu.Lock()
-		delete(s.open, c)
-		draining := s.draining
-		s.mu.Unlock()
-		if err != nil && !draining {
-			s.Log.Warn("a lookup connection was closed", "client", c.RemoteAddr().String(), "error", err)
-		}
-	})
-}
-
-func (s *Server) isDraining() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.draining
-}
-
-// session answers one connection's requests. Nil says that the client left, or
-// stayed idle too long.
-func (s *Server) session(c net.Conn) error {
-	idle, begun := s.idle, s.begun
-	if idle == 0 {
-		idle, begun = idleTime, begunTime
-	}
-	w := bufio.NewWriter(writer{c, begun})
+// answer answers requests. Nil says that the client left, or stayed idle too long.
+func (s *session) answer() error {
+	idle, begun := cmp.Or(s.server.idle, idleTime), cmp.Or(s.server.begun, begunTime)
+	w := bufio.NewWriter(writer{s.Conn, begun})
 	defer w.Flush()
-	r := bufio.NewReader(reader{c, w})
+	r := bufio.NewReader(reader{s.Conn, w})
 	for {
 		if r.Buffered() == 0 {
-			c.SetReadDeadline(time.Now().Add(idle))
-			// Shutdown sets a deadline in the past after it sets draining.
+			s.SetReadDeadline(time.Now().Add(idle))
+			// Drain sets a deadline in the past after it sets draining.
 			// Where that came first, it has just been overwritten.
-			if s.isDraining() {
+			if s.draining.Load() {
 				return nil
 			}
 			_, err := r.Peek(1)
@@ -185,15 +101,15 @@ func (s *Server) session(c net.Conn) error {
 				return err
 			}
 		}
-		c.SetReadDeadline(time.Now().Add(begun))
-		if s.isDraining() {
-			c.SetReadDeadline(time.Unix(1, 0))
+		s.SetReadDeadline(time.Now().Add(begun))
+		if s.draining.Load() {
+			s.SetReadDeadline(time.Unix(1, 0))
 		}
 		request, err := readNetstring(r)
 		if err != nil {
 			return err
 		}
-		p, set := s.Runtime()
+		p, set := s.server.Runtime()
 		writeNetstring(w, answer(p, set, request))
 	}
 }

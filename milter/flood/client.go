@@ -17,22 +17,20 @@ const (
 // clientOf returns the addresses that are one client with addr, which is valid,
 // without a zone, and no IPv4 address in IPv6's clothes.
 func clientOf(addr netip.Addr) netip.Prefix {
-	if addr.Is4() {
-		return netip.PrefixFrom(addr, client4)
-	}
-	return mask(addr, client6)
+	return mask(addr, client4, client6)
 }
 
 // networkOf returns the network that addr, which is as for clientOf, is in.
 func networkOf(addr netip.Addr) netip.Prefix {
-	if addr.Is4() {
-		return mask(addr, network4)
-	}
-	return mask(addr, network6)
+	return mask(addr, network4, network6)
 }
 
 // mask cannot fail: the address is valid and has as many bits.
-func mask(addr netip.Addr, bits int) netip.Prefix {
+func mask(addr netip.Addr, bits4, bits6 int) netip.Prefix {
+	bits := bits6
+	if addr.Is4() {
+		bits = bits4
+	}
 	p, _ := addr.Prefix(bits)
 	return p
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"coexistd/policy"
+	"coexistd/policy/networks"
 )
 
 const (
@@ -102,7 +103,7 @@ const (
 // messages and the refused recipients of this connection.
 func (g *Guard) Connect(now time.Time, l *policy.DDoS, client netip.Addr) (*Visit, Excess) {
 	client = client.Unmap().WithZone("")
-	if l == nil || exempt(l, client) {
+	if l == nil || networks.Contains(l.Exempt, client) {
 		return nil, Excess{}
 	}
 	at := g.at(now)
@@ -113,16 +114,6 @@ func (g *Guard) Connect(now time.Time, l *policy.DDoS, client netip.Addr) (*Visi
 		return &Visit{guard: g, told: &g.unnamed}, Excess{}
 	}
 	return g.admit(at, l, clientOf(client), networkOf(client))
-}
-
-// exempt reports whether none of the bounds holds for the client.
-func exempt(l *policy.DDoS, client netip.Addr) bool {
-	for _, network := range l.Exempt {
-		if network.Contains(client) {
-			return true
-		}
-	}
-	return false
 }
 
 // at turns a time into the guard's own, which does not jump when the clock is

@@ -32,10 +32,22 @@ func (v *Visit) Message(now time.Time, l *policy.DDoS) Excess {
 		return Excess{}
 	}
 	v.messages++
-	if l == nil || !passes(v.messages, l.Messages) {
+	return v.excess(v.guard.at(now), overMessages, v.messages, boundsOf(l).Messages)
+}
+
+// excess says whether a count of this connection passes a bound.
+func (v *Visit) excess(at time.Duration, text string, count, bound int) Excess {
+	if !passes(count, bound) {
 		return Excess{}
 	}
-	return v.told.excess(v.guard.at(now), overMessages, name(v.prefix), v.messages, l.Messages)
+	return v.told.excess(at, text, name(v.prefix), count, bound)
+}
+
+func boundsOf(l *policy.DDoS) policy.DDoS {
+	if l == nil {
+		return policy.DDoS{}
+	}
+	return *l
 }
 
 // Refused counts a recipient that was refused; unknown says that it was because
@@ -46,21 +58,14 @@ func (v *Visit) Refused(now time.Time, l *policy.DDoS, unknown bool) Excess {
 	if v == nil {
 		return Excess{}
 	}
-	at := v.guard.at(now)
+	at, bounds := v.guard.at(now), boundsOf(l)
 	v.refused++
 	if unknown && v.shard != nil {
-		var bound int
-		if l != nil {
-			bound = l.Unknown
-		}
-		if e := v.miss(at, bound); e.Over() {
+		if e := v.miss(at, bounds.Unknown); e.Over() {
 			return e
 		}
 	}
-	if l == nil || !passes(v.refused, l.Refused) {
-		return Excess{}
-	}
-	return v.told.excess(at, overRefused, name(v.prefix), v.refused, l.Refused)
+	return v.excess(at, overRefused, v.refused, bounds.Refused)
 }
 
 // miss counts an unknown recipient for the client.

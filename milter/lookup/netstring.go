@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 )
 
 // maxRequest is the longest request, in bytes. An address has 1,024 at most.
@@ -58,8 +57,5 @@ func unexpected(err error) error {
 }
 
 func writeNetstring(w *bufio.Writer, s string) {
-	w.WriteString(strconv.Itoa(len(s)))
-	w.WriteByte(':')
-	w.WriteString(s)
-	w.WriteByte(',')
+	fmt.Fprintf(w, "%d:%s,", len(s), s)
 }

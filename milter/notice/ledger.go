@@ -89,8 +89,7 @@ func (l *ledger) record(name string, m Message) {
 	span.recipients += int64(m.Count)
 	span.bytes += m.Size
 	if len(a.recent) == maxRecent {
-		copy(a.recent, a.recent[1:])
-		a.recent = a.recent[:maxRecent-1]
+		a.recent = slices.Delete(a.recent, 0, 1)
 	}
 	a.recent = append(a.recent, m)
 	if m.Time.After(a.used) {
@@ -131,10 +130,10 @@ func (l *ledger) sent(name string, now time.Time) (sum totals, recent []Message)
 	}
 	a := e.Value.(*account)
 	a.forget(now.Add(-l.window), l.window/spans)
-	for i, span := range a.spans {
-		if i == 0 {
-			sum.since = span.since
-		}
+	if len(a.spans) > 0 {
+		sum.since = a.spans[0].since
+	}
+	for _, span := range a.spans {
 		sum.messages += span.messages
 		sum.recipients += span.recipients
 		sum.bytes += span.bytes

@@ -1,6 +1,7 @@
 package notice
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"net/netip"
@@ -16,24 +17,6 @@ import (
 //go:embed templates/limit.txt
 var limitText string
 
-// page is what a notice shows.
-type page struct {
-	Account, Hostname string
-	Rule              string
-	Limit             string // "200 recipients an hour, 50 of them at once"
-	By, Key           string
-	Reached           string
-	Effect            string
-	Until             string // empty: it is not held back, or nobody knows
-	Since             string // empty: nothing is known to have been sent
-	Sent              string
-	Recent            []line
-	Search            string // what finds the account's lines in the log
-	Login             bool   // the account has a password
-	Period            string // "an hour"
-	Dropped           int64
-}
-
 // line is one message as people see it.
 type line struct{ ID, Time, From, To, About, Size string }
 
@@ -47,65 +30,62 @@ func (s *Settings) letter(n told, dropped int64, to string, now time.Time) (*own
 	}, err
 }
 
-// filled is a template filled in with what it shows.
-func filled(text string, page any) (string, error) {
-	t, err := template.New("").Funcs(template.FuncMap{"wrap": ownmail.Wrap}).Parse(text)
+// page is what a mail shows, by the names that its template has for it.
+type page map[string]any
+
+// filled is a template filled in with a page.
+func filled(text string, p page) (string, error) {
+	t, err := template.New("").Option("missingkey=error").Funcs(template.FuncMap{"wrap": ownmail.Wrap}).Parse(text)
 	if err != nil {
 		return "", err
 	}
 	var b strings.Builder
-	err = t.Execute(&b, page)
+	err = t.Execute(&b, p)
 	return b.String(), err
 }
 
 func (s *Settings) page(n told, dropped int64) page {
+	account := ownmail.Unlinked(n.who())
 	_, err := netip.ParseAddr(n.Account)
-	p := page{
-		Account: ownmail.Unlinked(n.who()), Hostname: s.Post.Hostname, Login: err != nil && n.Account != "",
-		Rule:  n.Rule.Name,
-		Limit: fmt.Sprintf("%s %s, %s of that at once", amount(n.Limit, n.Rule.Count), period(n.Rule.Per, "in "), amount(n.Burst, n.Rule.Count)),
-		By:    n.Rule.By.String(), Key: shown(n.Key),
-		Reached: s.clock(n.at) + ", at " + n.Point.String(),
-		Effect:  effect(n.Rule.OnLimit), Until: s.until(n),
-		Period: period(n.Rule.Per, ""), Dropped: dropped,
-	}
+	login := err != nil && n.Account != "" // it has a password
 	// What is searched for is to be copied, so there are no invisible spaces in it
 	// unless a mail program could make a link of it.
-	switch name := n.who(); {
+	search := "login=" + n.who()
+	switch {
 	case n.Account == "":
-		p.Search = `login=""`
-	case !p.Login:
-		p.Search = "client=" + name
-	case strings.ContainsAny(name, "/:"):
-		p.Search = "login=" + p.Account
-	default:
-		p.Search = "login=" + name
+		search = `login=""`
+	case !login:
+		search = "client=" + n.who()
+	case strings.ContainsAny(n.who(), "/:"):
+		search = "login=" + account
 	}
+	reached := s.clock(n.at) + ", at " + n.Point.String()
 	if n.Client.IsValid() {
-		p.Reached += ", by the client " + n.Client.String()
+		reached += ", by the client " + n.Client.String()
 	}
+	since, sent := "", "" // unless something is known to have been sent
 	if n.sum.messages > 0 {
-		p.Since = s.clock(n.sum.since)
-		p.Sent = fmt.Sprintf("%s to %s, %s", amount(n.sum.messages, rate.Messages), amount(n.sum.recipients, rate.Recipients), amount(n.sum.bytes, rate.Bytes))
+		since = s.clock(n.sum.since)
+		sent = fmt.Sprintf("%s to %s, %s", amount(n.sum.messages, rate.Messages), amount(n.sum.recipients, rate.Recipients), amount(n.sum.bytes, rate.Bytes))
 	}
+	var recent []line
 	for _, m := range n.recent {
-		p.Recent = append(p.Recent, s.line(m))
+		recent = append(recent, s.line(m))
 	}
-	return p
+	return page{
+		"Account": account, "Hostname": s.Post.Hostname, "Login": login, "Rule": n.Rule.Name,
+		"Limit": fmt.Sprintf("%s %s, %s of that at once", amount(n.Limit, n.Rule.Count), period(n.Rule.Per, "in "), amount(n.Burst, n.Rule.Count)),
+		"By":    n.Rule.By.String(), "Key": shown(n.Key), "Reached": reached, "Effect": effect(n.Rule.OnLimit), "Until": s.until(n),
+		"Since": since, "Sent": sent, "Recent": recent, "Search": search, "Period": period(n.Rule.Per, ""), "Dropped": dropped,
+	}
 }
 
 func (s *Settings) line(m Message) line {
 	l := line{
-		ID: shown(m.QueueID), Time: s.clock(m.Time), From: shown(m.Sender),
-		About: ownmail.Unlinked(ownmail.Readable(m.Subject)), Size: ownmail.Bytes(m.Size),
+		ID: shown(m.QueueID), Time: s.clock(m.Time), From: sender(m.Sender),
+		About: cmp.Or(ownmail.Unlinked(ownmail.Readable(m.Subject)), "(no subject)"), Size: ownmail.Bytes(m.Size),
 	}
-	if m.Sender == "" {
-		l.From = "nobody (like a bounce)"
-	}
-	if l.About == "" {
-		l.About = "(no subject)"
-	}
-	to := make([]string, 0, maxNamed+1)
+	var to []string
 	for _, recipient := range m.Recipients {
 		to = append(to, shown(recipient))
 	}
@@ -114,6 +94,13 @@ func (s *Settings) line(m Message) line {
 	}
 	l.To = strings.Join(to, ", ")
 	return l
+}
+
+func sender(path string) string {
+	if path == "" {
+		return "nobody (like a bounce)"
+	}
+	return shown(path)
 }
 
 // who is how people know the account.

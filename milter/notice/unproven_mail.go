@@ -24,16 +24,12 @@ func (u *Unproven) letter(s *Settings, to string, now time.Time) (*ownmail.Lette
 	var all []unprovenLines
 	for _, one := range list {
 		names = append(names, one.Platform)
-		lines := unprovenLines{
+		all = append(all, unprovenLines{
 			Name: one.Platform, Count: fmt.Sprintf("%d in the last 24 hours, %d in the last seven days", one.Day, one.Week),
-			Time: s.clock(one.Last.Time), Client: one.Last.Client.String(), Sender: shown(one.Last.Sender),
-		}
-		if one.Last.Sender == "" {
-			lines.Sender = "nobody (like a bounce)"
-		}
-		all = append(all, lines)
+			Time: s.clock(one.Last.Time), Client: one.Last.Client.String(), Sender: sender(one.Last.Sender),
+		})
 	}
-	text, err := filled(unprovenText, map[string]any{"Hostname": s.Post.Hostname, "Platforms": all})
+	text, err := filled(unprovenText, page{"Hostname": s.Post.Hostname, "Platforms": all})
 	return &ownmail.Letter{
 		Kind: "proof", Name: "Mail without proof", From: s.From, To: to,
 		Subject: "Put off: mail in our own name without proof, from " + ownmail.OneLine(strings.Join(names, ", ")),

@@ -2,7 +2,6 @@ package ownmail
 
 import (
 	"bufio"
-	"coexistd/policy/mail"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +10,8 @@ import (
 	"net/textproto"
 	"strings"
 	"time"
+
+	"coexistd/policy/mail"
 )
 
 // Submission is a message for the MTA, to one recipient.
@@ -113,14 +114,13 @@ func (c *client) submit(hostname string, m Submission) error {
 		keyword, _, _ := strings.Cut(strings.TrimSpace(line), " ")
 		c.offers[strings.ToUpper(keyword)] = true
 	}
-	if _, err := c.command("MAIL", c.mailArguments(m), 2); err != nil {
-		return err
-	}
-	if _, err := c.command("RCPT", c.rcptArguments(m), 2); err != nil {
-		return err
-	}
-	if _, err := c.command("DATA", "", 3); err != nil {
-		return err
+	for _, step := range [...]struct {
+		verb, arguments string
+		class           int
+	}{{"MAIL", c.mailArguments(m), 2}, {"RCPT", c.rcptArguments(m), 2}, {"DATA", "", 3}} {
+		if _, err := c.command(step.verb, step.arguments, step.class); err != nil {
+			return err
+		}
 	}
 	if err := errors.Join(writeData(c.w, m.Content), c.w.Flush()); err != nil {
 		return fmt.Errorf("sending the message: %w", err)
@@ -170,9 +170,7 @@ func (c *client) rcptArguments(m Submission) string {
 // command sends a command and reads its answer, which is to be of a class: 2 or
 // 3, the first digit of its code.
 func (c *client) command(verb, arguments string, class int) (string, error) {
-	if _, err := io.WriteString(c.w, verb+arguments+"\r\n"); err != nil {
-		return "", err
-	}
+	c.w.WriteString(verb + arguments + "\r\n")
 	if err := c.w.Flush(); err != nil {
 		return "", err
 	}
@@ -212,9 +210,7 @@ func writeData(w *bufio.Writer, content io.Reader) error {
 			return err
 		}
 		if c == '.' && (last == '\n' || last == '\r' && beginsWithEnd(r)) {
-			if err := w.WriteByte('.'); err != nil {
-				return err
-			}
+			w.WriteByte('.') // an error stays until the next
 		}
 		if err := w.WriteByte(c); err != nil {
 			return err

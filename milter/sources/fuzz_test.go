@@ -62,7 +62,7 @@ func FuzzRow(f *testing.F) {
 		if checkLine(line) != nil || strings.Trim(line, " ") == "" {
 			return
 		}
-		got, err := splitRow(nil, line)
+		got, err := newRowReader().split(line)
 		want, wantErr := csv.NewReader(strings.NewReader(line)).Read()
 		if (err == nil) != (wantErr == nil) {
 			t.Fatalf("%q: %v, encoding/csv %v", line, err, wantErr)

@@ -1,6 +1,8 @@
 package sources
 
 import (
+	"bufio"
+	"encoding/csv"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,22 +18,20 @@ const maxLine = 64 << 10
 // that bad ones end the reading.
 func parse(s directory.Source, text string) (*directory.Snapshot, error) {
 	// No row that lists an address is shorter than "a@b,o".
-	rows := min(strings.Count(text, "\n")+1, len(text)/len("a@b,o"))
-	b := directory.NewBuilder(s, rows, len(text))
+	most := min(strings.Count(text, "\n")+1, len(text)/len("a@b,o"))
+	b := directory.NewBuilder(s, most, len(text))
 	if strings.HasPrefix(text, "\xff\xfe") || strings.HasPrefix(text, "\xfe\xff") {
 		b.Refuse(1, errUTF16)
 		return b.Snapshot()
 	}
-	var fields []string
-	number, begun := 0, false
+	rows, number, begun := newRowReader(), 0, false
 	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
 		number++
 		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 		if strings.Trim(line, " ") == "" {
 			continue
 		}
-		var err error
-		switch fields, err = splitRow(fields[:0], line); {
+		switch fields, err := rows.split(line); {
 		case err != nil:
 			b.Refuse(number, err)
 		case begun:
@@ -75,53 +75,38 @@ func checkLine(line string) error {
 	return nil
 }
 
-// splitRow appends the fields of a line to fields, without the spaces around
-// them (RFC 4180 section 2, except that no field holds a line break).
-func splitRow(fields []string, line string) ([]string, error) {
-	if err := checkLine(line); err != nil {
-		return fields, err
-	}
-	for {
-		field, rest, more, err := cutField(line)
-		if err != nil {
-			return fields, err
-		}
-		fields = append(fields, strings.Trim(field, " "))
-		if !more {
-			return fields, nil
-		}
-		line = rest
-	}
+// rowReader takes rows apart (RFC 4180 section 2, except that no field holds a line
+// break).
+type rowReader struct {
+	line *bufio.Reader
+	csv  *csv.Reader
 }
 
-// cutField returns the first field of a line and what follows its comma.
-func cutField(line string) (field, rest string, more bool, err error) {
-	if !strings.HasPrefix(line, `"`) {
-		field, rest, more = strings.Cut(line, ",")
-		if strings.IndexByte(field, '"') >= 0 {
-			return "", "", false, errBareQuote
-		}
-		return field, rest, more, nil
+func newRowReader() rowReader {
+	line := bufio.NewReader(nil)
+	r := rowReader{line, csv.NewReader(line)}
+	r.csv.FieldsPerRecord, r.csv.ReuseRecord = -1, true
+	return r
+}
+
+// split returns the fields of a line, without the spaces around them, until the next call.
+func (r rowReader) split(line string) ([]string, error) {
+	if err := checkLine(line); err != nil {
+		return nil, err
 	}
-	rest = line[1:]
-	end := 0
-	for {
-		i := strings.IndexByte(rest[end:], '"')
-		if i < 0 {
-			return "", "", false, errOpenQuote
-		}
-		end += i
-		if !strings.HasPrefix(rest[end:], `""`) {
-			break
-		}
-		end += 2
-	}
-	field, rest = strings.ReplaceAll(rest[:end], `""`, `"`), rest[end+1:]
+	r.line.Reset(strings.NewReader(line))
+	fields, err := r.csv.Read()
+	wrong, _ := errors.AsType[*csv.ParseError](err)
 	switch {
-	case rest == "":
-		return field, "", false, nil
-	case rest[0] != ',':
-		return "", "", false, errAfterQuote
+	case errors.Is(err, csv.ErrBareQuote):
+		return nil, errBareQuote
+	case err != nil && wrong.Column > len(line):
+		return nil, errOpenQuote
+	case err != nil:
+		return nil, errAfterQuote
 	}
-	return field, rest[1:], true, nil
+	for i, field := range fields {
+		fields[i] = strings.Trim(field, " ")
+	}
+	return fields, nil
 }

@@ -78,13 +78,15 @@ func checkLine(line string) error {
 // rowReader takes rows apart (RFC 4180 section 2, except that no field holds a line
 // break).
 type rowReader struct {
+	text *strings.Reader
 	line *bufio.Reader
 	csv  *csv.Reader
 }
 
 func newRowReader() rowReader {
-	line := bufio.NewReader(nil)
-	r := rowReader{line, csv.NewReader(line)}
+	text := strings.NewReader("")
+	line := bufio.NewReader(text)
+	r := rowReader{text, line, csv.NewReader(line)}
 	r.csv.FieldsPerRecord, r.csv.ReuseRecord = -1, true
 	return r
 }
@@ -94,7 +96,8 @@ func (r rowReader) split(line string) ([]string, error) {
 	if err := checkLine(line); err != nil {
 		return nil, err
 	}
-	r.line.Reset(strings.NewReader(line))
+	r.text.Reset(line)
+	r.line.Reset(r.text)
 	fields, err := r.csv.Read()
 	wrong, _ := errors.AsType[*csv.ParseError](err)
 	switch {

@@ -29,9 +29,7 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, questionTime)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, network, address)
-	if failed, is := errors.AsType[*net.OpError](err); is {
-		return nil, failed.Err
-	} else if err != nil {
+	if err != nil {
 		return nil, err
 	}
 	until, _ := ctx.Deadline()

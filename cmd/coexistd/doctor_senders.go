@@ -222,6 +222,7 @@ func lookAtList(ctx context.Context, x *examination, resolver *sender.Resolver, 
 	if isSPF {
 		remedy = "see that the domain is right, and that the DNS answers; it is asked again by itself"
 	}
+	const askDaemon = "see that the daemon runs, and what its log says of networks: journalctl -u coexistd | grep networks"
 	switch {
 	case problem != nil && s.Count == 0:
 		return failure("%s is not known, so that its mail is put off, or counts as S0: %v", of, problem).do("%s", remedy)
@@ -230,11 +231,9 @@ func lookAtList(ctx context.Context, x *examination, resolver *sender.Resolver, 
 	case problem != nil:
 		return warning("%s cannot be refreshed: %v; its %d networks are used, last known to be right %s", of, problem, s.Count, ageText(s.Age)).do("%s", remedy)
 	case isSPF && s.Count == 0:
-		return warning("%s has %d networks, but none are saved, and a restart while the DNS fails would put off mail from unknown clients", of, len(now)).
-			do("see that the daemon runs, and what its log says of networks: journalctl -u coexistd | grep networks")
+		return warning("%s has %d networks, but none are saved, and a restart while the DNS fails would put off mail from unknown clients", of, len(now)).do(askDaemon)
 	case isSPF && s.Age > lateRefresh:
-		return warning("%s has %d networks now, but the daemon has not refreshed its %d since %s", of, len(now), s.Count, ageText(s.Age)).
-			do("see that the daemon runs, and what its log says of networks: journalctl -u coexistd | grep networks")
+		return warning("%s has %d networks now, but the daemon has not refreshed its %d since %s", of, len(now), s.Count, ageText(s.Age)).do(askDaemon)
 	case len(s.Skipped) > 0:
 		return warning("%s has %d networks, without what no list can hold: %s", of, s.Count, some(s.Skipped)).
 			do("name what is missing as CIDRs: platform.%s.networks in %s", s.Platform, x.conf.Path)

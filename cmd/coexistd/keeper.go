@@ -53,7 +53,7 @@ func (d *running) keep(ctx context.Context) {
 			return
 		}
 		d.store, d.keeper.openFailed = store, ""
-		d.swap(d.conf, d.keys, d.directories)
+		d.swap(d.generation)
 		d.log.Info("the quarantine is open", "dir", d.conf.Quarantine.Dir)
 	}
 	if !d.keeper.busy.CompareAndSwap(false, true) {

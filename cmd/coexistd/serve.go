@@ -76,21 +76,18 @@ func serve(c *call) int {
 
 // running is the daemon at work.
 type running struct {
-	log         *slog.Logger
-	conf        *config.Config
-	keys        seal.Keys
-	runtime     atomic.Pointer[transaction.Runtime]
-	scanners    *scanners.Runner
-	resolver    *sender.Resolver
-	lists       *networks.Lists
-	limits      *limits.Keeper
-	memory      *limits.Memory
-	flood       *flood.Guard
-	notices     *notice.Teller
-	unproven    *notice.Unproven
-	store       *quarantine.Store // nil while it cannot be opened
-	keeper      keeper
-	directories sources.Directories
+	generation
+	log      *slog.Logger
+	runtime  atomic.Pointer[transaction.Runtime]
+	scanners *scanners.Runner
+	resolver *sender.Resolver
+	lists    *networks.Lists
+	limits   *limits.Keeper
+	memory   *limits.Memory
+	flood    *flood.Guard
+	notices  *notice.Teller
+	unproven *notice.Unproven
+	keeper   keeper
 	// Lookups have slots of their own, so that a flood of mail does not keep
 	// the MTA from asking who exists.
 	mailSlots, lookupSlots *listen.Slots
@@ -100,6 +97,14 @@ type running struct {
 	milter    *milter.Server
 	lookup    *lookup.Server
 	serving   sync.WaitGroup
+}
+
+// generation is what a reload replaces, or leaves as it is.
+type generation struct {
+	conf        *config.Config
+	keys        seal.Keys
+	directories sources.Directories
+	store       *quarantine.Store // nil while it cannot be opened
 }
 
 // start builds all that can fail, and then begins to serve.
@@ -144,7 +149,7 @@ func start(ctx context.Context, path string, stderr io.Writer) (*running, error)
 	if err != nil {
 		return nil, err
 	}
-	d.swap(conf, keys, directories)
+	d.swap(generation{conf: conf, keys: keys, directories: directories})
 	d.keep(ctx)
 	d.serving.Go(func() { d.lists.Run(ctx) })
 	d.serving.Go(func() { d.notices.Run(ctx) })
@@ -232,8 +237,9 @@ func doorsOf(conf *config.Config) map[string]door {
 	return doors
 }
 
-// swap makes a configuration and its directories those of the messages to come.
-func (d *running) swap(conf *config.Config, keys seal.Keys, directories sources.Directories) {
+// swap makes a generation that of the messages to come.
+func (d *running) swap(next generation) {
+	conf, keys := next.conf, next.keys
 	if conf != d.conf {
 		d.scanners, d.resolver = newScanners(conf, d.log), sender.NewResolver(conf.Resolver)
 		d.lists.Configure(listsOf(conf, d.resolver))
@@ -241,9 +247,9 @@ func (d *running) swap(conf *config.Config, keys seal.Keys, directories sources.
 		d.notices.Configure(noticeSettings(conf, keys))
 		d.unproven.Configure(unprovenPath(conf))
 	}
-	d.conf, d.keys, d.directories = conf, keys, directories
+	d.generation = next
 	d.runtime.Store(&transaction.Runtime{
-		Policy: policy.New(conf.Rules, keys, d.lists.Live()), Directory: directories.Set(),
+		Policy: policy.New(conf.Rules, keys, d.lists.Live()), Directory: d.directories.Set(),
 		Flood: d.flood, SpoolDir: spoolDir(conf),
 		World: &transaction.Live{
 			Log: d.log, Scanners: d.scanners, Resolver: d.resolver, Limits: d.limits, Notices: d.notices, Quarantine: d.store,
@@ -269,7 +275,7 @@ func (d *running) loop(ctx context.Context, hangups, ends <-chan os.Signal) {
 		case <-watch.C:
 			d.watch()
 		case <-d.lists.Changed():
-			d.swap(d.conf, d.keys, d.directories)
+			d.swap(d.generation)
 		case <-keep.C:
 			d.keep(ctx)
 		}
@@ -278,53 +284,45 @@ func (d *running) loop(ctx context.Context, hangups, ends <-chan os.Signal) {
 
 // reload replaces the configuration and the directories, or changes nothing.
 func (d *running) reload(ctx context.Context) {
-	next, err := d.prepare()
+	next, opened, err := d.prepare()
 	if err != nil {
 		for _, line := range errorLines(err) {
 			d.log.Error("reload refused, the configuration stays as it was", "error", line)
 		}
 		return
 	}
-	d.store = next.store
-	d.swap(next.conf, next.keys, next.directories)
-	d.serve(next.conf, next.opened)
+	d.swap(next)
+	d.serve(next.conf, opened)
 	go tellServers(ctx, next.conf, d.log)
 	d.log.Info("reloaded", "config", next.conf.Path)
 }
 
-// prepared is all of a reload that can fail, done.
-type prepared struct {
-	conf        *config.Config
-	keys        seal.Keys
-	directories sources.Directories
-	store       *quarantine.Store
-	opened      map[string]net.Listener // the listeners that are new, by address
-}
-
-func (d *running) prepare() (next prepared, err error) {
+// prepare does all of a reload that can fail. Opened are the listeners that are new, by
+// their addresses.
+func (d *running) prepare() (next generation, opened map[string]net.Listener, err error) {
 	reading := config.Load(d.conf.Path)
 	if len(reading.Problems) > 0 {
-		return prepared{}, reading.Problems
+		return next, nil, reading.Problems
 	}
 	next.conf = reading.Config
 	if err := unchangeable(d.conf, next.conf); err != nil {
-		return prepared{}, err
+		return next, nil, err
 	}
 	if next.keys, err = makeKeys(next.conf); err != nil {
-		return prepared{}, err
+		return next, nil, err
 	}
 	next.directories = sources.Open(next.conf.Directories, d.directories)
 	if err := next.directories.Err(); err != nil {
-		return prepared{}, err
+		return next, nil, err
 	}
 	if err := makeSpool(next.conf); err != nil {
-		return prepared{}, err
+		return next, nil, err
 	}
 	if next.store, err = d.openQuarantine(next.conf); err != nil {
-		return prepared{}, err
+		return next, nil, err
 	}
-	next.opened, err = d.open(next.conf)
-	return next, err
+	opened, err = d.open(next.conf)
+	return next, opened, err
 }
 
 // unchangeable tells what a reload asks for that only a restart can do.
@@ -347,7 +345,7 @@ func (d *running) watch() {
 	loaded := d.directories.Poll(time.Now())
 	d.tellRefused(d.directories)
 	if len(loaded) > 0 {
-		d.swap(d.conf, d.keys, d.directories)
+		d.swap(d.generation)
 	}
 	for _, one := range loaded {
 		d.log.Info("directory loaded", "path", one.Source.Path, "addresses", one.Snapshot.Len())

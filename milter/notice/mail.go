@@ -17,6 +17,9 @@ import (
 //go:embed templates/limit.txt
 var limitText string
 
+//go:embed templates/unproven.txt
+var unprovenText string
+
 // line is one message as people see it.
 type line struct{ ID, Time, From, To, About, Size string }
 
@@ -26,6 +29,28 @@ func (s *Settings) letter(n told, dropped int64, to string, now time.Time) (*own
 	return &ownmail.Letter{
 		Kind: "limit", Name: "Mail limits", From: s.From, To: to,
 		Subject: fmt.Sprintf("Limit reached: %s (%s)", n.who(), ownmail.OneLine(n.Rule.Name)),
+		Date:    now.In(s.Zone), Text: text,
+	}, err
+}
+
+// letter writes the mail to one administrator, with the counts as they are then.
+func (u *Unproven) letter(s *Settings, to string, now time.Time) (*ownmail.Letter, error) {
+	u.mu.Lock()
+	list := u.kept.putOff(now)
+	u.mu.Unlock()
+	var names []string
+	var all []page
+	for _, one := range list {
+		names = append(names, one.Platform)
+		all = append(all, page{
+			"Name": one.Platform, "Count": fmt.Sprintf("%d in the last 24 hours, %d in the last seven days", one.Day, one.Week),
+			"Time": s.clock(one.Last.Time), "Client": one.Last.Client.String(), "Sender": sender(one.Last.Sender),
+		})
+	}
+	text, err := filled(unprovenText, page{"Hostname": s.Post.Hostname, "Platforms": all})
+	return &ownmail.Letter{
+		Kind: "proof", Name: "Mail without proof", From: s.From, To: to,
+		Subject: "Put off: mail in our own name without proof, from " + ownmail.OneLine(strings.Join(names, ", ")),
 		Date:    now.In(s.Zone), Text: text,
 	}, err
 }

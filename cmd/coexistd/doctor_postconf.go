@@ -20,7 +20,7 @@ var postfixSettings = [...]string{
 	"message_size_limit", "mynetworks", "recipient_delimiter", "queue_directory", "compatibility_level",
 }
 
-// postfix is what Postfix's own configuration says. A nil one says nothing.
+// postfix is what Postfix's own configuration says.
 type postfix struct {
 	err      error             // why nothing is known; errNoPostfix when there is none
 	main     map[string]string // postfixSettings by name
@@ -131,9 +131,6 @@ func (p *postfix) running(program string) []*postfixService {
 // messageSizeLimit is the size of the largest message that Postfix takes, in
 // bytes. 0: it takes any.
 func (p *postfix) messageSizeLimit() (limit int64, known bool) {
-	if p == nil || p.err != nil {
-		return 0, false
-	}
 	limit, err := strconv.ParseInt(p.main["message_size_limit"], 10, 64)
 	return limit, err == nil
 }
@@ -154,7 +151,7 @@ func (p *postfix) networks() (list []netip.Prefix, others bool) {
 
 // trusts tells whether mynetworks has an address, if that is sure.
 func (p *postfix) trusts(address netip.Addr) (trusted, sure bool) {
-	if p == nil || p.err != nil {
+	if p.err != nil {
 		return false, false
 	}
 	list, others := p.networks()

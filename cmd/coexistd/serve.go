@@ -90,9 +90,9 @@ type running struct {
 	keeper   keeper
 	// Lookups have slots of their own, so that a flood of mail does not keep
 	// the MTA from asking who exists.
-	mailSlots, lookupSlots *listen.Slots
+	mailSlots, lookupSlots listen.Slots
 
-	inherited *listen.Activation
+	inherited listen.Activation
 	listeners map[string]net.Listener // by address
 	milter    *milter.Server
 	lookup    *lookup.Server
@@ -170,7 +170,7 @@ func start(ctx context.Context, path string, stderr io.Writer) (*running, error)
 // yet. When one fails, none of them stays open.
 func (d *running) open(conf *config.Config) (opened map[string]net.Listener, err error) {
 	opened = make(map[string]net.Listener)
-	add := func(listeners []config.Listener, slots *listen.Slots) error {
+	add := func(listeners []config.Listener, slots listen.Slots) error {
 		for _, l := range listeners {
 			if d.listeners[l.Address] != nil {
 				continue

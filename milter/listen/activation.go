@@ -9,13 +9,10 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 )
 
-// Activation holds the listening sockets that systemd passed to the process
+// Activation are the listening sockets that systemd passed to the process
 // (sd_listen_fds(3)). They stay open in it, so that a listener that is closed
-// and opened again finds its socket. A nil *Activation holds none. It must not
-// be used by two goroutines at once.
-type Activation struct {
-	sockets []*socket
-}
+// and opened again finds its socket. It must not be used by two goroutines at once.
+type Activation []*socket
 
 type socket struct {
 	file *os.File
@@ -26,14 +23,14 @@ type socket struct {
 // Inherit takes over the sockets that systemd passed. It empties the
 // environment of them, so that it is called once, before the first Listen. A
 // descriptor that is no listening stream socket is an error.
-func Inherit() (*Activation, error) {
-	a := &Activation{}
+func Inherit() (Activation, error) {
+	var a Activation
 	for _, file := range activation.Files(true) {
 		l, err := net.FileListener(file)
 		if err != nil {
 			return nil, fmt.Errorf("systemd passed descriptor %d (%s), which is no listening stream socket: %w", file.Fd(), file.Name(), err)
 		}
-		a.sockets = append(a.sockets, &socket{file: file, addr: l.Addr()})
+		a = append(a, &socket{file: file, addr: l.Addr()})
 		if err := l.Close(); err != nil {
 			return nil, fmt.Errorf("systemd passed descriptor %d (%s): %w", file.Fd(), file.Name(), err)
 		}
@@ -43,12 +40,9 @@ func Inherit() (*Activation, error) {
 
 // Unused returns the addresses of the sockets that no Listen has taken. Clients
 // that connect to them wait for ever: the configuration lacks a listener.
-func (a *Activation) Unused() []string {
-	if a == nil {
-		return nil
-	}
+func (a Activation) Unused() []string {
 	var addresses []string
-	for _, s := range a.sockets {
+	for _, s := range a {
 		if !s.used {
 			addresses = append(addresses, s.addr.Network()+":"+s.addr.String())
 		}
@@ -57,11 +51,8 @@ func (a *Activation) Unused() []string {
 }
 
 // take returns a listener on the socket of that address, or nil.
-func (a *Activation) take(network, addr string) (net.Listener, error) {
-	if a == nil {
-		return nil, nil
-	}
-	for _, s := range a.sockets {
+func (a Activation) take(network, addr string) (net.Listener, error) {
+	for _, s := range a {
 		if !s.isAt(network, addr) {
 			continue
 		}

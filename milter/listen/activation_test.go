@@ -112,7 +112,7 @@ func TestInheritsNothingWithoutSystemd(t *testing.T) {
 	if err != nil || a.Unused() != nil {
 		t.Errorf("%v, %v", a.Unused(), err)
 	}
-	var none *Activation
+	var none Activation
 	if none.Unused() != nil {
 		t.Error("nil holds sockets")
 	}

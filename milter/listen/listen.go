@@ -23,12 +23,10 @@ import (
 
 // Slots bounds the connections that are open at once on all listeners that
 // share it.
-type Slots struct {
-	taken chan struct{}
-}
+type Slots chan struct{}
 
 // NewSlots returns n slots; n must be positive.
-func NewSlots(n int) *Slots { return &Slots{taken: make(chan struct{}, n)} }
+func NewSlots(n int) Slots { return make(Slots, n) }
 
 // Options say what Listen is to open.
 type Options struct {
@@ -38,9 +36,9 @@ type Options struct {
 	// is. Zero stands for 0660.
 	Mode fs.FileMode
 	// Slots bounds the connections.
-	Slots *Slots
-	// Activation holds the sockets that systemd passed; nil when there are none.
-	Activation *Activation
+	Slots Slots
+	// Activation are the sockets that systemd passed.
+	Activation Activation
 	// Log is told when connections have to wait and when accepting fails.
 	Log *slog.Logger
 }
@@ -186,7 +184,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 	// The slot is taken after the connection: a listener that nobody connects
 	// to must not hold one.
-	taken := l.options.Slots.taken
+	taken := l.options.Slots
 	select {
 	case taken <- struct{}{}:
 		l.crowded.Store(false)
@@ -235,7 +233,7 @@ func (l *listener) accept() (net.Conn, error) {
 // conn is a connection that holds a slot.
 type conn struct {
 	net.Conn
-	taken   chan struct{}
+	taken   Slots
 	release sync.Once
 }
 

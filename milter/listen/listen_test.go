@@ -241,7 +241,7 @@ func TestTheCapHoldsForAllListenersTogether(t *testing.T) {
 	if second.err != nil {
 		t.Fatal(second.err)
 	}
-	if n := len(o.Slots.taken); n != 1 {
+	if n := len(o.Slots); n != 1 {
 		t.Errorf("%d slots are in use", n)
 	}
 	// Closing ends a wait for a slot.

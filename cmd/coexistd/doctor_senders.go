@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net"
 	"net/netip"
@@ -189,13 +188,6 @@ func (r records) findings(kind, like string) (findings []finding) {
 		findings = append(findings, warning("whether there is a record for %s cannot be told, since the DNS fails: %s", kind, some(unknown)).do("see that the domain's name servers answer"))
 	}
 	return findings
-}
-
-// savedLists are the platforms' networks as far as nobody need be asked for them.
-func savedLists(conf *config.Config) *networks.Lists {
-	lists := networks.New(slog.New(slog.DiscardHandler), time.Now)
-	lists.Configure(listsOf(conf, nil))
-	return lists
 }
 
 // lookAtLists sees whether the lists of platforms' networks are there and can

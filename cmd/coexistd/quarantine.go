@@ -64,11 +64,6 @@ func (c *call) openHeld() (*config.Config, *quarantine.Store, error) {
 	return conf, store, err
 }
 
-func quarantineOptions(conf *config.Config, log *slog.Logger) quarantine.Options {
-	q := conf.Quarantine
-	return quarantine.Options{Dir: q.Dir, Keep: q.Keep, MaxBytes: q.MaxBytes, Zone: q.Report.Zone, Log: log}
-}
-
 func listHeld(c *call) int {
 	c.usualFlags()
 	to := c.flags.String("to", "", "the recipient's `address`")

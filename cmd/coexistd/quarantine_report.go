@@ -14,20 +14,8 @@ import (
 	"time"
 
 	"coexistd/milter/quarantine"
-	"coexistd/policy/config"
 	"coexistd/policy/mail"
-	"coexistd/policy/seal"
 )
-
-// newReporter makes what sends the reports of a configuration.
-func newReporter(conf *config.Config, keys seal.Keys, store *quarantine.Store, log *slog.Logger) *quarantine.Reporter {
-	q := conf.Quarantine
-	return &quarantine.Reporter{
-		Store: store, Post: post(conf, keys),
-		From: q.Report.From, Contact: q.Report.Contact, Summary: q.Report.Summary,
-		Hour: q.Report.Hour, Minute: q.Report.Minute, Zone: q.Report.Zone, Keep: q.Keep, Log: log,
-	}
-}
 
 func reportHeld(c *call) int {
 	c.usualFlags()

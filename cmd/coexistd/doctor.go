@@ -121,7 +121,11 @@ func examine(path string) []finding {
 	reading := config.Load(path)
 	conf := reading.Config
 	if len(reading.Problems) > 0 {
-		findings := named("configuration", everyMistake(path, reading.Problems))
+		var findings []finding
+		for _, one := range reading.Problems {
+			findings = append(findings, failure("%v", one).do("correct that, see that coexistd check -c %s says ok, and run: systemctl reload coexistd", path))
+		}
+		named("configuration", findings)
 		x := &examination{conf: conf, directories: reading.Directories, now: time.Now()}
 		if len(x.directories) > 0 {
 			findings = append(findings, named("directory", lookAtDirectories(ctx, x))...)
@@ -171,15 +175,6 @@ func await(ctx context.Context, told <-chan []finding) []finding {
 func named(subject string, findings []finding) []finding {
 	for i := range findings {
 		findings[i].Subject = subject
-	}
-	return findings
-}
-
-// everyMistake tells every mistake of a configuration that cannot be used.
-func everyMistake(path string, problems config.Problems) []finding {
-	var findings []finding
-	for _, one := range problems {
-		findings = append(findings, failure("%v", one).do("correct that, see that coexistd check -c %s says ok, and run: systemctl reload coexistd", path))
 	}
 	return findings
 }

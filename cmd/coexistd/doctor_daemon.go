@@ -103,11 +103,7 @@ var errLookup = errors.New("the daemon cannot tell where mailboxes are")
 
 // lookUp asks where a mailbox is, in the protocol of Postfix's socketmap.
 func lookUp(conn net.Conn, x *examination) error {
-	key := "postmaster"
-	for _, domain := range slices.Sorted(maps.Keys(x.conf.Rules.Routes.Domains)) {
-		key += "@" + domain
-		break
-	}
+	key := "postmaster@" + slices.Sorted(maps.Keys(x.conf.Rules.Routes.Domains))[0]
 	request := "recipients " + key
 	if _, err := fmt.Fprintf(conn, "%d:%s,", len(request), request); err != nil {
 		return err

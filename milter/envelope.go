@@ -91,11 +91,8 @@ func parseAddr(s string) netip.Addr {
 // then each ESMTP argument with NUL. Keywords match without case (RFC 5321
 // section 2.4); of an argument that is given twice the first one counts.
 func parseRecipient(payload []byte) (path, notify, orcpt string) {
-	text := string(payload)
-	path, text, _ = strings.Cut(text, "\x00")
-	for text != "" {
-		var argument string
-		argument, text, _ = strings.Cut(text, "\x00")
+	path, arguments, _ := strings.Cut(string(payload), "\x00")
+	for argument := range strings.SplitSeq(arguments, "\x00") {
 		keyword, value, _ := strings.Cut(argument, "=")
 		switch {
 		case notify == "" && strings.EqualFold(keyword, "NOTIFY"):
@@ -115,8 +112,6 @@ func stripBrackets(path string) string {
 }
 
 func cString(b []byte) string {
-	if i := bytes.IndexByte(b, 0); i >= 0 {
-		b = b[:i]
-	}
+	b, _, _ = bytes.Cut(b, nul)
 	return string(b)
 }

@@ -23,25 +23,15 @@ type macros struct {
 	}
 }
 
-// stageOf returns the stage of a command byte.
-func stageOf(code byte) (stage gomilter.Stage, ok bool) {
-	switch gomilter.Code(code) {
-	case gomilter.CodeConn:
-		return gomilter.StageConnect, true
-	case gomilter.CodeHelo:
-		return gomilter.StageHelo, true
-	case gomilter.CodeMail:
-		return gomilter.StageMailFrom, true
-	case gomilter.CodeRcpt:
-		return gomilter.StageRcptTo, true
-	case gomilter.CodeData:
-		return gomilter.StageData, true
-	case gomilter.CodeEOB:
-		return gomilter.StageEOM, true
-	case gomilter.CodeEOH:
-		return gomilter.StageEOH, true
-	}
-	return 0, false
+// stageOf has the stages of the commands that macros are told for.
+var stageOf = map[gomilter.Code]gomilter.Stage{
+	gomilter.CodeConn: gomilter.StageConnect,
+	gomilter.CodeHelo: gomilter.StageHelo,
+	gomilter.CodeMail: gomilter.StageMailFrom,
+	gomilter.CodeRcpt: gomilter.StageRcptTo,
+	gomilter.CodeData: gomilter.StageData,
+	gomilter.CodeEOB:  gomilter.StageEOM,
+	gomilter.CodeEOH:  gomilter.StageEOH,
 }
 
 // read takes the macro frame that c has begun. Macros of a stage replace those
@@ -57,7 +47,7 @@ func (m *macros) read(c *conn) error {
 	if err != nil {
 		return err
 	}
-	stage, ok := stageOf(code)
+	stage, ok := stageOf[gomilter.Code(code)]
 	if !ok {
 		return c.skip()
 	}
@@ -70,8 +60,8 @@ func (m *macros) read(c *conn) error {
 // begin notes that a command has come: macros told for an earlier one of its
 // kind no longer hold, with MAIL none of the message before, and with CONNECT
 // none of the connection before.
-func (m *macros) begin(code byte) {
-	stage, ok := stageOf(code)
+func (m *macros) begin(code gomilter.Code) {
+	stage, ok := stageOf[code]
 	if !ok {
 		return
 	}

@@ -70,7 +70,7 @@ func (s *session) survive() {
 
 // command answers one command. The error io.EOF is an orderly end.
 func (s *session) command(code gomilter.Code) error {
-	s.macros.begin(byte(code))
+	s.macros.begin(code)
 	switch code {
 	case gomilter.CodeOptNeg:
 		return s.whole(s.negotiate)

@@ -26,6 +26,12 @@ type settings struct {
 	scores   map[string]float64         // by key: tag_at, …
 }
 
+// usualSettings are those of a check of which the file says nothing.
+func usualSettings(check string) settings {
+	usual := row(check)
+	return settings{verdicts: map[string]verdict.Verdict{"on_hit": usual.OnHit, "on_error": usual.OnError}}
+}
+
 // over returns the settings with those of s in the place of general ones.
 func (s settings) over(general settings) settings {
 	merged := settings{make(map[string]verdict.Verdict), make(map[string]float64)}
@@ -36,16 +42,9 @@ func (s settings) over(general settings) settings {
 	return merged
 }
 
-// check is what the settings make of a check.
+// check is what the settings, over the usual ones, make of a check.
 func (s settings) check(name string) policy.Check {
-	usual := row(name)
-	c := policy.Check{Name: name, OnHit: usual.OnHit, OnError: usual.OnError}
-	if v, said := s.verdicts["on_hit"]; said {
-		c.OnHit = v
-	}
-	if v, said := s.verdicts["on_error"]; said {
-		c.OnError = v
-	}
+	c := policy.Check{Name: name, OnHit: s.verdicts["on_hit"], OnError: s.verdicts["on_error"]}
 	for _, t := range thresholds {
 		if at, said := s.scores[t.key]; said {
 			c.Thresholds = append(c.Thresholds, policy.Threshold{At: at, Verdict: t.verdict})
@@ -57,27 +56,30 @@ func (s settings) check(name string) policy.Check {
 // settings reads the section of a check, which may have further keys.
 func (t *table) settings(check string, further []string) settings {
 	s := settings{make(map[string]verdict.Verdict), make(map[string]float64)}
+	usual := row(check)
 	keys := slices.Concat([]string{"on_hit"}, further)
+	fits := func(key string, fit bool, problem string) bool {
+		if fit || t.has(key) {
+			keys = append(keys, key)
+		}
+		if t.has(key) && !fit {
+			t.fail(key, problem, check)
+		}
+		return fit
+	}
 	for _, one := range thresholds {
-		if row(check).Scored || t.has(one.key) {
-			keys = append(keys, one.key)
-		}
-		if t.has(one.key) && !row(check).Scored {
-			t.fail(one.key, "%s has no score; only spam has, so take it out", check)
-		} else if score, ok := t.score(one.key); ok {
-			s.scores[one.key] = score
+		if fits(one.key, usual.Scored, "%s has no score; only spam has, so take it out") {
+			if score, ok := t.score(one.key); ok {
+				s.scores[one.key] = score
+			}
 		}
 	}
-	if !row(check).AlwaysTells || t.has("on_error") {
-		keys = append(keys, "on_error")
-	}
-	if row(check).AlwaysTells && t.has("on_error") {
-		t.fail("on_error", "the check %s can always tell, so take it out", check)
-	} else if v, ok := t.verdict("on_error", check); ok {
-		s.verdicts["on_error"] = v
-	}
-	if v, ok := t.verdict("on_hit", check); ok {
-		s.verdicts["on_hit"] = v
+	for _, key := range []string{"on_hit", "on_error"} {
+		if key == "on_hit" || fits(key, !usual.AlwaysTells, "the check %s can always tell, so take it out") {
+			if v, ok := t.verdict(key, check); ok {
+				s.verdicts[key] = v
+			}
+		}
 	}
 	t.only(keys...)
 	return s
@@ -86,8 +88,9 @@ func (t *table) settings(check string, further []string) settings {
 // verdict reads what is to be done for a check.
 func (t *table) verdict(name, check string) (verdict.Verdict, bool) {
 	known := allVerdicts
-	if text, _ := t.entries[name].(string); row(check).Verdicts != nil {
-		known = row(check).Verdicts
+	if possible := row(check).Verdicts; possible != nil {
+		known = possible
+		text, _ := t.entries[name].(string)
 		if slices.ContainsFunc(allVerdicts, func(v verdict.Verdict) bool { return v.String() == text && !slices.Contains(known, v) }) {
 			t.fail(name, "%s is not possible for ddos, since there is no message yet; it would be one of accept, tempfail, reject", quote(text))
 			return 0, false
@@ -102,15 +105,12 @@ func choice[T fmt.Stringer](t *table, name, what string, known []T) (value T, ok
 	for _, one := range known {
 		words = append(words, one.String())
 	}
-	text, ok := get[string](t, name, "one of "+strings.Join(words, ", ")+", in quotes")
-	if !ok {
-		return value, false
-	}
-	if i := slices.Index(words, text); i >= 0 {
-		return known[i], true
-	}
-	t.fail(name, "%s is not %s; %s", quote(text), what, suggest(text, words))
-	return value, false
+	return parsed(t, name, "one of "+strings.Join(words, ", ")+", in quotes", func(text string) (value T, err error) {
+		if i := slices.Index(words, text); i >= 0 {
+			return known[i], nil
+		}
+		return value, fmt.Errorf("%s is not %s; %s", quote(text), what, suggest(text, words))
+	})
 }
 
 // choiceOr returns a fallback where choice finds nothing.
@@ -131,12 +131,11 @@ func (t *table) refuseOrder(own, merged settings) {
 			continue
 		}
 		if milder != "" && at <= merged.scores[milder] {
-			key := one.key
-			if _, said := own.scores[key]; !said {
-				key = milder
-			}
-			if _, said := own.scores[key]; said {
-				t.fail(key, "%s is %v and %s is %v; the stricter verdict must begin at the higher score", milder, merged.scores[milder], one.key, at)
+			for _, key := range []string{one.key, milder} {
+				if _, said := own.scores[key]; said {
+					t.fail(key, "%s is %v and %s is %v; the stricter verdict must begin at the higher score", milder, merged.scores[milder], one.key, at)
+					break
+				}
 			}
 		}
 		milder = one.key

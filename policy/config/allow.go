@@ -8,6 +8,7 @@ import (
 
 	"coexistd/policy"
 	"coexistd/policy/mail"
+	"coexistd/policy/networks"
 	"coexistd/policy/verdict"
 )
 
@@ -22,56 +23,45 @@ var sparedChecks = namesOf(policy.Checks(), func(r policy.CheckRow) bool { retur
 func (r *reader) allow(t *table) {
 	first := make(map[string]place)
 	entries := 0
-	for _, one := range t.array("allow") {
-		one.only("name", "checks", "clients", "senders", "recipients")
+	for _, one := range t.array("allow", "name", "checks", "clients", "senders", "recipients") {
+		for _, key := range []string{"clients", "senders", "recipients"} {
+			// To the policy, an empty condition holds for all mail.
+			one.refuseEmpty(key, "is empty; name at least one, or leave it out for any")
+		}
 		a := policy.Allowance{
 			Name:       one.uniqueName(first, `the log names what spared a check, so write one like "partner"`),
 			Checks:     one.spared(),
-			Clients:    one.allowClients(),
-			Senders:    one.allowAddresses("senders"),
-			Recipients: one.allowAddresses("recipients"),
+			Clients:    one.networks("clients"),
+			Senders:    one.addresses("senders"),
+			Recipients: one.addresses("recipients"),
 		}
 		if !one.has("clients") && !one.has("senders") && !one.has("recipients") {
 			r.fail(one.place, "spares all mail its checks; say for which it does: add clients, senders or recipients")
 		}
-		if len(a.Checks) > 0 && !slices.ContainsFunc(a.Checks, r.isMade) {
+		if len(a.Checks) > 0 && !slices.ContainsFunc(a.Checks, func(check string) bool { return r.made[check] }) {
 			r.note("[[allow]] %s has no effect: no contact point makes the check %s", quote(a.Name), strings.Join(a.Checks, " or "))
 		}
 		entries += len(a.Clients) + len(a.Senders) + len(a.Recipients)
 		r.config.Rules.Allow = append(r.config.Rules.Allow, a)
 	}
-	if entries > maxAllowed {
-		t.fail("allow", "there are %d clients, senders and recipients; at most %d are possible", entries, maxAllowed)
-	}
-}
-
-// isMade reports a check that some point makes.
-func (r *reader) isMade(check string) bool {
-	p := r.config.Rules
-	for _, point := range p.Points {
-		if point.Makes(check) {
-			return true
-		}
-	}
-	return p.PastMX.Makes(check)
+	t.atMost("allow", maxAllowed, entries, "clients, senders and recipients")
 }
 
 // uniqueName reads a name that stands in the log. Right says why and like what.
 func (t *table) uniqueName(first map[string]place, right string) string {
 	const longest = 100
-	name := t.text("name", "")
-	at := t.at("name")
+	t.require("name", right)
+	name, said := get[string](t, "name", aString)
 	switch other, taken := first[name]; {
-	case !t.has("name"):
-		t.fail("name", "is missing; %s", right)
-	case strings.TrimSpace(name) == "" && t.entries["name"] == name:
+	case !said:
+	case strings.TrimSpace(name) == "":
 		t.fail("name", "is empty; %s", right)
 	case len(name) > longest || printable(name) != name:
 		t.fail("name", "%s is not a name; it would be one line of at most %d bytes", quote(name), longest)
 	case taken:
 		t.fail("name", "%s is the name of the one on line %d, too; choose another", quote(name), other.line)
-	case name != "":
-		first[name] = at
+	default:
+		first[name] = t.at("name")
 	}
 	return name
 }
@@ -81,66 +71,40 @@ func (t *table) spared() []string {
 	if !t.has("checks") {
 		return []string{verdict.CheckSpam}
 	}
-	var names []string
 	items := t.texts("checks")
-	for _, one := range items {
-		switch name := one.text; {
-		case slices.Contains(sparedChecks, name):
-			if !slices.Contains(names, name) {
-				names = append(names, name)
-			}
-		case name == verdict.CheckVirus || name == verdict.CheckLoop:
-			t.r.fail(one.place, "no mail is spared the check %s, whoever sent it; take it out", name)
-		case row(name).NotSpared != "":
-			t.r.fail(one.place, "%s is not spared here: %s", name, row(name).NotSpared)
-		default:
-			t.r.fail(one.place, "%s is not a check that mail can be spared; %s", quote(name), suggest(name, sparedChecks))
-		}
-	}
-	if _, isList := t.entries["checks"].([]any); isList && len(items) == 0 {
+	if _, isList := t.isList("checks"); isList && len(items) == 0 {
 		t.fail("checks", "is empty, so nothing is spared; name checks, or leave it out for spam")
 	}
-	return names
+	return unique(each(t.r, items, sparedCheck))
 }
 
-// allowClients reads networks.
-func (t *table) allowClients() []netip.Prefix {
-	t.refuseEmpty("clients")
-	return t.networks("clients")
+func sparedCheck(name string) (string, error) {
+	switch {
+	case name == verdict.CheckVirus || name == verdict.CheckLoop:
+		return "", fmt.Errorf("no mail is spared the check %s, whoever sent it; take it out", name)
+	case row(name).NotSpared != "":
+		return "", fmt.Errorf("%s is not spared here: %s", name, row(name).NotSpared)
+	case !slices.Contains(sparedChecks, name):
+		return "", fmt.Errorf("%s is not a check that mail can be spared; %s", quote(name), suggest(name, sparedChecks))
+	}
+	return name, nil
 }
 
-// allowAddresses reads senders or recipients.
-func (t *table) allowAddresses(name string) []string {
-	t.refuseEmpty(name)
-	return t.addresses(name)
+// networks reads networks. They may overlap any others.
+func (t *table) networks(name string) []netip.Prefix {
+	return unique(each(t.r, t.texts(name), networks.ParsePrefix))
 }
 
 // addresses reads addresses, and domains behind "@".
 func (t *table) addresses(name string) []string {
-	var all []string
-	for _, one := range t.texts(name) {
-		normal, err := allowAddress(one.text, t.r.config.Rules.Delimiters)
-		if err != nil {
-			t.r.fail(one.place, "%v", err)
-			continue
-		}
-		all = append(all, normal)
-	}
-	return all
-}
-
-// refuseEmpty refuses a condition that nothing could meet: to the policy, an
-// empty one holds for all mail.
-func (t *table) refuseEmpty(name string) {
-	if list, isList := t.entries[name].([]any); isList && len(list) == 0 {
-		t.fail(name, "is empty; name at least one, or leave it out for any")
-	}
+	return each(t.r, t.texts(name), func(text string) (string, error) {
+		return allowAddress(text, t.r.config.Rules.Delimiters)
+	})
 }
 
 // allowAddress returns the normal form of an address, or of a domain behind "@".
 func allowAddress(text, delimiters string) (string, error) {
-	name, isDomain := strings.CutPrefix(text, "@")
-	if isDomain {
+	if name, isDomain := strings.CutPrefix(text, "@"); isDomain {
 		normal, err := domainName(name)
 		if err != nil {
 			return "", fmt.Errorf(`%s is not a domain; write it like "@partner.example"`, quote(text))

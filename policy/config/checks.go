@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -37,37 +38,34 @@ func row(check string) policy.CheckRow {
 	return r
 }
 
-// usualChecks returns what is made at a point of which the file says nothing.
-// Past is S0 for a domain whose MX is elsewhere.
-func usualChecks(point verdict.Checkpoint, past bool) []string {
-	return namesOf(policy.Checks(), func(r policy.CheckRow) bool {
-		return slices.Contains(r.Usual, point) && (!past || r.PastMX)
-	})
-}
-
-// misplaced says why a check cannot be made at a point, or returns "".
-func misplaced(check string, point verdict.Checkpoint) string { return row(check).Misplaced[point] }
-
 // checkPlan is what the file says of checks, while it is read.
 type checkPlan struct {
 	*reader
 	general map[string]settings // [check.NAME]
 	lacking map[string][]string // points by the usual check that cannot be made
-	made    map[string]bool     // checks that some point makes
+}
+
+// parsePoint reads a contact point of this side.
+func parsePoint(text string) (verdict.Checkpoint, error) {
+	point, ok := verdict.ParseCheckpoint(text)
+	if !ok {
+		return point, fmt.Errorf("%s is not a contact point of this side; it would be one of S0, S1, S2, S3, S4", quote(text))
+	}
+	return point, nil
 }
 
 // checks reads [check.NAME] and [checkpoint.POINT]. The scanners and the rules of
 // rate are known.
 func (r *reader) checks(t *table) {
-	plan := checkPlan{r, make(map[string]settings), make(map[string][]string), make(map[string]bool)}
+	plan := checkPlan{r, make(map[string]settings), make(map[string][]string)}
 	sections := plan.readGeneral(t)
 	said := make(map[verdict.Checkpoint]*table)
 	for _, one := range t.tables("checkpoint") {
-		if point, ok := verdict.ParseCheckpoint(one.name); ok {
-			said[point] = one
-		} else {
-			r.fail(one.place, "%s is not a contact point of this side; it would be one of S0, S1, S2, S3, S4", quote(one.name))
+		point, err := parsePoint(one.name)
+		if err != nil {
+			r.fail(one.place, "%v", err)
 		}
+		said[point] = one
 	}
 	r.config.Rules.Points = make(map[verdict.Checkpoint]policy.Point)
 	for _, point := range allPoints {
@@ -82,10 +80,10 @@ func (r *reader) checks(t *table) {
 		case points != "" && scanner != "":
 			text := fmt.Sprintf("there is no [scanner.%s]: mail is not checked for %s at %s", scanner, name, points)
 			r.config.Notes = append(r.config.Notes, Note{Text: text, Lacking: scanner})
-		case scanner != "" && r.hasScannerFor(name) && !plan.made[name]:
+		case scanner != "" && r.hasScannerFor(name) && !r.made[name]:
 			r.note("[scanner.%s] is never asked: no contact point makes the check %s", scanner, name)
 		}
-		if slices.Contains(sections, name) && !plan.made[name] {
+		if sections.has(name) && !r.made[name] {
 			r.note("[check.%s] has no effect: no contact point makes that check", name)
 		}
 	}
@@ -98,35 +96,29 @@ var generalKeys = map[string][]string{
 	verdict.CheckMalware: malwareKeys,
 }
 
-// readGeneral reads [check.NAME]. It returns the names of the checks that have
-// such a section.
-func (p *checkPlan) readGeneral(t *table) (sections []string) {
-	parent := t.table("check", "tables with a name, each written as [check.NAME]")
-	if parent == nil {
-		parent = &table{r: p.reader}
+// readGeneral reads [check.NAME]. It returns the table that holds them.
+func (p *checkPlan) readGeneral(t *table) *table {
+	sections := t.parent("check")
+	if sections == nil {
+		sections = &table{r: p.reader}
 	}
-	parent.refuseChecks(setChecks)
-	sectionOf := make(map[string]*table)
+	sections.refuseChecks(setChecks)
+	p.general[verdict.CheckRate] = usualSettings(verdict.CheckRate)
 	for _, name := range setChecks {
-		section := parent.section(name)
-		if section == nil {
-			sectionOf[name] = &table{r: p.reader}
-			continue
+		section := sections.optional(name)
+		own := section.settings(name, generalKeys[name])
+		section.refuseOrder(own, own)
+		p.general[name] = own.over(usualSettings(name))
+		switch name {
+		case verdict.CheckMalware:
+			p.config.Malware = section.malware()
+		case verdict.CheckDDoS:
+			p.config.Rules.DDoS = p.ddos(section)
+		case verdict.CheckSpoof:
+			p.config.Rules.Spoof = p.spoof(section)
 		}
-		sectionOf[name] = section
-		sections = append(sections, name)
-		p.general[name] = section.settings(name, generalKeys[name])
-		section.refuseOrder(p.general[name], p.general[name])
 	}
-	p.config.Malware = sectionOf[verdict.CheckMalware].malware()
-	p.config.Rules.DDoS = p.ddos(sectionOf[verdict.CheckDDoS])
-	p.config.Rules.Spoof = p.spoof(sectionOf[verdict.CheckSpoof])
 	return sections
-}
-
-// section returns the table of a check.
-func (t *table) section(check string) *table {
-	return t.table(check, fmt.Sprintf("a table, written as [%s]", join(t.place.key, check)))
 }
 
 // refuseChecks refuses what stands where checks have their sections and is none
@@ -154,51 +146,31 @@ func (p *checkPlan) readPoint(t *table, point verdict.Checkpoint) {
 	t.refuseChecks(slices.Concat([]string{"checks", "report"}, setChecks))
 	at := p.readSections(t)
 	names, said := p.named(t, point)
+	past := names
+	if !said {
+		names, past = p.usual(point, false), p.usual(point, true)
+	}
 	report := t.flag("report", false)
 	here := policy.Point{Report: report || point == verdict.S0 && !t.has("report")}
-	past := policy.Point{Report: report}
-	if said {
-		here.Checks = at.all(names)
-		past.Checks = here.Checks
-	} else {
-		here.Checks = at.all(p.usual(point, false))
-		if point == verdict.S0 {
-			past.Checks = at.all(p.usual(point, true))
-		}
+	for _, name := range names {
+		here.Checks = append(here.Checks, at[name].check(name))
 	}
 	p.config.Rules.Points[point] = here
 	if point == verdict.S0 {
-		p.config.Rules.PastMX = past
+		notPast := func(c policy.Check) bool { return !slices.Contains(past, c.Name) }
+		p.config.Rules.PastMX = policy.Point{Report: report, Checks: slices.DeleteFunc(slices.Clone(here.Checks), notPast)}
 	}
-	p.refuseIdle(t, point, slices.Concat(here.Checks, past.Checks))
-}
-
-// pointSettings are the settings of each check at one point.
-type pointSettings map[string]settings
-
-func (s pointSettings) all(names []string) []policy.Check {
-	var checks []policy.Check
-	for _, name := range names {
-		checks = append(checks, s[name].check(name))
-	}
-	return checks
+	p.refuseIdle(t, point, here.Checks)
 }
 
 // readSections reads [checkpoint.POINT.CHECK] over [check.CHECK].
-func (p *checkPlan) readSections(t *table) pointSettings {
-	all := make(pointSettings)
+func (p *checkPlan) readSections(t *table) map[string]settings {
+	all := maps.Clone(p.general)
 	for _, name := range setChecks {
-		all[name] = p.general[name]
-		section := t.section(name)
-		if section == nil {
-			continue
-		}
-		var moved []string
-		for _, key := range generalKeys[name] {
-			if section.has(key) {
-				section.fail(key, "holds for all contact points alike; move it to [check.%s]", name)
-				moved = append(moved, key)
-			}
+		section := t.optional(name)
+		moved := slices.DeleteFunc(slices.Clone(generalKeys[name]), func(key string) bool { return !section.has(key) })
+		for _, key := range moved {
+			section.fail(key, "holds for all contact points alike; move it to [check.%s]", name)
 		}
 		own := section.settings(name, moved)
 		all[name] = own.over(p.general[name])
@@ -209,10 +181,10 @@ func (p *checkPlan) readSections(t *table) pointSettings {
 
 // named returns the checks that a point names, and whether it names any list.
 func (p *checkPlan) named(t *table, point verdict.Checkpoint) (names []string, said bool) {
-	_, said = t.entries["checks"].([]any)
+	_, said = t.isList("checks")
 	for _, one := range t.texts("checks") {
-		name := one.text
-		why := misplaced(name, point)
+		name := one.value
+		why := row(name).Misplaced[point]
 		switch {
 		case name == verdict.CheckLoop:
 		case !slices.Contains(pointChecks, name):
@@ -232,7 +204,7 @@ func (p *checkPlan) named(t *table, point verdict.Checkpoint) (names []string, s
 
 // refuseUnable refuses a named check that lacks its scanner or its rules.
 func (p *checkPlan) refuseUnable(one item, point verdict.Checkpoint) {
-	switch name := one.text; {
+	switch name := one.value; {
 	case name == verdict.CheckRate && len(p.rates) == 0:
 		p.fail(one.place, `rate cannot be checked without rules; add [[rate]] with a limit, or take "rate" out`)
 	case name == verdict.CheckRate && !p.isRated(point):
@@ -243,10 +215,12 @@ func (p *checkPlan) refuseUnable(one item, point verdict.Checkpoint) {
 }
 
 // usual returns the usual checks of a point that can be made, and remembers those
-// that lack their scanner or their rules.
+// that lack their scanner or their rules. Past is S0 for a domain whose MX is elsewhere.
 func (p *checkPlan) usual(point verdict.Checkpoint, past bool) []string {
 	var names []string
-	for _, name := range usualChecks(point, past) {
+	for _, name := range namesOf(policy.Checks(), func(r policy.CheckRow) bool {
+		return slices.Contains(r.Usual, point) && (!past || r.PastMX)
+	}) {
 		if p.hasScannerFor(name) && (name != verdict.CheckRate || p.isRated(point)) {
 			names = append(names, name)
 			p.made[name] = true
@@ -263,7 +237,7 @@ func (p *checkPlan) refuseIdle(t *table, point verdict.Checkpoint, made []policy
 		if !t.has(name) || slices.ContainsFunc(made, func(c policy.Check) bool { return c.Name == name }) {
 			continue
 		}
-		if why := misplaced(name, point); why != "" {
+		if why := row(name).Misplaced[point]; why != "" {
 			t.fail(name, "%s cannot be checked at %s: %s; take this out", name, point, why)
 			continue
 		}

@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +25,6 @@ import (
 
 	"coexistd/policy"
 	"coexistd/policy/directory"
-	"coexistd/policy/mail"
 	"coexistd/policy/networks"
 	"coexistd/policy/route"
 	"coexistd/policy/seal"
@@ -112,6 +112,7 @@ type reader struct {
 	alternates []alternate
 	sources    map[string]*source // by path
 	rates      []rateTable
+	made       map[string]bool // checks that some point makes
 }
 
 // Reading is what came of reading a configuration.
@@ -153,6 +154,7 @@ func parse(path, text string) Reading {
 			Listed:   make(map[string][]netip.Prefix),
 		},
 		sources: make(map[string]*source),
+		made:    make(map[string]bool),
 	}
 	if root := r.decode(text); root != nil {
 		r.root(root)
@@ -272,18 +274,18 @@ func (r *reader) root(t *table) {
 
 // nameOf finds the host's name.
 func (r *reader) nameOf(t *table) {
-	name := t.text("hostname", "")
+	name, said := get[string](t, "hostname", aString)
 	if !t.has("hostname") {
 		var err error
 		if name, err = os.Hostname(); err != nil {
 			t.fail("hostname", "is missing, and the system has no host name: %v", err)
 			return
 		}
-	} else if _, isText := t.entries["hostname"].(string); !isText {
+	} else if !said {
 		return
 	}
-	normal, err := mail.NormalDomain(name)
-	if err != nil || strings.HasPrefix(normal, "[") {
+	normal, err := domainName(name)
+	if err != nil {
 		t.fail("hostname", `%s is not a host name; write it like "mail.example.com"`, quote(name))
 		return
 	}
@@ -300,11 +302,9 @@ func (r *reader) settings(t *table) {
 	c.MaxConnections = t.number("max_connections", 1000, 1, 100_000)
 	p.Routes.MaxPasses = t.number("max_passes", 3, 1, 20)
 	p.Delimiters = t.text("recipient_delimiter", "+")
-	for i := range len(p.Delimiters) {
-		if c := p.Delimiters[i]; !isField(c) || isBare(c) && c != '-' && c != '_' || strings.IndexByte(`"@<>()[]\,;`, c) >= 0 {
-			t.fail("recipient_delimiter", `%s cannot separate a tag from a local part; usual are "+", "-" and "" for none`, quote(p.Delimiters))
-			break
-		}
+	// What may stand in a local part without quotes (RFC 5322 section 3.2.3), save for letters and digits.
+	if strings.Trim(p.Delimiters, "!#$%&'*+-./=?^_`{|}~") != "" {
+		t.fail("recipient_delimiter", `%s cannot separate a tag from a local part; usual are "+", "-" and "" for none`, quote(p.Delimiters))
 	}
 	if t.entries["header"] != "" {
 		p.Header = t.headerName("header", "X-Coexist-Result", "the result header")
@@ -314,9 +314,8 @@ func (r *reader) settings(t *table) {
 	c.LogSubject = t.flag("log_subject", false)
 }
 
-// isField reports a character of a header field's name (RFC 5322 section
-// 3.6.8).
-func isField(c byte) bool { return c > ' ' && c < 0x7f && c != ':' }
+// fieldName is a header field's name (RFC 5322 section 3.6.8).
+var fieldName = regexp.MustCompile(`^[!-9;-~]{1,76}$`)
 
 // ownedByOthers are header fields, or the beginnings of their names, that a
 // message may bear for others, and ourHeaders those that are put into messages.
@@ -334,32 +333,28 @@ var (
 // headerName reads the name of a header field that messages are rid of. What says
 // what it is for.
 func (t *table) headerName(key, like, what string) string {
-	name, said := get[string](t, key, "a header's name in quotes, like "+quote(like))
-	if !said {
-		return ""
-	}
-	if name == "" || len(name) > 76 || strings.ContainsFunc(name, func(c rune) bool { return c > 0x7f || !isField(byte(c)) }) {
-		t.fail(key, "%s is not the name of a header field (RFC 5322 section 2.2); write it like %q", quote(name), like)
-		return ""
-	}
-	lower := strings.ToLower(name)
-	owned := func(other string) bool {
-		return lower == other || strings.HasSuffix(other, "-") && strings.HasPrefix(lower, other)
-	}
-	ours := func(other string) bool { return strings.EqualFold(name, other) }
-	if slices.ContainsFunc(ownedByOthers, owned) || slices.ContainsFunc(ourHeaders, ours) {
-		t.fail(key, "%s has a meaning of its own, and %s is removed from messages that bring one; choose a name like %q", quote(name), what, like)
-		return ""
-	}
-	return name
+	return parsedOr(t, key, "a header's name in quotes, like "+quote(like), "", func(name string) (string, error) {
+		if !fieldName.MatchString(name) {
+			return "", fmt.Errorf("%s is not the name of a header field (RFC 5322 section 2.2); write it like %q", quote(name), like)
+		}
+		lower := strings.ToLower(name)
+		owned := func(other string) bool {
+			return lower == other || strings.HasSuffix(other, "-") && strings.HasPrefix(lower, other)
+		}
+		ours := func(other string) bool { return strings.EqualFold(name, other) }
+		if slices.ContainsFunc(ownedByOthers, owned) || slices.ContainsFunc(ourHeaders, ours) {
+			return "", fmt.Errorf("%s has a meaning of its own, and %s is removed from messages that bring one; choose a name like %q", quote(name), what, like)
+		}
+		return name, nil
+	})
 }
 
 // path makes a path from the file absolute.
 func (r *reader) path(name string) string {
-	if filepath.IsAbs(name) {
-		return filepath.Clean(name)
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(r.folder, name)
 	}
-	return filepath.Join(r.folder, name)
+	return filepath.Clean(name)
 }
 
 // regularFile looks at a file. The error continues a sentence that begins with

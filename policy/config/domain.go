@@ -64,30 +64,18 @@ var domainKeys = []string{"directory", "alternate", "mx", "unlisted", "max_loss"
 
 // cutName returns the name that was meant by [domain.example.com], which is a
 // table com in a table example, or "".
-func (t *table) cutName() string {
+func (t *table) cutName() (whole string) {
 	name, entries := t.name, t.entries
-	for {
-		part, inner := onlyTable(entries)
-		if inner == nil || slices.Contains(domainKeys, part) {
+	for len(entries) == 1 {
+		part := slices.Collect(maps.Keys(entries))[0]
+		inner, isTable := entries[part].(map[string]any)
+		if !isTable || slices.Contains(domainKeys, part) {
 			break
 		}
 		name, entries = name+"."+part, inner
+		whole = name
 	}
-	if name == t.name {
-		return ""
-	}
-	return name
-}
-
-// onlyTable returns the table that is all that entries hold, or nil.
-func onlyTable(entries map[string]any) (name string, inner map[string]any) {
-	if len(entries) == 1 {
-		for name, entry := range entries {
-			inner, _ = entry.(map[string]any)
-			return name, inner
-		}
-	}
-	return "", nil
+	return whole
 }
 
 // domain reads one domain.
@@ -105,7 +93,7 @@ func (r *reader) domain(t *table, name string) *route.Domain {
 // domainName returns the normal form of an email domain.
 func domainName(text string) (string, error) {
 	normal, err := mail.NormalDomain(text)
-	if err != nil || strings.HasPrefix(normal, "[") {
+	if err != nil || mail.IsLiteral(normal) {
 		return "", fmt.Errorf(`%s is not a domain name; write it like "example.com"`, quote(text))
 	}
 	return normal, nil
@@ -117,22 +105,14 @@ func (r *reader) readAlternates(t *table, d *route.Domain) {
 		return
 	}
 	for _, platform := range slices.Sorted(maps.Keys(alternates.entries)) {
-		at := alternates.at(platform)
 		if !r.isPlatform(platform) {
-			r.fail(at, "%s is not a platform of this file; %s", quote(platform), r.suggestPlatform(platform))
+			alternates.fail(platform, "%s is not a platform of this file; %s", quote(platform), r.suggestPlatform(platform))
 			continue
 		}
-		text, ok := get[string](alternates, platform, "a domain name in quotes")
-		if !ok {
-			continue
+		if name, ok := parsed(alternates, platform, "a domain name in quotes", domainName); ok {
+			d.Alternates[platform] = name
+			r.alternates = append(r.alternates, alternate{d.Name, name, alternates.at(platform)})
 		}
-		name, err := domainName(text)
-		if err != nil {
-			r.fail(at, "%v", err)
-			continue
-		}
-		d.Alternates[platform] = name
-		r.alternates = append(r.alternates, alternate{d.Name, name, at})
 	}
 }
 
@@ -191,7 +171,7 @@ func (t *table) alternateHas(platform string) bool {
 // directory reads where the domain's directory is. Whether its rows are right
 // is not asked here.
 func (r *reader) directory(t *table, d *route.Domain) {
-	loss, said := maxLoss(t)
+	loss, said := parsed(t, "max_loss", `a percentage in quotes, like "10%"`, parseShare)
 	switch value := t.entries["directory"].(type) {
 	case nil:
 		if t.has("max_loss") {
@@ -202,8 +182,8 @@ func (r *reader) directory(t *table, d *route.Domain) {
 		t.refuseTable(value)
 		return
 	}
-	name := t.text("directory", "")
-	if _, isText := t.entries["directory"].(string); !isText {
+	name, isText := get[string](t, "directory", aString)
+	if !isText {
 		return
 	}
 	path := r.path(name)
@@ -238,17 +218,12 @@ func (t *table) refuseTable(value map[string]any) {
 	t.fail("directory", `this version does not have %s; write the path of a CSV file in quotes`, what)
 }
 
-// maxLoss reads a percentage as a share.
-func maxLoss(t *table) (share float64, ok bool) {
-	text, ok := get[string](t, "max_loss", `a percentage in quotes, like "10%"`)
-	if !ok {
-		return 0, false
-	}
+// parseShare reads a percentage.
+func parseShare(text string) (float64, error) {
 	number, isPercent := strings.CutSuffix(text, "%")
 	percent, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
 	if !isPercent || err != nil || !(percent >= 0 && percent <= 100) {
-		t.fail("max_loss", `%s is not a percentage from 0%% to 100%%; write it like "10%%"`, quote(text))
-		return 0, false
+		return 0, fmt.Errorf(`%s is not a percentage from 0%% to 100%%; write it like "10%%"`, quote(text))
 	}
-	return percent / 100, true
+	return percent / 100, nil
 }

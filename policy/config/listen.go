@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"coexistd/policy/mail"
 	"coexistd/policy/verdict"
 )
 
@@ -44,7 +43,7 @@ func ParseListen(address string) (network, addr string, err error) {
 	}
 	switch {
 	case address == "":
-		err = errors.New(`is empty; write it like "unix:/run/coexistd/milter.sock" or "inet:127.0.0.1:8891"`)
+		err = errors.New("is empty; " + likeListen)
 	case strings.HasPrefix(address, "/"):
 		err = fmt.Errorf("%s has no kind; write it as %s", quote(address), quote("unix:"+address))
 	case strings.HasPrefix(address, "local:"):
@@ -53,7 +52,7 @@ func ParseListen(address string) (network, addr string, err error) {
 		if _, e := parseInet(address, address); e == nil {
 			err = fmt.Errorf("%s has no kind; write it as %s", quote(address), quote("inet:"+address))
 		} else {
-			err = fmt.Errorf(`%s is not an address; write it like "unix:/run/coexistd/milter.sock" or "inet:127.0.0.1:8891"`, quote(address))
+			err = fmt.Errorf("%s is not an address; %s", quote(address), likeListen)
 		}
 	}
 	return "", "", err
@@ -96,87 +95,85 @@ func parseInet(whole, hostport string) (string, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return net.JoinHostPort(ip.String(), port), nil
 	}
-	name, err := mail.NormalDomain(host)
-	if err != nil || strings.HasPrefix(name, "[") {
+	name, err := domainName(host)
+	if err != nil {
 		return "", fmt.Errorf(`the host %s is neither an IP address nor a host name; write it like "inet:127.0.0.1:%s"`, quote(host), port)
 	}
 	return net.JoinHostPort(name, port), nil
 }
 
+const likeListen = `write it like "unix:/run/coexistd/milter.sock" or "inet:127.0.0.1:8891"`
+
+// written is the address of a socket as the file would have it.
+func written(network, addr string) string {
+	return strings.Replace(network, "tcp", "inet", 1) + ":" + addr
+}
+
 // listeners reads [[listen]] and [[lookup]].
 func (r *reader) listeners(t *table) {
 	taken := make(map[string]place)
-	for _, one := range t.array("listen") {
-		one.only("address", "checkpoint", "mode")
+	for _, one := range t.array("listen", "address", "checkpoint", "mode") {
 		l := r.listener(one, taken)
-		l.Checkpoint = checkpoint(one)
+		l.Checkpoint = parsedOr(one, "checkpoint", aString, verdict.Undecided, entryPoint)
 		r.config.Listeners = append(r.config.Listeners, l)
 	}
-	for _, one := range t.array("lookup") {
-		one.only("address", "mode")
+	for _, one := range t.array("lookup", "address", "mode") {
 		r.config.Lookups = append(r.config.Lookups, r.listener(one, taken))
 	}
-	if list, isList := t.entries["listen"].([]any); !t.has("listen") || isList && len(list) == 0 {
+	if length, isList := t.isList("listen"); !t.has("listen") || isList && length == 0 {
 		t.fail("listen", "is missing: no MTA could connect; add [[listen]] with an address")
 	}
 }
 
 // listener reads what both kinds have. Taken remembers the addresses.
 func (r *reader) listener(t *table, taken map[string]place) Listener {
-	l := Listener{Address: t.text("address", ""), Mode: 0o660}
-	if !t.has("address") {
-		t.fail("address", `is missing; write it like "unix:/run/coexistd/milter.sock" or "inet:127.0.0.1:8891"`)
+	l := Listener{Mode: usualMode}
+	t.require("address", likeListen)
+	text, said := get[string](t, "address", aString)
+	if !said {
 		return l
 	}
-	if _, ok := t.entries["address"].(string); !ok {
-		return l
-	}
-	network, addr, err := ParseListen(l.Address)
+	network, addr, err := ParseListen(text)
 	if err != nil {
 		t.fail("address", "%v", err)
 		return l
 	}
-	at := t.at("address")
-	if first, ok := taken[network+addr]; ok {
-		t.fail("address", "%s is taken by %s on line %d; each socket needs an address of its own", quote(l.Address), first.key, first.line)
-	} else {
-		taken[network+addr] = at
-	}
 	// Another spelling of the same socket is the same listener.
-	l.Address = strings.Replace(network, "tcp", "inet", 1) + ":" + addr
+	l.Address = written(network, addr)
+	if first, ok := taken[l.Address]; ok {
+		t.fail("address", "%s is taken by %s on line %d; each socket needs an address of its own", quote(text), first.key, first.line)
+	} else {
+		taken[l.Address] = t.at("address")
+	}
 	l.Mode = mode(t, network)
 	return l
 }
 
+const usualMode fs.FileMode = 0o660
+
 // mode reads the access mode of a Unix socket.
 func mode(t *table, network string) fs.FileMode {
-	const usual fs.FileMode = 0o660
 	text := t.text("mode", "0660")
 	if t.has("mode") && network != "unix" {
 		t.fail("mode", "has no meaning for an inet socket; leave it out")
-		return usual
+		return usualMode
 	}
 	bits, err := strconv.ParseUint(text, 8, 16)
 	if err != nil || bits > 0o777 || bits&0o600 != 0o600 {
 		t.fail("mode", `%s is not the mode of a socket; write it in octal, like "0660"`, quote(text))
-		return usual
+		return usualMode
 	}
 	return fs.FileMode(bits)
 }
 
-// checkpoint reads the point at which a listener's mail enters.
-func checkpoint(t *table) verdict.Checkpoint {
-	name := t.text("checkpoint", "")
-	if _, isText := t.entries["checkpoint"].(string); !isText {
-		return verdict.Undecided
-	}
+// entryPoint reads the point at which a listener's mail enters.
+func entryPoint(name string) (verdict.Checkpoint, error) {
 	point, ok := verdict.ParseCheckpoint(name)
 	switch {
 	case !ok:
-		t.fail("checkpoint", "%s is not a point where mail enters; it would be S0, S1 or S2, or left out", quote(name))
+		return point, fmt.Errorf("%s is not a point where mail enters; it would be S0, S1 or S2, or left out", quote(name))
 	case point == verdict.S3 || point == verdict.S4:
-		t.fail("checkpoint", "no mail enters at %s, mail leaves there; it would be S0, S1 or S2, or left out", point)
-		return verdict.Undecided
+		return point, fmt.Errorf("no mail enters at %s, mail leaves there; it would be S0, S1 or S2, or left out", point)
 	}
-	return point
+	return point, nil
 }

@@ -39,11 +39,11 @@ func (r *reader) readNetworks(t *table, name string, sources bool) []netip.Prefi
 		r.networks = append(r.networks, network{prefix, owner, platform, at, ofList})
 	}
 	for _, one := range t.texts(name) {
-		path, isFile := strings.CutPrefix(one.text, "file:")
-		_, isSPF := strings.CutPrefix(one.text, "spf:")
+		path, isFile := strings.CutPrefix(one.value, "file:")
+		_, isSPF := strings.CutPrefix(one.value, "spf:")
 		switch {
 		case !sources && (isFile || isSPF):
-			r.fail(one.place, "%s can stand only in a platform's networks; list CIDRs and addresses here", quote(one.text))
+			r.fail(one.place, "%s can stand only in a platform's networks; list CIDRs and addresses here", quote(one.value))
 		case isSPF:
 			r.spfSource(t.name, one)
 		case isFile:
@@ -52,7 +52,7 @@ func (r *reader) readNetworks(t *table, name string, sources bool) []netip.Prefi
 				add(prefix, one.place, true)
 			}
 		default:
-			if prefix, err := parseNetwork(one.text); err != nil {
+			if prefix, err := networks.ParsePrefix(one.value); err != nil {
 				r.fail(one.place, "%v", err)
 			} else {
 				add(prefix, one.place, false)
@@ -64,9 +64,6 @@ func (r *reader) readNetworks(t *table, name string, sources bool) []netip.Prefi
 	}
 	return all
 }
-
-// parseNetwork reads a CIDR or a single address.
-func parseNetwork(text string) (netip.Prefix, error) { return networks.ParsePrefix(text) }
 
 // networkFile reads the networks of a file: one a line, or Microsoft's list.
 // Mistakes in the file are shown at its own lines.

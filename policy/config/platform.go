@@ -2,14 +2,15 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"coexistd/policy/mail"
 	"coexistd/policy/networks"
 	"coexistd/policy/route"
 	"coexistd/policy/tenant"
@@ -44,14 +45,12 @@ func (r *reader) readPlatforms(t *table) bool {
 	if all, ok := t.entries["platform"].(map[string]any); ok {
 		r.platforms = slices.Sorted(maps.Keys(all))
 	}
-	if len(r.platforms) > maxPlatforms {
-		t.fail("platform", "there are %d platforms; at most %d are possible", len(r.platforms), maxPlatforms)
+	if !t.atMost("platform", maxPlatforms, len(r.platforms), "platforms") {
 		return false
 	}
-	tables := t.tables("platform")
 	p := r.config.Rules
 	var names []string
-	for _, one := range tables {
+	for _, one := range t.tables("platform") {
 		if platform := r.platform(one); platform != nil {
 			p.Routes.Platforms = append(p.Routes.Platforms, platform)
 			names = append(names, platform.Name)
@@ -74,7 +73,7 @@ func (r *reader) platform(t *table) *route.Platform {
 	p := &route.Platform{
 		Name:     t.name,
 		MayRelay: t.flag("may_relay", false),
-		Relay:    relay(t),
+		Relay:    parsedOr(t, "relay", aString, "", parseRelay),
 	}
 	proofs := r.proofs(t)
 	r.config.Rules.Tenants[t.name] = proofs
@@ -101,7 +100,7 @@ func (r *reader) platform(t *table) *route.Platform {
 		r.fail(t.place, "%s is a word with a meaning of its own; a platform is named like office365 or google", quote(t.name))
 		return nil
 	}
-	if !isPlatformName(t.name) {
+	if !platformName.MatchString(t.name) {
 		r.fail(t.place, "%s is not a platform's name; it would be lower-case letters, digits and '-', a letter first, like office365", quote(t.name))
 		return nil
 	}
@@ -116,11 +115,11 @@ func (r *reader) source(platform, kind, name string, at item) {
 			continue
 		}
 		if other.Platform == platform {
-			r.fail(at.place, "%s is there twice; keep one of them", quote(at.text))
+			r.fail(at.place, "%s is there twice; keep one of them", quote(at.value))
 			return
 		}
 		if err := r.config.Rules.Tenants.MayShare(other.Platform, platform); err != nil {
-			r.fail(at.place, "%s is a list of platform %s, too; %v, or take it out of one of them", quote(at.text), other.Platform, err)
+			r.fail(at.place, "%s is a list of platform %s, too; %v, or take it out of one of them", quote(at.value), other.Platform, err)
 			return
 		}
 	}
@@ -129,9 +128,9 @@ func (r *reader) source(platform, kind, name string, at item) {
 
 // spfSource reads the domain of "spf:DOMAIN".
 func (r *reader) spfSource(platform string, at item) {
-	name, err := domainName(strings.TrimPrefix(at.text, "spf:"))
+	name, err := domainName(strings.TrimPrefix(at.value, "spf:"))
 	if err != nil || !strings.Contains(name, ".") {
-		r.fail(at.place, `%s names no domain; write it like "spf:spf.protection.outlook.com"`, quote(at.text))
+		r.fail(at.place, `%s names no domain; write it like "spf:spf.protection.outlook.com"`, quote(at.value))
 		return
 	}
 	r.source(platform, "spf", name, at)
@@ -147,9 +146,7 @@ func (r *reader) sourcesOf(t *table) (pending bool) {
 			pending = pending || one.Kind == "spf"
 		}
 	}
-	if count > maxSources {
-		t.fail("networks", `there are %d lists by "spf:" and "file:"; at most %d are possible`, count, maxSources)
-	}
+	t.atMost("networks", maxSources, count, `lists by "spf:" and "file:"`)
 	age := t.duration("max_age", usualAge, minSourceAge, maxSourceAge)
 	if count > 0 {
 		r.config.MaxAge[t.name] = age
@@ -168,86 +165,53 @@ func mentionsSource(t *table) bool {
 	})
 }
 
-func isPlatformName(name string) bool {
-	for i := range len(name) {
-		c := name[i]
-		if !('a' <= c && c <= 'z') && (i == 0 || !('0' <= c && c <= '9') && c != '-') {
-			return false
-		}
-	}
-	return name != "" && len(name) <= 63
-}
+var (
+	platformName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
+	guid         = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+)
 
-// tenantID reads a GUID (RFC 9562 section 4) and puts it in lower case.
-func tenantID(t *table) string {
-	text := t.text("tenant", "")
-	if _, isText := t.entries["tenant"].(string); !isText {
-		return ""
-	}
-	const right = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
+// parseTenant reads a GUID (RFC 9562 section 4) and puts it in lower case.
+func parseTenant(text string) (string, error) {
 	bare := strings.ToLower(strings.Trim(text, "{} "))
-	ok := len(bare) == len(right)
-	for i := 0; ok && i < len(right); i++ {
-		c := bare[i]
-		if right[i] == '-' {
-			ok = c == '-'
-		} else {
-			ok = '0' <= c && c <= '9' || 'a' <= c && c <= 'f'
-		}
+	if !guid.MatchString(bare) {
+		const like = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
+		return bare, fmt.Errorf("%s is not a GUID; write the tenant ID that the Entra admin centre shows, like %q", quote(text), like)
 	}
-	switch {
-	case !ok:
-		t.fail("tenant", "%s is not a GUID; write the tenant ID that the Entra admin centre shows, like %q", quote(text), right)
-	case len(text) != len(bare):
-		t.fail("tenant", "%s is not a GUID; write it as %q", quote(text), bare)
+	if len(text) != len(bare) {
+		return bare, fmt.Errorf("%s is not a GUID; write it as %q", quote(text), bare)
 	}
-	return bare
+	return bare, nil
 }
 
-// relay reads a next hop as Postfix's transport(5) has it: HOST, HOST:PORT,
+// parseRelay reads a next hop as Postfix's transport(5) has it: HOST, HOST:PORT,
 // [HOST] or [HOST]:PORT. Brackets mean that the MX of HOST is not asked for.
-func relay(t *table) string {
-	text := t.text("relay", "")
-	if _, isText := t.entries["relay"].(string); !isText {
-		return ""
-	}
-	const right = `write it like "[mail.example.com]:25", or without brackets to go to the host's MX`
-	host, port := text, "25"
-	if inner, ok := strings.CutPrefix(text, "["); ok {
-		var rest string
-		if host, rest, ok = strings.Cut(inner, "]"); !ok || rest != "" && rest[0] != ':' {
-			t.fail("relay", "%s is not a next hop; %s", quote(text), right)
-			return ""
+func parseRelay(text string) (string, error) {
+	bad := fmt.Errorf(`%s is not a next hop; write it like "[mail.example.com]:25", or without brackets to go to the host's MX`, quote(text))
+	host, port, hasPort := strings.Cut(text, ":")
+	inner, bracketed := strings.CutPrefix(text, "[")
+	if bracketed {
+		before, after, closed := strings.Cut(inner, "]")
+		host = strings.TrimPrefix(before, "ipv6:")
+		if port, hasPort = strings.CutPrefix(after, ":"); !closed || after != "" && !hasPort {
+			return "", bad
 		}
-		if rest != "" {
-			port = rest[1:]
-		}
-		host = strings.TrimPrefix(host, "ipv6:")
-	} else if before, after, ok := strings.Cut(text, ":"); ok {
-		host, port = before, after
 	}
-	bracketed := strings.HasPrefix(text, "[")
+	if !hasPort {
+		port = "25"
+	}
 	addr, err := netip.ParseAddr(host)
 	isIP := err == nil && addr.Zone() == ""
-	name, err := mail.NormalDomain(host)
-	if !isIP && (err != nil || strings.HasPrefix(name, "[")) {
-		t.fail("relay", "%s is not a next hop; %s", quote(text), right)
-		return ""
-	}
+	_, noName := domainName(host)
 	number, err := strconv.ParseUint(port, 10, 16)
-	if errors.Is(err, strconv.ErrSyntax) {
-		t.fail("relay", "%s is not a next hop; %s", quote(text), right)
-		return ""
+	switch {
+	case !isIP && noName != nil, errors.Is(err, strconv.ErrSyntax):
+		return "", bad
+	case err != nil || number == 0:
+		return "", fmt.Errorf("the port %s is out of range; it must be a number from 1 to 65535", quote(port))
+	case isIP && !bracketed:
+		return "", fmt.Errorf("%s is an IP address, which has no MX; write it as %s", quote(text), quote("["+host+"]:"+port))
 	}
-	if err != nil || number == 0 {
-		t.fail("relay", "the port %s is out of range; it must be a number from 1 to 65535", quote(port))
-		return ""
-	}
-	if isIP && !bracketed {
-		t.fail("relay", "%s is an IP address, which has no MX; write it as %s", quote(text), quote("["+host+"]:"+port))
-		return ""
-	}
-	return text
+	return text, nil
 }
 
 // platformOr reads a key whose value is a word, which is also what an absent

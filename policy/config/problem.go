@@ -40,16 +40,14 @@ type Problem struct {
 
 // String returns "FILE:LINE: KEY: TEXT" without the parts that are empty.
 func (p Problem) String() string {
-	var b strings.Builder
-	b.WriteString(p.File)
+	where := p.File
 	if p.Line > 0 {
-		fmt.Fprintf(&b, ":%d", p.Line)
+		where += fmt.Sprintf(":%d", p.Line)
 	}
 	if p.Key != "" {
-		b.WriteString(": " + p.Key)
+		where += ": " + p.Key
 	}
-	b.WriteString(": " + p.Text)
-	return b.String()
+	return where + ": " + p.Text
 }
 
 // Problems is every mistake of one configuration, sorted by file and line.
@@ -65,38 +63,33 @@ const maxPrinted = 100
 
 // Error returns one line for each mistake, and at most 100 of them.
 func (p Problems) Error() string {
-	var b strings.Builder
-	for i, one := range p {
-		if i > 0 {
-			b.WriteByte('\n')
-		}
-		if i == maxPrinted {
-			fmt.Fprintf(&b, "and %d more", len(p)-maxPrinted)
-			break
-		}
-		b.WriteString(one.String())
+	var lines []string
+	for _, one := range p[:min(len(p), maxPrinted)] {
+		lines = append(lines, one.String())
 	}
-	return b.String()
+	if len(p) > maxPrinted {
+		lines = append(lines, fmt.Sprintf("and %d more", len(p)-maxPrinted))
+	}
+	return strings.Join(lines, "\n")
 }
 
 // sort puts the mistakes of the configuration file itself first.
 func (p Problems) sort(main string) {
-	slices.SortStableFunc(p, func(a, b Problem) int {
-		if (a.File == main) != (b.File == main) {
-			if a.File == main {
-				return -1
-			}
-			return 1
+	isOther := func(one Problem) int {
+		if one.File == main {
+			return 0
 		}
-		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Key, b.Key))
+		return 1
+	}
+	slices.SortStableFunc(p, func(a, b Problem) int {
+		return cmp.Or(isOther(a)-isOther(b), cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Key, b.Key))
 	})
 }
 
 // quote shows a text from the file in an error. A long one is cut.
 func quote(s string) string {
 	const most = 100
-	runes := []rune(s)
-	if len(runes) > most {
+	if runes := []rune(s); len(runes) > most {
 		return fmt.Sprintf("%q…", string(runes[:most]))
 	}
 	return fmt.Sprintf("%q", s)

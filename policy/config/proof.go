@@ -15,16 +15,11 @@ var proofWays = []string{"header", "certificate", "dkim"}
 // proofs reads how a message proves that it comes from our tenant: tenant and
 // proof.
 func (r *reader) proofs(t *table) tenant.Proofs {
-	p := tenant.Proofs{Tenant: tenantID(t)}
+	var p tenant.Proofs
+	p.Tenant, _ = parsed(t, "tenant", aString, parseTenant)
 	first := make(map[string]place) // by way
 	for _, one := range t.proofTables() {
-		one.only("header", "secret_file", "certificate", "dkim")
-		var ways []string
-		for _, way := range proofWays {
-			if one.has(way) {
-				ways = append(ways, way)
-			}
-		}
+		ways := slices.DeleteFunc(slices.Clone(proofWays), func(way string) bool { return !one.has(way) })
 		switch {
 		case len(ways) == 0 && one.has("secret_file"):
 			one.fail("secret_file", `has no header that would bear the secret; add header = "X-Coexist-Proof"`)
@@ -52,16 +47,15 @@ func (r *reader) proofs(t *table) tenant.Proofs {
 
 // proofTables returns the tables of proof: one, or a list.
 func (t *table) proofTables() []*table {
-	const want = `a table, like { header = "X-Coexist-Proof", secret_file = "proof.key" }`
-	switch value := t.entries["proof"].(type) {
+	const like = `{ header = "X-Coexist-Proof", secret_file = "proof.key" }`
+	keys := append([]string{"secret_file"}, proofWays...)
+	switch t.entries["proof"].(type) {
 	case []any, []map[string]any:
-		all := t.array("proof")
-		if list, _ := value.([]any); list != nil && len(list) == 0 {
-			t.fail("proof", "is an empty list; write %s, or leave it out", want[len("a table, like "):])
-		}
-		return all
+		t.refuseEmpty("proof", "is an empty list; write "+like+", or leave it out")
+		return t.array("proof", keys...)
 	}
-	if one := t.table("proof", want+", or a list of them"); one != nil {
+	if one := t.table("proof", "a table, like "+like+", or a list of them"); one != nil {
+		one.only(keys...)
 		return []*table{one}
 	}
 	return nil
@@ -81,14 +75,7 @@ func (r *reader) proof(t *table, way string, p *tenant.Proofs) {
 			p.Secret = sha256.Sum256([]byte(text))
 		}
 	case "certificate":
-		text, said := get[string](t, way, "a certificate's common name in quotes")
-		if !said {
-			return
-		}
-		var err error
-		if p.Certificate, err = commonName(text); err != nil {
-			t.fail(way, "%v", err)
-		}
+		p.Certificate, _ = parsed(t, way, "a certificate's common name in quotes", commonName)
 	case "dkim":
 		p.Domains = t.dkimDomains()
 	}
@@ -114,23 +101,11 @@ func (r *reader) proofHeader(t *table) string {
 
 // dkimDomains reads one domain, or a list of them.
 func (t *table) dkimDomains() []string {
-	var all []string
 	items := t.oneOrMore("dkim")
-	if items != nil && len(items) == 0 {
+	if _, isList := t.isList("dkim"); isList && len(items) == 0 {
 		t.fail("dkim", `names no domain; write the one that the platform signs with, like "example.com"`)
 	}
-	for _, one := range items {
-		name, err := domainName(one.text)
-		switch {
-		case err != nil:
-			t.r.fail(one.place, "%v", err)
-		case slices.Contains(all, name):
-			t.r.fail(one.place, "%s is there twice; keep one of them", quote(one.text))
-		default:
-			all = append(all, name)
-		}
-	}
-	return all
+	return eachOnce(t.r, items, domainName)
 }
 
 // commonName reads the common name of a certificate and puts it in lower case.

@@ -2,12 +2,15 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"coexistd/policy/mail"
 )
 
 // Quarantine is [quarantine].
@@ -45,8 +48,7 @@ const (
 
 // quarantine reads [quarantine], or makes the usual one.
 func (r *reader) quarantine(t *table) {
-	one := t.optional("quarantine")
-	one.only("dir", "keep", "max_size", "smtp", "report")
+	one := t.optional("quarantine", "dir", "keep", "max_size", "smtp", "report")
 	r.config.Quarantine = Quarantine{
 		Dir:      r.quarantineDir(one),
 		Keep:     one.duration("keep", 30*24*time.Hour, minKeep, maxKeep),
@@ -80,21 +82,20 @@ func (r *reader) quarantineDir(t *table) string {
 func (r *reader) quarantineSMTP(t *table) string {
 	const usual = "127.0.0.1:25"
 	addr, err := hostPort(t.text("smtp", usual), usual)
+	if err == nil {
+		err = r.refuseOwn("tcp", addr)
+	}
 	if err != nil {
 		t.fail("smtp", "%v", err)
-		return usual
 	}
-	r.refuseOwn(t.at("smtp"), "tcp", addr)
 	return addr
 }
 
 // report reads [quarantine.report], or makes the usual one.
 func (r *reader) report(t *table) Report {
-	one := t.optional("report")
-	one.only("at", "zone", "from", "contact", "summary")
-	var report Report
+	one := t.optional("report", "at", "zone", "from", "contact", "summary")
+	report := Report{Zone: one.zone()}
 	report.Never, report.Hour, report.Minute = one.timeOfDay()
-	report.Zone = one.zone()
 	usual := ""
 	if domains := slices.Sorted(maps.Keys(r.config.Rules.Routes.Domains)); len(domains) > 0 {
 		usual = "postmaster@" + domains[0]
@@ -126,45 +127,35 @@ func (t *table) timeOfDay() (never bool, hour, minute int) {
 
 // zone reads the name of a time zone.
 func (t *table) zone() *time.Location {
-	text, said := get[string](t, "zone", `a time zone's name in quotes, like "Europe/Berlin"`)
-	if !said {
-		return time.Local
-	}
-	zone, err := time.LoadLocation(text)
-	if err != nil || text == "" {
-		t.fail("zone", `%s is not a time zone; write a name of the IANA list, like "Europe/Berlin", or leave it out for this host's`, quote(text))
-		return time.Local
-	}
-	return zone
+	return parsedOr(t, "zone", `a time zone's name in quotes, like "Europe/Berlin"`, time.Local, func(text string) (*time.Location, error) {
+		zone, err := time.LoadLocation(text)
+		if err != nil || text == "" {
+			return nil, fmt.Errorf(`%s is not a time zone; write a name of the IANA list, like "Europe/Berlin", or leave it out for this host's`, quote(text))
+		}
+		return zone, nil
+	})
 }
 
 func (t *table) mailbox(name, fallback string) string {
-	text, said := get[string](t, name, `an address in quotes, like "postmaster@example.com"`)
-	if !said {
-		return fallback
-	}
-	address, err := mailbox(text, t.r.config.Rules.Delimiters)
-	if err != nil {
-		t.fail(name, "%v", err)
-	}
-	return address
+	return parsedOr(t, name, `an address in quotes, like "postmaster@example.com"`, fallback, t.r.parseMailbox)
 }
 
 func (t *table) mailboxes(name string) []string {
 	const most = 100
-	all := []string{}
-	for _, one := range t.texts(name) {
-		address, err := mailbox(one.text, t.r.config.Rules.Delimiters)
-		if err != nil {
-			t.r.fail(one.place, "%v", err)
-			continue
-		}
-		if !slices.Contains(all, address) {
-			all = append(all, address)
-		}
+	all := unique(each(t.r, t.texts(name), t.r.parseMailbox))
+	t.atMost(name, most, len(all), "addresses")
+	return append([]string{}, all...)
+}
+
+// parseMailbox reads one address to send mail to or from. Its local part must be what
+// RFC 5322 section 3.4.1 allows, since it goes into a header.
+func (r *reader) parseMailbox(text string) (string, error) {
+	a, err := mail.ParseAddress(text, r.config.Rules.Delimiters)
+	if err != nil {
+		return "", fmt.Errorf(`%s is not an address: %w; write it like "postmaster@example.com"`, quote(text), err)
 	}
-	if len(all) > most {
-		t.fail(name, "there are %d addresses; at most %d are possible", len(all), most)
+	if a.IsNull() || a.Domain == "" || a.Path != text || a.At(a.Domain) != a.Local+"@"+a.Domain {
+		return "", fmt.Errorf(`%s is not an address; write it like "postmaster@example.com"`, quote(text))
 	}
-	return all
+	return text, nil
 }

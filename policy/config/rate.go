@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"coexistd/policy/mail"
+	"coexistd/policy/networks"
 	"coexistd/policy/rate"
 	"coexistd/policy/verdict"
 )
@@ -34,8 +35,7 @@ func (r *reader) readRates(t *table) {
 	first := make(map[string]place)
 	overrides, byRecipient := 0, 0
 	all := t.array("rate")
-	if len(all) > maxRates {
-		t.fail("rate", "there are %d rules; at most %d are possible", len(all), maxRates)
+	if !t.atMost("rate", maxRates, len(all), "rules") {
 		return
 	}
 	for _, one := range all {
@@ -47,12 +47,8 @@ func (r *reader) readRates(t *table) {
 			byRecipient++
 		}
 	}
-	if byRecipient > maxRecipientRates {
-		t.fail("rate", "there are %d rules by recipient; at most %d are possible", byRecipient, maxRecipientRates)
-	}
-	if overrides > maxOverrides {
-		t.fail("rate", "there are %d overrides; at most %d are possible", overrides, maxOverrides)
-	}
+	t.atMost("rate", maxRecipientRates, byRecipient, "rules by recipient")
+	t.atMost("rate", maxOverrides, overrides, "overrides")
 }
 
 // rate reads one rule.
@@ -67,15 +63,9 @@ func (r *reader) rate(t *table, first map[string]place) rate.Rule {
 		OnError: choiceOr(t, "on_error", "what can be done without an answer", rate.ErrorMemory,
 			rate.ErrorTempfail, rate.ErrorAccept, rate.ErrorMemory),
 	}
-	for _, one := range []struct{ key, right string }{
-		{"by", "it says for what each limit is: user, client, sender, sender_domain or recipient"},
-		{"limit", "it says how much may come in the time of per, like 200"},
-		{"per", `it says in which time the limit may come, like "1h"`},
-	} {
-		if !t.has(one.key) {
-			t.fail(one.key, "is missing; %s", one.right)
-		}
-	}
+	t.require("by", "it says for what each limit is: user, client, sender, sender_domain or recipient")
+	t.require("limit", "it says how much may come in the time of per, like 200")
+	t.require("per", `it says in which time the limit may come, like "1h"`)
 	t.amounts(&rule)
 	if t.has("on_error") && r.config.Redis == nil {
 		t.fail("on_error", "has no effect: without [redis], limits are in this process's memory, which always answers; take it out, or add [redis] with its addresses")
@@ -156,30 +146,34 @@ func (t *table) overrides(rule *rate.Rule) {
 				continue
 			}
 		}
-		if rule.By == rate.ByClient || looksLikeNetwork(written) {
-			prefix, err := parseNetwork(written)
-			switch {
-			case err != nil:
-				all.fail(written, "%v", err)
-			case slices.ContainsFunc(rule.Networks, func(n rate.NetworkLimit) bool { return n.Network == prefix }):
-				all.fail(written, "%s is there twice; keep one of them", prefix)
-			default:
-				rule.Networks = append(rule.Networks, rate.NetworkLimit{Network: prefix, Limit: limit})
-			}
-			continue
-		}
-		key, err := t.r.rateKey(written, rule.By)
-		if err == nil {
-			if _, taken := rule.Accounts[key]; taken {
-				err = fmt.Errorf("%s is there twice, written in two ways; keep one of them", quote(key))
-			}
-		}
-		if err != nil {
+		if err := t.r.override(rule, written, limit); err != nil {
 			all.fail(written, "%v", err)
-			continue
 		}
-		rule.Accounts[key] = limit
 	}
+}
+
+// override puts one limit in its place.
+func (r *reader) override(rule *rate.Rule, written string, limit int64) error {
+	if rule.By == rate.ByClient || looksLikeNetwork(written) {
+		prefix, err := networks.ParsePrefix(written)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(rule.Networks, func(n rate.NetworkLimit) bool { return n.Network == prefix }) {
+			return fmt.Errorf("%s is there twice; keep one of them", prefix)
+		}
+		rule.Networks = append(rule.Networks, rate.NetworkLimit{Network: prefix, Limit: limit})
+		return nil
+	}
+	key, err := r.rateKey(written, rule.By)
+	if err != nil {
+		return err
+	}
+	if _, taken := rule.Accounts[key]; taken {
+		return fmt.Errorf("%s is there twice, written in two ways; keep one of them", quote(key))
+	}
+	rule.Accounts[key] = limit
+	return nil
 }
 
 // rateKey returns a limit's key in the form in which messages have it: an address
@@ -232,7 +226,7 @@ func (t *table) column(by rate.By) string {
 // isRated reports that some rule is for a point.
 func (r *reader) isRated(point verdict.Checkpoint) bool {
 	return slices.ContainsFunc(r.rates, func(one rateTable) bool {
-		return !one.has("checkpoints") || slices.ContainsFunc(one.points, func(i item) bool { return i.text == point.String() })
+		return !one.has("checkpoints") || slices.ContainsFunc(one.points, func(i item) bool { return i.value == point.String() })
 	})
 }
 
@@ -258,12 +252,13 @@ func (r *reader) placeRates() {
 			r.note("[[rate]] %s counts nobody: no user is logged in at S0 and S1, save at a listener that says so; count by client or by sender there",
 				quote(rule.Name))
 		}
-		if rule.Column != "" && !slices.Contains(columns, rule.Column) {
+		if rule.Column != "" {
 			columns = append(columns, rule.Column)
 		}
 		r.config.Rules.Rates = append(r.config.Rules.Rates, rule)
 	}
 	slices.Sort(columns)
+	columns = slices.Compact(columns)
 	for i := range r.config.Directories {
 		r.config.Directories[i].Limits = columns
 	}
@@ -274,22 +269,12 @@ func hasUsers(p verdict.Checkpoint) bool { return p != verdict.S0 && p != verdic
 
 // pointsOf returns the points that a rule names.
 func (one rateTable) pointsOf(making []verdict.Checkpoint) []verdict.Checkpoint {
-	var points []verdict.Checkpoint
-	for _, written := range one.points {
-		point, ok := verdict.ParseCheckpoint(written.text)
-		switch {
-		case !ok:
-			one.r.fail(written.place, "%s is not a contact point of this side; it would be one of S0, S1, S2, S3, S4", quote(written.text))
-		case slices.Contains(points, point):
-			one.r.fail(written.place, "%s is there twice; keep one of them", quote(written.text))
-		case !slices.Contains(making, point):
-			one.r.fail(written.place, `%s does not make the check rate; add "rate" to checks of [checkpoint.%s], or take %s out`, point, point, quote(written.text))
-		default:
-			points = append(points, point)
+	one.refuseEmpty("checkpoints", "is empty, so nothing is counted; name points, or leave it out for all that make the check rate")
+	return eachOnce(one.r, one.points, func(text string) (verdict.Checkpoint, error) {
+		point, err := parsePoint(text)
+		if err == nil && !slices.Contains(making, point) {
+			return verdict.Undecided, fmt.Errorf(`%s does not make the check rate; add "rate" to checks of [checkpoint.%s], or take %s out`, point, point, quote(text))
 		}
-	}
-	if list, isList := one.entries["checkpoints"].([]any); isList && len(list) == 0 {
-		one.fail("checkpoints", "is empty, so nothing is counted; name points, or leave it out for all that make the check rate")
-	}
-	return points
+		return point, err
+	})
 }

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -42,14 +40,13 @@ const (
 
 // scanners reads [scanner.NAME].
 func (r *reader) scanners(t *table) {
-	parent := t.table("scanner", "tables with a name, each written as [scanner.NAME]")
+	parent := t.parent("scanner")
 	if parent == nil {
 		return
 	}
 	parent.only("clamd", "rspamd")
 	keys := []string{"address", "timeout", "max_size", "max_scans"}
-	if one := parent.table("clamd", "a table, written as [scanner.clamd]"); one != nil {
-		one.only(keys...)
+	if one := parent.section("clamd", keys...); one != nil {
 		r.config.Clamd = &Clamd{
 			Addresses: r.clamdAddresses(one),
 			Timeout:   one.duration("timeout", 30*time.Second, minTimeout, maxTimeout),
@@ -57,8 +54,7 @@ func (r *reader) scanners(t *table) {
 			MaxScans:  one.number("max_scans", 10, 1, maxScans),
 		}
 	}
-	if one := parent.table("rspamd", "a table, written as [scanner.rspamd]"); one != nil {
-		one.only(keys...)
+	if one := parent.section("rspamd", keys...); one != nil {
 		r.config.Rspamd = &Rspamd{
 			Address:  r.rspamdAddress(one),
 			Timeout:  one.duration("timeout", 20*time.Second, minTimeout, maxTimeout),
@@ -82,33 +78,17 @@ func (r *reader) hasScannerFor(check string) bool {
 
 // clamdAddresses reads one address, or a list of them.
 func (r *reader) clamdAddresses(t *table) []string {
-	items := t.oneOrMore("address")
-	switch _, isList := t.entries["address"].([]any); {
-	case !t.has("address"):
-		t.fail("address", `is missing; write it like "unix:/run/clamav/clamd.ctl" or "inet:127.0.0.1:3310"`)
-	case isList && len(items) == 0:
-		t.fail("address", `names no server; write it like "unix:/run/clamav/clamd.ctl" or "inet:127.0.0.1:3310"`)
-	case len(items) > maxAddresses:
-		t.fail("address", "there are %d addresses; at most %d are possible", len(items), maxAddresses)
-		return nil
-	}
-	var all []string
-	for _, one := range items {
-		network, addr, err := clamdAddress(one.text)
+	t.require("address", likeClamd)
+	return t.servers("address", t.oneOrMore("address"), maxAddresses, "addresses", likeClamd, func(text string) (string, error) {
+		network, addr, err := clamdAddress(text)
 		if err != nil {
-			r.fail(one.place, "%v", err)
-			continue
+			return "", err
 		}
-		address := strings.Replace(network, "tcp", "inet", 1) + ":" + addr
-		if slices.Contains(all, address) {
-			r.fail(one.place, "%s is there twice; keep one of them", quote(one.text))
-			continue
-		}
-		r.refuseOwn(one.place, network, addr)
-		all = append(all, address)
-	}
-	return all
+		return written(network, addr), r.refuseOwn(network, addr)
+	})
 }
+
+const likeClamd = `write it like "unix:/run/clamav/clamd.ctl" or "inet:127.0.0.1:3310"`
 
 // clamdAddress reads what ParseListen reads, and suggests what clamd.conf says.
 func clamdAddress(text string) (network, addr string, err error) {
@@ -120,26 +100,19 @@ func clamdAddress(text string) (network, addr string, err error) {
 			return "", "", fmt.Errorf("%s has no kind; write it as %s", quote(text), quote(kind+text))
 		}
 	}
-	return "", "", fmt.Errorf(`%s is not the address of a server; write it like "unix:/run/clamav/clamd.ctl" or "inet:127.0.0.1:3310"`, quote(text))
+	return "", "", fmt.Errorf("%s is not the address of a server; %s", quote(text), likeClamd)
 }
 
 func (r *reader) rspamdAddress(t *table) string {
 	const like = "http://127.0.0.1:11333"
-	if !t.has("address") {
-		t.fail("address", "is missing; write it like %q", like)
-		return ""
-	}
-	text, ok := get[string](t, "address", fmt.Sprintf("a string in quotes, like %q", like))
-	if !ok {
-		return ""
-	}
-	addr, err := httpAddress(text)
-	if err != nil {
-		t.fail("address", "%v; write it like %q", err, like)
-		return ""
-	}
-	r.refuseOwn(t.at("address"), "tcp", addr)
-	return "http://" + addr
+	t.require("address", fmt.Sprintf("write it like %q", like))
+	return parsedOr(t, "address", fmt.Sprintf("a string in quotes, like %q", like), "", func(text string) (string, error) {
+		addr, err := httpAddress(text)
+		if err != nil {
+			return "", fmt.Errorf("%w; write it like %q", err, like)
+		}
+		return "http://" + addr, r.refuseOwn("tcp", addr)
+	})
 }
 
 // httpAddress reads "http://HOST:PORT". The error lacks what would be right.

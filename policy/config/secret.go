@@ -33,48 +33,43 @@ func (r *reader) secretFile(t *table) string {
 	case info.Size() < minSecret:
 		t.fail("secret_file", "%s has %d bytes; a secret needs at least %d; %s", quote(path), info.Size(), minSecret, right)
 	default:
-		t.refuseOpen("secret_file", path, info)
+		if err := refuseOpen(path, info); err != nil {
+			t.fail("secret_file", "%v", err)
+		}
 	}
 	return path
 }
 
-// refuseOpen refuses a file with a secret that everybody can get at. It reports
-// that it did.
-func (t *table) refuseOpen(name, path string, info fs.FileInfo) bool {
+// refuseOpen refuses a file with a secret that everybody can get at.
+func refuseOpen(path string, info fs.FileInfo) error {
 	if info.Mode()&0o007 == 0 {
-		return false
+		return nil
 	}
-	t.fail(name, "%s can be read, written or run by everybody (mode %04o); run: chmod 0640 %s", quote(path), info.Mode().Perm(), path)
-	return true
+	return fmt.Errorf("%s can be read, written or run by everybody (mode %04o); run: chmod 0640 %s", quote(path), info.Mode().Perm(), path)
 }
 
 // secretText reads the file that a key names: one line of printable ASCII with at
 // least so many bytes. White space at its end does not count. Nothing of it stands
 // in an error.
 func (t *table) secretText(name string, least int, right string) string {
-	file, said := get[string](t, name, "a path in quotes")
-	if !said {
-		return ""
-	}
-	path := t.r.path(file)
-	info, err := regularFile(path)
-	if err != nil {
-		t.fail(name, "%s %v; %s", quote(path), err, right)
-		return ""
-	}
-	if t.refuseOpen(name, path, info) {
-		return ""
-	}
-	text, err := readFile(path)
-	if err == nil {
-		text = strings.TrimRight(text, " \t\r\n")
-		err = checkSecret(text, least)
-	}
-	if err != nil {
-		t.fail(name, "%s %v; %s", quote(path), err, right)
-		return ""
-	}
-	return text
+	return parsedOr(t, name, "a path in quotes", "", func(file string) (text string, err error) {
+		path := t.r.path(file)
+		info, err := regularFile(path)
+		if err == nil {
+			if err := refuseOpen(path, info); err != nil {
+				return "", err
+			}
+			text, err = readFile(path)
+		}
+		if err == nil {
+			text = strings.TrimRight(text, " \t\r\n")
+			err = checkSecret(text, least)
+		}
+		if err != nil {
+			return "", fmt.Errorf("%s %w; %s", quote(path), err, right)
+		}
+		return text, nil
+	})
 }
 
 // checkSecret continues a sentence that begins with the file's name.

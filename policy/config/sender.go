@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"coexistd/policy"
+	"coexistd/policy/networks"
 	"coexistd/policy/spoof"
 	"coexistd/policy/tenant"
 	"coexistd/policy/verdict"
@@ -45,12 +47,7 @@ func (r *reader) ddos(t *table) policy.DDoS {
 		Messages:    count("messages", 100),
 		Refused:     count("refused", 20),
 		Unknown:     count("unknown", 50),
-		Exempt:      slices.Clone(r.config.Rules.OurNetworks),
-	}
-	for _, network := range t.networks("exempt") {
-		if !slices.Contains(d.Exempt, network) {
-			d.Exempt = append(d.Exempt, network)
-		}
+		Exempt:      unique(slices.Concat(r.config.Rules.OurNetworks, t.networks("exempt"))),
 	}
 	d.NetworkConnections = count("connections_network", max(200, int64(d.Connections)))
 	d.NetworkPerMinute = count("per_minute_network", max(600, int64(d.PerMinute)))
@@ -63,22 +60,6 @@ func (r *reader) ddos(t *table) policy.DDoS {
 		}
 	}
 	return d
-}
-
-// networks reads networks. They may overlap any others.
-func (t *table) networks(name string) []netip.Prefix {
-	var all []netip.Prefix
-	for _, one := range t.texts(name) {
-		prefix, err := parseNetwork(one.text)
-		if err != nil {
-			t.r.fail(one.place, "%v", err)
-			continue
-		}
-		if !slices.Contains(all, prefix) {
-			all = append(all, prefix)
-		}
-	}
-	return all
 }
 
 // spoof reads what [check.spoof] has beside the actions.
@@ -94,39 +75,37 @@ func (r *reader) spoof(t *table) spoof.Rules {
 
 // services reads those who may send in our names: networks and domains.
 func (t *table) services() spoof.Services {
-	var s spoof.Services
 	items := t.texts("services")
-	if len(items) > maxServices {
-		t.fail("services", "there are %d services; at most %d are possible", len(items), maxServices)
-		return s
+	if !t.atMost("services", maxServices, len(items), "services") {
+		return spoof.Services{}
 	}
+	var ranges, domains []item
 	for _, one := range items {
-		if looksLikeNetwork(one.text) {
-			if prefix, err := parseNetwork(one.text); err != nil {
-				t.r.fail(one.place, "%v", err)
-			} else if !slices.Contains(s.Networks, prefix) {
-				s.Networks = append(s.Networks, prefix)
-			}
-			continue
-		}
-		name, err := domainName(one.text)
-		if err != nil {
-			t.r.fail(one.place, `%s is neither a domain nor a network; write it like "mailer.example" or "192.0.2.0/24"`, quote(one.text))
-			continue
-		}
-		// What the list of suffixes lacks has its last part for one.
-		suffix, listed := publicsuffix.PublicSuffix(name)
-		isWord := !strings.Contains(name, ".")
-		switch {
-		case suffix == name && (listed || !isWord):
-			t.r.fail(one.place, "%s is a public suffix: everybody can have a domain below it; write the service's own domain", quote(one.text))
-		case isWord:
-			t.r.fail(one.place, `%s is no domain that anybody has in the DNS; write the service's own whole, like "mailer.example"`, quote(one.text))
-		case !slices.Contains(s.Domains, name):
-			s.Domains = append(s.Domains, name)
+		if looksLikeNetwork(one.value) {
+			ranges = append(ranges, one)
+		} else {
+			domains = append(domains, one)
 		}
 	}
-	return s
+	return spoof.Services{Networks: unique(each(t.r, ranges, networks.ParsePrefix)), Domains: unique(each(t.r, domains, serviceDomain))}
+}
+
+// serviceDomain reads a domain that can belong to one service.
+func serviceDomain(text string) (string, error) {
+	name, err := domainName(text)
+	if err != nil {
+		return "", fmt.Errorf(`%s is neither a domain nor a network; write it like "mailer.example" or "192.0.2.0/24"`, quote(text))
+	}
+	// What the list of suffixes lacks has its last part for one.
+	suffix, listed := publicsuffix.PublicSuffix(name)
+	isWord := !strings.Contains(name, ".")
+	switch {
+	case suffix == name && (listed || !isWord):
+		return "", fmt.Errorf("%s is a public suffix: everybody can have a domain below it; write the service's own domain", quote(text))
+	case isWord:
+		return "", fmt.Errorf(`%s is no domain that anybody has in the DNS; write the service's own whole, like "mailer.example"`, quote(text))
+	}
+	return name, nil
 }
 
 // looksLikeNetwork reports a text that is meant as an address or a CIDR, and so
@@ -166,9 +145,7 @@ func (t *table) delegates() map[string][]string {
 		all[login] = logins.addresses(written)
 		entries += len(all[login])
 	}
-	if entries > maxDelegates {
-		t.fail("delegates", "there are %d addresses; at most %d are possible", entries, maxDelegates)
-	}
+	t.atMost("delegates", maxDelegates, entries, "addresses")
 	return all
 }
 
@@ -194,23 +171,22 @@ func (t *table) refuseCut(name string) bool {
 func (r *reader) ourCertificates(t *table) []string {
 	var all []string
 	items := t.texts("our_certificates")
-	if len(items) > maxCertificates {
-		t.fail("our_certificates", "there are %d names; at most %d are possible", len(items), maxCertificates)
+	if !t.atMost("our_certificates", maxCertificates, len(items), "names") {
 		return nil
 	}
 	for _, one := range items {
-		name, err := commonName(one.text)
+		name, err := commonName(one.value)
 		if err != nil {
 			r.fail(one.place, "%v", err)
 			continue
 		}
 		if name == tenant.SharedCertificate {
-			r.fail(one.place, "Office 365 shows the certificate of %s for every tenant, so all of its customers would be our users; take it out, and name hosts of ours only", quote(one.text))
+			r.fail(one.place, "Office 365 shows the certificate of %s for every tenant, so all of its customers would be our users; take it out, and name hosts of ours only", quote(one.value))
 			continue
 		}
 		for _, platform := range r.config.Rules.Routes.Platforms {
 			if r.config.Rules.Tenants[platform.Name].Certificate == name {
-				r.fail(one.place, "%s proves platform %s; a client cannot be both, so take it out of one of them", quote(one.text), platform.Name)
+				r.fail(one.place, "%s proves platform %s; a client cannot be both, so take it out of one of them", quote(one.value), platform.Name)
 			}
 		}
 		if !slices.Contains(all, name) {

@@ -1,9 +1,9 @@
 package config
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 )
 
@@ -24,11 +24,10 @@ const maxResolvers = 8
 
 // redis reads [redis].
 func (r *reader) redis(t *table) {
-	one := t.table("redis", "a table, written as [redis]")
+	one := t.section("redis", "addresses", "master", "username", "password_file", "tls")
 	if one == nil {
 		return
 	}
-	one.only("addresses", "master", "username", "password_file", "tls")
 	r.config.Redis = &Redis{
 		Addresses: r.redisAddresses(one),
 		Master:    one.line("master", "the name that the Sentinels have for the server"),
@@ -47,66 +46,37 @@ func (r *reader) redis(t *table) {
 // redisAddresses reads where Redis is.
 func (r *reader) redisAddresses(t *table) []string {
 	const like = "127.0.0.1:6379"
-	items := t.texts("addresses")
-	switch _, isList := t.entries["addresses"].([]any); {
-	case !t.has("addresses"):
-		t.fail("addresses", `is missing; write it like [%q]`, like)
-	case isList && len(items) == 0:
-		t.fail("addresses", `names no server; write it like [%q]`, like)
-	case len(items) > maxAddresses:
-		t.fail("addresses", "there are %d addresses; at most %d are possible", len(items), maxAddresses)
-		return nil
-	}
-	var all []string
-	for _, one := range items {
-		addr, err := hostPort(one.text, like)
+	right := fmt.Sprintf("write it like [%q]", like)
+	t.require("addresses", right)
+	return t.servers("addresses", t.texts("addresses"), maxAddresses, "addresses", right, func(text string) (string, error) {
+		addr, err := hostPort(text, like)
 		if err != nil {
-			r.fail(one.place, "%v", err)
-			continue
+			return "", err
 		}
-		if slices.Contains(all, addr) {
-			r.fail(one.place, "%s is there twice; keep one of them", quote(one.text))
-			continue
-		}
-		r.refuseOwn(one.place, "tcp", addr)
-		all = append(all, addr)
-	}
-	return all
+		return addr, r.refuseOwn("tcp", addr)
+	})
 }
 
 // line reads a short text without control characters. An absent one is "".
 func (t *table) line(name, what string) string {
-	text, said := get[string](t, name, what+", in quotes")
-	if said && (text == "" || len(text) > maxText || printable(text) != text) {
-		t.fail(name, "%s is not %s; it would be one line of 1 to %d bytes", quote(text), what, maxText)
-	}
-	return text
+	return parsedOr(t, name, what+", in quotes", "", func(text string) (string, error) {
+		if text == "" || len(text) > maxText || printable(text) != text {
+			return "", fmt.Errorf("%s is not %s; it would be one line of 1 to %d bytes", quote(text), what, maxText)
+		}
+		return text, nil
+	})
 }
 
 // resolver reads one DNS server, or a list of them.
 func (t *table) resolver() []string {
-	const like = `write it like "127.0.0.1" or "[::1]:53"`
-	items := t.oneOrMore("resolver")
-	switch {
-	case t.has("resolver") && items != nil && len(items) == 0:
-		t.fail("resolver", "names no server; leave it out for the system's own")
-	case len(items) > maxResolvers:
-		t.fail("resolver", "there are %d servers; at most %d are possible", len(items), maxResolvers)
-		return nil
-	}
-	var all []string
-	for _, one := range items {
-		addr, ok := parseResolver(one.text)
-		switch server := addr.String(); {
-		case !ok:
-			t.r.fail(one.place, "%s is not the IP address of a DNS server, with or without a port; %s", quote(one.text), like)
-		case slices.Contains(all, server):
-			t.r.fail(one.place, "%s is there twice; keep one of them", quote(one.text))
-		default:
-			all = append(all, server)
+	const right = "leave it out for the system's own"
+	return t.servers("resolver", t.oneOrMore("resolver"), maxResolvers, "servers", right, func(text string) (string, error) {
+		addr, ok := parseResolver(text)
+		if !ok {
+			return "", fmt.Errorf(`%s is not the IP address of a DNS server, with or without a port; write it like "127.0.0.1" or "[::1]:53"`, quote(text))
 		}
-	}
-	return all
+		return addr.String(), nil
+	})
 }
 
 // parseResolver reads IP or IP:PORT.

@@ -23,11 +23,18 @@ func later(a, b place) (below, above place) {
 	return a, b
 }
 
-// item is one text of a list.
-type item struct {
-	text string
+// entry is one entry of a list.
+type entry[T any] struct {
+	value T
+	path  string // in the line index
 	place
 }
+
+// item is one text of a list.
+type item = entry[string]
+
+// aString is what the value of most keys must be.
+const aString = "a string in quotes"
 
 // table is one table of the file. Its getters return the zero value, or the
 // fallback, for a key that is absent or has a value of the wrong type; the
@@ -73,74 +80,177 @@ func get[T any](t *table, name, want string) (value T, ok bool) {
 	return value, ok
 }
 
-func (t *table) text(name, fallback string) string {
-	if value, ok := get[string](t, name, "a string in quotes"); ok {
+// getOr returns a fallback where get finds nothing.
+func getOr[T any](t *table, name, want string, fallback T) T {
+	if value, ok := get[T](t, name, want); ok {
 		return value
 	}
 	return fallback
 }
 
+func (t *table) text(name, fallback string) string { return getOr(t, name, aString, fallback) }
+
 func (t *table) flag(name string, fallback bool) bool {
-	if value, ok := get[bool](t, name, "true or false"); ok {
+	return getOr(t, name, "true or false", fallback)
+}
+
+// parsed returns what a text stands for. The error of read says what would be right.
+func parsed[T any](t *table, name, want string, read func(string) (T, error)) (value T, ok bool) {
+	text, ok := get[string](t, name, want)
+	if !ok {
+		return value, false
+	}
+	value, err := read(text)
+	if err != nil {
+		t.fail(name, "%v", err)
+	}
+	return value, err == nil
+}
+
+// parsedOr returns a fallback where parsed finds nothing.
+func parsedOr[T any](t *table, name, want string, fallback T, read func(string) (T, error)) T {
+	if value, ok := parsed(t, name, want, read); ok {
 		return value
 	}
 	return fallback
 }
 
 func (t *table) number(name string, fallback, low, high int64) int {
-	value, ok := get[int64](t, name, fmt.Sprintf("a whole number from %d to %d", low, high))
-	if !ok {
-		return int(fallback)
-	}
+	want := fmt.Sprintf("a whole number from %d to %d", low, high)
+	value := getOr(t, name, want, fallback)
 	if value < low || value > high {
-		t.fail(name, "%d is out of range; it must be a whole number from %d to %d", value, low, high)
+		t.fail(name, "%d is out of range; it must be %s", value, want)
 		return int(fallback)
 	}
 	return int(value)
 }
 
-// texts returns a list of strings.
-func (t *table) texts(name string) []item {
-	const want = `a list of strings, like ["a", "b"]`
-	var entries []any
+// list returns the entries of a list. The decoder has a type of its own for lists of
+// tables alone.
+func list[T any](t *table, name, want string) (all []entry[T]) {
+	var values []any
 	switch value := t.entries[name].(type) {
 	case nil:
-		return nil
+	case []T:
+		for _, one := range value {
+			values = append(values, one)
+		}
 	case []any:
-		entries = value
+		values = value
 	default:
 		t.fail(name, "is %s; it must be %s", describe(value), want)
-		return nil
 	}
-	items := make([]item, 0, len(entries))
-	for i, entry := range entries {
-		where := t.at(name)
-		if line, ok := t.r.lines[element(join(t.path, name), i)]; ok {
-			where.line = line
+	for i, value := range values {
+		one := entry[T]{path: element(join(t.path, name), i), place: t.at(name)}
+		if line, ok := t.r.lines[one.path]; ok {
+			one.line = line
 		}
-		text, ok := entry.(string)
-		if !ok {
-			t.r.fail(where, "holds %s; it must be %s", describe(entry), want)
-			continue
+		var ok bool
+		if one.value, ok = value.(T); ok {
+			all = append(all, one)
+		} else {
+			t.r.fail(one.place, "holds %s; it must be %s", describe(value), want)
 		}
-		items = append(items, item{text, where})
 	}
-	return items
+	return all
 }
 
-// oneOrMore returns a string, or the strings of a list. It is nil for what is
-// neither.
+// texts returns a list of strings.
+func (t *table) texts(name string) []item {
+	return list[string](t, name, `a list of strings, like ["a", "b"]`)
+}
+
+// oneOrMore returns a string, or the strings of a list.
 func (t *table) oneOrMore(name string) []item {
 	switch value := t.entries[name].(type) {
 	case nil:
 	case string:
-		return []item{{value, t.at(name)}}
+		return []item{{value: value, place: t.at(name)}}
 	case []any:
 		return t.texts(name)
 	default:
 		t.fail(name, "is %s; it must be a string in quotes, or a list of them", describe(value))
 	}
 	return nil
+}
+
+// isList reports a list that is not one of tables alone, and how long it is.
+func (t *table) isList(name string) (length int, ok bool) {
+	value, ok := t.entries[name].([]any)
+	return len(value), ok
+}
+
+// refuseEmpty refuses a list without entries.
+func (t *table) refuseEmpty(name, problem string) {
+	if length, isList := t.isList(name); isList && length == 0 {
+		t.fail(name, "%s", problem)
+	}
+}
+
+// atMost refuses more than so many. What names them.
+func (t *table) atMost(name string, most, count int, what string) bool {
+	if count > most {
+		t.fail(name, "there are %d %s; at most %d are possible", count, what, most)
+	}
+	return count <= most
+}
+
+// each returns what the texts of a list stand for.
+func each[T any](r *reader, items []item, read func(string) (T, error)) (all []T) {
+	for _, one := range items {
+		if value, err := read(one.value); err != nil {
+			r.fail(one.place, "%v", err)
+		} else {
+			all = append(all, value)
+		}
+	}
+	return all
+}
+
+// unique drops what a list has a second time.
+func unique[T comparable](list []T) (all []T) {
+	for _, one := range list {
+		if !slices.Contains(all, one) {
+			all = append(all, one)
+		}
+	}
+	return all
+}
+
+// eachOnce is each for what must not be there twice, even when it cannot be used. Of
+// what is no value at all, read returns the zero value.
+func eachOnce[T comparable](r *reader, items []item, read func(string) (T, error)) (all []T) {
+	var none T
+	for _, one := range items {
+		value, err := read(one.value)
+		if slices.Contains(all, value) {
+			err = fmt.Errorf("%s is there twice; keep one of them", quote(one.value))
+		} else if value != none {
+			all = append(all, value)
+		}
+		if err != nil {
+			r.fail(one.place, "%v", err)
+		}
+	}
+	return all
+}
+
+// servers reads those that are tried in turn. Right is what to do about none.
+func (t *table) servers(name string, items []item, most int, what, right string, read func(string) (string, error)) []string {
+	if _, isList := t.isList(name); isList && len(items) == 0 {
+		t.fail(name, "names no server; %s", right)
+	}
+	if !t.atMost(name, most, len(items), what) {
+		return nil
+	}
+	return eachOnce(t.r, items, read)
+}
+
+// require refuses that a key is absent. Right says what it would be.
+func (t *table) require(name, right string) {
+	if !t.has(name) {
+		t.fail(name, "is missing; %s", right)
+	}
 }
 
 // table returns the table of that name, or nil.
@@ -152,60 +262,50 @@ func (t *table) table(name, want string) *table {
 	return &table{r: t.r, name: name, path: join(t.path, name), place: t.at(name), entries: entries}
 }
 
-// optional returns the table of that name, or one that says nothing.
-func (t *table) optional(name string) *table {
-	if one := t.table(name, fmt.Sprintf("a table, written as [%s]", join(t.place.key, name))); one != nil {
+// section returns the table of that name, or nil: [redis]. It has no keys but the known
+// ones, when any are given.
+func (t *table) section(name string, known ...string) *table {
+	one := t.table(name, fmt.Sprintf("a table, written as [%s]", join(t.place.key, name)))
+	if one != nil && known != nil {
+		one.only(known...)
+	}
+	return one
+}
+
+// optional returns the section of that name, or one that says nothing.
+func (t *table) optional(name string, known ...string) *table {
+	if one := t.section(name, known...); one != nil {
 		return one
 	}
 	return &table{r: t.r, name: name, path: join(t.path, name), place: t.at(name)}
 }
 
-// tables returns the tables within the table of that name, sorted by theirs:
-// [platform.NAME].
-func (t *table) tables(name string) []*table {
-	want := fmt.Sprintf("tables with a name, each written as [%s]", join(t.place.key, name)+".NAME")
-	parent := t.table(name, want)
-	if parent == nil {
-		return nil
-	}
-	var all []*table
-	for _, name := range slices.Sorted(maps.Keys(parent.entries)) {
-		if one := parent.table(name, fmt.Sprintf("a table, written as [%s]", join(parent.place.key, name))); one != nil {
-			all = append(all, one)
+// parent returns the table that holds those with a name, or nil: that of all [platform.NAME].
+func (t *table) parent(name string) *table {
+	return t.table(name, fmt.Sprintf("tables with a name, each written as [%s.NAME]", join(t.place.key, name)))
+}
+
+// tables returns the tables within a parent, sorted by their names.
+func (t *table) tables(name string) (all []*table) {
+	if parent := t.parent(name); parent != nil {
+		for _, name := range slices.Sorted(maps.Keys(parent.entries)) {
+			if one := parent.section(name); one != nil {
+				all = append(all, one)
+			}
 		}
 	}
 	return all
 }
 
-// array returns the tables of that name: [[listen]].
-func (t *table) array(name string) []*table {
+// array returns the tables of that name: [[listen]]. Known is as for section.
+func (t *table) array(name string, known ...string) (all []*table) {
 	want := fmt.Sprintf("a list of tables, each written as [[%s]]", join(t.place.key, name))
-	var entries []any
-	switch value := t.entries[name].(type) {
-	case nil:
-		return nil
-	case []map[string]any:
-		for _, one := range value {
-			entries = append(entries, one)
+	for _, one := range list[map[string]any](t, name, want) {
+		inner := &table{r: t.r, name: name, path: one.path, place: one.place, entries: one.value}
+		if known != nil {
+			inner.only(known...)
 		}
-	case []any:
-		entries = value
-	default:
-		t.fail(name, "is %s; it must be %s", describe(value), want)
-		return nil
-	}
-	var all []*table
-	for i, entry := range entries {
-		one := &table{r: t.r, name: name, path: element(join(t.path, name), i), place: t.at(name)}
-		if line, ok := t.r.lines[one.path]; ok {
-			one.place.line = line
-		}
-		var ok bool
-		if one.entries, ok = entry.(map[string]any); !ok {
-			t.r.fail(one.place, "holds %s; it must be %s", describe(entry), want)
-			continue
-		}
-		all = append(all, one)
+		all = append(all, inner)
 	}
 	return all
 }

@@ -4,11 +4,10 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"coexistd/policy/mail"
 )
 
 // unit is a word behind a number and what it stands for.
@@ -66,20 +65,13 @@ func (q quantity) text(value int64) string {
 
 // quantity returns a value within bounds.
 func (t *table) quantity(name string, q quantity, fallback, low, high int64) int64 {
-	text, ok := get[string](t, name, q.what+" in quotes, like "+q.like)
-	if !ok {
-		return fallback
-	}
-	value, err := q.parse(text)
-	if err != nil {
-		t.fail(name, "%v", err)
-		return fallback
-	}
-	if value < low || value > high {
-		t.fail(name, "%s is out of range; it must be from %s to %s", quote(text), q.text(low), q.text(high))
-		return fallback
-	}
-	return value
+	return parsedOr(t, name, q.what+" in quotes, like "+q.like, fallback, func(text string) (int64, error) {
+		value, err := q.parse(text)
+		if err == nil && (value < low || value > high) {
+			err = fmt.Errorf("%s is out of range; it must be from %s to %s", quote(text), q.text(low), q.text(high))
+		}
+		return value, err
+	})
 }
 
 func (t *table) duration(name string, fallback, low, high time.Duration) time.Duration {
@@ -94,21 +86,15 @@ func (t *table) size(name string, fallback, low, high int64) int64 {
 const maxScore = 1000
 
 // score returns a number with or without a fraction.
-func (t *table) score(name string) (float64, bool) {
-	var score float64
-	switch value := t.entries[name].(type) {
-	case nil:
-		return 0, false
-	case int64:
-		score = float64(value)
-	case float64:
-		score = value
-	default:
-		t.fail(name, "is %s; it must be a number from 0 to %d", describe(value), maxScore)
+func (t *table) score(name string) (score float64, ok bool) {
+	want := fmt.Sprintf("a number from 0 to %d", maxScore)
+	if whole, isWhole := t.entries[name].(int64); isWhole {
+		score = float64(whole)
+	} else if score, ok = get[float64](t, name, want); !ok {
 		return 0, false
 	}
 	if !(score >= 0 && score <= maxScore) {
-		t.fail(name, "%v is out of range; it must be a number from 0 to %d", score, maxScore)
+		t.fail(name, "%v is out of range; it must be %s", score, want)
 		return 0, false
 	}
 	return score, true
@@ -130,14 +116,14 @@ func hostPort(text, like string) (string, error) {
 }
 
 // refuseOwn refuses the address of a server that is one of our own sockets.
-func (r *reader) refuseOwn(at place, network, addr string) {
-	for _, l := range append(r.config.Listeners[:len(r.config.Listeners):len(r.config.Listeners)], r.config.Lookups...) {
+func (r *reader) refuseOwn(network, addr string) error {
+	for _, l := range slices.Concat(r.config.Listeners, r.config.Lookups) {
 		kind, own, err := ParseListen(l.Address)
 		if err == nil && kind == network && reaches(network, addr, own) {
-			r.fail(at, "%s is where coexistd itself listens (%s); write the address of the other server", quote(addr), l.Address)
-			return
+			return fmt.Errorf("%s is where coexistd itself listens (%s); write the address of the other server", quote(addr), l.Address)
 		}
 	}
+	return nil
 }
 
 // reaches reports that a connection to addr comes to the socket own: it has the
@@ -160,17 +146,4 @@ func reaches(network, addr, own string) bool {
 		return local(host, ip) && local(ownHost, ownIP)
 	}
 	return false
-}
-
-// mailbox reads one address to send mail to or from. Its local part must be what
-// RFC 5322 section 3.4.1 allows, since it goes into a header.
-func mailbox(text, delimiters string) (string, error) {
-	a, err := mail.ParseAddress(text, delimiters)
-	switch {
-	case err != nil:
-		return "", fmt.Errorf(`%s is not an address: %w; write it like "postmaster@example.com"`, quote(text), err)
-	case a.IsNull() || a.Domain == "" || a.Path != text || a.At(a.Domain) != a.Local+"@"+a.Domain:
-		return "", fmt.Errorf(`%s is not an address; write it like "postmaster@example.com"`, quote(text))
-	}
-	return text, nil
 }

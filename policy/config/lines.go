@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -21,10 +22,25 @@ const (
 	maxKey   = 512 // bytes of one written key
 )
 
+// quoted is a string of any kind, or the beginning of one that does not end. Up to two
+// quotes may stand before the three that close.
+const quoted = `"""(?:\\(?s:.)|[^\\])*?(?:"{3,5}|\\?\z)` +
+	`|'''(?s:.*?)(?:'{3,5}|\z)` +
+	`|"(?:\\(?s:.)|[^"\\\n])*"?` +
+	`|'[^'\n]*'?`
+
+// What can come next.
+var (
+	spaces     = regexp.MustCompile(`^[ \t]*`)
+	blank      = regexp.MustCompile(`^(?:[ \t\r\n]|#[^\n]*)*`)
+	restOfLine = regexp.MustCompile(`^[^\n]*`)
+	keyPart    = regexp.MustCompile(`^(?:` + quoted + `|[A-Za-z0-9_-]*)`)
+	plainValue = regexp.MustCompile(`^(?:` + quoted + `|[^,\]}#\r\n]*)`)
+)
+
 // scanner walks one TOML text.
 type scanner struct {
-	text string
-	pos  int
+	text string // what was not read yet
 	line int
 	deep bool // a bound was passed; the walk has stopped
 
@@ -72,25 +88,35 @@ func join(path, part string) string {
 // element is the path of an array's element.
 func element(path string, i int) string { return path + ".#" + strconv.Itoa(i) }
 
+// take reads what comes next.
+func (s *scanner) take(what *regexp.Regexp) string {
+	taken := what.FindString(s.text)
+	s.text = s.text[len(taken):]
+	s.line += strings.Count(taken, "\n")
+	return taken
+}
+
+// eat passes a character, and reports that it came next.
+func (s *scanner) eat(c string) (came bool) {
+	s.text, came = strings.CutPrefix(s.text, c)
+	return came
+}
+
 func (s *scanner) document() {
-	for s.blank(); s.pos < len(s.text) && !s.deep; s.blank() {
-		if s.peek() == '[' {
+	for s.take(blank); s.text != "" && !s.deep; s.take(blank) {
+		if s.eat("[") {
 			s.header()
 		} else {
 			s.pair(0)
 		}
-		s.restOfLine()
+		s.take(restOfLine)
 	}
 }
 
-// header reads [a.b] or [[a.b]].
+// header reads [a.b] or [[a.b]], of which the first bracket was read.
 func (s *scanner) header() {
 	line := s.line
-	s.pos++
-	array := s.peek() == '['
-	if array {
-		s.pos++
-	}
+	array := s.eat("[")
 	key := s.next(s.key())
 	if key == nil {
 		return
@@ -110,9 +136,8 @@ func (s *scanner) pair(depth int) {
 	if key := s.next(s.key()); key != nil {
 		path = s.resolve(key, line)
 	}
-	s.spaces()
-	if s.peek() == '=' {
-		s.pos++
+	s.take(spaces)
+	if s.eat("=") {
 		s.value(path, depth)
 	}
 }
@@ -157,34 +182,20 @@ func (s *scanner) note(path string, line int) {
 // key reads a dotted key. It returns the last part if that is bare, which can
 // be compared without decoding escapes, and else "".
 func (s *scanner) key() (last string) {
-	begin := s.pos
-	for parts := 1; ; parts++ {
-		s.spaces()
-		last = ""
-		switch c := s.peek(); c {
-		case '"', '\'':
-			s.quoted(c)
-		default:
-			start := s.pos
-			for s.pos < len(s.text) && isBare(s.text[s.pos]) {
-				s.pos++
-			}
-			last = s.text[start:s.pos]
-		}
-		if parts > maxParts || s.pos-begin > maxKey {
+	before := len(s.text)
+	for parts := 1; parts == 1 || s.eat("."); parts++ {
+		s.take(spaces)
+		last = s.take(keyPart)
+		if parts > maxParts || before-len(s.text) > maxKey {
 			s.deep = true
 			return ""
 		}
-		s.spaces()
-		if s.peek() != '.' {
-			return last
-		}
-		s.pos++
+		s.take(spaces)
 	}
-}
-
-func isBare(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
+	if strings.ContainsAny(last, `"'`) {
+		return ""
+	}
+	return last
 }
 
 // value reads one value; path is that of its key or element.
@@ -193,138 +204,38 @@ func (s *scanner) value(path string, depth int) {
 		s.deep = true
 		return
 	}
-	s.spaces()
-	switch c := s.peek(); c {
-	case '"', '\'':
-		s.quoted(c)
-	case '[':
-		s.array(path, depth)
-	case '{':
-		s.inline(depth)
-	default:
-		for s.pos < len(s.text) && !strings.ContainsRune(",]}#\r\n", rune(s.text[s.pos])) {
-			s.pos++
-		}
-	}
-}
-
-func (s *scanner) array(path string, depth int) {
-	s.pos++
-	for i := 0; !s.deep; i++ {
-		s.blank()
-		if s.peek() == ']' {
-			s.pos++
-			return
-		}
-		start := s.pos
-		inner := ""
-		if path != "" {
-			inner = element(path, i)
-			s.note(inner, s.line)
-			s.sizes[path] = i + 1
-		}
-		s.value(inner, depth+1)
-		s.blank()
-		if s.peek() == ',' {
-			s.pos++
-		}
-		if s.pos == start {
-			return
-		}
-	}
-}
-
-func (s *scanner) inline(depth int) {
-	s.pos++
-	for !s.deep {
-		s.blank()
-		if s.peek() == '}' {
-			s.pos++
-			return
-		}
-		start := s.pos
-		s.pair(depth + 1)
-		s.blank()
-		if s.peek() == ',' {
-			s.pos++
-		}
-		if s.pos == start {
-			return
-		}
-	}
-}
-
-// quoted reads a string of either kind, on one line or on several.
-func (s *scanner) quoted(mark byte) {
-	long := strings.Repeat(string(mark), 3)
-	multi := strings.HasPrefix(s.text[s.pos:], long)
-	s.pos++
-	if multi {
-		s.pos += 2
-	}
-	for s.pos < len(s.text) {
-		switch c := s.text[s.pos]; {
-		case c == '\\' && mark == '"':
-			s.advance()
-		case c == '\n' && !multi:
-			return
-		case c == mark && !multi:
-			s.pos++
-			return
-		case c == mark && strings.HasPrefix(s.text[s.pos:], long):
-			s.pos += 3
-			// Up to two quotes may stand before the three that close.
-			for range 2 {
-				if s.peek() == mark {
-					s.pos++
-				}
+	s.take(spaces)
+	switch {
+	case s.eat("["):
+		s.entries("]", func(i int) {
+			inner := ""
+			if path != "" {
+				inner = element(path, i)
+				s.note(inner, s.line)
+				s.sizes[path] = i + 1
 			}
+			s.value(inner, depth+1)
+		})
+	case s.eat("{"):
+		s.entries("}", func(int) { s.pair(depth + 1) })
+	default:
+		s.take(plainValue)
+	}
+}
+
+// entries reads what stands between brackets, of which the first was read.
+func (s *scanner) entries(closing string, read func(i int)) {
+	for i := 0; !s.deep; i++ {
+		s.take(blank)
+		if s.eat(closing) {
 			return
 		}
-		s.advance()
-	}
-}
-
-func (s *scanner) peek() byte {
-	if s.pos < len(s.text) {
-		return s.text[s.pos]
-	}
-	return 0
-}
-
-// advance passes one byte.
-func (s *scanner) advance() {
-	if s.pos < len(s.text) {
-		if s.text[s.pos] == '\n' {
-			s.line++
-		}
-		s.pos++
-	}
-}
-
-// spaces passes the white space within a line.
-func (s *scanner) spaces() {
-	for s.peek() == ' ' || s.peek() == '\t' {
-		s.pos++
-	}
-}
-
-// blank passes white space, line ends and comments.
-func (s *scanner) blank() {
-	for {
-		switch s.peek() {
-		case ' ', '\t', '\r', '\n':
-			s.advance()
-		case '#':
-			s.restOfLine()
-		default:
+		before := len(s.text)
+		read(i)
+		s.take(blank)
+		s.eat(",")
+		if len(s.text) == before {
 			return
 		}
-	}
-}
-
-func (s *scanner) restOfLine() {
-	for s.pos < len(s.text) && s.text[s.pos] != '\n' {
-		s.pos++
 	}
 }

@@ -19,34 +19,29 @@ var thresholds = []struct {
 	verdict verdict.Verdict
 }{{"tag_at", verdict.Tag}, {"quarantine_at", verdict.Quarantine}, {"reject_at", verdict.Reject}}
 
-// settings are what one section, or several that were merged, say of a check.
-// What is not said is not in them.
-type settings struct {
-	verdicts map[string]verdict.Verdict // by key: on_hit, on_error
-	scores   map[string]float64         // by key: tag_at, …
-}
+// settings are what one section, or several that were merged, say of a check, by key:
+// on_hit and on_error are verdicts, the thresholds are scores (float64). What is not said
+// is not in them.
+type settings map[string]any
 
 // usualSettings are those of a check of which the file says nothing.
 func usualSettings(check string) settings {
 	usual := row(check)
-	return settings{verdicts: map[string]verdict.Verdict{"on_hit": usual.OnHit, "on_error": usual.OnError}}
+	return settings{"on_hit": usual.OnHit, "on_error": usual.OnError}
 }
 
 // over returns the settings with those of s in the place of general ones.
 func (s settings) over(general settings) settings {
-	merged := settings{make(map[string]verdict.Verdict), make(map[string]float64)}
-	for _, one := range []settings{general, s} {
-		maps.Copy(merged.verdicts, one.verdicts)
-		maps.Copy(merged.scores, one.scores)
-	}
+	merged := maps.Clone(general)
+	maps.Copy(merged, s)
 	return merged
 }
 
 // check is what the settings, over the usual ones, make of a check.
 func (s settings) check(name string) policy.Check {
-	c := policy.Check{Name: name, OnHit: s.verdicts["on_hit"], OnError: s.verdicts["on_error"]}
+	c := policy.Check{Name: name, OnHit: s["on_hit"].(verdict.Verdict), OnError: s["on_error"].(verdict.Verdict)}
 	for _, t := range thresholds {
-		if at, said := s.scores[t.key]; said {
+		if at, said := s[t.key].(float64); said {
 			c.Thresholds = append(c.Thresholds, policy.Threshold{At: at, Verdict: t.verdict})
 		}
 	}
@@ -55,7 +50,7 @@ func (s settings) check(name string) policy.Check {
 
 // settings reads the section of a check, which may have further keys.
 func (t *table) settings(check string, further []string) settings {
-	s := settings{make(map[string]verdict.Verdict), make(map[string]float64)}
+	s := make(settings)
 	usual := row(check)
 	keys := slices.Concat([]string{"on_hit"}, further)
 	fits := func(key string, fit bool, problem string) bool {
@@ -70,14 +65,14 @@ func (t *table) settings(check string, further []string) settings {
 	for _, one := range thresholds {
 		if fits(one.key, usual.Scored, "%s has no score; only spam has, so take it out") {
 			if score, ok := t.score(one.key); ok {
-				s.scores[one.key] = score
+				s[one.key] = score
 			}
 		}
 	}
 	for _, key := range []string{"on_hit", "on_error"} {
 		if key == "on_hit" || fits(key, !usual.AlwaysTells, "the check %s can always tell, so take it out") {
 			if v, ok := t.verdict(key, check); ok {
-				s.verdicts[key] = v
+				s[key] = v
 			}
 		}
 	}
@@ -124,20 +119,19 @@ func choiceOr[T fmt.Stringer](t *table, name, what string, fallback T, known ...
 // refuseOrder refuses a score of the table that gives a verdict where a stricter
 // one is given already. Merged are the table's own settings over the general ones.
 func (t *table) refuseOrder(own, merged settings) {
-	milder := ""
+	milder, above := "", -1.0
 	for _, one := range thresholds {
-		at, said := merged.scores[one.key]
+		at, said := merged[one.key].(float64)
 		if !said {
 			continue
 		}
-		if milder != "" && at <= merged.scores[milder] {
-			for _, key := range []string{one.key, milder} {
-				if _, said := own.scores[key]; said {
-					t.fail(key, "%s is %v and %s is %v; the stricter verdict must begin at the higher score", milder, merged.scores[milder], one.key, at)
-					break
-				}
-			}
+		key := one.key
+		if own[key] == nil {
+			key = milder
 		}
-		milder = one.key
+		if at <= above && own[key] != nil {
+			t.fail(key, "%s is %v and %s is %v; the stricter verdict must begin at the higher score", milder, above, one.key, at)
+		}
+		milder, above = one.key, at
 	}
 }

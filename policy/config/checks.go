@@ -91,9 +91,11 @@ func (r *reader) checks(t *table) {
 
 // generalKeys are the keys of a check's section that hold for all points alike.
 var generalKeys = map[string][]string{
-	verdict.CheckDDoS:    ddosKeys,
-	verdict.CheckSpoof:   spoofKeys,
-	verdict.CheckMalware: malwareKeys,
+	verdict.CheckDDoS: {
+		"connections", "connections_network", "total", "per_minute", "per_minute_network", "messages", "refused", "unknown", "exempt",
+	},
+	verdict.CheckSpoof:   {"dmarc", "spf", "services", "delegates"},
+	verdict.CheckMalware: {"extensions", "also", "except", "macros", "encrypted", "mismatch", "depth"},
 }
 
 // readGeneral reads [check.NAME]. It returns the table that holds them.

@@ -12,9 +12,6 @@ import (
 	"coexistd/policy/route"
 )
 
-// usualLoss is the share of its addresses that a directory may lose at once.
-const usualLoss = 0.10
-
 // source is a directory's file and the domains that named it.
 type source struct {
 	directory.Source
@@ -192,7 +189,7 @@ func (r *reader) directory(t *table, d *route.Domain) {
 	}
 	s := r.sources[path]
 	if s == nil {
-		s = &source{Source: directory.Source{Path: path, Domains: make(map[string]*route.Domain), MaxLoss: usualLoss}}
+		s = &source{Source: directory.Source{Path: path, Domains: make(map[string]*route.Domain), MaxLoss: 0.10}}
 		r.sources[path] = s
 	}
 	s.Domains[d.Name] = d

@@ -24,10 +24,6 @@ type Listener struct {
 	Mode fs.FileMode
 }
 
-// maxUnixPath is the longest path of a Unix socket on Linux (sockaddr_un holds
-// 108 bytes with the final NUL).
-const maxUnixPath = 107
-
 // ParseListen reads an address to listen on: "unix:/PATH", "inet:HOST:PORT" or
 // "inet:[IPV6]:PORT". It returns what net.Listen takes: the network "unix" or
 // "tcp", and an address in which the same socket is always written alike. The
@@ -68,6 +64,7 @@ func parseUnix(path string) (string, error) {
 		return "", fmt.Errorf("the path %s is a folder's; write the socket's, like %s", quote(path), quote("unix:"+path+"milter.sock"))
 	}
 	path = filepath.Clean(path)
+	const maxUnixPath = 107 // on Linux: sockaddr_un holds 108 bytes with the final NUL
 	if len(path) > maxUnixPath {
 		return "", fmt.Errorf("the path has %d bytes; a Unix socket's path has at most %d", len(path), maxUnixPath)
 	}

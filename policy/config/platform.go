@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"coexistd/policy/networks"
 	"coexistd/policy/route"
@@ -20,9 +19,6 @@ import (
 // letters of our own points in flows.
 var reserved = []string{"here", "both", "moving", "reject", "s", "l", "e"}
 
-// maxPlatforms bounds what each message's client is compared with.
-const maxPlatforms = 64
-
 // Source is a list of networks that stands outside the configuration file. Those of
 // kind "file" are read with the configuration; those of kind "spf" are not.
 type Source struct {
@@ -32,20 +28,13 @@ type Source struct {
 	Kind, Name string
 }
 
-// Bounds of the lists of networks outside the file.
-const (
-	maxSources   = 16 // of one platform
-	usualAge     = 30 * 24 * time.Hour
-	minSourceAge = 24 * time.Hour
-	maxSourceAge = 365 * 24 * time.Hour
-)
-
 // readPlatforms reads [platform.NAME]. It reports whether the rest can be read.
 func (r *reader) readPlatforms(t *table) bool {
 	if all, ok := t.entries["platform"].(map[string]any); ok {
 		r.platforms = slices.Sorted(maps.Keys(all))
 	}
-	if !t.atMost("platform", maxPlatforms, len(r.platforms), "platforms") {
+	// Each message's client is compared with all of them.
+	if !t.atMost("platform", 64, len(r.platforms), "platforms") {
 		return false
 	}
 	p := r.config.Rules
@@ -146,8 +135,8 @@ func (r *reader) sourcesOf(t *table) (pending bool) {
 			pending = pending || one.Kind == "spf"
 		}
 	}
-	t.atMost("networks", maxSources, count, `lists by "spf:" and "file:"`)
-	age := t.duration("max_age", usualAge, minSourceAge, maxSourceAge)
+	t.atMost("networks", 16, count, `lists by "spf:" and "file:"`)
+	age := t.duration("max_age", 30*day, day, 365*day)
 	if count > 0 {
 		r.config.MaxAge[t.name] = age
 	} else if t.has("max_age") && !mentionsSource(t) {

@@ -71,7 +71,7 @@ func (r *reader) proof(t *table, way string, p *tenant.Proofs) {
 		p.Header = r.proofHeader(t)
 		if !t.has("secret_file") {
 			t.fail("header", "has no secret, and anybody can write a header; add secret_file with the value that the rule over there gives it")
-		} else if text := t.secretText("secret_file", minProof, "make one with: openssl rand -hex 24 > FILE; chgrp coexistd FILE; chmod 0640 FILE"); text != "" {
+		} else if text := t.secretText("secret_file", 16, "make one with: openssl rand -hex 24 > FILE; chgrp coexistd FILE; chmod 0640 FILE"); text != "" {
 			p.Secret = sha256.Sum256([]byte(text))
 		}
 	case "certificate":

@@ -39,20 +39,13 @@ type Report struct {
 	Summary []string
 }
 
-// Bounds of the quarantine.
-const (
-	minKeep, maxKeep       = time.Minute, 3650 * 24 * time.Hour
-	minQuarantine          = 1 << 20
-	maxQuarantine    int64 = 1 << 50
-)
-
 // quarantine reads [quarantine], or makes the usual one.
 func (r *reader) quarantine(t *table) {
 	one := t.optional("quarantine", "dir", "keep", "max_size", "smtp", "report")
 	r.config.Quarantine = Quarantine{
 		Dir:      r.quarantineDir(one),
-		Keep:     one.duration("keep", 30*24*time.Hour, minKeep, maxKeep),
-		MaxBytes: one.size("max_size", 10<<30, minQuarantine, maxQuarantine),
+		Keep:     one.duration("keep", 30*day, time.Minute, 3650*day),
+		MaxBytes: one.size("max_size", 10<<30, 1<<20, 1<<50),
 		SMTP:     r.quarantineSMTP(one),
 		Report:   r.report(one),
 	}

@@ -19,7 +19,7 @@ const (
 	maxRates          = 50
 	maxRecipientRates = 10
 	maxLimit          = int64(1_000_000_000_000)
-	maxPer            = 366 * 24 * time.Hour
+	maxPer            = 366 * day
 	maxOverrides      = 10_000 // of all rules together
 )
 

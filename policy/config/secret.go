@@ -10,12 +10,8 @@ import (
 // a SHA-256 key that cannot be guessed. A text has less in a byte.
 const minSecret = 32
 
-// Bounds of a secret that is a text, in bytes.
-const (
-	minProof    = 16 // of a header that proves a tenant
-	minPassword = 1
-	maxText     = 512
-)
+// maxText bounds a text, a secret or not, in bytes.
+const maxText = 512
 
 // secretFile looks at the file with the secret that hosts share; it does not read
 // it.

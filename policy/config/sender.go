@@ -16,18 +16,8 @@ import (
 	"coexistd/policy/verdict"
 )
 
-// The keys of [check.ddos] and [check.spoof] that hold for all points alike.
-var (
-	ddosKeys = []string{
-		"connections", "connections_network", "total", "per_minute", "per_minute_network", "messages", "refused", "unknown", "exempt",
-	}
-	spoofKeys = []string{"dmarc", "spf", "services", "delegates"}
-)
-
 // Bounds of what is said of senders.
 const (
-	maxCount        = 1_000_000 // a bound of [check.ddos]
-	usualTotal      = 900
 	maxServices     = 1000
 	maxDelegates    = 10_000 // addresses of all logins together
 	maxCertificates = 1000
@@ -39,10 +29,10 @@ const (
 // releases, each on a connection of its own, come from there.
 func (r *reader) ddos(t *table) policy.DDoS {
 	most := int64(r.config.MaxConnections)
-	count := func(name string, fallback int64) int { return t.number(name, fallback, 0, maxCount) }
+	count := func(name string, fallback int64) int { return t.number(name, fallback, 0, 1_000_000) }
 	d := policy.DDoS{
 		Connections: count("connections", 50),
-		Total:       t.number("total", max(1, min(usualTotal, most*9/10)), 0, most),
+		Total:       t.number("total", max(1, min(900, most*9/10)), 0, most),
 		PerMinute:   count("per_minute", 120),
 		Messages:    count("messages", 100),
 		Refused:     count("refused", 20),

@@ -19,9 +19,6 @@ type Redis struct {
 	TLS                bool
 }
 
-// maxResolvers bounds the servers that are tried one after the other.
-const maxResolvers = 8
-
 // redis reads [redis].
 func (r *reader) redis(t *table) {
 	one := t.section("redis", "addresses", "master", "username", "password_file", "tls")
@@ -32,7 +29,7 @@ func (r *reader) redis(t *table) {
 		Addresses: r.redisAddresses(one),
 		Master:    one.line("master", "the name that the Sentinels have for the server"),
 		Username:  one.line("username", "a user of Redis"),
-		Password:  one.secretText("password_file", minPassword, "write the path of a file that holds the password and nothing else"),
+		Password:  one.secretText("password_file", 1, "write the path of a file that holds the password and nothing else"),
 		TLS:       one.flag("tls", false),
 	}
 	if one.has("username") && !one.has("password_file") {
@@ -70,7 +67,7 @@ func (t *table) line(name, what string) string {
 // resolver reads one DNS server, or a list of them.
 func (t *table) resolver() []string {
 	const right = "leave it out for the system's own"
-	return t.servers("resolver", t.oneOrMore("resolver"), maxResolvers, "servers", right, func(text string) (string, error) {
+	return t.servers("resolver", t.oneOrMore("resolver"), 8, "servers", right, func(text string) (string, error) {
 		addr, ok := parseResolver(text)
 		if !ok {
 			return "", fmt.Errorf(`%s is not the IP address of a DNS server, with or without a port; write it like "127.0.0.1" or "[::1]:53"`, quote(text))

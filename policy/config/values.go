@@ -10,6 +10,8 @@ import (
 	"time"
 )
 
+const day = 24 * time.Hour
+
 // unit is a word behind a number and what it stands for.
 type unit struct {
 	word string
@@ -27,7 +29,7 @@ type quantity struct {
 // as "M": a mail administrator's sizes are powers of 1024.
 var (
 	durations = quantity{"a duration", `"30s", "5m", "2h" or "30d"`, []unit{
-		{"s", int64(time.Second)}, {"m", int64(time.Minute)}, {"h", int64(time.Hour)}, {"d", int64(24 * time.Hour)},
+		{"s", int64(time.Second)}, {"m", int64(time.Minute)}, {"h", int64(time.Hour)}, {"d", int64(day)},
 	}}
 	sizes = quantity{"a size", `"512K", "25M" or "10G"`, []unit{
 		{"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"T", 1 << 40},
@@ -82,18 +84,16 @@ func (t *table) size(name string, fallback, low, high int64) int64 {
 	return t.quantity(name, sizes, fallback, low, high)
 }
 
-// maxScore bounds the scores that a verdict can begin at.
-const maxScore = 1000
-
 // score returns a number with or without a fraction.
 func (t *table) score(name string) (score float64, ok bool) {
-	want := fmt.Sprintf("a number from 0 to %d", maxScore)
+	const most = 1000
+	want := fmt.Sprintf("a number from 0 to %d", most)
 	if whole, isWhole := t.entries[name].(int64); isWhole {
 		score = float64(whole)
 	} else if score, ok = get[float64](t, name, want); !ok {
 		return 0, false
 	}
-	if !(score >= 0 && score <= maxScore) {
+	if !(score >= 0 && score <= most) {
 		t.fail(name, "%v is out of range; it must be %s", score, want)
 		return 0, false
 	}

@@ -38,13 +38,6 @@ func row(check string) policy.CheckRow {
 	return r
 }
 
-// checkPlan is what the file says of checks, while it is read.
-type checkPlan struct {
-	*reader
-	general map[string]settings // [check.NAME]
-	lacking map[string][]string // points by the usual check that cannot be made
-}
-
 // parsePoint reads a contact point of this side.
 func parsePoint(text string) (verdict.Checkpoint, error) {
 	point, ok := verdict.ParseCheckpoint(text)
@@ -57,8 +50,7 @@ func parsePoint(text string) (verdict.Checkpoint, error) {
 // checks reads [check.NAME] and [checkpoint.POINT]. The scanners and the rules of
 // rate are known.
 func (r *reader) checks(t *table) {
-	plan := checkPlan{r, make(map[string]settings), make(map[string][]string)}
-	sections := plan.readGeneral(t)
+	sections := r.readGeneral(t)
 	said := make(map[verdict.Checkpoint]*table)
 	for _, one := range t.tables("checkpoint") {
 		point, err := parsePoint(one.name)
@@ -69,10 +61,10 @@ func (r *reader) checks(t *table) {
 	}
 	r.config.Rules.Points = make(map[verdict.Checkpoint]policy.Point)
 	for _, point := range allPoints {
-		plan.readPoint(said[point], point)
+		r.readPoint(said[point], point)
 	}
 	for _, name := range pointChecks {
-		points := strings.Join(plan.lacking[name], ", ")
+		points := strings.Join(r.lacking[name], ", ")
 		scanner := row(name).Scanner
 		switch {
 		case points != "" && name == verdict.CheckRate && len(r.rates) == 0:
@@ -99,25 +91,25 @@ var generalKeys = map[string][]string{
 }
 
 // readGeneral reads [check.NAME]. It returns the table that holds them.
-func (p *checkPlan) readGeneral(t *table) *table {
+func (r *reader) readGeneral(t *table) *table {
 	sections := t.parent("check")
 	if sections == nil {
-		sections = &table{r: p.reader}
+		sections = &table{r: r}
 	}
 	sections.refuseChecks(setChecks)
-	p.general[verdict.CheckRate] = usualSettings(verdict.CheckRate)
+	r.general[verdict.CheckRate] = usualSettings(verdict.CheckRate)
 	for _, name := range setChecks {
 		section := sections.optional(name)
 		own := section.settings(name, generalKeys[name])
 		section.refuseOrder(own, own)
-		p.general[name] = own.over(usualSettings(name))
+		r.general[name] = own.over(usualSettings(name))
 		switch name {
 		case verdict.CheckMalware:
-			p.config.Malware = section.malware()
+			r.config.Malware = section.malware()
 		case verdict.CheckDDoS:
-			p.config.Rules.DDoS = p.ddos(section)
+			r.config.Rules.DDoS = r.ddos(section)
 		case verdict.CheckSpoof:
-			p.config.Rules.Spoof = p.spoof(section)
+			r.config.Rules.Spoof = r.spoof(section)
 		}
 	}
 	return sections
@@ -141,33 +133,32 @@ func (t *table) refuseChecks(known []string) {
 
 // readPoint makes a point of what the file says of it; t is nil when it says
 // nothing.
-func (p *checkPlan) readPoint(t *table, point verdict.Checkpoint) {
+func (r *reader) readPoint(t *table, point verdict.Checkpoint) {
 	if t == nil {
-		t = &table{r: p.reader}
+		t = &table{r: r}
 	}
 	t.refuseChecks(slices.Concat([]string{"checks", "report"}, setChecks))
-	at := p.readSections(t)
-	names, said := p.named(t, point)
-	past := names
+	at := r.readSections(t)
+	names, said := r.named(t, point)
 	if !said {
-		names, past = p.usual(point, false), p.usual(point, true)
+		names = r.usual(point)
 	}
 	report := t.flag("report", false)
 	here := policy.Point{Report: report || point == verdict.S0 && !t.has("report")}
 	for _, name := range names {
 		here.Checks = append(here.Checks, at[name].check(name))
 	}
-	p.config.Rules.Points[point] = here
+	r.config.Rules.Points[point] = here
 	if point == verdict.S0 {
-		notPast := func(c policy.Check) bool { return !slices.Contains(past, c.Name) }
-		p.config.Rules.PastMX = policy.Point{Report: report, Checks: slices.DeleteFunc(slices.Clone(here.Checks), notPast)}
+		notPast := func(c policy.Check) bool { return !said && !row(c.Name).PastMX }
+		r.config.Rules.PastMX = policy.Point{Report: report, Checks: slices.DeleteFunc(slices.Clone(here.Checks), notPast)}
 	}
-	p.refuseIdle(t, point, here.Checks)
+	r.refuseIdle(t, point, here.Checks)
 }
 
 // readSections reads [checkpoint.POINT.CHECK] over [check.CHECK].
-func (p *checkPlan) readSections(t *table) map[string]settings {
-	all := maps.Clone(p.general)
+func (r *reader) readSections(t *table) map[string]settings {
+	all := maps.Clone(r.general)
 	for _, name := range setChecks {
 		section := t.optional(name)
 		moved := slices.DeleteFunc(slices.Clone(generalKeys[name]), func(key string) bool { return !section.has(key) })
@@ -175,14 +166,14 @@ func (p *checkPlan) readSections(t *table) map[string]settings {
 			section.fail(key, "holds for all contact points alike; move it to [check.%s]", name)
 		}
 		own := section.settings(name, moved)
-		all[name] = own.over(p.general[name])
+		all[name] = own.over(r.general[name])
 		section.refuseOrder(own, all[name])
 	}
 	return all
 }
 
 // named returns the checks that a point names, and whether it names any list.
-func (p *checkPlan) named(t *table, point verdict.Checkpoint) (names []string, said bool) {
+func (r *reader) named(t *table, point verdict.Checkpoint) (names []string, said bool) {
 	_, said = t.isList("checks")
 	for _, one := range t.texts("checks") {
 		name := one.value
@@ -190,51 +181,48 @@ func (p *checkPlan) named(t *table, point verdict.Checkpoint) (names []string, s
 		switch {
 		case name == verdict.CheckLoop:
 		case !slices.Contains(pointChecks, name):
-			p.fail(one.place, "%s is not a check; %s", quote(name), suggest(name, allChecks))
+			r.fail(one.place, "%s is not a check; %s", quote(name), suggest(name, allChecks))
 		case slices.Contains(names, name):
-			p.fail(one.place, "%s is there twice; keep one of them", quote(name))
+			r.fail(one.place, "%s is there twice; keep one of them", quote(name))
 		case why != "":
-			p.fail(one.place, "%s cannot be checked at %s: %s; take %s out", name, point, why, quote(name))
+			r.fail(one.place, "%s cannot be checked at %s: %s; take %s out", name, point, why, quote(name))
 		default:
-			p.refuseUnable(one, point)
+			r.refuseUnable(one, point)
 			names = append(names, name)
-			p.made[name] = true
+			r.made[name] = true
 		}
 	}
 	return names, said
 }
 
 // refuseUnable refuses a named check that lacks its scanner or its rules.
-func (p *checkPlan) refuseUnable(one item, point verdict.Checkpoint) {
+func (r *reader) refuseUnable(one item, point verdict.Checkpoint) {
 	switch name := one.value; {
-	case name == verdict.CheckRate && len(p.rates) == 0:
-		p.fail(one.place, `rate cannot be checked without rules; add [[rate]] with a limit, or take "rate" out`)
-	case name == verdict.CheckRate && !p.isRated(point):
-		p.fail(one.place, `no [[rate]] counts at %s; add %s to checkpoints of one, or take "rate" out`, point, quote(point.String()))
-	case !p.hasScannerFor(name):
-		p.fail(one.place, "%s cannot be checked without a scanner; add [scanner.%s] with its address, or take %s out", name, row(name).Scanner, quote(name))
+	case name == verdict.CheckRate && len(r.rates) == 0:
+		r.fail(one.place, `rate cannot be checked without rules; add [[rate]] with a limit, or take "rate" out`)
+	case name == verdict.CheckRate && !r.isRated(point):
+		r.fail(one.place, `no [[rate]] counts at %s; add %s to checkpoints of one, or take "rate" out`, point, quote(point.String()))
+	case !r.hasScannerFor(name):
+		r.fail(one.place, "%s cannot be checked without a scanner; add [scanner.%s] with its address, or take %s out", name, row(name).Scanner, quote(name))
 	}
 }
 
 // usual returns the usual checks of a point that can be made, and remembers those
-// that lack their scanner or their rules. Past is S0 for a domain whose MX is elsewhere.
-func (p *checkPlan) usual(point verdict.Checkpoint, past bool) []string {
-	var names []string
-	for _, name := range namesOf(policy.Checks(), func(r policy.CheckRow) bool {
-		return slices.Contains(r.Usual, point) && (!past || r.PastMX)
-	}) {
-		if p.hasScannerFor(name) && (name != verdict.CheckRate || p.isRated(point)) {
+// that lack their scanner or their rules.
+func (r *reader) usual(point verdict.Checkpoint) (names []string) {
+	for _, name := range namesOf(policy.Checks(), func(r policy.CheckRow) bool { return slices.Contains(r.Usual, point) }) {
+		if r.hasScannerFor(name) && (name != verdict.CheckRate || r.isRated(point)) {
 			names = append(names, name)
-			p.made[name] = true
-		} else if !slices.Contains(p.lacking[name], point.String()) {
-			p.lacking[name] = append(p.lacking[name], point.String())
+			r.made[name] = true
+		} else {
+			r.lacking[name] = append(r.lacking[name], point.String())
 		}
 	}
 	return names
 }
 
 // refuseIdle refuses settings of a point for what it does not do.
-func (p *checkPlan) refuseIdle(t *table, point verdict.Checkpoint, made []policy.Check) {
+func (r *reader) refuseIdle(t *table, point verdict.Checkpoint, made []policy.Check) {
 	for _, name := range setChecks {
 		if !t.has(name) || slices.ContainsFunc(made, func(c policy.Check) bool { return c.Name == name }) {
 			continue
@@ -244,7 +232,7 @@ func (p *checkPlan) refuseIdle(t *table, point verdict.Checkpoint, made []policy
 			continue
 		}
 		remedy := fmt.Sprintf("add %s to checks of [checkpoint.%s]", quote(name), point)
-		if slices.Contains(p.lacking[name], point.String()) {
+		if slices.Contains(r.lacking[name], point.String()) {
 			remedy = fmt.Sprintf("add [scanner.%s] with its address", row(name).Scanner)
 		}
 		t.fail(name, "has no effect: mail is not checked for %s at %s; %s, or take this out", name, point, remedy)

@@ -112,7 +112,9 @@ type reader struct {
 	alternates []alternate
 	sources    map[string]*source // by path
 	rates      []rateTable
-	made       map[string]bool // checks that some point makes
+	general    map[string]settings // what [check.NAME] says for all points
+	made       map[string]bool     // checks that some point makes
+	lacking    map[string][]string // points by the usual check that cannot be made
 }
 
 // Reading is what came of reading a configuration.
@@ -154,7 +156,9 @@ func parse(path, text string) Reading {
 			Listed:   make(map[string][]netip.Prefix),
 		},
 		sources: make(map[string]*source),
+		general: make(map[string]settings),
 		made:    make(map[string]bool),
+		lacking: make(map[string][]string),
 	}
 	if root := r.decode(text); root != nil {
 		r.root(root)
@@ -253,7 +257,7 @@ func (r *reader) root(t *table) {
 	}
 	p.OurNetworks = r.readNetworks(t, "our_networks", false)
 	p.OurCertificates = r.ourCertificates(t)
-	p.Routes.Outbound = r.platformOr(t, "outbound", "here")
+	p.Routes.Outbound = r.platformOrHere(t, "outbound")
 	if way := p.Routes.Platform(p.Routes.Outbound); way != nil && way.MayRelay {
 		t.fail("outbound", "is %s, whose may_relay lets its users send to the Internet through us: their mail would go round; leave one of the two out", way.Name)
 	}
@@ -307,7 +311,7 @@ func (r *reader) settings(t *table) {
 		t.fail("recipient_delimiter", `%s cannot separate a tag from a local part; usual are "+", "-" and "" for none`, quote(p.Delimiters))
 	}
 	if t.entries["header"] != "" {
-		p.Header = t.headerName("header", "X-Coexist-Result", "the result header")
+		p.Header = t.headerName("X-Coexist-Result", "the result header")
 	}
 	c.Resolver = t.resolver()
 	c.SecretFile = r.secretFile(t)
@@ -332,8 +336,8 @@ var (
 
 // headerName reads the name of a header field that messages are rid of. What says
 // what it is for.
-func (t *table) headerName(key, like, what string) string {
-	return parsedOr(t, key, "a header's name in quotes, like "+quote(like), "", func(name string) (string, error) {
+func (t *table) headerName(like, what string) string {
+	return parsedOr(t, "header", "a header's name in quotes, like "+quote(like), "", func(name string) (string, error) {
 		if !fieldName.MatchString(name) {
 			return "", fmt.Errorf("%s is not the name of a header field (RFC 5322 section 2.2); write it like %q", quote(name), like)
 		}

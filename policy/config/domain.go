@@ -15,7 +15,7 @@ import (
 // source is a directory's file and the domains that named it.
 type source struct {
 	directory.Source
-	lossAt *place // where max_loss was said; nil: nowhere
+	lossAt place // where max_loss was said
 }
 
 // alternate is one alternate domain.
@@ -50,9 +50,7 @@ func (r *reader) domains(t *table) {
 	}
 	r.refuseAlternates()
 	for _, path := range slices.Sorted(maps.Keys(r.sources)) {
-		s := r.sources[path].Source
-		s.Delimiters = r.config.Rules.Delimiters
-		r.config.Directories = append(r.config.Directories, s)
+		r.config.Directories = append(r.config.Directories, r.sources[path].Source)
 	}
 }
 
@@ -80,7 +78,7 @@ func (r *reader) domain(t *table, name string) *route.Domain {
 	t.only(domainKeys...)
 	d := &route.Domain{Name: name, Alternates: make(map[string]string)}
 	r.readAlternates(t, d)
-	d.MX = r.platformOr(t, "mx", "here")
+	d.MX = r.platformOrHere(t, "mx")
 	d.RefusePastMX = r.pastMX(t)
 	r.unlisted(t, d)
 	r.directory(t, d)
@@ -169,15 +167,12 @@ func (t *table) alternateHas(platform string) bool {
 // is not asked here.
 func (r *reader) directory(t *table, d *route.Domain) {
 	loss, said := parsed(t, "max_loss", `a percentage in quotes, like "10%"`, parseShare)
-	switch value := t.entries["directory"].(type) {
-	case nil:
-		if t.has("max_loss") {
-			t.fail("max_loss", "has no meaning without a directory; leave it out")
-		}
-		return
-	case map[string]any:
+	if value, isTable := t.entries["directory"].(map[string]any); isTable {
 		t.refuseTable(value)
 		return
+	}
+	if t.has("max_loss") && !t.has("directory") {
+		t.fail("max_loss", "has no meaning without a directory; leave it out")
 	}
 	name, isText := get[string](t, "directory", aString)
 	if !isText {
@@ -189,19 +184,19 @@ func (r *reader) directory(t *table, d *route.Domain) {
 	}
 	s := r.sources[path]
 	if s == nil {
-		s = &source{Source: directory.Source{Path: path, Domains: make(map[string]*route.Domain), MaxLoss: 0.10}}
+		s = &source{Source: directory.Source{
+			Path: path, Domains: make(map[string]*route.Domain), MaxLoss: 0.10, Delimiters: r.config.Rules.Delimiters,
+		}}
 		r.sources[path] = s
 	}
 	s.Domains[d.Name] = d
-	if !said {
-		return
-	}
-	at := t.at("max_loss")
-	if s.lossAt != nil && s.MaxLoss != loss {
+	switch {
+	case !said:
+	case s.lossAt.line > 0 && s.MaxLoss != loss:
 		t.fail("max_loss", "differs from %s on line %d, though both domains have the same directory; make them agree", s.lossAt.key, s.lossAt.line)
-		return
+	default:
+		s.MaxLoss, s.lossAt = loss, t.at("max_loss")
 	}
-	s.MaxLoss, s.lossAt = loss, &at
 }
 
 // refuseTable refuses the directories that are not files.

@@ -203,15 +203,15 @@ func parseRelay(text string) (string, error) {
 	return text, nil
 }
 
-// platformOr reads a key whose value is a word, which is also what an absent
-// key means, or a platform's name. It returns "" for the word.
-func (r *reader) platformOr(t *table, name, word string) string {
-	value := t.text(name, word)
-	if value == word {
+// platformOrHere reads a platform's name, or "here", which is also what an absent key
+// means. It returns "" for that.
+func (r *reader) platformOrHere(t *table, name string) string {
+	value := t.text(name, "here")
+	if value == "here" {
 		return ""
 	}
 	if !r.isPlatform(value) {
-		t.fail(name, "%s is neither %q nor a platform of this file; %s", quote(value), word, suggest(value, append([]string{word}, r.platforms...)))
+		t.fail(name, `%s is neither "here" nor a platform of this file; %s`, quote(value), suggest(value, append([]string{"here"}, r.platforms...)))
 		return ""
 	}
 	return value

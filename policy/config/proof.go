@@ -21,26 +21,21 @@ func (r *reader) proofs(t *table) tenant.Proofs {
 	for _, one := range t.proofTables() {
 		ways := slices.DeleteFunc(slices.Clone(proofWays), func(way string) bool { return !one.has(way) })
 		switch {
-		case len(ways) == 0 && one.has("secret_file"):
-			one.fail("secret_file", `has no header that would bear the secret; add header = "X-Coexist-Proof"`)
-			continue
-		case len(ways) == 0:
-			if len(one.entries) > 0 {
-				continue // they are no ways, and said to be unknown
+		case len(ways) == 1:
+			way, at := ways[0], one.at(ways[0])
+			if other, taken := first[way]; taken {
+				r.fail(at, "%s is there twice, on line %d first; keep one of them", way, other.line)
+				continue
 			}
-			r.fail(one.place, "proves nothing; it needs header and secret_file, or certificate, or dkim")
-			continue
+			first[way] = at
+			r.proof(one, way, &p)
 		case len(ways) > 1:
 			r.fail(one.place, "has %s, and each of them would be enough; write a table for each: proof = [{ … }, { … }]", strings.Join(ways, " and "))
-			continue
+		case one.has("secret_file"):
+			one.fail("secret_file", `has no header that would bear the secret; add header = "X-Coexist-Proof"`)
+		case len(one.entries) == 0: // other keys are said to be unknown
+			r.fail(one.place, "proves nothing; it needs header and secret_file, or certificate, or dkim")
 		}
-		way := ways[0]
-		if other, taken := first[way]; taken {
-			r.fail(one.at(way), "%s is there twice, on line %d first; keep one of them", way, other.line)
-			continue
-		}
-		first[way] = one.at(way)
-		r.proof(one, way, &p)
 	}
 	return p
 }
@@ -84,7 +79,7 @@ func (r *reader) proof(t *table, way string, p *tenant.Proofs) {
 // proofHeader reads the name of the header that bears a secret. No two platforms
 // share one: a message is rid of those of all.
 func (r *reader) proofHeader(t *table) string {
-	name := t.headerName("header", "X-Coexist-Proof", "a header that proves a tenant")
+	name := t.headerName("X-Coexist-Proof", "a header that proves a tenant")
 	if name == "" {
 		return ""
 	}

@@ -67,13 +67,8 @@ func (r *reader) scanners(t *table) {
 // hasScannerFor reports that the file has the scanner that a check needs, be it
 // right or wrong.
 func (r *reader) hasScannerFor(check string) bool {
-	switch row(check).Scanner {
-	case "clamd":
-		return r.config.Clamd != nil
-	case "rspamd":
-		return r.config.Rspamd != nil
-	}
-	return true
+	scanner := row(check).Scanner
+	return scanner == "" || scanner == "clamd" && r.config.Clamd != nil || scanner == "rspamd" && r.config.Rspamd != nil
 }
 
 // clamdAddresses reads one address, or a list of them.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -73,13 +74,11 @@ func checkSecret(text string, least int) error {
 	if len(text) < least || len(text) > maxText {
 		return fmt.Errorf("has %d bytes without the white space at its end; it would be from %d to %d", len(text), least, maxText)
 	}
-	for i := range len(text) {
-		if c := text[i]; c < ' ' || c >= 0x7f {
-			return fmt.Errorf("holds more than one line, or a character that is not printable ASCII, at byte %d", i+1)
-		}
+	if i := strings.IndexFunc(text, func(c rune) bool { return c < ' ' || c > '~' }); i >= 0 {
+		return fmt.Errorf("holds more than one line, or a character that is not printable ASCII, at byte %d", i+1)
 	}
 	if text[0] == ' ' {
-		return fmt.Errorf("begins with white space, which mail systems drop")
+		return errors.New("begins with white space, which mail systems drop")
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 )
 
 // place is where a mistake is shown.
@@ -324,26 +323,15 @@ func (t *table) only(known ...string) {
 	}
 }
 
-// describe names the type of a value in a reader's words.
-func describe(value any) string {
-	switch value.(type) {
-	case string:
-		return "a string"
-	case int64:
-		return "a whole number"
-	case float64:
-		return "a number with a fraction"
-	case bool:
-		return "a boolean"
-	case time.Time:
-		return "a date or time"
-	case map[string]any:
-		return "a table"
-	case []map[string]any:
-		return "a list of tables"
-	}
-	return "a list"
+// typeNames are the decoder's types in a reader's words.
+var typeNames = map[string]string{
+	"string": "a string", "int64": "a whole number", "float64": "a number with a fraction", "bool": "a boolean",
+	"time.Time": "a date or time", "map[string]interface {}": "a table", "[]map[string]interface {}": "a list of tables",
+	"[]interface {}": "a list",
 }
+
+// describe names the type of a value.
+func describe(value any) string { return typeNames[fmt.Sprintf("%T", value)] }
 
 // suggest says which of the known words was probably meant.
 func suggest(word string, known []string) string {

@@ -174,8 +174,8 @@ func (r *reader) readSections(t *table) map[string]settings {
 
 // named returns the checks that a point names, and whether it names any list.
 func (r *reader) named(t *table, point verdict.Checkpoint) (names []string, said bool) {
-	_, said = t.isList("checks")
-	for _, one := range t.texts("checks") {
+	items := t.texts("checks")
+	for _, one := range items {
 		name := one.value
 		why := row(name).Misplaced[point]
 		switch {
@@ -192,7 +192,7 @@ func (r *reader) named(t *table, point verdict.Checkpoint) (names []string, said
 			r.made[name] = true
 		}
 	}
-	return names, said
+	return names, items != nil
 }
 
 // refuseUnable refuses a named check that lacks its scanner or its rules.

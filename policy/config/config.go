@@ -174,7 +174,6 @@ func parse(path, text string) Reading {
 	return reading
 }
 
-// fail puts a mistake on record.
 func (r *reader) fail(at place, format string, args ...any) {
 	r.problems = append(r.problems, Problem{File: at.file, Line: at.line, Key: at.key, Text: fmt.Sprintf(format, args...), Kind: r.kind})
 }
@@ -255,7 +254,7 @@ func (r *reader) root(t *table) {
 	if !known {
 		return
 	}
-	p.OurNetworks = r.readNetworks(t, "our_networks", false)
+	p.OurNetworks = r.readNetworks(t, "our_networks")
 	p.OurCertificates = r.ourCertificates(t)
 	p.Routes.Outbound = r.platformOrHere(t, "outbound")
 	if way := p.Routes.Platform(p.Routes.Outbound); way != nil && way.MayRelay {
@@ -276,7 +275,6 @@ func (r *reader) root(t *table) {
 	r.refuseOverlaps()
 }
 
-// nameOf finds the host's name.
 func (r *reader) nameOf(t *table) {
 	name, said := get[string](t, "hostname", aString)
 	if !t.has("hostname") {
@@ -321,18 +319,15 @@ func (r *reader) settings(t *table) {
 // fieldName is a header field's name (RFC 5322 section 3.6.8).
 var fieldName = regexp.MustCompile(`^[!-9;-~]{1,76}$`)
 
-// ownedByOthers are header fields, or the beginnings of their names, that a
-// message may bear for others, and ourHeaders those that are put into messages.
-// A message is rid of the result header and of the header that proves a tenant,
-// so these must be none of them.
-var (
-	ownedByOthers = []string{
-		"arc-", "authentication-results", "auto-submitted", "bcc", "cc", "content-", "date", "dkim-signature", "from",
-		"in-reply-to", "list-", "message-id", "mime-version", "received", "references", "reply-to", "resent-",
-		"return-path", "sender", "subject", "to", "x-ms-",
-	}
-	ourHeaders = []string{seal.TraceHeader, seal.PassHeader, policy.TagHeader, policy.SpamHeader}
-)
+// ownedByOthers are header fields, or the beginnings of their names, that a message may
+// bear for others, or that are put into messages. A message is rid of the result header
+// and of the header that proves a tenant, so these must be none of them.
+var ownedByOthers = []string{
+	"arc-", "authentication-results", "auto-submitted", "bcc", "cc", "content-", "date", "dkim-signature", "from",
+	"in-reply-to", "list-", "message-id", "mime-version", "received", "references", "reply-to", "resent-",
+	"return-path", "sender", "subject", "to", "x-ms-",
+	strings.ToLower(seal.TraceHeader), strings.ToLower(seal.PassHeader), strings.ToLower(policy.TagHeader), strings.ToLower(policy.SpamHeader),
+}
 
 // headerName reads the name of a header field that messages are rid of. What says
 // what it is for.
@@ -345,8 +340,7 @@ func (t *table) headerName(like, what string) string {
 		owned := func(other string) bool {
 			return lower == other || strings.HasSuffix(other, "-") && strings.HasPrefix(lower, other)
 		}
-		ours := func(other string) bool { return strings.EqualFold(name, other) }
-		if slices.ContainsFunc(ownedByOthers, owned) || slices.ContainsFunc(ourHeaders, ours) {
+		if slices.ContainsFunc(ownedByOthers, owned) {
 			return "", fmt.Errorf("%s has a meaning of its own, and %s is removed from messages that bring one; choose a name like %q", quote(name), what, like)
 		}
 		return name, nil
@@ -374,7 +368,6 @@ func regularFile(path string) (fs.FileInfo, error) {
 	return info, nil
 }
 
-// readFile reads a whole file of at most maxFile bytes.
 func readFile(path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {

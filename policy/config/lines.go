@@ -145,15 +145,13 @@ func (s *scanner) pair(depth int) {
 // next takes the decoder's next key. The last part of the key in the text
 // must agree with it.
 func (s *scanner) next(last string) toml.Key {
-	if s.lines == nil || len(s.keys) == 0 {
-		s.exact = s.exact && s.lines == nil
+	if len(s.keys) == 0 {
+		s.exact = false
 		return nil
 	}
 	key := s.keys[0]
 	s.keys = s.keys[1:]
-	if last != "" && key[len(key)-1] != last {
-		s.exact = false
-	}
+	s.exact = s.exact && (last == "" || last == key[len(key)-1])
 	return key
 }
 

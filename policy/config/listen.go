@@ -117,7 +117,7 @@ func (r *reader) listeners(t *table) {
 	for _, one := range t.array("lookup", "address", "mode") {
 		r.config.Lookups = append(r.config.Lookups, r.listener(one, taken))
 	}
-	if length, isList := t.isList("listen"); !t.has("listen") || isList && length == 0 {
+	if list, isList := t.entries["listen"].([]any); !t.has("listen") || isList && len(list) == 0 {
 		t.fail("listen", "is missing: no MTA could connect; add [[listen]] with an address")
 	}
 }

@@ -15,18 +15,14 @@ import (
 // network is one range of clients with what an error about it needs.
 type network struct {
 	prefix   netip.Prefix
-	owner    string // the key of its list
 	platform string // its platform's name; empty: it is ours
 	place    place
 	ofList   bool // only a file has it that "file:PATH" names
 }
 
-// readNetworks reads a list of networks. Sources allows "file:PATH" in it.
-func (r *reader) readNetworks(t *table, name string, sources bool) []netip.Prefix {
-	owner, platform := t.at(name).key, ""
-	if sources {
-		platform = t.name
-	}
+// readNetworks reads a list of networks: a platform's, or ours, which stand at the top.
+func (r *reader) readNetworks(t *table, name string) []netip.Prefix {
+	platform, ours := t.name, t.path == ""
 	var all []netip.Prefix
 	seen := make(map[netip.Prefix]int) // the index in r.networks
 	add := func(prefix netip.Prefix, at place, ofList bool) {
@@ -36,18 +32,18 @@ func (r *reader) readNetworks(t *table, name string, sources bool) []netip.Prefi
 		}
 		seen[prefix] = len(r.networks)
 		all = append(all, prefix)
-		r.networks = append(r.networks, network{prefix, owner, platform, at, ofList})
+		r.networks = append(r.networks, network{prefix, platform, at, ofList})
 	}
 	for _, one := range t.texts(name) {
 		path, isFile := strings.CutPrefix(one.value, "file:")
 		_, isSPF := strings.CutPrefix(one.value, "spf:")
 		switch {
-		case !sources && (isFile || isSPF):
+		case ours && (isFile || isSPF):
 			r.fail(one.place, "%s can stand only in a platform's networks; list CIDRs and addresses here", quote(one.value))
 		case isSPF:
-			r.spfSource(t.name, one)
+			r.spfSource(platform, one)
 		case isFile:
-			r.source(t.name, "file", r.path(path), one)
+			r.source(platform, "file", r.path(path), one)
 			for _, prefix := range r.networkFile(path, one.place) {
 				add(prefix, one.place, true)
 			}
@@ -56,8 +52,8 @@ func (r *reader) readNetworks(t *table, name string, sources bool) []netip.Prefi
 				r.fail(one.place, "%v", err)
 			} else {
 				add(prefix, one.place, false)
-				if sources {
-					r.config.Listed[t.name] = append(r.config.Listed[t.name], prefix)
+				if !ours {
+					r.config.Listed[platform] = append(r.config.Listed[platform], prefix)
 				}
 			}
 		}
@@ -114,7 +110,7 @@ func (r *reader) refuseOverlaps() {
 	var around []network
 	for _, n := range r.networks {
 		around = slices.DeleteFunc(around, func(outer network) bool { return !outer.prefix.Overlaps(n.prefix) })
-		isOthers := func(outer network) bool { return outer.owner != n.owner && r.mayShare(outer, n) != nil }
+		isOthers := func(outer network) bool { return outer.place.key != n.place.key && r.mayShare(outer, n) != nil }
 		i := slices.IndexFunc(around, func(outer network) bool { return isOthers(outer) && !outer.ofList })
 		if i < 0 {
 			i = slices.IndexFunc(around, isOthers)
@@ -138,7 +134,7 @@ func (r *reader) overlap(a, b network) {
 		defer func() { r.kind = OfDomains }()
 	}
 	r.fail(here.place, "%s overlaps %s of %s on line %d; %v",
-		here.prefix, there.prefix, there.owner, there.place.line, r.mayShare(there, here))
+		here.prefix, there.prefix, there.place.key, there.place.line, r.mayShare(there, here))
 }
 
 // mayShare tells whether networks of two owners may overlap. The error says what would be

@@ -102,7 +102,6 @@ func (r *reader) report(t *table) Report {
 	return report
 }
 
-// timeOfDay reads when reports are sent.
 func (t *table) timeOfDay() (never bool, hour, minute int) {
 	text, said := get[string](t, "at", `a time of day in quotes, like "07:00", or "never"`)
 	switch {
@@ -118,7 +117,6 @@ func (t *table) timeOfDay() (never bool, hour, minute int) {
 	return false, at.Hour(), at.Minute()
 }
 
-// zone reads the name of a time zone.
 func (t *table) zone() *time.Location {
 	return parsedOr(t, "zone", `a time zone's name in quotes, like "Europe/Berlin"`, time.Local, func(text string) (*time.Location, error) {
 		zone, err := time.LoadLocation(text)

@@ -51,7 +51,6 @@ func (r *reader) readRates(t *table) {
 	t.atMost("rate", maxOverrides, overrides, "overrides")
 }
 
-// rate reads one rule.
 func (r *reader) rate(t *table, first map[string]place) rate.Rule {
 	rule := rate.Rule{
 		Name: t.uniqueName(first, `the log and the limit's keys name the rule, so write one like "per user"`),

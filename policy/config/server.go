@@ -19,7 +19,6 @@ type Redis struct {
 	TLS                bool
 }
 
-// redis reads [redis].
 func (r *reader) redis(t *table) {
 	one := t.section("redis", "addresses", "master", "username", "password_file", "tls")
 	if one == nil {
@@ -40,7 +39,6 @@ func (r *reader) redis(t *table) {
 	}
 }
 
-// redisAddresses reads where Redis is.
 func (r *reader) redisAddresses(t *table) []string {
 	const like = "127.0.0.1:6379"
 	right := fmt.Sprintf("write it like [%q]", like)

@@ -57,7 +57,6 @@ func (t *table) at(name string) place {
 	return p
 }
 
-// fail puts a mistake in the value of one key on record.
 func (t *table) fail(name, format string, args ...any) {
 	t.r.fail(t.at(name), format, args...)
 }
@@ -124,8 +123,8 @@ func (t *table) number(name string, fallback, low, high int64) int {
 	return int(value)
 }
 
-// list returns the entries of a list. The decoder has a type of its own for lists of
-// tables alone.
+// list returns the entries of a list; nil: there is no list. The decoder has a type of its
+// own for lists of tables alone.
 func list[T any](t *table, name, want string) (all []entry[T]) {
 	var values []any
 	switch value := t.entries[name].(type) {
@@ -135,7 +134,7 @@ func list[T any](t *table, name, want string) (all []entry[T]) {
 			values = append(values, one)
 		}
 	case []any:
-		values = value
+		all, values = []entry[T]{}, value
 	default:
 		t.fail(name, "is %s; it must be %s", describe(value), want)
 	}
@@ -154,7 +153,6 @@ func list[T any](t *table, name, want string) (all []entry[T]) {
 	return all
 }
 
-// texts returns a list of strings.
 func (t *table) texts(name string) []item {
 	return list[string](t, name, `a list of strings, like ["a", "b"]`)
 }
@@ -173,15 +171,9 @@ func (t *table) oneOrMore(name string) []item {
 	return nil
 }
 
-// isList reports a list that is not one of tables alone, and how long it is.
-func (t *table) isList(name string) (length int, ok bool) {
-	value, ok := t.entries[name].([]any)
-	return len(value), ok
-}
-
 // refuseEmpty refuses a list without entries.
 func (t *table) refuseEmpty(name, problem string) {
-	if length, isList := t.isList(name); isList && length == 0 {
+	if values, isList := t.entries[name].([]any); isList && len(values) == 0 {
 		t.fail(name, "%s", problem)
 	}
 }
@@ -236,7 +228,7 @@ func eachOnce[T comparable](r *reader, items []item, read func(string) (T, error
 
 // servers reads those that are tried in turn. Right is what to do about none.
 func (t *table) servers(name string, items []item, most int, what, right string, read func(string) (string, error)) []string {
-	if _, isList := t.isList(name); isList && len(items) == 0 {
+	if items != nil && len(items) == 0 {
 		t.fail(name, "names no server; %s", right)
 	}
 	if !t.atMost(name, most, len(items), what) {
@@ -330,7 +322,6 @@ var typeNames = map[string]string{
 	"[]interface {}": "a list",
 }
 
-// describe names the type of a value.
 func describe(value any) string { return typeNames[fmt.Sprintf("%T", value)] }
 
 // suggest says which of the known words was probably meant.

@@ -101,8 +101,8 @@ func parseInet(whole, hostport string) (string, error) {
 
 const likeListen = `write it like "unix:/run/coexistd/milter.sock" or "inet:127.0.0.1:8891"`
 
-// written is the address of a socket as the file would have it.
-func written(network, addr string) string {
+// socket is the address of a socket as the file would have it.
+func socket(network, addr string) string {
 	return strings.Replace(network, "tcp", "inet", 1) + ":" + addr
 }
 
@@ -136,7 +136,7 @@ func (r *reader) listener(t *table, taken map[string]place) Listener {
 		return l
 	}
 	// Another spelling of the same socket is the same listener.
-	l.Address = written(network, addr)
+	l.Address = socket(network, addr)
 	if first, ok := taken[l.Address]; ok {
 		t.fail("address", "%s is taken by %s on line %d; each socket needs an address of its own", quote(text), first.key, first.line)
 	} else {

@@ -75,14 +75,14 @@ func (p Problems) Error() string {
 
 // sort puts the mistakes of the configuration file itself first.
 func (p Problems) sort(main string) {
-	isOther := func(one Problem) int {
+	file := func(one Problem) string {
 		if one.File == main {
-			return 0
+			return ""
 		}
-		return 1
+		return one.File
 	}
 	slices.SortStableFunc(p, func(a, b Problem) int {
-		return cmp.Or(isOther(a)-isOther(b), cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Key, b.Key))
+		return cmp.Or(cmp.Compare(file(a), file(b)), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Key, b.Key))
 	})
 }
 

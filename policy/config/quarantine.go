@@ -132,9 +132,8 @@ func (t *table) mailbox(name, fallback string) string {
 }
 
 func (t *table) mailboxes(name string) []string {
-	const most = 100
 	all := unique(each(t.r, t.texts(name), t.r.parseMailbox))
-	t.atMost(name, most, len(all), "addresses")
+	t.atMost(name, 100, len(all), "addresses")
 	return append([]string{}, all...)
 }
 

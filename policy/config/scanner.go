@@ -79,7 +79,7 @@ func (r *reader) clamdAddresses(t *table) []string {
 		if err != nil {
 			return "", err
 		}
-		return written(network, addr), r.refuseOwn(network, addr)
+		return socket(network, addr), r.refuseOwn(network, addr)
 	})
 }
 

@@ -57,12 +57,13 @@ func (q quantity) parse(text string) (int64, error) {
 
 // text writes a value in the largest unit that divides it.
 func (q quantity) text(value int64) string {
-	for i := len(q.units) - 1; i > 0; i-- {
-		if u := q.units[i]; value%u.of == 0 {
-			return strconv.FormatInt(value/u.of, 10) + u.word
+	u := q.units[0]
+	for _, larger := range q.units {
+		if value%larger.of == 0 {
+			u = larger
 		}
 	}
-	return strconv.FormatInt(value/q.units[0].of, 10) + q.units[0].word
+	return strconv.FormatInt(value/u.of, 10) + u.word
 }
 
 // quantity returns a value within bounds.
@@ -139,11 +140,6 @@ func reaches(network, addr, own string) bool {
 	}
 	ip, ownIP := net.ParseIP(host), net.ParseIP(ownHost)
 	local := func(name string, ip net.IP) bool { return name == "localhost" || ip.IsLoopback() || ip.IsUnspecified() }
-	switch {
-	case ownIP.IsUnspecified():
-		return local(host, ip)
-	case host == "localhost" || ownHost == "localhost":
-		return local(host, ip) && local(ownHost, ownIP)
-	}
-	return false
+	isName := host == "localhost" || ownHost == "localhost"
+	return local(host, ip) && (ownIP.IsUnspecified() || isName && local(ownHost, ownIP))
 }

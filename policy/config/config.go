@@ -103,7 +103,6 @@ type reader struct {
 	folder   string // absolute; relative paths start here
 	lines    lineIndex
 	problems Problems
-	kind     Kind // of the problems that are found now
 	config   *Config
 
 	platforms  []string // every [platform.NAME], right or wrong
@@ -175,7 +174,7 @@ func parse(path, text string) Reading {
 }
 
 func (r *reader) fail(at place, format string, args ...any) {
-	r.problems = append(r.problems, Problem{File: at.file, Line: at.line, Key: at.key, Text: fmt.Sprintf(format, args...), Kind: r.kind})
+	r.problems = append(r.problems, Problem{File: at.file, Line: at.line, Key: at.key, Text: fmt.Sprintf(format, args...), Kind: at.kind})
 }
 
 func (r *reader) note(format string, args ...any) {
@@ -248,10 +247,7 @@ func (r *reader) root(t *table) {
 	p := r.config.Rules
 	r.nameOf(t)
 	r.settings(t)
-	r.kind = OfDomains
-	known := r.readPlatforms(t)
-	r.kind = OfFile
-	if !known {
+	if !r.readPlatforms(t) {
 		return
 	}
 	p.OurNetworks = r.readNetworks(t, "our_networks")
@@ -261,9 +257,7 @@ func (r *reader) root(t *table) {
 		t.fail("outbound", "is %s, whose may_relay lets its users send to the Internet through us: their mail would go round; leave one of the two out", way.Name)
 	}
 	r.listeners(t)
-	r.kind = OfDomains
 	r.domains(t)
-	r.kind = OfFile
 	r.scanners(t)
 	r.redis(t)
 	r.readRates(t)
@@ -271,7 +265,6 @@ func (r *reader) root(t *table) {
 	r.placeRates()
 	r.allow(t)
 	r.quarantine(t)
-	r.kind = OfDomains
 	r.refuseOverlaps()
 }
 

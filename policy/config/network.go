@@ -65,9 +65,7 @@ func (r *reader) readNetworks(t *table, name string) []netip.Prefix {
 // Mistakes in the file are shown at its own lines.
 func (r *reader) networkFile(name string, at place) []netip.Prefix {
 	path := r.path(name)
-	kind := r.kind
-	r.kind = OfList
-	defer func() { r.kind = kind }()
+	at.kind = OfList
 	_, err := regularFile(path)
 	var text string
 	if err == nil {
@@ -77,7 +75,7 @@ func (r *reader) networkFile(name string, at place) []netip.Prefix {
 		r.fail(at, "%s %v; write the path of a file with one CIDR a line, or of Microsoft's list of endpoints", quote(path), err)
 		return nil
 	}
-	inFile := place{file: name, key: at.key}
+	inFile := place{file: name, key: at.key, kind: OfList}
 	if !filepath.IsAbs(name) {
 		inFile.file = filepath.Join(filepath.Dir(r.file), name)
 	}
@@ -125,16 +123,15 @@ func (r *reader) refuseOverlaps() {
 // overlap puts two networks that share an address on record as a mistake, where the
 // later of them stands.
 func (r *reader) overlap(a, b network) {
-	here, there := a, b
-	if at, _ := later(a.place, b.place); at != a.place {
-		here, there = b, a
+	if a.place.line < b.place.line {
+		a, b = b, a
 	}
+	at := a.place
+	at.kind = OfDomains
 	if a.ofList || b.ofList {
-		r.kind = OfList
-		defer func() { r.kind = OfDomains }()
+		at.kind = OfList
 	}
-	r.fail(here.place, "%s overlaps %s of %s on line %d; %v",
-		here.prefix, there.prefix, there.place.key, there.place.line, r.mayShare(there, here))
+	r.fail(at, "%s overlaps %s of %s on line %d; %v", a.prefix, b.prefix, b.place.key, b.place.line, r.mayShare(b, a))
 }
 
 // mayShare tells whether networks of two owners may overlap. The error says what would be

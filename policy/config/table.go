@@ -12,6 +12,7 @@ type place struct {
 	file string
 	line int
 	key  string
+	kind Kind // of the mistakes there
 }
 
 // later returns two places with the one that stands further down first.
@@ -53,6 +54,9 @@ func (t *table) at(name string) place {
 	p.key = join(t.place.key, name)
 	if line, ok := t.r.lines[join(t.path, name)]; ok {
 		p.line = line
+	}
+	if t.path == "" && (name == "platform" || name == "domain") {
+		p.kind = OfDomains
 	}
 	return p
 }

@@ -13,7 +13,7 @@ import (
 // pointChecks are the checks that a point can make, in the order of their making,
 // and setChecks those that have a section of their own.
 var (
-	pointChecks = namesOf(policy.Checks(), func(policy.CheckRow) bool { return true })
+	pointChecks = namesOf(func(policy.CheckRow) bool { return true })
 	setChecks   = slices.DeleteFunc(slices.Clone(pointChecks), func(name string) bool { return name == verdict.CheckRate })
 	allChecks   = slices.Concat(pointChecks, []string{verdict.CheckLoop})
 )
@@ -21,10 +21,9 @@ var (
 // allPoints are the contact points of this side.
 var allPoints = []verdict.Checkpoint{verdict.S0, verdict.S1, verdict.S2, verdict.S3, verdict.S4}
 
-// namesOf returns the names of those rows that are chosen.
-func namesOf(rows []policy.CheckRow, chosen func(policy.CheckRow) bool) []string {
-	var names []string
-	for _, row := range rows {
+// namesOf returns the names of those checks whose rows are chosen.
+func namesOf(chosen func(policy.CheckRow) bool) (names []string) {
+	for _, row := range policy.Checks() {
 		if chosen(row) {
 			names = append(names, row.Name)
 		}
@@ -210,7 +209,7 @@ func (r *reader) refuseUnable(one item, point verdict.Checkpoint) {
 // usual returns the usual checks of a point that can be made, and remembers those
 // that lack their scanner or their rules.
 func (r *reader) usual(point verdict.Checkpoint) (names []string) {
-	for _, name := range namesOf(policy.Checks(), func(r policy.CheckRow) bool { return slices.Contains(r.Usual, point) }) {
+	for _, name := range namesOf(func(r policy.CheckRow) bool { return slices.Contains(r.Usual, point) }) {
 		if r.hasScannerFor(name) && (name != verdict.CheckRate || r.isRated(point)) {
 			names = append(names, name)
 			r.made[name] = true

@@ -85,15 +85,15 @@ func (r *reader) platform(t *table) *route.Platform {
 	if proofs.Certificate == tenant.SharedCertificate {
 		r.note("platform %s is proven by the certificate of %s, which Office 365 shows for every tenant: it proves the platform, and any tenant of it", t.name, tenant.SharedCertificate)
 	}
-	if slices.Contains(reserved, t.name) {
+	switch {
+	case slices.Contains(reserved, t.name):
 		r.fail(t.place, "%s is a word with a meaning of its own; a platform is named like office365 or google", quote(t.name))
-		return nil
-	}
-	if !platformName.MatchString(t.name) {
+	case !platformName.MatchString(t.name):
 		r.fail(t.place, "%s is not a platform's name; it would be lower-case letters, digits and '-', a letter first, like office365", quote(t.name))
-		return nil
+	default:
+		return p
 	}
-	return p
+	return nil
 }
 
 // source puts a list on record that a platform's networks name. Two platforms share one

@@ -47,28 +47,35 @@ func (m *mimeReader) encoding(fields textproto.Header, h partHeader) string {
 func decodePart(encoding string, body *partBody) (r io.Reader, broken func() string) {
 	switch encoding {
 	case "base64":
-		b := &body.m.decoders[body.m.depth]
-		*b = base64Body{body: body, raw: b.raw[:0], store: b.store}
-		return b, func() string { return b.broken }
+		b := &base64Body{body: body, raw: make([]byte, 0, base64Chunk+1<<10)}
+		return &pieces{next: b.next}, func() string { return b.broken }
 	case "quoted-printable":
 		q := &quotedBody{body: body}
-		return q, func() string { return q.broken }
+		return &pieces{next: q.next}, func() string { return q.broken }
 	}
-	return body, func() string { return "" }
+	return &pieces{next: body.piece}, func() string { return "" }
 }
 
-// readFilled reads from out, which fill fills until it returns false.
-func readFilled(p []byte, out *[]byte, fill func() bool) (n int, err error) {
+// pieces reads what comes piece by piece: next returns a piece that is not empty, which
+// is good until the next call, or nil at the end.
+type pieces struct {
+	next func() []byte
+	rest []byte // of the last piece
+}
+
+func (r *pieces) Read(p []byte) (n int, err error) {
 	for n < len(p) {
-		if len(*out) == 0 && !fill() {
-			if n == 0 {
-				err = io.EOF
+		if len(r.rest) == 0 {
+			if r.rest = r.next(); r.rest == nil {
+				break
 			}
-			break
 		}
-		copied := copy(p[n:], *out)
-		*out = (*out)[copied:]
+		copied := copy(p[n:], r.rest)
+		r.rest = r.rest[copied:]
 		n += copied
+	}
+	if n == 0 && len(p) > 0 {
+		err = io.EOF
 	}
 	return n, err
 }
@@ -77,33 +84,26 @@ func readFilled(p []byte, out *[]byte, fill func() bool) (n int, err error) {
 // none stays as it is, and is noted.
 type quotedBody struct {
 	body   *partBody
-	out    []byte // decoded and not yet read
-	store  []byte // what out is in
+	out    []byte // the last line, decoded
 	cut    []byte // the beginning of an escape, in a line that comes in pieces
 	broken string
 }
 
-func (q *quotedBody) Read(p []byte) (int, error) { return readFilled(p, &q.out, q.fill) }
-
-// fill decodes the next line that is not empty when decoded.
-func (q *quotedBody) fill() bool {
-	q.store = q.store[:0]
-	for len(q.store) == 0 {
-		line, _ := q.body.next()
-		if line == nil {
-			break
-		}
+// next returns the next line that is not empty when decoded.
+func (q *quotedBody) next() []byte {
+	for line, _ := q.body.next(); line != nil; line, _ = q.body.next() {
 		if len(q.cut) > 0 {
 			line = append(q.cut, line...)
 			q.cut = nil
 		}
-		q.decode(line)
+		if q.out = q.out[:0]; len(q.decode(line)) > 0 {
+			return q.out
+		}
 	}
-	q.out = q.store
-	return len(q.out) > 0
+	return nil
 }
 
-func (q *quotedBody) decode(line []byte) {
+func (q *quotedBody) decode(line []byte) []byte {
 	text := withoutEnd(line)
 	ended, soft := len(text) < len(line), false
 	if ended {
@@ -114,23 +114,24 @@ func (q *quotedBody) decode(line []byte) {
 		if i < 0 {
 			break
 		}
-		q.store = append(q.store, text[:i]...)
+		q.out = append(q.out, text[:i]...)
 		text = text[i:]
 		if !ended && len(text) < 3 {
 			q.cut = bytes.Clone(text)
-			return
+			return q.out
 		}
 		if c, ok := hexByte(text); ok {
-			q.store, text = append(q.store, c), text[3:]
+			q.out, text = append(q.out, c), text[3:]
 		} else {
 			q.broken = "it is no quoted-printable"
-			q.store, text = append(q.store, '='), text[1:]
+			q.out, text = append(q.out, '='), text[1:]
 		}
 	}
-	q.store = append(q.store, text...)
+	q.out = append(q.out, text...)
 	if ended && !soft {
-		q.store = append(q.store, '\r', '\n')
+		q.out = append(q.out, '\r', '\n')
 	}
+	return q.out
 }
 
 // hexByte reads an escape: an equals sign and two digits.
@@ -153,57 +154,47 @@ const base64Chunk = 16 << 10
 type base64Body struct {
 	body   *partBody
 	raw    []byte // not yet decoded
-	out    []byte // decoded and not yet read
-	store  []byte // what out is in
+	out    []byte // the last chunk, decoded
 	padded bool
 	broken string
 }
 
-func (b *base64Body) Read(p []byte) (int, error) { return readFilled(p, &b.out, b.fill) }
-
-// fill decodes the next chunk. It returns false when there is no more.
-func (b *base64Body) fill() bool {
+// next decodes the next chunk.
+func (b *base64Body) next() []byte {
 	for last := false; !last; {
-		for len(b.raw) < base64Chunk {
+		for len(b.raw) < base64Chunk && !last {
 			line, _ := b.body.next()
-			if line == nil {
-				last = true
-				break
-			}
 			b.raw = append(b.raw, withoutEnd(line)...)
+			last = line == nil
 		}
-		if b.decode(last) > 0 {
-			return true
+		if len(b.decode(last)) > 0 {
+			return b.out
 		}
 	}
-	return false
+	return nil
 }
 
 // decode decodes the whole quanta that are there, and all that is left when it
 // is the last. It tries first whether there is nothing but the alphabet.
-func (b *base64Body) decode(last bool) int {
+func (b *base64Body) decode(last bool) []byte {
 	quanta := func() int {
 		if last {
 			return len(b.raw)
 		}
 		return len(b.raw) &^ 3
 	}
-	if size := base64.RawStdEncoding.DecodedLen(len(b.raw)); len(b.store) < size {
-		b.store = make([]byte, max(size, base64Chunk))
-	}
 	whole := quanta()
-	n, err := base64.RawStdEncoding.Decode(b.store, b.raw[:whole])
-	if err != nil || b.padded || n < base64.RawStdEncoding.DecodedLen(whole) {
+	out, err := base64.RawStdEncoding.AppendDecode(b.out[:0], b.raw[:whole])
+	if err != nil || b.padded || len(out) < base64.RawStdEncoding.DecodedLen(whole) {
 		b.sift()
 		if whole = quanta(); whole%4 == 1 {
 			b.broken = "it ends within a byte"
 			whole--
 		}
-		n, _ = base64.RawStdEncoding.Decode(b.store, b.raw[:whole])
+		out, _ = base64.RawStdEncoding.AppendDecode(b.out[:0], b.raw[:whole])
 	}
-	b.raw = b.raw[:copy(b.raw, b.raw[whole:])]
-	b.out = b.store[:n]
-	return n
+	b.raw, b.out = b.raw[:copy(b.raw, b.raw[whole:])], out
+	return out
 }
 
 // sift leaves only characters of the alphabet, those before the padding.

@@ -33,7 +33,7 @@ type mimeReader struct {
 // message looks through a whole message.
 func (s *attachmentScan) message(r io.Reader, level, depth int) error {
 	m := &mimeReader{attachmentScan: s, level: level, depth: depth}
-	m.src = lineReader{r: messageReader{s, r}, buf: buffer(&s.lines, depth, lineBuffer)}
+	m.src = lineReader{Reader: s.lineBuffer(depth, messageReader{s, r})}
 	_, err := m.part("text/plain")
 	return err
 }
@@ -184,11 +184,10 @@ type partBody struct {
 	m     *mimeReader
 	end   stop
 	ended bool
-	// What Read has still to give: the end of the line before, then the line.
-	// That line's own end comes when it is known that no delimiter follows.
-	lead    string
-	rest    []byte
-	lineEnd string
+	out   []byte // the last piece
+	// lineEnd is that of the last line. It comes with the next piece, when it is known
+	// that no delimiter follows.
+	lineEnd []byte
 }
 
 // next returns the next line of the body, as lineReader does.
@@ -210,33 +209,18 @@ func (b *partBody) next() (line []byte, begins bool) {
 	return line, begins
 }
 
-// Read reads the body. The line end before a delimiter belongs to that (RFC 2046
-// section 5.1.1).
-func (b *partBody) Read(p []byte) (n int, err error) {
-	for n < len(p) {
-		switch {
-		case b.lead != "":
-			copied := copy(p[n:], b.lead)
-			b.lead = b.lead[copied:]
-			n += copied
-		case len(b.rest) > 0:
-			copied := copy(p[n:], b.rest)
-			b.rest = b.rest[copied:]
-			n += copied
-		default:
-			line, _ := b.next()
-			if line == nil {
-				if n == 0 {
-					err = io.EOF
-				}
-				return n, err
-			}
-			b.lead = b.lineEnd
-			b.rest = withoutEnd(line)
-			b.lineEnd = "\r\n"[2-(len(line)-len(b.rest)):]
+// piece returns the next piece of the body. The line end before a delimiter belongs to
+// that (RFC 2046 section 5.1.1).
+func (b *partBody) piece() []byte {
+	for line, _ := b.next(); line != nil; line, _ = b.next() {
+		text := withoutEnd(line)
+		b.out = append(append(b.out[:0], b.lineEnd...), text...)
+		b.lineEnd = append(b.lineEnd[:0], line[len(text):]...)
+		if len(b.out) > 0 {
+			return b.out
 		}
 	}
-	return n, nil
+	return nil
 }
 
 // delimiter finds the boundary that a line is the delimiter of. A line that some

@@ -1,6 +1,7 @@
 package quarantine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,12 +19,14 @@ const longestPoll = 20 * time.Millisecond
 // of a file which is never replaced, as the index may be. After s.patience the
 // error says that somebody does not give the lock back: nobody waits for ever.
 func (s *Store) lock(exclusive bool) (unlock func(), err error) {
-	expired := time.NewTimer(s.patience)
-	defer expired.Stop()
+	ctx, cancel := context.WithTimeoutCause(context.Background(), s.patience, fmt.Errorf(
+		"the store %s is in use by a process that has not let go of it for %v; end the process that hangs (see: fuser %s)",
+		s.dir, s.patience, s.path(lockFile)))
+	defer cancel()
 	select {
 	case s.turn <- struct{}{}:
-	case <-expired.C:
-		return nil, s.errBusy()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
 	defer func() {
 		if err != nil {
@@ -41,11 +44,8 @@ func (s *Store) lock(exclusive bool) (unlock func(), err error) {
 	if exclusive {
 		how = syscall.LOCK_EX
 	}
-	if err := flock(file, how, expired.C); err != nil {
+	if err := flock(ctx, file, how); err != nil {
 		file.Close()
-		if errors.Is(err, errGaveUp) {
-			err = s.errBusy()
-		}
 		return nil, err
 	}
 	return func() {
@@ -54,15 +54,9 @@ func (s *Store) lock(exclusive bool) (unlock func(), err error) {
 	}, nil
 }
 
-func (s *Store) errBusy() error {
-	return fmt.Errorf("the store %s is in use by a process that has not let go of it for %v; end the process that hangs (see: fuser %s)", s.dir, s.patience, s.path(lockFile))
-}
-
-var errGaveUp = errors.New("the lock is held by somebody else")
-
-// flock locks a file, or gives up when the channel has something to say. The
+// flock locks a file, or returns the context's cause when that ends first. The
 // lock is given back when the file is closed.
-func flock[T any](file *os.File, how int, giveUp <-chan T) error {
+func flock(ctx context.Context, file *os.File, how int) error {
 	for wait := time.Millisecond; ; wait = min(2*wait, longestPoll) {
 		err := syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB)
 		switch {
@@ -72,8 +66,8 @@ func flock[T any](file *os.File, how int, giveUp <-chan T) error {
 			return fmt.Errorf("locking %s: %w", file.Name(), err)
 		}
 		select {
-		case <-giveUp:
-			return errGaveUp
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		case <-time.After(wait):
 		}
 	}

@@ -1,7 +1,6 @@
 package quarantine
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -68,9 +67,9 @@ func (s *Store) Release(ctx context.Context, r Releaser, id string, again bool) 
 	defer message.Close()
 	// The lock on the message's file shows others that a release is under way;
 	// it ends with the process.
-	if err := flock(message.file, syscall.LOCK_EX, ctx.Done()); err != nil {
-		if errors.Is(err, errGaveUp) {
-			err = fmt.Errorf("the message of %s is being released by another process: %w", id, context.Cause(ctx))
+	if err := flock(ctx, message.file, syscall.LOCK_EX); err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("the message of %s is being released by another process: %w", id, err)
 		}
 		return e, err
 	}
@@ -164,23 +163,19 @@ func (r Releaser) send(ctx context.Context, e *Entry, message *stored) error {
 // examine reads a message: the header fields that can be its marks, and whether it
 // has bytes beyond US-ASCII.
 func examine(content io.Reader) (h *mail.Header, eightBit bool, err error) {
-	watch := &eightBitWatch{r: content}
-	r := bufio.NewReaderSize(watch, 64<<10)
-	if h, err = mail.ReadHeader(r); err != nil {
+	var watch eightBitWatch
+	content = io.TeeReader(content, &watch)
+	if h, err = mail.ReadHeader(content); err != nil {
 		return nil, false, err
 	}
-	_, err = io.Copy(io.Discard, r)
-	return h, watch.found, err
+	_, err = io.Copy(io.Discard, content)
+	return h, bool(watch), err
 }
 
-// eightBitWatch notes bytes beyond US-ASCII in what is read through it.
-type eightBitWatch struct {
-	r     io.Reader
-	found bool
-}
+// eightBitWatch notes bytes beyond US-ASCII in what is written to it.
+type eightBitWatch bool
 
-func (w *eightBitWatch) Read(p []byte) (int, error) {
-	n, err := w.r.Read(p)
-	w.found = w.found || bytes.ContainsFunc(p[:n], func(c rune) bool { return c >= 0x80 })
-	return n, err
+func (w *eightBitWatch) Write(p []byte) (int, error) {
+	*w = *w || eightBitWatch(bytes.ContainsFunc(p, func(c rune) bool { return c >= 0x80 }))
+	return len(p), nil
 }

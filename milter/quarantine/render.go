@@ -13,26 +13,22 @@ import (
 //go:embed templates
 var templateFiles embed.FS
 
+var (
+	texts = texttemplate.Must(texttemplate.New("").Funcs(texttemplate.FuncMap{"wrap": ownmail.Wrap}).ParseFS(templateFiles, "templates/*.txt"))
+	pages = template.Must(template.ParseFS(templateFiles, "templates/*.html"))
+)
+
 // Text returns the report as plain text.
 func (m *Mail) Text() (string, error) {
-	t := texttemplate.New("").Funcs(texttemplate.FuncMap{"wrap": ownmail.Wrap})
-	t, err := t.ParseFS(templateFiles, "templates/"+m.template()+".txt")
-	if err != nil {
-		return "", err
-	}
 	var b strings.Builder
-	err = t.ExecuteTemplate(&b, m.template()+".txt", m.page)
+	err := texts.ExecuteTemplate(&b, m.template()+".txt", m.page)
 	return b.String(), err
 }
 
 // HTML returns the report as a page that needs nothing from elsewhere.
 func (m *Mail) HTML() (string, error) {
-	t, err := template.ParseFS(templateFiles, "templates/"+m.template()+".html", "templates/head.html")
-	if err != nil {
-		return "", err
-	}
 	var b strings.Builder
-	err = t.ExecuteTemplate(&b, m.template()+".html", m.page)
+	err := pages.ExecuteTemplate(&b, m.template()+".html", m.page)
 	return b.String(), err
 }
 

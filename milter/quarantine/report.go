@@ -75,7 +75,7 @@ func (r *Reporter) Compose(now time.Time) ([]Mail, error) {
 	for _, owner := range slices.Sorted(maps.Keys(untold)) {
 		mails = append(mails, r.compose(untold[owner]))
 	}
-	if len(r.Summary) == 0 || sum.held+sum.fresh == 0 {
+	if len(r.Summary) == 0 || sum.shown.Held+sum.shown.New == 0 {
 		return mails, nil
 	}
 	usage, err := r.Store.Usage()

@@ -25,18 +25,21 @@ type summaryPage struct {
 	// Held are the entries that are held now, New those that came since the
 	// last report, whatever became of them.
 	Held, New  int
-	Counts     []count // by check and point
-	Recipients []count // by owner, the highest first
+	Counts     []*count // by check and point
+	Recipients []*count // by owner, the highest first
 	// MoreRecipients counts those that Recipients leaves out.
 	MoreRecipients int
-	Viruses        []line // the newest
-	MoreViruses    int
-	Untold         []line // the newest entries that no recipient is told of
-	MoreUntold     int
-	Uncertain      []line // the newest entries whose release was broken off
-	MoreUncertain  int
+	Viruses        newest
+	Untold         newest // no recipient is told of them
+	Uncertain      newest // their release was broken off
 	Bytes, Free    string
 	Oldest         string
+}
+
+// newest are the first of some entries, and how many more there are.
+type newest struct {
+	Lines []line
+	More  int
 }
 
 // count is one line of a table of the summary.
@@ -47,112 +50,97 @@ type count struct {
 
 // summary adds up entries.
 type summary struct {
-	reporter *Reporter
-	last     time.Time // when the last report was sent
-
-	held, fresh                            int
-	heldBy, freshBy                        counter // by check and point
-	heldFor, freshFor                      counter // by owner
-	oldest                                 time.Time
-	viruses, untold, uncertain             []Entry
-	moreViruses, moreUntold, moreUncertain int
+	*Reporter
+	shown  summaryPage
+	last   time.Time // when the last report was sent
+	oldest time.Time
+	checks counter // by check and point
+	owners counter
 }
 
 func (r *Reporter) newSummary(last time.Time) *summary {
-	return &summary{reporter: r, last: last, heldBy: counter{}, freshBy: counter{}, heldFor: counter{}, freshFor: counter{}}
+	return &summary{Reporter: r, last: last, checks: counter{}, owners: counter{}}
 }
 
 // add takes the next entry, whatever its state. They come newest first.
 func (s *summary) add(e *Entry) {
+	var c count
 	if e.Time.After(s.last) {
-		s.fresh++
-		s.freshBy.add(e)
-		s.freshFor[e.Owner]++
+		c.New = 1
+	}
+	if e.isOpen() {
+		c.Held = 1
+	}
+	if c.New+c.Held == 0 {
+		return
+	}
+	s.shown.New += c.New
+	s.shown.Held += c.Held
+	s.owners.add(e.Owner, c)
+	for _, check := range e.Checks {
+		s.checks.add(check+" at "+e.Point.String(), c)
 	}
 	if !e.isOpen() {
 		return
 	}
-	s.held++
-	s.heldBy.add(e)
-	s.heldFor[e.Owner]++
 	s.oldest = e.Time
 	if e.IsVirus() {
-		list(&s.viruses, &s.moreViruses, e)
+		s.list(&s.shown.Viruses, e)
 	}
 	if !e.Report {
-		list(&s.untold, &s.moreUntold, e)
+		s.list(&s.shown.Untold, e)
 	}
 	if e.State == Releasing {
-		list(&s.uncertain, &s.moreUncertain, e)
+		s.list(&s.shown.Uncertain, e)
 	}
 }
 
 // list puts an entry on a list that has room for it.
-func list(entries *[]Entry, more *int, e *Entry) {
-	if len(*entries) == maxLines {
-		*more++
+func (s *summary) list(n *newest, e *Entry) {
+	if len(n.Lines) == maxLines {
+		n.More++
 		return
 	}
-	*entries = append(*entries, *e)
+	n.Lines = append(n.Lines, s.line(e))
 }
 
 func (s *summary) page(usage Usage) summaryPage {
-	r := s.reporter
-	p := summaryPage{
-		Title:    fmt.Sprintf("Quarantine of %s: %d held, %d new", r.Post.Hostname, s.held, s.fresh),
-		Hostname: r.Post.Hostname, Held: s.held, New: s.fresh,
-		Viruses: r.lines(s.viruses), MoreViruses: s.moreViruses,
-		Untold: r.lines(s.untold), MoreUntold: s.moreUntold,
-		Uncertain: r.lines(s.uncertain), MoreUncertain: s.moreUncertain,
-		Bytes: ownmail.Bytes(usage.Bytes), Free: ownmail.Bytes(usage.Free),
-	}
+	p := s.shown
+	p.Title = fmt.Sprintf("Quarantine of %s: %d held, %d new", s.Post.Hostname, p.Held, p.New)
+	p.Hostname = s.Post.Hostname
+	p.Bytes, p.Free = ownmail.Bytes(usage.Bytes), ownmail.Bytes(usage.Free)
 	if !s.last.IsZero() {
-		p.Since = r.clock(s.last)
+		p.Since = s.clock(s.last)
 	}
 	if !s.oldest.IsZero() {
-		p.Oldest = r.clock(s.oldest)
+		p.Oldest = s.clock(s.oldest)
 	}
-	p.Counts, _ = counts(s.heldBy, s.freshBy, len(s.heldBy)+len(s.freshBy))
-	p.Recipients, p.MoreRecipients = counts(s.heldFor, s.freshFor, maxTop)
+	p.Counts, p.Recipients = s.checks.table(), s.owners.table()
+	if more := len(p.Recipients) - maxTop; more > 0 {
+		p.Recipients, p.MoreRecipients = p.Recipients[:maxTop], more
+	}
 	return p
 }
 
-func (r *Reporter) lines(entries []Entry) []line {
-	lines := make([]line, len(entries))
-	for i := range entries {
-		lines[i] = r.line(&entries[i])
-	}
-	return lines
-}
-
 // counter counts by name.
-type counter map[string]int
+type counter map[string]*count
 
-// add counts an entry for each check that holds it.
-func (c counter) add(e *Entry) {
-	for _, check := range e.Checks {
-		c[check+" at "+e.Point.String()]++
+func (c counter) add(name string, more count) {
+	if c[name] == nil {
+		c[name] = &count{Name: name}
 	}
+	c[name].Held += more.Held
+	c[name].New += more.New
 }
 
-// counts makes a table of the n names with the most entries held, and tells how
-// many names it leaves out.
-func counts(held, fresh counter, n int) (table []count, more int) {
-	names := maps.Clone(held)
-	for name := range fresh {
-		names[name] += 0
-	}
-	for name, n := range names {
-		table = append(table, count{Name: name, Held: n, New: fresh[name]})
-	}
-	slices.SortFunc(table, func(a, b count) int {
+// table returns the counts with names for people, those with the most entries held
+// first.
+func (c counter) table() []*count {
+	table := slices.SortedFunc(maps.Values(c), func(a, b *count) int {
 		return cmp.Or(b.Held-a.Held, b.New-a.New, cmp.Compare(a.Name, b.Name))
 	})
-	if len(table) > n {
-		table, more = table[:n], len(table)-n
+	for _, row := range table {
+		row.Name = ownmail.Unlinked(ownmail.OneLine(row.Name))
 	}
-	for i := range table {
-		table[i].Name = ownmail.Unlinked(ownmail.OneLine(table[i].Name))
-	}
-	return table, more
+	return table
 }

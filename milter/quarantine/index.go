@@ -18,16 +18,6 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// The index's buckets.
-var (
-	entriesBucket  = []byte("entries")  // age key (see ageKey) to record
-	openBucket     = []byte("open")     // the age keys of entries that are not settled
-	idsBucket      = []byte("ids")      // ID to age key
-	digestsBucket  = []byte("digests")  // record.Digest to the ID of the newest entry with it
-	messagesBucket = []byte("messages") // a message's name to share
-	metaBucket     = []byte("meta")
-)
-
 // The keys of the bucket meta.
 var (
 	bytesKey      = []byte("bytes")       // the size of all messages' files
@@ -52,9 +42,21 @@ var errDamaged = errors.New("the index is damaged")
 
 // index is one transaction on the index.
 type index struct {
-	entries, open, ids, digests, messages, meta *bolt.Bucket
+	entries  *bolt.Bucket // age key (see ageKey) to record
+	open     *bolt.Bucket // the age keys of entries that are not settled
+	ids      *bolt.Bucket // ID to age key
+	digests  *bolt.Bucket // record.Digest to the ID of the newest entry with it
+	messages *bolt.Bucket // a message's name to share
+	meta     *bolt.Bucket
 	// unneeded are the messages whose files go once the transaction is done.
 	unneeded []string
+}
+
+// buckets are those of an index, by name.
+func (ix *index) buckets() map[string]**bolt.Bucket {
+	return map[string]**bolt.Bucket{
+		"entries": &ix.entries, "open": &ix.open, "ids": &ix.ids, "digests": &ix.digests, "messages": &ix.messages, "meta": &ix.meta,
+	}
 }
 
 // withIndex calls do with the index at path, in one transaction that is given up
@@ -136,12 +138,9 @@ func inTransaction(db *bolt.DB, write bool, do func(*index) error) error {
 		run = db.Update
 	}
 	return run(func(tx *bolt.Tx) error {
-		ix := &index{
-			entries: tx.Bucket(entriesBucket), open: tx.Bucket(openBucket), ids: tx.Bucket(idsBucket),
-			digests: tx.Bucket(digestsBucket), messages: tx.Bucket(messagesBucket), meta: tx.Bucket(metaBucket),
-		}
-		for _, bucket := range [...]*bolt.Bucket{ix.entries, ix.open, ix.ids, ix.digests, ix.messages, ix.meta} {
-			if bucket == nil {
+		ix := &index{}
+		for name, bucket := range ix.buckets() {
+			if *bucket = tx.Bucket([]byte(name)); *bucket == nil {
 				return fmt.Errorf("%w: a part of it is missing", errDamaged)
 			}
 		}
@@ -156,7 +155,15 @@ func newIndex(path string, batches iter.Seq[[]string], fill func(*index, []strin
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	if err := db.Update(makeBuckets); err != nil {
+	err = db.Update(func(tx *bolt.Tx) error {
+		for name := range new(index).buckets() {
+			if _, err := tx.CreateBucket([]byte(name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	for batch := range batches {
@@ -165,15 +172,6 @@ func newIndex(path string, batches iter.Seq[[]string], fill func(*index, []strin
 		}
 	}
 	return db.Sync()
-}
-
-func makeBuckets(tx *bolt.Tx) error {
-	for _, name := range [...][]byte{entriesBucket, openBucket, idsBucket, digestsBucket, messagesBucket, metaBucket} {
-		if _, err := tx.CreateBucket(name); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // ageKey orders entries by the age of their messages.
@@ -298,18 +296,15 @@ func (ix *index) forget(r *record) error {
 	return err
 }
 
-// eachOpen calls do with the entries that are not settled, the oldest first,
-// until it returns false.
-func (ix *index) eachOpen(do func(*record) (more bool, err error)) error {
-	c := ix.open.Cursor()
-	for key, _ := c.First(); key != nil; key, _ = c.Next() {
-		r, err := parseRecord(ix.entries.Get(key))
-		if err != nil {
-			return err
-		}
-		if more, err := do(&r); err != nil || !more {
-			return err
+// records yields the records whose age keys a bucket has, the oldest first. An error is
+// the last that comes. Nothing may be changed meanwhile.
+func (ix *index) records(bucket *bolt.Bucket) iter.Seq2[record, error] {
+	return func(yield func(record, error) bool) {
+		c := bucket.Cursor()
+		for key, _ := c.First(); key != nil; key, _ = c.Next() {
+			if r, err := parseRecord(ix.entries.Get(key)); !yield(r, err) || err != nil {
+				return
+			}
 		}
 	}
-	return nil
 }

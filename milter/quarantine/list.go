@@ -168,10 +168,11 @@ func (s *Store) Usage() (Usage, error) {
 	var u Usage
 	err := s.view(func(ix *index) error {
 		u = Usage{Bytes: ix.bytes(), Entries: ix.open.Stats().KeyN}
-		return ix.eachOpen(func(r *record) (bool, error) {
+		for r, err := range ix.records(ix.open) {
 			u.Oldest = r.Time
-			return false, nil
-		})
+			return err // the first is the oldest
+		}
+		return nil
 	})
 	if err != nil {
 		return u, err

@@ -3,6 +3,7 @@ package quarantine
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -17,15 +18,15 @@ const pruneBatch = 200
 func (s *Store) Prune(now time.Time) (expired int, err error) {
 	if s.keep > 0 {
 		before := now.Add(-s.keep)
-		if expired, err = s.inBatches(func(ix *index) (int, error) { return ix.expireOlder(before, pruneBatch, now) }); err != nil {
+		if expired, err = s.inBatches(func(ix *index) (int, error) { return ix.expireOlder(before, now) }); err != nil {
 			return expired, err
 		}
-		if _, err := s.inBatches(func(ix *index) (int, error) { return ix.forgetOlder(before, pruneBatch) }); err != nil {
+		if _, err := s.inBatches(func(ix *index) (int, error) { return ix.forgetOlder(before) }); err != nil {
 			return expired, err
 		}
 	}
 	if s.maxBytes > 0 {
-		n, err := s.inBatches(func(ix *index) (int, error) { return ix.expireOldest(s.maxBytes, pruneBatch, nobody, now) })
+		n, err := s.inBatches(func(ix *index) (int, error) { return ix.expireOldest(s.maxBytes, nil, now) })
 		expired += n
 		if n > 0 {
 			s.log.Warn("the quarantine is full: its oldest entries have expired", slog.Int("entries", n), slog.Int64("bytes", s.maxBytes))
@@ -36,8 +37,6 @@ func (s *Store) Prune(now time.Time) (expired int, err error) {
 	}
 	return expired, nil
 }
-
-func nobody(*record) bool { return false }
 
 // inBatches calls do in transactions of their own, until it changes less than a
 // whole batch.
@@ -57,55 +56,55 @@ func (s *Store) inBatches(do func(*index) (changed int, err error)) (total int, 
 	}
 }
 
-// expireOlder expires at most so many entries of messages that came before a
-// time. One whose release was broken off since then is spared as yet.
-func (ix *index) expireOlder(before time.Time, most int, now time.Time) (int, error) {
+// expireOlder expires entries of messages that came before a time, a batch at most. One
+// whose release was broken off since then is spared as yet.
+func (ix *index) expireOlder(before, now time.Time) (int, error) {
 	var due []record
-	err := ix.eachOpen(func(r *record) (bool, error) {
-		if !r.Time.Before(before) || len(due) == most {
-			return false, nil
+	for r, err := range ix.records(ix.open) {
+		if err != nil {
+			return 0, err
+		}
+		if !r.Time.Before(before) || len(due) == pruneBatch {
+			break
 		}
 		if r.State == Held || r.Changed.Before(before) {
-			due = append(due, *r)
+			due = append(due, r)
 		}
-		return true, nil
-	})
-	if err != nil {
-		return 0, err
 	}
 	return ix.expire(due, now)
 }
 
-// expireOldest expires held entries, at most so many and the oldest first, until
-// the messages have no more than so many bytes. It passes over those to be
-// spared.
-func (ix *index) expireOldest(maxBytes int64, most int, spared func(*record) bool, now time.Time) (int, error) {
+// expireOldest expires held entries, a batch at most and the oldest first, until the
+// messages have no more than so many bytes. It passes over those to be spared, by
+// message or ID.
+func (ix *index) expireOldest(maxBytes int64, spared []string, now time.Time) (int, error) {
 	excess := ix.bytes() - maxBytes
 	if excess <= 0 {
 		return 0, nil
 	}
 	var due []record
 	shares := make(map[string]share)
-	err := ix.eachOpen(func(r *record) (bool, error) {
-		if r.State != Held || spared(r) {
-			return true, nil
+	for r, err := range ix.records(ix.open) {
+		if err != nil {
+			return 0, err
+		}
+		if r.State != Held || slices.Contains(spared, r.Message) || slices.Contains(spared, r.ID) {
+			continue
 		}
 		part, seen := shares[r.Message]
 		if !seen {
-			var err error
 			if part, err = ix.share(r.Message); err != nil {
-				return false, err
+				return 0, err
 			}
 		}
-		due = append(due, *r)
+		due = append(due, r)
 		if part.Needed--; part.Needed == 0 {
 			excess -= part.Size
 		}
 		shares[r.Message] = part
-		return excess > 0 && len(due) < most, nil
-	})
-	if err != nil {
-		return 0, err
+		if excess <= 0 || len(due) == pruneBatch {
+			break
+		}
 	}
 	return ix.expire(due, now)
 }
@@ -119,17 +118,15 @@ func (ix *index) expire(due []record, now time.Time) (int, error) {
 	return len(due), nil
 }
 
-// forgetOlder removes at most so many records of entries that were settled before
-// a time.
-func (ix *index) forgetOlder(before time.Time, most int) (int, error) {
+// forgetOlder removes records of entries that were settled before a time, a batch at
+// most.
+func (ix *index) forgetOlder(before time.Time) (int, error) {
 	var due []record
-	c := ix.entries.Cursor()
-	for _, value := c.First(); value != nil && len(due) < most; _, value = c.Next() {
-		r, err := parseRecord(value)
+	for r, err := range ix.records(ix.entries) {
 		if err != nil {
 			return 0, err
 		}
-		if !r.Time.Before(before) {
+		if !r.Time.Before(before) || len(due) == pruneBatch {
 			break
 		}
 		if !r.isOpen() && r.Changed.Before(before) {

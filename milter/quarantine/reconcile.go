@@ -65,9 +65,10 @@ func (ix *index) verify(known map[string]bool) error {
 	if err != nil {
 		return err
 	}
-	err = ix.eachOpen(func(*record) (bool, error) { return true, nil })
-	if err != nil {
-		return err
+	for _, err := range ix.records(ix.open) {
+		if err != nil {
+			return err
+		}
 	}
 	if err := ix.digests.ForEach(func(_, id []byte) error {
 		_, err := ix.get(string(id))
@@ -88,14 +89,13 @@ func (ix *index) verify(known map[string]bool) error {
 // settleMissing settles the entries of messages that are gone.
 func (s *Store) settleMissing(ix *index, missing map[string]bool) error {
 	var lost []record
-	err := ix.eachOpen(func(r *record) (bool, error) {
-		if missing[r.Message] {
-			lost = append(lost, *r)
+	for r, err := range ix.records(ix.open) {
+		if err != nil {
+			return err
 		}
-		return true, nil
-	})
-	if err != nil {
-		return err
+		if missing[r.Message] {
+			lost = append(lost, r)
+		}
 	}
 	for i := range lost {
 		r := &lost[i]

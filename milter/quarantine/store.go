@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 )
@@ -246,8 +245,7 @@ func (s *Store) insert(d *draft) (ids []string, err error) {
 		}
 		if s.maxBytes > 0 {
 			// Nothing may go that this message's recipients are told to be held by.
-			ours := func(r *record) bool { return r.Message == d.name || slices.Contains(ids, r.ID) }
-			if displaced, err = ix.expireOldest(s.maxBytes, pruneBatch, ours, time.Now()); err != nil {
+			if displaced, err = ix.expireOldest(s.maxBytes, append(ids, d.name), time.Now()); err != nil {
 				return err
 			}
 		}

@@ -118,13 +118,17 @@ func showHeld(c *call) int {
 		return exitNo
 	}
 	s := shown{Entry: entries[0], KeptUntil: entries[0].Time.Add(conf.Quarantine.Keep), Header: []string{}}
-	s.Release = whereTo(conf, store, &entries[0])
+	var header *mail.Header
 	if content, err := store.Content(id); err == nil {
 		s.Header = headerLines(content)
+		// A header that cannot be read is not there, as for an entry without content.
+		content.Seek(0, io.SeekStart)
+		header, _ = mail.ReadHeader(content)
 		content.Close()
 	} else if s.State == quarantine.Held {
 		fmt.Fprintln(c.stderr, err)
 	}
+	s.Release = whereTo(conf, header, &s.Entry)
 	if err := c.print(s, func(w io.Writer) { s.print(w, conf.Quarantine.Report.Zone) }); err != nil {
 		return c.fail(err)
 	}
@@ -162,13 +166,8 @@ func headerLines(content io.Reader) []string {
 // whereTo returns what would become of an entry's message, past the checks that
 // hold it, by the directory as it is now: what explain says of a message with the pass of
 // a release.
-func whereTo(conf *config.Config, store *quarantine.Store, e *quarantine.Entry) explainedRcpt {
-	q := question{from: e.Sender, to: []string{e.Address}, listener: 1, onHost: true}
-	if content, err := store.Content(e.ID); err == nil {
-		// A header that cannot be read is not there, as for an entry without content.
-		q.header, _ = mail.ReadHeader(content)
-		content.Close()
-	}
+func whereTo(conf *config.Config, header *mail.Header, e *quarantine.Entry) explainedRcpt {
+	q := question{from: e.Sender, to: []string{e.Address}, header: header, listener: 1, onHost: true}
 	q.pass = &seal.Pass{ID: e.ID, Checks: append(slices.Clone(e.Passed), e.Checks...), Point: e.Point, Platform: e.Platform}
 	explanation, err := answer(conf, &q)
 	if err != nil {

@@ -84,14 +84,8 @@ func isArgument(value string) bool {
 
 func boundedText(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
-	if len(s) <= maxText {
-		return s
-	}
-	end := maxText
-	for !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end]
+	// A character that the bound cuts through goes.
+	return strings.ToValidUTF8(s[:min(len(s), maxText)], "")
 }
 
 func boundedList(list []string) []string {
@@ -206,32 +200,19 @@ func (d *draft) writeHead() error {
 	return err
 }
 
-// keepOnly drops the recipients who are not to have an entry.
-func (d *draft) keepOnly(recipients []headRecipient) error {
-	if len(recipients) == len(d.Recipients) {
-		return nil
+// place gives a draft its place among the messages, for those recipients only.
+func (s *Store) place(d *draft, recipients []headRecipient) error {
+	if len(recipients) < len(d.Recipients) {
+		d.Recipients = recipients
+		if err := d.writeHead(); err != nil {
+			return err
+		}
+		if err := d.file.Sync(); err != nil {
+			return err
+		}
 	}
-	d.Recipients = recipients
-	if err := d.writeHead(); err != nil {
-		return err
-	}
-	return d.file.Sync()
-}
-
-// discard ends the work on a draft. One that is not kept is gone, and its space
-// is free again.
-func (d *draft) discard() {
-	if d.file == nil {
-		return
-	}
-	if !d.kept {
-		os.Remove(d.path)
-	}
-	d.file.Close()
-}
-
-// moveTo renames the file, and syncs the folder that it is in then.
-func (d *draft) moveTo(path string) error {
+	d.kept = true
+	path := s.messagePath(d.name)
 	folder := filepath.Dir(path)
 	if err := os.Mkdir(folder, 0o700); err == nil {
 		if err := syncFolder(filepath.Dir(folder)); err != nil {
@@ -244,7 +225,24 @@ func (d *draft) moveTo(path string) error {
 		return err
 	}
 	d.path = path
+	s.fault("put: renamed")
+	if err := syncFolder(folder); err != nil {
+		return err
+	}
+	s.fault("put: folder synced")
 	return nil
+}
+
+// discard ends the work on a draft. One that is not kept is gone, and its space
+// is free again.
+func (d *draft) discard() {
+	if d.file == nil {
+		return
+	}
+	if !d.kept {
+		os.Remove(d.path)
+	}
+	d.file.Close()
 }
 
 func syncFolder(path string) error {
@@ -314,41 +312,39 @@ func (s *Store) openMessage(name string) (*stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	line, err := headLine(file)
-	info, statErr := file.Stat()
-	if err = errors.Join(err, statErr); err != nil {
+	line, size, err := headLine(file)
+	if err != nil {
 		file.Close()
 		return nil, fmt.Errorf("%s: %w", file.Name(), err)
 	}
 	room := int64(len(line))
-	return &stored{io.NewSectionReader(file, room, info.Size()-room), file}, nil
+	return &stored{io.NewSectionReader(file, room, size-room), file}, nil
 }
 
-// headLine reads the line that a message's file begins with.
-func headLine(file *os.File) ([]byte, error) {
-	limited := io.LimitReader(file, maxHead)
-	line, err := bufio.NewReader(limited).ReadBytes('\n')
+// headLine reads the line that a message's file begins with, and the file's size.
+func headLine(file *os.File) (line []byte, size int64, err error) {
+	info, err := file.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	line, err = bufio.NewReader(io.LimitReader(file, maxHead)).ReadBytes('\n')
 	if err == io.EOF {
 		err = errors.New("the file has no head")
 	}
-	return line, err
+	return line, info.Size(), err
 }
 
 // readHead reads what is known of a stored message, and the size of its file.
 func readHead(file *os.File) (h head, size int64, err error) {
-	line, err := headLine(file)
+	line, size, err := headLine(file)
 	if err != nil {
 		return h, 0, err
 	}
 	if err := json.Unmarshal(line, &h); err != nil {
 		return h, 0, fmt.Errorf("the file's head cannot be read: %w", err)
 	}
-	info, err := file.Stat()
-	if err != nil {
-		return h, 0, err
+	if want := int64(len(line)) + h.Size; size != want {
+		return h, 0, fmt.Errorf("the file has %d bytes; it should have %d", size, want)
 	}
-	if want := int64(len(line)) + h.Size; info.Size() != want {
-		return h, 0, fmt.Errorf("the file has %d bytes; it should have %d", info.Size(), want)
-	}
-	return h, info.Size(), nil
+	return h, size, nil
 }

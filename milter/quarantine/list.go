@@ -136,23 +136,27 @@ func (s *Store) entry(id string) (Entry, error) {
 }
 
 // Content opens a message as it was put, byte for byte.
-func (s *Store) Content(id string) (io.ReadCloser, error) {
+func (s *Store) Content(id string) (io.ReadSeekCloser, error) {
 	entry, err := s.entry(id)
 	if err != nil {
 		return nil, err
 	}
-	message, err := s.openMessage(entry.Message)
+	message, err := s.contentOf(&entry)
 	if err != nil {
-		return nil, s.contentError(&entry, err)
+		return nil, err
 	}
 	return message, nil
 }
 
-func (s *Store) contentError(e *Entry, err error) error {
-	if errors.Is(err, fs.ErrNotExist) && !e.isOpen() {
-		return fmt.Errorf("the message of %s is no longer kept: it is %s since %s", e.ID, e.State, e.Changed.Format(time.DateTime))
+func (s *Store) contentOf(e *Entry) (*stored, error) {
+	message, err := s.openMessage(e.Message)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !e.isOpen():
+		return nil, fmt.Errorf("the message of %s is no longer kept: it is %s since %s", e.ID, e.State, e.Changed.Format(time.DateTime))
+	case err != nil:
+		return nil, fmt.Errorf("the message of %s cannot be read: %w", e.ID, err)
 	}
-	return fmt.Errorf("the message of %s cannot be read: %w", e.ID, err)
+	return message, nil
 }
 
 // Usage tells how full a store is.

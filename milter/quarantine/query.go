@@ -10,8 +10,21 @@ import (
 	"coexistd/milter/ownmail"
 )
 
-// queryNames are the names that a query's word may begin with.
-var queryNames = [...]string{"from:", "to:", "subject:", "check:", "point:", "found:", "before:", "after:"}
+// queryTests are the names that a query's word may begin with, and how an entry is met by
+// the text behind one. The last two take a time.
+var queryTests = []struct {
+	name string
+	test func(e *Entry, text string) bool
+}{
+	{"from:", (*Entry).isFrom},
+	{"to:", (*Entry).isTo},
+	{"subject:", (*Entry).isAbout},
+	{"check:", func(e *Entry, text string) bool { return anyContains(e.Checks, text) }},
+	{"point:", func(e *Entry, text string) bool { return contains(e.Point.String(), text) }},
+	{"found:", func(e *Entry, text string) bool { return anyContains(e.Found, text) }},
+	{"before:", nil},
+	{"after:", nil},
+}
 
 // queryTimes are how a word writes a time. A date is the midnight that it
 // begins with.
@@ -62,13 +75,10 @@ func (q Query) matcher(zone *time.Location) (func(*Entry) bool, error) {
 	var errs []error
 	for _, word := range q.Words {
 		test, err := wordTest(word, zone)
-		if err != nil {
-			errs = append(errs, err)
-		}
-		tests = append(tests, test)
+		tests, errs = append(tests, test), append(errs, err)
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
 	}
 	return func(e *Entry) bool {
 		for _, test := range tests {
@@ -90,32 +100,22 @@ func wordTest(word string, zone *time.Location) (func(*Entry) bool, error) {
 	if !named {
 		return func(e *Entry) bool { return e.isFrom(word) || e.isTo(word) || e.isAbout(word) }, nil
 	}
-	name = strings.ToLower(name) + ":"
-	if text == "" && slices.Contains(queryNames[:], name) {
-		return nil, fmt.Errorf("the query's word %q lacks what it is to look for", word)
-	}
-	switch name {
-	case "from:":
-		return func(e *Entry) bool { return e.isFrom(text) }, nil
-	case "to:":
-		return func(e *Entry) bool { return e.isTo(text) }, nil
-	case "subject:":
-		return func(e *Entry) bool { return e.isAbout(text) }, nil
-	case "check:":
-		return func(e *Entry) bool { return anyContains(e.Checks, text) }, nil
-	case "found:":
-		return func(e *Entry) bool { return anyContains(e.Found, text) }, nil
-	case "point:":
-		return func(e *Entry) bool { return contains(e.Point.String(), text) }, nil
-	case "before:":
-		at, err := parseTime(word, text, zone)
-		return func(e *Entry) bool { return e.Time.Before(at) }, err
-	case "after:":
-		at, err := parseTime(word, text, zone)
-		return func(e *Entry) bool { return !e.Time.Before(at) }, err
+	var names []string
+	for _, known := range queryTests {
+		names = append(names, known.name)
+		switch {
+		case strings.ToLower(name)+":" != known.name:
+		case text == "":
+			return nil, fmt.Errorf("the query's word %q lacks what it is to look for", word)
+		case known.test != nil:
+			return func(e *Entry) bool { return known.test(e, text) }, nil
+		default:
+			at, err := parseTime(word, text, zone)
+			return func(e *Entry) bool { return e.Time.Before(at) == (known.name == "before:") }, err
+		}
 	}
 	return nil, fmt.Errorf("the query's word %q begins with a name that is not known; it would be one of %s. A text that has a colon itself goes behind one of them: %q",
-		word, strings.Join(queryNames[:], " "), "subject:"+word)
+		word, strings.Join(names, " "), "subject:"+word)
 }
 
 func parseTime(word, text string, zone *time.Location) (time.Time, error) {

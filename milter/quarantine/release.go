@@ -60,9 +60,9 @@ func (s *Store) Release(ctx context.Context, r Releaser, id string, again bool) 
 	if !e.isOpen() {
 		return e, errSettled(&e)
 	}
-	message, err := s.openMessage(e.Message)
+	message, err := s.contentOf(&e)
 	if err != nil {
-		return e, s.contentError(&e, err)
+		return e, err
 	}
 	defer message.Close()
 	// The lock on the message's file shows others that a release is under way;

@@ -290,24 +290,6 @@ func (s *Store) newcomers(ix *index, d *draft) (ids []string, fresh []headRecipi
 	return ids, fresh, nil
 }
 
-// place gives a draft its place among the messages.
-func (s *Store) place(d *draft, recipients []headRecipient) error {
-	if err := d.keepOnly(recipients); err != nil {
-		return err
-	}
-	path := s.messagePath(d.name)
-	d.kept = true
-	if err := d.moveTo(path); err != nil {
-		return err
-	}
-	s.fault("put: renamed")
-	if err := syncFolder(filepath.Dir(path)); err != nil {
-		return err
-	}
-	s.fault("put: folder synced")
-	return nil
-}
-
 // addHead puts the entries into the index that a message's file tells of.
 func (ix *index) addHead(h *head, name string, size int64) error {
 	for _, r := range h.Recipients {
@@ -343,16 +325,12 @@ func (s *Store) updateEntry(id string, do func(*index, *record) error) error {
 		}
 		return do(ix, &r)
 	})
-	if errors.Is(err, fs.ErrNotExist) && !s.exists() {
-		return fmt.Errorf("%w %.40q", ErrNotFound, id)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, none := os.Stat(s.path(lockFile)); none != nil { // nobody has made the store
+			return fmt.Errorf("%w %.40q", ErrNotFound, id)
+		}
 	}
 	return err
-}
-
-// exists reports that somebody has made the store.
-func (s *Store) exists() bool {
-	_, err := os.Stat(s.path(lockFile))
-	return err == nil
 }
 
 // MarkReported notes that the recipients of those entries were told of them.

@@ -3,7 +3,6 @@ package scanners
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/hex"
 	"io"
 	"strings"
 
@@ -96,53 +95,31 @@ func (q *quotedBody) next() []byte {
 			line = append(q.cut, line...)
 			q.cut = nil
 		}
-		if q.out = q.out[:0]; len(q.decode(line)) > 0 {
+		if q.decode(line); len(q.out) > 0 {
 			return q.out
 		}
 	}
 	return nil
 }
 
-func (q *quotedBody) decode(line []byte) []byte {
-	text := withoutEnd(line)
-	ended, soft := len(text) < len(line), false
-	if ended {
-		text, soft = bytes.CutSuffix(bytes.TrimRight(text, " \t\r"), []byte("="))
-	}
-	for {
-		i := bytes.IndexByte(text, '=')
-		if i < 0 {
-			break
+func (q *quotedBody) decode(line []byte) {
+	text, end := withoutEnd(line), ""
+	if len(text) < len(line) {
+		var soft bool
+		if text, soft = bytes.CutSuffix(bytes.TrimRight(text, " \t\r"), []byte("=")); !soft {
+			end = "\r\n"
 		}
-		q.out = append(q.out, text[:i]...)
-		text = text[i:]
-		if !ended && len(text) < 3 {
-			q.cut = bytes.Clone(text)
-			return q.out
-		}
-		if c, ok := hexByte(text); ok {
-			q.out, text = append(q.out, c), text[3:]
-		} else {
-			q.broken = "it is no quoted-printable"
-			q.out, text = append(q.out, '='), text[1:]
-		}
+	} else if i := bytes.LastIndexByte(text, '='); i >= 0 && i > len(text)-3 {
+		text, q.cut = text[:i], bytes.Clone(text[i:])
 	}
-	q.out = append(q.out, text...)
-	if ended && !soft {
-		q.out = append(q.out, '\r', '\n')
+	decoded, whole := mail.Unhex(string(text), '=')
+	if !whole {
+		q.broken = "it is no quoted-printable"
 	}
-	return q.out
+	q.out = append(append(q.out[:0], decoded...), end...)
 }
 
-// hexByte reads an escape: an equals sign and two digits.
-func hexByte(escape []byte) (byte, bool) {
-	var c [1]byte
-	if len(escape) < 3 {
-		return 0, false
-	}
-	_, err := hex.Decode(c[:], escape[1:3])
-	return c[0], err == nil
-}
+const base64Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 // base64Chunk is how many characters are decoded at a time, and a line more.
 const base64Chunk = 16 << 10
@@ -201,10 +178,11 @@ func (b *base64Body) decode(last bool) []byte {
 func (b *base64Body) sift() {
 	kept := b.raw[:0]
 	for _, c := range b.raw {
+		isSix := strings.IndexByte(base64Alphabet, c) >= 0
 		switch {
-		case base64Alphabet[c] && !b.padded:
+		case isSix && !b.padded:
 			kept = append(kept, c)
-		case base64Alphabet[c]:
+		case isSix:
 			b.broken = "it goes on behind its padding"
 		case c == '=':
 			b.padded = true
@@ -214,11 +192,3 @@ func (b *base64Body) sift() {
 	}
 	b.raw = kept
 }
-
-// base64Alphabet tells the characters that stand for six bits.
-var base64Alphabet = func() (is [256]bool) {
-	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
-		is[c] = true
-	}
-	return is
-}()

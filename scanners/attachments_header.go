@@ -69,7 +69,7 @@ func (m *mimeReader) header() (h partHeader, end stop, ended bool) {
 	if len(m.fields.raw) == 0 {
 		return h, end, ended
 	}
-	fields, err := textproto.ReadHeader(bufio.NewReaderSize(bytes.NewReader(m.fields.raw), 512))
+	fields, err := textproto.ReadHeader(bufio.NewReader(bytes.NewReader(m.fields.raw)))
 	if err != nil {
 		m.unsure("a header cannot be read")
 	}

@@ -171,6 +171,7 @@ func isBase64(c rune) bool { return c < utf8.RuneSelf && (isLetter(byte(c)) || c
 // stays; then whole is false.
 func Unhex(s string, mark byte) (decoded string, whole bool) {
 	var b strings.Builder
+	b.Grow(len(s))
 	whole = true
 	for i := 0; i < len(s); i++ {
 		c := s[i]

@@ -134,14 +134,14 @@ func (q question) senders() string {
 	if !ok {
 		return notFound
 	}
-	login, listing := q.set.Logins(a)
+	row := q.set.Row(a)
 	switch {
-	case listing.Failed:
+	case row.Failed:
 		return failed
-	case login == "":
+	case row.Login == "":
 		return notFound
 	}
-	return "OK " + login
+	return "OK " + row.Login
 }
 
 // ours reads the key as an address of one of our domains. What is not one, in

@@ -40,12 +40,7 @@ type Source struct {
 
 // refusesUnlisted reports a domain in which only listed addresses exist.
 func (s Source) refusesUnlisted() bool {
-	for _, domain := range s.Domains {
-		if domain.Unlisted.Kind == route.Nowhere {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(slices.Collect(maps.Values(s.Domains)), func(d *route.Domain) bool { return d.Unlisted.Kind == route.Nowhere })
 }
 
 // Set says which list answers for which domain. It never changes and may be
@@ -79,16 +74,6 @@ func NewSet(domains map[string]*Snapshot) *Set {
 func (s *Set) List(a mail.Address) route.Listing {
 	_, listing := s.find(a)
 	return listing
-}
-
-// Logins returns the login that owns the address, next to what List returns. It
-// is empty when the address is not listed or its entry names none.
-func (s *Set) Logins(a mail.Address) (login string, listing route.Listing) {
-	e, listing := s.find(a)
-	if listing.Found {
-		login = e.Login()
-	}
-	return login, listing
 }
 
 // Row returns what the directory holds of the address beside where it lives, or of

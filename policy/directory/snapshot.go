@@ -3,6 +3,7 @@ package directory
 import (
 	"hash/maphash"
 	"iter"
+	"slices"
 	"strings"
 
 	"coexistd/policy/mail"
@@ -44,7 +45,7 @@ func (s *Snapshot) Len() int { return s.count }
 
 // Columns returns the names of the columns beyond address and residence, in
 // lower case and in the source's order.
-func (s *Snapshot) Columns() []string { return append([]string(nil), s.columns...) }
+func (s *Snapshot) Columns() []string { return slices.Clone(s.columns) }
 
 // Lookup returns the entry of a key, which is the Key or the Owner of a
 // mail.Address. It does not allocate.
@@ -72,14 +73,11 @@ func (s *Snapshot) All() iter.Seq[Entry] {
 			if !yield(Entry{list: s, at: uint32(at)}) {
 				return
 			}
-			c := cursor(s.arena[at:])
-			c.text()
-			c.number()
-			c.number()
+			rest := s.record(uint32(at)).columns
 			for range s.columns {
-				c.text()
+				rest.text()
 			}
-			at = len(s.arena) - len(c)
+			at = len(s.arena) - len(rest)
 		}
 	}
 }
@@ -107,17 +105,10 @@ type Entry struct {
 }
 
 // Address returns the entry's address in the form of mail.Address.Key.
-func (e Entry) Address() string {
-	c := e.record()
-	return c.text()
-}
+func (e Entry) Address() string { return e.record().key }
 
 // Line returns the number of the entry's line in its source, from 1.
-func (e Entry) Line() int {
-	c := e.record()
-	c.text()
-	return c.number()
-}
+func (e Entry) Line() int { return e.record().line }
 
 // Residence returns where the address's mailbox lives.
 func (e Entry) Residence() route.Residence { return e.place().residence }
@@ -135,12 +126,7 @@ func (e Entry) Column(name string) string {
 	case "residence":
 		return e.place().word
 	}
-	for i, column := range e.list.columns {
-		if column == name {
-			return e.further(i)
-		}
-	}
-	return ""
+	return e.further(slices.Index(e.list.columns, name))
 }
 
 // Domain returns the normal form of the address's domain.
@@ -149,28 +135,35 @@ func (e Entry) Domain() string {
 	return address[strings.LastIndexByte(address, '@')+1:]
 }
 
-func (e Entry) record() cursor { return cursor(e.list.arena[e.at:]) }
-
-func (e Entry) place() place {
-	c := e.record()
-	c.text()
-	c.number()
-	return e.list.places[c.number()]
-}
+func (e Entry) place() place { return e.list.places[e.record().place] }
 
 // further returns the value of the column at an index of Snapshot.columns.
 func (e Entry) further(index int) string {
 	if index < 0 {
 		return ""
 	}
-	c := e.record()
-	c.text()
-	c.number()
-	c.number()
+	rest := e.record().columns
 	for range index {
-		c.text()
+		rest.text()
 	}
-	return c.text()
+	return rest.text()
+}
+
+func (e Entry) record() record { return e.list.record(e.at) }
+
+// record is what the arena holds of a row.
+type record struct {
+	key         string
+	line, place int
+	columns     cursor // a text for each of them, and what follows the record
+}
+
+func (s *Snapshot) record(at uint32) (r record) {
+	r.columns = cursor(s.arena[at:])
+	r.key = r.columns.text()
+	r.line = r.columns.number()
+	r.place = r.columns.number()
+	return r
 }
 
 // cursor is what is left of an arena, read from its front. It reads only what

@@ -183,9 +183,14 @@ func (s *attachmentScan) look(kind container, f *attachedFile, r io.Reader, dept
 	defer s.leave()
 	switch kind {
 	case gzipFile:
-		return s.gzip(f, r, depth)
+		z, err := gzip.NewReader(unpackReader{s, r})
+		if err != nil {
+			s.unsure("its gzip header cannot be read")
+			return nil
+		}
+		return s.packed(z, depth, packedName(f.name), z.Name)
 	case bzip2File:
-		return s.bzip2(f, r, depth)
+		return s.packed(bzip2.NewReader(unpackReader{s, r}), depth, packedName(f.name))
 	case tarArchive:
 		return s.tar(r, depth)
 	case tnefFile:
@@ -194,9 +199,7 @@ func (s *attachmentScan) look(kind container, f *attachedFile, r io.Reader, dept
 	for len(s.memory) <= depth {
 		s.memory = append(s.memory, nil)
 	}
-	memory := s.memory[depth]
-	spool, err := spoolFile(unpackReader{s, r}, s.rules.TempDir, &memory)
-	s.memory[depth] = memory
+	spool, err := spoolFile(unpackReader{s, r}, s.rules.TempDir, &s.memory[depth])
 	if err != nil {
 		s.unsure("the file cannot be read to its end (%v)", err)
 	}
@@ -262,27 +265,14 @@ func (f *attachedFile) isPassedOff() bool {
 	return false
 }
 
-// gzip looks into a gzip file.
-func (s *attachmentScan) gzip(f *attachedFile, r io.Reader, depth int) error {
-	z, err := gzip.NewReader(unpackReader{s, r})
-	if err != nil {
-		s.unsure("its gzip header cannot be read")
-		return nil
-	}
-	inner, err := s.named("", packedName(f.name), z.Name)
+// packed judges a file within another one, by the names that it may have and by what r
+// unpacks.
+func (s *attachmentScan) packed(r io.Reader, depth int, names ...string) error {
+	f, err := s.named("", names...)
 	if err != nil {
 		return err
 	}
-	return s.content(inner, unpackReader{s, z}, depth+1, entryHead)
-}
-
-// bzip2 looks into a bzip2 file.
-func (s *attachmentScan) bzip2(f *attachedFile, r io.Reader, depth int) error {
-	inner, err := s.named("", packedName(f.name))
-	if err != nil {
-		return err
-	}
-	return s.content(inner, unpackReader{s, bzip2.NewReader(unpackReader{s, r})}, depth+1, entryHead)
+	return s.content(f, unpackReader{s, r}, depth+1, entryHead)
 }
 
 // packedName is the name of the one file in a packed file.
@@ -293,7 +283,6 @@ func packedName(name string) string {
 	return name
 }
 
-// tar looks into a tar archive.
 func (s *attachmentScan) tar(r io.Reader, depth int) error {
 	archive := tar.NewReader(unpackReader{s, r})
 	for {
@@ -311,11 +300,7 @@ func (s *attachmentScan) tar(r io.Reader, depth int) error {
 		if h.Typeflag == tar.TypeDir {
 			continue
 		}
-		f, err := s.named("", h.Name)
-		if err != nil {
-			return err
-		}
-		if err := s.content(f, unpackReader{s, archive}, depth+1, entryHead); err != nil {
+		if err := s.packed(archive, depth, h.Name); err != nil {
 			return err
 		}
 	}

@@ -86,7 +86,7 @@ func (r *Rspamd) Scan(ctx context.Context, m *Message) verdict.Finding {
 	if err != nil {
 		return Unknown(verdict.CheckSpam, "rspamd cannot be asked: "+err.Error())
 	}
-	status, reply, err := r.do(request)
+	response, reply, err := r.do(request, maxRspamdReply+1)
 	left, readError := content.state()
 	switch {
 	case readError != nil:
@@ -95,8 +95,8 @@ func (r *Rspamd) Scan(ctx context.Context, m *Message) verdict.Finding {
 		return r.unanswered(ctx, err)
 	case len(reply) > maxRspamdReply:
 		return Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd's answer is longer than %d bytes", maxRspamdReply))
-	case status != http.StatusOK:
-		return Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd answers with status %d: %s", status, mail.Excerpt(string(reply), 200)))
+	case response.StatusCode != http.StatusOK:
+		return Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd answers with status %d: %s", response.StatusCode, mail.Excerpt(string(reply), 200)))
 	case left > 0:
 		return Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd answered before it had the last %d bytes of the message", left))
 	}
@@ -130,12 +130,7 @@ func (r *Rspamd) Ping(ctx context.Context) (version string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("rspamd: %w", err)
 	}
-	response, err := r.client.Do(request)
-	if err != nil {
-		return "", fmt.Errorf("rspamd does not answer: %w", err)
-	}
-	defer response.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(response.Body, 100))
+	response, answer, err := r.do(request, 100)
 	if err != nil {
 		return "", fmt.Errorf("rspamd does not answer: %w", err)
 	}
@@ -198,15 +193,14 @@ func sendable(value string) bool {
 		!strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
-// do returns the reply, of which it reads one byte more than maxRspamdReply.
-func (r *Rspamd) do(request *http.Request) (status int, reply []byte, err error) {
-	response, err := r.client.Do(request)
-	if err != nil {
-		return 0, nil, err
+// do returns the response and its body, of at most so many bytes.
+func (r *Rspamd) do(request *http.Request, most int64) (response *http.Response, body []byte, err error) {
+	if response, err = r.client.Do(request); err != nil {
+		return nil, nil, err
 	}
 	defer response.Body.Close()
-	reply, err = io.ReadAll(io.LimitReader(response.Body, maxRspamdReply+1))
-	return response.StatusCode, reply, err
+	body, err = io.ReadAll(io.LimitReader(response.Body, most))
+	return response, body, err
 }
 
 // requestBody is a message on its way to rspamd. An http.Transport may read and

@@ -40,7 +40,12 @@ type Source struct {
 
 // refusesUnlisted reports a domain in which only listed addresses exist.
 func (s Source) refusesUnlisted() bool {
-	return slices.ContainsFunc(slices.Collect(maps.Values(s.Domains)), func(d *route.Domain) bool { return d.Unlisted.Kind == route.Nowhere })
+	for _, domain := range s.Domains {
+		if domain.Unlisted.Kind == route.Nowhere {
+			return true
+		}
+	}
+	return false
 }
 
 // Set says which list answers for which domain. It never changes and may be

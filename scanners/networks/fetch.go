@@ -103,7 +103,7 @@ func (l *Lists) settle(s *source, list []netip.Prefix, skipped []string, err err
 	case overlap != nil:
 		list = l.others(s, list)
 	}
-	if gone := lost(s.list, list); s.Kind == SPF && 2*gone > len(s.list) && !s.doubted {
+	if _, gone := missing(s.list, list); s.Kind == SPF && 2*gone > len(s.list) && !s.doubted {
 		s.doubted = true
 		l.fail(s, fmt.Errorf("the record of %s lacks %d of %d networks; that is believed when it is seen again", s.Name, gone, len(s.list)))
 		s.due = now.Add(freshTime)
@@ -124,7 +124,8 @@ func (l *Lists) take(s *source, list []netip.Prefix, skipped []string, overlap e
 	if s.list == nil {
 		what = "the networks of a platform are known"
 	}
-	added, removed := missing(list, s.list), missing(s.list, list)
+	added, _ := missing(list, s.list)
+	removed, _ := missing(s.list, list)
 	known := s.list != nil
 	s.list, s.skipped, s.fetched, s.doubted, s.kept = list, skipped, now, false, false
 	pause := freshTime - freshTime/10 + rand.N(freshTime/5)

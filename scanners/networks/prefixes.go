@@ -48,22 +48,16 @@ func halves(prefix netip.Prefix) (low, high netip.Prefix) {
 	return netip.PrefixFrom(prefix.Addr(), bits+1), netip.PrefixFrom(addr, bits+1)
 }
 
-// missing returns how many networks of one list the other lacks.
-func missing(list, other []netip.Prefix) (n int) {
+// missing returns how many networks of one list the other lacks, and of how many of them
+// it has no address.
+func missing(list, other []netip.Prefix) (lacked, lost int) {
 	for _, prefix := range list {
-		if near := overlapping(other, prefix); len(near) != 1 || near[0] != prefix {
-			n++
+		switch near := overlapping(other, prefix); {
+		case len(near) == 0:
+			lacked, lost = lacked+1, lost+1
+		case len(near) > 1 || near[0] != prefix:
+			lacked++
 		}
 	}
-	return n
-}
-
-// lost returns how many networks of one list share no address with the other.
-func lost(list, other []netip.Prefix) (n int) {
-	for _, prefix := range list {
-		if len(overlapping(other, prefix)) == 0 {
-			n++
-		}
-	}
-	return n
+	return lacked, lost
 }

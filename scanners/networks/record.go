@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -20,6 +21,9 @@ type record struct {
 	// redirect is the domain whose record goes on where this one ends, or empty.
 	redirect term
 }
+
+// modifier matches the name of one, in lower case (RFC 7208 section 12).
+var modifier = regexp.MustCompile(`^[a-z][-a-z0-9_.]*$`)
 
 // term is a mechanism, or the modifier redirect.
 type term struct {
@@ -92,10 +96,8 @@ func parseRecord(text string) (r record, err error) {
 // parseTerm reads one term. A modifier that names nobody has the kind "exp" or
 // "".
 func parseTerm(text string) (term, error) {
-	for i := range len(text) {
-		if text[i] <= ' ' || text[i] >= 0x7f {
-			return term{}, errors.New("it holds more than printable ASCII")
-		}
+	if strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
+		return term{}, errors.New("it holds more than printable ASCII")
 	}
 	t := term{text: text, pass: true}
 	body := strings.TrimLeft(text[:1], "+-~?") + text[1:]
@@ -109,7 +111,7 @@ func parseTerm(text string) (term, error) {
 	t.kind = strings.ToLower(body[:end])
 	rest := body[end:]
 	if strings.HasPrefix(rest, "=") {
-		if body != text || !isModifier(t.kind) {
+		if body != text || !modifier.MatchString(t.kind) {
 			return term{}, errors.New("it is no modifier")
 		}
 		switch t.kind {
@@ -121,17 +123,6 @@ func parseTerm(text string) (term, error) {
 		return term{}, nil
 	}
 	return t.mechanism(rest)
-}
-
-// isModifier reports the name of a modifier (RFC 7208 section 12).
-func isModifier(name string) bool {
-	for i := range len(name) {
-		c := name[i]
-		if !('a' <= c && c <= 'z') && (i == 0 || !('0' <= c && c <= '9') && strings.IndexByte("-_.", c) < 0) {
-			return false
-		}
-	}
-	return name != ""
 }
 
 // mechanism reads what follows a mechanism's name (RFC 7208 section 5).
@@ -154,25 +145,23 @@ func (t term) mechanism(rest string) (term, error) {
 		}
 		return t.names(value)
 	case "a", "mx", "ptr":
-		return t.hosts(value, hasValue, rest)
+		return t.hosts(rest)
 	}
 	return term{}, errors.New("there is no such mechanism")
 }
 
-// hosts reads the value of a, mx and ptr, whose domain may be left out. That of
-// the first two may end in the lengths of networks around the addresses.
-func (t term) hosts(value string, hasValue bool, rest string) (term, error) {
+// hosts reads what follows the name of a, mx and ptr, whose domain may be left out. That
+// of the first two may end in the lengths of networks around the addresses.
+func (t term) hosts(rest string) (_ term, err error) {
 	lengths := rest
-	if hasValue {
-		// A slash within a macro separates nothing.
-		slash := strings.IndexByte(value[strings.LastIndexByte(value, '}')+1:], '/')
+	if domain, named := strings.CutPrefix(rest, ":"); named {
 		lengths = ""
-		if slash >= 0 {
-			slash += strings.LastIndexByte(value, '}') + 1
-			value, lengths = value[:slash], value[slash:]
+		// A slash within a macro separates nothing.
+		macros := strings.LastIndexByte(domain, '}') + 1
+		if slash := strings.IndexByte(domain[macros:], '/'); slash >= 0 {
+			domain, lengths = domain[:macros+slash], domain[macros+slash:]
 		}
-		var err error
-		if t, err = t.names(value); err != nil {
+		if t, err = t.names(domain); err != nil {
 			return term{}, err
 		}
 	}

@@ -3,6 +3,7 @@ package scanners
 import (
 	"bytes"
 	"io"
+	"slices"
 	"strings"
 
 	"coexistd/policy/mail"
@@ -196,15 +197,14 @@ func (b *partBody) next() (line []byte, begins bool) {
 		return nil, false
 	}
 	line, begins = b.m.src.next()
-	if line == nil {
-		b.ended, b.end = true, stop{level: -1}
-		return nil, begins
-	}
-	if begins {
+	switch {
+	case line == nil:
+		b.end, b.ended = stop{level: -1}, true
+	case begins:
 		b.end, b.ended = b.m.delimiter(line)
-		if b.ended {
-			return nil, begins
-		}
+	}
+	if b.ended {
+		return nil, begins
 	}
 	return line, begins
 }
@@ -229,20 +229,18 @@ func (m *mimeReader) delimiter(line []byte) (stop, bool) {
 	if len(m.boundaries) == 0 {
 		return stop{}, false
 	}
-	for cr := bytes.IndexByte(line, '\r'); cr >= 0 && cr+3 < len(line); {
-		if bytes.HasPrefix(line[cr+1:], []byte("--")) && m.mayDelimit(line[cr+3:]) {
+	dashes := []byte("--")
+	for _, rest, more := bytes.Cut(line, []byte("\r")); more; _, rest, more = bytes.Cut(rest, []byte("\r")) {
+		text, ok := bytes.CutPrefix(rest, dashes)
+		if ok && slices.ContainsFunc(m.boundaries, func(b []byte) bool { return bytes.HasPrefix(text, b) }) {
 			m.unsure("a boundary stands behind a bare CR")
 		}
-		next := bytes.IndexByte(line[cr+1:], '\r')
-		if next < 0 {
-			break
-		}
-		cr += 1 + next
 	}
-	if len(line) < 2 || line[0] != '-' || line[1] != '-' {
+	text, ok := bytes.CutPrefix(line, dashes)
+	if !ok {
 		return stop{}, false
 	}
-	text := bytes.TrimRight(line[2:], " \t\r\n")
+	text = bytes.TrimRight(text, " \t\r\n")
 	found, matches, like := stop{}, 0, false
 	for i := len(m.boundaries) - 1; i >= 0; i-- {
 		rest, ok := bytes.CutPrefix(text, m.boundaries[i])
@@ -263,14 +261,4 @@ func (m *mimeReader) delimiter(line []byte) (stop, bool) {
 		m.unsure("a line begins like a boundary and goes on")
 	}
 	return found, matches > 0
-}
-
-// mayDelimit reports whether text begins with a boundary.
-func (m *mimeReader) mayDelimit(text []byte) bool {
-	for _, boundary := range m.boundaries {
-		if bytes.HasPrefix(text, boundary) {
-			return true
-		}
-	}
-	return false
 }

@@ -291,7 +291,7 @@ func (z *zipReader) gap(from, to int64) error {
 	}
 	r := bufio.NewReaderSize(unpackReader{z.attachmentScan, io.NewSectionReader(z.file, from, to-from)}, 8<<10)
 	for {
-		ahead, err := r.Peek(max(zipLocalLen, r.Buffered()))
+		ahead, _ := r.Peek(max(zipLocalLen, r.Buffered()))
 		if len(ahead) < zipLocalLen {
 			return nil
 		}
@@ -301,7 +301,7 @@ func (z *zipReader) gap(from, to int64) error {
 			continue
 		}
 		r.Discard(i)
-		if ahead, err = r.Peek(zipLocalLen); err != nil {
+		if ahead, _ = r.Peek(zipLocalLen); len(ahead) < zipLocalLen {
 			return nil
 		}
 		size := int(binary.LittleEndian.Uint16(ahead[26:]))

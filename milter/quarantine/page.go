@@ -40,7 +40,7 @@ type line struct {
 	Link   string // a mail that asks for it
 }
 
-func (r *Reporter) pageFor(n *notice) page {
+func (r *Reporter) compose(n *notice) Mail {
 	p := page{
 		Title: "Quarantine: 1 message held for you",
 		Owner: ownmail.Unlinked(ownmail.OneLine(n.owner)), Count: len(n.ids), More: len(n.ids) - len(n.listed),
@@ -56,7 +56,8 @@ func (r *Reporter) pageFor(n *notice) page {
 			p.Entries = append(p.Entries, r.line(e))
 		}
 	}
-	return p
+	// A bare local part is a mailbox of the MTA's own.
+	return Mail{To: strings.TrimSuffix(n.owner, "@"), Subject: p.Title, IDs: n.ids, page: p}
 }
 
 func (r *Reporter) line(e *Entry) line {

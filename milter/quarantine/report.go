@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"coexistd/milter/ownmail"
@@ -102,12 +101,6 @@ func (n *notice) add(e Entry) {
 	if len(n.listed) < maxListed {
 		n.listed = append(n.listed, e)
 	}
-}
-
-func (r *Reporter) compose(n *notice) Mail {
-	page := r.pageFor(n)
-	// A bare local part is a mailbox of the MTA's own.
-	return Mail{To: strings.TrimSuffix(n.owner, "@"), Subject: page.Title, IDs: n.ids, page: page}
 }
 
 // Run sends all reports that Compose returns. One that the MTA refuses is logged

@@ -65,8 +65,8 @@ func (m *Memory) take(charges []rate.Charge, count bool) []rate.Grant {
 		hashes[i] = maphash.Comparable(m.seed, [2]string{d.rule, d.key})
 		locked |= 1 << shardOf(hashes[i])
 	}
-	m.lock(locked)
-	defer m.unlock(locked)
+	m.each(locked, (*sync.Mutex).Lock)
+	defer m.each(locked, (*sync.Mutex).Unlock)
 
 	now := m.now()
 	starts, answers := make([]int64, len(list)), make([]rate.Grant, len(list))
@@ -102,16 +102,10 @@ func (s *shard) refuse(hash uint64, start, now, period int64) (first bool) {
 
 func shardOf(hash uint64) uint64 { return hash >> 58 }
 
-// lock locks shards in the order of their numbers, as every caller does.
-func (m *Memory) lock(which uint64) {
+// each locks or unlocks shards, in the order of their numbers.
+func (m *Memory) each(which uint64, do func(*sync.Mutex)) {
 	for ; which != 0; which &= which - 1 {
-		m.shards[bits.TrailingZeros64(which)].mu.Lock()
-	}
-}
-
-func (m *Memory) unlock(which uint64) {
-	for ; which != 0; which &= which - 1 {
-		m.shards[bits.TrailingZeros64(which)].mu.Unlock()
+		do(&m.shards[bits.TrailingZeros64(which)].mu)
 	}
 }
 

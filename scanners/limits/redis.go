@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -135,8 +134,9 @@ func (r *Redis) failed(err error) error {
 }
 
 // isOfKey reports an error that is the fault of what Redis holds for the keys in
-// question, and says nothing of others. Up to Redis 6, it stands within the
-// message of an error in a script.
+// question, and says nothing of others. Redis tells it by its text alone: that begins
+// with the code from Redis 7 on, and up to Redis 6 has it within the message of an error
+// in a script.
 func isOfKey(err error) bool {
 	_, answered := errors.AsType[redis.Error](err)
 	return answered && strings.Contains(err.Error(), "WRONGTYPE ")
@@ -208,15 +208,11 @@ const (
 // or holds bytes that would be awkward there, or one of those not wanted.
 func keyPart(text, unwanted string) string {
 	const longest = 128
-	plain := len(text) > 0 && len(text) <= longest && text[0] != '#' && !strings.ContainsAny(text, unwanted)
-	for i := 0; i < len(text) && plain; i++ {
-		plain = ' ' <= text[i] && text[i] <= '~'
+	awkward := func(c rune) bool { return c < ' ' || c > '~' }
+	if text == "" || len(text) > longest || text[0] == '#' || strings.ContainsAny(text, unwanted) || strings.ContainsFunc(text, awkward) {
+		return fmt.Sprintf("#%.16x", sha256.Sum256([]byte(text)))
 	}
-	if plain {
-		return text
-	}
-	sum := sha256.Sum256([]byte(text))
-	return "#" + hex.EncodeToString(sum[:16])
+	return text
 }
 
 // script does in Redis what Memory.take does here.

@@ -156,7 +156,7 @@ func (l *Lists) Changed() <-chan struct{} { return l.changed }
 func (l *Lists) Configure(c Config) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	before := l.platforms
+	before, isFirst := slices.Collect(l.sources), len(l.platforms) == 0
 	c.Ours = networks.Normal(c.Ours)
 	l.config, l.platforms = c, nil
 	for _, one := range c.Platforms {
@@ -172,7 +172,7 @@ func (l *Lists) Configure(c Config) {
 	for s := range l.sources {
 		if s.list == nil && !s.busy {
 			l.begin(s)
-			if s.list == nil && s.err == nil && len(before) > 0 {
+			if s.list == nil && s.err == nil && !isFirst {
 				l.log.Warn("a list of a platform's networks is new: mail from unknown clients is put off until it is known", "platform", s.platform, "source", s.String())
 			}
 		}
@@ -182,16 +182,13 @@ func (l *Lists) Configure(c Config) {
 
 // inherit returns a platform's source from those that were there before, or a new
 // one.
-func inherit(before []*platform, wanted Source, p *platform, now time.Time) *source {
-	for _, old := range before {
-		for _, s := range old.sources {
-			if old.Name == p.Name && s.Source == wanted {
-				s.maxAge, s.due = p.MaxAge, time.Time{}
-				return s
-			}
-		}
+func inherit(before []*source, wanted Source, p *platform, now time.Time) *source {
+	i := slices.IndexFunc(before, func(s *source) bool { return s.platform == p.Name && s.Source == wanted })
+	if i < 0 {
+		return &source{Source: wanted, platform: p.Name, maxAge: p.MaxAge, file: file{path: wanted.Name}, since: now}
 	}
-	return &source{Source: wanted, platform: p.Name, maxAge: p.MaxAge, file: file{path: wanted.Name}, since: now}
+	before[i].maxAge, before[i].due = p.MaxAge, time.Time{}
+	return before[i]
 }
 
 // sources yields all of them.

@@ -2,6 +2,7 @@ package scanners
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -145,7 +146,7 @@ type attachmentScan struct {
 	// Buffers, one for each level of archives and encoded messages.
 	lines     []*bufio.Reader
 	heads     [][]byte
-	memory    [][]byte // of spools
+	memory    []bytes.Buffer // of spools
 	inflaters []io.Reader
 	fields    fieldReader
 }

@@ -197,7 +197,7 @@ func (s *attachmentScan) look(kind container, f *attachedFile, r io.Reader, dept
 		return s.tnef(r, depth)
 	}
 	for len(s.memory) <= depth {
-		s.memory = append(s.memory, nil)
+		s.memory = append(s.memory, bytes.Buffer{})
 	}
 	spool, err := spoolFile(unpackReader{s, r}, s.rules.TempDir, &s.memory[depth])
 	if err != nil {

@@ -79,11 +79,11 @@ func (f *flattening) domain(ctx context.Context, domain string) ([]netip.Prefix,
 	if err != nil {
 		return nil, err
 	}
-	r, err := parseRecord(text)
+	terms, err := parseRecord(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", domain, err)
 	}
-	return f.record(ctx, domain, r)
+	return f.record(ctx, domain, terms)
 }
 
 // fetch returns the SPF record of a domain: the only one (RFC 7208 section 4.5).
@@ -102,12 +102,8 @@ func (f *flattening) fetch(ctx context.Context, domain string) (string, error) {
 // record evaluates a record. Its terms are matched in their order and the first
 // that matches decides (RFC 7208 section 4.6.2), so what one takes out stays
 // out.
-func (f *flattening) record(ctx context.Context, domain string, r record) ([]netip.Prefix, error) {
+func (f *flattening) record(ctx context.Context, domain string, terms []term) ([]netip.Prefix, error) {
 	var list, out []netip.Prefix
-	terms := r.terms
-	if r.redirect.kind != "" {
-		terms = append(terms, r.redirect)
-	}
 	for _, t := range terms {
 		if t.kind == "all" && !t.pass {
 			break

@@ -15,13 +15,6 @@ import (
 // asks for records that fit 512.
 const maxRecord = 16 << 10
 
-// record is an SPF record, taken apart (RFC 7208 section 4.5).
-type record struct {
-	terms []term // in the record's order, up to the first "all"
-	// redirect is the domain whose record goes on where this one ends, or empty.
-	redirect term
-}
-
 // modifier matches the name of one, in lower case (RFC 7208 section 12).
 var modifier = regexp.MustCompile(`^[a-z][-a-z0-9_.]*$`)
 
@@ -53,44 +46,39 @@ func isSPF(text string) bool {
 		(len(text) == len(version) || text[len(version)] == ' ')
 }
 
-// parseRecord takes apart a text for which isSPF holds. A mistake anywhere
-// makes all of it an error (RFC 7208 section 4.6).
-func parseRecord(text string) (r record, err error) {
+// parseRecord takes apart a text for which isSPF holds (RFC 7208 section 4.5): into its
+// terms, in their order up to the first "all". Without one a redirect is the last, wherever
+// it stands (section 6.1). A mistake anywhere makes all of it an error (section 4.6).
+func parseRecord(text string) (terms []term, err error) {
 	if len(text) > maxRecord {
-		return record{}, fmt.Errorf("the record has %d bytes, and %d are the most that is read", len(text), maxRecord)
+		return nil, fmt.Errorf("the record has %d bytes, and %d are the most that is read", len(text), maxRecord)
 	}
 	ended := false
-	seen := make(map[string]bool)
+	modifiers := make(map[string]term)
 	for field := range strings.SplitSeq(text[len("v=spf1"):], " ") {
 		if field == "" {
 			continue
 		}
 		t, err := parseTerm(field)
 		if err != nil {
-			return record{}, fmt.Errorf("%.100q is not a term of an SPF record: %w", field, err)
+			return nil, fmt.Errorf("%.100q is not a term of an SPF record: %w", field, err)
 		}
-		switch t.kind {
-		case "redirect", "exp":
+		switch {
+		case t.kind == "redirect" || t.kind == "exp":
 			// RFC 7208 section 6: either may appear once.
-			if seen[t.kind] {
-				return record{}, fmt.Errorf("the record has %s= twice", t.kind)
+			if _, seen := modifiers[t.kind]; seen {
+				return nil, fmt.Errorf("the record has %s= twice", t.kind)
 			}
-			seen[t.kind] = true
-			if t.kind == "redirect" {
-				r.redirect = t
-			}
-		case "":
-		default:
-			if !ended {
-				r.terms = append(r.terms, t)
-			}
-			ended = ended || t.kind == "all"
+			modifiers[t.kind] = t
+		case t.kind != "" && !ended:
+			terms = append(terms, t)
+			ended = t.kind == "all"
 		}
 	}
-	if ended {
-		r.redirect = term{} // RFC 7208 section 6.1
+	if redirect, is := modifiers["redirect"]; is && !ended {
+		terms = append(terms, redirect)
 	}
-	return r, nil
+	return terms, nil
 }
 
 // parseTerm reads one term. A modifier that names nobody has the kind "exp" or

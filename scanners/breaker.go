@@ -71,36 +71,30 @@ func (b *breaker) enter() (p pass, refusal string) {
 }
 
 // settle takes a pass back with what its scan told of the server; reason is
-// that of a failure.
+// that of a failure. What a scan met that is older than the breaker's last change, the
+// breaker has known for long.
 func (b *breaker) settle(p pass, o outcome, reason string) {
 	b.mu.Lock()
 	tried := p.revoked == nil
-	if tried {
-		b.trying = false
-	}
+	b.trying = b.trying && !tried
 	var opens, closes bool
-	switch o {
-	case answered:
-		closes = b.open
-		if closes {
+	switch {
+	case o == answered:
+		if closes = b.open; closes {
 			b.open, b.pause, b.opened = false, 0, make(chan struct{})
 		}
 		b.failures = 0
-	case failed:
-		switch {
-		case tried && b.open:
+	case o == failed && b.open:
+		if tried {
 			b.rest()
-		case p.revoked == b.opened && !b.open:
-			b.failures++
-			opens = b.failures == maxFailures
 		}
-		// Else the scan is older than the breaker's last change. What it met, the
-		// breaker has known for long.
-	}
-	if opens {
-		b.open, b.failures = true, 0
-		b.rest()
-		close(b.opened)
+	case o == failed && p.revoked == b.opened:
+		b.failures++
+		if opens = b.failures == maxFailures; opens {
+			b.open, b.failures = true, 0
+			b.rest()
+			close(b.opened)
+		}
 	}
 	b.mu.Unlock()
 

@@ -83,20 +83,16 @@ func (s *Store) Release(ctx context.Context, r Releaser, id string, again bool) 
 }
 
 // claim makes an entry Releasing.
-func (s *Store) claim(id string, again bool) (e Entry, err error) {
-	err = s.updateEntry(id, func(ix *index, r *record) error {
-		e = r.Entry
+func (s *Store) claim(id string, again bool) (Entry, error) {
+	return s.updateEntry(id, func(ix *index, r *record) error {
 		switch {
 		case !r.isOpen():
 			return errSettled(&r.Entry)
 		case r.State == Releasing && !again:
 			return fmt.Errorf("the release of %s was broken off at %s: %w", id, r.Changed.Format(time.DateTime), ErrUncertain)
 		}
-		err := ix.set(r, Releasing, time.Now())
-		e = r.Entry
-		return err
+		return ix.set(r, Releasing, time.Now())
 	})
-	return e, err
 }
 
 // conclude notes what came of sending a message.
@@ -109,7 +105,7 @@ func (s *Store) conclude(e Entry, sent error) (Entry, error) {
 		state = Released
 	}
 	var heldAgain *HeldAgainError
-	err := s.updateEntry(e.ID, func(ix *index, r *record) error {
+	_, err := s.updateEntry(e.ID, func(ix *index, r *record) error {
 		heldAgain = nil
 		if r.State == Releasing {
 			if err := ix.set(r, state, time.Now()); err != nil {

@@ -304,33 +304,34 @@ func (ix *index) addHead(h *head, name string, size int64) error {
 // Delete settles an entry that is held, or whose release was broken off: the
 // message is kept for its recipient no longer.
 func (s *Store) Delete(id string) error {
-	return s.updateEntry(id, func(ix *index, r *record) error {
+	_, err := s.updateEntry(id, func(ix *index, r *record) error {
 		if !r.isOpen() {
 			return errSettled(&r.Entry)
 		}
 		return ix.set(r, Deleted, time.Now())
 	})
+	return err
 }
 
 func errSettled(e *Entry) error {
 	return fmt.Errorf("%s is not held any more: it is %s since %s", e.ID, e.State, e.Changed.Format(time.DateTime))
 }
 
-// updateEntry changes the entry with that ID.
-func (s *Store) updateEntry(id string, do func(*index, *record) error) error {
-	err := s.update(func(ix *index) error {
-		r, err := ix.get(id)
-		if err != nil {
+// updateEntry changes the entry with that ID, and returns it as it is then.
+func (s *Store) updateEntry(id string, do func(*index, *record) error) (Entry, error) {
+	var r record
+	err := s.update(func(ix *index) (err error) {
+		if r, err = ix.get(id); err != nil {
 			return err
 		}
 		return do(ix, &r)
 	})
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, none := os.Stat(s.path(lockFile)); none != nil { // nobody has made the store
-			return fmt.Errorf("%w %.40q", ErrNotFound, id)
+			err = fmt.Errorf("%w %.40q", ErrNotFound, id)
 		}
 	}
-	return err
+	return r.Entry, err
 }
 
 // MarkReported notes that the recipients of those entries were told of them.

@@ -133,18 +133,14 @@ func (b *Builder) readColumns(names []string) error {
 			return fmt.Errorf("the header line names the column %q twice", name)
 		}
 		places[name] = i
-		switch name {
-		case "address":
-			b.address = i
-		case "residence":
-			b.residence = i
-		case "login":
+		if name == "login" {
 			b.login, b.list.login = i, len(b.list.columns)
-			fallthrough
-		default:
+		}
+		if name != "address" && name != "residence" {
 			b.list.columns = append(b.list.columns, strings.Clone(name))
 		}
 	}
+	b.address, b.residence = places["address"], places["residence"]
 	for _, name := range []string{"address", "residence"} {
 		if _, seen := places[name]; !seen {
 			return fmt.Errorf("the header line lacks the column %q; the first line would be address,residence,login", name)

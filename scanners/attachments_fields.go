@@ -149,18 +149,13 @@ func joinSegments(segments []segment) (joined, doubt string) {
 		value := seg.value
 		if seg.percent {
 			if i == 0 {
-				charset, text, ok := strings.Cut(value, "'")
-				if ok {
-					_, text, ok = strings.Cut(text, "'")
-				}
+				parts := strings.SplitN(value, "'", 3) // charset, language, text
+				value = parts[len(parts)-1]
 				switch {
-				case !ok:
-					doubt = "an encoded parameter lacks its charset"
-				case charset != "" && !isKnownCharset(charset):
-					doubt = "a file name has the unknown charset " + mail.PrintableName(charset)
-					value = text
-				default:
-					value = text
+				case len(parts) < 3:
+					doubt, value = "an encoded parameter lacks its charset", seg.value
+				case parts[0] != "" && !isKnownCharset(parts[0]):
+					doubt = "a file name has the unknown charset " + mail.PrintableName(parts[0])
 				}
 			}
 			decoded, ok := mail.Unhex(value, '%')

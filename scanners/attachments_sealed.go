@@ -105,22 +105,13 @@ type rarBlock struct {
 
 // rar4 reads the block at that place of an archive of RAR 1.5 to 4.
 func (f *fileSpool) rar4(at int64) (b rarBlock, ok bool) {
-	head := make([]byte, 1<<16)
-	n, _ := f.ReadAt(head, at)
-	if n < 7 {
-		return b, false
-	}
+	head := make([]byte, 1<<16+40) // where a broken header points
+	n, _ := f.ReadAt(head[:1<<16], at)
 	kind, flags := head[2], binary.LittleEndian.Uint16(head[3:])
-	size := int(binary.LittleEndian.Uint16(head[5:]))
-	if size < 7 || size > n {
-		return b, false
-	}
-	head = head[:size]
+	size, needed := int(binary.LittleEndian.Uint16(head[5:])), 7
 	b.size = int64(size)
 	if flags&0x8000 != 0 {
-		if size < 11 {
-			return b, false
-		}
+		needed = 11
 		b.size += int64(binary.LittleEndian.Uint32(head[7:]))
 	}
 	switch kind {
@@ -129,24 +120,15 @@ func (f *fileSpool) rar4(at int64) (b rarBlock, ok bool) {
 	case 0x7b:
 		b.last = true
 	case 0x74:
-		if size < 32 {
-			return b, false
-		}
-		name := head[32:]
+		name := 32
 		if flags&0x100 != 0 { // sizes of 64 bits
-			if size < 40 {
-				return b, false
-			}
 			b.size += int64(binary.LittleEndian.Uint32(head[32:])) << 32
-			name = head[40:]
+			name = 40
 		}
-		length := int(binary.LittleEndian.Uint16(head[26:]))
-		if length > len(name) {
-			return b, false
-		}
-		b.isFile, b.encrypted, b.name = true, flags&4 != 0, string(name[:length])
+		needed = name + int(binary.LittleEndian.Uint16(head[26:]))
+		b.isFile, b.encrypted, b.name = true, flags&4 != 0, string(head[name:needed])
 	}
-	return b, b.size > 0
+	return b, needed <= size && size <= n && b.size > 0
 }
 
 // rar5 reads the block at that place of an archive of RAR 5.
@@ -155,16 +137,12 @@ func (f *fileSpool) rar5(at int64) (b rarBlock, ok bool) {
 	n, _ := f.ReadAt(head, at)
 	v := vints{rest: head[min(n, 4):n]}
 	size := v.next()
-	before := int64(n - len(v.rest))
-	if v.broken || size > uint64(len(v.rest)) {
-		return b, false
-	}
-	v.rest = v.rest[:size]
+	b.size = int64(n-len(v.rest)) + int64(size)
+	v.rest = v.take(size)
 	kind, flags := v.next(), v.next()
 	if flags&1 != 0 {
 		v.next() // the extra area's size
 	}
-	b.size = before + int64(size)
 	if flags&2 != 0 {
 		data := v.next()
 		if data > 1<<40 {
@@ -177,22 +155,16 @@ func (f *fileSpool) rar5(at int64) (b rarBlock, ok bool) {
 		fileFlags := v.next()
 		v.next() // size
 		v.next() // attributes
-		skip := 0
 		if fileFlags&2 != 0 {
-			skip += 4 // time
+			v.take(4) // time
 		}
 		if fileFlags&4 != 0 {
-			skip += 4 // checksum
+			v.take(4) // checksum
 		}
-		v.skip(skip)
 		v.next() // compression
 		v.next() // system
-		length := v.next()
-		if v.broken || length > uint64(len(v.rest)) {
-			return b, false
-		}
-		b.isFile, b.name = true, string(v.rest[:length])
-		b.encrypted = hasRAR5Encryption(v.rest[length:])
+		b.isFile, b.name = true, string(v.take(v.next()))
+		b.encrypted = hasRAR5Encryption(v.rest)
 	case 4:
 		b.encrypted = true
 	case 5:
@@ -204,19 +176,19 @@ func (f *fileSpool) rar5(at int64) (b rarBlock, ok bool) {
 // hasRAR5Encryption looks through a file's extra records for that of encryption.
 func hasRAR5Encryption(extra []byte) bool {
 	for v := (vints{rest: extra}); len(v.rest) > 0; {
-		size := v.next()
-		if v.broken || size == 0 || size > uint64(len(v.rest)) {
+		record := vints{rest: v.take(v.next())}
+		if v.broken || len(record.rest) == 0 {
 			return false
 		}
-		if record := (vints{rest: v.rest[:size]}); record.next() == 1 {
+		if record.next() == 1 {
 			return true
 		}
-		v.skip(int(size))
 	}
 	return false
 }
 
-// vints reads RAR 5's numbers: seven bits a byte, the lowest first.
+// vints reads RAR 5's numbers, seven bits a byte, the lowest first, and what stands
+// between them.
 type vints struct {
 	rest   []byte
 	broken bool
@@ -232,11 +204,12 @@ func (v *vints) next() uint64 {
 	return n
 }
 
-func (v *vints) skip(n int) {
-	if n > len(v.rest) {
-		v.broken, n = true, len(v.rest)
+func (v *vints) take(n uint64) (taken []byte) {
+	if n > uint64(len(v.rest)) {
+		v.broken, n = true, uint64(len(v.rest))
 	}
-	v.rest = v.rest[n:]
+	taken, v.rest = v.rest[:n], v.rest[n:]
+	return taken
 }
 
 // sevenZip looks whether a 7z archive's header names the coder of its
@@ -250,12 +223,13 @@ func (s *attachmentScan) sevenZip(f *attachedFile, file *fileSpool) error {
 		return nil
 	}
 	offset, size := binary.LittleEndian.Uint64(start[12:]), binary.LittleEndian.Uint64(start[20:])
-	if offset > uint64(file.size) || size > uint64(file.size)-offset || 32+offset+size > uint64(file.size) {
+	behind := uint64(file.size) - uint64(len(start))
+	if offset > behind || size > behind-offset {
 		s.unsure("the 7z archive is broken")
 		return nil
 	}
 	header := make([]byte, min(size, 1<<20))
-	if _, err := io.ReadFull(io.NewSectionReader(file, 32+int64(offset), int64(size)), header); err != nil {
+	if n, _ := file.ReadAt(header, int64(len(start))+int64(offset)); n < len(header) {
 		s.unsure("the 7z archive is broken")
 		return nil
 	}

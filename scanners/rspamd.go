@@ -87,18 +87,18 @@ func (r *Rspamd) Scan(ctx context.Context, m *Message) verdict.Finding {
 		return Unknown(verdict.CheckSpam, "rspamd cannot be asked: "+err.Error())
 	}
 	response, reply, err := r.do(request, maxRspamdReply+1)
-	left, readError := content.state()
+	content.Close() // nothing changes in it any more
 	switch {
-	case readError != nil:
-		return Unknown(verdict.CheckSpam, "the message could not be read: "+readError.Error())
+	case content.err != nil:
+		return Unknown(verdict.CheckSpam, "the message could not be read: "+content.err.Error())
 	case err != nil:
 		return r.unanswered(ctx, err)
 	case len(reply) > maxRspamdReply:
 		return Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd's answer is longer than %d bytes", maxRspamdReply))
 	case response.StatusCode != http.StatusOK:
 		return Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd answers with status %d: %s", response.StatusCode, mail.Excerpt(string(reply), 200)))
-	case left > 0:
-		return Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd answered before it had the last %d bytes of the message", left))
+	case content.left > 0:
+		return Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd answered before it had the last %d bytes of the message", content.left))
 	}
 	return judge(reply)
 }
@@ -236,12 +236,6 @@ func (b *requestBody) Close() error {
 	defer b.mu.Unlock()
 	b.shut = true
 	return nil
-}
-
-func (b *requestBody) state() (left int64, err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.left, b.err
 }
 
 // rspamdReply is what counts in the reply to /checkv2.

@@ -1,10 +1,13 @@
 package quarantine
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"time"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 // pruneBatch is how many entries one transaction changes: others have their
@@ -18,24 +21,19 @@ const pruneBatch = 200
 func (s *Store) Prune(now time.Time) (expired int, err error) {
 	if s.keep > 0 {
 		before := now.Add(-s.keep)
-		if expired, err = s.inBatches(func(ix *index) (int, error) { return ix.expireOlder(before, now) }); err != nil {
-			return expired, err
-		}
-		if _, err := s.inBatches(func(ix *index) (int, error) { return ix.forgetOlder(before) }); err != nil {
-			return expired, err
+		expired, err = s.inBatches(func(ix *index) (int, error) { return ix.expireOlder(before, now) })
+		if err == nil {
+			_, err = s.inBatches(func(ix *index) (int, error) { return ix.forgetOlder(before) })
 		}
 	}
-	if s.maxBytes > 0 {
-		n, err := s.inBatches(func(ix *index) (int, error) { return ix.expireOldest(s.maxBytes, nil, now) })
-		expired += n
-		if n > 0 {
+	if s.maxBytes > 0 && err == nil {
+		var n int
+		n, err = s.inBatches(func(ix *index) (int, error) { return ix.expireOldest(s.maxBytes, nil, now) })
+		if expired += n; n > 0 {
 			s.log.Warn("the quarantine is full: its oldest entries have expired", slog.Int("entries", n), slog.Int64("bytes", s.maxBytes))
 		}
-		if err != nil {
-			return expired, err
-		}
 	}
-	return expired, nil
+	return expired, err
 }
 
 // inBatches calls do in transactions of their own, until it changes less than a
@@ -56,22 +54,40 @@ func (s *Store) inBatches(do func(*index) (changed int, err error)) (total int, 
 	}
 }
 
-// expireOlder expires entries of messages that came before a time, a batch at most. One
-// whose release was broken off since then is spared as yet.
-func (ix *index) expireOlder(before, now time.Time) (int, error) {
-	var due []record
-	for r, err := range ix.records(ix.open) {
+// older returns records of messages that came before a time, a batch at most, of those in
+// a bucket that are due.
+func (ix *index) older(bucket *bolt.Bucket, before time.Time, isDue func(*record) bool) (due []record, err error) {
+	for r, err := range ix.records(bucket) {
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		if !r.Time.Before(before) || len(due) == pruneBatch {
 			break
 		}
-		if r.State == Held || r.Changed.Before(before) {
+		if isDue(&r) {
 			due = append(due, r)
 		}
 	}
-	return ix.expire(due, now)
+	return due, nil
+}
+
+// expireOlder expires entries of messages that came before a time. One whose release was
+// broken off since then is spared as yet.
+func (ix *index) expireOlder(before, now time.Time) (int, error) {
+	due, err := ix.older(ix.open, before, func(r *record) bool { return r.State == Held || r.Changed.Before(before) })
+	if err != nil {
+		return 0, err
+	}
+	return len(due), ix.settle(due, Expired, now)
+}
+
+// forgetOlder removes records of entries that were settled before a time.
+func (ix *index) forgetOlder(before time.Time) (int, error) {
+	due, err := ix.older(ix.entries, before, func(r *record) bool { return !r.isOpen() && r.Changed.Before(before) })
+	for i := range due {
+		err = errors.Join(err, ix.forget(&due[i]))
+	}
+	return len(due), err
 }
 
 // expireOldest expires held entries, a batch at most and the oldest first, until the
@@ -106,37 +122,15 @@ func (ix *index) expireOldest(maxBytes int64, spared []string, now time.Time) (i
 			break
 		}
 	}
-	return ix.expire(due, now)
+	return len(due), ix.settle(due, Expired, now)
 }
 
-func (ix *index) expire(due []record, now time.Time) (int, error) {
+// settle stores what has become of entries that are due.
+func (ix *index) settle(due []record, state State, now time.Time) error {
 	for i := range due {
-		if err := ix.set(&due[i], Expired, now); err != nil {
-			return 0, err
+		if err := ix.set(&due[i], state, now); err != nil {
+			return err
 		}
 	}
-	return len(due), nil
-}
-
-// forgetOlder removes records of entries that were settled before a time, a batch at
-// most.
-func (ix *index) forgetOlder(before time.Time) (int, error) {
-	var due []record
-	for r, err := range ix.records(ix.entries) {
-		if err != nil {
-			return 0, err
-		}
-		if !r.Time.Before(before) || len(due) == pruneBatch {
-			break
-		}
-		if !r.isOpen() && r.Changed.Before(before) {
-			due = append(due, r)
-		}
-	}
-	for i := range due {
-		if err := ix.forget(&due[i]); err != nil {
-			return 0, err
-		}
-	}
-	return len(due), nil
+	return nil
 }

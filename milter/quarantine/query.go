@@ -63,8 +63,7 @@ func (q Query) matcher(zone *time.Location) (func(*Entry) bool, error) {
 		tests = append(tests, (*Entry).isOpen)
 	}
 	if len(q.IDs) > 0 {
-		ids := q.IDs
-		tests = append(tests, func(e *Entry) bool { return slices.Contains(ids, e.ID) })
+		tests = append(tests, func(e *Entry) bool { return slices.Contains(q.IDs, e.ID) })
 	}
 	if q.To != "" {
 		to := strings.TrimSuffix(strings.TrimPrefix(q.To, "<"), ">")

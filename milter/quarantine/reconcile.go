@@ -94,18 +94,12 @@ func (s *Store) settleMissing(ix *index, missing map[string]bool) error {
 			return err
 		}
 		if missing[r.Message] {
+			s.log.Error("a message in the quarantine is gone; its entry is deleted",
+				slog.String("id", r.ID), slog.String("recipient", r.Address), slog.String("message", r.Message))
 			lost = append(lost, r)
 		}
 	}
-	for i := range lost {
-		r := &lost[i]
-		s.log.Error("a message in the quarantine is gone; its entry is deleted",
-			slog.String("id", r.ID), slog.String("recipient", r.Address), slog.String("message", r.Message))
-		if err := ix.set(r, Deleted, time.Now()); err != nil {
-			return err
-		}
-	}
-	return nil
+	return ix.settle(lost, Deleted, time.Now())
 }
 
 // eachMessage calls do with the names of all messages that have a file.

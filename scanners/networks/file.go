@@ -76,17 +76,13 @@ func readRegular(path string) (text string, state fs.FileInfo, err error) {
 		return "", nil, fmt.Errorf("%s is not a regular file", path)
 	}
 	bytes, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	if err != nil {
-		return "", nil, err
-	}
-	if len(bytes) > maxFile {
+	after, errState := file.Stat()
+	switch {
+	case err != nil || errState != nil:
+		return "", nil, errors.Join(err, errState)
+	case len(bytes) > maxFile:
 		return "", nil, fmt.Errorf("%s is larger than %d MiB", path, maxFile>>20)
-	}
-	after, err := file.Stat()
-	if err != nil {
-		return "", nil, err
-	}
-	if !sameState(before, after) {
+	case !sameState(before, after):
 		return "", nil, fmt.Errorf("%s changed while it was read; write a new file beside it and rename that over it", path)
 	}
 	return string(bytes), after, nil

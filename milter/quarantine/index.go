@@ -205,11 +205,6 @@ func (ix *index) put(key []byte, r *record) error {
 	return ix.entries.Put(key, value)
 }
 
-// addMessage puts a message's file into the index, for so many entries.
-func (ix *index) addMessage(name string, size int64, entries int) error {
-	return errors.Join(ix.putShare(name, share{size, int64(entries)}), ix.count(size))
-}
-
 func (ix *index) share(name string) (share, error) {
 	value := ix.messages.Get([]byte(name))
 	if value == nil {

@@ -298,7 +298,7 @@ func (ix *index) addHead(h *head, name string, size int64) error {
 			return err
 		}
 	}
-	return ix.addMessage(name, size, len(h.Recipients))
+	return errors.Join(ix.putShare(name, share{size, int64(len(h.Recipients))}), ix.count(size))
 }
 
 // Delete settles an entry that is held, or whose release was broken off: the

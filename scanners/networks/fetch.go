@@ -36,8 +36,8 @@ func (l *Lists) look(ctx context.Context, fetching *sync.WaitGroup) {
 	for s := range l.sources {
 		if age := now.Sub(s.fetched); s.list != nil && s.err != nil && s.isOld(age) && now.Sub(s.warned) >= warnTime {
 			s.warned = now
-			l.log.Warn("the networks of a platform have not been refreshed for long; those that it has added since are not known", "platform", s.platform,
-				"source", s.String(), "age", age.Round(time.Second), "max_age", s.maxAge, "error", s.err)
+			s.log.Warn("the networks of a platform have not been refreshed for long; those that it has added since are not known",
+				"age", age.Round(time.Second), "max_age", s.platform.MaxAge, "error", s.err)
 		}
 		if s.list == nil && !s.missed && now.Sub(s.since) >= waitTime {
 			s.missed, s.warned = true, time.Time{}
@@ -118,7 +118,7 @@ func (l *Lists) settle(s *source, list []netip.Prefix, skipped []string, err err
 func (l *Lists) take(s *source, list []netip.Prefix, skipped []string, overlap error) {
 	now := l.now()
 	if s.err != nil && overlap == nil {
-		l.log.Info("the networks of a platform can be refreshed again", "platform", s.platform, "source", s.String())
+		s.log.Info("the networks of a platform can be refreshed again")
 	}
 	what := "the networks of a platform have changed"
 	if s.list == nil {
@@ -140,7 +140,7 @@ func (l *Lists) take(s *source, list []netip.Prefix, skipped []string, overlap e
 	if known && added+removed == 0 {
 		return
 	}
-	l.log.Info(what, "platform", s.platform, "source", s.String(), "added", added, "removed", removed, "networks", len(list), "skipped", skipped)
+	s.log.Info(what, "added", added, "removed", removed, "networks", len(list), "skipped", skipped)
 	l.tellChange()
 }
 
@@ -155,17 +155,17 @@ func (l *Lists) tellChange() {
 func (l *Lists) fail(s *source, err error) {
 	now, pause, what := l.now(), againTime, "the networks of a platform cannot be refreshed: the last ones stay"
 	switch {
-	case s.list == nil && s.missed && l.knows(s.platform):
+	case s.list == nil && s.missed && len(s.platform.known()) > 0:
 		pause, what = pendingTime, "a part of a platform's networks is not known and no longer waited for: mail from there is judged as anybody's"
 	case s.list == nil:
 		pause, what = pendingTime, "the networks of a platform are not known: mail from unknown clients is put off until they are"
 	}
 	switch {
 	case s.list != nil && s.err == nil:
-		l.log.Error(what, "platform", s.platform, "source", s.String(), "error", err)
+		s.log.Error(what, "error", err)
 	case s.list == nil && (s.err == nil || now.Sub(s.warned) >= remindTime):
 		s.warned = now
-		l.log.Error(what, "platform", s.platform, "source", s.String(), "waiting", now.Sub(s.since).Round(time.Second), "error", err)
+		s.log.Error(what, "waiting", now.Sub(s.since).Round(time.Second), "error", err)
 	}
 	s.err, s.due = err, now.Add(pause)
 }
@@ -174,15 +174,10 @@ func (l *Lists) fail(s *source, err error) {
 // fetched again after a pause.
 func (l *Lists) lack(s *source, overlap error, pause time.Duration) {
 	if !s.cut {
-		l.log.Error("networks of a platform are not its alone: they are left out, and what comes from there is not its mail", "platform", s.platform,
-			"source", s.String(), "left", len(s.list), "error", overlap)
+		s.log.Error("networks of a platform are not its alone: they are left out, and what comes from there is not its mail",
+			"left", len(s.list), "error", overlap)
 	}
 	s.cut, s.err, s.due = true, overlap, l.now().Add(pause)
-}
-
-// knows reports that networks of a platform are known.
-func (l *Lists) knows(name string) bool {
-	return slices.ContainsFunc(l.platforms, func(p *platform) bool { return p.Name == name && len(p.known()) > 0 })
 }
 
 // save makes a source's list outlive the daemon, whole. It lets go of mu while the
@@ -195,7 +190,7 @@ func (l *Lists) save(s *source, list []netip.Prefix, dir string) {
 	l.saving.Unlock()
 	l.mu.Lock()
 	if err != nil && !s.unsaved {
-		l.log.Error("the networks of a platform cannot be saved: they are in use, but lost at a restart", "platform", s.platform, "source", s.String(), "error", err)
+		s.log.Error("the networks of a platform cannot be saved: they are in use, but lost at a restart", "error", err)
 	}
 	s.kept, s.unsaved = err == nil, err != nil
 }

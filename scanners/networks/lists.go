@@ -113,9 +113,9 @@ type platform struct {
 // source is a Source with its list.
 type source struct {
 	Source
-	platform string
-	maxAge   time.Duration
-	file     file // of a File
+	platform *platform
+	log      *slog.Logger // names both
+	file     file         // of a File
 	// busy is set while a goroutine fetches the list. It alone uses file.
 	busy bool
 
@@ -163,7 +163,7 @@ func (l *Lists) Configure(c Config) {
 		p := &platform{Platform: one}
 		p.Networks = networks.Normal(one.Networks)
 		for _, s := range one.Sources {
-			if fresh := inherit(before, s, p, l.now()); !slices.ContainsFunc(p.sources, func(s *source) bool { return s.Source == fresh.Source }) {
+			if fresh := l.inherit(before, s, p); !slices.ContainsFunc(p.sources, func(s *source) bool { return s.Source == fresh.Source }) {
 				p.sources = append(p.sources, fresh)
 			}
 		}
@@ -173,7 +173,7 @@ func (l *Lists) Configure(c Config) {
 		if s.list == nil && !s.busy {
 			l.begin(s)
 			if s.list == nil && s.err == nil && !isFirst {
-				l.log.Warn("a list of a platform's networks is new: mail from unknown clients is put off until it is known", "platform", s.platform, "source", s.String())
+				s.log.Warn("a list of a platform's networks is new: mail from unknown clients is put off until it is known")
 			}
 		}
 		l.giveWay(s)
@@ -182,12 +182,13 @@ func (l *Lists) Configure(c Config) {
 
 // inherit returns a platform's source from those that were there before, or a new
 // one.
-func inherit(before []*source, wanted Source, p *platform, now time.Time) *source {
-	i := slices.IndexFunc(before, func(s *source) bool { return s.platform == p.Name && s.Source == wanted })
+func (l *Lists) inherit(before []*source, wanted Source, p *platform) *source {
+	i := slices.IndexFunc(before, func(s *source) bool { return s.platform.Name == p.Name && s.Source == wanted })
 	if i < 0 {
-		return &source{Source: wanted, platform: p.Name, maxAge: p.MaxAge, file: file{path: wanted.Name}, since: now}
+		log := l.log.With("platform", p.Name, "source", wanted.String())
+		return &source{Source: wanted, platform: p, log: log, file: file{path: wanted.Name}, since: l.now()}
 	}
-	before[i].maxAge, before[i].due = p.MaxAge, time.Time{}
+	before[i].platform, before[i].due = p, time.Time{}
 	return before[i]
 }
 
@@ -217,7 +218,7 @@ func (l *Lists) begin(s *source) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		l.log.Warn("a saved list of networks is of no use and is fetched anew", "platform", s.platform, "source", s.String(), "error", err)
+		s.log.Warn("a saved list of networks is of no use and is fetched anew", "error", err)
 	default:
 		s.list, s.fetched, s.kept = was.Networks, was.Fetched, true
 		// A time in the future was written by a clock that was wrong.
@@ -265,10 +266,10 @@ func (l *Lists) collision(s *source, list []netip.Prefix) error {
 		return err
 	}
 	for _, p := range l.platforms {
-		if p.Name == s.platform {
+		if p == s.platform {
 			continue
 		}
-		obstacle := l.config.Tenants.MayShare(p.Name, s.platform)
+		obstacle := l.config.Tenants.MayShare(p.Name, s.platform.Name)
 		if obstacle == nil {
 			continue
 		}
@@ -318,7 +319,7 @@ func (l *Lists) Status() []Status {
 	defer l.mu.Unlock()
 	var all []Status
 	for s := range l.sources {
-		one := Status{Platform: s.platform, Source: s.String(), Count: len(s.list), Skipped: s.skipped, Err: s.err}
+		one := Status{Platform: s.platform.Name, Source: s.String(), Count: len(s.list), Skipped: s.skipped, Err: s.err}
 		if s.list != nil {
 			one.Age = l.now().Sub(s.fetched)
 			one.Old = s.isOld(one.Age)
@@ -328,4 +329,6 @@ func (l *Lists) Status() []Status {
 	return all
 }
 
-func (s *source) isOld(age time.Duration) bool { return s.maxAge > 0 && age > s.maxAge }
+func (s *source) isOld(age time.Duration) bool {
+	return s.platform.MaxAge > 0 && age > s.platform.MaxAge
+}

@@ -121,22 +121,28 @@ func (m *mimeReader) skip(empty *bool) (stop, error) {
 	return body.end, uu.finish(m.attachmentScan)
 }
 
-// leaf looks at a part that is no multipart.
+// leaf looks at a part that is no multipart. It may be a message of its own.
 func (m *mimeReader) leaf(f *attachedFile, h partHeader) (stop, error) {
 	body := &partBody{m: m}
+	decoded, broken := decodePart(h.encoding, body)
 	plain := strings.HasPrefix(h.media, "text/") && f.name == ""
+	what := "attachment"
 	var err error
 	switch {
 	case plain && h.encoding == "":
 		err = m.text(body)
-	case isMessageType(h.media) || f.has("eml"):
-		err = m.encodedMessage(f, h, body)
-	default:
-		decoded, broken := decodePart(h.encoding, body)
+	case !isMessageType(h.media) && !f.has("eml"):
 		err = m.content(f, decoded, m.depth, partHead)
-		if why := broken(); why != "" && !plain && err == nil {
-			m.unsure("the encoding of the attachment %s is broken: %s", mail.PrintableName(f.name), why)
-		}
+	case m.depth >= m.rules.Depth:
+		m.unsure("the message %s is nested deeper than %d levels", mail.PrintableName(f.name), m.rules.Depth)
+	default:
+		what = "message"
+		m.enter(f)
+		err = m.message(decoded, m.level, m.depth+1)
+		m.leave()
+	}
+	if why := broken(); why != "" && !plain && err == nil {
+		m.unsure("the encoding of the %s %s is broken: %s", what, mail.PrintableName(f.name), why)
 	}
 	if err != nil {
 		return stop{}, err
@@ -162,22 +168,6 @@ func (s *attachmentScan) text(lines interface{ next() ([]byte, bool) }) error {
 		}
 	}
 	return uu.finish(s)
-}
-
-// encodedMessage looks through a message that is an attachment of its own.
-func (m *mimeReader) encodedMessage(f *attachedFile, h partHeader, body *partBody) error {
-	if m.depth >= m.rules.Depth {
-		m.unsure("the message %s is nested deeper than %d levels", mail.PrintableName(f.name), m.rules.Depth)
-		return nil
-	}
-	decoded, broken := decodePart(h.encoding, body)
-	m.enter(f)
-	err := m.message(decoded, m.level, m.depth+1)
-	m.leave()
-	if why := broken(); why != "" && err == nil {
-		m.unsure("the encoding of the message %s is broken: %s", mail.PrintableName(f.name), why)
-	}
-	return err
 }
 
 // partBody is the body of the part that m stands in, still encoded.

@@ -2,6 +2,8 @@ package quarantine
 
 import (
 	"embed"
+	"errors"
+	"fmt"
 	"html/template"
 	"strings"
 	texttemplate "text/template"
@@ -41,13 +43,10 @@ func (m *Mail) template() string {
 
 // letter returns the mail as it is given to the MTA.
 func (r *Reporter) letter(m *Mail, now time.Time) (*ownmail.Letter, error) {
-	text, err := m.Text()
-	if err != nil {
-		return nil, err
-	}
-	html, err := m.HTML()
-	if err != nil {
-		return nil, err
+	text, errText := m.Text()
+	html, errHTML := m.HTML()
+	if err := errors.Join(errText, errHTML); err != nil {
+		return nil, fmt.Errorf("composing it: %w", err)
 	}
 	l := &ownmail.Letter{
 		Kind: "quarantine", Name: "Mail quarantine", From: r.From, To: m.To,

@@ -161,7 +161,7 @@ func (r *Reporter) Send(ctx context.Context, now time.Time, mail Mail) error {
 func (r *Reporter) submit(ctx context.Context, now time.Time, mail *Mail) error {
 	letter, err := r.letter(mail, now)
 	if err != nil {
-		return fmt.Errorf("composing it: %w", err)
+		return err
 	}
 	return r.Post.Send(ctx, letter)
 }

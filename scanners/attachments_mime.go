@@ -31,7 +31,6 @@ type mimeReader struct {
 	depth      int // of archives and encoded messages
 }
 
-// message looks through a whole message.
 func (s *attachmentScan) message(r io.Reader, level, depth int) error {
 	m := &mimeReader{attachmentScan: s, level: level, depth: depth}
 	m.src = lineReader{Reader: s.lineBuffer(depth, messageReader{s, r})}

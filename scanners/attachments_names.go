@@ -18,7 +18,6 @@ type attachedFile struct {
 	media string
 }
 
-// has reports whether one of the file's extensions is ext.
 func (f *attachedFile) has(ext string) bool { return slices.Contains(f.exts, ext) }
 
 // macroExtensions are those of Office documents that hold macros.

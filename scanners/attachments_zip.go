@@ -178,7 +178,6 @@ func (e *zipEntry) extra(fields []byte) {
 	}
 }
 
-// look judges one entry.
 func (z *zipReader) look(e zipEntry) error {
 	if err := z.entry(); err != nil {
 		return err
@@ -227,7 +226,6 @@ func (z *zipReader) look(e zipEntry) error {
 	return z.unpackEntry(f, e, io.NewSectionReader(z.file, data, int64(e.packed)))
 }
 
-// entryFile judges an entry by its names.
 func (z *zipReader) entryFile(e zipEntry) (*attachedFile, error) {
 	names := []string{e.name}
 	if e.unicodeName != "" {

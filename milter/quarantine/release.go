@@ -82,7 +82,6 @@ func (s *Store) Release(ctx context.Context, r Releaser, id string, again bool) 
 	return s.conclude(e, sent)
 }
 
-// claim makes an entry Releasing.
 func (s *Store) claim(id string, again bool) (Entry, error) {
 	return s.updateEntry(id, func(ix *index, r *record) error {
 		switch {

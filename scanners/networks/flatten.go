@@ -75,28 +75,19 @@ func (f *flattening) domain(ctx context.Context, domain string) ([]netip.Prefix,
 	}
 	f.within = append(f.within, domain)
 	defer func() { f.within = f.within[:len(f.within)-1] }()
-	text, err := f.fetch(ctx, domain)
-	if err != nil {
+	texts, err := f.resolver.LookupTXT(ctx, domain+".")
+	if err != nil && !isNotFound(err) {
 		return nil, err
 	}
-	terms, err := parseRecord(text)
+	texts = slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return !isSPF(text) })
+	if len(texts) != 1 { // RFC 7208 section 4.5
+		return nil, fmt.Errorf("%s has %d TXT records that begin with v=spf1; it needs one", domain, len(texts))
+	}
+	terms, err := parseRecord(texts[0])
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", domain, err)
 	}
 	return f.record(ctx, domain, terms)
-}
-
-// fetch returns the SPF record of a domain: the only one (RFC 7208 section 4.5).
-func (f *flattening) fetch(ctx context.Context, domain string) (string, error) {
-	texts, err := f.resolver.LookupTXT(ctx, domain+".")
-	if err != nil && !isNotFound(err) {
-		return "", err
-	}
-	texts = slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return !isSPF(text) })
-	if len(texts) != 1 {
-		return "", fmt.Errorf("%s has %d TXT records that begin with v=spf1; it needs one", domain, len(texts))
-	}
-	return texts[0], nil
 }
 
 // record evaluates a record. Its terms are matched in their order and the first

@@ -151,16 +151,18 @@ func (f *flattening) term(ctx context.Context, domain string, t term) ([]netip.P
 	}
 	var found []netip.Prefix
 	for _, host := range hosts {
-		addrs, err := f.addresses(ctx, host)
-		if err != nil {
+		records, err := f.resolver.LookupIPAddr(ctx, host+".")
+		if err != nil && !isNotFound(err) {
 			return nil, err
 		}
-		for _, addr := range addrs {
-			bits := t.bits6
-			if addr.Is4() {
-				bits = t.bits4
+		for _, one := range records {
+			if addr, ok := netip.AddrFromSlice(one.IP); ok {
+				bits := t.bits6
+				if addr = addr.Unmap(); addr.Is4() {
+					bits = t.bits4
+				}
+				found = append(found, netip.PrefixFrom(addr, bits).Masked())
 			}
-			found = append(found, netip.PrefixFrom(addr, bits).Masked())
 		}
 	}
 	if len(found) == 0 {
@@ -187,21 +189,6 @@ func (f *flattening) mx(ctx context.Context, domain string) ([]string, error) {
 		}
 	}
 	return hosts, nil
-}
-
-// addresses returns those of a host, none when it has none.
-func (f *flattening) addresses(ctx context.Context, host string) ([]netip.Addr, error) {
-	found, err := f.resolver.LookupIPAddr(ctx, host+".")
-	if err != nil && !isNotFound(err) {
-		return nil, err
-	}
-	var addrs []netip.Addr
-	for _, one := range found {
-		if addr, ok := netip.AddrFromSlice(one.IP); ok {
-			addrs = append(addrs, addr.Unmap())
-		}
-	}
-	return addrs, nil
 }
 
 func isNotFound(err error) bool {

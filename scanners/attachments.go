@@ -123,7 +123,9 @@ func (a *Attachments) Check() string { return verdict.CheckMalware }
 func (a *Attachments) Scan(ctx context.Context, m *Message) verdict.Finding {
 	s := a.scans.Get().(*attachmentScan)
 	defer a.scans.Put(s)
-	s.begin(ctx, a, min(max(m.Size*100, minUnpack), maxUnpack))
+	s.Attachments, s.ctx, s.unpack = a, ctx, min(max(m.Size*100, minUnpack), maxUnpack)
+	s.parts, s.entries, s.inside = 0, 0, s.inside[:0]
+	s.hit, s.doubt, s.failure = verdict.Finding{}, "", nil
 	s.message(m.Reader(), 0, 0)
 	f := s.finding()
 	s.end()
@@ -149,12 +151,6 @@ type attachmentScan struct {
 	memory    []bytes.Buffer // of spools
 	inflaters []io.Reader
 	fields    fieldReader
-}
-
-func (s *attachmentScan) begin(ctx context.Context, a *Attachments, unpack int64) {
-	s.Attachments, s.ctx, s.unpack = a, ctx, unpack
-	s.parts, s.entries, s.inside = 0, 0, s.inside[:0]
-	s.hit, s.doubt, s.failure = verdict.Finding{}, "", nil
 }
 
 // end drops what the message left, so that the pool keeps buffers only.

@@ -70,10 +70,11 @@ func (s *Snapshot) lookup(a mail.Address) (Entry, bool) {
 func (s *Snapshot) All() iter.Seq[Entry] {
 	return func(yield func(Entry) bool) {
 		for at := 0; at < len(s.arena); {
-			if !yield(Entry{list: s, at: uint32(at)}) {
+			e := Entry{list: s, at: uint32(at)}
+			if !yield(e) {
 				return
 			}
-			rest := s.record(uint32(at)).columns
+			rest := e.record().columns
 			for range s.columns {
 				rest.text()
 			}
@@ -149,8 +150,6 @@ func (e Entry) further(index int) string {
 	return rest.text()
 }
 
-func (e Entry) record() record { return e.list.record(e.at) }
-
 // record is what the arena holds of a row.
 type record struct {
 	key         string
@@ -158,8 +157,8 @@ type record struct {
 	columns     cursor // a text for each of them, and what follows the record
 }
 
-func (s *Snapshot) record(at uint32) (r record) {
-	r.columns = cursor(s.arena[at:])
+func (e Entry) record() (r record) {
+	r.columns = cursor(e.list.arena[e.at:])
 	r.key = r.columns.text()
 	r.line = r.columns.number()
 	r.place = r.columns.number()

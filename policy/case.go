@@ -42,7 +42,7 @@ type Message struct {
 	ChangesFields bool
 	// Row and Limit answer from the directory as rate.Facts has them. They must give the
 	// same answer for the same question at all times. Nil: there is no directory.
-	Row   func(mail.Address) route.Row
+	Row   route.Rows
 	Limit func(login, column string) (value string, failed bool)
 	// Nonce makes the trace of this message unlike any other. It must be random.
 	Nonce [8]byte
@@ -156,9 +156,12 @@ func (c *Case) Prove(signatures []spoof.DKIM) {
 			Header: c.Header, Certificate: c.Certificate, Signatures: c.Signatures,
 		})
 	}
-	c.from = c.policy.settle(c.Entry, c.proof)
+	c.from = c.policy.settle(c.Entry, c.proof.Platform)
 	if c.pass != nil {
-		c.from = c.policy.origin(c.pass)
+		// Where it entered when it came first.
+		if c.from = (route.Origin{Point: c.pass.Point}); c.pass.Point == verdict.S1 {
+			c.from = c.policy.tenantOf(c.pass.Platform)
+		}
 	}
 	c.rulings = c.route()
 	if c.borrowed = false; c.from.Point == verdict.S1 && c.pass == nil {
@@ -175,17 +178,6 @@ func (c *Case) Proof() tenant.Proof { return c.proof }
 // They are to be given to Prove before anything else is asked.
 func (c *Case) Unproven() bool {
 	return c.proof.Pending
-}
-
-// origin is where a message with a pass entered when it came first.
-func (p *Policy) origin(pass *seal.Pass) route.Origin {
-	if pass.Point != verdict.S1 {
-		return route.Origin{Point: pass.Point}
-	}
-	if platform := p.Routes.Platform(pass.Platform); platform != nil {
-		return route.Origin{Point: verdict.S1, Platform: platform}
-	}
-	return route.Origin{Point: verdict.S0}
 }
 
 // route finds each recipient's way, whatever the message contains.

@@ -96,21 +96,17 @@ func Checks() []CheckRow { return slices.Clone(checkRows) }
 
 // CheckOf returns a check's row; ok is false where there is no check of that name.
 func CheckOf(name string) (row CheckRow, ok bool) {
-	if i := indexOf(name); i >= 0 {
-		return checkRows[i], true
+	i := slices.IndexFunc(checkRows, func(row CheckRow) bool { return row.Name == name })
+	if i < 0 {
+		return CheckRow{}, false
 	}
-	return CheckRow{}, false
-}
-
-// indexOf returns a check's place among the rows, or -1.
-func indexOf(name string) int {
-	return slices.IndexFunc(checkRows, func(row CheckRow) bool { return row.Name == name })
+	return checkRows[i], true
 }
 
 // readsContent reports a check that a scanner makes by the message itself.
 func readsContent(check string) bool {
-	i := indexOf(check)
-	return i >= 0 && checkRows[i].ReadsContent
+	row, _ := CheckOf(check)
+	return row.ReadsContent
 }
 
 // Point says what is done with the mail of one contact point.

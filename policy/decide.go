@@ -148,21 +148,13 @@ func (c *Case) entered() verdict.Reasons {
 func (c *Case) find() {
 	const ofOurs = 3 // auth, rate and spoof
 	c.findings = append(make([]verdict.Finding, 0, len(c.Findings)+ofOurs), c.Findings...)
-	found := func(name string) bool {
-		for i := range c.findings {
-			if c.findings[i].Check == name {
-				return true
-			}
-		}
-		return false
-	}
-	if slices.Contains(c.checks, verdict.CheckRate) && !found(verdict.CheckRate) {
+	if slices.Contains(c.checks, verdict.CheckRate) && c.found(verdict.CheckRate) == nil {
 		f := c.claimed().Finding(c.Grants)
 		c.findings, c.stopped = append(c.findings, f), f.Proposed >= verdict.Tempfail
 	}
 	for _, name := range c.checks {
 		switch {
-		case c.stopped || found(name):
+		case c.stopped || c.found(name) != nil:
 		case name == verdict.CheckAuth:
 			c.findings = append(c.findings, c.Entry.authenticated())
 		case name == verdict.CheckSpoof:
@@ -190,11 +182,14 @@ func (c *Case) judge(i int, r *Ruling) (spared []verdict.Reason) {
 		if check.Name == verdict.CheckDDoS || c.stopped && check.Name != verdict.CheckRate {
 			return
 		}
-		f := c.finding(check.Name)
-		v := check.verdict(f)
+		f := c.found(check.Name)
+		if f == nil {
+			f = &verdict.Finding{Check: check.Name, Reasons: verdict.Because(verdict.Why(verdict.CheckNotMade))}
+		}
+		v := check.verdict(*f)
 		switch v {
 		case verdict.Tag:
-			r.tags = append(r.tags, f)
+			r.tags = append(r.tags, *f)
 		case verdict.Quarantine:
 			if !slices.Contains(r.Held, check.Name) {
 				r.Held = append(r.Held, check.Name)
@@ -213,14 +208,14 @@ func (c *Case) judge(i int, r *Ruling) (spared []verdict.Reason) {
 	return spared
 }
 
-// finding returns what a check saw. One that was not made could not tell.
-func (c *Case) finding(check string) verdict.Finding {
+// found returns what a check saw, or nil.
+func (c *Case) found(check string) *verdict.Finding {
 	for i := range c.findings {
 		if c.findings[i].Check == check {
-			return c.findings[i]
+			return &c.findings[i]
 		}
 	}
-	return verdict.Finding{Check: check, Reasons: verdict.Because(verdict.Why(verdict.CheckNotMade))}
+	return nil
 }
 
 // leaveToMTA lets a message made on this host go on when some of its recipients,

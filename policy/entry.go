@@ -7,7 +7,6 @@ import (
 
 	"coexistd/policy/networks"
 	"coexistd/policy/route"
-	"coexistd/policy/tenant"
 	"coexistd/policy/verdict"
 )
 
@@ -100,23 +99,27 @@ func (p *Policy) knows(a Arrival) (why verdict.Reason, known bool) {
 
 // outcomes lists what an entry may turn out to be.
 func (p *Policy) outcomes(e Entry) []route.Origin {
-	if !e.IsProvisional() {
-		return []route.Origin{{Point: e.Point, OnHost: e.OnHost}}
-	}
-	all := []route.Origin{{Point: verdict.S0}}
+	all := []route.Origin{p.settle(e, "")}
 	for _, name := range e.Candidates {
-		all = append(all, route.Origin{Point: verdict.S1, Platform: p.Routes.Platform(name)})
+		all = append(all, p.settle(e, name))
 	}
 	return all
 }
 
-// settle turns an entry into what the message has proved it to be.
-func (p *Policy) settle(e Entry, proof tenant.Proof) route.Origin {
-	switch {
-	case !e.IsProvisional():
-		return route.Origin{Point: e.Point, OnHost: e.OnHost}
-	case proof.Platform != "":
-		return route.Origin{Point: verdict.S1, Platform: p.Routes.Platform(proof.Platform)}
+// settle turns an entry into what it is for a message that is proven to be from our
+// tenant at that platform, or at none.
+func (p *Policy) settle(e Entry, proven string) route.Origin {
+	if e.IsProvisional() {
+		return p.tenantOf(proven)
+	}
+	return route.Origin{Point: e.Point, OnHost: e.OnHost}
+}
+
+// tenantOf is where mail of our tenant at a platform enters, and the Internet's where
+// there is no such platform.
+func (p *Policy) tenantOf(name string) route.Origin {
+	if platform := p.Routes.Platform(name); platform != nil {
+		return route.Origin{Point: verdict.S1, Platform: platform}
 	}
 	return route.Origin{Point: verdict.S0}
 }

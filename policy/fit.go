@@ -19,15 +19,13 @@ func (e *Edit) unfit() string {
 	switch {
 	case e.Kind == DeleteRecipient && !isLine(e.Address, maxArgument):
 		return fmt.Sprintf("the recipient %.100q cannot be removed", e.Address)
-	case e.Kind == DeleteRecipient:
-		return ""
 	case e.Kind == AddRecipient && !isMailbox(e.Address):
 		return fmt.Sprintf("the recipient %.100q cannot be added", e.Address)
 	case e.Kind == AddRecipient && e.Notify != "" && !isWord(e.Notify):
 		return fmt.Sprintf("the argument NOTIFY=%.100q cannot be given", e.Notify)
 	case e.Kind == AddRecipient && !isWord(e.ORcpt):
 		return fmt.Sprintf("the argument ORCPT=%.100q cannot be given", e.ORcpt)
-	case e.Kind == AddRecipient:
+	case e.Kind == DeleteRecipient, e.Kind == AddRecipient:
 		return ""
 	case !isFieldName(e.Name) || e.Kind != DeleteField && !isFieldBody(e.Value):
 		return fmt.Sprintf("the header %.100q cannot be added with the value %.100q (%d bytes)", e.Name, e.Value, len(e.Value))
@@ -38,12 +36,7 @@ func (e *Edit) unfit() string {
 // isLine reports text that is not empty, not too long, and without control
 // characters.
 func isLine(s string, longest int) bool {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] == 0x7f {
-			return false
-		}
-	}
-	return s != "" && len(s) <= longest
+	return s != "" && len(s) <= longest && !strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f })
 }
 
 // isWord reports a value that stays one ESMTP argument.
@@ -67,12 +60,7 @@ func isMailbox(s string) bool {
 
 // isFieldName reports a header field's name (RFC 5322 section 2.2).
 func isFieldName(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] >= 0x7f || s[i] == ':' {
-			return false
-		}
-	}
-	return s != "" && len(s) <= 255
+	return s != "" && len(s) <= 255 && !strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c >= 0x7f || c == ':' })
 }
 
 // isFieldBody reports a header field's body, folded (RFC 5322 section 2.2.3)
@@ -87,12 +75,4 @@ func isFieldBody(s string) bool {
 }
 
 // isQueueID reports a queue id as MTAs make them.
-func isQueueID(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '-' || c == '_') {
-			return false
-		}
-	}
-	return s != "" && len(s) <= 64
-}
+func isQueueID(s string) bool { return len(s) <= 64 && mail.IsName(s, ".-_") }

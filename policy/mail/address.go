@@ -115,13 +115,12 @@ func Fold(s string) string {
 }
 
 func checkBytes(path string) error {
-	if len(path) > MaxAddress {
+	switch {
+	case len(path) > MaxAddress:
 		return errLong
-	}
-	if !utf8.ValidString(path) {
+	case !utf8.ValidString(path):
 		return errUTF8
-	}
-	if strings.ContainsFunc(path, unicode.IsControl) {
+	case strings.ContainsFunc(path, unicode.IsControl):
 		return errControl
 	}
 	return nil
@@ -215,12 +214,12 @@ func isDotString(s string) bool {
 		return false
 	}
 	return !strings.ContainsFunc(s, func(c rune) bool {
-		return c < utf8.RuneSelf && !isLetter(byte(c)) && !strings.ContainsRune("!#$%&'*+-/=?^_`{|}~.", c)
+		return c < utf8.RuneSelf && !isLetter(c) && !strings.ContainsRune("!#$%&'*+-/=?^_`{|}~.", c)
 	})
 }
 
 // isLetter reports a letter or a digit of ASCII.
-func isLetter(c byte) bool {
+func isLetter(c rune) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
@@ -229,7 +228,7 @@ func isLetter(c byte) bool {
 // address literal (RFC 5321 section 4.1.3) is only put in lower case.
 func NormalDomain(domain string) (string, error) {
 	domain = strings.TrimSuffix(domain, ".")
-	if strings.HasPrefix(domain, "[") && strings.HasSuffix(domain, "]") && isASCIIName(domain[1:len(domain)-1], ".:-_") {
+	if strings.HasPrefix(domain, "[") && strings.HasSuffix(domain, "]") && IsName(domain[1:len(domain)-1], ".:-_") {
 		return strings.ToLower(domain), nil
 	}
 	if !IsASCII(domain) {
@@ -239,7 +238,7 @@ func NormalDomain(domain string) (string, error) {
 		}
 		domain = mapped
 	}
-	if len(domain) > 253 || !isASCIIName(domain, ".-_") ||
+	if len(domain) > 253 || !IsName(domain, ".-_") ||
 		strings.Contains("."+domain+".", "..") {
 		return "", errDomain
 	}
@@ -248,23 +247,13 @@ func NormalDomain(domain string) (string, error) {
 
 // IsASCII reports a text without any character beyond ASCII.
 func IsASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
+	return !strings.ContainsFunc(s, func(c rune) bool { return c >= utf8.RuneSelf })
 }
 
-// isASCIIName reports that s is not empty and consists of ASCII letters,
-// digits and the extra characters.
-func isASCIIName(s, extra string) bool {
-	for i := range len(s) {
-		if !isLetter(s[i]) && strings.IndexByte(extra, s[i]) < 0 {
-			return false
-		}
-	}
-	return s != ""
+// IsName reports that s is not empty and consists of ASCII letters, digits and the extra
+// characters.
+func IsName(s, extra string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(c rune) bool { return !isLetter(c) && !strings.ContainsRune(extra, c) })
 }
 
 // IsLiteral reports an address literal in the place of a domain (RFC 5321 section 4.1.3).

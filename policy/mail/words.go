@@ -6,7 +6,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/emersion/go-message/charset"
 )
@@ -165,7 +164,7 @@ func decodeBase64(text string) (decoded string, whole bool) {
 	return string(raw), whole
 }
 
-func isBase64(c rune) bool { return c < utf8.RuneSelf && (isLetter(byte(c)) || c == '+' || c == '/') }
+func isBase64(c rune) bool { return isLetter(c) || c == '+' || c == '/' }
 
 // Unhex decodes each mark that two hexadecimal digits follow. A mark that encodes nothing
 // stays; then whole is false.

@@ -9,12 +9,7 @@ import (
 // is in none.
 func Contains(list []netip.Prefix, client netip.Addr) bool {
 	client = client.Unmap().WithZone("")
-	for _, network := range list {
-		if network.Contains(client) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(list, func(network netip.Prefix) bool { return network.Contains(client) })
 }
 
 // Known is what is known at the moment of the networks that a platform sends from. All

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"slices"
 	"strings"
@@ -85,7 +86,7 @@ func complete(text string) (netip.Prefix, bool) {
 	if len(octets) > 4 || strings.Contains(head, ":") {
 		return netip.Prefix{}, false
 	}
-	bits := 8 * len(octets)
+	length := 8 * len(octets)
 	for len(octets) < 4 {
 		octets = append(octets, "0")
 	}
@@ -93,24 +94,18 @@ func complete(text string) (netip.Prefix, bool) {
 	if err != nil {
 		return netip.Prefix{}, false
 	}
-	if mask, e := netip.ParseAddr(tail); hasBits && e == nil && mask.Is4() {
-		bits = 0
+	switch mask, err := netip.ParseAddr(tail); {
+	case !hasBits:
+	case err == nil && mask.Is4():
+		length = 0
 		for _, b := range mask.As4() {
-			for ; b&0x80 != 0; b <<= 1 {
-				bits++
-			}
+			length += bits.LeadingZeros8(^b)
 		}
-		prefix := netip.PrefixFrom(addr, bits).Masked()
-		return prefix, bits > 0
+	default:
+		p, _ := netip.ParsePrefix("0.0.0.0/" + tail)
+		length = p.Bits() // -1 of what is none
 	}
-	if hasBits {
-		if p, e := netip.ParsePrefix("0.0.0.0/" + tail); e != nil || p.Bits() == 0 {
-			return netip.Prefix{}, false
-		} else {
-			bits = p.Bits()
-		}
-	}
-	return netip.PrefixFrom(addr, bits).Masked(), true
+	return netip.PrefixFrom(addr, length).Masked(), length > 0
 }
 
 // endpoints reads the list that Microsoft publishes at

@@ -26,8 +26,7 @@ type Facts struct {
 	Sender mail.Address
 	// Size is the message's length in bytes, consulted only by rules that count bytes.
 	Size int64
-	// Row returns what the directory holds of an address. Nil: there is no directory.
-	Row func(mail.Address) route.Row
+	Row  route.Rows
 	// Limit returns what a column of the directory says of a login, whatever it sends
 	// as: a number, "unlimited", or "" where it says nothing. It failed when the
 	// directory cannot tell. Nil: there is no directory.
@@ -112,14 +111,6 @@ func clientKey(client netip.Addr) string {
 	return netip.PrefixFrom(client, 64).Masked().String()
 }
 
-// row returns what the directory holds of an address.
-func (f *Facts) row(a mail.Address) route.Row {
-	if f.Row == nil || a.IsNull() {
-		return route.Row{}
-	}
-	return f.Row(a)
-}
-
 // add adds a charge, unless nothing is counted for the key. Account is the sender
 // or the recipient, whichever the rule is by, and for other rules the sender.
 func (c *Claim) add(rule *Rule, f *Facts, key string, account mail.Address, recipients int) {
@@ -169,14 +160,11 @@ func (r *Rule) limit(f *Facts, key string, account mail.Address) (limit int64, f
 	if failed {
 		return 0, true
 	}
-	switch value = strings.ToLower(value); value {
-	case "":
-	case "unlimited":
+	if strings.EqualFold(value, "unlimited") {
 		return Unlimited, false
-	default:
-		if own, err := strconv.ParseInt(value, 10, 64); err == nil && own > 0 {
-			return own, false
-		}
+	}
+	if own, err := strconv.ParseInt(value, 10, 64); err == nil && own > 0 {
+		return own, false
 	}
 	limit, bits := r.Limit, -1
 	for _, n := range r.Networks {
@@ -195,14 +183,14 @@ func (r *Rule) listed(f *Facts, account mail.Address) (value string, failed bool
 	switch {
 	case r.Column == "":
 	case r.By != ByUser:
-		row := f.row(account)
+		row := f.Row.Of(account)
 		if row.Failed || row.Column == nil {
 			return "", row.Failed
 		}
 		return row.Column(r.Column), false
 	case f.Limit != nil:
 		value, failed = f.Limit(f.Login, r.Column)
-		return value, failed && !f.row(account).HasLogin(f.Login)
+		return value, failed && !f.Row.Of(account).HasLogin(f.Login)
 	}
 	return "", false
 }
@@ -279,21 +267,18 @@ func (c Charge) over(g Grant, isBounce bool) (verdict.Code, verdict.Verdict) {
 
 // seconds writes a time in the largest unit that does not round it much.
 func seconds(n int64) string {
+	name := "second"
 	for _, unit := range [...]struct {
 		of   int64
 		name string
 	}{{86400, "day"}, {3600, "hour"}, {60, "minute"}} {
 		if n >= 2*unit.of || n == unit.of {
-			n = (n + unit.of - 1) / unit.of
-			return plural(n, unit.name)
+			n, name = (n+unit.of-1)/unit.of, unit.name
+			break
 		}
 	}
-	return plural(n, "second")
-}
-
-func plural(n int64, what string) string {
 	if n == 1 {
-		return "1 " + what
+		return "1 " + name
 	}
-	return strconv.FormatInt(n, 10) + " " + what + "s"
+	return strconv.FormatInt(n, 10) + " " + name + "s"
 }

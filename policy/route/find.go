@@ -48,7 +48,8 @@ func (r *Rules) Find(from Origin, sender mail.Address, to Recipient) Route {
 	case from.Point != verdict.S2 && r.isRouted(to):
 		return refuse(Residence{}, verdict.Why(verdict.RoutedLocalPart, to.Address.Key))
 	case to.Address.Domain == "":
-		return r.here(from, sender, to, Residence{Kind: Here}, verdict.Because(verdict.Why(verdict.BareLocalPart)))
+		why := verdict.Because(verdict.Why(verdict.BareLocalPart))
+		return r.deliver(from, sender, to, Place{Residence: Residence{Kind: Here}}, why)
 	case domain == nil:
 		return r.findForeign(from, sender, to)
 	default:
@@ -147,16 +148,15 @@ func (r *Rules) findOurs(from Origin, sender mail.Address, to Recipient, domain 
 	case place.Refused.Code != "":
 		return refuse(place.Residence, place.Refused)
 	}
-	switch why := verdict.Because(r.source(to)); {
-	case place.Residence.Kind == Here:
-		return r.here(from, sender, to, place.Residence, why)
-	case from.Point == verdict.S1 && from.Platform == place.Platform && place.Residence.Kind == Both:
-		return r.here(from, sender, to, place.Residence, why.And(verdict.Why(verdict.HereOnly)))
-	case from.Point == verdict.S1 && from.Platform == place.Platform:
+	why := verdict.Because(r.source(to))
+	switch isFromThere := from.Point == verdict.S1 && from.Platform == place.Platform; {
+	case isFromThere && place.Residence.Kind == Both:
+		place.Platform, place.Elsewhere = nil, ""
+		why = why.And(verdict.Why(verdict.HereOnly))
+	case isFromThere:
 		return loop(sender, place.Residence, why.And(verdict.Why(verdict.LoopSentBack, place.Platform.Name)))
-	default:
-		return r.elsewhere(from, sender, to, place, why)
 	}
+	return r.deliver(from, sender, to, place, why)
 }
 
 // source says what the residence rests on.
@@ -180,18 +180,15 @@ func listed(l Listing) verdict.Reason {
 	return verdict.Why(verdict.Listed, l.Address, l.Residence.String())
 }
 
-// here routes to a mailbox on our side alone.
-func (r *Rules) here(from Origin, sender mail.Address, to Recipient, residence Residence, why verdict.Reasons) Route {
-	return Route{Verdict: verdict.Accept, Residence: residence, Ways: Ways{r.way(from, sender, to, LD)}, Reasons: why}
-}
-
-// elsewhere routes to a mailbox at a platform, and with dual delivery to one here.
-func (r *Rules) elsewhere(from Origin, sender mail.Address, to Recipient, place Place, why verdict.Reasons) Route {
+// deliver routes to a mailbox here, at a platform, or to both.
+func (r *Rules) deliver(from Origin, sender mail.Address, to Recipient, place Place, why verdict.Reasons) Route {
 	route := Route{Verdict: verdict.Accept, Residence: place.Residence, Reasons: why, Elsewhere: place.Elsewhere}
-	if place.Residence.Kind == Both {
+	if place.Residence.Kind != There {
 		route.Ways = append(route.Ways, r.way(from, sender, to, LD))
 	}
-	route.Ways = append(route.Ways, r.way(from, sender, to, into(place.Platform)...))
+	if place.Platform != nil {
+		route.Ways = append(route.Ways, r.way(from, sender, to, into(place.Platform)...))
+	}
 	return route
 }
 

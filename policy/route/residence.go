@@ -130,6 +130,17 @@ type Row struct {
 	Column func(name string) string
 }
 
+// Rows returns what the directory holds of an address. Nil: there is no directory.
+type Rows func(mail.Address) Row
+
+// Of returns what the directory holds of an address, and nothing of the null one.
+func (r Rows) Of(a mail.Address) Row {
+	if r == nil || a.IsNull() {
+		return Row{}
+	}
+	return r(a)
+}
+
 // IsThere reports a row of an address that is listed, or that may be. That of one which
 // is not is zero.
 func (r Row) IsThere() bool { return r.Failed || r.Login != "" || r.Column != nil }

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -56,14 +57,7 @@ type Ways []Way
 
 // Leaves reports that one of the ways leaves by that point of ours.
 func (w Ways) Leaves(exit verdict.Checkpoint) bool {
-	for _, way := range w {
-		for _, hop := range way {
-			if hop == Ours(exit) {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(w, func(way Way) bool { return slices.Contains(way, Ours(exit)) })
 }
 
 // String returns the flows, with commas between them.

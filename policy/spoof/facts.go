@@ -30,17 +30,9 @@ type Facts struct {
 	// proof of any tenant.
 	Shared   bool
 	Unproven []string
-	// Row returns what the directory holds of an address. Nil: there is no directory.
-	Row func(mail.Address) route.Row
+	Row      route.Rows
 	// Nonce is random. It decides what a policy of a percentage means for the message.
 	Nonce [8]byte
-}
-
-func (f *Facts) row(a mail.Address) route.Row {
-	if f.Row == nil || a.IsNull() {
-		return route.Row{}
-	}
-	return f.Row(a)
 }
 
 // AuthResult is the result of a method that authenticates senders, by its name in

@@ -135,7 +135,7 @@ func (r *Rules) owns(f *Facts, a mail.Address) (owns, failed bool) {
 	if login, err := mail.ParseAddress(f.Login, f.Delimiters); err == nil && f.Routes.Home(login).Key == home.Key {
 		return true, false
 	}
-	row := f.row(home)
+	row := f.Row.Of(home)
 	if row.Failed || row.Login != "" {
 		return !row.Failed && row.HasLogin(f.Login), row.Failed
 	}
@@ -176,5 +176,5 @@ func (r *Rules) ownsBare(f *Facts, a mail.Address) (owns, failed bool) {
 // lists reports that the directory lists an address, or its owner's, or may do so.
 func (f *Facts) lists(a mail.Address) bool {
 	owner, _ := mail.ParseAddress(a.Owner, "")
-	return f.row(a.WithDelimiters("")).IsThere() || f.row(owner).IsThere()
+	return f.Row.Of(a.WithDelimiters("")).IsThere() || f.Row.Of(owner).IsThere()
 }

@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -106,10 +107,7 @@ func (r Reasons) Reply() Reply {
 // that of its reply.
 func (r Reason) String() string {
 	row := catalogue[r.Code]
-	if row.why == "" {
-		return r.fill(row.text, Reasons{})
-	}
-	return r.fill(row.why, Reasons{})
+	return r.fill(cmp.Or(row.why, row.text), Reasons{})
 }
 
 // Reply returns what the SMTP client is told for this reason alone.

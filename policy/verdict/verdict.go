@@ -2,7 +2,10 @@
 // checks find, and the catalogue of every reason with the reply that the client gets.
 package verdict
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Checkpoint is one of our own contact points: a place where a message enters
 // or leaves the mail system that coexistd guards.
@@ -27,12 +30,8 @@ func (c Checkpoint) String() string { return checkpointNames[c] }
 
 // ParseCheckpoint reads a point's name; ok is false for any other text.
 func ParseCheckpoint(s string) (c Checkpoint, ok bool) {
-	for i, name := range checkpointNames {
-		if i > 0 && name == s {
-			return Checkpoint(i), true
-		}
-	}
-	return Undecided, false
+	i := slices.Index(checkpointNames[:], s)
+	return Checkpoint(max(i, 0)), i > 0
 }
 
 // MarshalText writes the point's name.

@@ -96,17 +96,21 @@ func Checks() []CheckRow { return slices.Clone(checkRows) }
 
 // CheckOf returns a check's row; ok is false where there is no check of that name.
 func CheckOf(name string) (row CheckRow, ok bool) {
-	i := slices.IndexFunc(checkRows, func(row CheckRow) bool { return row.Name == name })
-	if i < 0 {
-		return CheckRow{}, false
+	if i := indexOf(name); i >= 0 {
+		return checkRows[i], true
 	}
-	return checkRows[i], true
+	return CheckRow{}, false
+}
+
+// indexOf returns a check's place among the rows, or -1.
+func indexOf(name string) int {
+	return slices.IndexFunc(checkRows, func(row CheckRow) bool { return row.Name == name })
 }
 
 // readsContent reports a check that a scanner makes by the message itself.
 func readsContent(check string) bool {
-	row, _ := CheckOf(check)
-	return row.ReadsContent
+	i := indexOf(check)
+	return i >= 0 && checkRows[i].ReadsContent
 }
 
 // Point says what is done with the mail of one contact point.

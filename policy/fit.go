@@ -36,7 +36,12 @@ func (e *Edit) unfit() string {
 // isLine reports text that is not empty, not too long, and without control
 // characters.
 func isLine(s string, longest int) bool {
-	return s != "" && len(s) <= longest && !strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f })
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return s != "" && len(s) <= longest
 }
 
 // isWord reports a value that stays one ESMTP argument.

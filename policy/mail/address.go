@@ -162,22 +162,12 @@ func splitMailbox(path string) (local, domain string, err error) {
 		}
 		return path[:i], path[i+1:], nil
 	}
-	for i := 1; i < len(path); i++ {
-		switch path[i] {
-		case '\\':
-			i++
-		case '"':
-			local, rest := path[:i+1], path[i+1:]
-			if rest == "" {
-				return local, "", nil
-			}
-			if len(rest) < 2 || rest[0] != '@' {
-				return "", "", errQuote
-			}
-			return local, rest[1:], nil
-		}
+	n, ended := Enclosed(path)
+	rest := path[n:]
+	if !ended || rest == "@" || rest != "" && rest[0] != '@' {
+		return "", "", errQuote
 	}
-	return "", "", errQuote
+	return path[:n], strings.TrimPrefix(rest, "@"), nil
 }
 
 // unquote drops quotes that change nothing: "alice" and alice are the same

@@ -136,20 +136,19 @@ func (h *Header) AppendTo(b []byte, without []string, exact bool) []byte {
 		}
 		value := h.raw[f.colon:f.end]
 		for {
-			i := bytes.IndexByte(value, '\n')
-			if i < 0 {
+			line, rest, more := bytes.Cut(value, lf)
+			if !more {
 				break
 			}
-			b = append(b, bytes.TrimSuffix(value[:i], cr)...)
-			b = append(b, "\r\n"...)
-			value = value[i+1:]
+			b = append(append(b, bytes.TrimSuffix(line, cr)...), "\r\n"...)
+			value = rest
 		}
 		b = append(append(b, value...), "\r\n"...)
 	}
 	return append(b, "\r\n"...)
 }
 
-var cr = []byte{'\r'}
+var cr, lf = []byte{'\r'}, []byte{'\n'}
 
 func (h *Header) is(f field, name string) bool {
 	return int(f.colon-f.start) == len(name) && strings.EqualFold(string(h.raw[f.start:f.colon]), name)

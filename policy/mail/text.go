@@ -75,6 +75,25 @@ func AppendUnfolded[T string | []byte](b []byte, value T) []byte {
 	return append(b, value[start:]...)
 }
 
+// Enclosed returns the length of the quoted string, or of the comment with those in it,
+// that s begins with.
+func Enclosed(s string) (n int, ended bool) {
+	depth := 1
+	for i := 1; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\':
+			i++
+		case s[0] == '"' && c == '"', s[0] == '(' && c == ')':
+			if depth--; depth == 0 {
+				return i + 1, true
+			}
+		case s[0] == '(' && c == '(':
+			depth++
+		}
+	}
+	return len(s), false
+}
+
 // WithoutComments drops what stands in parentheses (RFC 5322 section 3.2.2), of those that
 // do not end too.
 func WithoutComments(s string) string {

@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	// maxAuthorText bounds the From and Sender fields together, in bytes.
+	// maxAuthorText bounds the From and Sender fields together, in bytes, and what is
+	// looked at of all texts in them.
 	maxAuthorText = 64 << 10
 	// maxMailboxes is how many mailboxes are read of these fields.
 	maxMailboxes = 100
@@ -200,11 +201,9 @@ func (r *authorReader) finish() {
 	if isMailSystem(i) {
 		i.inside = []token{{kind: atom, text: mailSystem}}
 	}
-	spec, beside := i.inside, slices.Concat(i.before, i.after)
-	if !i.bracketed {
-		spec, beside = i.before, comments(i.before)
-	} else {
-		beside = slices.Concat(beside, comments(i.inside))
+	spec, beside := i.before, comments(i.before)
+	if i.bracketed {
+		spec, beside = i.inside, slices.Concat(i.before, i.after, comments(i.inside))
 	}
 	a, unusual, err := address(spec)
 	if err == nil && len(words(i.after)) > 0 {

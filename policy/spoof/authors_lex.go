@@ -42,12 +42,14 @@ func lex(s string) (tokens []token, closed bool) {
 		switch c := s[0]; {
 		case c == '"' || c == '(':
 			var ended bool
-			n, ended = enclosed(s)
-			closed = closed && ended
+			n, ended = mail.Enclosed(s)
 			t.kind, t.text = c, s[:n]
-			if c == '(' {
-				t.text = comment(s[:n], ended)
+			if c == '(' && ended {
+				t.text = mail.Unescape(s[1 : n-1])
+			} else if c == '(' {
+				t.text = mail.Unescape(s[1:n])
 			}
+			closed = closed && ended
 		case strings.IndexByte(single, c) >= 0:
 			n, t.kind, t.text = 1, c, s[:1]
 		case c == '[' && len(tokens) > 0 && tokens[len(tokens)-1].kind == '@' && strings.IndexByte(s, ']') > 0:
@@ -60,33 +62,6 @@ func lex(s string) (tokens []token, closed bool) {
 		tokens = append(tokens, t)
 		s = s[n:]
 	}
-}
-
-// enclosed returns the length of the quoted string, or of the comment with those in
-// it, that s begins with.
-func enclosed(s string) (n int, ended bool) {
-	depth := 1
-	for i := 1; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '\\':
-			i++
-		case s[0] == '"' && c == '"', s[0] == '(' && c == ')':
-			if depth--; depth == 0 {
-				return i + 1, true
-			}
-		case s[0] == '(' && c == '(':
-			depth++
-		}
-	}
-	return len(s), false
-}
-
-func comment(s string, ended bool) string {
-	s = s[1:]
-	if ended {
-		s = s[:len(s)-1]
-	}
-	return mail.Unescape(s)
 }
 
 // atomLength returns the length of the atom that s begins with, dots and all else
@@ -139,8 +114,6 @@ func words(tokens []token) []token {
 	return kept
 }
 
-var errSeveral = errors.New("it holds more than an address")
-
 // address reads an addr-spec, with a route before it or not (RFC 5322 section
 // 4.4). unusual is text that a program may take for an address and show: the
 // route, or a quoted local part with an "@".
@@ -192,7 +165,7 @@ func checkAddress(tokens []token, at int) error {
 			return errors.New("it has a character that needs quotes, or is encoded")
 		}
 		if i > 0 && t.spaced && i != at && i != at+1 && !strings.HasSuffix(tokens[i-1].text, ".") && t.text[0] != '.' {
-			return errSeveral
+			return errors.New("it holds more than an address")
 		}
 	}
 	return nil

@@ -28,7 +28,7 @@ func (r *Rules) Forged(f *Facts) verdict.Finding {
 	found := append(malformed(f), q.unproven()...)
 	if !q.isVouched() {
 		if why, imitates := f.Names.imitates(f.Authors); imitates {
-			found = append(found, marked("look-alike", why))
+			found = append(found, objection("look-alike", verdict.Tag, why))
 		}
 	}
 	return strictest(found)
@@ -47,14 +47,10 @@ type inquiry struct {
 	*Facts
 }
 
-// objection is a hit that the check's OnHit answers.
-func objection(name string, code verdict.Code, args ...string) verdict.Finding {
-	return verdict.Finding{Check: verdict.CheckSpoof, State: verdict.Hit, Name: name, Reasons: verdict.Because(verdict.Why(code, args...))}
-}
-
-// marked is a hit that is marked at most.
-func marked(name string, why verdict.Reason) verdict.Finding {
-	return verdict.Finding{Check: verdict.CheckSpoof, State: verdict.Hit, Name: name, Reasons: verdict.Because(why), Proposed: verdict.Tag}
+// objection is a hit that gets at most the verdict that is proposed. That of None is what
+// the check's OnHit says.
+func objection(name string, proposed verdict.Verdict, why verdict.Reason) verdict.Finding {
+	return verdict.Finding{Check: verdict.CheckSpoof, State: verdict.Hit, Name: name, Reasons: verdict.Because(why), Proposed: proposed}
 }
 
 // unsettled says that the DNS failed or the directory.
@@ -111,23 +107,23 @@ func malformed(f *Facts) (found []verdict.Finding) {
 	a := f.Authors
 	switch {
 	case a.Fields > 1:
-		found = append(found, objection("several From fields", verdict.SeveralFrom, strconv.Itoa(a.Fields)))
+		found = append(found, objection("several From fields", verdict.None, verdict.Why(verdict.SeveralFrom, strconv.Itoa(a.Fields))))
 	case a.Fields == 0:
-		found = append(found, marked("no author", verdict.Why(verdict.FromLacks)))
+		found = append(found, objection("no author", verdict.Tag, verdict.Why(verdict.FromLacks)))
 	case a.Broken == "" && len(a.From) == 0:
-		found = append(found, marked("no author", verdict.Why(verdict.FromNamesNobody)))
+		found = append(found, objection("no author", verdict.Tag, verdict.Why(verdict.FromNamesNobody)))
 	}
 	if a.Unread {
 		// Whoever is named behind the bound could be one of ours.
-		found = append(found, objection("many authors", verdict.AuthorsUnread))
+		found = append(found, objection("many authors", verdict.None, verdict.Why(verdict.AuthorsUnread)))
 	}
 	if a.Broken != "" {
-		found = append(found, marked("unreadable author", verdict.Why(verdict.AuthorUnreadable, a.Broken)))
+		found = append(found, objection("unreadable author", verdict.Tag, verdict.Why(verdict.AuthorUnreadable, a.Broken)))
 	}
 	if slices.ContainsFunc(a.From, func(author Author) bool {
 		return author.Address.Domain == "" && !(f.Sender.IsNull() && author.isMailSystem())
 	}) {
-		found = append(found, marked("author without domain", verdict.Why(verdict.AuthorWithoutDomain)))
+		found = append(found, objection("author without domain", verdict.Tag, verdict.Why(verdict.AuthorWithoutDomain)))
 	}
 	return found
 }
@@ -153,7 +149,7 @@ func (q *inquiry) unproven() (found []verdict.Finding) {
 	for _, author := range q.Authors.Sender {
 		domain := author.Address.Domain
 		if q.Names.has(domain) && q.proveOurs(domain) == AuthFail {
-			found = append(found, marked("own domain as Sender", verdict.Why(verdict.OwnDomainAsSender, domain)))
+			found = append(found, objection("own domain as Sender", verdict.Tag, verdict.Why(verdict.OwnDomainAsSender, domain)))
 			break
 		}
 	}
@@ -175,9 +171,9 @@ func (q *inquiry) unproven() (found []verdict.Finding) {
 func (q *inquiry) tooMany() []verdict.Finding {
 	switch domains := q.Authors.Domains; {
 	case q.Authors.MoreDomains:
-		return []verdict.Finding{objection("many authors", verdict.TooManyDomainsSeen, strconv.Itoa(maxSights))}
+		return []verdict.Finding{objection("many authors", verdict.None, verdict.Why(verdict.TooManyDomainsSeen, strconv.Itoa(maxSights)))}
 	case len(domains) > maxAuthorDomains:
-		return []verdict.Finding{objection("many authors", verdict.TooManyDomains, strconv.Itoa(len(domains)), strconv.Itoa(maxAuthorDomains))}
+		return []verdict.Finding{objection("many authors", verdict.None, verdict.Why(verdict.TooManyDomains, strconv.Itoa(len(domains)), strconv.Itoa(maxAuthorDomains)))}
 	}
 	return nil
 }
@@ -219,22 +215,20 @@ func (q *inquiry) isAnswered(domain string) bool {
 // since to refuse it would lose it.
 func (q *inquiry) usurped(c claim) []verdict.Finding {
 	results := q.Authentication.String()
-	switch q.proveOurs(c.domain) {
-	case AuthPass:
+	switch proven := q.proveOurs(c.domain); {
+	case proven == AuthPass:
 		return nil
-	case AuthTempError:
+	case proven == AuthTempError:
 		return []verdict.Finding{unsettled(verdict.Tempfail, false, verdict.OwnDomainNotAsked, c.where, c.domain, results)}
-	}
-	switch {
 	case c.domain == "":
-		return []verdict.Finding{objection("own domain", verdict.SenderWithoutDomain, c.where)}
+		return []verdict.Finding{objection("own domain", verdict.None, verdict.Why(verdict.SenderWithoutDomain, c.where))}
 	case len(q.Unproven) > 0:
 		// Nobody can tell whose it is: where forged mail is only marked or held, so is this.
 		return []verdict.Finding{unsettled(verdict.Tempfail, false, verdict.TenantNotProven, c.where, c.domain, results, strings.Join(q.Unproven, " and "))}
 	case q.Platform != "":
-		return []verdict.Finding{objection("own domain", verdict.OwnDomainElsewhere, c.where, c.domain, results, q.Platform)}
+		return []verdict.Finding{objection("own domain", verdict.None, verdict.Why(verdict.OwnDomainElsewhere, c.where, c.domain, results, q.Platform))}
 	}
-	return []verdict.Finding{objection("own domain", verdict.OwnDomain, c.where, c.domain, results)}
+	return []verdict.Finding{objection("own domain", verdict.None, verdict.Why(verdict.OwnDomain, c.where, c.domain, results))}
 }
 
 // proveOurs tells whether a message is proven to be from a domain of ours, or
@@ -257,11 +251,8 @@ func (q *inquiry) proveOurs(domain string) AuthResult {
 // isVouched reports a message that comes from one of the services, or of which any
 // domain of ours is proven.
 func (q *inquiry) isVouched() bool {
-	if q.isFromService() {
-		return true
-	}
 	known := func(domain string) bool { return q.Names.has(domain) || q.isService(domain) }
-	return q.Authentication != nil && q.proving().proof(known, known) == AuthPass
+	return q.isFromService() || q.Authentication != nil && q.proving().proof(known, known) == AuthPass
 }
 
 // isFromService reports a client in the networks of a service.
@@ -313,9 +304,7 @@ func (q *inquiry) disowned(d DMARC) []verdict.Finding {
 	case most <= verdict.Accept:
 		return nil
 	}
-	f := objection("DMARC", verdict.DMARCFails, d.Domain, a.String())
-	f.Proposed = most
-	return []verdict.Finding{f}
+	return []verdict.Finding{objection("DMARC", most, verdict.Why(verdict.DMARCFails, d.Domain, a.String()))}
 }
 
 // failed objects to a fail of SPF in a message whose author's domain has no policy by
@@ -333,9 +322,7 @@ func (q *inquiry) failed(aligned AuthResult) []verdict.Finding {
 	case aligned == AuthTempError:
 		return unknown(most, verdict.Tempfail, verdict.SPFNotProven, a.SPF.Domain, a.String())
 	}
-	f := objection("SPF", verdict.SPFFails, a.SPF.Domain)
-	f.Proposed = most
-	return []verdict.Finding{f}
+	return []verdict.Finding{objection("SPF", most, verdict.Why(verdict.SPFFails, a.SPF.Domain))}
 }
 
 // unknown is what follows where the DNS failed, and the worst that this may be has that

@@ -1,6 +1,7 @@
 package spoof
 
 import (
+	"cmp"
 	"strings"
 	"unicode"
 
@@ -79,7 +80,11 @@ func (l *look) domainsOfWord(word string) []sight {
 	if again {
 		return sights
 	}
-	for _, name := range domainsIn(word) {
+	for name := range strings.FieldsFuncSeq(word, func(r rune) bool { return !isDomainRune(r) }) {
+		name = strings.Trim(name, ".-")
+		if !strings.Contains(name, ".") || len(name) > maxDomain {
+			continue
+		}
 		if l.domains--; l.domains < 0 {
 			break
 		}
@@ -88,11 +93,7 @@ func (l *look) domainsOfWord(word string) []sight {
 			sights = append(sights, sight{name: normal})
 			continue
 		}
-		searched := name
-		if err == nil {
-			searched = normal
-		}
-		if ours := l.names.like.find(searched, err == nil); ours != "" {
+		if ours := l.names.like.find(cmp.Or(normal, name), err == nil); ours != "" {
 			sights = append(sights, sight{name, ours})
 		}
 	}

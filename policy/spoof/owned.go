@@ -54,14 +54,14 @@ func (r *Rules) Owned(f *Facts) verdict.Finding {
 		case failed:
 			return unsettled(verdict.Tempfail, true, verdict.OwnerNotKnown, who)
 		case !owns:
-			return objection("not the login's address", verdict.NotTheLogins, who, n.where, f.Login)
+			return objection("not the login's address", verdict.None, verdict.Why(verdict.NotTheLogins, who, n.where, f.Login))
 		}
 	}
 	if more {
-		return objection("many authors", verdict.TooManySenders)
+		return objection("many authors", verdict.None, verdict.Why(verdict.TooManySenders))
 	}
 	if why, imitates := f.Names.imitates(f.Authors); imitates {
-		return marked("look-alike", why)
+		return objection("look-alike", verdict.Tag, why)
 	}
 	return verdict.Passed(verdict.CheckSpoof)
 }
@@ -71,11 +71,11 @@ func anonymous(f *Facts) (found verdict.Finding, isAnonymous bool) {
 	a := f.Authors
 	switch {
 	case a.Fields > 1:
-		return objection("several From fields", verdict.SeveralFrom, strconv.Itoa(a.Fields)), true
+		return objection("several From fields", verdict.None, verdict.Why(verdict.SeveralFrom, strconv.Itoa(a.Fields))), true
 	case a.Broken != "":
-		return objection("unreadable author", verdict.AuthorUnreadable, a.Broken), true
+		return objection("unreadable author", verdict.None, verdict.Why(verdict.AuthorUnreadable, a.Broken)), true
 	case a.Fields == 1 && len(a.From) == 0, a.Fields == 0 && f.Sender.IsNull():
-		return objection("no author", verdict.AuthorLacks), true
+		return objection("no author", verdict.None, verdict.Why(verdict.AuthorLacks)), true
 	}
 	return verdict.Finding{}, false
 }

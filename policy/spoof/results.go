@@ -72,13 +72,7 @@ func (f *Facts) askedForSPF() (identity, value string) {
 // quotes, and that is no longer than RFC 5321 section 4.5.3.1.1 allows.
 func isPlain(local string) bool {
 	const longest = 64
-	return local != "" && len(local) <= longest && !strings.ContainsFunc(local, func(c rune) bool {
-		return !isNameByte(c) && c != '+'
-	})
-}
-
-func isNameByte(c rune) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.'
+	return len(local) <= longest && mail.IsName(local, "-_.+")
 }
 
 // ClaimsHost reports that the value of an Authentication-Results field bears the
@@ -113,7 +107,7 @@ func head8601(value string) string {
 		case ';':
 			return value[:i]
 		case '"', '(':
-			n, _ := enclosed(value[i:])
+			n, _ := mail.Enclosed(value[i:])
 			i += n
 		default:
 			i++
@@ -149,21 +143,12 @@ func namesHost(text, hostname string) bool {
 	if rest, ok := strings.CutPrefix(strings.ReplaceAll(lower, " ", ""), hostname); ok && strings.Trim(rest, "0123456789.") == "" {
 		return true
 	}
-	for {
-		before, after, ok := strings.Cut(lower, hostname)
-		if !ok {
-			return false
-		}
-		if (before == "" || !isNameByte(rune(before[len(before)-1]))) && endsName(after) {
+	for before, after, ok := strings.Cut(lower, hostname); ok; before, after, ok = strings.Cut(after, hostname) {
+		// A dot may be the name's end.
+		last, next := before[max(0, len(before)-1):], strings.TrimLeft(after, ".")
+		if !mail.IsName(last, "-_.") && !mail.IsName(next[:min(len(next), 1)], "-_.") {
 			return true
 		}
-		lower = after
 	}
-}
-
-// endsName reports that a name does not go on in the text that follows it. A dot
-// may be its end.
-func endsName(after string) bool {
-	after = strings.TrimLeft(after, ".")
-	return after == "" || !isNameByte(rune(after[0]))
+	return false
 }

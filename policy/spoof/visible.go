@@ -11,13 +11,6 @@ import (
 	"coexistd/policy/mail"
 )
 
-// The longest texts that are looked into, in bytes: the one beside a mailbox; that
-// of From fields which cannot be read, and all texts beside mailboxes together.
-const (
-	longestDisplay = 4 << 10
-	longestText    = 64 << 10
-)
-
 // maxDomain is the longest domain name in bytes (RFC 1035 section 2.3.4).
 const maxDomain = 253
 
@@ -45,7 +38,7 @@ type look struct {
 func newLook(names Names) *look {
 	return &look{
 		names: names, readings: map[string][]reading{}, sights: map[string][]sight{}, searched: map[reading]bool{}, spelled: map[spelled]bool{},
-		bytes: longestText, domains: maxSights, addresses: maxSights,
+		bytes: maxAuthorText, domains: maxSights, addresses: maxSights,
 	}
 }
 
@@ -54,7 +47,7 @@ func (l *look) isOver() bool { return min(l.bytes, l.domains, l.addresses) < 0 }
 
 // read returns the readings of a text, as far as it is looked at.
 func (l *look) read(text string) []reading {
-	text = text[:min(len(text), longestDisplay)]
+	text = text[:min(len(text), maxDisplay)]
 	readings, again := l.readings[text]
 	if again || text == "" {
 		return readings
@@ -62,7 +55,7 @@ func (l *look) read(text string) []reading {
 	if l.bytes -= len(text); l.bytes < 0 {
 		return nil
 	}
-	readings, more := readingsOf(text, longestDisplay)
+	readings, more := readingsOf(text)
 	if more {
 		l.bytes = -1
 	}
@@ -70,11 +63,9 @@ func (l *look) read(text string) []reading {
 	return readings
 }
 
-// readingsOf returns the readings of a text, of which no more is looked at than
-// that many bytes. The first is not turned. More is set when it is turned in more ways
-// than are looked at.
-func readingsOf(text string, longest int) (readings []reading, more bool) {
-	text = text[:min(len(text), longest)]
+// readingsOf returns the readings of a text, of which the first is not turned. More is
+// set when it is turned in more ways than are looked at.
+func readingsOf(text string) (readings []reading, more bool) {
 	if !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
 		return []reading{{text: text}}, false // as most are
 	}
@@ -108,17 +99,6 @@ func visible(text string) string {
 	}, text)
 }
 
-// domainsIn lists what looks like a domain in a visible text.
-func domainsIn(text string) []string {
-	var domains []string
-	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return !isDomainRune(r) }) {
-		if word = strings.Trim(word, ".-"); strings.Contains(word, ".") && len(word) <= maxDomain {
-			domains = append(domains, word)
-		}
-	}
-	return domains
-}
-
 // isDomainRune reports a character of a domain, internationalized or not.
 func isDomainRune(r rune) bool {
 	if r < utf8.RuneSelf {
@@ -133,7 +113,7 @@ func isDomainRune(r rune) bool {
 // left out.
 func domainsAddressed(text string) (domains []string, more bool) {
 	seen := make(map[string]bool)
-	readings, more := readingsOf(text, longestText)
+	readings, more := readingsOf(text[:min(len(text), maxAuthorText)])
 	for _, r := range readings {
 		for _, start := range addressed(r.text) {
 			name := r.text[start:]

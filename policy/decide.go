@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -99,11 +100,8 @@ func (e Entry) RefuseMessage(why verdict.Reason) Decision {
 // held is taken out alone, and so is one of several that mail made on this host
 // names in vain, which is left to the MTA to bounce.
 func (c *Case) Decide() Decision {
-	if c.unfit.Code != "" {
-		return c.Entry.RefuseMessage(c.unfit)
-	}
-	if c.Trouble.Code != "" {
-		return c.Entry.RefuseMessage(c.Trouble)
+	if why := cmp.Or(c.unfit, c.Trouble); why.Code != "" {
+		return c.Entry.RefuseMessage(why)
 	}
 	c.find()
 	d := Decision{

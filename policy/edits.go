@@ -73,12 +73,10 @@ func (c *Case) readdress(d *Decision) []Edit {
 	edits := make([]Edit, 0, 2*len(d.Recipients)+others)
 	present := make(map[string]bool)
 	for i := range d.Recipients {
-		if r := &d.Recipients[i]; r.Elsewhere == "" && !r.isRemoved() {
-			present[c.Recipients[i].Address.Key] = true
-		}
-	}
-	for i := range d.Recipients {
 		r, to := &d.Recipients[i], &c.Recipients[i]
+		if r.Elsewhere == "" && !r.isRemoved() {
+			present[to.Address.Key] = true
+		}
 		if r.isRemoved() || r.Elsewhere != "" && r.Residence.Kind == route.There {
 			edits = appendRemovals(edits, to)
 		}

@@ -44,16 +44,7 @@ func (a Address) IsNull() bool { return a.Path == "" }
 // that is asked to add it, "a,b@example.com" would be two addresses.
 func (a Address) At(domain string) string { return addQuotes(a.Local) + "@" + domain }
 
-var (
-	errLong    = errors.New("the address is longer than 1024 bytes")
-	errControl = errors.New("the address holds a control character")
-	errLocal   = errors.New("the address has no local part")
-	errDomain  = errors.New("the address's domain is not a domain name")
-	errQuote   = errors.New("the address's quoted string does not end before the @")
-	errRoute   = errors.New("the address's source route is not followed by a mailbox")
-	errAngle   = errors.New("the address has an angle bracket outside quotes")
-	errUTF8    = errors.New("the address is not valid UTF-8")
-)
+var errDomain = errors.New("the address's domain is not a domain name")
 
 // ParseAddress reads a path as it stands in MAIL FROM or RCPT TO, with or
 // without angle brackets. A source route is dropped, as RFC 5321 appendix C
@@ -72,7 +63,7 @@ func ParseAddress(path, delimiters string) (Address, error) {
 	}
 	if path[0] == '@' {
 		if path = afterRoute(path); path == "" {
-			return Address{}, errRoute
+			return Address{}, errors.New("the address's source route is not followed by a mailbox")
 		}
 	}
 	local, domain, err := splitMailbox(path)
@@ -117,11 +108,11 @@ func Fold(s string) string {
 func checkBytes(path string) error {
 	switch {
 	case len(path) > MaxAddress:
-		return errLong
+		return errors.New("the address is longer than 1024 bytes")
 	case !utf8.ValidString(path):
-		return errUTF8
+		return errors.New("the address is not valid UTF-8")
 	case strings.ContainsFunc(path, unicode.IsControl):
-		return errControl
+		return errors.New("the address holds a control character")
 	}
 	return nil
 }
@@ -152,9 +143,9 @@ func splitMailbox(path string) (local, domain string, err error) {
 		i := strings.LastIndexByte(path, '@')
 		switch {
 		case path[0] == '@':
-			return "", "", errLocal
+			return "", "", errors.New("the address has no local part")
 		case strings.ContainsAny(path, "<>"):
-			return "", "", errAngle
+			return "", "", errors.New("the address has an angle bracket outside quotes")
 		case i < 0:
 			return path, "", nil
 		case i == len(path)-1:
@@ -165,7 +156,7 @@ func splitMailbox(path string) (local, domain string, err error) {
 	n, ended := Enclosed(path)
 	rest := path[n:]
 	if !ended || rest == "@" || rest != "" && rest[0] != '@' {
-		return "", "", errQuote
+		return "", "", errors.New("the address's quoted string does not end before the @")
 	}
 	return path[:n], strings.TrimPrefix(rest, "@"), nil
 }

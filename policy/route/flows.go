@@ -1,6 +1,8 @@
 package route
 
 import (
+	"slices"
+
 	"coexistd/policy/mail"
 	"coexistd/policy/verdict"
 )
@@ -42,43 +44,31 @@ func (r *Rules) Flows(domain *Domain, platform *Platform, provable func(*Platfor
 				ways = nil
 			}
 			for _, way := range ways {
-				enterAtS0(way)
+				way[slices.Index(way, Ours(verdict.S1))] = Ours(verdict.S0)
 			}
 		}
 		return FlowRow{From: from, To: to, Ways: ways, PassesUs: true}
 	}
-	rows := make([]FlowRow, 0, 9)
-	if domain.MX == name {
-		rows = append(rows,
-			row("Internet", "mailbox here", tenant, stranger, here),
-			past("Internet", "mailbox at "+name, at(1), LD))
-	} else {
-		outside := Origin{Point: verdict.S0}
-		if domain.MX != "" {
-			outside = Origin{Point: verdict.S1, Platform: r.Platform(domain.MX)}
-		}
-		rows = append(rows,
-			row("Internet", "mailbox here", outside, stranger, here),
-			row("Internet", "mailbox at "+name, outside, stranger, there))
+	outside := Origin{Point: verdict.S0}
+	if domain.MX != "" {
+		outside = Origin{Point: verdict.S1, Platform: r.Platform(domain.MX)}
 	}
-	rows = append(rows,
+	fromInternet := row("Internet", "mailbox at "+name, outside, stranger, there)
+	if domain.MX == name {
+		fromInternet = past("Internet", "mailbox at "+name, at(1), LD)
+	}
+	rows := []FlowRow{
+		row("Internet", "mailbox here", outside, stranger, here),
+		fromInternet,
 		row("user here", "mailbox here", user, colleague, here),
 		row("user here", "mailbox at "+name, user, colleague, there),
 		row("user here", "Internet", user, colleague, internet),
 		row("user at "+name, "mailbox here", tenant, colleague, here),
 		past("user at "+name, "mailbox at "+name, at(2), LD),
-		past("user at "+name, "Internet", at(2), at(4), ED))
+		past("user at "+name, "Internet", at(2), at(4), ED),
+	}
 	if platform.MayRelay {
 		rows = append(rows, row("user at "+name, "Internet, through us", tenant, colleague, internet))
 	}
 	return rows
-}
-
-// enterAtS0 puts S0 in the place of S1.
-func enterAtS0(way Way) {
-	for i, hop := range way {
-		if hop == Ours(verdict.S1) {
-			way[i] = Ours(verdict.S0)
-		}
-	}
 }

@@ -72,26 +72,16 @@ func (k Keys) OpenPass(values []string, marks Marks, now int64) (Pass, bool) {
 
 // parsePass reads an unfolded body that we have written.
 func parsePass(body string) (Pass, bool) {
-	var pass Pass
-	var err error
+	fields := make(map[string]string)
 	for field := range strings.SplitSeq(body, ";") {
 		name, value, _ := strings.Cut(field, "=")
-		switch name {
-		case "id":
-			pass.ID = value
-		case "checks":
-			pass.Checks = strings.Split(value, ",")
-		case "point":
-			pass.Point, _ = verdict.ParseCheckpoint(value)
-		case "from":
-			pass.Platform = value
-		case "to":
-			pass.To = value
-		case "until":
-			pass.Until, err = strconv.ParseInt(value, 10, 64)
-		}
+		fields[name] = value
 	}
-	return pass, err == nil && pass.Point != verdict.Undecided
+	point, isPoint := verdict.ParseCheckpoint(fields["point"])
+	until, err := strconv.ParseInt(fields["until"], 10, 64)
+	return Pass{
+		ID: fields["id"], Checks: strings.Split(fields["checks"], ","), Point: point, Platform: fields["from"], To: fields["to"], Until: until,
+	}, isPoint && err == nil
 }
 
 // IsFor reports that the pass was signed for the recipient with that owner.

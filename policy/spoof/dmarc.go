@@ -36,10 +36,8 @@ func (o Names) aligned(a *Authentication, d DMARC) AuthResult {
 func (a *Authentication) proof(bySPF, byDKIM func(domain string) bool) AuthResult {
 	result := AuthFail
 	weigh := func(r AuthResult, domain string, counts func(string) bool) {
-		if result == AuthPass || r != AuthPass && r != AuthTempError || domain == "" {
-			return
-		}
-		if counts(domain) {
+		isProof := r == AuthPass || r == AuthTempError && result == AuthFail
+		if isProof && domain != "" && counts(domain) {
 			result = r
 		}
 	}

@@ -102,15 +102,13 @@ func ClaimsHost(value, hostname string) bool {
 // head8601 returns what stands before the first semicolon that is not in quotes or
 // in a comment.
 func head8601(value string) string {
-	for i := 0; i < len(value); {
+	for i := 0; i < len(value); i++ {
 		switch value[i] {
 		case ';':
 			return value[:i]
 		case '"', '(':
 			n, _ := mail.Enclosed(value[i:])
-			i += n
-		default:
-			i++
+			i += n - 1
 		}
 	}
 	return value
@@ -120,11 +118,9 @@ func head8601(value string) string {
 // makes white space of what folds.
 func dropMarks(c rune) rune {
 	switch {
-	case c == '"' || c == '\\':
-		return -1
 	case c == '\n' || c == '\r' || c == '\t':
 		return ' '
-	case c < ' ' || c == 0x7f:
+	case c == '"' || c == '\\' || c < ' ' || c == 0x7f:
 		return -1
 	}
 	return c

@@ -145,28 +145,33 @@ func byTenant(p *Proofs, e Evidence) finding {
 	if p.Tenant == "" {
 		return finding{}
 	}
-	value, f := only(e.Header, CrossTenantHeader)
-	switch {
-	case f.state != proven:
-		return f
-	case !equalFold(value, p.Tenant):
-		return found(contradicted, verdict.TenantForeign, CrossTenantHeader)
-	}
-	return found(proven, verdict.TenantNamed, CrossTenantHeader)
+	isOurs := func(value string) bool { return equalFold(value, p.Tenant) }
+	return byField(e.Header, CrossTenantHeader, isOurs, verdict.TenantNamed, verdict.TenantForeign)
 }
 
 func bySecret(p *Proofs, e Evidence) finding {
 	if p.Header == "" {
 		return finding{}
 	}
-	value, f := only(e.Header, p.Header)
-	if f.state != proven {
-		return f
+	isSecret := func(value string) bool {
+		sum := sha256.Sum256([]byte(value))
+		return subtle.ConstantTimeCompare(sum[:], p.Secret[:]) == 1
 	}
-	if sum := sha256.Sum256([]byte(value)); subtle.ConstantTimeCompare(sum[:], p.Secret[:]) != 1 {
-		return found(contradicted, verdict.SecretWrong, p.Header)
+	return byField(e.Header, p.Header, isSecret, verdict.SecretHeld, verdict.SecretWrong)
+}
+
+// byField looks into the one field of that name that there may be. White space around its
+// value does not count.
+func byField(h *mail.Header, name string, proves func(value string) bool, right, wrong verdict.Code) finding {
+	switch values := h.Values(name); {
+	case len(values) == 0:
+		return found(lacking, verdict.ProofLacks, name)
+	case len(values) > 1:
+		return found(contradicted, verdict.ProofRepeated, name, strconv.Itoa(len(values)))
+	case !proves(strings.Trim(values[0], " \t\r\n")):
+		return found(contradicted, wrong, name)
 	}
-	return found(proven, verdict.SecretHeld, p.Header)
+	return found(proven, right, name)
 }
 
 func byCertificate(p *Proofs, e Evidence) finding {
@@ -201,19 +206,6 @@ func bySignature(p *Proofs, e Evidence) finding {
 		}
 	}
 	return f
-}
-
-// only returns the one value of a field, without the white space around it. The finding
-// says that there is none, or that there are several.
-func only(h *mail.Header, name string) (string, finding) {
-	values := h.Values(name)
-	switch len(values) {
-	case 0:
-		return "", found(lacking, verdict.ProofLacks, name)
-	case 1:
-		return strings.Trim(values[0], " \t\r\n"), finding{state: proven}
-	}
-	return "", found(contradicted, verdict.ProofRepeated, name, strconv.Itoa(len(values)))
 }
 
 // equalFold compares with a text of ASCII, of which no letter of another script

@@ -176,9 +176,7 @@ func (c *Case) Proof() tenant.Proof { return c.proof }
 
 // Unproven reports that the message's signatures may still settle where it has entered.
 // They are to be given to Prove before anything else is asked.
-func (c *Case) Unproven() bool {
-	return c.proof.Pending
-}
+func (c *Case) Unproven() bool { return c.proof.Pending }
 
 // route finds each recipient's way, whatever the message contains.
 func (c *Case) route() []Ruling {

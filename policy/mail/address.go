@@ -121,19 +121,14 @@ func checkBytes(path string) error {
 // that is not inside an address literal, or "".
 func afterRoute(path string) string {
 	inLiteral := false
-	for i := range len(path) {
-		switch path[i] {
-		case '[':
-			inLiteral = true
-		case ']':
-			inLiteral = false
-		case ':':
-			if !inLiteral {
-				return path[i+1:]
-			}
-		}
+	end := strings.IndexFunc(path, func(c rune) bool {
+		inLiteral = c == '[' || inLiteral && c != ']'
+		return c == ':' && !inLiteral
+	})
+	if end < 0 {
+		return ""
 	}
-	return ""
+	return path[end+1:]
 }
 
 // splitMailbox cuts at the @ that ends the local part. Unquoted, that is the

@@ -78,12 +78,15 @@ type decoder struct {
 func (d *decoder) plain(s string) {
 	if d.charset != "" {
 		d.bytes.Write(d.raw)
-		if text, known := toUTF8(d.charset, d.raw); known {
-			d.text.Write(text)
-		} else {
-			d.text.Write(d.raw)
-			d.words.Unknown = d.charset
+		var text []byte
+		reader, err := charset.Reader(d.charset, bytes.NewReader(d.raw))
+		if err == nil {
+			text, err = io.ReadAll(reader)
 		}
+		if err != nil {
+			text, d.words.Unknown = d.raw, d.charset
+		}
+		d.text.Write(text)
 		d.charset, d.raw = "", d.raw[:0]
 	}
 	d.text.WriteString(s)
@@ -102,15 +105,6 @@ func (d *decoder) word(w encodedWord) {
 		d.charset = w.charset
 	}
 	d.raw = append(d.raw, raw...)
-}
-
-func toUTF8(name string, raw []byte) (text []byte, known bool) {
-	reader, err := charset.Reader(name, bytes.NewReader(raw))
-	if err != nil {
-		return nil, false
-	}
-	text, err = io.ReadAll(reader)
-	return text, err == nil
 }
 
 // encodedWord is an encoded word, taken apart: "=?charset?encoding?text?=".

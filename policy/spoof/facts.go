@@ -115,10 +115,6 @@ type Author struct {
 	Display string
 }
 
-// isMailSystem reports the mailbox that MTAs write their bounces as, where it has no
-// domain.
-func (a Author) isMailSystem() bool { return a.Address.Key == "mailer-daemon@" }
-
 // Authors is what a message's header says of who wrote it.
 type Authors struct {
 	// Fields is the number of From fields. RFC 5322 section 3.6 wants one.

@@ -120,8 +120,9 @@ func malformed(f *Facts) (found []verdict.Finding) {
 	if a.Broken != "" {
 		found = append(found, objection("unreadable author", verdict.Tag, verdict.Why(verdict.AuthorUnreadable, a.Broken)))
 	}
+	// MTAs write their bounces as MAILER-DAEMON, with a domain or without one.
 	if slices.ContainsFunc(a.From, func(author Author) bool {
-		return author.Address.Domain == "" && !(f.Sender.IsNull() && author.isMailSystem())
+		return author.Address.Domain == "" && !(f.Sender.IsNull() && author.Address.Key == "mailer-daemon@")
 	}) {
 		found = append(found, objection("author without domain", verdict.Tag, verdict.Why(verdict.AuthorWithoutDomain)))
 	}

@@ -61,11 +61,9 @@ func (o Names) organisation(domain string) string {
 // organisational returns the domain one label below the public suffix. A public
 // suffix, a domain of one label and an address literal are their own.
 func organisational(domain string) string {
-	if mail.IsLiteral(domain) {
+	organisation, err := publicsuffix.EffectiveTLDPlusOne(domain)
+	if err != nil || mail.IsLiteral(domain) {
 		return domain
 	}
-	if organisation, err := publicsuffix.EffectiveTLDPlusOne(domain); err == nil {
-		return organisation
-	}
-	return domain
+	return organisation
 }

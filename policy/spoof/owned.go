@@ -1,6 +1,7 @@
 package spoof
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -29,22 +30,11 @@ func (r *Rules) Owned(f *Facts) verdict.Finding {
 	if found, isAnonymous := anonymous(f); isAnonymous {
 		return found
 	}
-	type question struct {
-		key   string
-		vague bool
-	}
-	asked := make(map[question]bool)
 	names, more := f.named()
+	if len(names) > maxNamed {
+		names, more = names[:maxNamed], true
+	}
 	for _, n := range names {
-		key := question{n.address.Key, n.vague}
-		if asked[key] {
-			continue
-		}
-		asked[key] = true
-		if len(asked) > maxNamed {
-			more = true
-			break
-		}
 		if n.vague && !f.lists(f.Routes.Home(n.address)) {
 			continue
 		}
@@ -88,23 +78,28 @@ type named struct {
 	vague   bool
 }
 
-// named lists them. More is set when the texts have more than are looked at.
+// named lists them, each once. More is set when the texts have more than are looked at.
 func (f *Facts) named() (all []named, more bool) {
 	l := newLook(f.Names)
+	add := func(n named) {
+		if !slices.ContainsFunc(all, func(one named) bool { return one.address.Key == n.address.Key && one.vague == n.vague }) {
+			all = append(all, n)
+		}
+	}
 	if !f.Sender.IsNull() {
-		all = append(all, named{address: f.Sender, where: "the envelope"})
+		add(named{address: f.Sender, where: "the envelope"})
 	}
 	for _, field := range [...]struct {
 		name    string
 		authors []Author
 	}{{"From", f.Authors.From}, {"Sender", f.Authors.Sender}} {
 		for _, author := range field.authors {
-			all = append(all, named{address: author.Address.WithDelimiters(f.Delimiters), where: "the " + field.name + " field"})
+			add(named{address: author.Address.WithDelimiters(f.Delimiters), where: "the " + field.name + " field"})
 			for _, r := range l.read(author.Display) {
 				for _, mention := range l.addressesOf(r) {
 					// What is no address to an MTA is none to those who read it.
 					if address, err := mail.ParseAddress(mention.address, f.Delimiters); err == nil {
-						all = append(all, named{address, "the text of the " + field.name + " field", mention.vague})
+						add(named{address, "the text of the " + field.name + " field", mention.vague})
 					}
 				}
 			}

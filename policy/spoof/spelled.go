@@ -170,22 +170,19 @@ func localBefore(text string) (local string, alone bool) {
 // that are written apart, or as words; "" when there is no dot.
 func domainAhead(text string) string {
 	const mostDots = 4 // of those
-	length, dotted := domainLength(text), false
+	length, dots := domainLength(text), 0
 	if length == 0 || length > mail.MaxAddress {
 		return ""
 	}
-	for range mostDots {
+	for ; dots < mostDots; dots++ {
 		dot := dotLength(text[length:], text[length-1] == '.')
-		if dot == 0 {
-			break
-		}
 		next := domainLength(text[length+dot:])
-		if next == 0 || next > mail.MaxAddress {
+		if dot == 0 || next == 0 || next > mail.MaxAddress {
 			break
 		}
-		length, dotted = length+dot+next, true
+		length += dot + next
 	}
-	if !dotted && !strings.Contains(strings.Trim(text[:length], ".-"), ".") {
+	if dots == 0 && !strings.Contains(strings.Trim(text[:length], ".-"), ".") {
 		return ""
 	}
 	return text[:length]

@@ -84,7 +84,7 @@ func (f Finding) String() string {
 
 // Why returns the reasons for a verdict that follows from the finding.
 func (f Finding) Why() Reasons {
-	if f.Reasons.None() {
+	if len(f.Reasons.list) == 0 {
 		return Because(Why(Reported, f.String()))
 	}
 	return Because(Why(ByCheck, f.Check)).AndAll(f.Reasons)

@@ -62,9 +62,6 @@ func (r Reasons) AndAll(others Reasons) Reasons {
 	return r.And(others.list...)
 }
 
-// None reports that there is no reason.
-func (r Reasons) None() bool { return len(r.list) == 0 }
-
 // Has reports that one of the reasons is the same in all.
 func (r Reasons) Has(one Reason) bool { return slices.Contains(r.list, one) }
 

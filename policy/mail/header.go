@@ -135,11 +135,7 @@ func (h *Header) AppendTo(b []byte, without []string, exact bool) []byte {
 			b = append(b, ' ')
 		}
 		value := h.raw[f.colon:f.end]
-		for {
-			line, rest, more := bytes.Cut(value, lf)
-			if !more {
-				break
-			}
+		for line, rest, more := bytes.Cut(value, lf); more; line, rest, more = bytes.Cut(value, lf) {
 			b = append(append(b, bytes.TrimSuffix(line, cr)...), "\r\n"...)
 			value = rest
 		}

@@ -31,11 +31,7 @@ func DecodeWords(s string) (text string, words Words) {
 		return s, Words{Bytes: s}
 	}
 	var d decoder
-	for {
-		start := strings.Index(s, "=?")
-		if start < 0 {
-			break
-		}
+	for start := strings.Index(s, "=?"); start >= 0; start = strings.Index(s, "=?") {
 		word, rest, ok := cutWord(s[start:])
 		if !ok {
 			d.words.Broken = true

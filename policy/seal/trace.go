@@ -149,12 +149,7 @@ func (t Traces) kept() (id string, names []counted) {
 	if len(t.list) == 0 {
 		return "", nil
 	}
-	best := t.list[0]
-	for _, one := range t.list[1:] {
-		if one.sum > best.sum {
-			best = one
-		}
-	}
+	best := slices.MaxFunc(t.list, func(a, b trace) int { return cmp.Compare(a.sum, b.sum) })
 	for _, one := range t.list {
 		if one.id == best.id {
 			for n, passes := range one.passes {

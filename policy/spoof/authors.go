@@ -36,12 +36,12 @@ func ReadAuthors(values func(name string) []string) Authors {
 	var texts []string
 	for _, value := range from {
 		text := r.take("From", value)
-		found.From = append(found.From, r.read("From", text)...)
+		found.From = append(found.From, r.read(text)...)
 		texts = append(texts, decodeWords(text))
 	}
 	found.Text = strings.Join(texts, "\n")
 	for _, value := range values("Sender") {
-		found.Sender = append(found.Sender, r.read("Sender", r.take("Sender", value))...)
+		found.Sender = append(found.Sender, r.read(r.take("Sender", value))...)
 	}
 	found.Broken, found.Unread = r.broken, r.unread
 	found.readDomains()
@@ -112,9 +112,9 @@ func (r *authorReader) take(name, value string) string {
 	return strings.ToValidUTF8(value, "\uFFFD")
 }
 
-// read returns the mailboxes of a field.
-func (r *authorReader) read(name, text string) []Author {
-	r.name, r.authors, r.item = name, nil, item{}
+// read returns the mailboxes of the field that was taken.
+func (r *authorReader) read(text string) []Author {
+	r.authors, r.item = nil, item{}
 	r.group, r.inGroup, r.members, r.loose = "", false, 0, ""
 	if strings.ContainsFunc(text, func(c rune) bool { return unicode.IsControl(c) && c != '\t' }) {
 		r.note("holds a control character")
@@ -123,12 +123,13 @@ func (r *authorReader) read(name, text string) []Author {
 	if !closed {
 		r.note("has a quoted string or a comment that does not end")
 	}
-	for i := 0; i < len(tokens); i++ {
-		if tokens[i].kind == '<' {
-			i += r.bracket(tokens[i+1:])
-			continue
+	for len(tokens) > 0 {
+		first := tokens[0]
+		if tokens = tokens[1:]; first.kind == '<' {
+			tokens = r.bracket(tokens)
+		} else {
+			r.token(first)
 		}
-		r.token(tokens[i])
 	}
 	r.finish()
 	if r.inGroup {
@@ -143,20 +144,19 @@ func (r *authorReader) read(name, text string) []Author {
 	return r.authors
 }
 
-// bracket takes what follows a "<", and returns how many tokens that is.
-func (r *authorReader) bracket(tokens []token) int {
+// bracket takes what follows a "<" up to its ">", and returns the rest.
+func (r *authorReader) bracket(tokens []token) (rest []token) {
 	if r.item.bracketed {
 		r.note("has no comma between two addresses in brackets")
 		r.finish()
 	}
 	end := slices.IndexFunc(tokens, func(t token) bool { return t.kind == '>' })
-	used := end + 1
 	if end < 0 {
 		r.note("has a bracket that is not closed")
-		end, used = len(tokens), len(tokens)
+		end = len(tokens)
 	}
 	r.item.bracketed, r.item.inside = true, tokens[:end]
-	return used
+	return tokens[min(end+1, len(tokens)):]
 }
 
 // token takes what stands outside brackets.

@@ -1,6 +1,7 @@
 package spoof
 
 import (
+	"slices"
 	"strings"
 
 	"coexistd/policy/mail"
@@ -130,10 +131,8 @@ func dropMarks(c rune) rune {
 // ASCII, as a word in any form, or when all white space is dropped before the
 // version's number.
 func namesHost(text, hostname string) bool {
-	for word := range strings.FieldsSeq(text) {
-		if mail.DomainOf(word) == hostname {
-			return true
-		}
+	if slices.ContainsFunc(strings.Fields(text), func(word string) bool { return mail.DomainOf(word) == hostname }) {
+		return true
 	}
 	lower := strings.ToLower(text)
 	if rest, ok := strings.CutPrefix(strings.ReplaceAll(lower, " ", ""), hostname); ok && strings.Trim(rest, "0123456789.") == "" {

@@ -1,7 +1,6 @@
 package route
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -106,15 +105,11 @@ func (r *Rules) Locate(a mail.Address, l Listing) Residence {
 func Letters(names []string) map[string]string {
 	letters := make(map[string]string, len(names))
 	taken := map[string]bool{"S": true, "L": true, "E": true}
-	rank := func(name string) int {
-		if name == "office365" || name == "google" {
-			return 0
+	order := append([]string{"google", "office365"}, slices.Sorted(slices.Values(names))...)
+	for _, name := range order {
+		if letters[name] != "" || !slices.Contains(names, name) {
+			continue
 		}
-		return 1
-	}
-	for _, name := range slices.SortedFunc(slices.Values(names), func(a, b string) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
-	}) {
 		upper := strings.ToUpper(name)
 		letter := upper[:1]
 		if taken[letter] {

@@ -1,8 +1,6 @@
 package spoof
 
 import (
-	"strings"
-
 	"coexistd/policy/mail"
 	"coexistd/policy/verdict"
 )
@@ -83,9 +81,4 @@ func (d DMARC) asks(nonce [8]byte) verdict.Verdict {
 		return verdict.Quarantine
 	}
 	return verdict.Accept
-}
-
-// isWithin reports a domain that is another one or below it.
-func isWithin(domain, of string) bool {
-	return domain == of || strings.HasSuffix(domain, "."+of)
 }

@@ -263,7 +263,9 @@ func (q *inquiry) isFromService() bool {
 
 // isService reports the domain of a service, or one below it.
 func (q *inquiry) isService(domain string) bool {
-	return slices.ContainsFunc(q.rules.Services.Domains, func(service string) bool { return isWithin(domain, service) })
+	return slices.ContainsFunc(q.rules.Services.Domains, func(service string) bool {
+		return domain == service || strings.HasSuffix(domain, "."+service)
+	})
 }
 
 // proving returns what can prove that a message is ours. A client that sends for

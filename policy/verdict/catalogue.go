@@ -3,19 +3,13 @@ package verdict
 // Code names a reason. It is stable: logs, metrics and programs may go by it.
 type Code string
 
-// status is a reply's codes.
-type status struct {
-	code     int
-	enhanced string
-}
-
 // entry is what the catalogue holds of a reason. See Reason.fill for the texts.
 type entry struct {
-	// reply and text are what the SMTP client is told; zero: nothing. rfc is what
-	// asks for the codes, and when says for the documentation when they are given.
-	reply           status
-	text, rfc, when string
-	// why is the sentence for the log. Empty: it is text.
+	// reply is what the SMTP client is told; zero: nothing. rfc is what asks for its
+	// codes, and when says for the documentation when it is given.
+	reply     Reply
+	rfc, when string
+	// why is the sentence for the log. Empty: it is that of the reply.
 	why string
 }
 
@@ -30,7 +24,7 @@ func says(code Code, why string) Code {
 
 // answers makes a reason that the SMTP client is told as well.
 func answers(code Code, reply int, enhanced, text, rfc, when, why string) Code {
-	catalogue[code] = entry{status{reply, enhanced}, text, rfc, when, why}
+	catalogue[code] = entry{Reply{reply, enhanced, text}, rfc, when, why}
 	return code
 }
 

@@ -46,7 +46,7 @@ func TestEveryCodeStandsInTheCatalogueOnce(t *testing.T) {
 			t.Errorf("there are two reasons with the code %s", code)
 		}
 		seen[code] = true
-		if row, ok := catalogue[code]; !ok || row.why == "" && row.reply == (status{}) {
+		if row, ok := catalogue[code]; !ok || row.why == "" && row.reply.IsZero() {
 			t.Errorf("%s has neither a reply nor a text: %+v", code, row)
 		}
 	}
@@ -65,21 +65,21 @@ func TestEveryReplyIsWhole(t *testing.T) {
 	enhanced := regexp.MustCompile(`^[45]\.\d{1,3}\.\d{1,3}$`)
 	source := regexp.MustCompile(`^RFC \d+ (section|appendix) [0-9A-Z.]+(, RFC \d+ (section|appendix) [0-9A-Z.]+)*$`)
 	for code, row := range catalogue {
-		if row.reply == (status{}) {
-			if row.text+row.rfc+row.when != "" {
+		if row.reply.IsZero() {
+			if row.reply.Text+row.rfc+row.when != "" {
 				t.Errorf("%s has no reply, and yet: %+v", code, row)
 			}
 			continue
 		}
 		switch {
-		case row.reply.code < 400 || row.reply.code > 599:
-			t.Errorf("%s: the code is %d", code, row.reply.code)
-		case !enhanced.MatchString(row.reply.enhanced) || row.reply.enhanced[:1] != strconv.Itoa(row.reply.code/100):
-			t.Errorf("%s: the enhanced code of %d is %q", code, row.reply.code, row.reply.enhanced)
+		case row.reply.Code < 400 || row.reply.Code > 599:
+			t.Errorf("%s: the code is %d", code, row.reply.Code)
+		case !enhanced.MatchString(row.reply.Enhanced) || row.reply.Enhanced[:1] != strconv.Itoa(row.reply.Code/100):
+			t.Errorf("%s: the enhanced code of %d is %q", code, row.reply.Code, row.reply.Enhanced)
 		case !source.MatchString(row.rfc):
 			t.Errorf("%s: its source is %q", code, row.rfc)
-		case row.text == "" || strings.ContainsFunc(row.text, func(c rune) bool { return c < ' ' || c > '~' }):
-			t.Errorf("%s: the text is %q", code, row.text)
+		case row.reply.Text == "" || strings.ContainsFunc(row.reply.Text, func(c rune) bool { return c < ' ' || c > '~' }):
+			t.Errorf("%s: the text is %q", code, row.reply.Text)
 		case row.when == "" || strings.ContainsAny(row.when, "|;\n") || strings.HasSuffix(row.when, "."):
 			t.Errorf("%s: when it is given is %q", code, row.when)
 		}
@@ -213,15 +213,15 @@ func repliesTable() string {
 		var when, rfc []string
 		for len(codes) > 0 {
 			row := catalogue[codes[0]]
-			if row.reply != first.reply || row.text != first.text {
+			if row.reply != first.reply {
 				break
 			}
 			when = append(when, row.when)
 			rfc = append(rfc, strings.Split(row.rfc, ", ")...)
 			codes = codes[1:]
 		}
-		fmt.Fprintf(&b, "| %d %s | %s | %s | %s |\n", first.reply.code, first.reply.enhanced,
-			elided(first.text), joined(when, "; "), joined(rfc, ", "))
+		fmt.Fprintf(&b, "| %d %s | %s | %s | %s |\n", first.reply.Code, first.reply.Enhanced,
+			elided(first.reply.Text), joined(when, "; "), joined(rfc, ", "))
 	}
 	return b.String()
 }

@@ -93,8 +93,9 @@ func (r Reasons) String() string {
 // one, or the zero Reply.
 func (r Reasons) Reply() Reply {
 	for _, one := range r.list {
-		if row := catalogue[one.Code]; row.reply != (status{}) {
-			return Reply{row.reply.code, row.reply.enhanced, one.fill(row.text, r)}
+		if reply := catalogue[one.Code].reply; !reply.IsZero() {
+			reply.Text = one.fill(reply.Text, r)
+			return reply
 		}
 	}
 	return Reply{}
@@ -104,7 +105,7 @@ func (r Reasons) Reply() Reply {
 // that of its reply.
 func (r Reason) String() string {
 	row := catalogue[r.Code]
-	return r.fill(cmp.Or(row.why, row.text), Reasons{})
+	return r.fill(cmp.Or(row.why, row.reply.Text), Reasons{})
 }
 
 // Reply returns what the SMTP client is told for this reason alone.

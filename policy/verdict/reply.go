@@ -43,10 +43,10 @@ func (r Reply) Verdict() Verdict {
 // own names.
 func Replies() []Code {
 	codes := slices.Sorted(maps.Keys(catalogue))
-	codes = slices.DeleteFunc(codes, func(c Code) bool { return catalogue[c].reply == (status{}) })
+	codes = slices.DeleteFunc(codes, func(c Code) bool { return catalogue[c].reply.IsZero() })
 	slices.SortStableFunc(codes, func(a, b Code) int {
-		x, y := catalogue[a], catalogue[b]
-		return cmp.Or(cmp.Compare(x.reply.code, y.reply.code), cmp.Compare(x.reply.enhanced, y.reply.enhanced), cmp.Compare(x.text, y.text))
+		x, y := catalogue[a].reply, catalogue[b].reply
+		return cmp.Or(cmp.Compare(x.Code, y.Code), cmp.Compare(x.Enhanced, y.Enhanced), cmp.Compare(x.Text, y.Text))
 	})
 	return codes
 }

@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -16,8 +18,12 @@ import (
 // the master process and so misses why that one could not start.
 const logSocket = "public/postlog"
 
-// endOfLog follows the last line in the socket.
-const endOfLog = "\x00end"
+// What we send into the socket ourselves: endOfLog follows the last line, and a number
+// follows markOfLog.
+const (
+	endOfLog  = "\x00end"
+	markOfLog = "\x00mark"
+)
 
 // logbook keeps the lines of an instance's log and wakes who waits for one.
 type logbook struct {
@@ -27,6 +33,8 @@ type logbook struct {
 	lines   []string
 	partial []byte
 	closed  bool
+	sent    int           // the last mark that was sent
+	passed  int           // the last mark that was read
 	changed chan struct{} // closed and replaced at each change
 }
 
@@ -62,17 +70,51 @@ func (b *logbook) read() {
 		if err != nil || string(buf[:n]) == endOfLog {
 			break
 		}
+		if mark, isMark := strings.CutPrefix(string(buf[:n]), markOfLog); isMark {
+			b.pass(mark)
+			continue
+		}
 		b.Write(append(buf[:n:n], '\n'))
 	}
-	b.close()
-}
-
-// close ends the log, until it is opened again.
-func (b *logbook) close() {
 	b.end()
 }
 
-// end says that no more lines will come.
+func (b *logbook) pass(mark string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.passed, _ = strconv.Atoi(mark)
+	b.wake()
+}
+
+// catchUp returns when all was read that Postfix has sent so far, or when the log has
+// ended.
+func (b *logbook) catchUp(ctx context.Context) error {
+	b.mu.Lock()
+	b.sent++
+	mark, ended := b.sent, b.closed
+	b.mu.Unlock()
+	if ended {
+		return nil
+	}
+	if err := b.send(markOfLog + strconv.Itoa(mark)); err != nil {
+		return fmt.Errorf("lab: %w", err)
+	}
+	for {
+		b.mu.Lock()
+		done, more := b.closed || b.passed >= mark, b.changed
+		b.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// end says that no more lines will come, until the log is opened again.
 func (b *logbook) end() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -83,15 +125,20 @@ func (b *logbook) end() {
 // finish has read return once it has all that was sent before; at once where
 // the socket is no longer there.
 func (b *logbook) finish() {
+	if err := b.send(endOfLog); err != nil {
+		b.socket.Close()
+	}
+}
+
+// send puts a text of ours behind what Postfix has sent.
+func (b *logbook) send(text string) error {
 	conn, err := net.Dial("unixgram", b.socket.LocalAddr().String())
 	if err != nil {
-		b.socket.Close()
-		return
+		return err
 	}
 	defer conn.Close()
-	if _, err := conn.Write([]byte(endOfLog)); err != nil {
-		b.socket.Close()
-	}
+	_, err = conn.Write([]byte(text))
+	return err
 }
 
 // Write takes what Postfix says, on its standard output too.

@@ -74,6 +74,9 @@ func (m *Postfix) WaitEmpty(ctx context.Context) error {
 			}
 			empty = empty && len(queue) == 0
 		}
+		if err := m.log.catchUp(ctx); err != nil {
+			return err
+		}
 		if empty && seen == m.log.len() {
 			return nil
 		}

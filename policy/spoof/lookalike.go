@@ -167,11 +167,12 @@ func skeleton(domain string) string {
 			return r
 		}, norm.NFKD.String(domain)))
 	}
-	return alike.Replace(domain)
+	return alike.Replace(strings.ReplaceAll(strings.ReplaceAll(domain, "rn", "m"), "vv", "w"))
 }
 
-// alike makes one of the ASCII letters, digits and pairs that look alike.
-var alike = strings.NewReplacer("0", "o", "1", "l", "i", "l", "rn", "m", "vv", "w")
+// alike makes one of the ASCII letters and digits that look alike. That of single bytes is
+// a fast one.
+var alike = strings.NewReplacer("0", "o", "1", "l", "i", "l")
 
 // drawn makes those of ASCII of the letters that are drawn like them in common fonts, in
 // lower case and without accents. They are a part of Unicode's list (UTS 39 section 4),

@@ -142,19 +142,18 @@ func dmarcTags(text string) (map[string]string, error) {
 	return tags, nil
 }
 
+var dmarcPolicies = map[string]verdict.Verdict{
+	"none": verdict.Accept, "quarantine": verdict.Quarantine, "reject": verdict.Reject,
+}
+
 // dmarcPolicy reads one of the tags that name a policy.
 func dmarcPolicy(tags map[string]string, name string, absent verdict.Verdict, needed bool) (verdict.Verdict, error) {
 	value, ok := tags[name]
-	switch strings.ToLower(value) {
-	case "none":
-		return verdict.Accept, nil
-	case "quarantine":
-		return verdict.Quarantine, nil
-	case "reject":
-		return verdict.Reject, nil
-	}
 	if !ok && !needed {
 		return absent, nil
+	}
+	if policy, known := dmarcPolicies[strings.ToLower(value)]; known {
+		return policy, nil
 	}
 	return absent, errors.New("the record's tag " + name + " is not none, quarantine or reject")
 }

@@ -63,11 +63,7 @@ func (r *Resolver) LookupTXT(ctx context.Context, name string) ([]string, error)
 func (r *Resolver) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
 	return lookup(ctx, r, "MX", name, func(mx *net.MX) int { return len(mx.Host) + 32 },
 		func(ctx context.Context, server *net.Resolver) ([]*net.MX, error) {
-			found, err := server.LookupMX(ctx, absolute(name))
-			if len(found) > 0 {
-				err = nil // that some records are broken
-			}
-			return found, err
+			return server.LookupMX(ctx, absolute(name))
 		})
 }
 
@@ -106,11 +102,7 @@ func (r *Resolver) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr,
 func (r *Resolver) LookupAddr(ctx context.Context, addr string) ([]string, error) {
 	return lookup(ctx, r, "PTR", addr, func(name string) int { return len(name) + 16 },
 		func(ctx context.Context, server *net.Resolver) ([]string, error) {
-			found, err := server.LookupAddr(ctx, addr)
-			if len(found) > 0 {
-				err = nil // that some records are broken
-			}
-			return found, err
+			return server.LookupAddr(ctx, addr)
 		})
 }
 
@@ -178,13 +170,17 @@ func askAll[T any](ctx context.Context, r *Resolver, name string, ask func(conte
 func askOne[T any](ctx context.Context, server string, patience time.Duration, ask func(context.Context, *net.Resolver) ([]T, error)) ([]T, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return ask(ctx, &net.Resolver{
+	records, err := ask(ctx, &net.Resolver{
 		PreferGo:     true,
 		StrictErrors: true,
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, server)
 		},
 	})
+	if len(records) > 0 {
+		err = nil // that some of the MX or PTR records are broken; of others, all would be missing
+	}
+	return records, err
 }
 
 // order returns the servers in the order in which they are asked.

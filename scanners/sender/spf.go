@@ -69,7 +69,7 @@ func heloDomain(helo string) string {
 // a failure there means that "ptr" does not match (RFC 7208 section 5.5).
 type spfResolver struct {
 	*Resolver
-	named map[string]hosts
+	named map[string]*hosts
 }
 
 // hosts are the addresses of a name.
@@ -84,16 +84,14 @@ const maxNames = 10
 func (r *spfResolver) LookupAddr(ctx context.Context, addr string) ([]string, error) {
 	names, err := r.Resolver.LookupAddr(ctx, addr)
 	names = names[:min(len(names), maxNames)]
-	found := make([]hosts, len(names))
+	r.named = map[string]*hosts{}
 	var lookups []func()
-	for i, name := range names {
-		lookups = append(lookups, func() { found[i].addrs, found[i].err = r.Resolver.LookupIPAddr(ctx, name) })
+	for _, name := range names {
+		found := &hosts{}
+		r.named[name] = found
+		lookups = append(lookups, func() { found.addrs, found.err = r.Resolver.LookupIPAddr(ctx, name) })
 	}
 	together(lookups...)
-	r.named = map[string]hosts{}
-	for i, name := range names {
-		r.named[name] = found[i]
-	}
 	return names, err
 }
 

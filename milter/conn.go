@@ -152,10 +152,8 @@ func (c *conn) appendTo(b []byte) ([]byte, error) {
 
 // skip drops the current frame.
 func (c *conn) skip() error {
-	if _, err := c.in.Discard(frameHead + c.size); err != nil {
-		return cutShort(err, 1)
-	}
-	return nil
+	_, err := c.in.Discard(frameHead + c.size)
+	return cutShort(err, 1)
 }
 
 func cutShort(err error, seen int) error {
@@ -226,17 +224,14 @@ func (c *conn) drain() {
 // send gathers one frame. It is written before the connection waits for the
 // peer; an error of that shows at the next read.
 func (c *conn) send(code byte, parts ...string) {
-	size := 1
-	for _, part := range parts {
-		size += len(part)
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.out = binary.BigEndian.AppendUint32(c.out, uint32(size))
-	c.out = append(c.out, code)
+	begin := len(c.out)
+	c.out = append(c.out, 0, 0, 0, 0, code)
 	for _, part := range parts {
 		c.out = append(c.out, part...)
 	}
+	binary.BigEndian.PutUint32(c.out[begin:], uint32(len(c.out)-begin-4))
 	if len(c.out) > flushSize {
 		c.flushLocked()
 	}

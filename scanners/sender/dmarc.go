@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -64,13 +65,10 @@ func (v *Verifier) dmarcRecords(ctx context.Context, domain string) ([]string, e
 	if err != nil && !isNotFound(err) {
 		return nil, err
 	}
-	var records []string
-	for _, text := range texts {
-		if version, _, _ := strings.Cut(text, ";"); isDMARC(version) {
-			records = append(records, text)
-		}
-	}
-	return records, nil
+	return slices.DeleteFunc(slices.Clone(texts), func(text string) bool {
+		version, _, _ := strings.Cut(text, ";")
+		return !isDMARC(version)
+	}), nil
 }
 
 // isDMARC reports the tag that a record begins with (RFC 7489 section 6.4).

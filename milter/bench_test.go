@@ -68,7 +68,7 @@ func BenchmarkRefusedConnection(b *testing.B) {
 	rt := newRuntime(b)
 	rt.Flood = flood.New()
 	rt.Policy.DDoS = policy.DDoS{PerMinute: 1}
-	rt.Policy.Points = map[verdict.Checkpoint]policy.Point{verdict.S0: {Checks: []policy.Check{{Name: verdict.CheckDDoS, OnHit: verdict.Tempfail}}}}
+	rt.Policy.Points = policy.Points{verdict.S0: {Checks: []policy.Check{{Name: verdict.CheckDDoS, OnHit: verdict.Tempfail}}}}
 	l := newLab(b, rt, func(s *Server) { s.Log = slog.New(slog.NewTextHandler(io.Discard, nil)) })
 	b.ReportAllocs()
 	for b.Loop() {

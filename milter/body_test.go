@@ -56,7 +56,7 @@ func newChecked(t *testing.T, r *reader) *transaction.Runtime {
 	t.Helper()
 	rt := newRuntime(t)
 	point := policy.Point{Report: true, Checks: []policy.Check{{Name: verdict.CheckVirus, OnHit: verdict.Quarantine, OnError: verdict.Tempfail}}}
-	rt.Policy.Points = map[verdict.Checkpoint]policy.Point{verdict.S0: point, verdict.S2: point}
+	rt.Policy.Points = policy.Points{verdict.S0: point, verdict.S2: point}
 	live(rt).Scanners = scanners.NewRunner(slog.New(slog.DiscardHandler), scanners.Guarded{Scanner: r, Timeout: time.Minute, MaxScans: 10})
 	rt.SpoolDir = t.TempDir()
 	return rt
@@ -164,7 +164,7 @@ func TestBodiesAreAskedForAsTheChecksNeedThem(t *testing.T) {
 
 func TestTheRestOfABodyThatNobodyReadsIsSkipped(t *testing.T) {
 	rt := newChecked(t, &reader{find: verdict.Passed(verdict.CheckVirus)})
-	delete(rt.Policy.Points, verdict.S2)
+	rt.Policy.Points[verdict.S2] = policy.Point{}
 	l := newLab(t, rt, nil)
 	m := l.dial(t)
 	m.negotiate(6, allActions, allProtocol)

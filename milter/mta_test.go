@@ -55,7 +55,7 @@ func newRuntime(t testing.TB) *transaction.Runtime {
 			MaxPasses: 3,
 		},
 		Tenants: tenant.Rules{"office365": {Tenant: tenantID}},
-		Points:  make(map[verdict.Checkpoint]policy.Point),
+		Points:  policy.Points{},
 	}, seal.NewKeys([]byte("0123456789abcdef0123456789abcdef")),
 		networks.Live{"office365": {Prefixes: []netip.Prefix{netip.MustParsePrefix("40.92.0.0/15")}}})
 	path := filepath.Join(t.TempDir(), "users.csv")

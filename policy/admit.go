@@ -23,10 +23,10 @@ func (p *Policy) Admit(e Entry, sender mail.Address, earlier int, r route.Recipi
 		}
 	}
 	outcomes := p.outcomes(e)
-	first := ruling(r, p.Routes.Find(outcomes[0], sender, r))
+	first := ruling(&r, p.Routes.Find(outcomes[0], sender, &r))
 	certain := !e.OnHost && first.Verdict != verdict.Discard
 	for _, o := range outcomes[1:] {
-		reply := p.Routes.Find(o, sender, r).Reply()
+		reply := p.Routes.Find(o, sender, &r).Reply()
 		certain = certain && reply.Code == first.Reply.Code && reply.Enhanced == first.Reply.Enhanced
 	}
 	if !certain {

@@ -182,7 +182,8 @@ func (c *Case) Unproven() bool { return c.proof.Pending }
 func (c *Case) route() []Ruling {
 	rulings := make([]Ruling, len(c.Recipients))
 	routes := &c.policy.Routes
-	for i, r := range c.Recipients {
+	for i := range c.Recipients {
+		r := &c.Recipients[i]
 		found := routes.Find(c.from, c.Sender, r)
 		if found.Elsewhere != "" {
 			found = routes.Returned(found, c.Sender, r, c.traces.Passes(r.Address.Owner))
@@ -314,9 +315,12 @@ func (c *Case) IsStopped() bool {
 	return c.claimed().Finding(c.Grants).Proposed >= verdict.Tempfail
 }
 
+// noClaim is that of every message where there are no rules.
+var noClaim rate.Claim
+
 func (c *Case) claimed() *rate.Claim {
-	if c.claim == nil && len(c.policy.Rates) == 0 {
-		c.claim = &rate.Claim{}
+	if len(c.policy.Rates) == 0 {
+		return &noClaim
 	}
 	if c.claim == nil {
 		facts := rate.Facts{

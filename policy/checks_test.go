@@ -20,7 +20,7 @@ var (
 
 // checking gives the world the usual checks of each point.
 func (w *world) checking() *world {
-	w.Points = map[verdict.Checkpoint]policy.Point{
+	w.Points = policy.Points{
 		verdict.S0: {Checks: []policy.Check{spam, virus, malware}, Report: true},
 		verdict.S1: {Checks: []policy.Check{virus}},
 		verdict.S2: {Checks: []policy.Check{virus}},
@@ -31,9 +31,6 @@ func (w *world) checking() *world {
 
 // at gives one point other checks.
 func (w *world) at(point verdict.Checkpoint, checks ...policy.Check) *world {
-	if w.Points == nil {
-		w.Points = make(map[verdict.Checkpoint]policy.Point)
-	}
 	w.Points[point] = policy.Point{Checks: checks, Report: point == verdict.S0}
 	return w
 }
@@ -466,7 +463,7 @@ func TestContentIsReadOnlyWhereACheckReadsIt(t *testing.T) {
 		}
 	}
 	w := newWorld()
-	w.Points = map[verdict.Checkpoint]policy.Point{verdict.S3: {Checks: []policy.Check{virus}}}
+	w.Points = policy.Points{verdict.S3: {Checks: []policy.Check{virus}}}
 	if some, all := w.NeedsContent(verdict.S0); !some || all {
 		t.Errorf("S3 alone: some %v, all %v", some, all)
 	}

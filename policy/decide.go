@@ -31,7 +31,7 @@ type Ruling struct {
 }
 
 // ruling makes a ruling of a recipient's route.
-func ruling(r route.Recipient, found route.Route) Ruling {
+func ruling(r *route.Recipient, found route.Route) Ruling {
 	return Ruling{
 		Address: r.Path, Residence: found.Residence, Ways: found.Ways, Elsewhere: found.Elsewhere,
 		Verdict: found.Verdict, Reply: found.Reply(), Reasons: found.Reasons, Check: found.Check,

@@ -205,19 +205,19 @@ func originalRecipient(r *route.Recipient) string {
 	const longest = 500
 	if r.ORcpt != "" && len(r.ORcpt) <= longest {
 		if kind, text, _ := strings.Cut(r.ORcpt, ";"); strings.EqualFold(kind, "utf-8") {
-			return kind + ";" + xtext(undoUTF8Xtext(text))
+			return xtext(kind, undoUTF8Xtext(text))
 		}
 		return r.ORcpt
 	}
 	if !mail.IsASCII(r.Address.Path) {
-		return "utf-8;" + xtext(r.Address.Path)
+		return xtext("utf-8", r.Address.Path)
 	}
-	return "rfc822;" + xtext(r.Address.Path)
+	return xtext("rfc822", r.Address.Path)
 }
 
-// xtext encodes by RFC 3461 section 4.
-func xtext(s string) string {
-	escaped := make([]byte, 0, 64)
+// xtext encodes an address by RFC 3461 section 4, with its type before it.
+func xtext(kind, s string) string {
+	escaped := append(append(make([]byte, 0, 64), kind...), ';')
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c >= 0x7f || c == '+' || c == '=' {
 			const digits = "0123456789ABCDEF"

@@ -47,7 +47,7 @@ type Rules struct {
 	Header string
 	// Points says what is done at each contact point. PastMX takes the place of
 	// S0 for recipients in a domain whose MX points to another platform.
-	Points map[verdict.Checkpoint]Point
+	Points Points
 	PastMX Point
 	// Allow spares some mail some checks.
 	Allow []Allowance
@@ -58,6 +58,9 @@ type Rules struct {
 	DDoS    DDoS
 	Spoof   spoof.Rules
 }
+
+// Points are what is done at each contact point.
+type Points [verdict.S4 + 1]Point
 
 // Policy is everything that messages are decided with: the rules of the file, the keys,
 // and the platforms' networks as they are now. It never changes, so any number of

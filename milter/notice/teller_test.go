@@ -182,7 +182,7 @@ func passesSpamCheck(t *testing.T, post ownmail.Post, header gomail.Header, to s
 		made.Add([]byte(fields.Key()), []byte(fields.Value()))
 	}
 	checks := []policy.Check{{Name: verdict.CheckRate}, {Name: verdict.CheckSpam}, {Name: verdict.CheckVirus}}
-	guarded := policy.New(&policy.Rules{Points: map[verdict.Checkpoint]policy.Point{verdict.S2: {Checks: checks}}}, post.Keys, nil)
+	guarded := policy.New(&policy.Rules{Points: policy.Points{verdict.S2: {Checks: checks}}}, post.Keys, nil)
 	m := policy.Message{
 		Entry: policy.Entry{Point: verdict.S2}, Header: &made, Now: time.Now().Unix(),
 		Recipients: []route.Recipient{{Path: to, Address: address}},

@@ -150,7 +150,7 @@ func TestAReportsPassHoldsForItsRecipientAlone(t *testing.T) {
 		t.Error("the pass holds after an hour")
 	}
 	checks := []policy.Check{{Name: verdict.CheckSpam}, {Name: verdict.CheckVirus}}
-	p := policy.New(&policy.Rules{Points: map[verdict.Checkpoint]policy.Point{verdict.S2: {Checks: checks}}}, r.Post.Keys, nil)
+	p := policy.New(&policy.Rules{Points: policy.Points{verdict.S2: {Checks: checks}}}, r.Post.Keys, nil)
 	for address, want := range map[string][]string{"alice@acmecorp.com": {"virus"}, "Alice+tag@acmecorp.com": {"virus"}, "bob@acmecorp.com": {"spam", "virus"}} {
 		to, err := mail.ParseAddress(address, "+")
 		if err != nil {

@@ -90,7 +90,7 @@ func newRuntime(world *fakeWorld) (*Runtime, *kept) {
 			},
 		},
 		Tenants: tenant.Rules{"google": {Domains: []string{"open.example"}}},
-		Points:  map[verdict.Checkpoint]policy.Point{verdict.S0: point, verdict.S2: point},
+		Points:  policy.Points{verdict.S0: point, verdict.S2: point},
 		Rates: []rate.Rule{{
 			Name: "all", By: rate.ByClient, Limit: 1, Burst: 1, Per: 60, OnLimit: verdict.Tempfail, Points: []verdict.Checkpoint{verdict.S0},
 		}},

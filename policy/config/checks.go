@@ -58,7 +58,6 @@ func (r *reader) checks(t *table) {
 		}
 		said[point] = one
 	}
-	r.config.Rules.Points = make(map[verdict.Checkpoint]policy.Point)
 	for _, point := range allPoints {
 		r.readPoint(said[point], point)
 	}

@@ -41,7 +41,7 @@ type Route struct {
 
 // Find returns one recipient's route from where the message entered. While that is not
 // known, it is put off. How often the message was here before is left to Returned.
-func (r *Rules) Find(from Origin, sender mail.Address, to Recipient) Route {
+func (r *Rules) Find(from Origin, sender mail.Address, to *Recipient) Route {
 	switch domain := r.Domains[to.Address.Domain]; {
 	case from.Point == verdict.Undecided:
 		return refuse(Residence{}, verdict.Why(verdict.NotSetUp))
@@ -61,7 +61,7 @@ func (r *Rules) Find(from Origin, sender mail.Address, to Recipient) Route {
 // user%other@ours, other!user@ours and "user@other"@ours (RFC 5321 appendix F.2).
 // MTAs follow such ways where they would deliver. An address that the directory
 // itself lists is what it is; its owner's listing says nothing of the tag.
-func (r *Rules) isRouted(to Recipient) bool {
+func (r *Rules) isRouted(to *Recipient) bool {
 	local := strings.TrimSuffix(to.Address.Key, "@"+to.Address.Domain)
 	if !strings.ContainsAny(local, "%!@") || to.Listing.Failed || to.Listing.Found && to.Listing.Address == to.Address.Key {
 		return false
@@ -71,7 +71,7 @@ func (r *Rules) isRouted(to Recipient) bool {
 }
 
 // findForeign routes an address whose domain is not ours, alternates included.
-func (r *Rules) findForeign(from Origin, sender mail.Address, to Recipient) Route {
+func (r *Rules) findForeign(from Origin, sender mail.Address, to *Recipient) Route {
 	a, platform := to.Address, r.AlternateOf(to.Address.Domain)
 	var residence Residence
 	if platform != nil {
@@ -139,7 +139,7 @@ func (r *Rules) Place(a mail.Address, l Listing) Place {
 }
 
 // findOurs routes an address of one of our domains.
-func (r *Rules) findOurs(from Origin, sender mail.Address, to Recipient, domain *Domain) Route {
+func (r *Rules) findOurs(from Origin, sender mail.Address, to *Recipient, domain *Domain) Route {
 	place := r.Place(to.Address, to.Listing)
 	known := place.Residence.Kind != Nowhere
 	switch {
@@ -160,7 +160,7 @@ func (r *Rules) findOurs(from Origin, sender mail.Address, to Recipient, domain 
 }
 
 // source says what the residence rests on.
-func (r *Rules) source(to Recipient) verdict.Reason {
+func (r *Rules) source(to *Recipient) verdict.Reason {
 	domain := r.Domains[to.Address.Domain]
 	switch unlisted := domain.Unlisted; {
 	case to.Listing.Found:
@@ -181,7 +181,7 @@ func listed(l Listing) verdict.Reason {
 }
 
 // deliver routes to a mailbox here, at a platform, or to both.
-func (r *Rules) deliver(from Origin, sender mail.Address, to Recipient, place Place, why verdict.Reasons) Route {
+func (r *Rules) deliver(from Origin, sender mail.Address, to *Recipient, place Place, why verdict.Reasons) Route {
 	route := Route{Verdict: verdict.Accept, Residence: place.Residence, Reasons: why, Elsewhere: place.Elsewhere}
 	if place.Residence.Kind != There {
 		route.Ways = append(route.Ways, r.way(from, sender, to, LD))
@@ -194,7 +194,7 @@ func (r *Rules) deliver(from Origin, sender mail.Address, to Recipient, place Pl
 
 // Returned is the route of a recipient for whom the message was sent on so many times
 // before: the route that Find gave, or a refusal.
-func (r *Rules) Returned(route Route, sender mail.Address, to Recipient, passes int) Route {
+func (r *Rules) Returned(route Route, sender mail.Address, to *Recipient, passes int) Route {
 	if route.Elsewhere == "" || passes < r.MaxPasses {
 		return route
 	}

@@ -38,9 +38,9 @@ func (r *Rules) Flows(domain *Domain, platform *Platform, provable func(*Platfor
 	at := func(number uint8) Hop { return Hop{platform.Letter, number} }
 	past := func(from, to string, hops ...Hop) FlowRow { return FlowRow{From: from, To: to, Ways: Ways{hops}} }
 	row := func(from, to string, o Origin, sender mail.Address, recipient Recipient) FlowRow {
-		ways := r.Find(o, sender, recipient).Ways
+		ways := r.Find(o, sender, &recipient).Ways
 		if o.Point == verdict.S1 && !provable(o.Platform) {
-			if r.Find(Origin{Point: verdict.S0}, sender, recipient).Verdict != verdict.Accept {
+			if r.Find(Origin{Point: verdict.S0}, sender, &recipient).Verdict != verdict.Accept {
 				ways = nil
 			}
 			for _, way := range ways {

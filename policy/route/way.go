@@ -77,7 +77,7 @@ type Origin struct {
 }
 
 // way returns the way from where a message entered, by one of the tails below.
-func (r *Rules) way(from Origin, sender mail.Address, to Recipient, tail ...Hop) Way {
+func (r *Rules) way(from Origin, sender mail.Address, to *Recipient, tail ...Hop) Way {
 	way := make(Way, 0, 3+len(tail))
 	if from.Point == verdict.S1 {
 		first := uint8(2)

@@ -1,7 +1,6 @@
 package scanners
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -126,6 +125,9 @@ func (a *Attachments) Scan(ctx context.Context, m *Message) verdict.Finding {
 	s.Attachments, s.ctx, s.unpack = a, ctx, min(max(m.Size*100, minUnpack), maxUnpack)
 	s.parts, s.entries, s.inside = 0, 0, s.inside[:0]
 	s.hit, s.doubt, s.failure = verdict.Finding{}, "", nil
+	for len(s.decoders) <= a.rules.Depth {
+		s.decoders = append(s.decoders, base64Body{})
+	}
 	s.message(m.Reader(), 0, 0)
 	f := s.finding()
 	s.end()
@@ -146,19 +148,19 @@ type attachmentScan struct {
 	doubt          string // the first thing that it could not tell
 	failure        error  // why the message could not be read to its end
 	// Buffers, one for each level of archives and encoded messages.
-	lines     []*bufio.Reader
-	heads     [][]byte
-	memory    []bytes.Buffer // of spools
-	inflaters []io.Reader
-	fields    fieldReader
+	lines, heads [][]byte
+	memory       []bytes.Buffer // of spools
+	decoders     []base64Body
+	inflaters    []io.Reader
+	fields       fieldReader
 }
 
 // end drops what the message left, so that the pool keeps buffers only.
 func (s *attachmentScan) end() {
 	clear(s.inside)
 	s.Attachments, s.ctx = nil, nil
-	for _, r := range s.lines {
-		r.Reset(nil)
+	for i := range s.decoders {
+		s.decoders[i].body = nil
 	}
 	for i := range s.inflaters {
 		s.inflater(i, strings.NewReader(""))
@@ -207,21 +209,15 @@ func (s *attachmentScan) enter(f *attachedFile) {
 }
 func (s *attachmentScan) leave() { s.inside = s.inside[:len(s.inside)-1] }
 
-// lineBuffer and headBuffer return the buffers of a level, which are made when there
-// are none yet.
-func (s *attachmentScan) lineBuffer(level int, r io.Reader) *bufio.Reader {
-	for len(s.lines) <= level {
-		s.lines = append(s.lines, bufio.NewReaderSize(nil, lineSize))
+// buffer returns the buffer of a level, which it makes when there is none yet.
+func buffer(list *[][]byte, level, size int) []byte {
+	for len(*list) <= level {
+		*list = append(*list, nil)
 	}
-	s.lines[level].Reset(r)
-	return s.lines[level]
-}
-
-func (s *attachmentScan) headBuffer(level int) []byte {
-	for len(s.heads) <= level {
-		s.heads = append(s.heads, make([]byte, partHead))
+	if (*list)[level] == nil {
+		(*list)[level] = make([]byte, size)
 	}
-	return s.heads[level]
+	return (*list)[level]
 }
 
 // messageReader reads a message for a scan: no further than until the context

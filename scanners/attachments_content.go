@@ -2,7 +2,6 @@ package scanners
 
 import (
 	"archive/tar"
-	"bufio"
 	"bytes"
 	"compress/bzip2"
 	"compress/gzip"
@@ -142,7 +141,7 @@ func (f *attachedFile) container() container {
 
 // content judges a file by its bytes. size is how many of them may tell what it is.
 func (s *attachmentScan) content(f *attachedFile, r io.Reader, depth, size int) error {
-	head := s.headBuffer(depth)[:size]
+	head := buffer(&s.heads, depth, partHead)[:size]
 	n, err := io.ReadFull(r, head)
 	head = head[:n]
 	if err != nil {
@@ -161,7 +160,7 @@ func (s *attachmentScan) content(f *attachedFile, r io.Reader, depth, size int) 
 	}
 	switch {
 	case k.look == closed && strings.HasPrefix(f.media, "text/"):
-		return s.text(&lineReader{Reader: bufio.NewReaderSize(all, entryHead)})
+		return s.text(&lineReader{r: all, buf: make([]byte, entryHead)})
 	case k.look == closed:
 		return nil
 	case depth >= s.rules.Depth:

@@ -3,6 +3,7 @@ package scanners
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"io"
 	"strings"
 
@@ -46,35 +47,28 @@ func (m *mimeReader) encoding(fields textproto.Header, h partHeader) string {
 func decodePart(encoding string, body *partBody) (r io.Reader, broken func() string) {
 	switch encoding {
 	case "base64":
-		b := &base64Body{body: body, raw: make([]byte, 0, base64Chunk+1<<10)}
-		return &pieces{next: b.next}, func() string { return b.broken }
+		b := &body.m.decoders[body.m.depth]
+		*b = base64Body{body: body, raw: b.raw[:0], store: b.store}
+		return b, func() string { return b.broken }
 	case "quoted-printable":
 		q := &quotedBody{body: body}
-		return &pieces{next: q.next}, func() string { return q.broken }
+		return q, func() string { return q.broken }
 	}
-	return &pieces{next: body.piece}, func() string { return "" }
+	return body, func() string { return "" }
 }
 
-// pieces reads what comes piece by piece: next returns a piece that is not empty, which
-// is good until the next call, or nil at the end.
-type pieces struct {
-	next func() []byte
-	rest []byte // of the last piece
-}
-
-func (r *pieces) Read(p []byte) (n int, err error) {
+// readFilled reads from out, which fill fills until it returns false.
+func readFilled(p []byte, out *[]byte, fill func() bool) (n int, err error) {
 	for n < len(p) {
-		if len(r.rest) == 0 {
-			if r.rest = r.next(); r.rest == nil {
-				break
+		if len(*out) == 0 && !fill() {
+			if n == 0 {
+				err = io.EOF
 			}
+			break
 		}
-		copied := copy(p[n:], r.rest)
-		r.rest = r.rest[copied:]
+		copied := copy(p[n:], *out)
+		*out = (*out)[copied:]
 		n += copied
-	}
-	if n == 0 && len(p) > 0 {
-		err = io.EOF
 	}
 	return n, err
 }
@@ -83,43 +77,71 @@ func (r *pieces) Read(p []byte) (n int, err error) {
 // none stays as it is, and is noted.
 type quotedBody struct {
 	body   *partBody
-	out    []byte // the last line, decoded
+	out    []byte // decoded and not yet read
+	store  []byte // what out is in
 	cut    []byte // the beginning of an escape, in a line that comes in pieces
 	broken string
 }
 
-// next returns the next line that is not empty when decoded.
-func (q *quotedBody) next() []byte {
-	for line, _ := q.body.next(); line != nil; line, _ = q.body.next() {
+func (q *quotedBody) Read(p []byte) (int, error) { return readFilled(p, &q.out, q.fill) }
+
+// fill decodes the next line that is not empty when decoded.
+func (q *quotedBody) fill() bool {
+	q.store = q.store[:0]
+	for len(q.store) == 0 {
+		line, _ := q.body.next()
+		if line == nil {
+			break
+		}
 		if len(q.cut) > 0 {
 			line = append(q.cut, line...)
 			q.cut = nil
 		}
-		if q.decode(line); len(q.out) > 0 {
-			return q.out
-		}
+		q.decode(line)
 	}
-	return nil
+	q.out = q.store
+	return len(q.out) > 0
 }
 
 func (q *quotedBody) decode(line []byte) {
-	text, end := withoutEnd(line), ""
-	if len(text) < len(line) {
-		var soft bool
-		if text, soft = bytes.CutSuffix(bytes.TrimRight(text, " \t\r"), []byte("=")); !soft {
-			end = "\r\n"
+	text := withoutEnd(line)
+	ended, soft := len(text) < len(line), false
+	if ended {
+		text, soft = bytes.CutSuffix(bytes.TrimRight(text, " \t\r"), []byte("="))
+	}
+	for {
+		i := bytes.IndexByte(text, '=')
+		if i < 0 {
+			break
 		}
-	} else if i := bytes.LastIndexByte(text, '='); i >= 0 && i > len(text)-3 {
-		text, q.cut = text[:i], bytes.Clone(text[i:])
+		q.store = append(q.store, text[:i]...)
+		text = text[i:]
+		if !ended && len(text) < 3 {
+			q.cut = bytes.Clone(text)
+			return
+		}
+		if c, ok := hexByte(text); ok {
+			q.store, text = append(q.store, c), text[3:]
+		} else {
+			q.broken = "it is no quoted-printable"
+			q.store, text = append(q.store, '='), text[1:]
+		}
 	}
-	decoded, whole := mail.Unhex(string(text), '=')
-	if !whole {
-		q.broken = "it is no quoted-printable"
+	q.store = append(q.store, text...)
+	if ended && !soft {
+		q.store = append(q.store, '\r', '\n')
 	}
-	q.out = append(append(q.out[:0], decoded...), end...)
 }
 
-const base64Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+// hexByte reads an escape: an equals sign and two digits.
+func hexByte(escape []byte) (byte, bool) {
+	var c [1]byte
+	if len(escape) < 3 {
+		return 0, false
+	}
+	_, err := hex.Decode(c[:], escape[1:3])
+	return c[0], err == nil
+}
 
 // base64Chunk is how many characters are decoded at a time, and a line more.
 const base64Chunk = 16 << 10
@@ -131,58 +153,67 @@ const base64Chunk = 16 << 10
 type base64Body struct {
 	body   *partBody
 	raw    []byte // not yet decoded
-	out    []byte // the last chunk, decoded
+	out    []byte // decoded and not yet read
+	store  []byte // what out is in
 	padded bool
 	broken string
 }
 
-// next decodes the next chunk.
-func (b *base64Body) next() []byte {
+func (b *base64Body) Read(p []byte) (int, error) { return readFilled(p, &b.out, b.fill) }
+
+// fill decodes the next chunk. It returns false when there is no more.
+func (b *base64Body) fill() bool {
 	for last := false; !last; {
-		for len(b.raw) < base64Chunk && !last {
+		for len(b.raw) < base64Chunk {
 			line, _ := b.body.next()
+			if line == nil {
+				last = true
+				break
+			}
 			b.raw = append(b.raw, withoutEnd(line)...)
-			last = line == nil
 		}
-		if len(b.decode(last)) > 0 {
-			return b.out
+		if b.decode(last) > 0 {
+			return true
 		}
 	}
-	return nil
+	return false
 }
 
 // decode decodes the whole quanta that are there, and all that is left when it
 // is the last. It tries first whether there is nothing but the alphabet.
-func (b *base64Body) decode(last bool) []byte {
+func (b *base64Body) decode(last bool) int {
 	quanta := func() int {
 		if last {
 			return len(b.raw)
 		}
 		return len(b.raw) &^ 3
 	}
+	if size := base64.RawStdEncoding.DecodedLen(len(b.raw)); len(b.store) < size {
+		b.store = make([]byte, max(size, base64Chunk))
+	}
 	whole := quanta()
-	out, err := base64.RawStdEncoding.AppendDecode(b.out[:0], b.raw[:whole])
-	if err != nil || b.padded || len(out) < base64.RawStdEncoding.DecodedLen(whole) {
+	n, err := base64.RawStdEncoding.Decode(b.store, b.raw[:whole])
+	if err != nil || b.padded || n < base64.RawStdEncoding.DecodedLen(whole) {
 		b.sift()
 		if whole = quanta(); whole%4 == 1 {
 			b.broken = "it ends within a byte"
 			whole--
 		}
-		out, _ = base64.RawStdEncoding.AppendDecode(b.out[:0], b.raw[:whole])
+		n, _ = base64.RawStdEncoding.Decode(b.store, b.raw[:whole])
 	}
-	b.raw, b.out = b.raw[:copy(b.raw, b.raw[whole:])], out
-	return out
+	b.raw = b.raw[:copy(b.raw, b.raw[whole:])]
+	b.out = b.store[:n]
+	return n
 }
 
 // sift leaves only characters of the alphabet, those before the padding.
 func (b *base64Body) sift() {
 	kept := b.raw[:0]
 	for _, c := range b.raw {
-		isSix := strings.IndexByte(base64Alphabet, c) >= 0
 		switch {
-		case isSix && !b.padded:
+		case base64Alphabet[c] && !b.padded:
 			kept = append(kept, c)
-		case isSix:
+		case base64Alphabet[c]:
 			b.broken = "it goes on behind its padding"
 		case c == '=':
 			b.padded = true
@@ -192,3 +223,11 @@ func (b *base64Body) sift() {
 	}
 	b.raw = kept
 }
+
+// base64Alphabet tells the characters that stand for six bits.
+var base64Alphabet = func() (is [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
+		is[c] = true
+	}
+	return is
+}()

@@ -31,6 +31,8 @@ type fieldReader struct {
 	raw      []byte
 	keep     bool // the field that is being read is wanted
 	tooLarge bool
+	bytes    bytes.Reader
+	buffered *bufio.Reader
 }
 
 func (f *fieldReader) reset() { f.raw, f.keep, f.tooLarge = f.raw[:0], false, false }
@@ -41,6 +43,16 @@ func (f *fieldReader) add(line []byte) {
 		return
 	}
 	f.raw = append(f.raw, line...)
+}
+
+// read returns the fields that were collected.
+func (f *fieldReader) read() (textproto.Header, error) {
+	f.bytes.Reset(f.raw)
+	if f.buffered == nil {
+		f.buffered = bufio.NewReader(&f.bytes)
+	}
+	f.buffered.Reset(&f.bytes)
+	return textproto.ReadHeader(f.buffered)
 }
 
 // header reads a part's header. ended tells that a delimiter, or the end of the
@@ -69,7 +81,7 @@ func (m *mimeReader) header() (h partHeader, end stop, ended bool) {
 	if len(m.fields.raw) == 0 {
 		return h, end, ended
 	}
-	fields, err := textproto.ReadHeader(bufio.NewReader(bytes.NewReader(m.fields.raw)))
+	fields, err := m.fields.read()
 	if err != nil {
 		m.unsure("a header cannot be read")
 	}

@@ -1,17 +1,20 @@
 package scanners
 
 import (
-	"bufio"
 	"bytes"
+	"io"
 )
 
-// lineSize is how much of a stream is in memory; a longer line comes in pieces.
-const lineSize = 64 << 10
+// lineBuffer is how much of a stream is in memory; a longer line comes in pieces.
+const lineBuffer = 64 << 10
 
 // lineReader cuts a stream into lines. Both CRLF and a lone LF end one.
 type lineReader struct {
-	*bufio.Reader
-	inside bool // the next piece goes on with a line
+	r          io.Reader
+	buf        []byte
+	start, end int
+	inside     bool // the next piece goes on with a line
+	err        error
 }
 
 // next returns the next line with its end, or a piece of one that is longer than
@@ -19,16 +22,39 @@ type lineReader struct {
 // After the end, or an error of the stream, line is nil.
 func (l *lineReader) next() (line []byte, begins bool) {
 	begins = !l.inside
-	line, err := l.ReadSlice('\n')
-	if err == bufio.ErrBufferFull && line[len(line)-1] == '\r' {
-		line = line[:len(line)-1]
-		l.UnreadByte() // its LF may follow
+	searched := 0
+	for {
+		if i := bytes.IndexByte(l.buf[l.start+searched:l.end], '\n'); i >= 0 {
+			line = l.buf[l.start : l.start+searched+i+1]
+			break
+		}
+		searched = l.end - l.start
+		if l.err != nil || searched == len(l.buf) {
+			line = l.buf[l.start:l.end]
+			if l.err == nil && line[searched-1] == '\r' {
+				line = line[:searched-1] // its LF may follow
+			}
+			break
+		}
+		l.fill()
 	}
 	if len(line) == 0 {
 		return nil, begins
 	}
+	l.start += len(line)
 	l.inside = line[len(line)-1] != '\n'
 	return line, begins
+}
+
+// fill reads more into the buffer, which has room in front or behind.
+func (l *lineReader) fill() {
+	if l.start > 0 {
+		l.end = copy(l.buf, l.buf[l.start:l.end])
+		l.start = 0
+	}
+	var n int
+	n, l.err = io.ReadAtLeast(l.r, l.buf[l.end:], 1)
+	l.end += n
 }
 
 // withoutEnd returns line without CRLF or LF.

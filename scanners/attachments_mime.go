@@ -3,7 +3,6 @@ package scanners
 import (
 	"bytes"
 	"io"
-	"slices"
 	"strings"
 
 	"coexistd/policy/mail"
@@ -31,9 +30,10 @@ type mimeReader struct {
 	depth      int // of archives and encoded messages
 }
 
+// message looks through a whole message.
 func (s *attachmentScan) message(r io.Reader, level, depth int) error {
 	m := &mimeReader{attachmentScan: s, level: level, depth: depth}
-	m.src = lineReader{Reader: s.lineBuffer(depth, messageReader{s, r})}
+	m.src = lineReader{r: messageReader{s, r}, buf: buffer(&s.lines, depth, lineBuffer)}
 	_, err := m.part("text/plain")
 	return err
 }
@@ -174,10 +174,11 @@ type partBody struct {
 	m     *mimeReader
 	end   stop
 	ended bool
-	out   []byte // the last piece
-	// lineEnd is that of the last line. It comes with the next piece, when it is known
-	// that no delimiter follows.
-	lineEnd []byte
+	// What Read has still to give: the end of the line before, then the line.
+	// That line's own end comes when it is known that no delimiter follows.
+	lead    string
+	rest    []byte
+	lineEnd string
 }
 
 // next returns the next line of the body, as lineReader does.
@@ -186,30 +187,46 @@ func (b *partBody) next() (line []byte, begins bool) {
 		return nil, false
 	}
 	line, begins = b.m.src.next()
-	switch {
-	case line == nil:
-		b.end, b.ended = stop{level: -1}, true
-	case begins:
-		b.end, b.ended = b.m.delimiter(line)
-	}
-	if b.ended {
+	if line == nil {
+		b.ended, b.end = true, stop{level: -1}
 		return nil, begins
+	}
+	if begins {
+		b.end, b.ended = b.m.delimiter(line)
+		if b.ended {
+			return nil, begins
+		}
 	}
 	return line, begins
 }
 
-// piece returns the next piece of the body. The line end before a delimiter belongs to
-// that (RFC 2046 section 5.1.1).
-func (b *partBody) piece() []byte {
-	for line, _ := b.next(); line != nil; line, _ = b.next() {
-		text := withoutEnd(line)
-		b.out = append(append(b.out[:0], b.lineEnd...), text...)
-		b.lineEnd = append(b.lineEnd[:0], line[len(text):]...)
-		if len(b.out) > 0 {
-			return b.out
+// Read reads the body. The line end before a delimiter belongs to that (RFC 2046
+// section 5.1.1).
+func (b *partBody) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		switch {
+		case b.lead != "":
+			copied := copy(p[n:], b.lead)
+			b.lead = b.lead[copied:]
+			n += copied
+		case len(b.rest) > 0:
+			copied := copy(p[n:], b.rest)
+			b.rest = b.rest[copied:]
+			n += copied
+		default:
+			line, _ := b.next()
+			if line == nil {
+				if n == 0 {
+					err = io.EOF
+				}
+				return n, err
+			}
+			b.lead = b.lineEnd
+			b.rest = withoutEnd(line)
+			b.lineEnd = "\r\n"[2-(len(line)-len(b.rest)):]
 		}
 	}
-	return nil
+	return n, nil
 }
 
 // delimiter finds the boundary that a line is the delimiter of. A line that some
@@ -218,18 +235,20 @@ func (m *mimeReader) delimiter(line []byte) (stop, bool) {
 	if len(m.boundaries) == 0 {
 		return stop{}, false
 	}
-	dashes := []byte("--")
-	for _, rest, more := bytes.Cut(line, []byte("\r")); more; _, rest, more = bytes.Cut(rest, []byte("\r")) {
-		text, ok := bytes.CutPrefix(rest, dashes)
-		if ok && slices.ContainsFunc(m.boundaries, func(b []byte) bool { return bytes.HasPrefix(text, b) }) {
+	for cr := bytes.IndexByte(line, '\r'); cr >= 0 && cr+3 < len(line); {
+		if bytes.HasPrefix(line[cr+1:], []byte("--")) && m.mayDelimit(line[cr+3:]) {
 			m.unsure("a boundary stands behind a bare CR")
 		}
+		next := bytes.IndexByte(line[cr+1:], '\r')
+		if next < 0 {
+			break
+		}
+		cr += 1 + next
 	}
-	text, ok := bytes.CutPrefix(line, dashes)
-	if !ok {
+	if len(line) < 2 || line[0] != '-' || line[1] != '-' {
 		return stop{}, false
 	}
-	text = bytes.TrimRight(text, " \t\r\n")
+	text := bytes.TrimRight(line[2:], " \t\r\n")
 	found, matches, like := stop{}, 0, false
 	for i := len(m.boundaries) - 1; i >= 0; i-- {
 		rest, ok := bytes.CutPrefix(text, m.boundaries[i])
@@ -250,4 +269,14 @@ func (m *mimeReader) delimiter(line []byte) (stop, bool) {
 		m.unsure("a line begins like a boundary and goes on")
 	}
 	return found, matches > 0
+}
+
+// mayDelimit reports whether text begins with a boundary.
+func (m *mimeReader) mayDelimit(text []byte) bool {
+	for _, boundary := range m.boundaries {
+		if bytes.HasPrefix(text, boundary) {
+			return true
+		}
+	}
+	return false
 }

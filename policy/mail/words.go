@@ -160,7 +160,6 @@ func isBase64(c rune) bool { return isLetter(c) || c == '+' || c == '/' }
 // stays; then whole is false.
 func Unhex(s string, mark byte) (decoded string, whole bool) {
 	var b strings.Builder
-	b.Grow(len(s))
 	whole = true
 	for i := 0; i < len(s); i++ {
 		c := s[i]

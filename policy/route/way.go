@@ -29,26 +29,23 @@ var (
 func Ours(p verdict.Checkpoint) Hop { return Hop{"S", uint8(p - verdict.S0)} }
 
 // String returns the hop as flows have it: "S4", "O1", "LD".
-func (h Hop) String() string {
-	if h == LD || h == ED {
-		return h.Side
-	}
-	return h.Side + strconv.Itoa(int(h.Number))
-}
+func (h Hop) String() string { return Way{h}.String() }
 
 // Way is the points that a message touches for one recipient, in order.
 type Way []Hop
 
 // String returns the flow, which is the way as people read it: "S2=>S4=>O1=>LD".
 func (w Way) String() string {
-	var b strings.Builder
+	b := make([]byte, 0, 32)
 	for i, hop := range w {
 		if i > 0 {
-			b.WriteString("=>")
+			b = append(b, "=>"...)
 		}
-		b.WriteString(hop.String())
+		if b = append(b, hop.Side...); hop != LD && hop != ED {
+			b = strconv.AppendInt(b, int64(hop.Number), 10)
+		}
 	}
-	return b.String()
+	return string(b)
 }
 
 // Ways are those of one recipient: none where the message is refused, two with dual

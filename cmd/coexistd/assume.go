@@ -107,8 +107,8 @@ func (a *assumed) addWithout(what string) error {
 
 func (a *assumed) addSigned(domain string) error {
 	normal, err := mail.NormalDomain(domain)
-	if err != nil {
-		return fmt.Errorf("%q is not a domain: %w", domain, err)
+	if err != nil || mail.IsLiteral(normal) {
+		return fmt.Errorf(`%q is not a domain that signs; name one like "acmecorp.com"`, domain)
 	}
 	a.signed = append(a.signed, spoof.DKIM{Result: spoof.AuthPass, Domain: normal})
 	return nil
@@ -250,7 +250,9 @@ func (a *assumed) authentication(q *sender.Question) *spoof.Authentication {
 	case f.State == verdict.Hit:
 		result, lookup = spoof.AuthFail, spoof.AuthPass
 	}
-	a.noteAsked(signature)
+	if f.State != verdict.Clean {
+		a.noteAsked(signature) // else it proves nothing that is not proven
+	}
 	told := &spoof.Authentication{SPF: spoof.SPF{Result: result, Domain: q.Sender.Domain}, DKIM: slices.Clone(a.signed)}
 	for _, domain := range q.Domains {
 		told.DKIM = append(told.DKIM, spoof.DKIM{Result: result, Domain: domain})

@@ -296,8 +296,11 @@ func (ix *index) forget(r *record) error {
 func (ix *index) records(bucket *bolt.Bucket) iter.Seq2[record, error] {
 	return func(yield func(record, error) bool) {
 		c := bucket.Cursor()
-		for key, _ := c.First(); key != nil; key, _ = c.Next() {
-			if r, err := parseRecord(ix.entries.Get(key)); !yield(r, err) || err != nil {
+		for key, value := c.First(); key != nil; key, value = c.Next() {
+			if bucket != ix.entries {
+				value = ix.entries.Get(key)
+			}
+			if r, err := parseRecord(value); !yield(r, err) || err != nil {
 				return
 			}
 		}

@@ -28,7 +28,7 @@ const (
 // max_connections to clients that are exempt. Our networks always are: reports and
 // releases, each on a connection of its own, come from there.
 func (r *reader) ddos(t *table) policy.DDoS {
-	most := int64(r.config.MaxConnections)
+	most, ours := int64(r.config.MaxConnections), r.config.Rules.OurNetworks
 	count := func(name string, fallback int64) int { return t.number(name, fallback, 0, 1_000_000) }
 	d := policy.DDoS{
 		Connections: count("connections", 50),
@@ -37,7 +37,7 @@ func (r *reader) ddos(t *table) policy.DDoS {
 		Messages:    count("messages", 100),
 		Refused:     count("refused", 20),
 		Unknown:     count("unknown", 50),
-		Exempt:      unique(slices.Concat(r.config.Rules.OurNetworks, t.networks("exempt"))),
+		Exempt:      slices.Concat(ours, slices.DeleteFunc(t.networks("exempt"), func(n netip.Prefix) bool { return slices.Contains(ours, n) })),
 	}
 	d.NetworkConnections = count("connections_network", max(200, int64(d.Connections)))
 	d.NetworkPerMinute = count("per_minute_network", max(600, int64(d.PerMinute)))

@@ -43,3 +43,10 @@ func TestAFilesNameIsShownByItsEnd(t *testing.T) {
 		}
 	}
 }
+
+func TestUnfoldLeavesAllButWhiteSpaceAsItIs(t *testing.T) {
+	const folded = "<1\xff@\r\n\tx.example> \u00a0ü"
+	if got, want := mail.Unfold(folded), "<1\xff@x.example>\u00a0ü"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

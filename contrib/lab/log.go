@@ -82,7 +82,8 @@ func (b *logbook) read() {
 func (b *logbook) pass(mark string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.passed, _ = strconv.Atoi(mark)
+	number, _ := strconv.Atoi(mark)
+	b.passed = max(b.passed, number)
 	b.wake()
 }
 
@@ -91,20 +92,18 @@ func (b *logbook) pass(mark string) {
 func (b *logbook) catchUp(ctx context.Context) error {
 	b.mu.Lock()
 	b.sent++
-	mark, ended := b.sent, b.closed
+	mark := b.sent
 	b.mu.Unlock()
-	if ended {
-		return nil
-	}
-	if err := b.send(markOfLog + strconv.Itoa(mark)); err != nil {
-		return fmt.Errorf("lab: %w", err)
-	}
+	failed := b.send(markOfLog + strconv.Itoa(mark))
 	for {
 		b.mu.Lock()
 		done, more := b.closed || b.passed >= mark, b.changed
 		b.mu.Unlock()
-		if done {
+		switch {
+		case done:
 			return nil
+		case failed != nil:
+			return fmt.Errorf("lab: %w", failed)
 		}
 		select {
 		case <-more:

@@ -44,7 +44,8 @@ func BenchmarkDecide(b *testing.B) {
 		),
 		ChangesFields: true,
 	}
-	m.Authors = spoof.ReadAuthors(m.Header.Values)
+	authors := spoof.ReadAuthors(m.Header.Values)
+	m.Authors = func() *spoof.Authors { return &authors }
 	authentication := &spoof.Authentication{
 		SPF:  spoof.SPF{Result: spoof.AuthPass, Domain: "far.example"},
 		DKIM: []spoof.DKIM{{Result: spoof.AuthPass, Domain: "far.example", Selector: "s1"}},

@@ -200,7 +200,8 @@ func (w *world) send(t testing.TB, m message) result {
 		ChangesFields: !m.oldMTA,
 		Nonce:         [8]byte{m.nonce},
 	}
-	message.Authors = spoof.ReadAuthors(message.Header.Values)
+	authors := spoof.ReadAuthors(message.Header.Values)
+	message.Authors = func() *spoof.Authors { return &authors }
 	out := result{refused: map[string]policy.Ruling{}}
 	for _, path := range m.to {
 		r := w.recipient(t, path)

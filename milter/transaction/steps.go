@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"coexistd/milter/notice"
@@ -24,10 +25,14 @@ func (t *Transaction) gather() {
 	if t.open != nil {
 		return
 	}
+	authors := sync.OnceValue(func() *spoof.Authors {
+		read := spoof.ReadAuthors(t.header.Values)
+		return &read
+	})
 	m := policy.Message{
 		Entry: t.entry, Sender: t.sender, Recipients: t.admitted, Unread: t.unread, TooMany: t.tooMany,
 		Client: t.Client, Login: t.Login, Certificate: t.Certificate,
-		Header: &t.header, Authors: spoof.ReadAuthors(t.header.Values), ChangesFields: t.ChangesFields,
+		Header: &t.header, Authors: authors, ChangesFields: t.ChangesFields,
 		Row: t.runtime.Directory.Row, Limit: t.runtime.Directory.Limit,
 		Now: time.Now().Unix(),
 	}
@@ -102,10 +107,14 @@ func (t *Transaction) scan(ctx context.Context) {
 	if !t.asks.Authentication && len(t.asks.Scans) == 0 {
 		return
 	}
-	found := t.runtime.World.Find(ctx, Question{
+	q := Question{
 		Asks: t.asks, Message: t.message(), Original: t.original(), Signatures: t.open.Signatures,
-		Sender: sender.Question{Client: t.Client, Helo: t.Helo, Sender: t.sender, Domains: t.open.Authors.Domains},
-	})
+		Sender: sender.Question{Client: t.Client, Helo: t.Helo, Sender: t.sender},
+	}
+	if t.asks.Authentication {
+		q.Sender.Domains = t.open.Authors().Domains
+	}
+	found := t.runtime.World.Find(ctx, q)
 	t.open.Findings, t.open.Authentication = found.Findings, found.Authentication
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // Message is all that is known of one message. What stands below Needs is consulted only
-// where Case.Needs has asked for it, and must be known when the case is decided.
+// where Case.Asks has asked for it, and must be known when the case is decided.
 type Message struct {
 	Entry Entry
 	// Sender is MAIL FROM, parsed.
@@ -72,7 +72,7 @@ type Needs struct {
 }
 
 // Case is one message on its way to a decision: what is known of it, and where its
-// recipients' ways lead. Whoever opens it adds the facts that Needs names, and then has
+// recipients' ways lead. Whoever opens it adds the facts that Asks names, and then has
 // it decided. No other fact may change once it is open.
 type Case struct {
 	Message
@@ -88,7 +88,7 @@ type Case struct {
 	// borrowed is set at S1 for mail in the name of a domain of ours that has no
 	// mailboxes at its platform.
 	borrowed bool
-	checks   []string    // that are made, in order
+	checks   []string    // that are made, in order, loop before all
 	claim    *rate.Claim // what is asked of the limits, once that was worked out
 	stopped  bool        // by a limit: nothing else is asked
 	findings []verdict.Finding
@@ -230,7 +230,8 @@ func (c *Case) Asks() Asks {
 	return asks
 }
 
-// names returns the names of the checks that are made on the message, in order.
+// names returns the names of the checks that are made on the message, in order: loop,
+// which always is, and then those of the points.
 func (c *Case) names() []string {
 	names := append(make([]string, 0, 1+len(checkRows)), verdict.CheckLoop)
 	d := Decision{Recipients: c.rulings}

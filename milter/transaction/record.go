@@ -1,6 +1,7 @@
 package transaction
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -62,7 +63,7 @@ func (t *Transaction) fill(d policy.Decision) *record.Record {
 	r := &record.Record{
 		Time: time.Now(), QueueID: t.queueID, Client: t.Client, Login: t.Login, Sender: t.Path,
 		MessageID: cut(t.header.First("Message-Id")), Subject: cut(t.header.First("Subject")),
-		Decision: d, Refused: append([]policy.Ruling(nil), t.refused.rulings...),
+		Decision: d, Refused: slices.Clone(t.refused.rulings),
 	}
 	for _, one := range t.admitted[:min(len(t.admitted), record.MaxRecipients)] {
 		r.Paths = append(r.Paths, one.Path)

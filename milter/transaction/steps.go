@@ -199,7 +199,7 @@ func (t *Transaction) messageOf(head []byte) *scanners.Message {
 	m := &scanners.Message{
 		Content: whole, Size: whole.size(),
 		Sender: t.sender.Path, Client: t.Client, Helo: t.Helo, ClientName: t.Name, Login: t.Login,
-		QueueID: t.queueID,
+		QueueID: t.queueID, Recipients: make([]string, 0, len(t.admitted)),
 	}
 	for _, r := range t.admitted {
 		m.Recipients = append(m.Recipients, r.Path)

@@ -44,6 +44,16 @@ func (s *Server) runtime() *transaction.Runtime {
 	return &transaction.Runtime{Sinks: []record.Sink{record.Log{Logger: s.Log}}}
 }
 
+// enter is runtime for a message, which is counted among its users. A runtime that a reload
+// has replaced in this very moment may have none any more.
+func (s *Server) enter() *transaction.Runtime {
+	for {
+		if rt := s.runtime(); rt.Users.Enter() {
+			return rt
+		}
+	}
+}
+
 // Serve takes the MTA's connections from l, as listen.Sessions does. What comes on l enters
 // at checkpoint; with verdict.Undecided, the point is decided for each message.
 func (s *Server) Serve(l net.Listener, checkpoint verdict.Checkpoint) error {

@@ -175,7 +175,7 @@ func (s *session) mailFrom(payload []byte) error {
 			NoBody: s.terms.agreed(gomilter.OptNoBody), Insufficient: !s.terms.suffice(),
 		},
 	}
-	s.mail.Begin(s.server.runtime(), arrival)
+	s.mail.Begin(s.server.enter(), arrival)
 	s.conn.inMessage.Store(s.mail.IsUnderWay())
 	s.proceedUnless(gomilter.OptNoMailReply)
 	return nil

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"coexistd/cmd/coexistd/daemon"
 	"coexistd/contrib/lab"
 	"coexistd/milter/record"
 	"coexistd/policy/mail"
@@ -245,7 +246,7 @@ func (d agreedDaemon) passed(t *testing.T, a agreement, headers []string) []stri
 	if a.pass == nil {
 		return headers
 	}
-	keys, err := readKeys(load(t, d.config))
+	keys, err := daemon.ReadKeys(load(t, d.config))
 	if err != nil {
 		t.Fatal(err)
 	}

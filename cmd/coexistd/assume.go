@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/flood"
 	"coexistd/milter/notice"
 	"coexistd/milter/quarantine"
@@ -127,7 +128,7 @@ const signature = "DKIM-Signature"
 // runtime is what the message is decided with. The error is of directories that cannot be
 // read, whose domains are put off.
 func (a *assumed) runtime(conf *config.Config, keys seal.Keys) (*transaction.Runtime, error) {
-	live := savedLists(conf).Live()
+	live := daemon.SavedLists(conf).Live()
 	if a.without[noNetworks] {
 		live = conf.Networks
 	}

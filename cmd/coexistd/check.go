@@ -97,7 +97,7 @@ func (s *summary) addDirectories(reading config.Reading) (counts map[string]map[
 	counts = make(map[string]map[string]int)
 	for _, one := range sources.Open(reading.Directories, nil) {
 		if one.Err != nil {
-			s.Errors = append(s.Errors, errorLines(one.Err)...)
+			s.Errors = append(s.Errors, strings.Split(one.Err.Error(), "\n")...)
 			continue
 		}
 		for entry := range one.Snapshot.All() {

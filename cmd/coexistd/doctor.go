@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode"
 
+	"coexistd/cmd/coexistd/daemon"
 	"coexistd/policy/config"
 	"coexistd/policy/directory"
 	"coexistd/policy/networks"
@@ -135,7 +136,7 @@ func examine(path string) []finding {
 		}
 		return findings
 	}
-	x := &examination{conf: conf, directories: reading.Directories, networks: savedLists(conf).Live(), mta: readPostfix(ctx), now: time.Now()}
+	x := &examination{conf: conf, directories: reading.Directories, networks: daemon.SavedLists(conf).Live(), mta: readPostfix(ctx), now: time.Now()}
 	all := looks()
 	told := make([]chan []finding, len(all))
 	for i, one := range all {

@@ -8,8 +8,10 @@ import (
 	"os"
 	"os/user"
 	"strconv"
+	"strings"
 	"syscall"
 
+	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/sources"
 	"coexistd/policy/config"
 	"coexistd/policy/route"
@@ -118,7 +120,7 @@ func lookAtState(_ context.Context, x *examination) []finding {
 		return []finding{failure("%s is not a folder", dir).do("remove it, or name another state_dir in %s", x.conf.Path)}
 	}
 	findings := []finding{lookAtOwner(dir, info), lookAtKey(x)}
-	spool := spoolDir(x.conf)
+	spool := daemon.SpoolDir(x.conf)
 	switch err := tryWriting(spool); {
 	case errors.Is(err, fs.ErrNotExist):
 		findings = append(findings, failure("%s does not exist", spool).do("start the daemon, which makes it: systemctl restart coexistd"))
@@ -143,7 +145,7 @@ func lookAtOwner(dir string, info fs.FileInfo) finding {
 
 // lookAtKey looks at the key that signs trace headers.
 func lookAtKey(x *examination) finding {
-	path := keyPath(x.conf)
+	path := daemon.KeyPath(x.conf)
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) && x.conf.SecretFile == "" {
 		return failure("there is no key yet in %s", path).do("start the daemon, which makes it: systemctl start coexistd")
@@ -155,8 +157,8 @@ func lookAtKey(x *examination) finding {
 	switch {
 	case err != nil:
 		return failure("the key %s cannot be read: %v", path, because(err)).do("run: chgrp %s %s; chmod 0640 %s", ownName(), path, path)
-	case len(key) < keyBytes:
-		return failure("the key %s has %d bytes; it must have %d at least", path, len(key), keyBytes).do("remove it; the daemon makes a new one when it starts")
+	case len(key) < daemon.KeyBytes:
+		return failure("the key %s has %d bytes; it must have %d at least", path, len(key), daemon.KeyBytes).do("remove it; the daemon makes a new one when it starts")
 	case info.Mode().Perm()&^0o640 != 0:
 		return failure("the key %s has the mode %04o, and others could forge trace headers", path, info.Mode().Perm()).do("run: chmod 0640 %s", path)
 	}
@@ -201,7 +203,7 @@ func lookAtDirectories(_ context.Context, x *examination) []finding {
 func lookAtDirectory(x *examination, d *sources.CSV) []finding {
 	if d.Err != nil {
 		var findings []finding
-		for _, line := range errorLines(d.Err) {
+		for _, line := range strings.Split(d.Err.Error(), "\n") {
 			findings = append(findings, failure("%s", line))
 		}
 		const remedy = "correct %s; the daemon takes it as soon as it is right, and until then keeps the list that it has, or answers 451 when it has none"

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/quarantine"
 	"coexistd/policy/config"
 	"coexistd/policy/seal"
@@ -40,7 +41,7 @@ func lookAtQuarantine(ctx context.Context, x *examination) []finding {
 	}
 	findings := append([]finding{tryQuarantine(q.Dir)}, lookAtSpace(x)...)
 	findings = append(findings, lookAtFiles(ctx, q.Dir)...)
-	store, err := quarantine.OpenExisting(quarantineOptions(x.conf, slog.New(slog.DiscardHandler)))
+	store, err := quarantine.OpenExisting(daemon.QuarantineOptions(x.conf, slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return append(findings, failure("%v", err).do("correct quarantine.dir in %s", x.conf.Path))
 	}
@@ -164,7 +165,7 @@ func lookAtStore(x *examination, store *quarantine.Store) []finding {
 func lookAtReports(conf *config.Config, store *quarantine.Store, now time.Time) finding {
 	report := conf.Quarantine.Report
 	last, err := store.LastReport()
-	due := newReporter(conf, seal.Keys{}, store, slog.New(slog.DiscardHandler)).Next(last)
+	due := daemon.NewReporter(conf, seal.Keys{}, store, slog.New(slog.DiscardHandler)).Next(last)
 	switch {
 	case report.Never:
 		return fine("no reports are sent (quarantine.report.at)")

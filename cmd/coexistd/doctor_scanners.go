@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"coexistd/cmd/coexistd/daemon"
 	"coexistd/policy/config"
 	"coexistd/policy/verdict"
 	"coexistd/scanners"
@@ -40,15 +41,15 @@ func lookAtClamd(ctx context.Context, x *examination) []finding {
 	var findings []finding
 	pingCtx, cancel := context.WithTimeout(ctx, questionTime)
 	defer cancel()
-	for _, status := range newClamd(c).Ping(pingCtx) {
+	for _, status := range daemon.NewClamd(c).Ping(pingCtx) {
 		if status.Err != nil {
 			findings = append(findings, failure("%v", status.Err).do("%s", clamdRemedy(ctx, status.Address)))
 			continue
 		}
 		one := *c
 		one.Addresses = []string{status.Address}
-		findings = append(findings, signatures(x, status), findEICAR(ctx, x, newClamd(&one), status))
-		findings = append(findings, probeClamd(ctx, x, newClamd(&one), status.Address)...)
+		findings = append(findings, signatures(x, status), findEICAR(ctx, x, daemon.NewClamd(&one), status))
+		findings = append(findings, probeClamd(ctx, x, daemon.NewClamd(&one), status.Address)...)
 	}
 	return append(findings, compareSizes(x, "clamd", c.MaxSize, "StreamMaxLength in clamd.conf")...)
 }
@@ -148,7 +149,7 @@ func lookAtRspamd(ctx context.Context, x *examination) []finding {
 	if c == nil {
 		return []finding{noScanner(x, "rspamd", "http://127.0.0.1:11333")}
 	}
-	rspamd := newRspamd(x.conf)
+	rspamd := daemon.NewRspamd(x.conf)
 	pingCtx, cancel := context.WithTimeout(ctx, questionTime)
 	defer cancel()
 	var findings []finding

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/notice"
 	"coexistd/policy/config"
 	"coexistd/policy/mail"
@@ -44,7 +45,7 @@ func lookAtRedis(ctx context.Context, x *examination) []finding {
 	}
 	ctx, cancel := context.WithTimeout(ctx, questionTime)
 	defer cancel()
-	redis, at := newRedis(x.conf), strings.Join(c.Addresses, ", ")
+	redis, at := daemon.NewRedis(x.conf), strings.Join(c.Addresses, ", ")
 	defer redis.Close()
 	version, err := redis.Ping(ctx)
 	if err != nil {
@@ -194,7 +195,7 @@ func (r records) findings(kind, like string) (findings []finding) {
 // be refreshed.
 func lookAtLists(ctx context.Context, x *examination) []finding {
 	resolver := sender.NewResolver(x.conf.Resolver)
-	lists := savedLists(x.conf).Status()
+	lists := daemon.SavedLists(x.conf).Status()
 	if len(lists) == 0 {
 		return []finding{fine("no platform's networks come from a list")}
 	}
@@ -238,10 +239,10 @@ func lookAtList(ctx context.Context, x *examination, resolver *sender.Resolver, 
 // lookAtUnproven tells of mail in our own name that the daemon has put off in the last 24
 // hours, since it bears no proof of its tenant.
 func lookAtUnproven(_ context.Context, x *examination) []finding {
-	list, err := notice.ReadPutOff(unprovenPath(x.conf), x.now)
+	list, err := notice.ReadPutOff(daemon.UnprovenPath(x.conf), x.now)
 	if err != nil {
 		return []finding{warning("what was put off without proof of its tenant cannot be told: %v", err).
-			do("run: chown %s %s; or remove it: the daemon begins anew", ownName(), unprovenPath(x.conf))}
+			do("run: chown %s %s; or remove it: the daemon begins anew", ownName(), daemon.UnprovenPath(x.conf))}
 	}
 	var findings []finding
 	for _, one := range list {

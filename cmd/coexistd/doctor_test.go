@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"coexistd/cmd/coexistd/daemon"
 	"coexistd/contrib/lab"
 	"coexistd/milter/quarantine"
 	"coexistd/policy/config"
@@ -341,7 +342,7 @@ func TestTheDoctorSeesWithTheEyesOfTheDaemonsUser(t *testing.T) {
 	}
 	c.must(exitNo, append([]string{"ok    state_dir      {dir}/state belongs to daemon", "ok    quarantine     {held}/quarantine can be written to", "ok    quarantine     entries held: 0"}, stopped...)...)
 
-	if err := errors.Join(os.Chown(filepath.Join(held, "index"), 0, 0), os.Chown(keyPath(&config.Config{StateDir: filepath.Join(c.Dir, "state")}), 0, 0), os.Chmod(c.clamdSocket(), 0o600)); err != nil {
+	if err := errors.Join(os.Chown(filepath.Join(held, "index"), 0, 0), os.Chown(daemon.KeyPath(&config.Config{StateDir: filepath.Join(c.Dir, "state")}), 0, 0), os.Chmod(c.clamdSocket(), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	c.must(exitNo, append([]string{
@@ -389,7 +390,7 @@ func TestTheDoctorTellsOfReleasesAndReportsThatWereBrokenOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	conf := load(t, c.Config())
-	store, err := quarantine.Open(quarantineOptions(conf, slog.New(slog.DiscardHandler)))
+	store, err := quarantine.Open(daemon.QuarantineOptions(conf, slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -398,7 +399,7 @@ func TestTheDoctorTellsOfReleasesAndReportsThatWereBrokenOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys := seal.NewKeys(bytes.Repeat([]byte{1}, keyBytes))
+	keys := seal.NewKeys(bytes.Repeat([]byte{1}, daemon.KeyBytes))
 	if _, err := store.Release(deadline(t), quarantine.Releaser{Keys: keys, Address: silentMTA(t), Hostname: "mail.acmecorp.com"}, ids[0], false); err == nil {
 		t.Fatal("a release that was not answered has ended well")
 	}

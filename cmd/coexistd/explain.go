@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/record"
 	"coexistd/milter/transaction"
 	"coexistd/policy"
@@ -128,7 +129,7 @@ func answer(conf *config.Config, q *question) (*explanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := readKeys(conf)
+	keys, err := daemon.ReadKeys(conf)
 	if err != nil {
 		return nil, err
 	}

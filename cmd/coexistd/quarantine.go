@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/quarantine"
 	"coexistd/policy/config"
 )
@@ -60,7 +61,7 @@ func (c *call) openHeld() (*config.Config, *quarantine.Store, error) {
 		return nil, nil, reading.Problems
 	}
 	conf := reading.Config
-	store, err := quarantine.OpenExisting(quarantineOptions(conf, slog.New(slog.NewTextHandler(c.stderr, nil))))
+	store, err := quarantine.OpenExisting(daemon.QuarantineOptions(conf, slog.New(slog.NewTextHandler(c.stderr, nil))))
 	return conf, store, err
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/emersion/go-message/mail"
 
+	"coexistd/cmd/coexistd/daemon"
 	"coexistd/contrib/lab"
 	"coexistd/milter/quarantine"
 	"coexistd/policy"
@@ -123,7 +124,7 @@ func (s *site) state(id string) quarantine.State {
 // store opens the quarantine of the site as it is configured now.
 func (s *site) store() *quarantine.Store {
 	s.t.Helper()
-	store, err := quarantine.OpenExisting(quarantineOptions(load(s.t, s.Config()), slog.New(slog.DiscardHandler)))
+	store, err := quarantine.OpenExisting(daemon.QuarantineOptions(load(s.t, s.Config()), slog.New(slog.DiscardHandler)))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/quarantine"
 	"coexistd/policy/config"
 )
@@ -114,7 +115,7 @@ func releaseHeld(c *call) int {
 	if done {
 		return status
 	}
-	keys, err := readKeys(t.conf)
+	keys, err := daemon.ReadKeys(t.conf)
 	if err != nil {
 		return c.fail(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/quarantine"
 	"coexistd/policy/mail"
 )
@@ -28,12 +29,12 @@ func reportHeld(c *call) int {
 	if err != nil {
 		return c.fail(err)
 	}
-	keys, err := readKeys(conf)
+	keys, err := daemon.ReadKeys(conf)
 	if err != nil {
 		return c.fail(err)
 	}
 	// What becomes of each report is told here, not in a log.
-	reporter := newReporter(conf, keys, store, slog.New(slog.DiscardHandler))
+	reporter := daemon.NewReporter(conf, keys, store, slog.New(slog.DiscardHandler))
 	now := time.Now()
 	mails, err := reporter.Compose(now)
 	if err != nil {

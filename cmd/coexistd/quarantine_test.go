@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"coexistd/cmd/coexistd/daemon"
 	"coexistd/contrib/lab"
 	"coexistd/milter/quarantine"
 	"coexistd/policy/verdict"
@@ -61,10 +62,10 @@ func stock(t *testing.T, sink lab.SinkConfig) *cellar {
 	toml := strings.ReplaceAll(heldTOML, "{smtp}", mta.Addr())
 	c := &cellar{config: configuration(t, toml, "address,residence\nalice@acmecorp.com,office365\nbob@acmecorp.com,here\n"), sink: mta, ids: make(map[string]string)}
 	conf := load(t, c.config)
-	if _, err := makeKeys(conf); err != nil {
+	if _, err := daemon.MakeKeys(conf); err != nil {
 		t.Fatal(err)
 	}
-	if c.store, err = quarantine.Open(quarantineOptions(conf, slog.New(slog.DiscardHandler))); err != nil {
+	if c.store, err = quarantine.Open(daemon.QuarantineOptions(conf, slog.New(slog.DiscardHandler))); err != nil {
 		t.Fatal(err)
 	}
 	for i, held := range []struct{ what, to, check, found, subject string }{

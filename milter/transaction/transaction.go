@@ -48,6 +48,7 @@ type Transaction struct {
 	visitor *Visitor
 	runtime *Runtime // nil: none has begun, or there is no configuration yet
 	sinks   []record.Sink
+	users   *Users // among whom the mail is counted
 	queueID string
 	barred  verdict.Reason // why nothing is taken, or zero
 	entry   policy.Entry
@@ -86,7 +87,7 @@ func New(v *Visitor) *Transaction { return &Transaction{visitor: v} }
 // Policy is that of a daemon which has no configuration yet.
 func (t *Transaction) Begin(rt *Runtime, a Arrival) {
 	t.reset()
-	t.Arrival, t.sinks = a, rt.Sinks
+	t.Arrival, t.sinks, t.users = a, rt.Sinks, rt.Users
 	t.entry.OnHost = a.OnHost
 	if rt.Policy == nil || a.Insufficient {
 		t.barred = verdict.Why(verdict.NotSetUp)
@@ -240,6 +241,7 @@ func (t *Transaction) Abort() {
 
 // reset makes room for the next mail. Memory of a usual size is kept for it.
 func (t *Transaction) reset() {
+	t.users.Leave()
 	clear(t.admitted)
 	admitted, header, body, refused, head := t.admitted[:0], t.header, t.body, t.refused, t.head[:0]
 	if cap(admitted) > 1000 {

@@ -32,6 +32,9 @@ type Runtime struct {
 	Sinks []record.Sink
 	// SpoolDir is the folder for the temporary files of long messages.
 	SpoolDir string
+	// Users counts the messages that are decided with World; whoever calls Begin has
+	// entered there for the message, which leaves by itself.
+	Users *Users
 }
 
 // World is what a transaction asks of the world, and what it brings about there. None of

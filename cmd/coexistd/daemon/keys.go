@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"crypto/rand"
@@ -12,25 +12,26 @@ import (
 	"coexistd/policy/seal"
 )
 
-// keyBytes is the length of a key that coexistd makes: that of the HMAC's hash.
-const keyBytes = 32
+// KeyBytes is the length of a key that coexistd makes: that of the HMAC's hash. No key may
+// be shorter.
+const KeyBytes = 32
 
-// keyPath names the file with the key that signs trace headers.
-func keyPath(conf *config.Config) string {
+// KeyPath names the file with the key that signs trace headers.
+func KeyPath(conf *config.Config) string {
 	if conf.SecretFile != "" {
 		return conf.SecretFile
 	}
 	return filepath.Join(conf.StateDir, "secret.key")
 }
 
-// makeKeys returns the keys, which it makes in state_dir when the configuration names no
+// MakeKeys returns the keys, which it makes in state_dir when the configuration names no
 // secret_file and no earlier start has made any.
-func makeKeys(conf *config.Config) (seal.Keys, error) {
-	path := keyPath(conf)
+func MakeKeys(conf *config.Config) (seal.Keys, error) {
+	path := KeyPath(conf)
 	key, err := os.ReadFile(path)
 	switch {
-	case err == nil && len(key) < keyBytes:
-		return seal.Keys{}, fmt.Errorf("the key in %s has %d bytes; it must have %d at least. Remove the file to have a new one made", path, len(key), keyBytes)
+	case err == nil && len(key) < KeyBytes:
+		return seal.Keys{}, fmt.Errorf("the key in %s has %d bytes; it must have %d at least. Remove the file to have a new one made", path, len(key), KeyBytes)
 	case err == nil:
 		return seal.NewKeys(key), nil
 	case !errors.Is(err, fs.ErrNotExist) || conf.SecretFile != "":
@@ -39,7 +40,7 @@ func makeKeys(conf *config.Config) (seal.Keys, error) {
 	if err := os.MkdirAll(conf.StateDir, 0o700); err != nil {
 		return seal.Keys{}, fmt.Errorf("state_dir cannot be made: %w", err)
 	}
-	key = make([]byte, keyBytes)
+	key = make([]byte, KeyBytes)
 	rand.Read(key)
 	if err := writeKey(path, key); errors.Is(err, fs.ErrExist) {
 		key, err = os.ReadFile(path) // another process has made it meanwhile
@@ -64,10 +65,10 @@ func writeKey(path string, key []byte) error {
 	return os.Link(file.Name(), path)
 }
 
-// readKeys returns the keys for a command that only looks. Without a key, because the
+// ReadKeys returns the keys for a command that only looks. Without a key, because the
 // daemon was never started, no trace is genuine.
-func readKeys(conf *config.Config) (seal.Keys, error) {
-	key, err := os.ReadFile(keyPath(conf))
+func ReadKeys(conf *config.Config) (seal.Keys, error) {
+	key, err := os.ReadFile(KeyPath(conf))
 	if errors.Is(err, fs.ErrNotExist) {
 		return seal.Keys{}, nil
 	}

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"reflect"
 	"runtime"
 	"slices"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"coexistd/scanners"
 	"coexistd/scanners/limits"
 	"coexistd/scanners/networks"
+	"coexistd/scanners/sender"
 )
 
 // Here stands how each part of the daemon is made of a configuration, for the daemon and for
@@ -29,36 +29,44 @@ const (
 	malwareTime = time.Minute
 	// pingTime bounds the questions to the scanners at start.
 	pingTime = 5 * time.Second
-	// maxKeys bounds what rate limits count in this process's memory at once.
-	maxKeys = 1_000_000
-	// redisEnd is how long a Redis that a reload has replaced can still be asked. A
-	// message asks that of the configuration with which it began, and an MTA can take
-	// very long to send it.
-	redisEnd = 2 * time.Hour
 )
 
-// newScanners makes the scanners of a configuration, with the spool's folder for
-// what they unpack.
-func newScanners(conf *config.Config, log *slog.Logger) *scanners.Runner {
-	guards := []scanners.Guarded{{
-		Scanner: scanners.NewAttachments(attachmentRules(conf)), Name: "attachments", Timeout: malwareTime,
-		// It uses the processor alone; a few more fill the gaps.
-		MaxScans: 4 * runtime.GOMAXPROCS(0),
-	}}
-	if c := conf.Clamd; c != nil {
-		guards = append(guards, scanners.Guarded{Scanner: newClamd(c), Name: "clamd", Timeout: c.Timeout, MaxScans: c.MaxScans})
-	}
-	if c := conf.Rspamd; c != nil {
-		guards = append(guards, scanners.Guarded{Scanner: newRspamd(conf), Name: "rspamd", Timeout: c.Timeout, MaxScans: c.MaxScans})
-	}
-	return scanners.NewRunner(log, guards...)
+// scannerSettings are those by which the scanners are found.
+type scannerSettings struct {
+	Attachments scanners.AttachmentRules
+	Clamd       *config.Clamd
+	Rspamd      *config.Rspamd
+	Hostname    string
 }
 
-func newClamd(c *config.Clamd) *scanners.Clamd {
+// holdScanners returns the scanners of a configuration, with the spool's folder for
+// what they unpack.
+func holdScanners(h *holds, conf *config.Config, log *slog.Logger) *scanners.Runner {
+	rules := attachmentRules(conf)
+	settings := scannerSettings{rules, conf.Clamd, conf.Rspamd, conf.Rules.Hostname}
+	return hold(h, settings, func(scannerSettings) (*scanners.Runner, func()) {
+		guards := []scanners.Guarded{{
+			Scanner: scanners.NewAttachments(rules), Name: "attachments", Timeout: malwareTime,
+			// It uses the processor alone; a few more fill the gaps.
+			MaxScans: 4 * runtime.GOMAXPROCS(0),
+		}}
+		if c := conf.Clamd; c != nil {
+			guards = append(guards, scanners.Guarded{Scanner: NewClamd(c), Name: "clamd", Timeout: c.Timeout, MaxScans: c.MaxScans})
+		}
+		if c := conf.Rspamd; c != nil {
+			guards = append(guards, scanners.Guarded{Scanner: NewRspamd(conf), Name: "rspamd", Timeout: c.Timeout, MaxScans: c.MaxScans})
+		}
+		return scanners.NewRunner(log, guards...), nil
+	})
+}
+
+// NewClamd makes the client of clamd.
+func NewClamd(c *config.Clamd) *scanners.Clamd {
 	return scanners.NewClamd(scanners.ClamdOptions{Addresses: c.Addresses, MaxSize: c.MaxSize, Timeout: c.Timeout})
 }
 
-func newRspamd(conf *config.Config) *scanners.Rspamd {
+// NewRspamd makes the client of a configuration's rspamd, which must be there.
+func NewRspamd(conf *config.Config) *scanners.Rspamd {
 	c := conf.Rspamd
 	return scanners.NewRspamd(scanners.RspamdOptions{Address: c.Address, MaxSize: c.MaxSize, Timeout: c.Timeout, Hostname: conf.Rules.Hostname})
 }
@@ -68,7 +76,7 @@ func newRspamd(conf *config.Config) *scanners.Rspamd {
 func attachmentRules(conf *config.Config) scanners.AttachmentRules {
 	m, rules := conf.Malware, scanners.DefaultAttachmentRules()
 	rules.Macros, rules.Encrypted, rules.Mismatch, rules.Depth = m.Macros, m.Encrypted, m.Mismatch, m.Depth
-	rules.TempDir = spoolDir(conf)
+	rules.TempDir = SpoolDir(conf)
 	if m.Extensions != nil {
 		rules.Extensions = m.Extensions
 	}
@@ -77,19 +85,19 @@ func attachmentRules(conf *config.Config) scanners.AttachmentRules {
 	return rules
 }
 
-// spoolDir is the folder for what messages need of temporary files.
-func spoolDir(conf *config.Config) string { return filepath.Join(conf.StateDir, "spool") }
+// SpoolDir is the folder for what messages need of temporary files.
+func SpoolDir(conf *config.Config) string { return filepath.Join(conf.StateDir, "spool") }
 
 // makeSpool makes that folder, whose messages are nobody else's to read.
 func makeSpool(conf *config.Config) error {
-	if err := os.MkdirAll(spoolDir(conf), 0o700); err != nil {
+	if err := os.MkdirAll(SpoolDir(conf), 0o700); err != nil {
 		return fmt.Errorf("the folder for long messages cannot be made: %w; state_dir must be a folder that coexistd may write to", err)
 	}
 	return nil
 }
 
-// newRedis makes the client of a configuration's Redis, or nil.
-func newRedis(conf *config.Config) *limits.Redis {
+// NewRedis makes the client of a configuration's Redis, or nil.
+func NewRedis(conf *config.Config) *limits.Redis {
 	c := conf.Redis
 	if c == nil {
 		return nil
@@ -99,17 +107,22 @@ func newRedis(conf *config.Config) *limits.Redis {
 	})
 }
 
-// useLimits returns what counts for a configuration: what does now, when that asks
+// redisSettings are those by which a Redis is found; nil: it is this process's memory.
+type redisSettings struct{ *config.Redis }
+
+// holdLimits returns what counts for a configuration: what does already, when that asks
 // the same Redis.
-func (d *running) useLimits(conf *config.Config) *limits.Keeper {
-	if d.limits != nil && reflect.DeepEqual(d.conf.Redis, conf.Redis) {
-		return d.limits
-	}
-	if old := d.limits; old != nil {
-		time.AfterFunc(redisEnd, func() { old.Close() })
-	}
-	return limits.NewKeeper(d.log, newRedis(conf), d.memory)
+func holdLimits(h *holds, conf *config.Config, memory *limits.Memory, log *slog.Logger) *limits.Keeper {
+	return hold(h, redisSettings{conf.Redis}, func(redisSettings) (*limits.Keeper, func()) {
+		keeper := limits.NewKeeper(log, NewRedis(conf), memory)
+		return keeper, func() { keeper.Close() }
+	})
 }
+
+// resolverSettings are those by which a resolver, with its cache, is found.
+type resolverSettings []string
+
+func newResolver(s resolverSettings) (*sender.Resolver, func()) { return sender.NewResolver(s), nil }
 
 // noticeSettings are those of a configuration: the administrators of the quarantine's
 // summary are told of limits, and of mail without proof of its tenant, too.
@@ -120,8 +133,8 @@ func noticeSettings(conf *config.Config, keys seal.Keys) notice.Settings {
 	}
 }
 
-// unprovenPath is the file with the counts of mail without proof of its tenant.
-func unprovenPath(conf *config.Config) string { return filepath.Join(conf.StateDir, "unproven.json") }
+// UnprovenPath is the file with the counts of mail without proof of its tenant.
+func UnprovenPath(conf *config.Config) string { return filepath.Join(conf.StateDir, "unproven.json") }
 
 // post is where a configuration's own mail goes.
 func post(conf *config.Config, keys seal.Keys) ownmail.Post {
@@ -143,20 +156,21 @@ func listsOf(conf *config.Config, resolver networks.Resolver) networks.Config {
 	return c
 }
 
-// savedLists are the platforms' networks as far as nobody need be asked for them.
-func savedLists(conf *config.Config) *networks.Lists {
+// SavedLists are the platforms' networks as far as nobody need be asked for them.
+func SavedLists(conf *config.Config) *networks.Lists {
 	lists := networks.New(slog.New(slog.DiscardHandler), time.Now)
 	lists.Configure(listsOf(conf, nil))
 	return lists
 }
 
-func quarantineOptions(conf *config.Config, log *slog.Logger) quarantine.Options {
+// QuarantineOptions are those of the store of a configuration.
+func QuarantineOptions(conf *config.Config, log *slog.Logger) quarantine.Options {
 	q := conf.Quarantine
 	return quarantine.Options{Dir: q.Dir, Keep: q.Keep, MaxBytes: q.MaxBytes, Zone: q.Report.Zone, Log: log}
 }
 
-// newReporter makes what sends the reports of a configuration.
-func newReporter(conf *config.Config, keys seal.Keys, store *quarantine.Store, log *slog.Logger) *quarantine.Reporter {
+// NewReporter makes what sends the reports of a configuration.
+func NewReporter(conf *config.Config, keys seal.Keys, store *quarantine.Store, log *slog.Logger) *quarantine.Reporter {
 	q := conf.Quarantine
 	return &quarantine.Reporter{
 		Store: store, Post: post(conf, keys),
@@ -176,18 +190,18 @@ func tellServers(ctx context.Context, conf *config.Config, log *slog.Logger) {
 			log.Info(server+" answers", key, at, "version", version)
 		}
 	}
-	if redis := newRedis(conf); redis != nil {
+	if redis := NewRedis(conf); redis != nil {
 		version, err := redis.Ping(ctx)
 		redis.Close()
 		tell("Redis", "addresses", conf.Redis.Addresses, version, err)
 	}
 	if conf.Clamd != nil {
-		for _, status := range newClamd(conf.Clamd).Ping(ctx) {
+		for _, status := range NewClamd(conf.Clamd).Ping(ctx) {
 			tell("clamd", "address", status.Address, status.Version, status.Err)
 		}
 	}
 	if conf.Rspamd != nil {
-		version, err := newRspamd(conf).Ping(ctx)
+		version, err := NewRspamd(conf).Ping(ctx)
 		tell("rspamd", "address", conf.Rspamd.Address, version, err)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -31,35 +31,35 @@ type keeper struct {
 
 // openQuarantine opens the store of a configuration, or returns the one that is
 // open when it is the same.
-func (d *running) openQuarantine(conf *config.Config) (*quarantine.Store, error) {
-	was := d.conf
-	if d.store != nil && was != nil && was.Quarantine.Dir == conf.Quarantine.Dir &&
-		was.Quarantine.Keep == conf.Quarantine.Keep && was.Quarantine.MaxBytes == conf.Quarantine.MaxBytes {
-		return d.store, nil
+func (d *Daemon) openQuarantine(conf *config.Config) (*quarantine.Store, error) {
+	if g := d.current; g.store != nil && g.conf.Quarantine.Dir == conf.Quarantine.Dir &&
+		g.conf.Quarantine.Keep == conf.Quarantine.Keep && g.conf.Quarantine.MaxBytes == conf.Quarantine.MaxBytes {
+		return g.store, nil
 	}
-	return quarantine.Open(quarantineOptions(conf, d.log))
+	return quarantine.Open(QuarantineOptions(conf, d.log))
 }
 
 // keep does what is due for the quarantine. What may take long goes on beside
 // the caller, one at a time.
-func (d *running) keep(ctx context.Context) {
-	if d.store == nil {
-		store, err := d.openQuarantine(d.conf)
+func (d *Daemon) keep() {
+	g := d.current
+	if g.store == nil {
+		store, err := d.openQuarantine(g.conf)
 		if err != nil {
 			if d.keeper.openFailed != err.Error() {
 				d.keeper.openFailed = err.Error()
-				d.log.Error("the quarantine cannot be opened: messages that should be held are put off until it can", "dir", d.conf.Quarantine.Dir, "error", err)
+				d.log.Error("the quarantine cannot be opened: messages that should be held are put off until it can", "dir", g.conf.Quarantine.Dir, "error", err)
 			}
 			return
 		}
-		d.store, d.keeper.openFailed = store, ""
-		d.swap(d.generation)
-		d.log.Info("the quarantine is open", "dir", d.conf.Quarantine.Dir)
+		g.store, d.keeper.openFailed = store, ""
+		d.publish()
+		d.log.Info("the quarantine is open", "dir", g.conf.Quarantine.Dir)
 	}
 	if !d.keeper.busy.CompareAndSwap(false, true) {
 		return
 	}
-	conf, keys, store := d.conf, d.keys, d.store
+	conf, keys, store := g.conf, g.keys, g.store
 	d.serving.Go(func() {
 		defer d.keeper.busy.Store(false)
 		now := time.Now()
@@ -68,12 +68,12 @@ func (d *running) keep(ctx context.Context) {
 			d.prune(store, now)
 		}
 		if !conf.Quarantine.Report.Never && now.Sub(d.keeper.tried) >= reportAgain {
-			d.report(ctx, newReporter(conf, keys, store, d.log), now)
+			d.report(d.alive, NewReporter(conf, keys, store, d.log), now)
 		}
 	})
 }
 
-func (d *running) prune(store *quarantine.Store, now time.Time) {
+func (d *Daemon) prune(store *quarantine.Store, now time.Time) {
 	expired, err := store.Prune(now)
 	if err != nil {
 		d.log.Error("the quarantine cannot be cleared out", "error", err)
@@ -83,7 +83,7 @@ func (d *running) prune(store *quarantine.Store, now time.Time) {
 }
 
 // report sends the reports when they are due.
-func (d *running) report(ctx context.Context, reporter *quarantine.Reporter, now time.Time) {
+func (d *Daemon) report(ctx context.Context, reporter *quarantine.Reporter, now time.Time) {
 	due, err := reporter.Due(now)
 	if err == nil && due {
 		ctx, cancel := context.WithTimeout(ctx, runTime)

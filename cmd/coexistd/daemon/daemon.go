@@ -1,0 +1,198 @@
+// Package daemon is coexistd at work: it owns everything that lives longer than a
+// message. What a configuration says is a generation, which a reload replaces and which is
+// let go when its last message has ended. What generations share is found by its settings,
+// and closed when none uses it.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"coexistd/milter"
+	"coexistd/milter/flood"
+	"coexistd/milter/listen"
+	"coexistd/milter/lookup"
+	"coexistd/milter/notice"
+	"coexistd/milter/transaction"
+	"coexistd/policy"
+	"coexistd/policy/config"
+	"coexistd/policy/directory"
+	"coexistd/scanners/limits"
+	"coexistd/scanners/networks"
+)
+
+const (
+	// drainTime is how long messages under way may take to end at Stop. All
+	// other mail is put off meanwhile, so a client that needs longer for its
+	// message is told to try again too.
+	drainTime = 20 * time.Second
+	// watchInterval is how often the directory files are looked at.
+	watchInterval = time.Second
+	// maxKeys bounds what rate limits count in this process's memory at once.
+	maxKeys = 1_000_000
+)
+
+// Options say what New makes a daemon of.
+type Options struct {
+	// Config is the path of the configuration file.
+	Config string
+	// Version is that of the program, for people.
+	Version string
+	// Log takes all that the daemon has to say.
+	Log *slog.Logger
+}
+
+// Daemon serves MTAs by one configuration file. Any number of goroutines may call its
+// methods.
+type Daemon struct {
+	version string
+	log     *slog.Logger
+
+	// What is here lives as long as the daemon.
+	lists    *networks.Lists
+	memory   *limits.Memory
+	flood    *flood.Guard
+	notices  *notice.Teller
+	unproven *notice.Unproven
+	shared   shared
+
+	inherited listen.Activation
+	// Lookups have slots of their own, so that a flood of mail does not keep
+	// the MTA from asking who exists.
+	mailSlots, lookupSlots listen.Slots
+	milter                 *milter.Server
+	lookup                 *lookup.Server
+	runtime                atomic.Pointer[transaction.Runtime]
+
+	mu        sync.Mutex  // guards what follows
+	current   *generation // that of the messages to come
+	listeners map[string]net.Listener
+	keeper    keeper
+	stopped   bool
+
+	// What the daemon does by itself ends with alive, and serving waits for it.
+	// Stop ends what could begin something new before that, by awake.
+	alive, awake   context.Context
+	kill, fallDown context.CancelFunc
+	serving        sync.WaitGroup
+}
+
+// New builds all of a daemon that can fail, its sockets last. The error tells everything
+// that is wrong with the configuration, a line for each mistake. What New returns serves
+// nobody before Start, and must be stopped.
+func New(o Options) (*Daemon, error) {
+	d := &Daemon{
+		version: o.Version, log: o.Log, listeners: make(map[string]net.Listener),
+		lists: networks.New(o.Log, time.Now), memory: limits.NewMemory(maxKeys), flood: flood.New(), notices: notice.New(o.Log),
+	}
+	d.unproven = notice.NewUnproven(d.notices)
+	d.milter = &milter.Server{Runtime: d.runtime.Load, Log: d.log}
+	d.lookup = &lookup.Server{Log: d.log, Runtime: func() (*policy.Policy, *directory.Set) {
+		runtime := d.runtime.Load()
+		return runtime.Policy, runtime.Directory
+	}}
+	reading := config.Load(o.Config)
+	conf := reading.Config
+	if conf == nil {
+		return nil, reading.Problems
+	}
+	for _, problem := range reading.Problems {
+		d.log.Error("a list of networks cannot be taken as it is: the one from before is used, or what of it can be", "error", problem.String())
+	}
+	first, err := d.generate(conf, nil)
+	if err != nil {
+		return nil, err
+	}
+	// A directory that cannot be read at start tempfails its own domains; the
+	// others must not wait for it.
+	d.tellRefused(first.directories)
+	d.mailSlots, d.lookupSlots = listen.NewSlots(conf.MaxConnections), listen.NewSlots(conf.MaxConnections)
+	if d.inherited, err = listen.Inherit(); err == nil {
+		d.listeners, err = d.open(conf)
+	}
+	if err != nil {
+		first.retire()
+		return nil, err
+	}
+	d.alive, d.kill = context.WithCancel(context.Background())
+	d.awake, d.fallDown = context.WithCancel(d.alive)
+	d.adopt(first)
+	return d, nil
+}
+
+// Start begins to serve.
+func (d *Daemon) Start() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.keep()
+	conf := d.current.conf
+	d.serving.Go(func() { d.lists.Run(d.alive) })
+	d.serving.Go(func() { d.notices.Run(d.alive) })
+	d.serving.Go(func() { d.unproven.Run(d.alive) })
+	d.serving.Go(d.look)
+	d.serve(conf, d.listeners)
+	d.serving.Go(func() { tellServers(d.alive, conf, d.log) })
+	for _, address := range d.inherited.Unused() {
+		d.log.Warn("systemd passed a socket that no [[listen]] or [[lookup]] names", "address", address)
+	}
+	for _, note := range conf.Notes {
+		d.log.Warn("configuration", "note", note.Text)
+	}
+	d.log.Info("started", "version", d.version, "config", conf.Path, "hostname", conf.Rules.Hostname)
+}
+
+// look does what is due by itself, until the daemon stops.
+func (d *Daemon) look() {
+	watch, keep := time.NewTicker(watchInterval), time.NewTicker(keepInterval)
+	defer watch.Stop()
+	defer keep.Stop()
+	for {
+		var due func()
+		select {
+		case <-d.awake.Done():
+			return
+		case <-watch.C:
+			due = d.watch
+		case <-d.lists.Changed():
+			due = d.publish
+		case <-keep.C:
+			due = d.keep
+		}
+		d.mu.Lock()
+		due()
+		d.mu.Unlock()
+	}
+}
+
+// Stop drains: what is under way is finished, nothing new is begun. The lookups go last,
+// for the MTA needs them to finish its messages. It returns when all has ended, or when
+// that took too long and was broken off.
+func (d *Daemon) Stop() {
+	d.mu.Lock()
+	d.stopped = true
+	d.fallDown()
+	d.mu.Unlock()
+	err := errors.Join(drain(d.milter.Shutdown), drain(d.lookup.Shutdown))
+	d.kill()
+	d.serving.Wait()
+	for _, listener := range d.listeners {
+		listener.Close() // Start may never have been called
+	}
+	d.current.retire()
+	if err != nil {
+		d.log.Warn("stopped before every message had ended; their clients are told to try again")
+		return
+	}
+	d.log.Info("stopped")
+}
+
+func drain(shutdown func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	return shutdown(ctx)
+}

@@ -1,0 +1,184 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"coexistd/milter/quarantine"
+	"coexistd/milter/record"
+	"coexistd/milter/sources"
+	"coexistd/milter/transaction"
+	"coexistd/policy"
+	"coexistd/policy/config"
+	"coexistd/policy/seal"
+	"coexistd/policy/verdict"
+	"coexistd/scanners"
+	"coexistd/scanners/limits"
+	"coexistd/scanners/sender"
+)
+
+// generation is what a reload replaces. Its messages may outlast it, and so do the shared
+// things that it holds.
+type generation struct {
+	conf        *config.Config
+	loaded      time.Time
+	keys        seal.Keys
+	directories sources.Directories
+	scanners    *scanners.Runner
+	resolver    *sender.Resolver
+	limits      *limits.Keeper
+	store       *quarantine.Store // nil while it cannot be opened
+	users       *transaction.Users
+}
+
+// retire lets the generation go as soon as its last message has ended.
+func (g *generation) retire() { g.users.Leave() }
+
+// generate makes a generation of a configuration: all of it that can fail, but for the
+// quarantine, which mail need not wait for.
+func (d *Daemon) generate(conf *config.Config, before sources.Directories) (*generation, error) {
+	keys, err := MakeKeys(conf)
+	if err != nil {
+		return nil, err
+	}
+	if err := makeSpool(conf); err != nil {
+		return nil, err
+	}
+	held := &holds{of: &d.shared}
+	return &generation{
+		conf: conf, loaded: time.Now(), keys: keys,
+		directories: sources.Open(conf.Directories, before),
+		scanners:    holdScanners(held, conf, d.log),
+		resolver:    hold(held, resolverSettings(conf.Resolver), newResolver),
+		limits:      holdLimits(held, conf, d.memory, d.log),
+		users:       transaction.NewUsers(held.release),
+	}, nil
+}
+
+// adopt makes a generation that of the messages to come.
+func (d *Daemon) adopt(next *generation) {
+	before := d.current
+	d.current = next
+	conf := next.conf
+	d.lists.Configure(listsOf(conf, next.resolver))
+	d.notices.Configure(noticeSettings(conf, next.keys))
+	d.unproven.Configure(UnprovenPath(conf))
+	d.publish()
+	if before != nil {
+		before.retire()
+	}
+}
+
+// publish has messages to come decided by what there is now: the generation, and the lists
+// that change without a reload.
+func (d *Daemon) publish() {
+	g := d.current
+	d.runtime.Store(&transaction.Runtime{
+		Policy: policy.New(g.conf.Rules, g.keys, d.lists.Live()), Directory: g.directories.Set(),
+		Flood: d.flood, SpoolDir: SpoolDir(g.conf), Users: g.users,
+		World: &transaction.Live{
+			Log: d.log, Scanners: g.scanners, Resolver: g.resolver, Limits: g.limits, Notices: d.notices, Quarantine: g.store,
+		},
+		Sinks: []record.Sink{record.Log{Logger: d.log, Subject: g.conf.LogSubject}, d.notices, d.unproven},
+	})
+}
+
+// Reload replaces the configuration and the directories by what the files hold now, or
+// changes nothing. The error, which the log has, too, tells everything that is refused, a
+// line for each.
+func (d *Daemon) Reload() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	err := d.reload()
+	if err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			d.log.Error("reload refused, the configuration stays as it was", "error", line)
+		}
+		return err
+	}
+	conf := d.current.conf
+	d.serving.Go(func() { tellServers(d.alive, conf, d.log) })
+	d.log.Info("reloaded", "config", conf.Path)
+	return nil
+}
+
+func (d *Daemon) reload() (err error) {
+	if d.stopped {
+		return errors.New("the daemon is stopping")
+	}
+	reading := config.Load(d.current.conf.Path)
+	if len(reading.Problems) > 0 {
+		return reading.Problems
+	}
+	if err := unchangeable(d.current.conf, reading.Config); err != nil {
+		return err
+	}
+	next, err := d.generate(reading.Config, d.current.directories)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			next.retire()
+		}
+	}()
+	if err := next.directories.Err(); err != nil {
+		return err
+	}
+	if next.store, err = d.openQuarantine(next.conf); err != nil {
+		return err
+	}
+	opened, err := d.open(next.conf)
+	if err != nil {
+		return err
+	}
+	d.adopt(next)
+	d.serve(next.conf, opened)
+	return nil
+}
+
+// unchangeable tells what a reload asks for that only a restart can do.
+func unchangeable(before, after *config.Config) error {
+	old, fresh := doorsOf(before), doorsOf(after)
+	var errs []error
+	for _, address := range slices.Sorted(maps.Keys(fresh)) {
+		if was, ok := old[address]; ok && was != fresh[address] {
+			errs = append(errs, fmt.Errorf("%s: the checkpoint, mode or use of the listener %s was changed; that needs a restart, or another address", after.Path, address))
+		}
+	}
+	if before.MaxConnections != after.MaxConnections {
+		errs = append(errs, fmt.Errorf("%s: max_connections was changed from %d to %d; that needs a restart", after.Path, before.MaxConnections, after.MaxConnections))
+	}
+	return errors.Join(errs...)
+}
+
+// watch loads the directories whose files have changed.
+func (d *Daemon) watch() {
+	directories := d.current.directories
+	loaded := directories.Poll(time.Now())
+	d.tellRefused(directories)
+	if len(loaded) > 0 {
+		d.publish()
+	}
+	for _, one := range loaded {
+		d.log.Info("directory loaded", "path", one.Source.Path, "addresses", one.Snapshot.Len())
+	}
+}
+
+// tellRefused says why directories cannot be loaded, once each.
+func (d *Daemon) tellRefused(directories sources.Directories) {
+	for _, one := range directories.Untold() {
+		what := "directory refused, the old one stays"
+		if one.Snapshot == nil {
+			reply := verdict.Why(verdict.DirectoryFailed).Reply()
+			what = fmt.Sprintf("directory cannot be read: its domains are answered %d %s until it can", reply.Code, reply.Enhanced)
+		}
+		for line := range strings.SplitSeq(one.Err.Error(), "\n") {
+			d.log.Error(what, "path", one.Source.Path, "error", line)
+		}
+	}
+}

@@ -1,0 +1,80 @@
+package daemon
+
+import (
+	"errors"
+	"net"
+
+	"coexistd/milter/listen"
+	"coexistd/policy/config"
+)
+
+// open opens the listeners that the configuration names and that are not open
+// yet. When one fails, none of them stays open.
+func (d *Daemon) open(conf *config.Config) (opened map[string]net.Listener, err error) {
+	opened = make(map[string]net.Listener)
+	add := func(listeners []config.Listener, slots listen.Slots) error {
+		for _, l := range listeners {
+			if d.listeners[l.Address] != nil {
+				continue
+			}
+			listener, err := listen.Listen(listen.Options{Address: l.Address, Mode: l.Mode, Slots: slots, Activation: d.inherited, Log: d.log})
+			if err != nil {
+				return err
+			}
+			opened[l.Address] = listener
+		}
+		return nil
+	}
+	if err := errors.Join(add(conf.Listeners, d.mailSlots), add(conf.Lookups, d.lookupSlots)); err != nil {
+		for _, listener := range opened {
+			listener.Close()
+		}
+		return nil, err
+	}
+	return opened, nil
+}
+
+// serve serves the opened listeners and closes those that the configuration
+// no longer names.
+func (d *Daemon) serve(conf *config.Config, opened map[string]net.Listener) {
+	doors := doorsOf(conf)
+	for address, listener := range opened {
+		d.listeners[address] = listener
+		d.serving.Go(func() {
+			if err := d.serveDoor(doors[address], listener); err != nil && !errors.Is(err, net.ErrClosed) {
+				d.log.Error("listener ended", "address", address, "error", err)
+			}
+		})
+	}
+	for address, listener := range d.listeners {
+		if _, named := doors[address]; !named {
+			listener.Close()
+			delete(d.listeners, address)
+		}
+	}
+}
+
+func (d *Daemon) serveDoor(one door, listener net.Listener) error {
+	if one.lookup {
+		return d.lookup.Serve(listener)
+	}
+	return d.milter.Serve(listener, one.Checkpoint)
+}
+
+// door is a listener, and what it is for.
+type door struct {
+	config.Listener
+	lookup bool
+}
+
+// doorsOf returns the listeners of a configuration by their addresses.
+func doorsOf(conf *config.Config) map[string]door {
+	doors := make(map[string]door)
+	for _, l := range conf.Listeners {
+		doors[l.Address] = door{l, false}
+	}
+	for _, l := range conf.Lookups {
+		doors[l.Address] = door{l, true}
+	}
+	return doors
+}

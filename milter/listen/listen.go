@@ -237,6 +237,9 @@ type conn struct {
 	release sync.Once
 }
 
+// NetConn returns the connection that holds the slot.
+func (c *conn) NetConn() net.Conn { return c.Conn }
+
 func (c *conn) Close() error {
 	err := c.Conn.Close()
 	c.release.Do(func() { <-c.taken })

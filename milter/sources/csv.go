@@ -30,6 +30,10 @@ type CSV struct {
 	// Snapshot is the last list of the file that was taken. It is nil until the
 	// file holds one that can be.
 	Snapshot *directory.Snapshot
+	// Loaded is when Snapshot was taken, and Bytes the size of the file that it was read
+	// from.
+	Loaded time.Time
+	Bytes  int64
 	// Err says why the file cannot be read, or is refused, as it is now. It is of
 	// type *directory.Errors when the file has bad rows. It is nil when Snapshot
 	// is what the file holds.
@@ -64,14 +68,26 @@ func (c *CSV) read() error {
 	if sum := maphash.String(c.seed, text); sum != c.sum {
 		fresh, err := parse(c.Source, text)
 		if err == nil && c.Snapshot != nil {
-			err = directory.Guard(c.Snapshot, fresh)
+			if lost := directory.Guard(c.Snapshot, fresh); lost != nil {
+				err = &loss{lost}
+			}
 		}
 		if err == nil {
-			c.Snapshot = fresh
+			c.Snapshot, c.Loaded, c.Bytes = fresh, time.Now(), int64(len(text))
 		}
 		c.sum, c.refusal = sum, err
 	}
 	return c.refusal
+}
+
+// loss is why a list lacks too many addresses to take the place of the one before.
+type loss struct{ error }
+
+// Lost reports that Err is nothing but that the file lacks too many of Snapshot's
+// addresses: directory.Guard refuses it.
+func (c *CSV) Lost() bool {
+	_, lost := errors.AsType[*loss](c.Err)
+	return lost
 }
 
 // isBeingWritten reports a file that was changed a moment ago. A time in the

@@ -27,7 +27,7 @@ func Open(list []directory.Source, old Directories) Directories {
 			if reflect.DeepEqual(old[i].Source, source) {
 				*c = *old[i]
 			}
-			c.Snapshot = old[i].Snapshot
+			c.Snapshot, c.Loaded, c.Bytes = old[i].Snapshot, old[i].Loaded, old[i].Bytes
 		}
 		c.Err = c.read()
 		all = append(all, c)

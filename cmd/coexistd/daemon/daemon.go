@@ -9,6 +9,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,6 +52,7 @@ type Options struct {
 // methods.
 type Daemon struct {
 	version string
+	started time.Time
 	log     *slog.Logger
 
 	// What is here lives as long as the daemon.
@@ -64,15 +66,18 @@ type Daemon struct {
 	inherited listen.Activation
 	// Lookups have slots of their own, so that a flood of mail does not keep
 	// the MTA from asking who exists.
-	mailSlots, lookupSlots listen.Slots
-	milter                 *milter.Server
-	lookup                 *lookup.Server
-	runtime                atomic.Pointer[transaction.Runtime]
+	mailSlots, lookupSlots, controlSlots listen.Slots
+	milter                               *milter.Server
+	lookup                               *lookup.Server
+	control                              *http.Server
+	runtime                              atomic.Pointer[transaction.Runtime]
 
 	mu        sync.Mutex  // guards what follows
 	current   *generation // that of the messages to come
 	listeners map[string]net.Listener
 	keeper    keeper
+	refused   error     // what the last reload did not take
+	tried     time.Time // when that was
 	stopped   bool
 
 	// What the daemon does by itself ends with alive, and serving waits for it.
@@ -87,7 +92,7 @@ type Daemon struct {
 // nobody before Start, and must be stopped.
 func New(o Options) (*Daemon, error) {
 	d := &Daemon{
-		version: o.Version, log: o.Log, listeners: make(map[string]net.Listener),
+		version: o.Version, started: time.Now(), log: o.Log, listeners: make(map[string]net.Listener),
 		lists: networks.New(o.Log, time.Now), memory: limits.NewMemory(maxKeys), flood: flood.New(), notices: notice.New(o.Log),
 	}
 	d.unproven = notice.NewUnproven(d.notices)
@@ -96,6 +101,7 @@ func New(o Options) (*Daemon, error) {
 		runtime := d.runtime.Load()
 		return runtime.Policy, runtime.Directory
 	}}
+	d.control = d.newControl()
 	reading := config.Load(o.Config)
 	conf := reading.Config
 	if conf == nil {
@@ -112,6 +118,7 @@ func New(o Options) (*Daemon, error) {
 	// others must not wait for it.
 	d.tellRefused(first.directories)
 	d.mailSlots, d.lookupSlots = listen.NewSlots(conf.MaxConnections), listen.NewSlots(conf.MaxConnections)
+	d.controlSlots = listen.NewSlots(maxQuestioners)
 	if d.inherited, err = listen.Inherit(); err == nil {
 		d.listeners, err = d.open(conf)
 	}
@@ -178,6 +185,7 @@ func (d *Daemon) Stop() {
 	d.fallDown()
 	d.mu.Unlock()
 	err := errors.Join(drain(d.milter.Shutdown), drain(d.lookup.Shutdown))
+	drain(d.control.Shutdown)
 	d.kill()
 	d.serving.Wait()
 	for _, listener := range d.listeners {

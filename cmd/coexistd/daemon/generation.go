@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
-	"strings"
 	"time"
 
 	"coexistd/milter/quarantine"
@@ -87,58 +87,78 @@ func (d *Daemon) publish() {
 	})
 }
 
-// Reload replaces the configuration and the directories by what the files hold now, or
-// changes nothing. The error, which the log has, too, tells everything that is refused, a
-// line for each.
-func (d *Daemon) Reload() error {
+// Reload replaces the configuration and the directories by what the files hold now. The
+// error, which the log has, too, tells everything that is refused, a line for each. When
+// applied is false, nothing was changed. When it is true although there is an error, that
+// is of directories which lack too many addresses to take the place of those from before.
+func (d *Daemon) Reload() (applied bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	err := d.reload()
-	if err != nil {
-		for line := range strings.SplitSeq(err.Error(), "\n") {
+	applied, err = d.reload()
+	d.refused, d.tried = err, time.Now()
+	if !applied {
+		for _, line := range linesOf(err) {
 			d.log.Error("reload refused, the configuration stays as it was", "error", line)
 		}
-		return err
+		return applied, err
 	}
+	d.tellRefused(d.current.directories)
 	conf := d.current.conf
 	d.serving.Go(func() { tellServers(d.alive, conf, d.log) })
 	d.log.Info("reloaded", "config", conf.Path)
-	return nil
+	return applied, err
 }
 
-func (d *Daemon) reload() (err error) {
+func (d *Daemon) reload() (applied bool, err error) {
 	if d.stopped {
-		return errors.New("the daemon is stopping")
+		return false, errors.New("the daemon is stopping")
 	}
 	reading := config.Load(d.current.conf.Path)
 	if len(reading.Problems) > 0 {
-		return reading.Problems
+		return false, reading.Problems
 	}
 	if err := unchangeable(d.current.conf, reading.Config); err != nil {
-		return err
+		return false, err
 	}
 	next, err := d.generate(reading.Config, d.current.directories)
 	if err != nil {
-		return err
+		return false, err
 	}
-	defer func() {
-		if err != nil {
-			next.retire()
-		}
-	}()
-	if err := next.directories.Err(); err != nil {
-		return err
-	}
-	if next.store, err = d.openQuarantine(next.conf); err != nil {
-		return err
-	}
-	opened, err := d.open(next.conf)
+	opened, err := d.complete(next)
 	if err != nil {
-		return err
+		next.retire()
+		return false, err
 	}
 	d.adopt(next)
 	d.serve(next.conf, opened)
-	return nil
+	_, losses := refusals(next.directories)
+	return true, losses
+}
+
+// complete does all of a reload that can fail beside what generate does. Opened are the
+// listeners that are new.
+func (d *Daemon) complete(next *generation) (opened map[string]net.Listener, err error) {
+	if faults, _ := refusals(next.directories); faults != nil {
+		return nil, faults
+	}
+	if next.store, err = d.openQuarantine(next.conf); err != nil {
+		return nil, err
+	}
+	return d.open(next.conf)
+}
+
+// refusals tells why directories cannot be taken as the files are now. Losses are those of
+// lists that lack too many addresses, where the lists from before do, and faults are all
+// others. Each is nil where there is nothing to be told.
+func refusals(directories sources.Directories) (faults, losses error) {
+	for _, one := range directories {
+		if one.Lost() {
+			losses = errors.Join(losses, one.Err)
+		} else {
+			faults = errors.Join(faults, one.Err)
+		}
+	}
+	return faults, losses
 }
 
 // unchangeable tells what a reload asks for that only a restart can do.
@@ -177,7 +197,7 @@ func (d *Daemon) tellRefused(directories sources.Directories) {
 			reply := verdict.Why(verdict.DirectoryFailed).Reply()
 			what = fmt.Sprintf("directory cannot be read: its domains are answered %d %s until it can", reply.Code, reply.Enhanced)
 		}
-		for line := range strings.SplitSeq(one.Err.Error(), "\n") {
+		for _, line := range linesOf(one.Err) {
 			d.log.Error(what, "path", one.Source.Path, "error", line)
 		}
 	}

@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"net"
+	"net/http"
 
 	"coexistd/milter/listen"
 	"coexistd/policy/config"
@@ -25,7 +26,8 @@ func (d *Daemon) open(conf *config.Config) (opened map[string]net.Listener, err 
 		}
 		return nil
 	}
-	if err := errors.Join(add(conf.Listeners, d.mailSlots), add(conf.Lookups, d.lookupSlots)); err != nil {
+	socket := []config.Listener{controlListener(conf)}
+	if err := errors.Join(add(conf.Listeners, d.mailSlots), add(conf.Lookups, d.lookupSlots), add(socket, d.controlSlots)); err != nil {
 		for _, listener := range opened {
 			listener.Close()
 		}
@@ -41,7 +43,7 @@ func (d *Daemon) serve(conf *config.Config, opened map[string]net.Listener) {
 	for address, listener := range opened {
 		d.listeners[address] = listener
 		d.serving.Go(func() {
-			if err := d.serveDoor(doors[address], listener); err != nil && !errors.Is(err, net.ErrClosed) {
+			if err := d.serveDoor(doors[address], listener); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
 				d.log.Error("listener ended", "address", address, "error", err)
 			}
 		})
@@ -55,26 +57,45 @@ func (d *Daemon) serve(conf *config.Config, opened map[string]net.Listener) {
 }
 
 func (d *Daemon) serveDoor(one door, listener net.Listener) error {
-	if one.lookup {
+	switch one.use {
+	case useLookup:
 		return d.lookup.Serve(listener)
+	case useControl:
+		return d.control.Serve(listener)
 	}
 	return d.milter.Serve(listener, one.Checkpoint)
 }
 
+// use is what a listener is for.
+type use string
+
+const (
+	useMilter  use = "milter"
+	useLookup  use = "lookup"
+	useControl use = "control"
+)
+
 // door is a listener, and what it is for.
 type door struct {
 	config.Listener
-	lookup bool
+	use use
+}
+
+// controlListener is that of the daemon's own commands, which is nobody else's to use.
+func controlListener(conf *config.Config) config.Listener {
+	return config.Listener{Address: "unix:" + ControlPath(conf), Mode: 0o600}
 }
 
 // doorsOf returns the listeners of a configuration by their addresses.
 func doorsOf(conf *config.Config) map[string]door {
 	doors := make(map[string]door)
 	for _, l := range conf.Listeners {
-		doors[l.Address] = door{l, false}
+		doors[l.Address] = door{l, useMilter}
 	}
 	for _, l := range conf.Lookups {
-		doors[l.Address] = door{l, true}
+		doors[l.Address] = door{l, useLookup}
 	}
+	socket := controlListener(conf)
+	doors[socket.Address] = door{socket, useControl}
 	return doors
 }

@@ -88,6 +88,9 @@ func attachmentRules(conf *config.Config) scanners.AttachmentRules {
 // SpoolDir is the folder for what messages need of temporary files.
 func SpoolDir(conf *config.Config) string { return filepath.Join(conf.StateDir, "spool") }
 
+// ControlPath is the socket of the daemon's own commands.
+func ControlPath(conf *config.Config) string { return filepath.Join(conf.StateDir, "control.sock") }
+
 // makeSpool makes that folder, whose messages are nobody else's to read.
 func makeSpool(conf *config.Config) error {
 	if err := os.MkdirAll(SpoolDir(conf), 0o700); err != nil {

@@ -1,0 +1,180 @@
+// Package control has the questions to a running daemon and its answers, as types, and the
+// client that asks them. They go over a Unix socket, as JSON in HTTP. The daemon answers its
+// own user and root, whom it knows by their peer credentials (unix(7)), and nobody else.
+package control
+
+import "time"
+
+// The paths of the questions. Those that change something are asked by POST, with their
+// request as the body, the others by GET.
+const (
+	PathStatus  = "/status"
+	PathReload  = "/reload"
+	PathLimits  = "/limits"
+	PathReset   = "/limits/reset"
+	PathClients = "/clients"
+	PathUnblock = "/clients/unblock"
+)
+
+// Failure is the answer to a question that cannot be answered. Its status is not 200.
+type Failure struct {
+	Error string `json:"error"`
+}
+
+// Status is what a daemon has in its memory, and what it is doing.
+type Status struct {
+	Version string    `json:"version"`
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+	// Draining is set when the daemon ends as soon as its messages have ended.
+	Draining      bool          `json:"draining"`
+	Configuration Configuration `json:"configuration"`
+	Listeners     []Listener    `json:"listeners"`
+	// Messages is how many messages are under way.
+	Messages    int         `json:"messages"`
+	Directories []Directory `json:"directories"`
+	Networks    []Networks  `json:"networks"`
+	Scanners    []Scanner   `json:"scanners"`
+	// Redis is nil where none is configured: limits are counted in the daemon's memory.
+	Redis      *Server    `json:"redis"`
+	Quarantine Quarantine `json:"quarantine"`
+}
+
+// Configuration is the one that messages are decided by.
+type Configuration struct {
+	Path   string    `json:"path"`
+	Loaded time.Time `json:"loaded"`
+	// Digest is the SHA-256 of the file as it was loaded, in hexadecimal digits.
+	Digest string `json:"digest"`
+	// Refused tells why the last reload changed nothing. It is empty after one that did.
+	Refused []string `json:"refused"`
+	// Tried is when that reload was.
+	Tried time.Time `json:"tried,omitzero"`
+}
+
+// Listener is a socket on which MTAs are served.
+type Listener struct {
+	Address     string       `json:"address"`
+	Use         string       `json:"use"` // milter or lookup
+	Connections []Connection `json:"connections"`
+}
+
+// Connection is one connection of an MTA. Peer is its address, or where that has none the
+// id of its process: "pid 4711".
+type Connection struct {
+	Peer  string    `json:"peer"`
+	State string    `json:"state"`
+	Since time.Time `json:"since"`
+}
+
+// Directory is a list of addresses in memory.
+type Directory struct {
+	Source    string   `json:"source"`
+	Domains   []string `json:"domains"`
+	Addresses int      `json:"addresses"`
+	// Loaded is when the list was taken; zero: there is none.
+	Loaded time.Time `json:"loaded,omitzero"`
+	// Bytes is the size of the file that the list was read from.
+	Bytes int64 `json:"bytes"`
+	// Refused tells why the file as it is now was not taken. It is empty when the list is
+	// what the file holds.
+	Refused []string `json:"refused"`
+}
+
+// Networks is a list of a platform's networks.
+type Networks struct {
+	Platform string `json:"platform"`
+	Source   string `json:"source"`
+	Count    int    `json:"count"`
+	// Age is how many seconds ago the list was last known to be right.
+	Age int64 `json:"age"`
+	// Old is set when that is too long ago.
+	Old   bool   `json:"old"`
+	Error string `json:"error"`
+}
+
+// Server is one that the daemon asks. While Away is set it is not waited for.
+type Server struct {
+	Name   string `json:"name"`
+	Away   bool   `json:"away"`
+	Reason string `json:"reason"`
+	// Since is when it went away, and Next when it is asked again.
+	Since time.Time `json:"since,omitzero"`
+	Next  time.Time `json:"next,omitzero"`
+}
+
+// Scanner is a scanner, and how many of its places are in use.
+type Scanner struct {
+	Server
+	Scans  int `json:"scans"`
+	Places int `json:"places"`
+}
+
+// Quarantine is the store of messages that are held.
+type Quarantine struct {
+	Dir  string `json:"dir"`
+	Open bool   `json:"open"`
+	// Error tells why it is not open.
+	Error string `json:"error"`
+}
+
+// Reloaded is what came of a reload.
+type Reloaded struct {
+	// Applied is set when the configuration is the one that the files hold now.
+	Applied bool `json:"applied"`
+	// Refused tells what was not taken. It need not be empty when Applied is set: a
+	// directory that lost too many addresses is refused alone.
+	Refused []string `json:"refused"`
+}
+
+// Limits are the fullest buckets of the rate limits.
+type Limits struct {
+	Buckets []Bucket `json:"buckets"`
+	// Partial is set when there are more than were looked at.
+	Partial bool `json:"partial"`
+}
+
+// Bucket is what one key has used of a limit.
+type Bucket struct {
+	Rule string `json:"rule"`
+	Key  string `json:"key"`
+	// Used is how much of the burst is used, in the rule's unit, of Burst.
+	Used  int64  `json:"used"`
+	Burst int64  `json:"burst"`
+	Unit  string `json:"unit"`
+	// Over is set when the next message would be over the limit.
+	Over bool `json:"over"`
+	// Empty is when the bucket is empty again.
+	Empty time.Time `json:"empty"`
+}
+
+// Reset names the buckets to be emptied. The key "*" stands for all of the rule.
+type Reset struct {
+	Rule string `json:"rule"`
+	Key  string `json:"key"`
+}
+
+// Clients are those that are turned away.
+type Clients struct {
+	Clients []Turned `json:"clients"`
+	// Partial is set when there are more.
+	Partial bool `json:"partial"`
+}
+
+// Turned is a client, or a network of them, that is turned away.
+type Turned struct {
+	Network string    `json:"network"`
+	Why     string    `json:"why"`
+	Until   time.Time `json:"until"`
+}
+
+// Unblock names a client, or a network, that is to be let in again.
+type Unblock struct {
+	Network string `json:"network"`
+}
+
+// Done is the answer to a request to change something. Found is false when there was
+// nothing to be changed.
+type Done struct {
+	Found bool `json:"found"`
+}

@@ -1,0 +1,141 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"coexistd/cmd/coexistd/control"
+)
+
+const (
+	// maxQuestion bounds a request to the control socket, in bytes.
+	maxQuestion = 64 << 10
+	// questionTime bounds its reading.
+	questionTime = 10 * time.Second
+	// maxQuestioners bounds how many connections the control socket has at once.
+	maxQuestioners = 16
+)
+
+// refusal is an answer that says no.
+type refusal struct {
+	status int
+	text   string
+}
+
+func (r refusal) Error() string { return r.text }
+
+// newControl makes the server of the control socket.
+func (d *Daemon) newControl() *http.Server {
+	mux := http.NewServeMux()
+	answer(mux, "GET "+control.PathStatus, func(context.Context, struct{}) (control.Status, error) { return d.Status(), nil })
+	answer(mux, "POST "+control.PathReload, func(context.Context, struct{}) (control.Reloaded, error) { return d.reloaded(), nil })
+	return &http.Server{
+		Handler: onlyForUs(mux), ConnContext: withPeer,
+		ReadTimeout: questionTime, IdleTimeout: questionTime, MaxHeaderBytes: maxQuestion,
+		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelWarn),
+	}
+}
+
+// answer has do answer the requests of a pattern: JSON comes in where there is a body, and
+// goes out.
+func answer[Q, A any](mux *http.ServeMux, pattern string, do func(context.Context, Q) (A, error)) {
+	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		var question Q
+		if r.Method == http.MethodPost {
+			in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxQuestion))
+			in.DisallowUnknownFields()
+			if err := in.Decode(&question); err != nil {
+				write(w, http.StatusBadRequest, control.Failure{Error: "the question cannot be read: " + err.Error()})
+				return
+			}
+		}
+		a, err := do(r.Context(), question)
+		if no, is := errors.AsType[refusal](err); is {
+			write(w, no.status, control.Failure{Error: no.text})
+			return
+		}
+		if err != nil {
+			write(w, http.StatusServiceUnavailable, control.Failure{Error: err.Error()})
+			return
+		}
+		write(w, http.StatusOK, a)
+	})
+}
+
+func write(w http.ResponseWriter, status int, answer any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(answer) // whoever has left needs no answer
+}
+
+// peer is the key of a connection's other end in its context.
+type peer struct{}
+
+// withPeer notes whose process asks.
+func withPeer(ctx context.Context, c net.Conn) context.Context {
+	uid, err := peerUser(c)
+	if err != nil {
+		return ctx
+	}
+	return context.WithValue(ctx, peer{}, uid)
+}
+
+// onlyForUs lets root and the daemon's own user ask.
+func onlyForUs(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		uid, known := r.Context().Value(peer{}).(uint32)
+		if !known || (uid != 0 && uid != uint32(os.Geteuid())) {
+			write(w, http.StatusForbidden, control.Failure{Error: "only root and the daemon's user may ask it"})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// peerUser returns the user at the other end of a Unix connection (unix(7), SO_PEERCRED).
+func peerUser(c net.Conn) (uid uint32, err error) {
+	inner, is := c.(interface{ NetConn() net.Conn })
+	if is {
+		c = inner.NetConn()
+	}
+	socket, is := c.(*net.UnixConn)
+	if !is {
+		return 0, fmt.Errorf("%T has no peer credentials", c)
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var credentials *unix.Ucred
+	failed := raw.Control(func(fd uintptr) {
+		credentials, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err = errors.Join(failed, err); err != nil {
+		return 0, err
+	}
+	return credentials.Uid, nil
+}
+
+// reloaded reloads, and tells what came of it.
+func (d *Daemon) reloaded() control.Reloaded {
+	applied, err := d.Reload()
+	return control.Reloaded{Applied: applied, Refused: linesOf(err)}
+}
+
+// linesOf takes a joined error apart, one line each.
+func linesOf(err error) []string {
+	if err == nil {
+		return []string{}
+	}
+	return strings.Split(err.Error(), "\n")
+}

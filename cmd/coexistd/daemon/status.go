@@ -1,0 +1,53 @@
+package daemon
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"coexistd/cmd/coexistd/control"
+	"coexistd/milter/sources"
+)
+
+// Status tells what the daemon has in its memory, and what it is doing.
+func (d *Daemon) Status() control.Status {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	g := d.current
+	s := control.Status{
+		Version: d.version, PID: os.Getpid(), Started: d.started, Draining: d.stopped,
+		Configuration: control.Configuration{
+			Path: g.conf.Path, Loaded: g.loaded, Refused: linesOf(d.refused), Tried: d.tried,
+		},
+		Listeners: []control.Listener{}, Directories: []control.Directory{}, Networks: []control.Networks{}, Scanners: []control.Scanner{},
+		Quarantine: control.Quarantine{Dir: g.conf.Quarantine.Dir, Open: g.store != nil, Error: d.keeper.openFailed},
+	}
+	doors := doorsOf(g.conf)
+	for _, address := range slices.Sorted(maps.Keys(doors)) {
+		if use := doors[address].use; use != useControl {
+			s.Listeners = append(s.Listeners, control.Listener{Address: address, Use: string(use), Connections: []control.Connection{}})
+		}
+	}
+	for _, one := range g.directories {
+		s.Directories = append(s.Directories, directoryStatus(one))
+	}
+	for _, one := range d.lists.Status() {
+		list := control.Networks{Platform: one.Platform, Source: one.Source, Count: one.Count, Age: int64(one.Age / time.Second), Old: one.Old}
+		if one.Err != nil {
+			list.Error = one.Err.Error()
+		}
+		s.Networks = append(s.Networks, list)
+	}
+	return s
+}
+
+func directoryStatus(one *sources.CSV) control.Directory {
+	d := control.Directory{
+		Source: one.Source.Path, Domains: slices.Sorted(maps.Keys(one.Source.Domains)), Loaded: one.Loaded, Bytes: one.Bytes, Refused: linesOf(one.Err),
+	}
+	if one.Snapshot != nil {
+		d.Addresses = one.Snapshot.Len()
+	}
+	return d
+}

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"errors"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,28 +8,6 @@ import (
 
 	"coexistd/contrib/lab"
 )
-
-// tell runs a command of coexistd. It returns the exit status, and what was
-// printed on standard output and on standard error, in which the folder dir
-// is written as {dir}.
-func tell(t *testing.T, dir string, args ...string) (status int, out, complaint string) {
-	t.Helper()
-	path, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(deadline(t), path, args...)
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	var exit *exec.ExitError
-	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
-	}
-	clean := func(b bytes.Buffer) string {
-		return strings.ReplaceAll(b.String(), dir, "{dir}")
-	}
-	return cmd.ProcessState.ExitCode(), clean(stdout), clean(stderr)
-}
 
 const mistakenTOML = `hostname = "mail.acmecorp.com"
 state_dir = "{dir}/state"
@@ -61,7 +36,7 @@ func TestCheckSaysOKWithASummary(t *testing.T) {
 	t.Parallel()
 	path := configuration(t, lab.SiteTOML, lab.SiteDirectory)
 	dir := filepath.Dir(path)
-	status, out, complaint := tell(t, dir, "check", "-c", path)
+	status, out, complaint := tell(dir, "check", "-c", path)
 	const want = `ok
 listen     unix:{dir}/milter.sock
 lookup     unix:{dir}/lookup.sock
@@ -87,7 +62,7 @@ note       there is no [scanner.clamd]: mail is not checked for virus at S0, S1,
 func TestCheckPrintsItsSummaryAsJSON(t *testing.T) {
 	t.Parallel()
 	path := configuration(t, lab.SiteTOML, "address,residence\n"+`"""a@b""@acmecorp.com",office365`+"\n")
-	status, out, _ := tell(t, filepath.Dir(path), "check", "--json", "-c", path)
+	status, out, _ := tell(filepath.Dir(path), "check", "--json", "-c", path)
 	const want = `{
   "ok": true,
   "errors": [],
@@ -189,7 +164,7 @@ address = "http://127.0.0.1:11333"
 [checkpoint.S3]
 checks = ["loop", "malware"]
 `, lab.SiteDirectory)
-	status, out, _ := tell(t, filepath.Dir(path), "check", "-c", path)
+	status, out, _ := tell(filepath.Dir(path), "check", "-c", path)
 	const want = `
 S0         ddos, spoof, spam, virus, malware
 S0 past MX ddos, spoof, virus, malware
@@ -207,7 +182,7 @@ func TestCheckTellsAllMistakesAtOnce(t *testing.T) {
 	t.Parallel()
 	path := configuration(t, mistakenTOML, lab.SiteDirectory)
 	for _, args := range [][]string{{"check", "-c", path}, {"check", "--json", "-c", path}} {
-		status, out, complaint := tell(t, filepath.Dir(path), args...)
+		status, out, complaint := tell(filepath.Dir(path), args...)
 		if status != exitNo {
 			t.Errorf("%q ended with %d; 1 is right", args, status)
 		}
@@ -215,7 +190,7 @@ func TestCheckTellsAllMistakesAtOnce(t *testing.T) {
 	}
 
 	path = configuration(t, lab.SiteTOML, "address,residence\nalice@acmecorp.com,nowhere\nbob@example.org,here\nalice\n")
-	status, out, complaint := tell(t, filepath.Dir(path), "check", "-c", path)
+	status, out, complaint := tell(filepath.Dir(path), "check", "-c", path)
 	if status != exitNo || out != "" {
 		t.Errorf("a bad directory: check ended with %d and %q", status, out)
 	}
@@ -223,7 +198,7 @@ func TestCheckTellsAllMistakesAtOnce(t *testing.T) {
 	mustName(t, complaint, rows)
 
 	path = configuration(t, "max_passes = 0\n"+lab.SiteTOML, "address,residence\nalice@acmecorp.com,nowhere\nbob@example.org,here\nalice\n")
-	_, _, complaint = tell(t, filepath.Dir(path), "check", "-c", path)
+	_, _, complaint = tell(filepath.Dir(path), "check", "-c", path)
 	mustName(t, complaint, append(rows, [2]string{"coexistd.toml:1: ", "max_passes"}))
 }
 
@@ -241,7 +216,7 @@ func mustName(t *testing.T, text string, mistakes [][2]string) {
 func TestServeDoesNotStartWithAMistakenConfiguration(t *testing.T) {
 	t.Parallel()
 	path := configuration(t, mistakenTOML, lab.SiteDirectory)
-	status, _, complaint := tell(t, filepath.Dir(path), "serve", "-c", path)
+	status, _, complaint := tell(filepath.Dir(path), "serve", "-c", path)
 	if status != exitNo {
 		t.Errorf("serve ended with %d; 1 is right", status)
 	}
@@ -266,13 +241,13 @@ func TestWrongUsageEndsWithStatus2(t *testing.T) {
 		{"explain -c " + path + " --to alice@acmecorp.com one.eml two.eml", `"two.eml" is one argument too many`},
 		{"explain -c /does/not/exist.toml --to alice@acmecorp.com", "/does/not/exist.toml"},
 	} {
-		status, out, complaint := tell(t, filepath.Dir(path), strings.Fields(c.args)...)
+		status, out, complaint := tell(filepath.Dir(path), strings.Fields(c.args)...)
 		if status != exitWrong || out != "" || !strings.Contains(complaint, c.complaint) {
 			t.Errorf("%q ended with %d, %q and %q", c.args, status, out, complaint)
 		}
 	}
 	for _, args := range []string{"help", "--help", "check --help", "version"} {
-		if status, _, _ := tell(t, filepath.Dir(path), strings.Fields(args)...); status != exitYes {
+		if status, _, _ := tell(filepath.Dir(path), strings.Fields(args)...); status != exitYes {
 			t.Errorf("%q ended with %d; 0 is right", args, status)
 		}
 	}

@@ -248,6 +248,21 @@ func (s *Site) replace(name, content string) error {
 	return nil
 }
 
+// WriteConfiguration writes a configuration for which no site is started into a folder,
+// with users.csv and an empty state_dir beside it, and returns its path. {dir} stands for
+// the folder, and {dns} for a server that is not there.
+func WriteConfiguration(dir, toml, users string) (string, error) {
+	path := filepath.Join(dir, "coexistd.toml")
+	err := errors.Join(
+		os.WriteFile(path, []byte(strings.NewReplacer("{dir}", dir, "{dns}", "127.0.0.1:53").Replace(toml)), 0o644),
+		os.WriteFile(filepath.Join(dir, "users.csv"), []byte(users), 0o644),
+		os.Mkdir(filepath.Join(dir, "state"), 0o700))
+	if err != nil {
+		return "", fmt.Errorf("lab: %w", err)
+	}
+	return path, nil
+}
+
 // Config is the path of the site's coexistd.toml.
 func (s *Site) Config() string { return filepath.Join(s.Dir, "coexistd.toml") }
 

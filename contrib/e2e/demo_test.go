@@ -1,0 +1,143 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"coexistd/contrib/lab"
+)
+
+// startDemo runs the demonstration with a folder of its own for its files, and
+// calls during, when that is not nil, while it sends its messages. It returns
+// the exit status and what was printed. That anything is left fails the test.
+func startDemo(t *testing.T, program string, during func(cmd *exec.Cmd, dir string)) (status int, printed string) {
+	t.Helper()
+	dir, err := lab.TempDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	cmd := exec.CommandContext(deadline(t), program, "demo")
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		printed += lines.Text() + "\n"
+		if during != nil && strings.HasPrefix(lines.Text(), "demo: sending") {
+			during(cmd, dir)
+		}
+	}
+	cmd.Wait()
+	printed += complaint.String()
+	if left := processes(t, dir); len(left) > 0 {
+		t.Errorf("processes are left of the demonstration: %q", left)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		t.Errorf("a file is left of the demonstration: %s", file.Name())
+	}
+	return cmd.ProcessState.ExitCode(), printed
+}
+
+// processes lists the command lines of the processes that have a folder in
+// their environment, arguments or open files.
+func processes(t *testing.T, dir string) []string {
+	t.Helper()
+	names, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, name := range names {
+		// A process that has gone meanwhile has no files.
+		environment, _ := os.ReadFile(name + "/environ")
+		command, _ := os.ReadFile(name + "/cmdline")
+		about := string(environment) + string(command)
+		open, _ := filepath.Glob(name + "/fd/*")
+		for _, file := range open {
+			target, _ := os.Readlink(file)
+			about += "\x00" + target
+		}
+		if strings.Contains(about, dir) {
+			list = append(list, strings.ReplaceAll(string(command), "\x00", " "))
+		}
+	}
+	return list
+}
+
+func TestDemoDeliversEveryMessageAndLeavesNothing(t *testing.T) {
+	t.Parallel()
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	beside := startSite(t, lab.SiteConfig{})
+	for range 2 {
+		status, printed := startDemo(t, path, func(_ *exec.Cmd, dir string) {
+			// The demonstration, the daemon and Postfix at least: otherwise
+			// finding none at the end would mean nothing.
+			if n := len(processes(t, dir)); n < 3 {
+				t.Errorf("%d processes of the demonstration were found while it runs", n)
+			}
+		})
+		if status != exitYes || !strings.Contains(printed, "Every message arrived where it should") {
+			t.Fatalf("demo ended with %d and said:\n%s", status, printed)
+		}
+	}
+	beside.mustFlow("alice@acmecorp.com", "office365 alice@acmecorp-com.onmicrosoft.com")
+}
+
+func TestInterruptedDemoLeavesNothing(t *testing.T) {
+	t.Parallel()
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, printed := startDemo(t, path, func(cmd *exec.Cmd, _ string) {
+		if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+			t.Error(err)
+		}
+	})
+	if status != exitWrong && status != exitYes {
+		t.Errorf("demo ended with %d and said:\n%s", status, printed)
+	}
+}
+
+// TestDemoFailsWhenMailGoesAstray runs the demonstration of a program that is
+// built with a fault: recipients who live elsewhere keep their old address
+// too, and one who lives at both places is listed as living here.
+func TestDemoFailsWhenMailGoesAstray(t *testing.T) {
+	t.Parallel()
+	program := filepath.Join(t.TempDir(), "coexistd")
+	if err := buildChanged(program, map[string][2]string{
+		"../../policy/edits.go":     {`if r.isRemoved() || r.Elsewhere != "" && r.Residence.Kind == route.There {`, "_ = route.There\n\t\tif r.isRemoved() {"},
+		"../../contrib/lab/site.go": {"carol@acmecorp.com,both,carol", "carol@acmecorp.com,here,carol"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	status, printed := startDemo(t, program, nil)
+	if status != exitNo {
+		t.Errorf("demo ended with %d; 1 is right", status)
+	}
+	for _, text := range []string{"NOT THERE", "NOT EXPECTED", "Not every message went where it should"} {
+		if !strings.Contains(printed, text) {
+			t.Errorf("demo does not say %q:\n%s", text, printed)
+		}
+	}
+}

@@ -1,0 +1,70 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"coexistd/contrib/lab"
+)
+
+func TestTheDoctorReadsMasterCF(t *testing.T) {
+	t.Parallel()
+	p, err := programs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := configuration(t, lab.SiteTOML+"\n[[listen]]\naddress = \"inet:127.0.0.1:8891\"\n", lab.SiteDirectory)
+	dir := filepath.Dir(config)
+	main := strings.ReplaceAll(`compatibility_level = 3.6
+queue_directory = {dir}/queue
+smtpd_milters = { inet:localhost:8891, connect_timeout=10s, default_action=reject }
+non_smtpd_milters = unix:{dir}/milter.sock
+milter_default_action = tempfail
+virtual_alias_maps = proxy:socketmap:unix:{dir}/lookup.sock:aliases
+virtual_mailbox_maps = unionmap:{texthash:/a, socketmap:unix:{dir}/lookup.sock:recipients}
+transport_maps = socketmap:unix:{dir}/lookup.sock:transport
+mynetworks = 127.0.4.0/24 [::ffff:127.0.4.0]/120
+`, "{dir}", dir)
+	master := `smtp inet n - y - - smtpd
+  -o { smtpd_milters = inet:127.0.0.1:8891 }
+submission inet n - - - - smtpd
+465 inet n - n - - smtpd -o smtpd_milters=
+127.0.0.1:10026 inet n - n - - smtpd -o receive_override_options=no_header_body_checks,no_milters
+10027 inet n - n - - smtpd -o receive_override_options=no_milters
+cleanup unix n - n - 0 cleanup
+`
+	for name, content := range map[string]string{"main.cf": main, "master.cf": master} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	status, out, _ := runDoctor(t, postconfOf(t, p, dir), nil, "-c", config)
+	out = strings.ReplaceAll(out, dir, "{dir}")
+	if status != exitNo {
+		t.Errorf("the doctor ended with %d", status)
+	}
+	const want = `ok    postfix        smtpd (smtp) hands its mail to coexistd by inet:127.0.0.1:8891
+warn  postfix        smtpd (submission) hands its mail to coexistd by inet:localhost:8891, but while coexistd is away, mail is bounced (milter_default_action = reject)
+  do: put into main.cf: milter_default_action = tempfail; then run: postfix reload
+FAIL  postfix        smtpd (465) does not hand its mail to coexistd: smtpd_milters is ""
+  do: put into the -o options of 465 in master.cf: smtpd_milters = unix:{dir}/milter.sock; then run: postfix reload
+ok    postfix        smtpd (127.0.0.1:10026) takes mail back from a content filter, without milters
+FAIL  postfix        smtpd (10027) asks no milter: receive_override_options has no_milters
+  do: take no_milters out of receive_override_options, save for a service that takes mail back from a content filter on loopback; then run: postfix reload
+ok    postfix        cleanup (cleanup) hands its mail to coexistd by unix:{dir}/milter.sock
+ok    postfix        virtual_mailbox_maps asks coexistd for recipients
+ok    postfix        virtual_alias_maps asks coexistd for aliases
+ok    postfix        transport_maps asks coexistd for transport
+FAIL  postfix        Postfix runs smtp in its chroot, where they do not see coexistd's Unix sockets: all mail is put off
+`
+	if !strings.Contains(out, want) {
+		t.Errorf("the doctor says\n%s\nright is\n%s", out, want)
+	}
+
+	// A Postfix without a configuration is nothing to compare with.
+	if _, out, _ := runDoctor(t, postconfOf(t, p, filepath.Join(dir, "none")), nil, "-c", config); !strings.Contains(out, "warn  postfix        Postfix's settings cannot be read: ") {
+		t.Errorf("without a main.cf the doctor says\n%s", out)
+	}
+}

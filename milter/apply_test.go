@@ -23,7 +23,7 @@ func TestMessageWithAnUnfitChangeIsPutOff(t *testing.T) {
 	if line := l.message(t); line["verdict"] != "tempfail" || !strings.Contains(line["reason"].(string), "bad>.example") {
 		t.Errorf("the log says %v", line)
 	}
-	lines := l.log.lines("a change to a message is not fit for the MTA; the message is put off")
+	lines := l.log.Lines("a change to a message is not fit for the MTA; the message is put off")
 	if len(lines) != 1 || lines[0]["level"] != "WARN" || !strings.Contains(lines[0]["error"].(string), "bad>.example") {
 		t.Errorf("the log warns %v", lines)
 	}

@@ -2,9 +2,7 @@ package milter
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,12 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	gomilter "github.com/emersion/go-milter"
 
+	"coexistd/contrib/fake"
 	"coexistd/milter/record"
 	"coexistd/milter/sources"
 	"coexistd/milter/transaction"
@@ -79,46 +77,10 @@ func remake(rt *transaction.Runtime) {
 	rt.Policy = policy.New(rt.Policy.Rules, rt.Policy.Keys, rt.Policy.Networks)
 }
 
-// journal collects what the server logs.
-type journal struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.b.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.b.String()
-}
-
-func (j *journal) forget() {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.b.Reset()
-}
-
-// lines returns the lines with that msg.
-func (j *journal) lines(msg string) []map[string]any {
-	var found []map[string]any
-	for text := range strings.Lines(j.String()) {
-		var line map[string]any
-		if json.Unmarshal([]byte(text), &line) == nil && line["msg"] == msg {
-			found = append(found, line)
-		}
-	}
-	return found
-}
-
 // lab is a running server.
 type lab struct {
 	*Server
-	log     *journal
+	log     *fake.Log
 	address string
 	served  chan error
 }
@@ -126,10 +88,10 @@ type lab struct {
 // newLab starts a server on a unix socket. Change may alter it before.
 func newLab(t testing.TB, rt *transaction.Runtime, change func(*Server)) *lab {
 	t.Helper()
-	j := &journal{}
+	log := fake.NewLog()
 	l := &lab{
-		Server:  &Server{Runtime: func() *transaction.Runtime { return rt }, Log: slog.New(slog.NewJSONHandler(j, nil))},
-		log:     j,
+		Server:  &Server{Runtime: func() *transaction.Runtime { return rt }, Log: log.Logger},
+		log:     log,
 		address: filepath.Join(t.TempDir(), "m"),
 		served:  make(chan error, 1),
 	}
@@ -158,7 +120,7 @@ func (l *lab) adopt(all ...*transaction.Runtime) {
 // message returns the only message line of the log.
 func (l *lab) message(t *testing.T) map[string]any {
 	t.Helper()
-	lines := l.log.lines("message")
+	lines := l.log.Lines("message")
 	if len(lines) != 1 {
 		t.Fatalf("%d message lines, want 1:\n%s", len(lines), l.log)
 	}

@@ -44,11 +44,11 @@ func TestFramesOutOfBoundsEndTheirConnectionOnly(t *testing.T) {
 		m := l.dial(t)
 		m.conn.Write(bytes)
 		m.wantEnd()
-		if got := len(l.log.lines("a milter connection is closed: the peer does not speak the protocol")); got == 0 {
+		if got := len(l.log.Lines("a milter connection is closed: the peer does not speak the protocol")); got == 0 {
 			t.Errorf("%s: no line in the log", name)
 		}
 	}
-	if got := len(l.log.lines("a milter connection is closed: the peer does not speak the protocol")); got != len(cases) {
+	if got := len(l.log.Lines("a milter connection is closed: the peer does not speak the protocol")); got != len(cases) {
 		t.Errorf("%d lines for %d connections", got, len(cases))
 	}
 	if strings.Contains(l.log.String(), "ERROR") {
@@ -376,13 +376,13 @@ func TestASinkThatFailsEndsItsConnectionOnly(t *testing.T) {
 		end(m)
 		m.flush()
 		m.wantEnd()
-		if got := len(l.log.lines("message")); got != 1 {
+		if got := len(l.log.Lines("message")); got != 1 {
 			t.Errorf("%s: %d message lines", name, got)
 		}
 		if !strings.Contains(l.log.String(), "a sink's mistake") {
 			t.Errorf("%s: the log does not tell of it", name)
 		}
-		l.log.forget()
+		l.log.Take()
 	}
 	if err := l.Shutdown(t.Context()); err != nil {
 		t.Error(err)

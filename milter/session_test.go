@@ -112,7 +112,7 @@ func TestMTAThatAllowsNoRewritingGetsTemporaryFailures(t *testing.T) {
 			t.Errorf("a recipient got %q", reply)
 		}
 	}
-	if !strings.Contains(l.log.String(), `"level":"ERROR"`) {
+	if !strings.Contains(l.log.String(), "level=ERROR") {
 		t.Error("nothing was logged as an error")
 	}
 }
@@ -156,7 +156,7 @@ func TestTransactionOfRefusedRecipientsLeavesOneLine(t *testing.T) {
 	m.mail("<y@example.org>") // no recipients: no line
 	m.put('A', "")
 	m.exchange()
-	lines := l.log.lines("message")
+	lines := l.log.Lines("message")
 	if len(lines) != 2 {
 		t.Fatalf("%d lines, want 2:\n%s", len(lines), l.log)
 	}
@@ -285,7 +285,7 @@ func TestMessagesOfAConnectionAreStrangersToEachOther(t *testing.T) {
 	m.put('A', "")
 	m.exchange()
 
-	lines := l.log.lines("message")
+	lines := l.log.Lines("message")
 	if len(lines) != 5 {
 		t.Fatalf("%d lines:\n%s", len(lines), l.log)
 	}
@@ -390,7 +390,7 @@ func TestQuitForANewConnectionForgetsTheClient(t *testing.T) {
 	m.connect('4', 25, "192.0.2.1")
 	m.exchange()
 	var got []string
-	for _, line := range l.log.lines("message") {
+	for _, line := range l.log.Lines("message") {
 		got = append(got, line["point"].(string)+line["client"].(string))
 	}
 	if want := "S210.1.2.3 S0 S0192.0.2.1"; strings.Join(got, " ") != want {

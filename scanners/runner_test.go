@@ -1,7 +1,6 @@
 package scanners_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -13,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"coexistd/contrib/fake"
 	"coexistd/policy/verdict"
 	"coexistd/scanners"
 )
@@ -49,12 +49,12 @@ func isAboutTheMessage(context.Context) verdict.Finding {
 
 // virusRunner runs one scanner, with a timeout of 30 s and ten places. It has
 // the log too.
-func virusRunner(s *scripted) (*scanners.Runner, *bytes.Buffer) {
-	var log bytes.Buffer
+func virusRunner(s *scripted) (*scanners.Runner, *fake.Log) {
+	log := fake.NewLog()
 	s.check = verdict.CheckVirus
-	return scanners.NewRunner(slog.New(slog.NewTextHandler(&log, nil)), scanners.Guarded{
+	return scanners.NewRunner(log.Logger, scanners.Guarded{
 		Scanner: s, Name: "clamd", Timeout: 30 * time.Second, MaxScans: 10,
-	}), &log
+	}), log
 }
 
 func runOne(ctx context.Context, r *scanners.Runner) verdict.Finding {
@@ -278,7 +278,7 @@ func TestOnlyFailuresOfTheServerInARowOpenTheBreaker(t *testing.T) {
 			if opened := runOne(t.Context(), r).State == verdict.Unknown; opened != c.opens {
 				t.Errorf("opened: %v, want %v", opened, c.opens)
 			}
-			if logged := strings.Count(log.String(), "does not answer"); logged != map[bool]int{true: 1}[c.opens] {
+			if logged := log.Count("does not answer"); logged != map[bool]int{true: 1}[c.opens] {
 				t.Errorf("logged %d times: %s", logged, log)
 			}
 		})
@@ -305,7 +305,7 @@ func TestADownServerIsAskedAgainAfterGrowingPausesByOneMessageEach(t *testing.T)
 				t.Errorf("%d messages tried after %d s, want 1", n, pause)
 			}
 		}
-		if n := strings.Count(log.String(), "\n"); n != 1 {
+		if n := log.Count("\n"); n != 1 {
 			t.Errorf("%d lines in the log, want 1: %s", n, log)
 		}
 	})
@@ -349,7 +349,7 @@ func TestASuccessClosesTheBreakerAndForgetsThePauses(t *testing.T) {
 			}
 		}
 		for _, want := range []string{"a scanner does not answer", "a scanner answers again"} {
-			if n := strings.Count(log.String(), want); n != 3 {
+			if n := log.Count(want); n != 3 {
 				t.Errorf("%q is logged %d times, want 3: %s", want, n, log)
 			}
 		}
@@ -418,7 +418,7 @@ func TestABusyServerIsNotTakenForDown(t *testing.T) {
 				t.Errorf("got %+v", f)
 			}
 		}
-		if f := runOne(t.Context(), r); f.State != verdict.Clean || log.Len() > 0 {
+		if f := runOne(t.Context(), r); f.State != verdict.Clean || log.String() != "" {
 			t.Errorf("got %+v, log %s", f, log)
 		}
 	})

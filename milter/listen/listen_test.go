@@ -1,7 +1,6 @@
 package listen
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -9,12 +8,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"coexistd/contrib/fake"
 )
 
 // deadline bounds each wait for what must come. Only what hangs takes so long, on a
@@ -208,8 +207,8 @@ func TestCloseRemovesItsOwnSocketOnly(t *testing.T) {
 }
 
 func TestTheCapHoldsForAllListenersTogether(t *testing.T) {
-	var log lockedBuffer
-	o := Options{Slots: NewSlots(1), Log: slog.New(slog.NewTextHandler(&log, nil))}
+	log := fake.NewLog()
+	o := Options{Slots: NewSlots(1), Log: log.Logger}
 	folder := t.TempDir()
 	o.Address = "unix:" + filepath.Join(folder, "a")
 	a := open(t, o)
@@ -224,11 +223,7 @@ func TestTheCapHoldsForAllListenersTogether(t *testing.T) {
 		t.Fatal(first.err)
 	}
 	dial(t, a)
-	for end := time.Now().Add(deadline); !strings.Contains(log.String(), "max_connections=1"); runtime.Gosched() {
-		if time.Now().After(end) {
-			t.Fatalf("the log says nothing of a wait: %q", log.String())
-		}
-	}
+	log.Wait(t, "max_connections=1")
 	select {
 	case second := <-idle:
 		t.Fatalf("a second connection was let in: %v", second.err)
@@ -278,13 +273,13 @@ func (f *failing) Accept() (net.Conn, error) {
 }
 
 func TestAcceptOutlastsErrors(t *testing.T) {
-	var log lockedBuffer
+	log := fake.NewLog()
 	inner := open(t, Options{Address: "inet:" + freePort(t)})
 	l := &listener{
 		inner: &failing{inner, []error{
 			&net.OpError{Op: "accept", Err: syscall.EMFILE}, syscall.ENFILE, syscall.ECONNABORTED,
 		}},
-		options: fill(Options{Log: slog.New(slog.NewTextHandler(&log, nil))}),
+		options: fill(Options{Log: log.Logger}),
 		closed:  make(chan struct{}),
 	}
 	got := accept(l)
@@ -292,7 +287,7 @@ func TestAcceptOutlastsErrors(t *testing.T) {
 	if a := wait(t, got); a.err != nil {
 		t.Error(a.err)
 	}
-	if n := strings.Count(log.String(), "accepting a connection failed"); n != 3 {
+	if n := log.Count("accepting a connection failed"); n != 3 {
 		t.Errorf("%d failures are logged, want 3: %s", n, log.String())
 	}
 }
@@ -309,21 +304,4 @@ func TestCloseEndsTheWaitAfterAnError(t *testing.T) {
 	if a := wait(t, got); !errors.Is(a.err, net.ErrClosed) {
 		t.Errorf("got %v", a.err)
 	}
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }

@@ -7,15 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"coexistd/contrib/fake"
 	"coexistd/milter/sources"
 	"coexistd/policy"
 	"coexistd/policy/directory"
@@ -152,16 +151,16 @@ var cases = [][2]string{
 type running struct {
 	*Server
 	path   string
-	log    *lockedBuffer
+	log    *fake.Log
 	served chan error
 }
 
 func run(t *testing.T, server *Server) *running {
 	t.Helper()
 	p, set := world(t)
-	r := &running{Server: server, path: filepath.Join(t.TempDir(), "s"), log: &lockedBuffer{}, served: make(chan error, 1)}
+	r := &running{Server: server, path: filepath.Join(t.TempDir(), "s"), log: fake.NewLog(), served: make(chan error, 1)}
 	r.Runtime = func() (*policy.Policy, *directory.Set) { return p, set }
-	r.Log = slog.New(slog.NewTextHandler(r.log, nil))
+	r.Log = r.log.Logger
 	l, err := net.Listen("unix", r.path)
 	if err != nil {
 		t.Fatal(err)
@@ -400,20 +399,3 @@ func (c *canned) Read(b []byte) (int, error)       { return c.in.Read(b) }
 func (c *canned) Write(b []byte) (int, error)      { return c.out.Write(b) }
 func (c *canned) SetReadDeadline(time.Time) error  { return nil }
 func (c *canned) SetWriteDeadline(time.Time) error { return nil }
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 
 	gomail "github.com/emersion/go-message/mail"
 
+	"coexistd/contrib/fake"
 	"coexistd/contrib/lab"
 	"coexistd/milter/ownmail"
 	"coexistd/policy"
@@ -29,47 +29,11 @@ import (
 // long, on a machine that does other things as well.
 const patience = 5 * time.Minute
 
-// journal is a log that tests wait for.
-type journal struct {
-	mu      sync.Mutex
-	text    bytes.Buffer
-	changed chan struct{}
-}
-
-func newJournal() *journal { return &journal{changed: make(chan struct{})} }
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	close(j.changed)
-	j.changed = make(chan struct{})
-	return j.text.Write(p)
-}
-
-// wait returns the log once it says something.
-func (j *journal) wait(t *testing.T, what string) string {
-	t.Helper()
-	late := time.After(patience)
-	for {
-		j.mu.Lock()
-		text, changed := j.text.String(), j.changed
-		j.mu.Unlock()
-		if strings.Contains(text, what) {
-			return text
-		}
-		select {
-		case <-changed:
-		case <-late:
-			t.Fatalf("the log does not say %q:\n%s", what, text)
-		}
-	}
-}
-
 // run starts a Teller that tries again at once, with its log.
-func run(t *testing.T, s Settings) (*Teller, *journal) {
+func run(t *testing.T, s Settings) (*Teller, *fake.Log) {
 	t.Helper()
-	log := newJournal()
-	teller := New(slog.New(slog.NewTextHandler(log, nil)))
+	log := fake.NewLog()
+	teller := New(log.Logger)
 	for i := range teller.pauses {
 		teller.pauses[i] = time.Millisecond
 	}
@@ -194,8 +158,8 @@ func passesSpamCheck(t *testing.T, post ownmail.Post, header gomail.Header, to s
 
 func TestTheLogSaysItAtOnce(t *testing.T) {
 	t.Parallel()
-	var log bytes.Buffer
-	teller := New(slog.New(slog.NewTextHandler(&log, nil)))
+	log := fake.NewLog()
+	teller := New(log.Logger)
 	teller.Configure(settings("127.0.0.1:1"))
 	teller.ledger.record("bob", bobs(0, 30))
 	teller.tellNoon(bobsEvent(), bobs(1, 10))
@@ -222,7 +186,7 @@ func TestAMailIsTriedAgainWhileTheMTAIsAwayAndGoesWhereAReloadSays(t *testing.T)
 	teller, log := run(t, settings(away.Addr()))
 	teller.pauses = slices.Repeat([]time.Duration{time.Millisecond}, 1_000_000)
 	teller.Tell(bobsEvent())
-	log.wait(t, "cannot be reached")
+	log.Wait(t, "cannot be reached")
 	sink := startSink(t, lab.SinkConfig{})
 	teller.Configure(settings(sink.Addr()))
 	arrived(t, sink, 2)
@@ -250,7 +214,7 @@ func TestOnlyThoseAreTriedAgainWhoHaveNoMailYet(t *testing.T) {
 	s.To = []string{"later@acmecorp.com", "gone@acmecorp.com", "never@acmecorp.com", "admin@acmecorp.com"}
 	teller, log := run(t, s)
 	teller.Tell(bobsEvent())
-	text := log.wait(t, "limit notice not sent")
+	text := log.Wait(t, "limit notice not sent")
 	for _, part := range []string{"refused for good", "550 5.1.1 no such user", "452 4.2.2 mailbox full", "to=[never@acmecorp.com]"} {
 		if !strings.Contains(text, part) {
 			t.Errorf("the log does not say %q:\n%s", part, text)
@@ -273,15 +237,15 @@ func TestOnlyThoseAreTriedAgainWhoHaveNoMailYet(t *testing.T) {
 func TestWhatIsTooMuchToSendIsCountedAndTold(t *testing.T) {
 	t.Parallel()
 	sink := startSink(t, lab.SinkConfig{})
-	log := newJournal()
-	teller := New(slog.New(slog.NewTextHandler(log, nil)))
+	log := fake.NewLog()
+	teller := New(log.Logger)
 	s := settings(sink.Addr())
 	s.To = s.To[:1]
 	teller.Configure(s)
 	for i := range maxWaiting + 3 {
 		teller.Tell(eventOf(i))
 	}
-	if n := strings.Count(log.wait(t, "limit reached"), "mail=dropped"); n != 3 {
+	if n := strings.Count(log.Wait(t, "limit reached"), "mail=dropped"); n != 3 {
 		t.Errorf("%d mails are dropped", n)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -354,8 +318,8 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	away := startSink(t, lab.SinkConfig{})
 	away.Close()
-	log := newJournal()
-	teller := New(slog.New(slog.NewTextHandler(log, nil)))
+	log := fake.NewLog()
+	teller := New(log.Logger)
 	teller.Configure(settings(away.Addr()))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -363,14 +327,14 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	go func() { teller.Run(ctx); close(ended) }()
 	teller.Tell(bobsEvent())
 	teller.Tell(eventOf(1))
-	log.wait(t, "tried again")
+	log.Wait(t, "tried again")
 	cancel()
 	select {
 	case <-ended:
 	case <-time.After(patience):
 		t.Fatal("it goes on")
 	}
-	text := log.wait(t, "limit notice not sent")
+	text := log.Wait(t, "limit notice not sent")
 	if !strings.Contains(text, `msg="limit notices are not sent, since the daemon stops" count=1`) {
 		t.Errorf("the log does not say what is lost:\n%s", text)
 	}

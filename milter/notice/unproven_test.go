@@ -1,10 +1,8 @@
 package notice
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -15,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"coexistd/contrib/fake"
 	"coexistd/contrib/lab"
 	"coexistd/milter/record"
 	"coexistd/policy"
@@ -37,10 +36,10 @@ func lacking(after time.Duration, sender string, platforms ...string) *record.Re
 }
 
 // newUnproven has its file in a folder of its own, and a log.
-func newUnproven(t testing.TB, s Settings) (u *Unproven, log *bytes.Buffer) {
+func newUnproven(t testing.TB, s Settings) (u *Unproven, log *fake.Log) {
 	t.Helper()
-	log = new(bytes.Buffer)
-	teller := New(slog.New(slog.NewTextHandler(log, nil)))
+	log = fake.NewLog()
+	teller := New(log.Logger)
 	teller.Configure(s)
 	u = NewUnproven(teller)
 	u.Configure(filepath.Join(t.TempDir(), "unproven.json"))
@@ -148,7 +147,7 @@ func TestTheCountsAreSavedOnceAMinuteAndAtTheEndAndSurvive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := settings("")
 		s.To = nil
-		start := func() (u *Unproven, log *bytes.Buffer, stop func()) {
+		start := func() (u *Unproven, log *fake.Log, stop func()) {
 			u, log = newUnproven(t, s)
 			u.Configure(path)
 			ctx, cancel := context.WithCancel(t.Context())
@@ -187,7 +186,7 @@ func TestTheCountsAreSavedOnceAMinuteAndAtTheEndAndSurvive(t *testing.T) {
 		record()
 		stop()
 		saved("after a restart", "office365 5 5")
-		if log.Len() > 0 {
+		if log.String() != "" {
 			t.Errorf("the restart tells again: %s", log)
 		}
 		if names, err := filepath.Glob(filepath.Dir(path) + "/*"); err != nil || !slices.Equal(names, []string{path}) {
@@ -261,8 +260,8 @@ func TestTheCountsOfMailWithoutProofAreBounded(t *testing.T) {
 	if err != nil || len(list) != maxPlatforms || list[0].Day != 25 || list[0].Week != 169 {
 		t.Errorf("it has %+v (%v)", list[:min(1, len(list))], err)
 	}
-	if log.Len() > 1000*(maxText*4+2000) || strings.Contains(log.String(), "\x00") {
-		t.Errorf("the log has %d bytes", log.Len())
+	if len(log.String()) > 1000*(maxText*4+2000) || strings.Contains(log.String(), "\x00") {
+		t.Errorf("the log has %d bytes", len(log.String()))
 	}
 }
 
@@ -315,7 +314,7 @@ func TestEachAdministratorGetsTheMailAboutMailWithoutProof(t *testing.T) {
 		}
 		passesSpamCheck(t, s.Post, header, s.To[i])
 	}
-	log.wait(t, `msg="proof notice sent" to=`+s.To[1])
+	log.Wait(t, `msg="proof notice sent" to=`+s.To[1])
 }
 
 func TestAMailIsDoneWithOnceItReachedAnAdministrator(t *testing.T) {
@@ -335,7 +334,7 @@ func TestAMailIsDoneWithOnceItReachedAnAdministrator(t *testing.T) {
 		if got := teller.deliver(t.Context(), notice{kind: "proof", write: u.letter}); got != want {
 			t.Errorf("it is done with: %v", got)
 		}
-		log.wait(t, `msg="proof notice not sent" to=`)
+		log.Wait(t, `msg="proof notice not sent" to=`)
 	}
 }
 

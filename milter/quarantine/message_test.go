@@ -15,6 +15,7 @@ import (
 
 	gomail "github.com/emersion/go-message/mail"
 
+	"coexistd/contrib/fake"
 	"coexistd/contrib/lab"
 	"coexistd/milter/ownmail"
 	"coexistd/policy"
@@ -335,14 +336,14 @@ func TestARefusedReportIsTriedAgainUnlessItIsRefusedForGood(t *testing.T) {
 	}
 	r, sink := stocked(t, lab.SinkConfig{Refuse: refuse},
 		spamFor("gone@acmecorp.com", "gone@acmecorp.com", true), spamFor("later@acmecorp.com", "later@acmecorp.com", true), spamFor("zoe@acmecorp.com", "zoe@acmecorp.com", true))
-	var log bytes.Buffer
-	r.Log = slog.New(slog.NewTextHandler(&log, nil))
+	log := fake.NewLog()
+	r.Log = log.Logger
 	if err := r.Run(t.Context(), reportTime); err != nil {
 		t.Error(err)
 	}
 	for _, part := range []string{"refused for good", "550 5.1.1 no such user", "not taken", "451 4.3.0"} {
 		if !strings.Contains(log.String(), part) {
-			t.Errorf("the log does not say %q:\n%s", part, &log)
+			t.Errorf("the log does not say %q:\n%s", part, log)
 		}
 	}
 	if got := sent(sink, 0); got != "zoe@acmecorp.com postmaster@acmecorp.com" {

@@ -1,14 +1,13 @@
 package transaction
 
 import (
-	"bytes"
 	"context"
-	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"coexistd/contrib/fake"
 	testlab "coexistd/contrib/lab"
 	"coexistd/policy"
 	"coexistd/policy/mail"
@@ -45,8 +44,8 @@ func TestASlowSignatureDoesNotKeepTheDNSFromBeingAsked(t *testing.T) {
 	dns.Set("hard.example", "TXT", "v=spf1 -all")
 	dns.Set("_dmarc.hard.example", "TXT", "v=DMARC1; p=reject")
 	dns.Fail("s._domainkey.key.example", testlab.DNSSilent)
-	j := &bytes.Buffer{}
-	world := Live{Log: slog.New(slog.NewJSONHandler(j, nil)), Resolver: asked.NewResolver([]string{dns.Addr})}
+	log := fake.NewLog()
+	world := Live{Log: log.Logger, Resolver: asked.NewResolver([]string{dns.Addr})}
 	// The key is waited for until the time is over, a second before it would be given
 	// up. Others are answered at once, within that time even on a busy machine.
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
@@ -58,22 +57,22 @@ func TestASlowSignatureDoesNotKeepTheDNSFromBeingAsked(t *testing.T) {
 	if len(found.DKIM) != 1 || found.DKIM[0].Result != spoof.AuthTempError || found.DKIM[0].Domain != "key.example" {
 		t.Errorf("the signature: %+v", found.DKIM)
 	}
-	if j.String() != "" {
-		t.Errorf("the log: %s", j)
+	if log.String() != "" {
+		t.Errorf("the log: %s", log)
 	}
 }
 
 func TestAPanicWhileAMessageIsAuthenticatedIsLoggedAndExcusesNobody(t *testing.T) {
-	j := &bytes.Buffer{}
-	world := Live{Log: slog.New(slog.NewJSONHandler(j, nil))} // without a resolver
+	log := fake.NewLog()
+	world := Live{Log: log.Logger} // without a resolver
 	found := world.Find(t.Context(), question(t)).Authentication
 	if found.SPF.Result != spoof.AuthTempError || found.DMARC[0].Lookup != spoof.AuthTempError ||
 		len(found.DKIM) != 1 || found.DKIM[0].Result != spoof.AuthTempError {
 		t.Errorf("got %+v", found)
 	}
-	told := strings.Split(strings.TrimSpace(j.String()), "\n")
+	told := strings.Split(strings.TrimSpace(log.String()), "\n")
 	if len(told) != 3 {
-		t.Errorf("%d lines: %s", len(told), j.String())
+		t.Errorf("%d lines: %s", len(told), log.String())
 	}
 	for _, line := range told {
 		if !strings.Contains(line, "could not be authenticated; this is an error in coexistd") || !strings.Contains(line, "LookupTXT") {

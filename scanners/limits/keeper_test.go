@@ -1,50 +1,31 @@
 package limits_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"coexistd/contrib/fake"
 	"coexistd/contrib/lab"
 	"coexistd/policy/rate"
 	"coexistd/policy/verdict"
 	"coexistd/scanners/limits"
 )
 
-// journal is a log to look at.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(b []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(b)
-}
-
-func (j *journal) count(text string) int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return strings.Count(j.text.String(), text)
-}
-
 // went and came count the lines that say so.
-func (j *journal) went() int { return j.count("Redis does not answer") }
-func (j *journal) came() int { return j.count("Redis answers again") }
+func went(log *fake.Log) int { return log.Count("Redis does not answer") }
+func came(log *fake.Log) int { return log.Count("Redis answers again") }
 
 // keeper makes a Keeper as the daemon has it.
-func keeper(t testing.TB, o limits.RedisOptions) (*limits.Keeper, *journal) {
-	j := &journal{}
-	k := limits.NewKeeper(slog.New(slog.NewTextHandler(j, nil)), limits.NewRedis(o), limits.NewMemory(1000))
+func keeper(t testing.TB, o limits.RedisOptions) (*limits.Keeper, *fake.Log) {
+	log := fake.NewLog()
+	k := limits.NewKeeper(log.Logger, limits.NewRedis(o), limits.NewMemory(1000))
 	closeAtEnd(t, k)
-	return k, j
+	return k, log
 }
 
 // patientKeeper makes one with much time.
@@ -144,10 +125,10 @@ func TestARedisThatIsKilledAndStartedAgainHasForgottenNothing(t *testing.T) {
 func TestAHungRedisIsDoneWithoutUntilItAnswersAgain(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t, lab.RedisConfig{})
-	k, j := keeper(t, limits.RedisOptions{Addresses: []string{server.Addr}})
+	k, log := keeper(t, limits.RedisOptions{Addresses: []string{server.Addr}})
 	asked := charge(onError(long("hung", 1<<40, verdict.Tempfail), rate.ErrorTempfail), "bob", 1)
 	await(t, "Redis answers", func() bool { return !k.Take(t.Context(), []rate.Charge{asked})[0].Unknown })
-	went, came := j.went(), j.came() // it may have been slow at first
+	hadGone, hadCome := went(log), came(log) // it may have been slow at first
 	if err := server.Suspend(); err != nil {
 		t.Fatal(err)
 	}
@@ -162,23 +143,23 @@ func TestAHungRedisIsDoneWithoutUntilItAnswersAgain(t *testing.T) {
 		})
 	}
 	crowd.Wait()
-	if j.went() != went+1 || j.came() != came {
-		t.Errorf("the log says %d times that Redis went and %d that it came, want once and never", j.went()-went, j.came()-came)
+	if went(log) != hadGone+1 || came(log) != hadCome {
+		t.Errorf("the log says %d times that Redis went and %d that it came, want once and never", went(log)-hadGone, came(log)-hadCome)
 	}
 	if err := server.Continue(); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "Redis answers again", func() bool { return !k.Take(t.Context(), []rate.Charge{asked})[0].Unknown })
-	if j.went() != j.came() {
-		t.Errorf("the log says %d times that Redis went and %d that it came", j.went(), j.came())
+	if went(log) != came(log) {
+		t.Errorf("the log says %d times that Redis went and %d that it came", went(log), came(log))
 	}
 }
 
 func TestWhatRedisHoldsForOneLimitSaysNothingOfTheOthers(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t, lab.RedisConfig{})
-	j := &journal{}
-	k := limits.NewKeeper(slog.New(slog.NewTextHandler(j, nil)), limits.NewPatientRedis(limits.RedisOptions{Addresses: []string{server.Addr}}, slack), limits.NewMemory(1000))
+	log := fake.NewLog()
+	k := limits.NewKeeper(log.Logger, limits.NewPatientRedis(limits.RedisOptions{Addresses: []string{server.Addr}}, slack), limits.NewMemory(1000))
 	k.SetPatience(slack)
 	closeAtEnd(t, k)
 	rule := onError(long("another's key", 2, verdict.Tempfail), rate.ErrorTempfail)
@@ -193,14 +174,14 @@ func TestWhatRedisHoldsForOneLimitSaysNothingOfTheOthers(t *testing.T) {
 	if g := k.Take(t.Context(), []rate.Charge{good})[0]; g.Unknown {
 		t.Error("another limit is not asked for")
 	}
-	if j.went() != 0 || j.count("WRONGTYPE") != 3 || j.count(server.Addr) != 3 {
-		t.Errorf("the log says\n%s", &j.text)
+	if went(log) != 0 || log.Count("WRONGTYPE") != 3 || log.Count(server.Addr) != 3 {
+		t.Errorf("the log says\n%s", log)
 	}
 }
 
 func TestWithoutRedisEachRuleDoesWhatItSays(t *testing.T) {
 	t.Parallel()
-	k, j := keeper(t, limits.RedisOptions{Addresses: []string{"127.0.0.1:1"}})
+	k, log := keeper(t, limits.RedisOptions{Addresses: []string{"127.0.0.1:1"}})
 	memory := onError(long("memory", 2, verdict.Tempfail), rate.ErrorMemory)
 	pass := onError(long("pass", 2, verdict.Tempfail), rate.ErrorAccept)
 	stop := onError(long("stop", 2, verdict.Tempfail), rate.ErrorTempfail)
@@ -225,8 +206,8 @@ func TestWithoutRedisEachRuleDoesWhatItSays(t *testing.T) {
 			}
 		}
 	}
-	if j.went() != 1 || j.count("127.0.0.1:1") == 0 {
-		t.Errorf("the log does not say once which Redis does not answer:\n%s", &j.text)
+	if went(log) != 1 || log.Count("127.0.0.1:1") == 0 {
+		t.Errorf("the log does not say once which Redis does not answer:\n%s", log)
 	}
 }
 
@@ -268,7 +249,7 @@ func TestAFailoverIsFollowedAndNothingForgotten(t *testing.T) {
 	replica := startRedis(t, lab.RedisConfig{Master: master})
 	sentinel, err := filtersOf(t).StartSentinel(starting(t), master, "mail")
 	started(t, sentinel, err)
-	k, j := keeper(t, limits.RedisOptions{Addresses: []string{sentinel.Addr}, Master: "mail"})
+	k, log := keeper(t, limits.RedisOptions{Addresses: []string{sentinel.Addr}, Master: "mail"})
 	asked := charge(long("failover", 2, verdict.Tempfail), "bob", 2)
 	await(t, "Redis answers", func() bool { return !k.Take(t.Context(), []rate.Charge{asked})[0].Unknown })
 	bucket, _ := limits.Keys(asked)
@@ -276,16 +257,16 @@ func TestAFailoverIsFollowedAndNothingForgotten(t *testing.T) {
 	if err := errors.Join(master.Kill(), sentinel.Lose(starting(t), "mail")); err != nil {
 		t.Fatal(err)
 	}
-	went := false
+	missed := false
 	await(t, "the replica answers in its place", func() bool {
 		g := k.Take(t.Context(), []rate.Charge{asked})[0]
-		went = went || g.Unknown
+		missed = missed || g.Unknown
 		if !g.Unknown && !g.Over {
 			t.Fatalf("it was forgotten: %+v", g)
 		}
-		return went && !g.Unknown
+		return missed && !g.Unknown
 	})
-	if j.went() != j.came() {
-		t.Errorf("the log says %d times that Redis went and %d that it came", j.went(), j.came())
+	if went(log) != came(log) {
+		t.Errorf("the log says %d times that Redis went and %d that it came", went(log), came(log))
 	}
 }

@@ -20,7 +20,7 @@ func TestAFileIsReadAgainWhenItHasChanged(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		at := s.clock.now().Add(-age)
+		at := s.clock.Now().Add(-age)
 		if err := os.Chtimes(path, at, at); err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +48,7 @@ func TestAFileIsReadAgainWhenItHasChanged(t *testing.T) {
 	s.want("office365", "192.0.2.2/32 203.0.113.0/24", false)
 	s.later(time.Second)
 	s.want("office365", "192.0.2.3/32 203.0.113.0/24", false)
-	s.said.take()
+	s.said.Take()
 
 	// While it is as it was, its list is not old.
 	s.later(2 * day)

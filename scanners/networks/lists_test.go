@@ -1,10 +1,8 @@
 package networks
 
 import (
-	"bytes"
 	"context"
 	"io/fs"
-	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"coexistd/contrib/fake"
 	"coexistd/contrib/lab"
 	"coexistd/policy/tenant"
 )
@@ -23,46 +22,8 @@ type site struct {
 	*Lists
 	dns    *lab.DNS
 	config Config
-	clock  *clock
-	said   *journal
-}
-
-// clock stands still until it is moved.
-type clock struct {
-	mu sync.Mutex
-	at time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at
-}
-
-func (c *clock) move(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = c.at.Add(d)
-}
-
-// journal collects what is logged.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(line []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(line)
-}
-
-// take returns what was logged since the last call.
-func (j *journal) take() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	defer j.text.Reset()
-	return j.text.String()
+	clock  *fake.Clock
+	said   *fake.Log
 }
 
 const day = 24 * time.Hour
@@ -77,7 +38,7 @@ func newSite(t *testing.T) *site {
 	t.Helper()
 	d, resolver := startDNS(t)
 	zone(d, "p.example TXT v=spf1 ip4:192.0.2.0/24 -all")
-	s := &site{T: t, dns: d, clock: &clock{at: time.Now()}, config: Config{
+	s := &site{T: t, dns: d, clock: fake.NewClock(time.Now()), config: Config{
 		Dir: filepath.Join(t.TempDir(), "networks"), Resolver: resolver,
 		Platforms: []Platform{{Name: "office365", Networks: prefixes(t, "203.0.113.0/24"), MaxAge: 30 * day, Sources: []Source{{SPF, "p.example"}}}},
 	}}
@@ -87,8 +48,8 @@ func newSite(t *testing.T) *site {
 
 // start makes Lists anew, as a start of the daemon does.
 func (s *site) start() {
-	s.said = &journal{}
-	s.Lists = New(slog.New(slog.NewTextHandler(s.said, nil)), s.clock.now)
+	s.said = fake.NewLog()
+	s.Lists = New(s.said.Logger, s.clock.Now)
 	s.Configure(s.config)
 }
 
@@ -101,7 +62,7 @@ func (s *site) lookNow() {
 
 // later moves the clock and does what is due then.
 func (s *site) later(d time.Duration) {
-	s.clock.move(d)
+	s.clock.Move(d)
 	s.lookNow()
 }
 
@@ -118,7 +79,7 @@ func (s *site) want(platform, networks string, pending bool) {
 // other.
 func (s *site) wantSaid(texts ...string) {
 	s.Helper()
-	said := s.said.take()
+	said := s.said.Take()
 	if n := strings.Count(said, "\n"); n != len(texts) {
 		s.Errorf("the log has %d lines; want %d, with %q:\n%s", n, len(texts), texts, said)
 	}
@@ -201,7 +162,7 @@ func TestAListThatWasSavedInTheFutureIsFetchedAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.lookNow()
-	s.clock.move(-365 * day)
+	s.clock.Move(-365 * day)
 	s.start()
 	s.want("office365", "192.0.2.0/24 203.0.113.0/24", false)
 	s.dns.Set("p.example", "TXT", "v=spf1 ip4:192.0.2.0/25")
@@ -269,7 +230,7 @@ func TestAChangedRecordChangesTheList(t *testing.T) {
 	s := newSite(t)
 	s.lookNow()
 	s.wantChange(true)
-	s.said.take()
+	s.said.Take()
 	s.dns.Set("p.example", "TXT", "v=spf1 ip4:192.0.2.0/25 ip4:198.51.100.0/24 exists:%{i}.p.example -all")
 	s.later(2 * freshTime)
 	s.wantChange(true)
@@ -287,7 +248,7 @@ func TestARecordThatLacksMostOfTheListIsBelievedTheSecondTime(t *testing.T) {
 	s := newSite(t)
 	s.dns.Set("p.example", "TXT", "v=spf1 ip4:192.0.2.0/24 ip4:198.51.100.0/24 ip4:198.18.0.0/15")
 	s.lookNow()
-	s.said.take()
+	s.said.Take()
 	const all = "192.0.2.0/24 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24"
 	s.dns.Set("p.example", "TXT", "v=spf1 ip4:192.0.2.0/24")
 	s.later(2 * freshTime)
@@ -310,7 +271,7 @@ func TestAListThatOverlapsOthersIsRefused(t *testing.T) {
 	zone(s.dns, "g.example TXT v=spf1 ip4:198.19.0.0/24")
 	s.start()
 	s.lookNow()
-	s.said.take()
+	s.said.Take()
 	for _, c := range []struct{ network, want string }{
 		{"198.51.100.7", "198.51.100.7/32 overlaps 198.51.100.0/24 of our_networks"},
 		{"198.51.0.0/16", "198.51.0.0/16 overlaps 198.51.100.0/24 of our_networks"},
@@ -377,7 +338,7 @@ func TestWhatANewConfigurationGivesToOthersIsTakenOutOfTheLists(t *testing.T) {
 	s := newSite(t)
 	s.dns.Set("p.example", "TXT", "v=spf1 ip4:192.0.2.0/24 ip4:198.51.100.0/24")
 	s.lookNow()
-	s.said.take()
+	s.said.Take()
 	s.config.Ours = prefixes(t, "198.51.0.0/16")
 	s.Configure(s.config)
 	s.want("office365", "192.0.2.0/24 203.0.113.0/24", false)
@@ -481,7 +442,7 @@ func TestAFullOrMissingFolderCostsOnlyTheSavedList(t *testing.T) {
 	}
 	s.config.Dir = filepath.Join(blocked, "networks")
 	s.start()
-	s.said.take()
+	s.said.Take()
 	s.lookNow()
 	s.wantSaid("are known", "cannot be saved")
 	s.later(2 * freshTime)

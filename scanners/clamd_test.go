@@ -44,7 +44,7 @@ func startClamd(t testing.TB, c lab.ClamdConfig) *lab.Clamd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	server, err := filters(t).StartClamd(ctx, c)
+	server, err := lab.LendFilters(t).StartClamd(ctx, c)
 	if err != nil {
 		t.Fatal(err)
 	}

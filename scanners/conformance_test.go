@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -14,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"coexistd/contrib/lab"
 	"coexistd/policy/verdict"
 	"coexistd/scanners"
 )
@@ -331,17 +329,3 @@ func listen(t *testing.T, serve func(net.Conn)) (address string) {
 
 // readSome waits for the first bytes of a request.
 func readSome(c net.Conn) { c.Read(make([]byte, 1024)) }
-
-var openFilters = sync.OnceValues(func() (*lab.Filters, error) {
-	return lab.OpenFilters(context.Background(), "", os.Stderr)
-})
-
-// filters finds the programs of clamd and rspamd, once for all tests.
-func filters(t testing.TB) *lab.Filters {
-	t.Helper()
-	f, err := openFilters()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
-}

@@ -17,7 +17,7 @@ func startRspamd(t testing.TB, settings string) *lab.Rspamd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	server, err := filters(t).StartRspamd(ctx, lab.RspamdConfig{Settings: settings})
+	server, err := lab.LendFilters(t).StartRspamd(ctx, lab.RspamdConfig{Settings: settings})
 	if err != nil {
 		t.Fatal(err)
 	}

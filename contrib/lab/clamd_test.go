@@ -13,22 +13,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
 
-var filters = sync.OnceValues(func() (*Filters, error) {
-	return OpenFilters(context.Background(), "", os.Stderr)
-})
-
 func startClamd(t *testing.T, c ClamdConfig) *Clamd {
 	t.Helper()
-	f, err := filters()
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := LendFilters(t)
 	clamd, err := f.StartClamd(deadline(t), c)
 	if err != nil {
 		t.Fatal(err)
@@ -221,12 +213,9 @@ func TestAKilledClamdStartsAgainAtTheSameAddress(t *testing.T) {
 
 func TestAClamdThatCannotStartSaysWhyAndLeavesNothing(t *testing.T) {
 	t.Parallel()
-	f, err := filters()
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := LendFilters(t)
 	socket := filepath.Join(t.TempDir(), "clamd.sock")
-	_, err = f.StartClamd(deadline(t), ClamdConfig{Settings: map[string]string{"NoSuchSetting": "yes", "LocalSocket": socket}})
+	_, err := f.StartClamd(deadline(t), ClamdConfig{Settings: map[string]string{"NoSuchSetting": "yes", "LocalSocket": socket}})
 	if err == nil || !strings.Contains(err.Error(), "NoSuchSetting") {
 		t.Errorf("%v; want an error that names the setting", err)
 	}

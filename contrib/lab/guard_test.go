@@ -35,12 +35,8 @@ func TestAKilledProcessLeavesNothing(t *testing.T) {
 		select {}
 	}
 	t.Parallel()
-	if _, err := programs(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := filters(); err != nil {
-		t.Fatal(err)
-	}
+	Lend(t)
+	LendFilters(t)
 	for name := range start {
 		t.Run(name, func(t *testing.T) { t.Parallel(); killVictim(t, name) })
 	}

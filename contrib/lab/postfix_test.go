@@ -17,10 +17,6 @@ import (
 	"time"
 )
 
-var programs = sync.OnceValues(func() (*Programs, error) {
-	return Open(context.Background(), "", os.Stderr)
-})
-
 // deadline is the bound of one wait, from now on. Only what hangs takes so long, on
 // a machine that does other things as well.
 func deadline(t *testing.T) context.Context {
@@ -32,10 +28,7 @@ func deadline(t *testing.T) context.Context {
 
 func startPostfix(t *testing.T, c Config) *Postfix {
 	t.Helper()
-	p, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := Lend(t)
 	m, err := p.Start(deadline(t), c)
 	if err != nil {
 		t.Fatal(err)
@@ -420,10 +413,7 @@ func TestInstancesRunSideBySide(t *testing.T) {
 
 func TestAFailedStartSaysWhy(t *testing.T) {
 	t.Parallel()
-	p, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := Lend(t)
 	taken := startSink(t, SinkConfig{})
 	cases := map[string]struct {
 		config Config

@@ -13,10 +13,7 @@ import (
 
 func startRedis(t *testing.T, c RedisConfig) *Redis {
 	t.Helper()
-	f, err := filters()
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := LendFilters(t)
 	r, err := f.StartRedis(deadline(t), c)
 	if err != nil {
 		t.Fatal(err)
@@ -107,10 +104,7 @@ func TestRedisLetsNobodyInWithoutItsPassword(t *testing.T) {
 
 func TestARedisClusterSharesTheSlots(t *testing.T) {
 	t.Parallel()
-	f, err := filters()
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := LendFilters(t)
 	c, err := f.StartRedisCluster(deadline(t))
 	if err != nil {
 		t.Fatal(err)
@@ -157,10 +151,7 @@ func TestASentinelPutsTheReplicaInTheDeadMastersPlace(t *testing.T) {
 	master := startRedis(t, RedisConfig{Password: "secret"})
 	ask(t, master, "SET", "key", "value")
 	replica := startRedis(t, RedisConfig{Password: "secret", Master: master})
-	f, err := filters()
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := LendFilters(t)
 	sentinel, err := f.StartSentinel(deadline(t), master, "limits")
 	if err != nil {
 		t.Fatal(err)
@@ -191,11 +182,8 @@ func TestASentinelPutsTheReplicaInTheDeadMastersPlace(t *testing.T) {
 
 func TestARedisThatCannotStartSaysWhy(t *testing.T) {
 	t.Parallel()
-	f, err := filters()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = f.startRedis(deadline(t), redisStart{settings: []string{"no-such-setting yes"}})
+	f := LendFilters(t)
+	_, err := f.startRedis(deadline(t), redisStart{settings: []string{"no-such-setting yes"}})
 	if err == nil || !strings.Contains(err.Error(), "no-such-setting") {
 		t.Errorf("%v; want an error that names the setting", err)
 	}

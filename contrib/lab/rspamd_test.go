@@ -16,10 +16,7 @@ import (
 
 func startRspamd(t *testing.T, c RspamdConfig) *Rspamd {
 	t.Helper()
-	f, err := filters()
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := LendFilters(t)
 	r, err := f.StartRspamd(deadline(t), c)
 	if err != nil {
 		t.Fatal(err)
@@ -155,10 +152,7 @@ func TestAKilledRspamdStartsAgainAtTheSameAddress(t *testing.T) {
 
 func TestAnRspamdThatCannotStartSaysWhy(t *testing.T) {
 	t.Parallel()
-	f, err := filters()
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := LendFilters(t)
 	r, err := f.StartRspamd(deadline(t), RspamdConfig{Settings: "actions { reject = \n"})
 	if err == nil {
 		r.Stop()

@@ -8,10 +8,7 @@ import (
 
 func startDovecot(t *testing.T, users map[string]string) *Dovecot {
 	t.Helper()
-	f, err := filters()
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := LendFilters(t)
 	d, err := f.StartDovecot(deadline(t), users)
 	if err != nil {
 		t.Fatal(err)
@@ -59,10 +56,7 @@ func TestDovecotTellsPostfixWhoseThePasswordIs(t *testing.T) {
 
 func TestALoginThatThePasswordFileCannotHoldIsRefused(t *testing.T) {
 	t.Parallel()
-	f, err := filters()
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := LendFilters(t)
 	for _, login := range []string{"", "bob:root", "bob\neve"} {
 		if _, err := f.StartDovecot(deadline(t), map[string]string{login: "x"}); err == nil || !strings.Contains(err.Error(), "login") {
 			t.Errorf("%q: %v", login, err)
@@ -72,10 +66,7 @@ func TestALoginThatThePasswordFileCannotHoldIsRefused(t *testing.T) {
 
 func TestPostfixAsksOneServerForPasswordsOnly(t *testing.T) {
 	t.Parallel()
-	p, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := Lend(t)
 	m, err := p.Start(deadline(t), Config{Users: map[string]string{"bob": "secret"}, SASL: "/nowhere/auth"})
 	if err == nil {
 		m.Stop()

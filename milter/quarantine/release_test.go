@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -397,10 +396,7 @@ func patiently(t *testing.T) context.Context {
 
 func TestPostfixTakesAReleasedMessageAsItIs(t *testing.T) {
 	t.Parallel()
-	programs, err := lab.Open(t.Context(), "", os.Stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	programs := lab.Lend(t)
 	sink := startSink(t, lab.SinkConfig{})
 	postfix, err := programs.Start(patiently(t), lab.Config{
 		Services: []lab.Service{{Name: "released", Settings: map[string]string{

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,19 +21,6 @@ import (
 // slack is how long Redis is waited for where the time does not matter: only one that
 // hangs takes so long, on a machine that does other things as well.
 const slack = time.Minute
-
-var filters = sync.OnceValues(func() (*lab.Filters, error) {
-	return lab.OpenFilters(context.Background(), "", os.Stderr)
-})
-
-func filtersOf(t testing.TB) *lab.Filters {
-	t.Helper()
-	f, err := filters()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
-}
 
 // starting bounds the start of a server.
 func starting(t testing.TB) context.Context {
@@ -62,13 +48,13 @@ func started(t testing.TB, server *lab.Redis, err error) *lab.Redis {
 
 func startRedis(t testing.TB, c lab.RedisConfig) *lab.Redis {
 	t.Helper()
-	server, err := filtersOf(t).StartRedis(starting(t), c)
+	server, err := lab.LendFilters(t).StartRedis(starting(t), c)
 	return started(t, server, err)
 }
 
 func startCluster(t testing.TB) *lab.RedisCluster {
 	t.Helper()
-	cluster, err := filtersOf(t).StartRedisCluster(starting(t))
+	cluster, err := lab.LendFilters(t).StartRedisCluster(starting(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +93,7 @@ func TestConformance(t *testing.T) {
 		}},
 		{"Sentinel", func(t *testing.T) limits.Limiter {
 			master := startRedis(t, lab.RedisConfig{Password: "secret"})
-			sentinel, err := filtersOf(t).StartSentinel(starting(t), master, "mail")
+			sentinel, err := lab.LendFilters(t).StartSentinel(starting(t), master, "mail")
 			started(t, sentinel, err)
 			return patient(t, limits.RedisOptions{Addresses: []string{sentinel.Addr}, Master: "mail", Password: "secret"})
 		}},

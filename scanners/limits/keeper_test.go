@@ -247,7 +247,7 @@ func TestAFailoverIsFollowedAndNothingForgotten(t *testing.T) {
 	t.Parallel()
 	master := startRedis(t, lab.RedisConfig{})
 	replica := startRedis(t, lab.RedisConfig{Master: master})
-	sentinel, err := filtersOf(t).StartSentinel(starting(t), master, "mail")
+	sentinel, err := lab.LendFilters(t).StartSentinel(starting(t), master, "mail")
 	started(t, sentinel, err)
 	k, log := keeper(t, limits.RedisOptions{Addresses: []string{sentinel.Addr}, Master: "mail"})
 	asked := charge(long("failover", 2, verdict.Tempfail), "bob", 2)

@@ -316,7 +316,7 @@ func TestPing(t *testing.T) {
 	open, locked := startRedis(t, lab.RedisConfig{}), startRedis(t, lab.RedisConfig{Password: "sesame street"})
 	replica := startRedis(t, lab.RedisConfig{Master: open})
 	cluster := startCluster(t)
-	sentinel, err := filtersOf(t).StartSentinel(starting(t), open, "mail")
+	sentinel, err := lab.LendFilters(t).StartSentinel(starting(t), open, "mail")
 	started(t, sentinel, err)
 	do(t, open, "ACL", "SETUSER", "coexistd", "on", ">pw", "~{coexistd}:*", "+evalsha", "+eval", "+time", "+get", "+set")
 	do(t, open, "ACL", "SETUSER", "guest", "on", ">pw", "~*", "+@read")

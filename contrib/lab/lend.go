@@ -1,0 +1,38 @@
+package lab
+
+import (
+	"context"
+	"os"
+	"testing"
+)
+
+// Lend finds Postfix's programs for a test, as Open does. With -short, it skips the test:
+// it is the one place that does, beside LendFilters. Without, a test whose programs are
+// missing fails.
+func Lend(t testing.TB) *Programs {
+	t.Helper()
+	skipShort(t)
+	p, err := Open(context.Background(), "", os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// LendFilters is Lend for the programs that work beside the MTA.
+func LendFilters(t testing.TB) *Filters {
+	t.Helper()
+	skipShort(t)
+	f, err := OpenFilters(context.Background(), "", os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func skipShort(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it needs a server program, and -short leaves such tests out")
+	}
+}

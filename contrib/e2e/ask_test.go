@@ -24,16 +24,14 @@ func configuration(t *testing.T, toml, users string) string {
 // logLine is one line of the daemon's log by its keys.
 type logLine map[string]string
 
-var queuedAs = regexp.MustCompile(`queued as (\S+)`)
-
 // logged waits for the log line of a message that was taken.
 func (s *site) logged(r lab.Result) logLine {
 	s.t.Helper()
-	id := queuedAs.FindStringSubmatch(r.Data.Text)
-	if id == nil {
+	id := s.QueueID(r.Data)
+	if id == "" {
 		s.t.Fatalf("the reply %s names no queue id", r.Data)
 	}
-	return waitMessage(s.t, s.Daemon, id[1])
+	return waitMessage(s.t, s.Daemon, id)
 }
 
 // waitMessage waits for the log line of the message with a queue id.

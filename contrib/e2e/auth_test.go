@@ -40,7 +40,7 @@ func startSubmission(t *testing.T, c lab.SiteConfig, logins ...string) *site {
 	for _, login := range logins {
 		users[login] = "secret"
 	}
-	dovecot, err := filters(t).StartDovecot(deadline(t), users)
+	dovecot, err := lab.LendFilters(t).StartDovecot(deadline(t), users)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,8 +70,14 @@ func ordinary(t *testing.T) map[string][]byte {
 }
 
 func TestAMessageReachesEachOfFourPlacesOnceAndUnchanged(t *testing.T) {
-	t.Parallel()
-	s := startSite(t, lab.SiteConfig{})
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		startSite(t, lab.SiteConfig{MTA: mta}).mustCarryUnchanged(t)
+	})
+}
+
+// mustCarryUnchanged sends each kind of message to each of the four places.
+func (s *site) mustCarryUnchanged(t *testing.T) {
+	t.Helper()
 	messages := ordinary(t)
 	for about, m := range messages {
 		if r := s.send(lab.FromUser, lab.Mail{From: "bob@acmecorp.com", Args: "BODY=8BITMIME", To: fourRecipients, Data: m}); !r.Accepted() {
@@ -134,10 +140,7 @@ func TestAnOddMessageArrivesAsPostfixAloneWouldPassItOn(t *testing.T) {
 	s := startSite(t, lab.SiteConfig{
 		Main: map[string]string{"mynetworks": "127.0.0.0/8"},
 	})
-	p, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := lab.Lend(t)
 	alone, err := p.Start(deadline(t), lab.Config{
 		Services: []lab.Service{{Name: "public"}},
 		Main:     map[string]string{"mynetworks": "127.0.0.0/8"},

@@ -11,10 +11,7 @@ import (
 
 func TestTheDoctorReadsMasterCF(t *testing.T) {
 	t.Parallel()
-	p, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := lab.Lend(t)
 	config := configuration(t, lab.SiteTOML+"\n[[listen]]\naddress = \"inet:127.0.0.1:8891\"\n", lab.SiteDirectory)
 	dir := filepath.Dir(config)
 	main := strings.ReplaceAll(`compatibility_level = 3.6

@@ -57,10 +57,7 @@ func startClinic(t *testing.T) *clinic {
 	c := &clinic{clamd: startClamd(t, lab.ClamdConfig{}), rspamd: startRspamd(t, lab.RspamdConfig{})}
 	c.held = mountSmall(t, 64<<20)
 	c.site = startSite(t, lab.SiteConfig{TOML: c.toml(), Main: map[string]string{"mynetworks": "127.0.0.1/32 127.0.4.0/24"}})
-	p, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := lab.Lend(t)
 	c.bin = postconfOf(t, p, filepath.Join(c.Postfix.Dir, "etc"))
 	for _, domain := range []string{"acmecorp.com", "globex.example"} {
 		c.DNS.Set(domain, "TXT", "v=spf1 ip4:192.0.2.7 -all")

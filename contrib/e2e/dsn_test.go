@@ -185,10 +185,7 @@ func TestABounceOfWhatThePlatformRefusesShowsTheAddressThatTheSenderWrote(t *tes
 // mailboxes refuse everybody.
 func TestABounceFromThePlatformShowsTheAddressThatTheSenderWrote(t *testing.T) {
 	t.Parallel()
-	p, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := lab.Lend(t)
 	mailboxes := refusingSink(t)
 	platform, err := p.Start(deadline(t), lab.Config{
 		Services: []lab.Service{{Name: "public"}},
@@ -217,7 +214,7 @@ func TestABounceFromThePlatformShowsTheAddressThatTheSenderWrote(t *testing.T) {
 		}
 	}
 	checkBounces(s)
-	if n := strings.Count(platform.Log(), "status=bounced"); n != len(rewrites) {
+	if n := platform.Bounced(); n != len(rewrites) {
 		t.Errorf("the platform has bounced %d messages; it must be %d", n, len(rewrites))
 	}
 }

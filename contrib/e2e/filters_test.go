@@ -1,34 +1,17 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
-	"os"
 	"strings"
-	"sync"
 	"testing"
 
 	"coexistd/contrib/lab"
 )
 
-var openFilters = sync.OnceValues(func() (*lab.Filters, error) {
-	return lab.OpenFilters(context.Background(), "", os.Stderr)
-})
-
-// filters are the real scanners.
-func filters(t *testing.T) *lab.Filters {
-	t.Helper()
-	f, err := openFilters()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
-}
-
 // startClamd starts a clamd for one test.
 func startClamd(t *testing.T, c lab.ClamdConfig) *lab.Clamd {
 	t.Helper()
-	clamd, err := filters(t).StartClamd(deadline(t), c)
+	clamd, err := lab.LendFilters(t).StartClamd(deadline(t), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +22,7 @@ func startClamd(t *testing.T, c lab.ClamdConfig) *lab.Clamd {
 // startRspamd starts an rspamd for one test.
 func startRspamd(t *testing.T, c lab.RspamdConfig) *lab.Rspamd {
 	t.Helper()
-	rspamd, err := filters(t).StartRspamd(deadline(t), c)
+	rspamd, err := lab.LendFilters(t).StartRspamd(deadline(t), c)
 	if err != nil {
 		t.Fatal(err)
 	}

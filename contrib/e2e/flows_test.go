@@ -123,77 +123,83 @@ func (s *site) follow(p *passage) {
 }
 
 func TestEveryFlowThatPassesUsArrivesAndIsLogged(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		about string
-		mx    []shared // there
-	}{{"MX here", nil}, {"MX there", []shared{withOffice, withGoogle}}} {
-		t.Run(c.about, func(t *testing.T) {
-			t.Parallel()
-			s := startSite(t, lab.SiteConfig{TOML: withMX(lab.SiteTOML, c.mx...)})
-			list := slices.Concat(withOffice.passages(c.mx != nil), withGoogle.passages(c.mx != nil))
-			for _, p := range list {
-				s.hand(p)
-			}
-			for _, p := range list {
-				s.follow(p)
-			}
-		})
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		for _, c := range []struct {
+			about string
+			mx    []shared // there
+		}{{"MX here", nil}, {"MX there", []shared{withOffice, withGoogle}}} {
+			t.Run(c.about, func(t *testing.T) {
+				t.Parallel()
+				s := startSite(t, lab.SiteConfig{MTA: mta, TOML: withMX(lab.SiteTOML, c.mx...)})
+				s.pass(slices.Concat(withOffice.passages(c.mx != nil), withGoogle.passages(c.mx != nil)))
+			})
+		}
+	})
+}
+
+// pass hands the messages of passages in and follows each.
+func (s *site) pass(list []*passage) {
+	s.t.Helper()
+	for _, p := range list {
+		s.hand(p)
+	}
+	for _, p := range list {
+		s.follow(p)
 	}
 }
 
 // Each site has one domain with its MX here and one with its MX there.
 func TestAllMailForTheInternetLeavesThroughTheOtherPlatform(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		through, mxThere shared
-		sink             func(s *site) **lab.Sink
-	}{
-		{withOffice, withGoogle, func(s *site) **lab.Sink { return &s.Office }},
-		{withGoogle, withOffice, func(s *site) **lab.Sink { return &s.Google }},
-	} {
-		t.Run(c.through.platform, func(t *testing.T) {
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		t.Run(withOffice.platform, func(t *testing.T) {
 			t.Parallel()
-			platform, err := lab.StartSink(lab.SinkConfig{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { platform.Close() })
-			s := startSite(t, lab.SiteConfig{
-				TOML:   withOutbound(withMX(lab.SiteTOML, c.mxThere), c.through),
-				Routes: map[string]string{"*": platform.NextHop(), c.through.alternate: platform.NextHop()},
-			})
-			sink := c.sink(s)
-			(*sink).Close()
-			*sink = platform
+			allThrough(t, mta, withOffice, withGoogle, func(s *site) **lab.Sink { return &s.Office })
+		})
+		t.Run(withGoogle.platform, func(t *testing.T) {
+			t.Parallel()
+			allThrough(t, mta, withGoogle, withOffice, func(s *site) **lab.Sink { return &s.Google })
+		})
+	})
+}
 
-			const eve = "eve@example.net"
-			ways := strings.NewReplacer("O", c.through.letter)
-			list := []*passage{{
-				about: "to a mailbox there", client: lab.FromUser, from: c.through.here + "@" + c.through.domain,
-				to: c.through.there + "@" + c.through.domain, flow: ways.Replace("S2=>S4=>O1=>LD"),
-				arrival: c.through.platform + " " + c.through.there + "@" + c.through.alternate,
-			}}
-			for _, d := range []shared{withOffice, withGoogle} {
-				list = append(list, &passage{
-					about: d.domain + " to the Internet", client: lab.FromUser, from: d.here + "@" + d.domain,
-					to: eve, flow: ways.Replace("S2=>S4=>O1=>O4=>ED"), arrival: c.through.platform + " " + eve,
-				})
-			}
-			for _, p := range list {
-				s.hand(p)
-			}
-			for _, p := range list {
-				s.follow(p)
-			}
+// allThrough has all mail for the Internet leave through one platform, while the other
+// has the MX of its domain.
+func allThrough(t *testing.T, mta lab.MTA, through, mxThere shared, sink func(s *site) **lab.Sink) {
+	t.Helper()
+	platform, err := lab.StartSink(lab.SinkConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { platform.Close() })
+	s := startSite(t, lab.SiteConfig{
+		MTA:    mta,
+		TOML:   withOutbound(withMX(lab.SiteTOML, mxThere), through),
+		Routes: map[string]string{"*": platform.NextHop(), through.alternate: platform.NextHop()},
+	})
+	usual := sink(s)
+	(*usual).Close()
+	*usual = platform
 
-			back := &passage{client: c.through.client, tenant: c.through.tenant, from: c.through.there + "@" + c.through.domain, to: eve}
-			if s.hand(back); back.result.To[0].Code != 554 || back.result.To[0].Enhanced != "5.7.1" {
-				t.Errorf("what the platform sends out through us would go back to it; it got %+v, and 554 5.7.1 is right", back.result)
-			}
-			s.mustArrive(back.message)
+	const eve = "eve@example.net"
+	ways := strings.NewReplacer("O", through.letter)
+	list := []*passage{{
+		about: "to a mailbox there", client: lab.FromUser, from: through.here + "@" + through.domain,
+		to: through.there + "@" + through.domain, flow: ways.Replace("S2=>S4=>O1=>LD"),
+		arrival: through.platform + " " + through.there + "@" + through.alternate,
+	}}
+	for _, d := range []shared{withOffice, withGoogle} {
+		list = append(list, &passage{
+			about: d.domain + " to the Internet", client: lab.FromUser, from: d.here + "@" + d.domain,
+			to: eve, flow: ways.Replace("S2=>S4=>O1=>O4=>ED"), arrival: through.platform + " " + eve,
 		})
 	}
+	s.pass(list)
+
+	back := &passage{client: through.client, tenant: through.tenant, from: through.there + "@" + through.domain, to: eve}
+	if s.hand(back); back.result.To[0].Code != 554 || back.result.To[0].Enhanced != "5.7.1" {
+		t.Errorf("what the platform sends out through us would go back to it; it got %+v, and 554 5.7.1 is right", back.result)
+	}
+	s.mustArrive(back.message)
 }
 
 // tableOfFlows is section 1's table for one domain and its platform. Outbound

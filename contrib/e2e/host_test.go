@@ -53,13 +53,6 @@ func (s *site) mustBounce(message []byte, sink *lab.Sink, to string, texts ...st
 	}
 }
 
-func (s *site) waitPostfixLog(pattern string) {
-	s.t.Helper()
-	if _, err := s.WaitLog(deadline(s.t), regexp.MustCompile(pattern)); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
 func (s *site) waitDaemonLog(pattern string) string {
 	s.t.Helper()
 	line, err := s.Daemon.WaitLog(deadline(s.t), regexp.MustCompile(pattern))
@@ -169,7 +162,7 @@ func TestMailFromTheSendmailCommandWaitsWhileTheDirectoryCannotBeRead(t *testing
 	s := startSite(t, lab.SiteConfig{Directory: "address,residence\nalice@acmecorp.com,nowhere\n"})
 	m := lab.Plain("bob@acmecorp.com", "alice@acmecorp.com", "without a directory")
 	s.sendmail("bob@acmecorp.com", m, "alice@acmecorp.com")
-	s.waitPostfixLog("postfix/cleanup.*(try again later)")
+	s.do(s.WaitHostMailPutOff(deadline(t)))
 	s.mustWaitInMaildrop()
 	if err := s.WriteDirectory(lab.SiteDirectory); err != nil {
 		t.Fatal(err)
@@ -187,7 +180,7 @@ func TestMailFromTheSendmailCommandWaitsWhileTheDaemonIsAway(t *testing.T) {
 	}
 	m := lab.Plain("bob@acmecorp.com", "alice@acmecorp.com", "without a daemon")
 	s.sendmail("bob@acmecorp.com", m, "alice@acmecorp.com")
-	s.waitPostfixLog("postfix/cleanup.*(try again later)")
+	s.do(s.WaitHostMailPutOff(deadline(t)))
 	s.mustWaitInMaildrop()
 	if err := s.StartDaemon(deadline(t)); err != nil {
 		t.Fatal(err)

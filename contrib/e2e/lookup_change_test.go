@@ -146,7 +146,7 @@ func TestMailInTheQueueGoesByTheDirectoryAsItIs(t *testing.T) {
 			mustWait := func(why string) {
 				t.Helper()
 				for _, user := range []string{"dropped", "stayed", "left"} {
-					s.waitPostfixLog("to=<" + user + "@acmecorp.com>.*status=deferred.*" + why)
+					s.do(s.WaitDeferred(deadline(t), user+"@acmecorp.com", why))
 				}
 			}
 			mustWait("The mailbox is being moved")

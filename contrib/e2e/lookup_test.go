@@ -85,10 +85,7 @@ func TestBounceReachesASenderWhoLivesElsewhere(t *testing.T) {
 // none, and the complaints.
 func (s *site) postmap(name, key string) (data, complaint string) {
 	s.t.Helper()
-	p, err := programs()
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	p := lab.Lend(s.t)
 	cmd := p.Command(deadline(s.t), "postmap", "-c", filepath.Join(s.Postfix.Dir, "etc"), "-q", key, "socketmap:unix:"+filepath.Join(s.Dir, "lookup.sock")+":"+name)
 	var out, wrong strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &wrong
@@ -147,7 +144,7 @@ func TestMailForAPlatformTakesItsRelay(t *testing.T) {
 	// moves, and is not delivered to the mailbox that he has left.
 	m = lab.Plain("dave@acmecorp.com", "bob@acmecorp.com", "to a full mailbox")
 	s.deliver(lab.FromUser, lab.Mail{From: "dave@acmecorp.com", To: lab.To("bob@acmecorp.com"), Data: m})
-	s.waitPostfixLog("to=<dave@acmecorp.com>.*status=deferred.*being moved")
+	s.do(s.WaitDeferred(deadline(t), "dave@acmecorp.com", "being moved"))
 	if err := s.WriteDirectory(strings.Replace(lab.SiteDirectory, "dave@acmecorp.com,moving", "dave@acmecorp.com,office365", 1)); err != nil {
 		t.Fatal(err)
 	}

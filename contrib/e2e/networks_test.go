@@ -358,7 +358,7 @@ func TestAMistakeBesideABrokenListIsStillRefused(t *testing.T) {
 func TestTheDoctorLooksAtWhatSendersAreJudgedBy(t *testing.T) {
 	t.Parallel()
 	names := startNames(t)
-	redis, err := filters(t).StartRedis(deadline(t), lab.RedisConfig{Password: "sesame street"})
+	redis, err := lab.LendFilters(t).StartRedis(deadline(t), lab.RedisConfig{Password: "sesame street"})
 	if err != nil {
 		t.Fatal(err)
 	}

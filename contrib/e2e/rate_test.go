@@ -33,7 +33,7 @@ func redisTOML(addresses ...string) string {
 // startRedis starts a Redis for one test.
 func startRedis(t *testing.T, c lab.RedisConfig) *lab.Redis {
 	t.Helper()
-	redis, err := filters(t).StartRedis(deadline(t), c)
+	redis, err := lab.LendFilters(t).StartRedis(deadline(t), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestLimitsAnswerTheSameInMemoryAndInRedis(t *testing.T) {
 		{"memory", func(*testing.T) string { return "" }},
 		{"Redis", func(t *testing.T) string { return redisTOML(startRedis(t, lab.RedisConfig{}).Addr) }},
 		{"cluster of three", func(t *testing.T) string {
-			cluster, err := filters(t).StartRedisCluster(deadline(t))
+			cluster, err := lab.LendFilters(t).StartRedisCluster(deadline(t))
 			if err != nil {
 				t.Fatal(err)
 			}

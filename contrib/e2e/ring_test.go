@@ -53,10 +53,7 @@ func inlineTable(pairs map[string]string) string {
 
 func startHop(t *testing.T, h hop) *lab.Postfix {
 	t.Helper()
-	p, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := lab.Lend(t)
 	main := map[string]string{
 		// A server whose name is the client's own is one that Postfix does
 		// not speak to.
@@ -172,7 +169,7 @@ func (r *ring) visits(want ...int) {
 	r.t.Helper()
 	got := make([]int, len(r.hops))
 	for i, p := range r.hops {
-		n := strings.Count(p.Log(), ": client=")
+		n := p.Visits()
 		got[i], r.calls[i] = n-r.calls[i], n
 	}
 	if !slices.Equal(got, want) {

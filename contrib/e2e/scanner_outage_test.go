@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"errors"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -38,14 +37,12 @@ func TestNoMessageIsLostWhileClamdIsGone(t *testing.T) {
 		}
 	}
 	send()
-	if _, err := far.WaitLog(deadline(t), regexp.MustCompile(`status=deferred \(.*451 4\.3\.0 The message cannot be checked`)); err != nil {
-		t.Fatal(err)
-	}
+	s.do(far.WaitDeferred(deadline(t), "bob@acmecorp.com", `451 4\.3\.0 The message cannot be checked`))
 	if err := clamd.Start(deadline(t)); err != nil {
 		t.Fatal(err)
 	}
 	send()
-	drainQueue(t, far)
+	s.do(far.Drain(deadline(t)))
 	s.settle()
 	for i, m := range messages {
 		if _, arrivals := s.copies(m); !slices.Equal(arrivals, []string{toBob}) {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -83,11 +84,12 @@ func buildChanged(program string, changes map[string][2]string, flags ...string)
 	return nil
 }
 
-var programs = sync.OnceValues(func() (*lab.Programs, error) {
-	return lab.Open(context.Background(), "", os.Stderr)
-})
-
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		fmt.Println("nothing is driven end to end: -short leaves out what needs a server program")
+		return
+	}
 	// A program built with the race detector waits for a second at its end, unless it
 	// is told not to.
 	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
@@ -122,10 +124,7 @@ func startSite(t *testing.T, c lab.SiteConfig) *site {
 			t.Fatal(err)
 		}
 	}
-	p, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := lab.Lend(t)
 	s, err := p.StartSite(deadline(t), c)
 	if err != nil {
 		t.Fatal(err)
@@ -202,28 +201,14 @@ func (s *site) arrivals(message []byte) []string {
 // settle waits until what was taken has arrived.
 func (s *site) settle() {
 	s.t.Helper()
-	drainQueue(s.t, s.Postfix)
+	s.do(s.Drain(deadline(s.t)))
 }
 
-// drainQueue has a Postfix try again what it has put off, until its queue is empty. A
-// queue manager that is busy may miss that there is mail, or leave alone for a minute
-// what an attempt has not quite ended of, so that once is not enough.
-func drainQueue(t *testing.T, p *lab.Postfix) {
-	t.Helper()
-	until := deadline(t)
-	for while := time.Second; ; while *= 2 {
-		if err := p.Flush(until); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(until, while)
-		err := p.WaitEmpty(ctx)
-		cancel()
-		if err == nil {
-			return
-		}
-		if until.Err() != nil || ctx.Err() == nil {
-			t.Fatal(err)
-		}
+// do ends the test for an error of what it has had a server do.
+func (s *site) do(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
 	}
 }
 

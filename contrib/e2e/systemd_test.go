@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -181,7 +180,7 @@ func TestMailWaitsInTheSocketsOfSystemdWhileTheDaemonRestarts(t *testing.T) {
 				t.Errorf("the message that was sent while the daemon was away got %+v (%v)", r, err)
 			}
 		}()
-		s.waitPostfixLog("connect from .*" + regexp.QuoteMeta(client))
+		s.do(s.WaitConnect(deadline(t), client))
 		d := startService(t, s.Config(), sockets...)
 		<-sent
 		s.mustArrive(m, "office365 alice@acmecorp-com.onmicrosoft.com")

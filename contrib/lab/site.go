@@ -76,6 +76,7 @@ iris@globex.example,both,iris
 
 // SiteConfig says how a site differs from the usual one.
 type SiteConfig struct {
+	MTA       MTA               // empty: PostfixMTA
 	Program   string            // the coexistd to run
 	TOML      string            // empty: SiteTOML; see WriteTOML for what is replaced in it
 	Directory string            // users.csv; empty: SiteDirectory
@@ -109,6 +110,9 @@ type Site struct {
 
 // StartSite starts a site. Close ends it.
 func (p *Programs) StartSite(ctx context.Context, c SiteConfig) (_ *Site, err error) {
+	if err := c.MTA.known(); err != nil {
+		return nil, err
+	}
 	s := &Site{program: c.Program}
 	defer func() {
 		if err != nil {

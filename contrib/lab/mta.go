@@ -1,0 +1,80 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// MTA names the kind of MTA that a site has.
+type MTA string
+
+// PostfixMTA is the kind that a site has when nothing is said.
+const PostfixMTA MTA = "postfix"
+
+// known tells of an MTA that the lab cannot start.
+func (m MTA) known() error {
+	if m != "" && m != PostfixMTA {
+		return fmt.Errorf("lab: the lab has no MTA %q for a site; it has %q", m, PostfixMTA)
+	}
+	return nil
+}
+
+// Drain has what was put off tried again until the queue is empty. A queue manager
+// that is busy may miss that there is mail, or leave alone for a minute what an attempt
+// has not quite ended of, so that asking once is not enough. When ctx ends first, the
+// error says what is still in the queue.
+func (m *Postfix) Drain(ctx context.Context) error {
+	for while := time.Second; ; while *= 2 {
+		if err := m.Flush(ctx); err != nil {
+			return err
+		}
+		some, cancel := context.WithTimeout(ctx, while)
+		err := m.WaitEmpty(some)
+		cancel()
+		if err == nil || ctx.Err() != nil || some.Err() == nil {
+			return err
+		}
+	}
+}
+
+var queuedAs = regexp.MustCompile(`queued as (\S+)`)
+
+// QueueID is the id in the queue of a message that was answered with r. The id is empty
+// when the reply names none.
+func (m *Postfix) QueueID(r Reply) string {
+	if id := queuedAs.FindStringSubmatch(r.Text); id != nil {
+		return id[1]
+	}
+	return ""
+}
+
+// WaitConnect returns once a client has connected.
+func (m *Postfix) WaitConnect(ctx context.Context, client string) error {
+	return m.waitLine(ctx, "connect from .*"+regexp.QuoteMeta(client))
+}
+
+// WaitDeferred returns once a delivery to an address was put off, for a reason that
+// matches.
+func (m *Postfix) WaitDeferred(ctx context.Context, to, why string) error {
+	return m.waitLine(ctx, "to=<"+regexp.QuoteMeta(to)+">.*status=deferred.*"+why)
+}
+
+// WaitHostMailPutOff returns once mail of the host itself was put off: a milter said so or
+// did not answer, or a lookup failed.
+func (m *Postfix) WaitHostMailPutOff(ctx context.Context) error {
+	return m.waitLine(ctx, `postfix/cleanup.*(?:: milter-reject: .*: 4|try again later)`)
+}
+
+func (m *Postfix) waitLine(ctx context.Context, pattern string) error {
+	_, err := m.WaitLog(ctx, regexp.MustCompile(pattern))
+	return err
+}
+
+// Visits is how often a message was begun at the services of the instance so far.
+func (m *Postfix) Visits() int { return strings.Count(m.Log(), ": client=") }
+
+// Bounced is how many deliveries the instance has given up so far.
+func (m *Postfix) Bounced() int { return strings.Count(m.Log(), "status=bounced") }

@@ -1,5 +1,6 @@
 # make demo   real mail through a real Postfix, and a table of where it went
-# make test   everything, with the race detector, a real Postfix, clamd and rspamd
+# make quick  what needs no server program: under a minute, and no network after "go mod download"
+# make test   everything, with the race detector, a real Postfix, clamd and rspamd, as CI runs it
 
 PREFIX  ?= /usr/local
 LAB     := $(CURDIR)/.lab
@@ -9,7 +10,7 @@ FUZZTIME ?= 60s
 # It tells of each test as it ends, on a terminal and without one.
 GOTESTSUM := go tool -modfile=contrib/tools/go.mod gotestsum
 
-.PHONY: build demo test race lint fuzz bench install clean lab cc
+.PHONY: build demo quick test race lint fuzz bench install clean lab cc
 
 build:
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o coexistd ./cmd/coexistd
@@ -20,6 +21,10 @@ lab:
 demo: lab build
 	@./coexistd demo --lab $(LAB)
 
+# Tests that borrow a program of the lab, and those of contrib/e2e, know -short.
+quick: lint
+	go test -short ./...
+
 test: lint race
 
 # The race detector and the C milter of the benchmark need a C compiler.
@@ -29,10 +34,12 @@ cc:
 
 # Tests mostly wait, so more of them run side by side than a small machine has
 # processors. Each wait has a bound of its own; the one here is for a package that
-# hangs.
+# hangs. A test that is skipped would be one that says nothing: none may be.
 race: cc
 	@contrib/lab/fetch.sh --scanners $(LAB)
-	$(GOTESTSUM) --format testname --format-hide-empty-pkg -- -race -count=1 -p 3 -parallel 8 -timeout 60m ./...
+	$(GOTESTSUM) --format testname --format-hide-empty-pkg --jsonfile $(LAB)/tests.json -- \
+		-race -count=1 -p 3 -parallel 8 -timeout 60m ./...
+	@! grep '"Action":"skip".*"Test":' $(LAB)/tests.json || { echo 'make test: these tests were skipped; all must run' >&2; exit 1; }
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt: run gofmt -w on the files above' >&2; exit 1; }

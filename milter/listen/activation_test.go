@@ -17,7 +17,7 @@ import (
 func TestActivationChild(t *testing.T) {
 	addresses := os.Getenv("LISTEN_TEST_ADDRESSES")
 	if addresses == "" {
-		t.Skip("no parent")
+		return // there is no parent
 	}
 	a, err := Inherit()
 	if err != nil {

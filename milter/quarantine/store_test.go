@@ -387,7 +387,9 @@ func TestAFullDiskIsToldAndPasses(t *testing.T) {
 		t.Skip("only root can mount a small file system")
 	}
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=2m"); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=2m"); errors.Is(err, syscall.EPERM) && testing.Short() {
+		t.Skip("this root may not mount a small file system")
+	} else if err != nil {
 		t.Fatalf("mounting a small file system: %v", err)
 	}
 	defer syscall.Unmount(dir, syscall.MNT_DETACH)

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +21,7 @@ import (
 	gomilter "github.com/emersion/go-milter"
 
 	"coexistd/cmd/coexistd/control"
+	"coexistd/contrib/fake"
 )
 
 // patience bounds one wait.
@@ -33,25 +33,7 @@ type stand struct {
 	t    *testing.T
 	dir  string
 	ask  *control.Client
-	said log
-}
-
-// log is what the daemon has said.
-type log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *log) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
+	said *fake.Log
 }
 
 const usualTOML = `
@@ -78,10 +60,10 @@ func start(t *testing.T, more string) *stand {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := &stand{t: t, dir: dir, ask: control.NewClient(filepath.Join(dir, "state", "control.sock"))}
+	s := &stand{t: t, dir: dir, ask: control.NewClient(filepath.Join(dir, "state", "control.sock")), said: fake.NewLog()}
 	s.write("coexistd.toml", usualTOML+more)
 	s.directory(100)
-	if s.Daemon, err = New(Options{Config: filepath.Join(dir, "coexistd.toml"), Version: "test", Log: slog.New(slog.NewTextHandler(&s.said, nil))}); err != nil {
+	if s.Daemon, err = New(Options{Config: filepath.Join(dir, "coexistd.toml"), Version: "test", Log: s.said.Logger}); err != nil {
 		t.Fatal(err)
 	}
 	s.Start()
@@ -415,7 +397,7 @@ func TestNobodyAtTheControlSocketIsSaidInOneSentence(t *testing.T) {
 func TestStopWithoutStartLeavesNoSocketBehind(t *testing.T) {
 	s := start(t, "")
 	s.Stop()
-	d, err := New(Options{Config: filepath.Join(s.dir, "coexistd.toml"), Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	d, err := New(Options{Config: filepath.Join(s.dir, "coexistd.toml"), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,8 @@ func (d *Daemon) adopt(next *generation) {
 	before := d.current
 	d.current = next
 	conf := next.conf
-	d.lists.Configure(listsOf(conf, next.resolver))
+	// What messages were told of the DNS may be minutes old: a reload asks for the lists anew.
+	d.lists.Configure(listsOf(conf, sender.NewResolver(conf.Resolver)))
 	d.notices.Configure(noticeSettings(conf, next.keys))
 	d.unproven.Configure(UnprovenPath(conf))
 	d.publish()

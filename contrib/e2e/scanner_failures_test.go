@@ -158,8 +158,10 @@ func (f *failing) suffer(t *testing.T, x breakdown) {
 	if x.hangs {
 		timeout = inVain
 	}
-	for _, verdicts := range errorActions {
-		f.configure(f.toml(x.address, timeout, x.keys, verdicts))
+	for i, verdicts := range errorActions {
+		// A scanner with settings of its own is one that has not failed yet.
+		own := fmt.Sprintf("%s\nmax_scans = %d", x.keys, 10+i)
+		f.configure(f.toml(x.address, timeout, own, verdicts))
 		points := []string{"S0", "S1", "S2"}
 		postings := []posting{postAt("S0"), postAt("S1"), postAt("S2")}
 		results := f.postAll(postings)

@@ -79,7 +79,7 @@ func TestAMessageThatWasPutOffIsTakenOnceTheDNSAnswers(t *testing.T) {
 		const bob, eve = "bob@acmecorp.com", "eve@later.example"
 		s.DNS.Fail("acmecorp.com", how)
 		s.DNS.Fail("_dmarc.later.example", how)
-		s.configure(checkedTOML("", "")) // what was known before is forgotten
+		s.restart() // what was known before is forgotten
 		s.judgeAll([]senderCase{
 			{how + ": ours, as long as it lasts", spfPass, bob, bob, "", "tempfail unknown", ""},
 			{how + ": a stranger's, as long as it lasts", spfPass, "x@esp.example", eve, "", "accept unknown", "pass/temperror/none"},

@@ -124,10 +124,7 @@ func (c *Claim) add(rule *Rule, f *Facts, key string, account mail.Address, reci
 	if rule.OnLimit != verdict.Tag {
 		c.stopping++
 	}
-	charge := Charge{Rule: rule, Key: key, Amount: 1, Limit: limit, Burst: rule.Burst}
-	if limit != rule.Limit {
-		charge.Burst = inProportion(rule.Burst, limit, rule.Limit)
-	}
+	charge := Charge{Rule: rule, Key: key, Amount: 1, Limit: limit, Burst: rule.burst(limit)}
 	switch rule.Count {
 	case Recipients:
 		charge.Amount = int64(recipients)

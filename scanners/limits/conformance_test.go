@@ -87,7 +87,7 @@ func TestConformance(t *testing.T) {
 		name string
 		open func(*testing.T) limits.Limiter
 	}{
-		{"memory", func(*testing.T) limits.Limiter { return limits.NewMemory(10_000) }},
+		{"memory", func(*testing.T) limits.Limiter { return limits.NewMemory(1_000_000) }},
 		{"one Redis", func(t *testing.T) limits.Limiter {
 			return patient(t, limits.RedisOptions{Addresses: []string{startRedis(t, lab.RedisConfig{}).Addr}})
 		}},
@@ -109,6 +109,7 @@ func TestConformance(t *testing.T) {
 			}
 			t.Run("a bucket empties in time", func(t *testing.T) { conformOnTime(t, l) })
 			t.Run("many at once", func(t *testing.T) { conformOnConcurrency(t, l) })
+			t.Run("lists", func(t *testing.T) { conformOnLists(t, l) })
 		})
 	}
 }

@@ -40,3 +40,15 @@ func Keys(c rate.Charge) (bucket, refusal string) {
 	name := keyPart(c.Rule.Name, ":") + ":" + keyPart(c.Key, "")
 	return bucketPrefix + name, refusalPrefix + name
 }
+
+// ReadBucket reads one that is in Redis, as List does.
+func ReadBucket(r *rate.Rule, name, value string, now int64) (Bucket, bool) {
+	b, ok := readBucket(name, value)
+	if !ok {
+		return Bucket{}, false
+	}
+	return bucketOf(r, b.key, r.Allows(b.key, rate.Books{}), b.empty, now), true
+}
+
+// ReadPage reads an answer of Redis.
+func ReadPage(page []any) (now int64, strange int, pairs []string, _ error) { return readPage(page) }

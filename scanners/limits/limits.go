@@ -29,6 +29,12 @@ type Limiter interface {
 	// There is a grant for each charge, in their order. Without an answer there is
 	// an error and no grant; what was asked may have been counted nevertheless.
 	Take(ctx context.Context, charges []rate.Charge) ([]rate.Grant, error)
+	// List returns the buckets that are not empty, and changes none.
+	List(ctx context.Context, q Query) (Listing, error)
+	// Reset forgets one bucket of a rule, and that it was refused anything; with
+	// AllKeys, all that the rule has. It reports whether there was one. The key is as
+	// rate.Charge or Bucket has it. With an error, some may have been forgotten.
+	Reset(ctx context.Context, rule, key string) (bool, error)
 }
 
 const (
@@ -79,7 +85,7 @@ func demands(charges []rate.Charge) (list []demand, of []int) {
 // price works out what a charge costs. Rounding down errs in favour of the
 // sender, by less than a microsecond a charge; still nothing costs nothing.
 func price(c rate.Charge) demand {
-	per := min(max(c.Rule.Per, 1), math.MaxInt64/second) * second
+	per := period(c.Rule)
 	d := demand{
 		rule: c.Rule.Name, key: c.Key, hard: c.Rule.OnLimit != verdict.Tag,
 		cost:      spread(c.Amount, per, c.Limit),
@@ -91,6 +97,9 @@ func price(c rate.Charge) demand {
 	}
 	return d
 }
+
+// period is a rule's Per in microseconds.
+func period(r *rate.Rule) int64 { return min(max(r.Per, 1), math.MaxInt64/second) * second }
 
 // spread returns the time in which amount comes back when limit does in per:
 // amount*per/limit rounded down, from 1 to longest+1.

@@ -25,6 +25,7 @@ import (
 type Memory struct {
 	seed   maphash.Seed
 	now    func() int64 // microseconds since some instant, never less than before
+	epochs epochs
 	shards [shards]shard
 }
 
@@ -35,18 +36,21 @@ type shard struct {
 	mu sync.Mutex
 	// buckets has when each will be empty, refusals when each has been forgotten.
 	buckets, refusals table
+	names             names
 }
 
 // NewMemory returns a Memory with room for that many keys that have something
 // in their buckets; a small number is raised to a thousand. Each takes 24 bytes to
 // 48. For an eighth of them it knows that they were refused already, at 3 bytes
-// more.
+// more, and for a 64th of them how they are called, at 2 bytes and a part of the
+// names.
 func NewMemory(maxKeys int) *Memory {
 	begun := time.Now()
 	m := &Memory{seed: maphash.MakeSeed(), now: func() int64 { return time.Since(begun).Microseconds() }}
 	for i := range m.shards {
 		m.shards[i].buckets = newTable(maxKeys / shards)
 		m.shards[i].refusals = newTable(maxKeys / shards / 8)
+		m.shards[i].names = newNames(maxKeys / shards)
 	}
 	return m
 }
@@ -59,10 +63,10 @@ func (m *Memory) Take(_ context.Context, charges []rate.Charge) ([]rate.Grant, e
 // take is Take; without count it counts nothing, whatever it finds.
 func (m *Memory) take(charges []rate.Charge, count bool) []rate.Grant {
 	list, of := demands(charges)
-	hashes := make([]uint64, len(list))
+	hashes, epochs := make([]uint64, len(list)), m.epochs.now()
 	var locked uint64 // the shards, a bit each
 	for i, d := range list {
-		hashes[i] = maphash.Comparable(m.seed, [2]string{d.rule, d.key})
+		hashes[i] = m.hash(d.rule, d.key, epochs)
 		locked |= 1 << shardOf(hashes[i])
 	}
 	m.each(locked, (*sync.Mutex).Lock)
@@ -80,11 +84,21 @@ func (m *Memory) take(charges []rate.Charge, count bool) []rate.Grant {
 		switch {
 		case answers[i].Over:
 			answers[i].First = s.refuse(hashes[i], starts[i], now, d.period)
+			s.names.note(hashes[i], &d, epochs[d.rule], starts[i], now)
 		case count:
 			s.buckets.set(hashes[i], starts[i]+d.cost, now)
+			s.names.note(hashes[i], &d, epochs[d.rule], starts[i]+d.cost, now)
 		}
 	}
 	return grants(answers, of)
+}
+
+// hash is what a bucket is known by.
+func (m *Memory) hash(rule, key string, epochs map[string]uint32) uint64 {
+	return maphash.Comparable(m.seed, struct {
+		rule, key string
+		epoch     uint32
+	}{rule, key, epochs[rule]})
 }
 
 // refuse notes that a key is refused, and whether it is the first time in the

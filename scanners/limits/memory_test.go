@@ -69,8 +69,9 @@ func TestARateIsKeptToTheMicrosecond(t *testing.T) {
 	}
 }
 
-// bytesAKey is what a key may take, its part of the marks of refusals included.
-const bytesAKey = 30
+// bytesAKey is what a key may take, its part of the marks of refusals and of the names
+// included.
+const bytesAKey = 32
 
 func TestMemoryHoldsItsKeysAndDoesNotGrow(t *testing.T) {
 	const keys = 100_000

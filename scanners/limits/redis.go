@@ -200,16 +200,19 @@ func (r *Redis) run(ctx context.Context, command, script string, list []demand) 
 // looked at and then counted in one step. What a cluster brings is another master
 // when that one fails, not speed.
 const (
-	bucketPrefix  = "{coexistd}:rate:"
-	refusalPrefix = "{coexistd}:over:"
+	keyTag        = "{coexistd}"
+	bucketPrefix  = keyTag + ":rate:"
+	refusalPrefix = keyTag + ":over:"
 )
+
+// longestPart is the length of the longest text that stands in a key as it is.
+const longestPart = 128
 
 // keyPart returns a text as it stands in a key: itself, or a hash when it is long,
 // or holds bytes that would be awkward there, or one of those not wanted.
 func keyPart(text, unwanted string) string {
-	const longest = 128
 	awkward := func(c rune) bool { return c < ' ' || c > '~' }
-	if text == "" || len(text) > longest || text[0] == '#' || strings.ContainsAny(text, unwanted) || strings.ContainsFunc(text, awkward) {
+	if text == "" || len(text) > longestPart || text[0] == '#' || strings.ContainsAny(text, unwanted) || strings.ContainsFunc(text, awkward) {
 		return fmt.Sprintf("#%.16x", sha256.Sum256([]byte(text)))
 	}
 	return text

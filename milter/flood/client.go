@@ -47,6 +47,18 @@ func keyOf(p netip.Prefix) uint64 {
 	return binary.BigEndian.Uint64(b[:8])
 }
 
+// prefixOf returns the prefix whose key that is, with so many bits.
+func prefixOf(key uint64, bits4, bits6 int) netip.Prefix {
+	if key>>32 == 0xffff {
+		var b [4]byte
+		binary.BigEndian.PutUint32(b[:], uint32(key))
+		return netip.PrefixFrom(netip.AddrFrom4(b), bits4)
+	}
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], key)
+	return netip.PrefixFrom(netip.AddrFrom16(b), bits6)
+}
+
 // name is how the log names a client or a network. The zero Prefix is a client
 // without an address.
 func name(p netip.Prefix) string {

@@ -3,6 +3,7 @@ package flood
 import (
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -92,7 +93,14 @@ func compare(t *testing.T, script []byte) {
 			s := sources[next()%len(sources)]
 			addr, _ := netip.ParseAddr(s.addr)
 			want := m.refuses(at, l, s.client, s.network)
+			looks := step%16 == 0
+			if looks && !want && lists(g, now, l, addr) {
+				t.Fatalf("step %d at %v, bounds %+v: %q is listed as turned away, and would be let in", step, at, *l, s.addr)
+			}
 			v, e := g.Connect(now, l, addr)
+			if looks && v == nil && !lists(g, now, l, addr) {
+				t.Fatalf("step %d at %v, bounds %+v: %q is turned away and not listed: %+v", step, at, *l, s.addr, e)
+			}
 			if e.Over() != want || (v == nil) != want {
 				t.Fatalf("step %d at %v, bounds %+v: %q got %v, %+v; refused should be %v", step, at, *l, s.addr, v, e, want)
 			}
@@ -143,6 +151,12 @@ func compare(t *testing.T, script []byte) {
 		v.End()
 	}
 	assertNobodyIsHere(t, g)
+}
+
+// lists reports that a client, its network or everybody is listed as turned away.
+func lists(g *Guard, now time.Time, l *policy.DDoS, client netip.Addr) bool {
+	list, _ := g.Turned(now, l, 100)
+	return slices.ContainsFunc(list, func(t Turned) bool { return !t.Who.IsValid() || t.Who.Contains(client.Unmap()) })
 }
 
 // assertNobodyIsHere checks that no connection is counted as open and that

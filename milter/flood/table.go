@@ -13,32 +13,37 @@ type tally struct {
 	// connection open; nil while there is one.
 	older, newer *tally
 	told         told
-	open         int     // connections
-	opened       window  // connections, by the minute
-	unknown      *window // recipients, in harvestTime; nil until there is one
+	turned       time.Duration // when it was last turned away, or 0: never
+	open         int           // connections
+	opened       window        // connections, by the minute
+	unknown      *window       // recipients, in harvestTime; nil until there is one
 }
 
-// excess says whether one more connection would pass one of two bounds.
+// excess says whether one more connection would pass one of two bounds, and notes that
+// it is turned away then.
 func (t *tally) excess(at time.Duration, who netip.Prefix, open, perMinute int) Excess {
 	if t == nil {
 		return Excess{}
 	}
 	if passes(t.open+1, open) {
+		t.turned = max(at, 1)
 		return t.told.excess(at, overOpen, name(who), t.open, open)
 	}
 	if n := t.opened.sum(slot(at, time.Minute)); passes(n+1, perMinute) {
+		t.turned = max(at, 1)
 		return t.told.excess(at, overNew, name(who), n, perMinute)
 	}
 	return Excess{}
 }
 
 // harvests says whether the client asked for more unknown recipients than the
-// bound.
+// bound, and notes that it is turned away then.
 func (t *tally) harvests(at time.Duration, who netip.Prefix, bound int) Excess {
 	if t == nil || t.unknown == nil {
 		return Excess{}
 	}
 	if n := t.unknown.sum(slot(at, harvestTime)); passes(n, bound) {
+		t.turned = max(at, 1)
 		return t.told.excess(at, overUnknown, name(who), n, bound)
 	}
 	return Excess{}

@@ -20,6 +20,11 @@ type window struct {
 // slot numbers the parts of a period, over all time.
 func slot(at, period time.Duration) uint32 { return uint32(at / (period / (slots - 1))) }
 
+// begin is when a slot begins.
+func begin(slot uint32, period time.Duration) time.Duration {
+	return time.Duration(slot) * (period / (slots - 1))
+}
+
 // advance forgets what is too old in the slot now. A slot that is past already,
 // because another goroutine read the clock later and came first, is the one
 // that has begun.
@@ -45,4 +50,20 @@ func (w *window) sum(now uint32) int {
 		n += int(count)
 	}
 	return n
+}
+
+// until returns the first slot from now on in which the sum is the bound or less, if
+// nothing more is added.
+func (w *window) until(now uint32, bound int) uint32 {
+	sum := w.sum(now)
+	// A slot that came first by another's clock is the one that has begun.
+	at := w.now
+	for range slots {
+		if sum <= bound {
+			break
+		}
+		at++
+		sum -= int(w.counts[at%slots]) // of the slot that is forgotten then
+	}
+	return at
 }

@@ -130,20 +130,31 @@ type Reloaded struct {
 // Limits are the fullest buckets of the rate limits.
 type Limits struct {
 	Buckets []Bucket `json:"buckets"`
-	// Partial is set when there are more than were looked at.
+	// Partial is set when there are more than these.
 	Partial bool `json:"partial"`
+	// Damaged counts what Redis has under the names of buckets and is none.
+	Damaged int `json:"damaged"`
+	// Error tells why Redis could not be asked. The buckets are then those that the daemon
+	// counts in its memory meanwhile.
+	Error string `json:"error"`
 }
 
 // Bucket is what one key has used of a limit.
 type Bucket struct {
 	Rule string `json:"rule"`
-	Key  string `json:"key"`
-	// Used is how much of the burst is used, in the rule's unit, of Burst.
+	// By is what the rule counts by, in people's words, and Key one of these.
+	By  string `json:"by"`
+	Key string `json:"key"`
+	// Used is how much of Burst is used, in the rule's unit.
 	Used  int64  `json:"used"`
 	Burst int64  `json:"burst"`
 	Unit  string `json:"unit"`
-	// Over is set when the next message would be over the limit.
-	Over bool `json:"over"`
+	// Over is set when the next message would be over the limit. Unsure is set when another
+	// limit may hold for it, such as that of its client's network.
+	Over   bool `json:"over"`
+	Unsure bool `json:"unsure"`
+	// InMemory is set when it is counted in the daemon's memory, and not in Redis.
+	InMemory bool `json:"in_memory"`
 	// Empty is when the bucket is empty again.
 	Empty time.Time `json:"empty"`
 }
@@ -161,11 +172,16 @@ type Clients struct {
 	Partial bool `json:"partial"`
 }
 
-// Turned is a client, or a network of them, that is turned away.
+// Turned is a client, or a network of them, that is turned away by one bound.
 type Turned struct {
-	Network string    `json:"network"`
-	Why     string    `json:"why"`
-	Until   time.Time `json:"until"`
+	// Network is an address, a network, or "everybody".
+	Network string `json:"network"`
+	// Bound is the key of [check.ddos] that has the bound, and Why says it for people.
+	Bound string `json:"bound"`
+	Why   string `json:"why"`
+	// Until is when they are let in again if they do nothing. It is left out where that
+	// hangs on connections that are open.
+	Until time.Time `json:"until,omitzero"`
 }
 
 // Unblock names a client, or a network, that is to be let in again.

@@ -39,6 +39,10 @@ func (d *Daemon) newControl() *http.Server {
 	mux := http.NewServeMux()
 	answer(mux, "GET "+control.PathStatus, func(context.Context, struct{}) (control.Status, error) { return d.Status(), nil })
 	answer(mux, "POST "+control.PathReload, func(context.Context, struct{}) (control.Reloaded, error) { return d.reloaded(), nil })
+	answer(mux, "GET "+control.PathLimits, d.limitsNow)
+	answer(mux, "POST "+control.PathReset, d.resetLimit)
+	answer(mux, "GET "+control.PathClients, d.clientsNow)
+	answer(mux, "POST "+control.PathUnblock, d.unblock)
 	return &http.Server{
 		Handler: onlyForUs(mux), ConnContext: withPeer,
 		ReadTimeout: questionTime, IdleTimeout: questionTime, MaxHeaderBytes: maxQuestion,

@@ -57,7 +57,7 @@ func newChecked(t *testing.T, r *reader) *transaction.Runtime {
 	rt := newRuntime(t)
 	point := policy.Point{Report: true, Checks: []policy.Check{{Name: verdict.CheckVirus, OnHit: verdict.Quarantine, OnError: verdict.Tempfail}}}
 	rt.Policy.Points = policy.Points{verdict.S0: point, verdict.S2: point}
-	live(rt).Scanners = scanners.NewRunner(slog.New(slog.DiscardHandler), scanners.Guarded{Scanner: r, Timeout: time.Minute, MaxScans: 10})
+	live(rt).Scanners = scanners.NewRunner(scanners.NewGuard(slog.New(slog.DiscardHandler), scanners.Guarded{Scanner: r, Timeout: time.Minute, MaxScans: 10}))
 	rt.SpoolDir = t.TempDir()
 	return rt
 }

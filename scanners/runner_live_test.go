@@ -26,9 +26,9 @@ func TestARunLivesThroughTheFailuresOfARealServer(t *testing.T) {
 			t.Parallel()
 			s := c.open(t)
 			h := &hasty{Scanner: s.scanner}
-			live{t, s, h, c.name, scanners.NewRunner(slog.New(slog.DiscardHandler), scanners.Guarded{
+			live{t, s, h, c.name, scanners.NewRunner(scanners.NewGuard(slog.New(slog.DiscardHandler), scanners.Guarded{
 				Scanner: h, Name: c.name, Timeout: patience, MaxScans: 10,
-			})}.through()
+			}))}.through()
 		})
 	}
 }

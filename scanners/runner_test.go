@@ -52,9 +52,9 @@ func isAboutTheMessage(context.Context) verdict.Finding {
 func virusRunner(s *scripted) (*scanners.Runner, *fake.Log) {
 	log := fake.NewLog()
 	s.check = verdict.CheckVirus
-	return scanners.NewRunner(log.Logger, scanners.Guarded{
+	return scanners.NewRunner(scanners.NewGuard(log.Logger, scanners.Guarded{
 		Scanner: s, Name: "clamd", Timeout: 30 * time.Second, MaxScans: 10,
-	}), log
+	})), log
 }
 
 func runOne(ctx context.Context, r *scanners.Runner) verdict.Finding {
@@ -74,16 +74,16 @@ func fail(t *testing.T, r *scanners.Runner, s *scripted) {
 }
 
 func TestARunHasOneFindingForEachCheckInTheirOrder(t *testing.T) {
-	var guarded []scanners.Guarded
+	var guards []*scanners.Guard
 	for _, check := range []string{verdict.CheckSpam, verdict.CheckVirus} {
-		guarded = append(guarded, scanners.Guarded{
+		guards = append(guards, scanners.NewGuard(slog.New(slog.DiscardHandler), scanners.Guarded{
 			Scanner: &scripted{check: check, scan: func(context.Context) verdict.Finding {
 				return scanners.Hit(check, "name of "+check, "why")
 			}},
 			Name: check, Timeout: time.Minute, MaxScans: 1,
-		})
+		}))
 	}
-	r := scanners.NewRunner(slog.New(slog.DiscardHandler), guarded...)
+	r := scanners.NewRunner(guards...)
 	got := r.Run(t.Context(), []string{verdict.CheckVirus, verdict.CheckMalware, verdict.CheckSpam}, &scanners.Message{})
 	if len(got) != 3 || got[0].Name != "name of virus" || got[2].Name != "name of spam" {
 		t.Errorf("got %v", got)
@@ -98,12 +98,12 @@ func TestARunHasOneFindingForEachCheckInTheirOrder(t *testing.T) {
 
 func TestScannersWorkSideBySideEachWithinItsOwnTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var guarded []scanners.Guarded
+		var guards []*scanners.Guard
 		timeouts := map[string]time.Duration{verdict.CheckVirus: 30 * time.Second, verdict.CheckSpam: 10 * time.Second, verdict.CheckMalware: 20 * time.Second}
 		took := make(map[string]time.Duration)
 		var mu sync.Mutex
 		for check, timeout := range timeouts {
-			guarded = append(guarded, scanners.Guarded{Name: check, MaxScans: 1, Timeout: timeout, Scanner: &scripted{check: check,
+			guards = append(guards, scanners.NewGuard(slog.New(slog.DiscardHandler), scanners.Guarded{Name: check, MaxScans: 1, Timeout: timeout, Scanner: &scripted{check: check,
 				scan: func(ctx context.Context) verdict.Finding {
 					begun := time.Now()
 					finding := hang(ctx)
@@ -111,10 +111,10 @@ func TestScannersWorkSideBySideEachWithinItsOwnTimeout(t *testing.T) {
 					defer mu.Unlock()
 					took[check] = time.Since(begun)
 					return finding
-				}}})
+				}}}))
 		}
 		begun := time.Now()
-		scanners.NewRunner(slog.New(slog.DiscardHandler), guarded...).Run(t.Context(),
+		scanners.NewRunner(guards...).Run(t.Context(),
 			[]string{verdict.CheckMalware, verdict.CheckVirus, verdict.CheckSpam}, &scanners.Message{})
 		if all := time.Since(begun); all != 30*time.Second {
 			t.Errorf("the run took %v, want the longest of the timeouts", all)

@@ -31,33 +31,38 @@ const (
 	pingTime = 5 * time.Second
 )
 
-// scannerSettings are those by which the scanners are found.
-type scannerSettings struct {
-	Attachments scanners.AttachmentRules
-	Clamd       *config.Clamd
-	Rspamd      *config.Rspamd
-	Hostname    string
-}
+// Settings by which the scanners are found.
+type (
+	attachmentSettings struct{ scanners.AttachmentRules }
+	clamdSettings      struct{ *config.Clamd }
+	rspamdSettings     struct {
+		*config.Rspamd
+		hostname string
+	}
+)
 
-// holdScanners returns the scanners of a configuration, with the spool's folder for
-// what they unpack.
+// holdScanners returns the scanners of a configuration, with the spool's folder for what
+// they unpack. One that stays as it is keeps what it knows of its server, whatever else has
+// changed.
 func holdScanners(h *holds, conf *config.Config, log *slog.Logger) *scanners.Runner {
-	rules := attachmentRules(conf)
-	settings := scannerSettings{rules, conf.Clamd, conf.Rspamd, conf.Rules.Hostname}
-	return hold(h, settings, func(scannerSettings) (*scanners.Runner, func()) {
-		guards := []scanners.Guarded{{
-			Scanner: scanners.NewAttachments(rules), Name: "attachments", Timeout: malwareTime,
+	guards := []*scanners.Guard{hold(h, attachmentSettings{attachmentRules(conf)}, func(s attachmentSettings) (*scanners.Guard, func()) {
+		return scanners.NewGuard(log, scanners.Guarded{
+			Scanner: scanners.NewAttachments(s.AttachmentRules), Name: "attachments", Timeout: malwareTime,
 			// It uses the processor alone; a few more fill the gaps.
 			MaxScans: 4 * runtime.GOMAXPROCS(0),
-		}}
-		if c := conf.Clamd; c != nil {
-			guards = append(guards, scanners.Guarded{Scanner: NewClamd(c), Name: "clamd", Timeout: c.Timeout, MaxScans: c.MaxScans})
-		}
-		if c := conf.Rspamd; c != nil {
-			guards = append(guards, scanners.Guarded{Scanner: NewRspamd(conf), Name: "rspamd", Timeout: c.Timeout, MaxScans: c.MaxScans})
-		}
-		return scanners.NewRunner(log, guards...), nil
-	})
+		}), nil
+	})}
+	if conf.Clamd != nil {
+		guards = append(guards, hold(h, clamdSettings{conf.Clamd}, func(s clamdSettings) (*scanners.Guard, func()) {
+			return scanners.NewGuard(log, scanners.Guarded{Scanner: NewClamd(s.Clamd), Name: "clamd", Timeout: s.Timeout, MaxScans: s.MaxScans}), nil
+		}))
+	}
+	if conf.Rspamd != nil {
+		guards = append(guards, hold(h, rspamdSettings{conf.Rspamd, conf.Rules.Hostname}, func(s rspamdSettings) (*scanners.Guard, func()) {
+			return scanners.NewGuard(log, scanners.Guarded{Scanner: NewRspamd(conf), Name: "rspamd", Timeout: s.Timeout, MaxScans: s.MaxScans}), nil
+		}))
+	}
+	return scanners.NewRunner(guards...)
 }
 
 // NewClamd makes the client of clamd.

@@ -3,14 +3,15 @@ package limits
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"time"
 
 	"coexistd/policy/rate"
+	"coexistd/scanners/breaker"
 )
 
-// probePause is how long Redis is left alone after it has not answered.
-const probePause = time.Second
+// caution has Redis left alone for a second after it has not answered once. Only the one
+// who tries it then says that it is back: what it answers to others may be late.
+var caution = breaker.Options{Failures: 1, MinPause: time.Second, MaxPause: time.Second, TrialOnly: true}
 
 // Keeper is whom the daemon asks. It asks Redis, and when Redis does not answer
 // it does what each rule says for that case, without making the next messages
@@ -20,18 +21,17 @@ type Keeper struct {
 	redis    *Redis
 	memory   *Memory
 	patience time.Duration
-
-	mu    sync.Mutex
-	state int       // counts the changes: while it is odd, Redis is away
-	trial bool      // a message is asking whether Redis is back
-	next  time.Time // when the next one may
+	breaker  *breaker.Breaker
 }
 
 // NewKeeper returns a Keeper. Without a Redis everything is counted in the
 // memory.
 func NewKeeper(log *slog.Logger, redis *Redis, memory *Memory) *Keeper {
-	return &Keeper{log: log, redis: redis, memory: memory, patience: patience}
+	return &Keeper{log: log, redis: redis, memory: memory, patience: patience, breaker: breaker.New(caution)}
 }
+
+// State returns what is known of Redis at the moment, the zero State where there is none.
+func (k *Keeper) State() breaker.State { return k.breaker.State() }
 
 // Take is that of Limiter, but that it never fails, and takes 200 milliseconds at
 // most. When Redis does not answer in that time, charges of rules with
@@ -50,17 +50,17 @@ func (k *Keeper) Take(ctx context.Context, charges []rate.Charge) []rate.Grant {
 	case k.redis == nil:
 		return k.memory.take(charges, true)
 	}
-	if state, ok := k.enter(); ok {
+	if pass, refused := k.breaker.Enter(); refused == nil {
 		bounded, cancel := context.WithTimeout(ctx, k.patience)
 		grants, err := k.redis.Take(bounded, charges)
 		cancel()
 		if isOfKey(err) {
 			// Redis answers all others.
-			k.leave(ctx, state, nil)
+			k.settle(ctx, pass, nil)
 			k.log.Error("what Redis has for a limit is none: another program uses its keys; the limit does without it", "reason", err)
 			return k.without(charges)
 		}
-		k.leave(ctx, state, err)
+		k.settle(ctx, pass, err)
 		if err == nil {
 			return grants
 		}
@@ -76,48 +76,22 @@ func (k *Keeper) Close() error {
 	return k.redis.Close()
 }
 
-// enter asks for leave to ask Redis. The state goes back in leave.
-func (k *Keeper) enter() (state int, ok bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.away() {
-		if k.trial || time.Now().Before(k.next) {
-			return 0, false
-		}
-		k.trial = true
-	}
-	return k.state, true
-}
-
-// leave tells what became of it. A caller who went away says nothing of Redis,
-// nor does one who asked before Redis' last change.
-func (k *Keeper) leave(ctx context.Context, state int, err error) {
-	k.mu.Lock()
-	changed := false
-	if state == k.state {
-		k.trial = false
-		switch {
-		case err == nil:
-			changed = k.away()
-		case ctx.Err() == nil:
-			changed = !k.away()
-			k.next = time.Now().Add(probePause)
-		}
-	}
-	if changed {
-		k.state++
-	}
-	k.mu.Unlock()
-
+// settle tells what became of asking Redis. A caller who went away says nothing of it.
+func (k *Keeper) settle(ctx context.Context, pass breaker.Pass, err error) {
+	told, reason := breaker.Answered, ""
 	switch {
-	case changed && err != nil:
-		k.log.Warn("Redis does not answer: rate limits do without it", "reason", err)
-	case changed:
+	case err != nil && ctx.Err() != nil:
+		told = breaker.Nothing
+	case err != nil:
+		told, reason = breaker.Failed, err.Error()
+	}
+	switch k.breaker.Settle(pass, told, reason) {
+	case breaker.Opened:
+		k.log.Warn("Redis does not answer: rate limits do without it", "reason", reason)
+	case breaker.Closed:
 		k.log.Info("Redis answers again")
 	}
 }
-
-func (k *Keeper) away() bool { return k.state%2 == 1 }
 
 // without answers while Redis does not.
 func (k *Keeper) without(charges []rate.Charge) []rate.Grant {

@@ -15,6 +15,7 @@ import (
 
 	"coexistd/policy/rate"
 	"coexistd/policy/verdict"
+	"coexistd/scanners/breaker"
 )
 
 // hung is a Redis that takes every connection and answers nothing.
@@ -63,35 +64,39 @@ func TestAHungRedisHoldsUpOneMessageASecondFor200ms(t *testing.T) {
 	})
 }
 
-func TestOneAtATimeAsksWhetherRedisIsBack(t *testing.T) {
-	k := NewKeeper(slog.New(slog.DiscardHandler), nil, NewMemory(1))
-	failed := errors.New("failed")
-	enter := func(want bool) int {
-		t.Helper()
-		state, ok := k.enter()
-		if ok != want {
-			t.Fatalf("it may ask Redis: %v, want %v", ok, want)
+func TestARedisThatFailsOnceIsDownUntilWhoeverTriesItHasAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := NewKeeper(slog.New(slog.DiscardHandler), nil, NewMemory(1))
+		failed := errors.New("failed")
+		enter := func() breaker.Pass {
+			t.Helper()
+			pass, refused := k.breaker.Enter()
+			if refused != nil {
+				t.Fatalf("Redis is not asked: %v", refused)
+			}
+			return pass
 		}
-		return state
-	}
-	fast, slow, slower := enter(true), enter(true), enter(true)
-	k.leave(t.Context(), fast, failed)
-	enter(false)
-	k.leave(t.Context(), slow, nil) // Redis answered one that had asked before
-	enter(false)
-
-	k.next = time.Now()
-	trial := enter(true)
-	enter(false)
-	k.leave(t.Context(), slower, failed)
-	enter(false) // the trial is still under way
-	k.leave(t.Context(), trial, failed)
-	enter(false)
-
-	k.next = time.Now()
-	trial = enter(true)
-	k.leave(t.Context(), trial, nil)
-	enter(true)
-	k.leave(t.Context(), slower, failed)
-	enter(true)
+		open := func(want bool) {
+			t.Helper()
+			if got := k.State(); got.Open != want || want && got.Reason != "failed" {
+				t.Fatalf("the state is %+v; want it to be open: %v", got, want)
+			}
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		k.settle(gone, enter(), failed)
+		open(false)
+		fast, slow := enter(), enter()
+		k.settle(t.Context(), fast, failed)
+		k.settle(t.Context(), slow, nil)
+		open(true)
+		for range 3 { // the pause does not grow
+			time.Sleep(time.Second)
+			k.settle(t.Context(), enter(), failed)
+			open(true)
+		}
+		time.Sleep(time.Second)
+		k.settle(t.Context(), enter(), nil)
+		open(false)
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"coexistd/contrib/lab/scantest"
 	"coexistd/policy/verdict"
 	"coexistd/scanners"
 )
@@ -17,17 +18,17 @@ func TestARunLivesThroughTheFailuresOfARealServer(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name string
-		open func(*testing.T) subject
+		open func(*testing.T) scantest.Subject
 	}{
-		{"clamd", clamdSubject},
-		{"rspamd", rspamdSubject},
+		{"clamd", scantest.Clamd},
+		{"rspamd", scantest.Rspamd},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := c.open(t)
-			h := &hasty{Scanner: s.scanner}
+			h := &hasty{Scanner: s.Scanner}
 			live{t, s, h, c.name, scanners.NewRunner(scanners.NewGuard(slog.New(slog.DiscardHandler), scanners.Guarded{
-				Scanner: h, Name: c.name, Timeout: patience, MaxScans: 10,
+				Scanner: h, Name: c.name, Timeout: scantest.Patience, MaxScans: 10,
 			}))}.through()
 		})
 	}
@@ -52,7 +53,7 @@ func (h *hasty) Scan(ctx context.Context, m *scanners.Message) verdict.Finding {
 // live is a Runner of one scanner with a real server.
 type live struct {
 	*testing.T
-	subject
+	scantest.Subject
 	hasty  *hasty
 	name   string
 	runner *scanners.Runner
@@ -60,17 +61,17 @@ type live struct {
 
 func (l live) through() {
 	l.wantBack()
-	l.must(l.server.Suspend())
+	l.must(l.Server.Suspend())
 	l.hasty.hangs.Store(true)
 	l.wantDown(20)
 	l.hasty.hangs.Store(false)
-	l.must(l.server.Continue())
+	l.must(l.Server.Continue())
 	l.wantBack()
-	l.must(l.server.Kill())
+	l.must(l.Server.Kill())
 	l.wantDown(100) // none of them waits
-	ctx, cancel := context.WithTimeout(l.Context(), patience)
+	ctx, cancel := context.WithTimeout(l.Context(), scantest.Patience)
 	defer cancel()
-	l.must(l.server.Start(ctx))
+	l.must(l.Server.Start(ctx))
 	l.wantBack()
 }
 
@@ -87,7 +88,7 @@ func (l live) run(messages int) []verdict.Finding {
 	var all sync.WaitGroup
 	for i := range findings {
 		all.Go(func() {
-			findings[i] = l.runner.Run(l.Context(), []string{l.scanner.Check()}, message(cleanMail))[0]
+			findings[i] = l.runner.Run(l.Context(), []string{l.Scanner.Check()}, scantest.Message(scantest.CleanMail))[0]
 		})
 	}
 	all.Wait()
@@ -100,7 +101,7 @@ func (l live) wantBack() {
 	l.Helper()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
-	for end := time.Now().Add(patience); ; <-again.C {
+	for end := time.Now().Add(scantest.Patience); ; <-again.C {
 		findings := l.run(1)
 		if findings[0].State == verdict.Clean {
 			break

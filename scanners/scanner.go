@@ -1,5 +1,5 @@
-// Package scanners checks messages by their content, by clamd, rspamd and what it reads
-// itself. A Runner makes each check in a bounded time, whatever its scanner does.
+// Package scanners checks messages by their content: it reads attachments itself, and the
+// packages below it ask clamd and rspamd. A Runner makes each check in a bounded time, whatever its scanner does.
 package scanners
 
 import (

@@ -14,6 +14,8 @@ import (
 	"coexistd/policy/config"
 	"coexistd/policy/verdict"
 	"coexistd/scanners"
+	"coexistd/scanners/clamd"
+	"coexistd/scanners/rspamd"
 )
 
 // The files that scanners find by agreement, with a hole, so that nobody finds
@@ -76,7 +78,7 @@ func clamdRemedy(ctx context.Context, address string) string {
 	return "start clamd (systemctl restart clamav-daemon), and see that scanner.clamd.address is LocalSocket or TCPSocket of its clamd.conf"
 }
 
-func signatures(x *examination, status scanners.ClamdStatus) finding {
+func signatures(x *examination, status clamd.Status) finding {
 	const remedy = "run freshclam, and see that its service runs: systemctl enable --now clamav-freshclam"
 	switch age := x.now.Sub(status.Published); {
 	case status.Signatures == "":
@@ -91,13 +93,13 @@ func signatures(x *examination, status scanners.ClamdStatus) finding {
 }
 
 // findEICAR has clamd scan the test virus, attached to a message.
-func findEICAR(ctx context.Context, x *examination, clamd *scanners.Clamd, status scanners.ClamdStatus) finding {
+func findEICAR(ctx context.Context, x *examination, scanner *clamd.Scanner, status clamd.Status) finding {
 	file := strings.Replace(eicarParts, "?", eicarHole, 1)
 	m := testMessage(x, "Content-Type: application/octet-stream; name=eicar.com\r\nContent-Transfer-Encoding: base64\r\n",
 		base64.StdEncoding.EncodeToString([]byte(file)))
 	ctx, cancel := context.WithTimeout(ctx, questionTime)
 	defer cancel()
-	switch found := clamd.Scan(ctx, m); {
+	switch found := scanner.Scan(ctx, m); {
 	case found.State == verdict.Hit:
 		return fine("%s finds the EICAR test file: %s", status.Address, found.Name)
 	case found.State == verdict.Unknown:
@@ -111,7 +113,7 @@ func findEICAR(ctx context.Context, x *examination, clamd *scanners.Clamd, statu
 
 // probeClamd tries out whether clamd takes a message of the largest size that it
 // will be asked about. What it does not answer is told elsewhere.
-func probeClamd(ctx context.Context, x *examination, clamd *scanners.Clamd, address string) []finding {
+func probeClamd(ctx context.Context, x *examination, scanner *clamd.Scanner, address string) []finding {
 	size := min(x.conf.Clamd.MaxSize, largestProbe)
 	if limit, is := x.mta.messageSizeLimit(); is && limit > 0 {
 		size = min(size, limit)
@@ -122,7 +124,7 @@ func probeClamd(ctx context.Context, x *examination, clamd *scanners.Clamd, addr
 		m.Content.ReadAt(content, 0) // which is all of it, with blanks behind it
 		m.Content, m.Size = bytes.NewReader(content), size
 	}
-	if found := clamd.Scan(ctx, m); found.State == verdict.Unknown && !found.Down {
+	if found := scanner.Scan(ctx, m); found.State == verdict.Unknown && !found.Down {
 		return []finding{warning("%s does not take a message of %s: %s", address, sizeText(m.Size), found.Reasons).
 			do("set StreamMaxLength, MaxScanSize and MaxFileSize in clamd.conf to %dM at least, or scanner.clamd.max_size in %s to what they are", (m.Size+1<<20-1)>>20, x.conf.Path)}
 	}
@@ -149,27 +151,27 @@ func lookAtRspamd(ctx context.Context, x *examination) []finding {
 	if c == nil {
 		return []finding{noScanner(x, "rspamd", "http://127.0.0.1:11333")}
 	}
-	rspamd := daemon.NewRspamd(x.conf)
+	scanner := daemon.NewRspamd(x.conf)
 	pingCtx, cancel := context.WithTimeout(ctx, questionTime)
 	defer cancel()
 	var findings []finding
-	switch version, err := rspamd.Ping(pingCtx); {
+	switch version, err := scanner.Ping(pingCtx); {
 	case err != nil:
 		findings = append(findings, failure("%s: %v", c.Address, err).
 			do("start rspamd (systemctl restart rspamd), and see that scanner.rspamd.address is bind_socket of its worker \"normal\" or \"rspamd_proxy\""))
 	case version == "":
-		findings = append(findings, fine("%s answers and does not tell its version", c.Address), findGTUBE(ctx, x, rspamd))
+		findings = append(findings, fine("%s answers and does not tell its version", c.Address), findGTUBE(ctx, x, scanner))
 	default:
-		findings = append(findings, fine("%s answers, %s", c.Address, version), findGTUBE(ctx, x, rspamd))
+		findings = append(findings, fine("%s answers, %s", c.Address, version), findGTUBE(ctx, x, scanner))
 	}
 	return append(findings, compareSizes(x, "rspamd", c.MaxSize, "max_message in rspamd's local.d/options.inc")...)
 }
 
-func findGTUBE(ctx context.Context, x *examination, rspamd *scanners.Rspamd) finding {
+func findGTUBE(ctx context.Context, x *examination, scanner *rspamd.Scanner) finding {
 	m := testMessage(x, "", strings.Replace(gtubeParts, "?", gtubeHole, 1))
 	ctx, cancel := context.WithTimeout(ctx, questionTime)
 	defer cancel()
-	switch found := rspamd.Scan(ctx, m); found.State {
+	switch found := scanner.Scan(ctx, m); found.State {
 	case verdict.Hit:
 		return fine("%s finds the GTUBE test message: %s", x.conf.Rspamd.Address, found.Reasons)
 	case verdict.Unknown:

@@ -16,8 +16,10 @@ import (
 	"coexistd/policy/config"
 	"coexistd/policy/seal"
 	"coexistd/scanners"
+	"coexistd/scanners/clamd"
 	"coexistd/scanners/limits"
 	"coexistd/scanners/networks"
+	"coexistd/scanners/rspamd"
 	"coexistd/scanners/sender"
 )
 
@@ -66,14 +68,14 @@ func holdScanners(h *holds, conf *config.Config, log *slog.Logger) *scanners.Run
 }
 
 // NewClamd makes the client of clamd.
-func NewClamd(c *config.Clamd) *scanners.Clamd {
-	return scanners.NewClamd(scanners.ClamdOptions{Addresses: c.Addresses, MaxSize: c.MaxSize, Timeout: c.Timeout})
+func NewClamd(c *config.Clamd) *clamd.Scanner {
+	return clamd.New(clamd.Options{Addresses: c.Addresses, MaxSize: c.MaxSize, Timeout: c.Timeout})
 }
 
 // NewRspamd makes the client of a configuration's rspamd, which must be there.
-func NewRspamd(conf *config.Config) *scanners.Rspamd {
+func NewRspamd(conf *config.Config) *rspamd.Scanner {
 	c := conf.Rspamd
-	return scanners.NewRspamd(scanners.RspamdOptions{Address: c.Address, MaxSize: c.MaxSize, Timeout: c.Timeout, Hostname: conf.Rules.Hostname})
+	return rspamd.New(rspamd.Options{Address: c.Address, MaxSize: c.MaxSize, Timeout: c.Timeout, Hostname: conf.Rules.Hostname})
 }
 
 // attachmentRules are those of the configuration, the usual list of extensions

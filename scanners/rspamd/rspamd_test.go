@@ -1,4 +1,4 @@
-package scanners_test
+package rspamd_test
 
 import (
 	"context"
@@ -15,22 +15,19 @@ import (
 	"testing"
 	"time"
 
+	"coexistd/contrib/lab/scantest"
 	"coexistd/policy/verdict"
 	"coexistd/scanners"
+	"coexistd/scanners/rspamd"
 )
 
-// message makes a message to scan.
-func message(content string) *scanners.Message {
-	return &scanners.Message{Content: strings.NewReader(content), Size: int64(len(content))}
-}
-
-func newRspamd(url string) *scanners.Rspamd {
-	return scanners.NewRspamd(scanners.RspamdOptions{Address: url, MaxSize: 32 << 20, Timeout: patience, Hostname: "mail.acmecorp.com"})
+func newRspamd(url string) *rspamd.Scanner {
+	return scantest.NewRspamd(scantest.Patience, url)
 }
 
 // fakeRspamd answers each request for /checkv2 by handle, once it has the whole
 // of it, and pings with pong.
-func fakeRspamd(t *testing.T, handle http.HandlerFunc) *scanners.Rspamd {
+func fakeRspamd(t *testing.T, handle http.HandlerFunc) *rspamd.Scanner {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/ping" {
@@ -100,7 +97,7 @@ func TestWhatRspamdAnswersBecomesAFinding(t *testing.T) {
 	} {
 		t.Run(c.about, func(t *testing.T) {
 			f := fakeRspamd(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, c.answer) }).
-				Scan(t.Context(), message("Subject: x\r\n\r\n"))
+				Scan(t.Context(), scantest.Message("Subject: x\r\n\r\n"))
 			if f.Check != verdict.CheckSpam || f.Down {
 				t.Errorf("got %+v", f)
 			}
@@ -129,7 +126,7 @@ func TestTheDetailIsShortAndPrintable(t *testing.T) {
 	}
 	f := fakeRspamd(t, func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, `{"action":"no action","score":1,"symbols":{`+strings.Join(symbols, ",")+`}}`)
-	}).Scan(t.Context(), message("x"))
+	}).Scan(t.Context(), scantest.Message("x"))
 	if !strings.HasPrefix(f.Detail, "??SYMBOL_WITH_A_LONG_NAME_0999") || !strings.HasSuffix(f.Detail, " more") || len(f.Detail) > 420 {
 		t.Errorf("got %d bytes: %q", len(f.Detail), f.Detail)
 	}
@@ -146,7 +143,7 @@ func TestRspamdIsToldTheEnvelopeAndGetsTheWholeMessage(t *testing.T) {
 		io.WriteString(w, answer("no action"))
 	}))
 	defer server.Close()
-	m := message(content)
+	m := scantest.Message(content)
 	m.Sender, m.Recipients = "alice@example.org", []string{"bob@acmecorp.com", "jürgen@acmecorp.com"}
 	m.Client, m.Helo, m.ClientName = netip.MustParseAddr("::ffff:192.0.2.1"), "client.example.org", "mx.example.org"
 	m.Login, m.QueueID = "carol", "4QID"
@@ -174,7 +171,7 @@ func TestAHostileEnvelopeCannotForgeWhatRspamdIsTold(t *testing.T) {
 		io.WriteString(w, answer("no action"))
 	})
 	for _, bad := range []string{"a\r\nPass: all", "a\nSettings: {}", "a\rb", "a\x00b", "a\x1bb", "a\x7fb", "a\tb", strings.Repeat("x", 1000)} {
-		m := message("x")
+		m := scantest.Message("x")
 		m.Sender, m.Helo, m.ClientName, m.Login, m.QueueID = bad, bad, bad, bad, bad
 		m.Recipients = []string{bad, "bob@acmecorp.com"}
 		if f := rspamd.Scan(t.Context(), m); f.State != verdict.Clean {
@@ -190,7 +187,7 @@ func TestAHostileEnvelopeCannotForgeWhatRspamdIsTold(t *testing.T) {
 		}
 	}
 
-	m := message("x") // the null sender, no client
+	m := scantest.Message("x") // the null sender, no client
 	m.ClientName = "[192.0.2.1]"
 	m.Recipients = append(slices.Repeat([]string{"bob@acmecorp.com"}, 150), "a,postmaster@acmecorp.com")
 	rspamd.Scan(t.Context(), m)
@@ -236,7 +233,7 @@ func TestAnAnswerThatIsNoJudgementIsUnknown(t *testing.T) {
 		}, "longer than"},
 	} {
 		t.Run(c.about, func(t *testing.T) {
-			f := fakeRspamd(t, c.handle).Scan(t.Context(), message("x"))
+			f := fakeRspamd(t, c.handle).Scan(t.Context(), scantest.Message("x"))
 			if f.State != verdict.Unknown || f.Down || !strings.Contains(f.Reasons.String(), c.reason) {
 				t.Errorf("got %+v, want %q", f, c.reason)
 			}
@@ -311,10 +308,10 @@ func TestAServerThatDoesNotAnswerLikeRspamdIsDownWithinTheTimeout(t *testing.T) 
 	} {
 		t.Run(c.about, func(t *testing.T) {
 			t.Parallel()
-			rspamd := scanners.NewRspamd(scanners.RspamdOptions{Address: rawServer(t, c.talk), MaxSize: 1 << 20, Timeout: timeout})
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			rspamd := rspamd.New(rspamd.Options{Address: rawServer(t, c.talk), MaxSize: 1 << 20, Timeout: timeout})
+			ctx, cancel := context.WithTimeout(t.Context(), scantest.Patience)
 			defer cancel()
-			f := rspamd.Scan(ctx, message("Subject: x\r\n\r\nx"))
+			f := rspamd.Scan(ctx, scantest.Message("Subject: x\r\n\r\nx"))
 			if f.State != verdict.Unknown || !f.Down || f.Reasons.String() == "" {
 				t.Errorf("got %+v", f)
 			}
@@ -329,7 +326,7 @@ func TestAServerThatDoesNotAnswerLikeRspamdIsDownWithinTheTimeout(t *testing.T) 
 			t.Fatal(err)
 		}
 		l.Close()
-		if f := newRspamd("http://"+l.Addr().String()).Scan(t.Context(), message("x")); !f.Down || !strings.Contains(f.Reasons.String(), "connection refused") {
+		if f := newRspamd("http://"+l.Addr().String()).Scan(t.Context(), scantest.Message("x")); !f.Down || !strings.Contains(f.Reasons.String(), "connection refused") {
 			t.Errorf("got %+v", f)
 		}
 	})
@@ -345,7 +342,7 @@ func TestAMessageThatRspamdClosesTheConnectionOnDoesNotMakeItDown(t *testing.T) 
 	}))
 	defer server.Close()
 	for _, size := range []int{0, 1, 100_000, 20 << 20} {
-		f := newRspamd(server.URL).Scan(t.Context(), message(strings.Repeat("x", size)))
+		f := newRspamd(server.URL).Scan(t.Context(), scantest.Message(strings.Repeat("x", size)))
 		if f.State != verdict.Unknown || f.Down || !strings.Contains(f.Reasons.String(), "max_message") {
 			t.Errorf("%d bytes: %+v", size, f)
 		}
@@ -400,11 +397,11 @@ func TestAMessageThatCannotBeReadIsUnknown(t *testing.T) {
 }
 
 func TestRspamdIsNotAskedAboutAMessageThatIsTooLarge(t *testing.T) {
-	rspamd := scanners.NewRspamd(scanners.RspamdOptions{Address: rawServer(t, func(c net.Conn) {
+	rspamd := rspamd.New(rspamd.Options{Address: rawServer(t, func(c net.Conn) {
 		t.Error("it is asked")
 		c.Close()
 	}), MaxSize: 1000, Timeout: time.Second})
-	f := rspamd.Scan(t.Context(), message(strings.Repeat("x", 1001)))
+	f := rspamd.Scan(t.Context(), scantest.Message(strings.Repeat("x", 1001)))
 	if f.State != verdict.Unknown || f.Down || !strings.Contains(f.Reasons.String(), "1001 bytes") || !strings.Contains(f.Reasons.String(), "(1000)") {
 		t.Errorf("got %+v", f)
 	}
@@ -419,8 +416,8 @@ func TestACallerThatLeavesEndsTheScan(t *testing.T) {
 		c.Close()
 	})
 	begun := time.Now()
-	f := newRspamd(url).Scan(ctx, message("x"))
-	if f.State != verdict.Unknown || f.Down || time.Since(begun) >= patience {
+	f := newRspamd(url).Scan(ctx, scantest.Message("x"))
+	if f.State != verdict.Unknown || f.Down || time.Since(begun) >= scantest.Patience {
 		t.Errorf("got %+v after %v", f, time.Since(begun))
 	}
 }

@@ -1,4 +1,4 @@
-package scanners
+package clamd
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 
 	"coexistd/policy/mail"
 	"coexistd/policy/verdict"
+	"coexistd/scanners"
 )
 
 // INSTREAM is spoken here and not by the package go-clamd, which sends chunks of
@@ -21,8 +22,8 @@ import (
 // 262 ms and 4 ms here; clamdscan took 273 ms (BenchmarkClamd). Nor does that
 // package bound what it reads, or read what clamd says before it closes early.
 const (
-	instreamChunk = 64 << 10 // bytes
-	maxClamdReply = 4 << 10  // bytes; the name of a signature is the longest part
+	chunkSize = 64 << 10 // bytes
+	maxReply  = 4 << 10  // bytes; the name of a signature is the longest part
 )
 
 // contentError is an error of reading the message, for which no clamd is to
@@ -32,11 +33,11 @@ type contentError struct{ err error }
 func (e *contentError) Error() string { return "the message could not be read: " + e.err.Error() }
 
 // instream sends one message to one clamd and returns all that it replied, which
-// is something, of at most maxClamdReply+1 bytes (clamd(8): INSTREAM with the
+// is something, of at most maxReply+1 bytes (clamd(8): INSTREAM with the
 // prefix z, by which command and reply end with NUL). When the message could not
 // be read, the error is a contentError and clamd was not told that the message
 // is complete; any other reads on from "clamd at ADDRESS".
-func instream(ctx context.Context, address string, m *Message) ([]byte, error) {
+func instream(ctx context.Context, address string, m *scanners.Message) ([]byte, error) {
 	network, target := splitAddress(address)
 	conn, err := new(net.Dialer).DialContext(ctx, network, target)
 	if err != nil {
@@ -51,7 +52,7 @@ func instream(ctx context.Context, address string, m *Message) ([]byte, error) {
 		return nil, sent
 	}
 	// clamd says why before it closes early.
-	reply, err := io.ReadAll(io.LimitReader(conn, maxClamdReply+1))
+	reply, err := io.ReadAll(io.LimitReader(conn, maxReply+1))
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
@@ -67,10 +68,10 @@ func instream(ctx context.Context, address string, m *Message) ([]byte, error) {
 
 // sendMessage writes the command and the message, each chunk after its length
 // in four bytes, and an empty chunk at the end.
-func sendMessage(w io.Writer, m *Message) error {
+func sendMessage(w io.Writer, m *scanners.Message) error {
 	frame := []byte("zINSTREAM\x00")
 	for at := int64(0); at < m.Size; {
-		size := int(min(m.Size-at, instreamChunk))
+		size := int(min(m.Size-at, chunkSize))
 		frame = binary.BigEndian.AppendUint32(frame, uint32(size))
 		start := len(frame)
 		frame = slices.Grow(frame, size)[:start+size]
@@ -114,21 +115,21 @@ func readVerdict(address string, reply []byte) (finding verdict.Finding, settled
 	name, found := strings.CutSuffix(named, replyFound)
 	name = mail.Excerpt(strings.TrimSpace(withoutHash.ReplaceAllString(name, "")), maxName)
 	trouble := func(what, words string) (verdict.Finding, bool) {
-		return Unknown(verdict.CheckVirus, fmt.Sprintf("clamd at %s %s: %q", address, what, mail.Excerpt(words, maxName))), false
+		return scanners.Unknown(verdict.CheckVirus, fmt.Sprintf("clamd at %s %s: %q", address, what, mail.Excerpt(words, maxName))), false
 	}
 	switch {
-	case len(reply) > maxClamdReply:
-		return Unknown(verdict.CheckVirus, fmt.Sprintf("clamd at %s gave an answer of more than %d bytes", address, maxClamdReply)), false
+	case len(reply) > maxReply:
+		return scanners.Unknown(verdict.CheckVirus, fmt.Sprintf("clamd at %s gave an answer of more than %d bytes", address, maxReply)), false
 	case !ended:
 		return trouble("gave an answer without an end", line)
 	case rest != "":
 		return trouble("gave more than one answer", line+" "+rest)
 	case isStream && found && strings.HasPrefix(name, partlyScanned):
-		return Unknown(verdict.CheckVirus, "a limit of clamd's kept it from looking into all of the message: "+name), true
+		return scanners.Unknown(verdict.CheckVirus, "a limit of clamd's kept it from looking into all of the message: "+name), true
 	case isStream && found && name != "":
-		return Hit(verdict.CheckVirus, name, "clamd found "+name), true
+		return scanners.Hit(verdict.CheckVirus, name, "clamd found "+name), true
 	case line == replyLimit:
-		return Unknown(verdict.CheckVirus, "the message is larger than clamd's StreamMaxLength, which should be at least scanner.clamd.max_size"), true
+		return scanners.Unknown(verdict.CheckVirus, "the message is larger than clamd's StreamMaxLength, which should be at least scanner.clamd.max_size"), true
 	case strings.HasSuffix(line, " ERROR"):
 		return trouble("failed on the message", line)
 	}

@@ -1,9 +1,8 @@
-package scanners_test
+package clamd_test
 
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -19,54 +18,19 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dutchcoders/go-clamd"
+	library "github.com/dutchcoders/go-clamd"
 
 	"coexistd/contrib/lab"
+	"coexistd/contrib/lab/scantest"
 	"coexistd/policy/verdict"
 	"coexistd/scanners"
+	"coexistd/scanners/clamd"
 )
-
-const eicarMail = "From: a@acmecorp.com\r\nTo: b@acmecorp.com\r\nSubject: an invoice\r\n\r\n" + lab.EICAR + "\r\n"
-
-func clamdSubject(t *testing.T) subject {
-	server := startClamd(t, lab.ClamdConfig{})
-	return subject{
-		scanner: newClamd(patience, server.Addr()),
-		bad:     eicarMail,
-		server:  server,
-		at: func(address string, timeout time.Duration) scanners.Scanner {
-			return newClamd(timeout, "inet:"+address)
-		},
-	}
-}
-
-func startClamd(t testing.TB, c lab.ClamdConfig) *lab.Clamd {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	server, err := lab.LendFilters(t).StartClamd(ctx, c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(server.Log())
-		}
-		if err := server.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return server
-}
-
-func newClamd(timeout time.Duration, addresses ...string) *scanners.Clamd {
-	return scanners.NewClamd(scanners.ClamdOptions{Addresses: addresses, MaxSize: 64 << 20, Timeout: timeout})
-}
 
 // answering is a clamd that takes a whole message and then replies with just
 // that text.
 func answering(t *testing.T, reply string) (address string) {
-	return "inet:" + listen(t, func(c net.Conn) { takeMessage(c); io.WriteString(c, reply) })
+	return "inet:" + scantest.Listen(t, func(c net.Conn) { takeMessage(c); io.WriteString(c, reply) })
 }
 
 // takeMessage reads a command, and behind INSTREAM the message. It returns the
@@ -93,11 +57,11 @@ func takeMessage(c net.Conn) string {
 
 func TestClamdOverEitherKindOfSocket(t *testing.T) {
 	for _, tcp := range []bool{false, true} {
-		server := startClamd(t, lab.ClamdConfig{TCP: tcp})
-		s := subject{scanner: newClamd(patience, server.Addr())}
-		for _, body := range []string{"", strings.Repeat("x", 64<<10-len(cleanMail)), strings.Repeat("Yes.\r\n", 20_000)} {
-			want(t, s, scan(t, s.scanner, text(cleanMail+body)), verdict.Clean)
-			found := want(t, s, scan(t, s.scanner, text(cleanMail+body+lab.EICAR)), verdict.Hit)
+		server := scantest.StartClamd(t, lab.ClamdConfig{TCP: tcp})
+		s := scantest.NewClamd(scantest.Patience, server.Addr())
+		for _, body := range []string{"", strings.Repeat("x", 64<<10-len(scantest.CleanMail)), strings.Repeat("Yes.\r\n", 20_000)} {
+			scantest.Want(t, s, scantest.Scan(t, s, scantest.Text(scantest.CleanMail+body)), verdict.Clean)
+			found := scantest.Want(t, s, scantest.Scan(t, s, scantest.Text(scantest.CleanMail+body+lab.EICAR)), verdict.Hit)
 			if found.Name != lab.EICARName {
 				t.Errorf("%s: found %q, want %q", server.Addr(), found.Name, lab.EICARName)
 			}
@@ -106,18 +70,18 @@ func TestClamdOverEitherKindOfSocket(t *testing.T) {
 }
 
 func TestASignaturesNameStaysTheSameWithExtendedDetectionInfo(t *testing.T) {
-	server := startClamd(t, lab.ClamdConfig{Settings: map[string]string{"ExtendedDetectionInfo": "yes"}})
-	if f := scan(t, newClamd(patience, server.Addr()), text(eicarMail)); f.Name != lab.EICARName {
+	server := scantest.StartClamd(t, lab.ClamdConfig{Settings: map[string]string{"ExtendedDetectionInfo": "yes"}})
+	if f := scantest.Scan(t, scantest.NewClamd(scantest.Patience, server.Addr()), scantest.Text(scantest.EICARMail)); f.Name != lab.EICARName {
 		t.Errorf("found %v, want %s", f, lab.EICARName)
 	}
 }
 
 func TestAMessageThatClamdsLimitsLeaveUnseenIsUnknown(t *testing.T) {
 	for _, tcp := range []bool{false, true} {
-		server := startClamd(t, lab.ClamdConfig{TCP: tcp, Settings: map[string]string{
+		server := scantest.StartClamd(t, lab.ClamdConfig{TCP: tcp, Settings: map[string]string{
 			"StreamMaxLength": "1M", "MaxFileSize": "100K", "AlertExceedsMax": "yes",
 		}})
-		s := subject{scanner: newClamd(patience, server.Addr())}
+		s := scantest.NewClamd(scantest.Patience, server.Addr())
 		for _, c := range []struct {
 			size   int
 			reason string
@@ -127,22 +91,22 @@ func TestAMessageThatClamdsLimitsLeaveUnseenIsUnknown(t *testing.T) {
 			{8 << 20, "StreamMaxLength"},
 		} {
 			for range 10 { // clamd closes while we write
-				f := want(t, s, scan(t, s.scanner, text(long(cleanMail)[:c.size])), verdict.Unknown)
+				f := scantest.Want(t, s, scantest.Scan(t, s, scantest.Text(scantest.Long(scantest.CleanMail)[:c.size])), verdict.Unknown)
 				if f.Down || !strings.Contains(f.Reasons.String(), c.reason) {
 					t.Errorf("%d bytes to %s: found %v, want a reason with %s", c.size, server.Addr(), f, c.reason)
 				}
 			}
 		}
-		want(t, s, scan(t, s.scanner, text(cleanMail)), verdict.Clean)
+		scantest.Want(t, s, scantest.Scan(t, s, scantest.Text(scantest.CleanMail)), verdict.Clean)
 	}
 }
 
 func TestAMessageLargerThanMaxSizeIsUnknownUnasked(t *testing.T) {
-	c := scanners.NewClamd(scanners.ClamdOptions{Addresses: []string{"unix:/nonexistent"}, MaxSize: 10, Timeout: patience})
-	if f := scan(t, c, text("12345678901")); f.State != verdict.Unknown || f.Down || !strings.Contains(f.Reasons.String(), "scanner.clamd.max_size") {
+	c := clamd.New(clamd.Options{Addresses: []string{"unix:/nonexistent"}, MaxSize: 10, Timeout: scantest.Patience})
+	if f := scantest.Scan(t, c, scantest.Text("12345678901")); f.State != verdict.Unknown || f.Down || !strings.Contains(f.Reasons.String(), "scanner.clamd.max_size") {
 		t.Errorf("found %v, want unknown that names scanner.clamd.max_size", f)
 	}
-	if f := scan(t, c, text("1234567890")); !f.Down {
+	if f := scantest.Scan(t, c, scantest.Text("1234567890")); !f.Down {
 		t.Errorf("a message of that size was not asked about: %v", f)
 	}
 }
@@ -184,7 +148,7 @@ func TestOnlyOneWholeReplyOfClamdCounts(t *testing.T) {
 		if c.reason != "" {
 			c.state = verdict.Unknown
 		}
-		f := scan(t, newClamd(patience, answering(t, c.reply)), text(cleanMail))
+		f := scantest.Scan(t, scantest.NewClamd(scantest.Patience, answering(t, c.reply)), scantest.Text(scantest.CleanMail))
 		if f.State != c.state || f.Name != c.name || !strings.Contains(f.Reasons.String(), c.reason) {
 			t.Errorf("%.80q: found %v (%s), want %v %q with a reason of %q", c.reply, f, f.Reasons.String(), c.state, c.name, c.reason)
 		}
@@ -192,42 +156,42 @@ func TestOnlyOneWholeReplyOfClamdCounts(t *testing.T) {
 }
 
 func TestOKBeforeTheMessageIsCompleteIsNotBelieved(t *testing.T) {
-	address := "inet:" + listen(t, func(c net.Conn) { readSome(c); io.WriteString(c, "stream: OK\x00") })
-	if f := scan(t, newClamd(patience, address), text(long(cleanMail))); f.State != verdict.Unknown {
+	address := "inet:" + scantest.Listen(t, func(c net.Conn) { scantest.ReadSome(c); io.WriteString(c, "stream: OK\x00") })
+	if f := scantest.Scan(t, scantest.NewClamd(scantest.Patience, address), scantest.Text(scantest.Long(scantest.CleanMail))); f.State != verdict.Unknown {
 		t.Errorf("found %v, want unknown", f)
 	}
 }
 
 func TestAReplyWithoutEndIsNotReadToTheTimeout(t *testing.T) {
-	address := "inet:" + listen(t, func(c net.Conn) {
+	address := "inet:" + scantest.Listen(t, func(c net.Conn) {
 		takeMessage(c)
 		for err := error(nil); err == nil; {
 			_, err = c.Write(bytes.Repeat([]byte("x"), 64<<10))
 		}
 	})
 	begun := time.Now()
-	f := scan(t, newClamd(patience, address), text(cleanMail))
-	if took := time.Since(begun); f.State != verdict.Unknown || !strings.Contains(f.Reasons.String(), "more than 4096 bytes") || took > patience/2 {
+	f := scantest.Scan(t, scantest.NewClamd(scantest.Patience, address), scantest.Text(scantest.CleanMail))
+	if took := time.Since(begun); f.State != verdict.Unknown || !strings.Contains(f.Reasons.String(), "more than 4096 bytes") || took > scantest.Patience/2 {
 		t.Errorf("found %v after %v, want unknown at once", f, took)
 	}
 }
 
 func TestASlowClamdIsWaitedFor(t *testing.T) {
-	server := startClamd(t, lab.ClamdConfig{})
+	server := scantest.StartClamd(t, lab.ClamdConfig{})
 	if err := server.Suspend(); err != nil {
 		t.Fatal(err)
 	}
 	// More than the buffers of a socket hold: the writer has to wait too.
-	c := text(long(cleanMail))
+	c := scantest.Text(scantest.Long(scantest.CleanMail))
 	reads := 0
-	c.onRead = func() {
+	c.OnRead = func() {
 		if reads++; reads == 2 {
 			if err := server.Continue(); err != nil {
 				t.Error(err)
 			}
 		}
 	}
-	if f := scan(t, newClamd(patience, server.Addr()), c); f.State != verdict.Clean {
+	if f := scantest.Scan(t, scantest.NewClamd(scantest.Patience, server.Addr()), c); f.State != verdict.Clean {
 		t.Errorf("found %v, want clean", f)
 	}
 }
@@ -235,8 +199,8 @@ func TestASlowClamdIsWaitedFor(t *testing.T) {
 func TestTheReasonNamesEachClamdThatWasTried(t *testing.T) {
 	t.Parallel()
 	missing := "unix:" + filepath.Join(t.TempDir(), "clamd.sock")
-	silent := "inet:" + listen(t, func(c net.Conn) { io.Copy(io.Discard, c) })
-	closing := "inet:" + listen(t, func(c net.Conn) { takeMessage(c) })
+	silent := "inet:" + scantest.Listen(t, func(c net.Conn) { io.Copy(io.Discard, c) })
+	closing := "inet:" + scantest.Listen(t, func(c net.Conn) { takeMessage(c) })
 	odd := answering(t, "what?\x00")
 	for _, c := range []struct {
 		addresses []string
@@ -249,7 +213,7 @@ func TestTheReasonNamesEachClamdThatWasTried(t *testing.T) {
 		{[]string{"inet:127.0.0.1:0"}, []string{"cannot be reached"}, true},
 	} {
 		// The silent one has a half of that, and the next one the rest.
-		f := scan(t, newClamd(10*time.Second, c.addresses...), text(cleanMail))
+		f := scantest.Scan(t, scantest.NewClamd(10*time.Second, c.addresses...), scantest.Text(scantest.CleanMail))
 		if f.State != verdict.Unknown || f.Down != c.down {
 			t.Errorf("%v: found %v, down is %v, want unknown and %v", c.addresses, f, f.Down, c.down)
 		}
@@ -265,7 +229,7 @@ func TestTheReasonNamesEachClamdThatWasTried(t *testing.T) {
 func counted(t *testing.T, server *lab.Clamd) (address string, asked *atomic.Int32) {
 	network, behind, _ := strings.Cut(strings.Replace(server.Addr(), "inet:", "tcp:", 1), ":")
 	asked = new(atomic.Int32)
-	return "inet:" + listen(t, func(c net.Conn) {
+	return "inet:" + scantest.Listen(t, func(c net.Conn) {
 		asked.Add(1)
 		conn, err := net.Dial(network, behind)
 		if err != nil {
@@ -282,11 +246,11 @@ func counted(t *testing.T, server *lab.Clamd) (address string, asked *atomic.Int
 
 func TestAnotherClamdTakesOverFromOneThatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
-	first, second := startClamd(t, lab.ClamdConfig{}), startClamd(t, lab.ClamdConfig{TCP: true})
+	first, second := scantest.StartClamd(t, lab.ClamdConfig{}), scantest.StartClamd(t, lab.ClamdConfig{TCP: true})
 	const timeout = 10 * time.Second
 	one, askedOne := counted(t, first)
 	two, askedTwo := counted(t, second)
-	c := newClamd(timeout, one, two)
+	c := scantest.NewClamd(timeout, one, two)
 	steps := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -295,7 +259,7 @@ func TestAnotherClamdTakesOverFromOneThatDoesNotAnswer(t *testing.T) {
 	}
 	finds := func(ones, twos int32) {
 		t.Helper()
-		if f := scan(t, c, text(eicarMail)); f.State != verdict.Hit {
+		if f := scantest.Scan(t, c, scantest.Text(scantest.EICARMail)); f.State != verdict.Hit {
 			t.Errorf("found %v, want a hit", f)
 		}
 		if a, b := askedOne.Swap(0), askedTwo.Swap(0); a != ones || b != twos {
@@ -317,7 +281,7 @@ func TestAnotherClamdTakesOverFromOneThatDoesNotAnswer(t *testing.T) {
 	steps(first.Kill())
 	finds(1, 1)
 	steps(second.Kill())
-	if f := scan(t, c, text(eicarMail)); !f.Down {
+	if f := scantest.Scan(t, c, scantest.Text(scantest.EICARMail)); !f.Down {
 		t.Errorf("found %v, want it to be down", f)
 	}
 	steps(first.Start(t.Context()))
@@ -327,14 +291,14 @@ func TestAnotherClamdTakesOverFromOneThatDoesNotAnswer(t *testing.T) {
 }
 
 func TestAClamdInTroubleIsPassedOverButAMessageTooLargeIsNot(t *testing.T) {
-	good := startClamd(t, lab.ClamdConfig{})
+	good := scantest.StartClamd(t, lab.ClamdConfig{})
 	for reply, state := range map[string]verdict.State{
 		"stream: Can't write to temporary file. ERROR\x00": verdict.Clean,
 		"what?\x00": verdict.Clean,
 		"INSTREAM size limit exceeded. ERROR\x00":                  verdict.Unknown,
 		"stream: Heuristics.Limits.Exceeded.MaxFileSize FOUND\x00": verdict.Unknown,
 	} {
-		if f := scan(t, newClamd(patience, answering(t, reply), good.Addr()), text(cleanMail)); f.State != state {
+		if f := scantest.Scan(t, scantest.NewClamd(scantest.Patience, answering(t, reply), good.Addr()), scantest.Text(scantest.CleanMail)); f.State != state {
 			t.Errorf("after %q: found %v, want %v", reply, f, state)
 		}
 	}
@@ -343,7 +307,7 @@ func TestAClamdInTroubleIsPassedOverButAMessageTooLargeIsNot(t *testing.T) {
 // telling is a clamd that finds every message clean and has that to say of its
 // version.
 func telling(t *testing.T, version string) (address string) {
-	return "inet:" + listen(t, func(c net.Conn) {
+	return "inet:" + scantest.Listen(t, func(c net.Conn) {
 		if takeMessage(c) == "VERSION" {
 			io.WriteString(c, version)
 		} else {
@@ -353,11 +317,11 @@ func telling(t *testing.T, version string) (address string) {
 }
 
 func TestPingTellsOfEachClamd(t *testing.T) {
-	server := startClamd(t, lab.ClamdConfig{TCP: true})
+	server := scantest.StartClamd(t, lab.ClamdConfig{TCP: true})
 	dated := telling(t, "ClamAV 1.4.6/27500/Mon Jan  5 09:26:41 2026\n")
 	silent, odd := telling(t, ""), telling(t, "lab\x1b 1.0\nand more\n")
 	missing := "unix:" + filepath.Join(t.TempDir(), "clamd.sock")
-	all := newClamd(patience, server.Addr(), dated, silent, odd, missing).Ping(t.Context())
+	all := scantest.NewClamd(scantest.Patience, server.Addr(), dated, silent, odd, missing).Ping(t.Context())
 	if len(all) != 5 {
 		t.Fatalf("%d clamd tell of themselves, want 5", len(all))
 	}
@@ -373,25 +337,25 @@ func TestPingTellsOfEachClamd(t *testing.T) {
 			t.Errorf("found %+v, want an error with the address and %q", s, reason)
 		}
 	}
-	noneLeft(t)
+	scantest.NoneLeft(t)
 }
 
 func TestPingDoesNotWaitForAHungClamd(t *testing.T) {
-	server := startClamd(t, lab.ClamdConfig{})
+	server := scantest.StartClamd(t, lab.ClamdConfig{})
 	if err := server.Suspend(); err != nil {
 		t.Fatal(err)
 	}
 	begun := time.Now()
-	all := newClamd(200*time.Millisecond, server.Addr()).Ping(t.Context())
-	if took := time.Since(begun); all[0].Err == nil || took >= patience {
+	all := scantest.NewClamd(200*time.Millisecond, server.Addr()).Ping(t.Context())
+	if took := time.Since(begun); all[0].Err == nil || took >= scantest.Patience {
 		t.Errorf("found %+v after %v, want an error after 200ms", all[0], took)
 	}
-	noneLeft(t)
+	scantest.NoneLeft(t)
 }
 
 func TestPingEndsWhenClamdHangsBeforeItsVersion(t *testing.T) {
 	release := make(chan struct{})
-	address := "inet:" + listen(t, func(c net.Conn) {
+	address := "inet:" + scantest.Listen(t, func(c net.Conn) {
 		if takeMessage(c) == "VERSION" {
 			<-release
 		} else {
@@ -399,7 +363,7 @@ func TestPingEndsWhenClamdHangsBeforeItsVersion(t *testing.T) {
 		}
 	})
 	defer close(release)
-	if all := newClamd(200*time.Millisecond, address).Ping(t.Context()); all[0].Err == nil {
+	if all := scantest.NewClamd(200*time.Millisecond, address).Ping(t.Context()); all[0].Err == nil {
 		t.Errorf("found %+v, want an error", all[0])
 	}
 }
@@ -415,7 +379,7 @@ func FuzzClamdReply(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(func() { l.Close() })
-	c := newClamd(patience, "inet:"+l.Addr().String())
+	c := scantest.NewClamd(scantest.Patience, "inet:"+l.Addr().String())
 	f.Fuzz(func(t *testing.T, reply []byte) {
 		var serving sync.WaitGroup
 		serving.Go(func() {
@@ -428,7 +392,7 @@ func FuzzClamdReply(f *testing.F) {
 			takeMessage(conn)
 			conn.Write(reply)
 		})
-		found := scan(t, c, text(cleanMail))
+		found := scantest.Scan(t, c, scantest.Text(scantest.CleanMail))
 		serving.Wait()
 		if (found.State == verdict.Clean) != (string(reply) == "stream: OK\x00") {
 			t.Errorf("%q is %v", reply, found)
@@ -448,7 +412,7 @@ func FuzzClamdReply(f *testing.F) {
 // clamdscan, which reads a file and has a process to start. cpu-ms is the CPU
 // time of the client alone.
 func BenchmarkClamd(b *testing.B) {
-	server := startClamd(b, lab.ClamdConfig{})
+	server := scantest.StartClamd(b, lab.ClamdConfig{})
 	for _, size := range []int{4 << 10, 100 << 10, 5 << 20, 25 << 20} {
 		mail := attachment(size)
 		file := filepath.Join(b.TempDir(), "mail")
@@ -461,7 +425,7 @@ func BenchmarkClamd(b *testing.B) {
 		}{
 			{"coexistd", func() string {
 				m := &scanners.Message{Content: bytes.NewReader(mail), Size: int64(len(mail))}
-				return newClamd(time.Minute, server.Addr()).Scan(b.Context(), m).String()
+				return scantest.NewClamd(time.Minute, server.Addr()).Scan(b.Context(), m).String()
 			}},
 			{"go-clamd", func() string { return libraryScan(b, server, mail) }},
 			{"clamdscan", func() string {
@@ -502,7 +466,7 @@ func cpuTime(b *testing.B) (sum time.Duration) {
 func libraryScan(b *testing.B, server *lab.Clamd, mail []byte) string {
 	abort := make(chan bool)
 	defer close(abort)
-	results, err := clamd.NewClamd(server.Addr()).ScanStream(bytes.NewReader(mail), abort)
+	results, err := library.NewClamd(server.Addr()).ScanStream(bytes.NewReader(mail), abort)
 	if err != nil {
 		b.Fatal(err)
 	}

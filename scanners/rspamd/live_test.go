@@ -1,48 +1,17 @@
-package scanners_test
+package rspamd_test
 
 import (
-	"context"
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"coexistd/contrib/lab"
+	"coexistd/contrib/lab/scantest"
 	"coexistd/policy/verdict"
-	"coexistd/scanners"
 )
 
-// startRspamd starts a real rspamd for the test.
-func startRspamd(t testing.TB, settings string) *lab.Rspamd {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	server, err := lab.LendFilters(t).StartRspamd(ctx, lab.RspamdConfig{Settings: settings})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return server
-}
-
-func rspamdSubject(t *testing.T) subject {
-	server := startRspamd(t, "")
-	return subject{
-		scanner: newRspamd(server.URL()),
-		bad:     cleanMail + lab.GTUBE + "\r\n",
-		server:  server,
-		at: func(address string, timeout time.Duration) scanners.Scanner {
-			return scanners.NewRspamd(scanners.RspamdOptions{Address: "http://" + address, MaxSize: 32 << 20, Timeout: timeout})
-		},
-	}
-}
-
 func TestRspamdJudgesMail(t *testing.T) {
-	server := startRspamd(t, "options { max_message = 1000000; }\n")
+	server := scantest.StartRspamd(t, "options { max_message = 1000000; }\n")
 	rspamd := newRspamd(server.URL())
 	if version, err := rspamd.Ping(t.Context()); err != nil || !strings.HasPrefix(version, "rspamd/") {
 		t.Errorf("ping: %q, %v", version, err)
@@ -60,7 +29,7 @@ func TestRspamdJudgesMail(t *testing.T) {
 		{"a soft reject", lab.SoftRejectWord, "spam", verdict.Hit, verdict.Tempfail, 0, "soft reject", ""},
 	} {
 		t.Run(c.about, func(t *testing.T) {
-			m := message(cleanMail + c.body + "\r\n")
+			m := scantest.Message(scantest.CleanMail + c.body + "\r\n")
 			m.Sender, m.Recipients, m.Client = "a@acmecorp.com", []string{"b@acmecorp.com"}, netip.MustParseAddr("2001:db8::1")
 			m.QueueID, m.Login = "4QID", "carol"
 			f := rspamd.Scan(t.Context(), m)
@@ -78,7 +47,7 @@ func TestRspamdJudgesMail(t *testing.T) {
 		}
 	})
 	t.Run("more than it takes does not make it down", func(t *testing.T) {
-		f := rspamd.Scan(t.Context(), message(cleanMail+strings.Repeat("x\r\n", 1_000_000)))
+		f := rspamd.Scan(t.Context(), scantest.Message(scantest.CleanMail+strings.Repeat("x\r\n", 1_000_000)))
 		if f.State != verdict.Unknown || f.Down || !strings.Contains(f.Reasons.String(), "max_message") {
 			t.Errorf("got %+v", f)
 		}

@@ -1,4 +1,5 @@
-package scanners
+// Package rspamd has rspamd judge messages.
+package rspamd
 
 import (
 	"cmp"
@@ -18,20 +19,21 @@ import (
 
 	"coexistd/policy/mail"
 	"coexistd/policy/verdict"
+	"coexistd/scanners"
 )
 
 const (
-	maxRspamdReply      = 1 << 20  // bytes of JSON
-	maxRspamdHeader     = 64 << 10 // bytes of the reply's header
-	maxRspamdRecipients = 100      // told to rspamd
-	maxRspamdValue      = 512      // bytes of what is told of the envelope, each
+	maxReply      = 1 << 20  // bytes of JSON
+	maxHeader     = 64 << 10 // bytes of the reply's header
+	maxRecipients = 100      // told to rspamd
+	maxValue      = 512      // bytes of what is told of the envelope, each
 
 	maxSymbols       = 20  // in a finding's detail
 	maxSymbolsLength = 400 // bytes
 )
 
-// RspamdOptions say how rspamd is asked.
-type RspamdOptions struct {
+// Options say how rspamd is asked.
+type Options struct {
 	// Address is the URL of a normal or proxy worker: "http://127.0.0.1:11333".
 	Address string
 	// MaxSize is the size in bytes of the largest message that is sent there. It
@@ -43,23 +45,23 @@ type RspamdOptions struct {
 	Hostname string
 }
 
-// Rspamd has rspamd judge messages, over HTTP. It is the Scanner of
+// Scanner has rspamd judge messages, over HTTP. It is the scanners.Scanner of
 // verdict.CheckSpam.
-type Rspamd struct {
-	options RspamdOptions
+type Scanner struct {
+	options Options
 	client  *http.Client
 }
 
-// NewRspamd returns a Scanner that asks the rspamd at options.Address.
-func NewRspamd(options RspamdOptions) *Rspamd {
+// New returns a Scanner that asks the rspamd at options.Address.
+func New(options Options) *Scanner {
 	options.Address = strings.TrimRight(options.Address, "/")
-	return &Rspamd{options: options, client: &http.Client{
+	return &Scanner{options: options, client: &http.Client{
 		// The zero Transport takes no proxy from the environment.
 		Transport: &http.Transport{
 			// rspamd closes a connection behind its reply whatever is asked of it.
 			DisableKeepAlives:      true,
 			DisableCompression:     true,
-			MaxResponseHeaderBytes: maxRspamdHeader,
+			MaxResponseHeaderBytes: maxHeader,
 		},
 		// Where a redirect leads to, mail is not sent.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -67,38 +69,38 @@ func NewRspamd(options RspamdOptions) *Rspamd {
 }
 
 // Check is verdict.CheckSpam.
-func (r *Rspamd) Check() string { return verdict.CheckSpam }
+func (s *Scanner) Check() string { return verdict.CheckSpam }
 
 // Scan sends the message and its envelope to rspamd. A message that rspamd
 // would mark or put off is a hit that proposes this; one that it would take, or
 // greylist, is clean. Greylisting proper comes as a soft reject: what the
 // action "greylist" asks for is the work of rspamd's own module.
-func (r *Rspamd) Scan(ctx context.Context, m *Message) verdict.Finding {
-	if m.Size > r.options.MaxSize {
-		return Unknown(verdict.CheckSpam, fmt.Sprintf("the message has %d bytes, more than rspamd is asked about (%d)", m.Size, r.options.MaxSize))
+func (s *Scanner) Scan(ctx context.Context, m *scanners.Message) verdict.Finding {
+	if m.Size > s.options.MaxSize {
+		return scanners.Unknown(verdict.CheckSpam, fmt.Sprintf("the message has %d bytes, more than rspamd is asked about (%d)", m.Size, s.options.MaxSize))
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.options.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
 	content := &requestBody{from: m.Reader(), left: m.Size}
 	defer content.Close()
 
-	request, err := r.request(ctx, m, content)
+	request, err := s.request(ctx, m, content)
 	if err != nil {
-		return Unknown(verdict.CheckSpam, "rspamd cannot be asked: "+err.Error())
+		return scanners.Unknown(verdict.CheckSpam, "rspamd cannot be asked: "+err.Error())
 	}
-	response, reply, err := r.do(request, maxRspamdReply+1)
+	response, reply, err := s.do(request, maxReply+1)
 	content.Close() // nothing changes in it any more
 	switch {
 	case content.err != nil:
-		return Unknown(verdict.CheckSpam, "the message could not be read: "+content.err.Error())
+		return scanners.Unknown(verdict.CheckSpam, "the message could not be read: "+content.err.Error())
 	case err != nil:
-		return r.unanswered(ctx, err)
-	case len(reply) > maxRspamdReply:
-		return Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd's answer is longer than %d bytes", maxRspamdReply))
+		return s.unanswered(ctx, err)
+	case len(reply) > maxReply:
+		return scanners.Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd's answer is longer than %d bytes", maxReply))
 	case response.StatusCode != http.StatusOK:
-		return Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd answers with status %d: %s", response.StatusCode, mail.Excerpt(string(reply), 200)))
+		return scanners.Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd answers with status %d: %s", response.StatusCode, mail.Excerpt(string(reply), 200)))
 	case content.left > 0:
-		return Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd answered before it had the last %d bytes of the message", content.left))
+		return scanners.Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd answered before it had the last %d bytes of the message", content.left))
 	}
 	return judge(reply)
 }
@@ -109,28 +111,28 @@ func (r *Rspamd) Scan(ctx context.Context, m *Message) verdict.Finding {
 // process of it crash, looks like a server that is down: the connection ends.
 // So that a stranger cannot have rspamd taken for down by such messages, it is
 // asked whether it is there.
-func (r *Rspamd) unanswered(ctx context.Context, err error) verdict.Finding {
+func (s *Scanner) unanswered(ctx context.Context, err error) verdict.Finding {
 	if errors.Is(ctx.Err(), context.Canceled) {
-		return Unknown(verdict.CheckSpam, "the scan was broken off: "+err.Error())
+		return scanners.Unknown(verdict.CheckSpam, "the scan was broken off: "+err.Error())
 	}
 	if ctx.Err() == nil {
-		if _, pingError := r.Ping(ctx); pingError == nil {
-			return Unknown(verdict.CheckSpam, "rspamd is there, but closed the connection on this message (is it larger than its max_message?): "+err.Error())
+		if _, pingError := s.Ping(ctx); pingError == nil {
+			return scanners.Unknown(verdict.CheckSpam, "rspamd is there, but closed the connection on this message (is it larger than its max_message?): "+err.Error())
 		}
 	}
-	return Down(verdict.CheckSpam, "rspamd does not answer: "+err.Error())
+	return scanners.Down(verdict.CheckSpam, "rspamd does not answer: "+err.Error())
 }
 
 // Ping asks whether rspamd is there. It returns the version that rspamd tells,
 // "rspamd/3.4", or nothing where it keeps that to itself.
-func (r *Rspamd) Ping(ctx context.Context) (version string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, r.options.Timeout)
+func (s *Scanner) Ping(ctx context.Context) (version string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.options.Address+"/ping", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.options.Address+"/ping", nil)
 	if err != nil {
 		return "", fmt.Errorf("rspamd: %w", err)
 	}
-	response, answer, err := r.do(request, 100)
+	response, answer, err := s.do(request, 100)
 	if err != nil {
 		return "", fmt.Errorf("rspamd does not answer: %w", err)
 	}
@@ -145,8 +147,8 @@ func (r *Rspamd) Ping(ctx context.Context) (version string, err error) {
 
 // request makes the request that asks about a message, as rspamd's protocol
 // describes it.
-func (r *Rspamd) request(ctx context.Context, m *Message, content *requestBody) (*http.Request, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, r.options.Address+"/checkv2", content)
+func (s *Scanner) request(ctx context.Context, m *scanners.Message, content *requestBody) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.options.Address+"/checkv2", content)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +164,7 @@ func (r *Rspamd) request(ctx context.Context, m *Message, content *requestBody) 
 		}
 	}
 	add("From", "<"+m.Sender+">")
-	for _, recipient := range m.Recipients[:min(len(m.Recipients), maxRspamdRecipients)] {
+	for _, recipient := range m.Recipients[:min(len(m.Recipients), maxRecipients)] {
 		// A comma divides recipients, in brackets too. What follows one could pass
 		// for a recipient that rspamd's settings spare.
 		if !strings.Contains(recipient, ",") {
@@ -180,7 +182,7 @@ func (r *Rspamd) request(ctx context.Context, m *Message, content *requestBody) 
 	}
 	add("User", m.Login)
 	add("Queue-Id", m.QueueID)
-	add("MTA-Name", r.options.Hostname)
+	add("MTA-Name", s.options.Hostname)
 	header.Set("User-Agent", "coexistd")
 	return request, nil
 }
@@ -189,13 +191,13 @@ func (r *Rspamd) request(ctx context.Context, m *Message, content *requestBody) 
 // One that may not is left out, since a part of it would be another value. Text
 // that is not ASCII passes as it is, as from rspamd's own milter.
 func sendable(value string) bool {
-	return len(value) <= maxRspamdValue &&
+	return len(value) <= maxValue &&
 		!strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
 // do returns the response and its body, of at most so many bytes.
-func (r *Rspamd) do(request *http.Request, most int64) (response *http.Response, body []byte, err error) {
-	if response, err = r.client.Do(request); err != nil {
+func (s *Scanner) do(request *http.Request, most int64) (response *http.Response, body []byte, err error) {
+	if response, err = s.client.Do(request); err != nil {
 		return nil, nil, err
 	}
 	defer response.Body.Close()
@@ -238,8 +240,8 @@ func (b *requestBody) Close() error {
 	return nil
 }
 
-// rspamdReply is what counts in the reply to /checkv2.
-type rspamdReply struct {
+// judgement is what counts in the reply to /checkv2.
+type judgement struct {
 	Action   string            `json:"action"`
 	Score    *float64          `json:"score"`
 	Required *float64          `json:"required_score"`
@@ -254,26 +256,26 @@ type symbol struct {
 
 // judge turns rspamd's reply into a finding.
 func judge(text []byte) verdict.Finding {
-	var reply rspamdReply
+	var reply judgement
 	if err := json.Unmarshal(text, &reply); err != nil {
-		return Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd's answer cannot be read: %s: %s", mail.Excerpt(err.Error(), 200), mail.Excerpt(string(text), 100)))
+		return scanners.Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd's answer cannot be read: %s: %s", mail.Excerpt(err.Error(), 200), mail.Excerpt(string(text), 100)))
 	}
 	switch {
 	case reply.Error != "":
-		return Unknown(verdict.CheckSpam, "rspamd reports an error: "+mail.Excerpt(reply.Error, 200))
+		return scanners.Unknown(verdict.CheckSpam, "rspamd reports an error: "+mail.Excerpt(reply.Error, 200))
 	case reply.Score == nil:
-		return Unknown(verdict.CheckSpam, "rspamd's answer has no score")
+		return scanners.Unknown(verdict.CheckSpam, "rspamd's answer has no score")
 	}
 	scores := fmt.Sprintf("rspamd scores it %.2f", *reply.Score)
 	if reply.Required != nil {
 		scores += fmt.Sprintf(" of %.2f", *reply.Required)
 	}
-	finding := Hit(verdict.CheckSpam, "spam", scores+": "+reply.Action)
+	finding := scanners.Hit(verdict.CheckSpam, "spam", scores+": "+reply.Action)
 	switch reply.Action {
 	case "no action", "greylist":
 		// What it knows at first sight, such as GTUBE, is skipped and a hit.
 		if reply.Skipped {
-			return Unknown(verdict.CheckSpam, "rspamd has not looked at the message: its settings let it pass")
+			return scanners.Unknown(verdict.CheckSpam, "rspamd has not looked at the message: its settings let it pass")
 		}
 		finding = verdict.Passed(verdict.CheckSpam)
 	case "add header", "rewrite subject":
@@ -282,7 +284,7 @@ func judge(text []byte) verdict.Finding {
 		finding.Proposed = verdict.Tempfail
 	case "reject", "quarantine", "discard":
 	default:
-		return Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd answers with an action that is not known here: %q", mail.Excerpt(reply.Action, 50)))
+		return scanners.Unknown(verdict.CheckSpam, fmt.Sprintf("rspamd answers with an action that is not known here: %q", mail.Excerpt(reply.Action, 50)))
 	}
 	if _, test := reply.Symbols["GTUBE"]; test && finding.State == verdict.Hit {
 		finding.Name = "GTUBE"

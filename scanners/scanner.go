@@ -1,5 +1,6 @@
 // Package scanners checks messages by their content: it reads attachments itself, and the
-// packages below it ask clamd and rspamd. A Runner makes each check in a bounded time, whatever its scanner does.
+// packages below it ask clamd and rspamd. A Runner makes each check in a bounded time,
+// whatever its scanner does.
 package scanners
 
 import (

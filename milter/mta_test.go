@@ -45,7 +45,7 @@ func newRuntime(t testing.TB) *transaction.Runtime {
 	}
 	p := policy.New(&policy.Rules{
 		Hostname:    "mail.acmecorp.com",
-		OurNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")},
+		OurNetworks: networks.SetOf(netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")),
 		Delimiters:  "+",
 		Routes: route.Rules{
 			Platforms: []*route.Platform{{Name: "office365", Letter: "O"}},
@@ -55,7 +55,7 @@ func newRuntime(t testing.TB) *transaction.Runtime {
 		Tenants: tenant.Rules{"office365": {Tenant: tenantID}},
 		Points:  policy.Points{},
 	}, seal.NewKeys([]byte("0123456789abcdef0123456789abcdef")),
-		networks.Live{"office365": {Prefixes: []netip.Prefix{netip.MustParsePrefix("40.92.0.0/15")}}})
+		networks.Live{"office365": {Networks: networks.SetOf(netip.MustParsePrefix("40.92.0.0/15"))}})
 	path := filepath.Join(t.TempDir(), "users.csv")
 	rows := "address,residence,login\nalice@acmecorp.com,office365,\nbob@acmecorp.com,here,bob\ncarol@acmecorp.com,both,carol\nmia@acmecorp.com,moving,\n"
 	if err := os.WriteFile(path, []byte(rows), 0o600); err != nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"coexistd/policy"
+	"coexistd/policy/networks"
 	"coexistd/policy/verdict"
 )
 
@@ -307,7 +308,7 @@ func TestPastTheMXSpamIsNotAsked(t *testing.T) {
 }
 
 func TestAllowancesSpareWhatMeetsAllTheirConditions(t *testing.T) {
-	network := []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+	network := networks.SetOf(netip.MustParsePrefix("203.0.113.0/24"))
 	for _, c := range []struct {
 		about  string
 		allow  policy.Allowance
@@ -315,7 +316,7 @@ func TestAllowancesSpareWhatMeetsAllTheirConditions(t *testing.T) {
 		spared bool
 	}{
 		{"the client", policy.Allowance{Clients: network}, stranger, true},
-		{"another client", policy.Allowance{Clients: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}, stranger, false},
+		{"another client", policy.Allowance{Clients: networks.SetOf(netip.MustParsePrefix("192.0.2.0/24"))}, stranger, false},
 		{"the sender", policy.Allowance{Senders: []string{"news@partner.example"}}, "News@Partner.Example", true},
 		{"the sender's owner", policy.Allowance{Senders: []string{"news@partner.example"}}, "news+17@partner.example", true},
 		{"the owner, when a tag is listed", policy.Allowance{Senders: []string{"news+17@partner.example"}}, "news@partner.example", false},
@@ -351,7 +352,7 @@ func TestAllowancesSpareWhatMeetsAllTheirConditions(t *testing.T) {
 
 func TestTheClientOfMailWithoutAddressMeetsNoNetwork(t *testing.T) {
 	w := newWorld().checking()
-	w.Allow = []policy.Allowance{{Name: "n", Checks: []string{"spam"}, Clients: []netip.Prefix{netip.MustParsePrefix("::/1")}}}
+	w.Allow = []policy.Allowance{{Name: "n", Checks: []string{"spam"}, Clients: networks.SetOf(netip.MustParsePrefix("::/1"))}}
 	got := w.send(t, message{from: stranger, to: []string{"bob@acmecorp.com"}, findings: found(hit("spam", "s"))})
 	want(t, "verdict", got.Verdict.String(), "quarantine")
 }

@@ -1,8 +1,7 @@
 package policy
 
 import (
-	"net/netip"
-
+	"coexistd/policy/networks"
 	"coexistd/policy/verdict"
 )
 
@@ -22,7 +21,7 @@ type DDoS struct {
 	// in any number of connections: who asks for more is harvesting addresses.
 	Unknown int
 	// Exempt are the networks for which none of this holds.
-	Exempt []netip.Prefix
+	Exempt networks.Set
 }
 
 // Guards returns what is done at an entry about clients who ask for more than

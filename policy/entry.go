@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"coexistd/policy/networks"
 	"coexistd/policy/route"
 	"coexistd/policy/verdict"
 )
@@ -89,7 +88,7 @@ func (p *Policy) knows(a Arrival) (why verdict.Reason, known bool) {
 	switch {
 	case a.Login != "":
 		return verdict.Why(verdict.EnteredByLogin, a.Login), true
-	case networks.Contains(p.OurNetworks, a.Client):
+	case p.OurNetworks.Has(a.Client):
 		return verdict.Why(verdict.EnteredByOurNetworks).Of(a.Client), true
 	case a.Certificate != "" && slices.Contains(p.OurCertificates, strings.ToLower(a.Certificate)):
 		return verdict.Why(verdict.EnteredByCertificate, a.Certificate), true

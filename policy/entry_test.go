@@ -69,7 +69,7 @@ func TestEntersWhereListenerLoginAndClientSay(t *testing.T) {
 
 func TestOurNetworksGoBeforeAPlatformsThatHoldThem(t *testing.T) {
 	w := newWorld()
-	w.OurNetworks = append(w.OurNetworks, netip.MustParsePrefix("40.92.1.2/32"))
+	w.OurNetworks = w.OurNetworks.With(netip.MustParsePrefix("40.92.1.2/32"))
 	if e := w.enter(policy.Arrival{Client: netip.MustParseAddr(officeClient)}); e.Point != verdict.S2 {
 		t.Errorf("got %v", e.Point)
 	}

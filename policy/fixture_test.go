@@ -43,7 +43,7 @@ func newWorld() *world {
 	prefix := netip.MustParsePrefix
 	rules := &policy.Rules{
 		Hostname:    "mail.acmecorp.com",
-		OurNetworks: []netip.Prefix{prefix("10.0.0.0/8"), prefix("fd00::/8")},
+		OurNetworks: networks.SetOf(prefix("10.0.0.0/8"), prefix("fd00::/8")),
 		Routes: route.Rules{
 			Platforms: []*route.Platform{{Name: "google", Letter: "G"}, {Name: "office365", Letter: "O"}},
 			Domains: map[string]*route.Domain{
@@ -61,8 +61,8 @@ func newWorld() *world {
 		Rules: rules,
 		keys:  seal.NewKeys([]byte("the trace key of the tests")),
 		live: networks.Live{
-			"google":    {Prefixes: []netip.Prefix{prefix("209.85.128.0/17")}},
-			"office365": {Prefixes: []netip.Prefix{prefix("40.92.0.0/15")}},
+			"google":    {Networks: networks.SetOf(prefix("209.85.128.0/17"))},
+			"office365": {Networks: networks.SetOf(prefix("40.92.0.0/15"))},
 		},
 		words: map[string]string{
 			"alice@acmecorp.com":       "office365",

@@ -37,7 +37,7 @@ type Rules struct {
 	// OurNetworks are the clients that are ours without authentication, and
 	// OurCertificates the common names of the TLS certificates of such clients, in
 	// lower case.
-	OurNetworks     []netip.Prefix
+	OurNetworks     networks.Set
 	OurCertificates []string
 	// Delimiters holds the characters that separate a subaddress's tag from
 	// the owner's local part (RFC 5233 section 2): usually "+". Empty: none.
@@ -94,7 +94,7 @@ func New(rules *Rules, keys seal.Keys, live networks.Live) *Policy {
 type Allowance struct {
 	Name    string // stands in the log
 	Checks  []string
-	Clients []netip.Prefix
+	Clients networks.Set
 	// Senders and Recipients hold addresses (as mail.Address.Key and Owner have
 	// them) and domains as "@" with their normal form.
 	Senders, Recipients []string
@@ -102,7 +102,7 @@ type Allowance struct {
 
 func (a *Allowance) holds(check string, client netip.Addr, sender, recipient mail.Address) bool {
 	return slices.Contains(a.Checks, check) &&
-		(len(a.Clients) == 0 || networks.Contains(a.Clients, client)) &&
+		(a.Clients.Len() == 0 || a.Clients.Has(client)) &&
 		(len(a.Senders) == 0 || sender.IsIn(a.Senders)) &&
 		(len(a.Recipients) == 0 || recipient.IsIn(a.Recipients))
 }

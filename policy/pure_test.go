@@ -24,6 +24,8 @@ var pureImports = []string{
 	"golang.org/x/net/idna", "golang.org/x/text/cases",
 	// These are tables that are compiled in, and functions of strings.
 	"golang.org/x/net/publicsuffix", "golang.org/x/text/unicode/bidi", "golang.org/x/text/unicode/norm", "github.com/emersion/go-message/charset",
+	// A table of networks in memory.
+	"github.com/gaissmai/bart",
 	// Readers of strings; what could be opened with it is on no list.
 	"io",
 }

@@ -204,7 +204,7 @@ func TestWhoIsNotKnownIsRefusedAtOnceWhereAuthenticationIsAsked(t *testing.T) {
 
 func TestMailOfAPlatformWhoseNetworksAreNotKnownIsPutOff(t *testing.T) {
 	w := newWorld()
-	w.live["google"] = networks.Known{Prefixes: w.live["google"].Prefixes, Pending: true}
+	w.live["google"] = networks.Known{Networks: w.live["google"].Networks, Pending: true}
 	for client, unready := range map[string]bool{internetClient: true, officeClient: false, googleClient: false, ourClient: false} {
 		entry := w.enter(policy.Arrival{Client: netip.MustParseAddr(client)})
 		if (entry.Unready.String() != "") != unready {

@@ -181,7 +181,7 @@ func lookAtSource(x *examination, conn net.Conn) []finding {
 	}
 	source := local.Addr().Unmap().WithZone("")
 	var lacking []string
-	if !anyHolds(x.conf.Rules.OurNetworks, netip.PrefixFrom(source, source.BitLen())) {
+	if !x.conf.Rules.OurNetworks.Has(source) {
 		lacking = append(lacking, "our_networks in "+x.conf.Path)
 	}
 	if trusted, sure := x.mta.trusts(source); sure && !trusted {

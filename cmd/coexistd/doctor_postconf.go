@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"coexistd/policy/networks"
 )
 
 // postfixSettings are those of main.cf that the doctor reads.
@@ -155,7 +157,7 @@ func (p *postfix) trusts(address netip.Addr) (trusted, sure bool) {
 		return false, false
 	}
 	list, others := p.networks()
-	trusted = anyHolds(list, netip.PrefixFrom(address, address.BitLen()))
+	trusted = networks.SetOf(list...).Has(address)
 	return trusted, !others
 }
 
@@ -172,13 +174,6 @@ func postfixNetwork(text string) (netip.Prefix, error) {
 		network = netip.PrefixFrom(address.Unmap(), network.Bits()-96)
 	}
 	return network, err
-}
-
-// anyHolds reports that one of the networks has all of another.
-func anyHolds(networks []netip.Prefix, other netip.Prefix) bool {
-	return slices.ContainsFunc(networks, func(network netip.Prefix) bool {
-		return network.Bits() <= other.Bits() && network.Contains(other.Addr())
-	})
 }
 
 // postfixList cuts a list at commas and spaces that are not between braces.

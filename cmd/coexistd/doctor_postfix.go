@@ -261,12 +261,12 @@ func lookAtNetworks(x *examination) []finding {
 	list, _ := x.mta.networks()
 	for _, network := range list {
 		for _, platform := range x.conf.Rules.Routes.Platforms {
-			if slices.ContainsFunc(x.networks[platform.Name].Prefixes, network.Overlaps) {
+			if _, overlaps := x.networks[platform.Name].Networks.Overlapping(network); overlaps {
 				findings = append(findings, failure("mynetworks has %s, from where every tenant of %s sends: all of them may relay through Postfix", network, platform.Name).
 					do("take it out of mynetworks in main.cf; see may_relay in contrib/postfix for the platform's own users"))
 			}
 		}
-		if !anyHolds(x.conf.Rules.OurNetworks, network) {
+		if !x.conf.Rules.OurNetworks.Holds(network) {
 			lacking = append(lacking, fmt.Sprintf("%q", network))
 		}
 	}

@@ -330,7 +330,7 @@ func printFlows(c *call, conf *config.Config) int {
 	// Networks that come from a list count although nobody has fetched it yet.
 	provable := func(p *route.Platform) bool {
 		proofs, known := conf.Rules.Tenants[p.Name], conf.Networks[p.Name]
-		return proofs.Any() && (len(known.Prefixes) > 0 || known.Pending)
+		return proofs.Any() && (known.Networks.Len() > 0 || known.Pending)
 	}
 	for _, name := range slices.Sorted(maps.Keys(routes.Domains)) {
 		domain := routes.Domains[name]

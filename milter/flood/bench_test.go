@@ -8,10 +8,11 @@ import (
 	"time"
 
 	"coexistd/policy"
+	"coexistd/policy/networks"
 )
 
 var benchLimits = &policy.DDoS{Connections: 1000, NetworkConnections: 5000, PerMinute: 1 << 30, NetworkPerMinute: 1 << 30, Total: 10_000,
-	Messages: 100, Refused: 100, Unknown: 100, Exempt: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}
+	Messages: 100, Refused: 100, Unknown: 100, Exempt: networks.SetOf(netip.MustParsePrefix("203.0.113.0/24"))}
 
 // benchmark has connections begin and end, from clients that addr chooses.
 func benchmark(b *testing.B, l *policy.DDoS, addr func() netip.Addr) {

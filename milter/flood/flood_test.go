@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"coexistd/policy"
+	"coexistd/policy/networks"
 )
 
 const (
@@ -107,7 +108,7 @@ func TestOneClientIsAnAddressOrASlash64(t *testing.T) {
 }
 
 func TestTheTotalBoundsEverybody(t *testing.T) {
-	w := newWorld(t, policy.DDoS{Total: 3, Exempt: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}})
+	w := newWorld(t, policy.DDoS{Total: 3, Exempt: networks.SetOf(netip.MustParsePrefix("203.0.113.0/24"))})
 	w.enter(alice)
 	w.enter("2001:db8::1")
 	unnamed := w.enter("")
@@ -122,7 +123,7 @@ func TestTheTotalBoundsEverybody(t *testing.T) {
 
 func TestNothingIsBoundedForExemptClientsAndWithoutACheck(t *testing.T) {
 	l := policy.DDoS{Connections: 1, PerMinute: 1, Messages: 1, Refused: 1, Unknown: 1, Total: 1,
-		Exempt: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("fe80::/10")}}
+		Exempt: networks.SetOf(netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("fe80::/10"))}
 	for _, c := range []struct {
 		client string
 		limits *policy.DDoS

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"coexistd/policy"
-	"coexistd/policy/networks"
 )
 
 const (
@@ -103,7 +102,7 @@ const (
 // messages and the refused recipients of this connection.
 func (g *Guard) Connect(now time.Time, l *policy.DDoS, client netip.Addr) (*Visit, Excess) {
 	client = client.Unmap().WithZone("")
-	if l == nil || networks.Contains(l.Exempt, client) {
+	if l == nil || l.Exempt.Has(client) {
 		return nil, Excess{}
 	}
 	at := g.at(now)

@@ -91,7 +91,7 @@ func (t *tally) recently(at time.Duration) bool { return t.turned > 0 && at-t.tu
 
 // over returns the bounds that turn a client or a network away now.
 func (t *tally) over(start time.Time, at time.Duration, who netip.Prefix, l *policy.DDoS, open, perMinute, unknown int) (list []Turned) {
-	if slices.ContainsFunc(l.Exempt, func(e netip.Prefix) bool { return covers(e, who) }) {
+	if l.Exempt.Holds(who) {
 		return nil
 	}
 	add := func(bound, why string, count, most int, until time.Time) {

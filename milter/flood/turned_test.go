@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"coexistd/policy"
+	"coexistd/policy/networks"
 )
 
 // turned is who is turned away, in a line each.
@@ -107,9 +108,9 @@ func TestNobodyIsListedWhomNothingBounds(t *testing.T) {
 	w.enter(alice).End()
 	w.bounce(alice, "1 connections in a minute")
 	w.bounce(neighbour, "1 connections in a minute")
-	w.limits = &policy.DDoS{PerMinute: 1, NetworkPerMinute: 1, Exempt: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}}
+	w.limits = &policy.DDoS{PerMinute: 1, NetworkPerMinute: 1, Exempt: networks.SetOf(netip.MustParsePrefix("192.0.2.1/32"))}
 	w.expect("192.0.2.0/24 per_minute_network 1/1 1m10s")
-	w.limits.Exempt = []netip.Prefix{netip.MustParsePrefix("192.0.0.0/16")}
+	w.limits.Exempt = networks.SetOf(netip.MustParsePrefix("192.0.0.0/16"))
 	w.expect()
 	w.limits = nil
 	w.expect()

@@ -7,7 +7,6 @@ import (
 
 	"coexistd/milter/flood"
 	"coexistd/policy"
-	"coexistd/policy/networks"
 	"coexistd/policy/verdict"
 )
 
@@ -80,7 +79,7 @@ func (v *Visitor) judge(rt *Runtime, entry policy.Entry, e flood.Excess) verdict
 // allows. Guarded is false where nothing bounds the client.
 func Blocked(rules *policy.Rules, entry policy.Entry, client netip.Addr) (v Visitor, guarded bool) {
 	check, guards := rules.Guards(entry)
-	if !guards || networks.Contains(rules.DDoS.Exempt, client) {
+	if !guards || rules.DDoS.Exempt.Has(client) {
 		return Visitor{}, false
 	}
 	return Visitor{blocked: check.TooMuch()}, true

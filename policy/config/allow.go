@@ -31,7 +31,7 @@ func (r *reader) allow(t *table) {
 		a := policy.Allowance{
 			Name:       one.uniqueName(first, `the log names what spared a check, so write one like "partner"`),
 			Checks:     one.spared(),
-			Clients:    one.networks("clients"),
+			Clients:    networks.SetOf(one.networks("clients")...),
 			Senders:    one.addresses("senders"),
 			Recipients: one.addresses("recipients"),
 		}
@@ -41,7 +41,7 @@ func (r *reader) allow(t *table) {
 		if len(a.Checks) > 0 && !slices.ContainsFunc(a.Checks, func(check string) bool { return r.made[check] }) {
 			r.note("[[allow]] %s has no effect: no contact point makes the check %s", quote(a.Name), strings.Join(a.Checks, " or "))
 		}
-		entries += len(a.Clients) + len(a.Senders) + len(a.Recipients)
+		entries += a.Clients.Len() + len(a.Senders) + len(a.Recipients)
 		r.config.Rules.Allow = append(r.config.Rules.Allow, a)
 	}
 	t.atMost("allow", maxAllowed, entries, "clients, senders and recipients")

@@ -10,6 +10,7 @@ import (
 	_ "time/tzdata" // the zones, where the system has none
 
 	"coexistd/policy"
+	"coexistd/policy/networks"
 	"coexistd/policy/verdict"
 )
 
@@ -243,7 +244,7 @@ func TestScannersAllowancesAndTheQuarantineAreReadWhole(t *testing.T) {
 	check(t, "Rspamd", *c.Rspamd, Rspamd{Address: "http://[::1]:11333", Timeout: 5 * time.Second, MaxSize: 512 << 10, MaxScans: 100})
 	check(t, "Malware", c.Malware, Malware{Extensions: []string{"exe", "com"}})
 	check(t, "Allow", c.Rules.Allow, []policy.Allowance{
-		{Name: "partner", Checks: []string{"spam"}, Clients: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")},
+		{Name: "partner", Checks: []string{"spam"}, Clients: networks.SetOf(netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")),
 			Senders: []string{"news+tag@partner.example", "@xn--bcher-kva.example"}},
 		{Name: "abuse", Checks: []string{"spam", "malware"}, Recipients: []string{"abuse@acmecorp.com", `"two words"@acmecorp.com`}},
 	})

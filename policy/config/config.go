@@ -250,7 +250,7 @@ func (r *reader) root(t *table) {
 	if !r.readPlatforms(t) {
 		return
 	}
-	p.OurNetworks = r.readNetworks(t, "our_networks")
+	p.OurNetworks = networks.SetOf(r.readNetworks(t, "our_networks")...)
 	p.OurCertificates = r.ourCertificates(t)
 	p.Routes.Outbound = r.platformOrHere(t, "outbound")
 	if way := p.Routes.Platform(p.Routes.Outbound); way != nil && way.MayRelay {

@@ -129,7 +129,7 @@ func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
 	}
 	check(t, "Path", c.Path, path)
 	check(t, "Hostname", c.Rules.Hostname, strings.ToLower(hostname))
-	check(t, "OurNetworks", len(c.Rules.OurNetworks), 0)
+	check(t, "OurNetworks", c.Rules.OurNetworks.Len(), 0)
 	check(t, "Delimiters", c.Rules.Delimiters, "+")
 	check(t, "MaxPasses", c.Rules.Routes.MaxPasses, 3)
 	check(t, "Outbound", c.Rules.Routes.Outbound, "")
@@ -141,7 +141,7 @@ func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
 	check(t, "Header", c.Rules.Header, "")
 	check(t, "Notes", len(c.Notes), 4)
 	check(t, "Platforms", *c.Rules.Routes.Platforms[0], route.Platform{Name: "office365", Letter: "O"})
-	check(t, "Networks", c.Networks, networks.Live{"office365": {Prefixes: []netip.Prefix{netip.MustParsePrefix("40.92.0.0/15")}}})
+	check(t, "Networks", c.Networks, networks.Live{"office365": {Networks: networks.SetOf(netip.MustParsePrefix("40.92.0.0/15"))}})
 	check(t, "Tenants", c.Rules.Tenants, tenant.Rules{"office365": {Tenant: "3f2504e0-4f89-11d3-9a0c-0305e82c3301"}})
 	d := c.Rules.Routes.Domains["acmecorp.com"]
 	check(t, "Domain", *d, route.Domain{
@@ -230,7 +230,7 @@ func TestTheFullFileIsReadWhole(t *testing.T) {
 	c := load(t, path)
 	p := c.Rules
 	check(t, "Hostname", p.Hostname, "mail.acmecorp.com")
-	check(t, "OurNetworks", p.OurNetworks, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")})
+	check(t, "OurNetworks", p.OurNetworks, networks.SetOf(netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")))
 	check(t, "StateDir", c.StateDir, filepath.Join(folder, "state"))
 	check(t, "SecretFile", c.SecretFile, filepath.Join(folder, "secret.key"))
 	check(t, "MaxConnections", c.MaxConnections, 50)
@@ -250,9 +250,9 @@ func TestTheFullFileIsReadWhole(t *testing.T) {
 	})
 	check(t, "Tenants", p.Tenants, tenant.Rules{"google": {}, "office365": {Tenant: "3f2504e0-4f89-11d3-9a0c-0305e82c3301"}})
 	check(t, "Networks", c.Networks, networks.Live{
-		"google": {Prefixes: []netip.Prefix{netip.MustParsePrefix("35.190.247.0/24"), netip.MustParsePrefix("2001:4860:4000::/36")}},
-		"office365": {Prefixes: []netip.Prefix{
-			netip.MustParsePrefix("40.92.0.0/15"), netip.MustParsePrefix("2a01:111:f400::/48"), netip.MustParsePrefix("40.95.0.0/16")}},
+		"google": {Networks: networks.SetOf(netip.MustParsePrefix("35.190.247.0/24"), netip.MustParsePrefix("2001:4860:4000::/36"))},
+		"office365": {Networks: networks.SetOf(
+			netip.MustParsePrefix("40.92.0.0/15"), netip.MustParsePrefix("2a01:111:f400::/48"), netip.MustParsePrefix("40.95.0.0/16"))},
 	})
 	check(t, "acmecorp.com", *p.Routes.Domains["acmecorp.com"], route.Domain{
 		Name: "acmecorp.com", MX: "office365", RefusePastMX: true,

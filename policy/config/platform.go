@@ -66,7 +66,7 @@ func (r *reader) platform(t *table) *route.Platform {
 	}
 	proofs := r.proofs(t)
 	r.config.Rules.Tenants[t.name] = proofs
-	r.config.Networks[t.name] = networks.Known{Prefixes: r.readNetworks(t, "networks"), Pending: r.sourcesOf(t)}
+	r.config.Networks[t.name] = networks.Known{Networks: networks.SetOf(r.readNetworks(t, "networks")...), Pending: r.sourcesOf(t)}
 	proves := t.has("tenant") || t.has("proof")
 	switch {
 	case !proves && p.MayRelay:

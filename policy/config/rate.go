@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -42,7 +43,7 @@ func (r *reader) readRates(t *table) {
 		one.only("name", "checkpoints", "by", "count", "limit", "per", "burst", "on_limit", "on_error", "overrides", "column")
 		entry := rateTable{one, r.rate(one, first), one.texts("checkpoints")}
 		r.rates = append(r.rates, entry)
-		overrides += len(entry.rule.Accounts) + len(entry.rule.Networks)
+		overrides += len(entry.rule.Accounts) + entry.rule.Networks.Len()
 		if entry.rule.By == rate.ByRecipient {
 			byRecipient++
 		}
@@ -133,6 +134,7 @@ func (t *table) overrides(rule *rate.Rule) {
 		return
 	}
 	rule.Accounts = make(map[string]int64)
+	ofNetworks := make(map[netip.Prefix]int64)
 	for _, written := range slices.Sorted(maps.Keys(all.entries)) {
 		if all.refuseCut(written) {
 			continue
@@ -145,23 +147,24 @@ func (t *table) overrides(rule *rate.Rule) {
 				continue
 			}
 		}
-		if err := t.r.override(rule, written, limit); err != nil {
+		if err := t.r.override(rule, ofNetworks, written, limit); err != nil {
 			all.fail(written, "%v", err)
 		}
 	}
+	rule.Networks = rate.LimitNetworks(ofNetworks)
 }
 
 // override puts one limit in its place.
-func (r *reader) override(rule *rate.Rule, written string, limit int64) error {
+func (r *reader) override(rule *rate.Rule, ofNetworks map[netip.Prefix]int64, written string, limit int64) error {
 	if rule.By == rate.ByClient || looksLikeNetwork(written) {
 		prefix, err := networks.ParsePrefix(written)
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(rule.Networks, func(n rate.NetworkLimit) bool { return n.Network == prefix }) {
+		if _, twice := ofNetworks[prefix]; twice {
 			return fmt.Errorf("%s is there twice; keep one of them", prefix)
 		}
-		rule.Networks = append(rule.Networks, rate.NetworkLimit{Network: prefix, Limit: limit})
+		ofNetworks[prefix] = limit
 		return nil
 	}
 	key, err := r.rateKey(written, rule.By)

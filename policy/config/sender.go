@@ -37,7 +37,7 @@ func (r *reader) ddos(t *table) policy.DDoS {
 		Messages:    count("messages", 100),
 		Refused:     count("refused", 20),
 		Unknown:     count("unknown", 50),
-		Exempt:      slices.Concat(ours, slices.DeleteFunc(t.networks("exempt"), func(n netip.Prefix) bool { return slices.Contains(ours, n) })),
+		Exempt:      ours.With(t.networks("exempt")...),
 	}
 	d.NetworkConnections = count("connections_network", max(200, int64(d.Connections)))
 	d.NetworkPerMinute = count("per_minute_network", max(600, int64(d.PerMinute)))
@@ -77,7 +77,7 @@ func (t *table) services() spoof.Services {
 			domains = append(domains, one)
 		}
 	}
-	return spoof.Services{Networks: unique(each(t.r, ranges, networks.ParsePrefix)), Domains: unique(each(t.r, domains, serviceDomain))}
+	return spoof.Services{Networks: networks.SetOf(each(t.r, ranges, networks.ParsePrefix)...), Domains: unique(each(t.r, domains, serviceDomain))}
 }
 
 // serviceDomain reads a domain that can belong to one service.

@@ -148,8 +148,8 @@ func TestWhatIsSaidOfSendersIsReadWhole(t *testing.T) {
 	check(t, "google", *p.Routes.Platforms[0], route.Platform{Name: "google", Letter: "G", MayRelay: true})
 	check(t, "office365", *p.Routes.Platforms[1], route.Platform{Name: "office365", Letter: "O"})
 	check(t, "Networks", c.Networks, networks.Live{
-		"google":    {Prefixes: []netip.Prefix{prefix("35.190.247.0/24")}, Pending: true},
-		"office365": {Prefixes: []netip.Prefix{prefix("40.92.0.0/15")}, Pending: true},
+		"google":    {Networks: networks.SetOf(prefix("35.190.247.0/24")), Pending: true},
+		"office365": {Networks: networks.SetOf(prefix("40.92.0.0/15")), Pending: true},
 	})
 	check(t, "Tenants", p.Tenants, tenant.Rules{
 		"google":    {Domains: []string{"acmecorp.com", "xn--bcher-kva.example"}, Certificate: "smtp.google.com"},
@@ -161,11 +161,11 @@ func TestWhatIsSaidOfSendersIsReadWhole(t *testing.T) {
 	check(t, "MaxAge", c.MaxAge, map[string]time.Duration{"google": 30 * 24 * time.Hour, "office365": 7 * 24 * time.Hour})
 	check(t, "DDoS", p.DDoS, policy.DDoS{
 		Connections: 5, NetworkConnections: 10, Total: 450, PerMinute: 20, Messages: 30, Refused: 6, Unknown: 7,
-		Exempt: []netip.Prefix{prefix("10.0.0.0/8"), prefix("192.0.2.0/24")},
+		Exempt: networks.SetOf(prefix("10.0.0.0/8"), prefix("192.0.2.0/24")),
 	})
 	check(t, "Spoof", p.Spoof, spoof.Rules{
 		DMARC: verdict.Quarantine, SPF: verdict.Accept,
-		Services:  spoof.Services{Networks: []netip.Prefix{prefix("192.0.2.0/24"), prefix("2001:db8::1/128")}, Domains: []string{"mailer.example", "xn--bcher-kva.example"}},
+		Services:  spoof.Services{Networks: networks.SetOf(prefix("192.0.2.0/24"), prefix("2001:db8::1/128")), Domains: []string{"mailer.example", "xn--bcher-kva.example"}},
 		Delegates: map[string][]string{"bob": {"sales@acmecorp.com", "@news.acmecorp.com"}, "carol@acmecorp.com": {"@acmecorp.org"}},
 	})
 	check(t, "Allow", p.Allow[0].Checks, []string{"spoof"})
@@ -188,11 +188,11 @@ func TestRulesOfRateAreReadWhole(t *testing.T) {
 		Name: "per user", Points: []verdict.Checkpoint{verdict.S2, verdict.S3}, By: rate.ByUser, Count: rate.Recipients,
 		Limit: 200, Burst: 50, Per: 3600, OnLimit: verdict.Reject, OnError: rate.ErrorTempfail, Column: "hourly",
 		Accounts: map[string]int64{"newsletter": 5000, "app": rate.Unlimited, "a.b": 7},
-		Networks: []rate.NetworkLimit{{Network: prefix("10.1.0.0/16"), Limit: 2000}, {Network: prefix("2001:db8::/32"), Limit: 3}},
+		Networks: rate.LimitNetworks(map[netip.Prefix]int64{prefix("10.1.0.0/16"): 2000, prefix("2001:db8::/32"): 3}),
 	}, {
 		Name: "volume", Points: everywhere, By: rate.BySender, Count: rate.Bytes,
 		Limit: 10 << 30, Burst: 1000, Per: 86400, OnLimit: verdict.Tag, OnError: rate.ErrorMemory, Column: "volume",
-		Accounts: map[string]int64{"bob@acmecorp.com": 1 << 20}, Networks: []rate.NetworkLimit{{Network: prefix("10.2.3.4/32"), Limit: 5}},
+		Accounts: map[string]int64{"bob@acmecorp.com": 1 << 20}, Networks: rate.LimitNetworks(map[netip.Prefix]int64{prefix("10.2.3.4/32"): 5}),
 	}, {
 		Name: "per domain", Points: everywhere, By: rate.BySenderDomain, Count: rate.Messages,
 		Limit: 1e12, Burst: 1e12, Per: 366 * 86400, OnLimit: verdict.Tempfail, OnError: rate.ErrorAccept,
@@ -200,7 +200,7 @@ func TestRulesOfRateAreReadWhole(t *testing.T) {
 	}, {
 		Name: "per client", Points: []verdict.Checkpoint{verdict.S0}, By: rate.ByClient, Count: rate.Messages,
 		Limit: 1, Burst: 1, Per: 1, OnLimit: verdict.Tempfail, OnError: rate.ErrorMemory,
-		Accounts: map[string]int64{}, Networks: []rate.NetworkLimit{{Network: prefix("192.0.2.7/32"), Limit: rate.Unlimited}},
+		Accounts: map[string]int64{}, Networks: rate.LimitNetworks(map[netip.Prefix]int64{prefix("192.0.2.7/32"): rate.Unlimited}),
 	}, {
 		Name: "per recipient", Points: everywhere, By: rate.ByRecipient, Count: rate.Messages,
 		Limit: 9, Burst: 9, Per: 300, OnLimit: verdict.Tempfail, OnError: rate.ErrorMemory, Column: "hourly",
@@ -235,7 +235,7 @@ func TestWhatIsNotSaidOfSendersHasDefaults(t *testing.T) {
 
 func TestBoundsOfConnectionsFollowOtherKeys(t *testing.T) {
 	t.Parallel()
-	exempt := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	exempt := networks.SetOf(netip.MustParsePrefix("10.0.0.0/8"))
 	for name, c := range map[string]struct {
 		top, more string
 		want      policy.DDoS
@@ -248,7 +248,7 @@ func TestBoundsOfConnectionsFollowOtherKeys(t *testing.T) {
 		"our networks are exempt": {"our_networks = [\"10.0.0.0/8\"]\n", "",
 			policy.DDoS{Connections: 50, NetworkConnections: 200, Total: 900, PerMinute: 120, NetworkPerMinute: 600, Exempt: exempt}},
 		"our networks are exempt whatever is said": {"our_networks = [\"10.0.0.0/8\"]\n", "[check.ddos]\nexempt = [\"192.0.2.0/24\", \"10.0.0.0/8\"]\n",
-			policy.DDoS{Connections: 50, NetworkConnections: 200, Total: 900, PerMinute: 120, NetworkPerMinute: 600, Exempt: append(exempt, netip.MustParsePrefix("192.0.2.0/24"))}},
+			policy.DDoS{Connections: 50, NetworkConnections: 200, Total: 900, PerMinute: 120, NetworkPerMinute: 600, Exempt: exempt.With(netip.MustParsePrefix("192.0.2.0/24"))}},
 		"nobody is exempt": {"", "[check.ddos]\nexempt = []\n",
 			policy.DDoS{Connections: 50, NetworkConnections: 200, Total: 900, PerMinute: 120, NetworkPerMinute: 600}},
 	} {

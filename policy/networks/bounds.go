@@ -33,7 +33,7 @@ func Bounded(list []netip.Prefix) error {
 	// IPv4 is counted in addresses, IPv6 in networks of /64.
 	var sum4, sum6 uint64
 	for _, prefix := range list {
-		if isPrivate(prefix) {
+		if private.Holds(prefix) {
 			continue // nobody comes from there over the Internet
 		}
 		bits, most, sum, unit := prefix.Bits(), widest6, &sum6, 64
@@ -51,14 +51,10 @@ func Bounded(list []netip.Prefix) error {
 }
 
 // private are the networks of RFC 1918 section 3 and RFC 4193 section 3.1.
-var private = [...]netip.Prefix{
+var private = SetOf(
 	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"),
 	netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("fc00::/7"),
-}
-
-func isPrivate(prefix netip.Prefix) bool {
-	return slices.ContainsFunc(private[:], func(p netip.Prefix) bool { return p.Bits() <= prefix.Bits() && p.Contains(prefix.Addr()) })
-}
+)
 
 // Normal returns the networks in normal form: with nothing set beyond their
 // lengths, sorted by address, IPv4 first, and without those that others hold.

@@ -5,17 +5,10 @@ import (
 	"slices"
 )
 
-// Contains reports that one of the networks has the client. A client without an address
-// is in none.
-func Contains(list []netip.Prefix, client netip.Addr) bool {
-	client = client.Unmap().WithZone("")
-	return slices.ContainsFunc(list, func(network netip.Prefix) bool { return network.Contains(client) })
-}
-
 // Known is what is known at the moment of the networks that a platform sends from. All
 // of its tenants share them.
 type Known struct {
-	Prefixes []netip.Prefix
+	Networks Set
 	// Pending is set while a part of them is not known yet.
 	Pending bool
 }
@@ -29,7 +22,7 @@ type Live map[string]Known
 func (l Live) Of(client netip.Addr) (platforms []string, pending string) {
 	for name, known := range l {
 		switch {
-		case Contains(known.Prefixes, client):
+		case known.Networks.Has(client):
 			platforms = append(platforms, name)
 		case known.Pending && (pending == "" || name < pending):
 			pending = name

@@ -46,7 +46,7 @@ func (r *Rule) Allows(key string, b Books) Allowance {
 		limit = r.Limit
 	}
 	_, own := r.Accounts[key]
-	byNetwork := r.By != ByClient && len(r.Networks) > 0 && limit == r.Limit
+	byNetwork := r.By != ByClient && r.Networks.Len() > 0 && limit == r.Limit
 	a := Allowance{Limit: limit, Unsure: !own && (failed || byNetwork)}
 	if limit != Unlimited {
 		a.Burst = r.burst(limit)

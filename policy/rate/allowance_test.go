@@ -10,7 +10,7 @@ import (
 )
 
 func TestARuleAllowsAKeyWhatItAllowsAMessageOfIt(t *testing.T) {
-	networks := []rate.NetworkLimit{{Network: netip.MustParsePrefix("2001:db8::/32"), Limit: 7}}
+	networks := rate.LimitNetworks(map[netip.Prefix]int64{netip.MustParsePrefix("2001:db8::/32"): 7})
 	accounts := map[string]int64{"bob": 50, "ann@acmecorp.com": rate.Unlimited, "same": 100}
 	books := rate.Books{
 		Limit: func(login, column string) (string, bool) {

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"coexistd/policy/mail"
-	"coexistd/policy/networks"
 	"coexistd/policy/route"
 	"coexistd/policy/verdict"
 )
@@ -163,13 +162,10 @@ func (r *Rule) limit(f *Facts, key string, account mail.Address) (limit int64, f
 	if own, err := strconv.ParseInt(value, 10, 64); err == nil && own > 0 {
 		return own, false
 	}
-	limit, bits := r.Limit, -1
-	for _, n := range r.Networks {
-		if n.Network.Bits() > bits && networks.Contains([]netip.Prefix{n.Network}, f.Client) {
-			limit, bits = n.Limit, n.Network.Bits()
-		}
+	if own, said := r.Networks.Of(f.Client); said {
+		return own, false
 	}
-	return limit, false
+	return r.Limit, false
 }
 
 // listed is what the directory's column says of the one for whom the rule counts. A

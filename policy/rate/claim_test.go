@@ -74,9 +74,8 @@ func TestARuleCountsWhatItSays(t *testing.T) {
 			"alice@acmecorp.com 1 of 100/20, x@far.example 1 of 100/20"},
 		{"an account of its own", rate.Rule{By: rate.ByUser, Accounts: map[string]int64{"bob": 1000}}, "bob 1 of 1000/200"},
 		{"an account without a limit", rate.Rule{By: rate.ByUser, Accounts: map[string]int64{"bob": rate.Unlimited}}, ""},
-		{"the smallest network", rate.Rule{By: rate.ByUser, Networks: []rate.NetworkLimit{
-			{Network: netip.MustParsePrefix("2001:db8::/32"), Limit: 7}, {Network: netip.MustParsePrefix("2001:db8:1::/48"), Limit: 50},
-			{Network: netip.MustParsePrefix("10.0.0.0/8"), Limit: 3}}}, "bob 1 of 50/10"},
+		{"the smallest network", rate.Rule{By: rate.ByUser, Networks: rate.LimitNetworks(map[netip.Prefix]int64{
+			netip.MustParsePrefix("2001:db8::/32"): 7, netip.MustParsePrefix("2001:db8:1::/48"): 50, netip.MustParsePrefix("10.0.0.0/8"): 3})}, "bob 1 of 50/10"},
 		{"the directory's column", rate.Rule{By: rate.ByUser, Column: "hourly"}, "bob 1 of 300/60"},
 		{"the directory's column of a sender", rate.Rule{By: rate.BySender, Column: "hourly"}, "bob@acmecorp.com 1 of 400/80"},
 		{"another column", rate.Rule{By: rate.ByUser, Column: "daily"}, "bob 1 of 100/20"},

@@ -3,8 +3,6 @@
 package rate
 
 import (
-	"net/netip"
-
 	"coexistd/policy/verdict"
 )
 
@@ -60,7 +58,7 @@ type Rule struct {
 	// Accounts and Networks hold for some keys another limit in the place of
 	// Limit. Accounts are by the key's text, in lower case.
 	Accounts map[string]int64
-	Networks []NetworkLimit
+	Networks NetworkLimits
 	// Column names the directory's column with an account's own limit; empty:
 	// there is none.
 	Column string
@@ -68,12 +66,6 @@ type Rule struct {
 
 // Unlimited in the place of a limit means that nothing is counted.
 const Unlimited = int64(-1)
-
-// NetworkLimit is the limit of the clients in a network.
-type NetworkLimit struct {
-	Network netip.Prefix
-	Limit   int64
-}
 
 // OnError says what a rate limit does while its limiter cannot answer.
 type OnError uint8

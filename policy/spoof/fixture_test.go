@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"coexistd/policy/mail"
+	"coexistd/policy/networks"
 	"coexistd/policy/route"
 	"coexistd/policy/spoof"
 	"coexistd/policy/verdict"
@@ -31,7 +32,7 @@ type world struct {
 func newWorld() *world {
 	return &world{
 		Rules: spoof.Rules{DMARC: verdict.Reject, SPF: verdict.Tag, Services: spoof.Services{
-			Networks: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}, Domains: []string{"mailing.example"},
+			Networks: networks.SetOf(netip.MustParsePrefix("198.51.100.0/24")), Domains: []string{"mailing.example"},
 		}},
 		routes: route.Rules{Domains: map[string]*route.Domain{
 			"acmecorp.com": {Name: "acmecorp.com", Alternates: map[string]string{

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"coexistd/policy/mail"
-	"coexistd/policy/networks"
 	"coexistd/policy/verdict"
 )
 
@@ -258,7 +257,7 @@ func (q *inquiry) isVouched() bool {
 
 // isFromService reports a client in the networks of a service.
 func (q *inquiry) isFromService() bool {
-	return networks.Contains(q.rules.Services.Networks, q.Client)
+	return q.rules.Services.Networks.Has(q.Client)
 }
 
 // isService reports the domain of a service, or one below it.

@@ -1,8 +1,7 @@
 package spoof
 
 import (
-	"net/netip"
-
+	"coexistd/policy/networks"
 	"coexistd/policy/verdict"
 )
 
@@ -24,6 +23,6 @@ type Rules struct {
 
 // Services are senders of mail in others' names.
 type Services struct {
-	Networks []netip.Prefix
+	Networks networks.Set
 	Domains  []string
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"coexistd/policy/networks"
 )
 
 // Run keeps the lists fresh until ctx ends. A name server that does not answer
@@ -103,7 +105,7 @@ func (l *Lists) settle(s *source, list []netip.Prefix, skipped []string, err err
 	case overlap != nil:
 		list = l.others(s, list)
 	}
-	if _, gone := missing(s.list, list); s.Kind == SPF && 2*gone > len(s.list) && !s.doubted {
+	if _, gone := missing(s.list, networks.SetOf(list...)); s.Kind == SPF && 2*gone > len(s.list) && !s.doubted {
 		s.doubted = true
 		l.fail(s, fmt.Errorf("the record of %s lacks %d of %d networks; that is believed when it is seen again", s.Name, gone, len(s.list)))
 		s.due = now.Add(freshTime)
@@ -124,10 +126,11 @@ func (l *Lists) take(s *source, list []netip.Prefix, skipped []string, overlap e
 	if s.list == nil {
 		what = "the networks of a platform are known"
 	}
-	added, _ := missing(list, s.list)
-	removed, _ := missing(s.list, list)
-	known := s.list != nil
-	s.list, s.skipped, s.fetched, s.doubted, s.kept = list, skipped, now, false, false
+	before, known := s.list, s.list != nil
+	added, _ := missing(list, s.set)
+	s.have(list)
+	s.skipped, s.fetched, s.doubted, s.kept = skipped, now, false, false
+	removed, _ := missing(before, s.set)
 	pause := freshTime - freshTime/10 + rand.N(freshTime/5)
 	if s.Kind == File {
 		pause = 0

@@ -90,8 +90,8 @@ func TestAFileThatIsBrokenAtStartLeavesTheListThatWasSaved(t *testing.T) {
 	}
 	lists := New(slog.New(slog.DiscardHandler), time.Now)
 	lists.Configure(config)
-	if known := lists.Live()["google"]; known.Pending || !slices.Equal(known.Prefixes, list) {
-		t.Errorf("without the file the networks are %v, pending %v", known.Prefixes, known.Pending)
+	if known := lists.Live()["google"]; known.Pending || !slices.Equal(known.Networks.Prefixes(), list) {
+		t.Errorf("without the file the networks are %v, pending %v", known.Networks, known.Pending)
 	}
 	if status := lists.Status()[0]; status.Err == nil {
 		t.Error("nothing tells that the file is gone")

@@ -94,7 +94,8 @@ func (f *flattening) domain(ctx context.Context, domain string) ([]netip.Prefix,
 // that matches decides (RFC 7208 section 4.6.2), so what one takes out stays
 // out.
 func (f *flattening) record(ctx context.Context, domain string, terms []term) ([]netip.Prefix, error) {
-	var list, out []netip.Prefix
+	var list []netip.Prefix
+	var out networks.Set
 	for _, t := range terms {
 		if t.kind == "all" && !t.pass {
 			break
@@ -104,11 +105,11 @@ func (f *flattening) record(ctx context.Context, domain string, terms []term) ([
 			return nil, err
 		}
 		if !t.pass {
-			out = networks.Normal(append(out, found...))
+			out = out.With(found...)
 			continue
 		}
 		for _, prefix := range found {
-			list = append(list, without(prefix, overlapping(out, prefix))...)
+			list = append(list, without(prefix, out)...)
 		}
 		if len(list) > networks.Max {
 			return nil, networks.ErrTooMany

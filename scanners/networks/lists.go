@@ -68,7 +68,7 @@ type Config struct {
 	Dir      string
 	Resolver Resolver
 	// Ours are networks that are no platform's.
-	Ours      []netip.Prefix
+	Ours      networks.Set
 	Platforms []Platform
 	// Tenants says which platforms may have networks in common.
 	Tenants tenant.Rules
@@ -107,6 +107,7 @@ type Lists struct {
 // platform is a Platform with its lists.
 type platform struct {
 	Platform
+	own     networks.Set // Networks in normal form
 	sources []*source
 }
 
@@ -122,6 +123,7 @@ type source struct {
 	// list is sorted, and nil until there is a good one. One that the
 	// configuration and other sources leave nothing of is empty.
 	list    []netip.Prefix
+	set     networks.Set // of list
 	skipped []string
 	// cut is set when networks that are others' have been taken out of list.
 	cut     bool
@@ -157,11 +159,10 @@ func (l *Lists) Configure(c Config) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	before, isFirst := slices.Collect(l.sources), len(l.platforms) == 0
-	c.Ours = networks.Normal(c.Ours)
+	c.Ours = networks.SetOf(networks.Normal(c.Ours.Prefixes())...)
 	l.config, l.platforms = c, nil
 	for _, one := range c.Platforms {
-		p := &platform{Platform: one}
-		p.Networks = networks.Normal(one.Networks)
+		p := &platform{Platform: one, own: networks.SetOf(networks.Normal(one.Networks)...)}
 		for _, s := range one.Sources {
 			if fresh := l.inherit(before, s, p); !slices.ContainsFunc(p.sources, func(s *source) bool { return s.Source == fresh.Source }) {
 				p.sources = append(p.sources, fresh)
@@ -220,7 +221,8 @@ func (l *Lists) begin(s *source) {
 	case err != nil:
 		s.log.Warn("a saved list of networks is of no use and is fetched anew", "error", err)
 	default:
-		s.list, s.fetched, s.kept = was.Networks, was.Fetched, true
+		s.have(was.Networks)
+		s.fetched, s.kept = was.Fetched, true
 		// A time in the future was written by a clock that was wrong.
 		if now := l.now(); s.fetched.After(now) {
 			s.fetched = now
@@ -238,55 +240,69 @@ func (l *Lists) giveWay(s *source) {
 	if err == nil {
 		return
 	}
-	s.list, s.cut = l.others(s, s.list), false
+	s.have(l.others(s, s.list))
+	s.cut = false
 	l.lack(s, err, againTime)
 }
+
+// have makes a list that of the source.
+func (s *source) have(list []netip.Prefix) { s.list, s.set = list, networks.SetOf(list...) }
 
 // others returns a list without the networks that are not the source's alone. It is
 // not nil.
 func (l *Lists) others(s *source, list []netip.Prefix) []netip.Prefix {
+	obstacles := l.obstacles(s)
 	return slices.DeleteFunc(slices.Clone(list), func(prefix netip.Prefix) bool {
-		return l.collision(s, []netip.Prefix{prefix}) != nil
+		return slices.ContainsFunc(obstacles, func(o obstacle) bool {
+			_, overlaps := o.networks.Overlapping(prefix)
+			return overlaps
+		})
 	})
 }
 
 // collision returns an error when a list has addresses that are ours, or another
 // platform's with which its own may not share them.
 func (l *Lists) collision(s *source, list []netip.Prefix) error {
-	const apart = "take the addresses out of one of them"
-	against := func(others []netip.Prefix, owner, advice string) error {
+	for _, o := range l.obstacles(s) {
 		for _, prefix := range list {
-			if found := overlapping(others, prefix); len(found) > 0 {
-				return fmt.Errorf("%s overlaps %s of %s; %s", prefix, found[0], owner, advice)
-			}
-		}
-		return nil
-	}
-	if err := against(l.config.Ours, "our_networks", "a client cannot be both, so "+apart); err != nil {
-		return err
-	}
-	for _, p := range l.platforms {
-		if p == s.platform {
-			continue
-		}
-		obstacle := l.config.Tenants.MayShare(p.Name, s.platform.Name)
-		if obstacle == nil {
-			continue
-		}
-		advice := obstacle.Error() + ", or " + apart
-		if err := against(p.Networks, "platform."+p.Name+".networks", advice); err != nil {
-			return err
-		}
-		for _, other := range p.sources {
-			if err := against(other.list, fmt.Sprintf("platform.%s.networks (%s)", p.Name, other), advice); err != nil {
-				return err
+			if found, overlaps := o.networks.Overlapping(prefix); overlaps {
+				return fmt.Errorf("%s overlaps %s of %s; %s", prefix, found, o.owner, o.advice)
 			}
 		}
 	}
 	return nil
 }
 
-// Live returns the networks of all platforms as they are now, each list sorted, none
+// obstacle are networks of which a source's list may have none.
+type obstacle struct {
+	networks networks.Set
+	owner    string // as the configuration writes it
+	advice   string
+}
+
+// obstacles returns those of a source: our networks, and those of the platforms with which
+// its own may not share any.
+func (l *Lists) obstacles(s *source) []obstacle {
+	const apart = "take the addresses out of one of them"
+	all := []obstacle{{l.config.Ours, "our_networks", "a client cannot be both, so " + apart}}
+	for _, p := range l.platforms {
+		if p == s.platform {
+			continue
+		}
+		reason := l.config.Tenants.MayShare(p.Name, s.platform.Name)
+		if reason == nil {
+			continue
+		}
+		advice := reason.Error() + ", or " + apart
+		all = append(all, obstacle{p.own, "platform." + p.Name + ".networks", advice})
+		for _, other := range p.sources {
+			all = append(all, obstacle{other.set, fmt.Sprintf("platform.%s.networks (%s)", p.Name, other), advice})
+		}
+	}
+	return all
+}
+
+// Live returns the networks of all platforms as they are now, none
 // within another of its own. A platform is pending while a source of it has not given a
 // list yet. A source that has not for four hours is waited for only while no network of
 // the platform is known.
@@ -295,9 +311,9 @@ func (l *Lists) Live() networks.Live {
 	defer l.mu.Unlock()
 	live := make(networks.Live, len(l.platforms))
 	for _, p := range l.platforms {
-		known := networks.Known{Prefixes: networks.Normal(p.known())}
+		known := networks.Known{Networks: networks.SetOf(networks.Normal(p.known())...)}
 		for _, s := range p.sources {
-			known.Pending = known.Pending || s.list == nil && (!s.missed || len(known.Prefixes) == 0)
+			known.Pending = known.Pending || s.list == nil && (!s.missed || known.Networks.Len() == 0)
 		}
 		live[p.Name] = known
 	}

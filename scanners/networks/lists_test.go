@@ -69,7 +69,7 @@ func (s *site) later(d time.Duration) {
 func (s *site) want(platform, networks string, pending bool) {
 	s.Helper()
 	known := s.Live()[platform]
-	wantPrefixes(s, known.Prefixes, networks)
+	wantPrefixes(s, known.Networks.Prefixes(), networks)
 	if known.Pending != pending {
 		s.Errorf("pending is %v; want %v", known.Pending, pending)
 	}
@@ -265,7 +265,7 @@ func TestARecordThatLacksMostOfTheListIsBelievedTheSecondTime(t *testing.T) {
 func TestAListThatOverlapsOthersIsRefused(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.config.Ours = prefixes(t, "198.51.100.0/24")
+	s.config.Ours = ours(t, "198.51.100.0/24")
 	s.config.Platforms = append(s.config.Platforms,
 		Platform{Name: "google", Networks: prefixes(t, "198.18.0.0/24"), Sources: []Source{{SPF, "g.example"}}})
 	zone(s.dns, "g.example TXT v=spf1 ip4:198.19.0.0/24")
@@ -291,7 +291,7 @@ func TestAListThatOverlapsOthersIsRefused(t *testing.T) {
 func TestPlatformsWithProofsShareNetworks(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.config.Ours = prefixes(t, "192.0.2.128/25")
+	s.config.Ours = ours(t, "192.0.2.128/25")
 	s.config.Tenants = tenant.Rules{"office365": {Tenant: "3f2504e0-4f89-11d3-9a0c-0305e82c3301"}, "second": {Tenant: "11111111-2222-3333-4444-555555555555"}}
 	s.config.Platforms = append(s.config.Platforms, Platform{
 		Name: "second", Networks: prefixes(t, "203.0.113.0/25"), Sources: []Source{{SPF, "p.example"}, {SPF, "g.example"}},
@@ -339,14 +339,14 @@ func TestWhatANewConfigurationGivesToOthersIsTakenOutOfTheLists(t *testing.T) {
 	s.dns.Set("p.example", "TXT", "v=spf1 ip4:192.0.2.0/24 ip4:198.51.100.0/24")
 	s.lookNow()
 	s.said.Take()
-	s.config.Ours = prefixes(t, "198.51.0.0/16")
+	s.config.Ours = ours(t, "198.51.0.0/16")
 	s.Configure(s.config)
 	s.want("office365", "192.0.2.0/24 203.0.113.0/24", false)
 	s.wantSaid("198.51.100.0/24 overlaps 198.51.0.0/16 of our_networks")
 	s.start()
 	s.want("office365", "192.0.2.0/24 203.0.113.0/24", false)
 	s.wantSaid("198.51.100.0/24 overlaps 198.51.0.0/16 of our_networks")
-	s.config.Ours = nil
+	s.config.Ours = ours(t, "")
 	s.Configure(s.config)
 	s.later(againTime)
 	s.want("office365", "192.0.2.0/24 198.51.100.0/24 203.0.113.0/24", false)

@@ -12,7 +12,7 @@ import (
 func TestAFirstListThatOverlapsOthersIsTakenWithoutWhatIsTheirs(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.config.Ours = prefixes(t, "198.51.100.0/24")
+	s.config.Ours = ours(t, "198.51.100.0/24")
 	s.dns.Set("p.example", "TXT", "v=spf1 ip4:192.0.2.0/24 ip4:198.51.100.7")
 	s.start()
 	s.lookNow()
@@ -31,7 +31,7 @@ func TestAFirstListThatOverlapsOthersIsTakenWithoutWhatIsTheirs(t *testing.T) {
 	s.start()
 	s.want("office365", "192.0.2.0/24 198.18.0.0/15 203.0.113.0/24", false)
 	s.wantSaid("not its alone")
-	s.config.Ours = nil
+	s.config.Ours = ours(t, "")
 	s.dns.Fail("p.example", lab.DNSServFail)
 	s.start()
 	s.lookNow()
@@ -42,14 +42,14 @@ func TestAListOfWhichOthersHaveAllIsKnown(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.config.Platforms[0].Networks = nil
-	s.config.Ours = prefixes(t, "192.0.0.0/16")
+	s.config.Ours = ours(t, "192.0.0.0/16")
 	s.start()
 	s.want("office365", "", true)
 	s.lookNow()
 	s.want("office365", "", false)
 	s.wantChange(true)
 	s.wantErr("of our_networks")
-	s.config.Ours = nil
+	s.config.Ours = ours(t, "")
 	s.Configure(s.config)
 	s.lookNow()
 	s.want("office365", "192.0.2.0/24", false)
@@ -59,7 +59,7 @@ func TestAListOfWhichOthersHaveAllIsKnown(t *testing.T) {
 func TestACollisionIsSaidThoughTheDNSFailedBefore(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.config.Ours = prefixes(t, "192.0.2.7/32")
+	s.config.Ours = ours(t, "192.0.2.7/32")
 	s.dns.Fail("p.example", lab.DNSServFail)
 	s.start()
 	s.lookNow()

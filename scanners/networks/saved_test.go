@@ -45,7 +45,7 @@ func TestADamagedSavedListIsIgnored(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.start()
-		if known := s.Live()["office365"]; !known.Pending || len(known.Prefixes) != 1 {
+		if known := s.Live()["office365"]; !known.Pending || known.Networks.Len() != 1 {
 			t.Errorf("%s: the list is %v", name, known)
 		}
 		s.wantSaid("is of no use")

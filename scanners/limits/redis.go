@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"coexistd/policy/mail"
 	"coexistd/policy/rate"
 )
 
@@ -67,6 +68,7 @@ func newRedis(o RedisOptions, patience time.Duration) *Redis {
 	if o.TLS {
 		universal.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
+	universal.Dialer = dialer(redis.NewDialer(&redis.Options{DialTimeout: patience, TLSConfig: universal.TLSConfig})).bounded
 	r := &Redis{name: "Redis at " + strings.Join(o.Addresses, ", "), digest: redis.NewScript(script).Hash()}
 	switch {
 	case o.Master != "":
@@ -109,7 +111,7 @@ func (r *Redis) Ping(ctx context.Context) (version string, err error) {
 	for line := range strings.Lines(info) {
 		switch key, value, _ := strings.Cut(strings.TrimSpace(line), ":"); key {
 		case "redis_version":
-			version = value
+			version = mail.Excerpt(value, 50)
 		case "redis_mode":
 			mode = value
 		}
@@ -126,11 +128,25 @@ func (r *Redis) Ping(ctx context.Context) (version string, err error) {
 	return version, nil
 }
 
+// maxReason bounds what is told of an error, in bytes: go-redis quotes answers that it
+// cannot read whole.
+const maxReason = 500
+
+// failure is an error of asking Redis, in a text that is short whatever Redis answers.
+type failure struct {
+	text string
+	err  error
+}
+
+func (f *failure) Error() string { return f.text }
+func (f *failure) Unwrap() error { return f.err }
+
 func (r *Redis) failed(err error) error {
+	what := ": "
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("%s has not answered in time: %w", r.name, err)
+		what = " has not answered in time: "
 	}
-	return fmt.Errorf("%s: %w", r.name, err)
+	return &failure{r.name + what + mail.Excerpt(err.Error(), maxReason), err}
 }
 
 // isOfKey reports an error that is the fault of what Redis holds for the keys in
@@ -138,8 +154,8 @@ func (r *Redis) failed(err error) error {
 // with the code from Redis 7 on, and up to Redis 6 has it within the message of an error
 // in a script.
 func isOfKey(err error) bool {
-	_, answered := errors.AsType[redis.Error](err)
-	return answered && strings.Contains(err.Error(), "WRONGTYPE ")
+	answer, answered := errors.AsType[redis.Error](err)
+	return answered && strings.Contains(answer.Error(), "WRONGTYPE ")
 }
 
 // once is a command that go-redis does not send again after an error that leaves

@@ -2,6 +2,8 @@ package scanners
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync"
 
 	"coexistd/policy/verdict"
@@ -44,6 +46,16 @@ func (r *Runner) Run(ctx context.Context, checks []string, m *Message) []verdict
 	findings[0] = r.one(ctx, checks[0], m)
 	others.Wait()
 	return findings
+}
+
+// State tells of each scanner, sorted by name.
+func (r *Runner) State() []GuardState {
+	all := make([]GuardState, 0, len(r.guards))
+	for _, g := range r.guards {
+		all = append(all, g.State())
+	}
+	slices.SortFunc(all, func(a, b GuardState) int { return strings.Compare(a.Name, b.Name) })
+	return all
 }
 
 func (r *Runner) one(ctx context.Context, check string, m *Message) verdict.Finding {

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"log/slog"
 	"net"
 	"runtime"
 	"slices"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"coexistd/contrib/fake"
 	"coexistd/policy/rate"
 	"coexistd/policy/verdict"
 )
@@ -153,9 +153,9 @@ func TestARedisThatAnswersNonsenseIsOneThatCannotAnswer(t *testing.T) {
 		"$4000000\r\n" + strings.Repeat("x", 4_000_000),
 	} {
 		for when, a := range map[string]talk{"HELLO": {hello: nonsense}, "the script": {script: nonsense}} {
-			log := new(bytes.Buffer)
+			log := fake.NewLog()
 			redis := newRedis(RedisOptions{Addresses: []string{a.serve(t)}}, time.Minute)
-			k := NewKeeper(slog.New(slog.NewTextHandler(log, nil)), redis, NewMemory(1))
+			k := NewKeeper(log.Logger, redis, NewMemory(1))
 			k.patience = time.Minute
 			took := allocated(func() {
 				if g := k.Take(t.Context(), []rate.Charge{{Rule: rule, Key: "bob", Amount: 1, Limit: 1, Burst: 1}})[0]; !g.Unknown {
@@ -165,11 +165,11 @@ func TestARedisThatAnswersNonsenseIsOneThatCannotAnswer(t *testing.T) {
 			if took > 4*maxAnswer {
 				t.Errorf("%.20q to %s takes %d MiB", nonsense, when, took>>20)
 			}
-			if log.Len() > 2*maxReason {
-				t.Errorf("%.20q to %s makes the log %d bytes long", nonsense, when, log.Len())
+			if len(log.String()) > 2*maxReason {
+				t.Errorf("%.20q to %s makes the log %d bytes long", nonsense, when, len(log.String()))
 			}
 			if s := k.State(); !s.Open || !strings.Contains(s.Reason, redis.name) || strings.Contains(s.Reason, "in time") || !strings.Contains(log.String(), "Redis does not answer") {
-				t.Errorf("after %.20q to %s the state is %+v, and the log says %s", nonsense, when, s, log)
+				t.Errorf("after %.20q to %s the state is %+v, and the log says %s", nonsense, when, s, log.String())
 			}
 			if err := k.Close(); err != nil {
 				t.Error(err)

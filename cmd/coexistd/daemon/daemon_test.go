@@ -22,6 +22,9 @@ import (
 
 	"coexistd/cmd/coexistd/control"
 	"coexistd/contrib/fake"
+	"coexistd/policy/rate"
+	"coexistd/policy/verdict"
+	"coexistd/scanners"
 )
 
 // patience bounds one wait.
@@ -263,6 +266,36 @@ func TestWhatOutlivesAReloadIsFoundByItsSettingsAndClosedWithItsLastMessage(t *t
 		defer s.shared.mu.Unlock()
 		return len(s.shared.things) == held
 	})
+}
+
+func TestServersThatAreAwayStayAwayAfterAReloadOfOtherThingsAndStatusTellsOfThem(t *testing.T) {
+	servers := "[scanner.clamd]\naddress = \"unix:{dir}/none.sock\"\n[redis]\naddresses = [\"127.0.0.1:1\"]\n"
+	s := start(t, servers)
+	g := s.current
+	for range 3 {
+		g.scanners.Run(t.Context(), []string{verdict.CheckVirus}, &scanners.Message{Content: strings.NewReader("")})
+	}
+	hourly := &rate.Rule{Name: "hourly", Limit: 1, Per: 1, Burst: 1}
+	g.limits.Take(t.Context(), []rate.Charge{{Rule: hourly, Key: "bob", Amount: 1, Limit: 1, Burst: 1}})
+	for _, more := range []string{"", "[check.malware]\nmacros = false\n"} {
+		s.write("coexistd.toml", usualTOML+servers+more)
+		if r := s.reload(); !r.Applied {
+			t.Fatalf("the reload is refused: %v", r.Refused)
+		}
+		status := s.status()
+		if len(status.Scanners) != 2 || status.Redis == nil {
+			t.Fatalf("the status has the scanners %+v and the Redis %+v", status.Scanners, status.Redis)
+		}
+		attachments, clamd := status.Scanners[0], status.Scanners[1]
+		if attachments.Name != "attachments" || attachments.Away || attachments.Places == 0 || clamd.Name != "clamd" || clamd.Places == 0 {
+			t.Errorf("the scanners are %+v", status.Scanners)
+		}
+		for _, server := range []control.Server{clamd.Server, *status.Redis} {
+			if !server.Away || server.Reason == "" || server.Since.IsZero() || !server.Next.After(server.Since) {
+				t.Errorf("after a reload with %q, %+v", more, server)
+			}
+		}
+	}
 }
 
 func TestAHundredAndFiftyReloadsUnderLoadLeaveNothingBehind(t *testing.T) {

@@ -4,10 +4,12 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"coexistd/cmd/coexistd/control"
 	"coexistd/milter/sources"
+	"coexistd/scanners/breaker"
 )
 
 // Status tells what the daemon has in its memory, and what it is doing.
@@ -39,7 +41,18 @@ func (d *Daemon) Status() control.Status {
 		}
 		s.Networks = append(s.Networks, list)
 	}
+	for _, one := range g.scanners.State() {
+		s.Scanners = append(s.Scanners, control.Scanner{Server: serverStatus(one.Name, one.Breaker), Scans: one.Scans, Places: one.Slots})
+	}
+	if redis := g.conf.Redis; redis != nil {
+		server := serverStatus(strings.Join(redis.Addresses, ", "), g.limits.State())
+		s.Redis = &server
+	}
 	return s
+}
+
+func serverStatus(name string, b breaker.State) control.Server {
+	return control.Server{Name: name, Away: b.Open, Reason: b.Reason, Since: b.Since, Next: b.Next}
 }
 
 func directoryStatus(one *sources.CSV) control.Directory {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,8 +18,8 @@ import (
 func plainProgram(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "coexistd")
-	if out, err := exec.Command("go", "build", "-o", path, commandPath).CombinedOutput(); err != nil {
-		t.Fatalf("building coexistd: %v\n%s", err, out)
+	if err := build(path); err != nil {
+		t.Fatal(err)
 	}
 	return path
 }

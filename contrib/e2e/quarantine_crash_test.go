@@ -20,16 +20,8 @@ import (
 // mortal is the coexistd under test, built so that it kills itself at the step of
 // storing or releasing that COEXISTD_FAULT names.
 var mortal = sync.OnceValues(func() (string, error) {
-	beside, err := program()
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(filepath.Dir(beside), "coexistd-mortal")
-	build := exec.Command("go", "build", "-race", "-tags", "faults", "-o", path, commandPath)
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building a coexistd that kills itself: %w\n%s", err, out)
-	}
-	return path, nil
+	path := filepath.Join(builds, "coexistd-mortal")
+	return path, build(path, "-race", "-tags", "faults")
 })
 
 // mortalSite is a site whose daemon may be killed at a step.

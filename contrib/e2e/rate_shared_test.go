@@ -37,11 +37,7 @@ const interval = 3600 * time.Millisecond
 // buildPatient builds the coexistd under test, but that it waits for Redis as long as
 // that may take on a busy machine. Each that is asked in vain takes as long.
 var buildPatient = sync.OnceValues(func() (string, error) {
-	beside, err := program()
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(filepath.Dir(beside), "coexistd-patient")
+	path := filepath.Join(builds, "coexistd-patient")
 	return path, buildChanged(path, map[string][2]string{
 		"../../scanners/limits/redis.go": {"const patience = 200 * time.Millisecond", "const patience = 5 * time.Second"},
 	}, "-race")

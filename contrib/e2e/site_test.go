@@ -5,15 +5,8 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"flag"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,81 +17,6 @@ import (
 // patience bounds each wait of a test for something that must happen. Only what
 // hangs takes so long, on a machine that does other things as well.
 const patience = 5 * time.Minute
-
-// commandPath is the package of the program.
-const commandPath = "coexistd/cmd/coexistd"
-
-// program is the coexistd under test, built once with the race detector.
-var program = sync.OnceValues(func() (string, error) {
-	dir, err := lab.TempDir()
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "coexistd")
-	build := exec.Command("go", "build", "-race", "-o", path, commandPath)
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building coexistd: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
-// buildChanged builds a coexistd of which one text in each of some files has been
-// replaced by another.
-func buildChanged(program string, changes map[string][2]string, flags ...string) error {
-	dir, err := lab.TempDir()
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	replace := map[string]string{}
-	for path, change := range changes {
-		path, err := filepath.Abs(path)
-		if err != nil {
-			return err
-		}
-		right, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		if !bytes.Contains(right, []byte(change[0])) {
-			return fmt.Errorf("%s lacks %q: name another change", path, change[0])
-		}
-		changed := filepath.Join(dir, filepath.Base(path))
-		if err := os.WriteFile(changed, bytes.ReplaceAll(right, []byte(change[0]), []byte(change[1])), 0o600); err != nil {
-			return err
-		}
-		replace[path] = changed
-	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		return err
-	}
-	file := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(file, overlay, 0o600); err != nil {
-		return err
-	}
-	build := exec.Command("go", slices.Concat([]string{"build", "-overlay", file, "-o", program}, flags, []string{commandPath})...)
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("building a changed coexistd: %w\n%s", err, out)
-	}
-	return nil
-}
-
-func TestMain(m *testing.M) {
-	flag.Parse()
-	if testing.Short() {
-		fmt.Println("nothing is driven end to end: -short leaves out what needs a server program")
-		return
-	}
-	// A program built with the race detector waits for a second at its end, unless it
-	// is told not to.
-	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
-	status := m.Run()
-	if path, err := program(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
-	}
-	os.Exit(status)
-}
 
 // deadline is the bound of one wait, from now on.
 func deadline(t *testing.T) context.Context {

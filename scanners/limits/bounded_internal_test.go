@@ -93,7 +93,7 @@ func TestTheSocketOfATCPConnectionCanBeLookedAt(t *testing.T) {
 
 // talk is a Redis that answers HELLO and scripts as it is told, again and again. Without
 // words for HELLO it is an old one, which does not know it.
-type talk struct{ hello, script string }
+type talk struct{ hello, script []byte }
 
 // serve answers who connects until the test ends.
 func (a talk) serve(t *testing.T) (address string) {
@@ -126,18 +126,18 @@ func (a talk) answer(conn net.Conn) {
 	in := bufio.NewReader(conn)
 	for {
 		line, err := in.ReadString('\n')
-		answer := ""
+		var answer []byte
 		switch strings.ToLower(strings.TrimSpace(line)) {
 		case "hello":
 			answer = a.hello
-			if answer == "" {
+			if len(answer) == 0 {
 				io.WriteString(conn, "-ERR unknown command\r\n")
 			}
 		case "evalsha":
 			answer = a.script
 		}
-		for answer != "" && err == nil {
-			_, err = io.WriteString(conn, answer)
+		for len(answer) > 0 && err == nil {
+			_, err = conn.Write(answer)
 		}
 		if err != nil {
 			return
@@ -152,7 +152,7 @@ func TestARedisThatAnswersNonsenseIsOneThatCannotAnswer(t *testing.T) {
 		"*2\r\n$2000000\r\n" + strings.Repeat("x", 2_000_000) + "\r\n:1\r\n", "!2000000\r\n" + strings.Repeat("x", 2_000_000) + "\r\n",
 		"$4000000\r\n" + strings.Repeat("x", 4_000_000),
 	} {
-		for when, a := range map[string]talk{"HELLO": {hello: nonsense}, "the script": {script: nonsense}} {
+		for when, a := range map[string]talk{"HELLO": {hello: []byte(nonsense)}, "the script": {script: []byte(nonsense)}} {
 			log := fake.NewLog()
 			redis := newRedis(RedisOptions{Addresses: []string{a.serve(t)}}, time.Minute)
 			k := NewKeeper(log.Logger, redis, NewMemory(1))

@@ -47,6 +47,8 @@ const (
 	noNetworks  = "networks"
 )
 
+var withouts = []string{noSpool, noStore, noDirectory, noNetworks}
+
 // spoofFound are the names that spoof has for what the DNS says against a sender.
 var spoofFound = []verdict.Code{
 	verdict.DMARCFails, verdict.SPFFails, verdict.OwnDomain, verdict.OwnDomainElsewhere, verdict.TenantNotProven,
@@ -96,7 +98,7 @@ func (a *assumed) addOver(rule string) error {
 }
 
 func (a *assumed) addWithout(what string) error {
-	if !slices.Contains([]string{noSpool, noStore, noDirectory, noNetworks}, what) {
+	if !slices.Contains(withouts, what) {
 		return fmt.Errorf("%q is nothing that can be left out; it would be %s, %s, %s or %s", what, noSpool, noStore, noDirectory, noNetworks)
 	}
 	if a.without == nil {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"coexistd/milter/sources"
 	"coexistd/policy"
 	"coexistd/policy/config"
@@ -44,11 +46,23 @@ type domainSummary struct {
 	Residence map[string]int `json:"residence"`
 }
 
+func checkCommand(c *call) *cobra.Command {
+	cmd := c.command(cobra.Command{
+		Use:   "check",
+		Short: "read the configuration and the directories and tell every mistake",
+		Long: `check reads the configuration and the directories as the daemon would, and tells
+every mistake at once, each with its file, line and key. Where there is none, it
+says ok and sums up what is configured. It asks no server.`,
+		Example: `  coexistd check
+  coexistd check -c /tmp/new.toml
+  coexistd check --json`,
+		Args: atMost(0),
+	}, func([]string) int { return check(c) })
+	c.jsonFlag(cmd.Flags())
+	return cmd
+}
+
 func check(c *call) int {
-	c.usualFlags()
-	if status, done := c.parse(0); done {
-		return status
-	}
 	s := summarize(c.config)
 	if err := c.print(s, func(w io.Writer) { s.print(w, c.stderr) }); err != nil {
 		return c.wrong("%v", err)

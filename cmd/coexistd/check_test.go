@@ -227,7 +227,7 @@ func TestWrongUsageEndsWithStatus2(t *testing.T) {
 	t.Parallel()
 	path := configuration(t, lab.SiteTOML, lab.SiteDirectory)
 	for _, c := range []struct{ args, complaint string }{
-		{"", "coexistd serve [-c FILE]"},
+		{"", "serve       run the daemon"},
 		{"sevre", `there is no command "sevre"`},
 		{"check --jsn", "-jsn"},
 		{"check -c " + path + " more", `"more" is one argument too many`},

@@ -15,6 +15,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"coexistd/contrib/lab"
 	"coexistd/policy/seal"
 )
@@ -40,14 +42,22 @@ type expectation struct {
 	arrivals            []string
 }
 
-func demo(c *call) int {
-	dir := c.flags.String("lab", "", "the `folder` for Postfix's programs where none is installed")
-	if status, done := c.parse(0); done {
-		return status
-	}
+func demoCommand(c *call) *cobra.Command {
+	var dir string
+	cmd := c.command(cobra.Command{
+		Use:     "demo",
+		Short:   "show the main job on a real Postfix, with nothing to set up",
+		Example: "  coexistd demo",
+		Args:    atMost(0),
+	}, func([]string) int { return demo(c, dir) })
+	cmd.Flags().StringVar(&dir, "lab", "", "the `FOLDER` for Postfix's programs where none is installed")
+	return cmd
+}
+
+func demo(c *call, dir string) int {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	ok, err := runDemo(ctx, *dir, c.stdout)
+	ok, err := runDemo(ctx, dir, c.stdout)
 	switch {
 	case err != nil:
 		return c.wrong("%v", err)

@@ -12,6 +12,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/spf13/cobra"
+
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/policy/config"
 	"coexistd/policy/directory"
@@ -96,11 +98,24 @@ func looks() []look {
 	}
 }
 
+func doctorCommand(c *call) *cobra.Command {
+	cmd := c.command(cobra.Command{
+		Use:   "doctor",
+		Short: "ask the scanners, the daemon, the MTA and the quarantine how they are, and tell what to do",
+		Long: `doctor looks at the running system: each finding is a line with its subject and
+what was found, and below it what to do. Run it as root or as the daemon's user.
+
+The exit status is 0 when nothing has failed, 1 when something has, and 2 when the
+usage was wrong or the doctor is not allowed to look.`,
+		Example: `  coexistd doctor
+  coexistd doctor --json`,
+		Args: atMost(0),
+	}, func([]string) int { return doctor(c) })
+	c.jsonFlag(cmd.Flags())
+	return cmd
+}
+
 func doctor(c *call) int {
-	c.usualFlags()
-	if status, done := c.parse(0); done {
-		return status
-	}
 	if err := becomeDaemon(c.config); err != nil {
 		return c.wrong("%v", err)
 	}

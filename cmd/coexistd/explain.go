@@ -14,6 +14,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/record"
 	"coexistd/milter/transaction"
@@ -74,28 +77,72 @@ type question struct {
 	assumed
 }
 
-func explain(c *call) int {
-	c.usualFlags()
-	flows := c.flags.Bool("flows", false, "print the table of flows for this configuration")
+func explainCommand(c *call) *cobra.Command {
 	var q question
-	c.flags.StringVar(&q.from, "from", "", "the envelope `sender`; empty is the null sender")
-	c.flags.Func("to", "an envelope `recipient`; may be given again", func(s string) error {
-		q.to = append(q.to, s)
-		return nil
+	var flows bool
+	cmd := c.command(cobra.Command{
+		Use:   "explain --from SENDER --to RECIPIENT [FILE.eml]",
+		Short: "tell what would happen to a message, and why",
+		Long: `explain tells what the daemon would answer to a message, and why. It walks the
+message through the same code and asks nobody: what the flags leave unsaid counts as
+clean, and is told.
+
+FILE.eml is the message. Without it, the envelope's sender is the author.
+
+The exit status is 0 when the message is taken, 1 when it is refused, held or
+dropped, and 2 when it is put off, or the usage was wrong.`,
+		Example: `  coexistd explain --from x@example.net --to alice@acmecorp.com --client 192.0.2.1
+  coexistd explain --from bob@acmecorp.com --user bob --to x@example.net --over "per user"
+  coexistd explain --from "" --to alice@acmecorp.com --client 192.0.2.1 --find virus=hit:Eicar bounce.eml
+  coexistd explain --flows`,
+		Args: atMost(1),
+	}, func(files []string) int {
+		q.file = strings.Join(files, "")
+		return explain(c, &q, flows)
 	})
-	c.flags.StringVar(&q.client, "client", "", "the client's `IP` address")
-	c.flags.StringVar(&q.user, "user", "", "the `login` of an authenticated client")
-	c.flags.StringVar(&q.certificate, "certificate", "", "the common `name` of the client's trusted TLS certificate")
-	c.flags.IntVar(&q.listener, "listener", 1, "the `number` of the [[listen]] section that the message comes by")
-	c.flags.BoolVar(&q.onHost, "on-host", false, "the message is made on the MTA's host, as by the sendmail command")
-	c.flags.Func("find", "what a check finds, as `CHECK=clean|hit|unknown[:NAME]`; may be given again", q.addFinding)
-	c.flags.Func("over", "the name of a `rule` whose limit is reached; may be given again", q.addOver)
-	c.flags.Func("signed", "a `domain` whose DKIM signature of the message passes; may be given again", q.addSigned)
-	c.flags.Func("without", "`what` cannot be had: spool, store, directory or networks; may be given again", q.addWithout)
-	if status, done := c.parse(1); done {
-		return status
+	c.jsonFlag(cmd.Flags())
+	cmd.Flags().BoolVar(&flows, "flows", false, "print the table of flows for this configuration")
+	q.flags(cmd.Flags())
+	completeQuestion(cmd)
+	return cmd
+}
+
+// flags are those that ask the question.
+func (q *question) flags(flags *pflag.FlagSet) {
+	flags.StringVar(&q.from, "from", "", "the envelope `SENDER`; empty is the null sender")
+	flags.StringArrayVar(&q.to, "to", nil, "an envelope `RECIPIENT`; may be given again")
+	flags.StringVar(&q.client, "client", "", "the client's `IP` address")
+	flags.StringVar(&q.user, "user", "", "the `LOGIN` of an authenticated client")
+	flags.StringVar(&q.certificate, "certificate", "", "the common `NAME` of the client's trusted TLS certificate")
+	flags.IntVar(&q.listener, "listener", 1, "the `NUMBER` of the [[listen]] section that the message comes by")
+	flags.BoolVar(&q.onHost, "on-host", false, "the message is made on the MTA's host, as by the sendmail command")
+	flags.Func("find", "what a check finds, as `CHECK=STATE[:NAME]`, where STATE is clean, hit or unknown; may be given again", q.addFinding)
+	flags.Func("over", "the name of a `RULE` whose limit is reached; may be given again", q.addOver)
+	flags.Func("signed", "a `DOMAIN` whose DKIM signature of the message passes; may be given again", q.addSigned)
+	flags.Func("without", "`WHAT` cannot be had: spool, store, directory or networks; may be given again", q.addWithout)
+}
+
+// completeQuestion tells the shell what may follow.
+func completeQuestion(cmd *cobra.Command) {
+	cmd.ValidArgsFunction = func(_ *cobra.Command, files []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(files) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return []string{"eml"}, cobra.ShellCompDirectiveFilterFileExt
 	}
-	q.file = c.flags.Arg(0)
+	cmd.RegisterFlagCompletionFunc("without", cobra.FixedCompletions(withouts, cobra.ShellCompDirectiveNoFileComp))
+	var findings []string
+	for _, check := range policy.Checks() {
+		for _, state := range []string{"clean", "hit", "unknown"} {
+			if finding := check.Name + "=" + state; new(assumed).addFinding(finding) == nil {
+				findings = append(findings, finding)
+			}
+		}
+	}
+	cmd.RegisterFlagCompletionFunc("find", cobra.FixedCompletions(findings, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func explain(c *call, q *question, flows bool) int {
 	reading := config.Load(c.config)
 	if reading.Config == nil {
 		return c.fail(reading.Problems)
@@ -104,10 +151,10 @@ func explain(c *call) int {
 		fmt.Fprintln(c.stderr, reading.Problems)
 	}
 	conf := reading.Config
-	if *flows {
+	if flows {
 		return printFlows(c, conf)
 	}
-	e, err := answer(conf, &q)
+	e, err := answer(conf, q)
 	if err != nil {
 		return c.wrong("%v", err)
 	}

@@ -5,8 +5,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"coexistd/cmd/coexistd/daemon"
@@ -14,44 +14,30 @@ import (
 	"coexistd/policy/config"
 )
 
-// quarantineActions are the words that may follow "quarantine".
-func quarantineActions() []command {
-	return []command{
-		{"list", "[-c FILE] [--json] [--to ADDRESS] [--all] [WORD…]", "list what is held; --all lists what is settled, too", listHeld},
-		{"show", "[-c FILE] [--json] [--raw] ID", "tell all that is known of an entry; --raw prints its message", showHeld},
-		{"release", "[-c FILE] [--json] [--again] ID… | --to ADDRESS | --query WORDS", "send messages on to their recipients; viruses only by ID", releaseHeld},
-		{"delete", "[-c FILE] [--json] ID… | --to ADDRESS | --query WORDS", "hold messages no longer", deleteHeld},
-		{"report", "[-c FILE] [--json] [--dry-run] [--to ADDRESS]", "send the reports now; --dry-run prints them", reportHeld},
-	}
-}
+// wordsHelp says what chooses entries.
+const wordsHelp = `Words choose entries, all of them together: from: to: subject: check: point: found:
+before: after: with text or a date like 2026-11-23, or a bare text.`
 
-const quarantineHelp = `
-Words choose entries, all of them together: from: to: subject: check: point: found:
-before: after: with text or a date like 2026-11-23, or a bare text. WORDS is one
-argument: --query 'subject:"past due" after:2026-11-01'
-`
+func quarantineCommand(c *call) *cobra.Command {
+	cmd := c.group(cobra.Command{
+		Use:   "quarantine ACTION",
+		Short: "look at what is held, let it go, or report it",
+		Long: `quarantine looks at the messages that are held, sends them on to their recipients,
+deletes them, and reports them.
 
-// quarantined runs "coexistd quarantine ACTION".
-func quarantined(c *call) int {
-	name := ""
-	if len(c.args) > 0 {
-		name = c.args[0]
-	}
-	const before = "quarantine "
-	if action := commandNamed(quarantineActions(), name); action != nil {
-		return action.call(before, quarantineHelp, c.args[1:], c.stdout, c.stderr)
-	}
-	w, status := c.stderr, exitWrong
-	switch strings.TrimLeft(name, "-") {
-	case "help", "h":
-		w, status = c.stdout, exitYes
-	case "":
-	default:
-		c.wrong("there is no action %q", name)
-	}
-	printCommands(w, before, quarantineActions())
-	fmt.Fprint(w, quarantineHelp)
-	return status
+` + wordsHelp,
+		Example: `  coexistd quarantine list
+  coexistd quarantine show vb3kq7x2ma
+  coexistd quarantine release vb3kq7x2ma`,
+	},
+		listCommand(c),
+		showCommand(c),
+		releaseCommand(c),
+		deleteCommand(c),
+		reportCommand(c),
+	)
+	c.jsonFlag(cmd.PersistentFlags())
+	return cmd
 }
 
 // openHeld opens the quarantine of the configuration.
@@ -65,21 +51,32 @@ func (c *call) openHeld() (*config.Config, *quarantine.Store, error) {
 	return conf, store, err
 }
 
-func listHeld(c *call) int {
-	c.usualFlags()
-	to := c.flags.String("to", "", "the recipient's `address`")
-	all := c.flags.Bool("all", false, "list what was released, deleted or has expired, too")
-	words, status, done := c.parseMixed()
-	if done {
-		return status
-	}
+func listCommand(c *call) *cobra.Command {
+	var q quarantine.Query
+	cmd := c.command(cobra.Command{
+		Use:   "list [WORD…]",
+		Short: "list what is held; --all lists what is settled, too",
+		Long:  "list lists what is held, the newest first.\n\n" + wordsHelp,
+		Example: `  coexistd quarantine list
+  coexistd quarantine list --to alice@acmecorp.com check:spam after:2026-11-01
+  coexistd quarantine list --all --json`,
+	}, func(words []string) int {
+		q.Words = words
+		return listHeld(c, q)
+	})
+	cmd.Flags().StringVar(&q.To, "to", "", "only what is held for the `ADDRESS`")
+	cmd.Flags().BoolVar(&q.All, "all", false, "list what was released, deleted or has expired, too")
+	return cmd
+}
+
+func listHeld(c *call, q quarantine.Query) int {
 	conf, store, err := c.openHeld()
 	if err != nil {
 		return c.fail(err)
 	}
 	facts := []quarantine.Entry{}
 	table := heldTable{w: c.stdout, width: terminalWidth(c.stdout), zone: conf.Quarantine.Report.Zone}
-	for e, err := range store.All(quarantine.Query{To: *to, Words: words, All: *all}) {
+	for e, err := range store.All(q) {
 		if err != nil {
 			return c.fail(err)
 		}

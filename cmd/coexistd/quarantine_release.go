@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/quarantine"
 	"coexistd/policy/config"
@@ -50,43 +52,49 @@ type task struct {
 	query quarantine.Query
 }
 
-// newTask reads the flags of a command, named by its verb, that does something to
-// entries, and opens the store. Status is the exit status when done is true.
-func (c *call) newTask(verb string) (t task, status int, done bool) {
-	c.usualFlags()
-	to := c.flags.String("to", "", verb+" what is held for the `address`")
-	words := c.flags.String("query", "", verb+" what the `words` choose")
-	ids, status, done := c.parseMixed()
-	if done {
-		return task{}, status, true
-	}
-	query, err := chosen(ids, *to, *words)
-	if err != nil {
-		return task{}, c.wrong("%v", err), true
-	}
-	conf, store, err := c.openHeld()
-	if err != nil {
-		return task{}, c.fail(err), true
-	}
-	return task{conf, store, query}, 0, false
+// choice is what the command line says of the entries to do something to.
+type choice struct {
+	ids       []string
+	to, words string
 }
 
-// chosen reads IDs, or --to and --query. The error says why they choose nothing.
-func chosen(ids []string, to, words string) (q quarantine.Query, err error) {
-	if q.Words, err = quarantine.SplitWords(words); err != nil {
+// taskCommand makes a command of a verb that does something to the entries of a choice.
+func (c *call) taskCommand(description cobra.Command, verb string, do func(t task) int) *cobra.Command {
+	var choose choice
+	description.Use = verb + " ID… | --to ADDRESS | --query WORDS"
+	cmd := c.command(description, func(ids []string) int {
+		choose.ids = ids
+		query, err := choose.query()
+		if err != nil {
+			return c.wrong("%v", err)
+		}
+		conf, store, err := c.openHeld()
+		if err != nil {
+			return c.fail(err)
+		}
+		return do(task{conf, store, query})
+	})
+	cmd.Flags().StringVar(&choose.to, "to", "", verb+" what is held for the `ADDRESS`")
+	cmd.Flags().StringVar(&choose.words, "query", "", verb+" what the `WORDS` choose, which are one argument")
+	return cmd
+}
+
+// query reads IDs, or --to and --query. The error says why they choose nothing.
+func (choose *choice) query() (q quarantine.Query, err error) {
+	if q.Words, err = quarantine.SplitWords(choose.words); err != nil {
 		return q, err
 	}
-	q.To, q.All = to, len(ids) > 0
-	for _, id := range ids {
+	q.To, q.All = choose.to, len(choose.ids) > 0
+	for _, id := range choose.ids {
 		if id = strings.ToLower(id); !slices.Contains(q.IDs, id) {
 			q.IDs = append(q.IDs, id)
 		}
 	}
-	chooses := to != "" || len(q.Words) > 0
+	chooses := q.To != "" || len(q.Words) > 0
 	switch {
-	case chooses && len(ids) > 0:
-		return q, fmt.Errorf("%q is given beside --to or --query: name IDs, or choose with these", ids[0])
-	case !chooses && len(ids) == 0:
+	case chooses && len(q.IDs) > 0:
+		return q, fmt.Errorf("%q is given beside --to or --query: name IDs, or choose with these", choose.ids[0])
+	case !chooses && len(q.IDs) == 0:
 		return q, errors.New("no entry is named: give IDs (see: coexistd quarantine list), or choose with --to ADDRESS or --query WORDS")
 	}
 	return q, nil
@@ -109,12 +117,23 @@ func (t *task) entries() ([]quarantine.Entry, error) {
 	return entries, nil
 }
 
-func releaseHeld(c *call) int {
-	again := c.flags.Bool("again", false, "release also what may have arrived, since an earlier release was broken off")
-	t, status, done := c.newTask("release")
-	if done {
-		return status
-	}
+func releaseCommand(c *call) *cobra.Command {
+	var again bool
+	cmd := c.taskCommand(cobra.Command{
+		Short: "send messages on to their recipients; viruses only by ID",
+		Long: `release sends messages on to their recipients, past the checks that hold them. What
+may have a virus is released only by its ID.
+
+` + wordsHelp,
+		Example: `  coexistd quarantine release vb3kq7x2ma
+  coexistd quarantine release --to alice@acmecorp.com
+  coexistd quarantine release --query 'subject:"past due" after:2026-11-01'`,
+	}, "release", func(t task) int { return releaseHeld(c, t, again) })
+	cmd.Flags().BoolVar(&again, "again", false, "release also what may have arrived, since an earlier release was broken off")
+	return cmd
+}
+
+func releaseHeld(c *call, t task, again bool) int {
 	keys, err := daemon.ReadKeys(t.conf)
 	if err != nil {
 		return c.fail(err)
@@ -131,7 +150,7 @@ func releaseHeld(c *call) int {
 		}
 		ctx, cancel := context.WithTimeout(ctx, releaseTime)
 		defer cancel()
-		_, err := t.store.Release(ctx, releaser, e.ID, *again)
+		_, err := t.store.Release(ctx, releaser, e.ID, again)
 		return released(err)
 	})
 }
@@ -150,11 +169,16 @@ func released(err error) (result, detail string) {
 	return "failed", err.Error()
 }
 
-func deleteHeld(c *call) int {
-	t, status, done := c.newTask("delete")
-	if done {
-		return status
-	}
+func deleteCommand(c *call) *cobra.Command {
+	return c.taskCommand(cobra.Command{
+		Short: "hold messages no longer",
+		Long:  "delete deletes messages that are held. Nobody gets them.\n\n" + wordsHelp,
+		Example: `  coexistd quarantine delete vb3kq7x2ma
+  coexistd quarantine delete --query 'check:spam before:2026-11-01'`,
+	}, "delete", func(t task) int { return deleteHeld(c, t) })
+}
+
+func deleteHeld(c *call, t task) int {
 	return c.each(t, func(e quarantine.Entry) (result, detail string) {
 		if err := t.store.Delete(e.ID); err != nil {
 			return "failed", err.Error()

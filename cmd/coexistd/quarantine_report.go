@@ -13,18 +13,29 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/quarantine"
 	"coexistd/policy/mail"
 )
 
-func reportHeld(c *call) int {
-	c.usualFlags()
-	dryRun := c.flags.Bool("dry-run", false, "print the reports and send nothing")
-	to := c.flags.String("to", "", "only the report for this `address`")
-	if status, done := c.parse(0); done {
-		return status
-	}
+func reportCommand(c *call) *cobra.Command {
+	var to string
+	var dryRun bool
+	cmd := c.command(cobra.Command{
+		Use:   "report",
+		Short: "send the reports now; --dry-run prints them",
+		Example: `  coexistd quarantine report --dry-run
+  coexistd quarantine report --to alice@acmecorp.com`,
+		Args: atMost(0),
+	}, func([]string) int { return reportHeld(c, to, dryRun) })
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the reports and send nothing")
+	cmd.Flags().StringVar(&to, "to", "", "only the report for the `ADDRESS`")
+	return cmd
+}
+
+func reportHeld(c *call, to string, dryRun bool) int {
 	conf, store, err := c.openHeld()
 	if err != nil {
 		return c.fail(err)
@@ -40,23 +51,23 @@ func reportHeld(c *call) int {
 	if err != nil {
 		return c.fail(err)
 	}
-	if *to != "" {
-		address, err := mail.ParseAddress(*to, conf.Rules.Delimiters)
+	if to != "" {
+		address, err := mail.ParseAddress(to, conf.Rules.Delimiters)
 		if err != nil || address.IsNull() {
-			return c.wrong("--to %q is not an address", *to)
+			return c.wrong("--to %q is not an address", to)
 		}
 		mails = slices.DeleteFunc(mails, func(m quarantine.Mail) bool {
-			return m.Summary || !strings.EqualFold(m.To, *to) && m.To != address.Owner
+			return m.Summary || !strings.EqualFold(m.To, to) && m.To != address.Owner
 		})
 	}
 	if len(mails) == 0 && !c.asJSON {
 		fmt.Fprintln(c.stderr, "there is nothing to report")
 	}
-	if *dryRun {
+	if dryRun {
 		return c.printReports(mails)
 	}
 	status := c.sendReports(reporter, now, mails)
-	if status == exitYes && *to == "" {
+	if status == exitYes && to == "" {
 		if err := store.SetLastReport(now); err != nil {
 			return c.fail(err)
 		}

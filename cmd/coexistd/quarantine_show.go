@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"coexistd/milter/ownmail"
 	"coexistd/milter/quarantine"
 	"coexistd/policy/config"
@@ -91,13 +93,19 @@ type shown struct {
 	Header  []string      `json:"header"` // its lines
 }
 
-func showHeld(c *call) int {
-	c.usualFlags()
-	raw := c.flags.Bool("raw", false, "print the message's bytes and nothing else")
-	ids, status, done := c.parseMixed()
-	if done {
-		return status
-	}
+func showCommand(c *call) *cobra.Command {
+	var raw bool
+	cmd := c.command(cobra.Command{
+		Use:   "show ID",
+		Short: "tell all that is known of an entry; --raw prints its message",
+		Example: `  coexistd quarantine show vb3kq7x2ma
+  coexistd quarantine show vb3kq7x2ma --raw >message.eml`,
+	}, func(ids []string) int { return showHeld(c, ids, raw) })
+	cmd.Flags().BoolVar(&raw, "raw", false, "print the message's bytes and nothing else")
+	return cmd
+}
+
+func showHeld(c *call, ids []string, raw bool) int {
 	if len(ids) != 1 {
 		return c.wrong("name one ID (see: coexistd quarantine list)")
 	}
@@ -106,7 +114,7 @@ func showHeld(c *call) int {
 		return c.fail(err)
 	}
 	id := strings.ToLower(ids[0])
-	if *raw {
+	if raw {
 		return c.printRaw(store, id)
 	}
 	entries, err := store.List(quarantine.Query{IDs: []string{id}, All: true})

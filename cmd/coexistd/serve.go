@@ -8,15 +8,25 @@ import (
 	"syscall"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
 
 	"coexistd/cmd/coexistd/daemon"
 )
 
+func serveCommand(c *call) *cobra.Command {
+	return c.command(cobra.Command{
+		Use:   "serve",
+		Short: "run the daemon; SIGHUP reloads, SIGTERM drains",
+		Long: `serve runs the daemon. It answers the MTA until a signal ends it: SIGTERM lets the
+messages under way end first, SIGHUP reads the configuration and the directories
+anew. Its log goes to standard error.`,
+		Example: `  coexistd serve
+  coexistd serve -c /etc/coexistd/coexistd.toml`,
+		Args: atMost(0),
+	}, func([]string) int { return serve(c) })
+}
+
 func serve(c *call) int {
-	c.configFlag()
-	if status, done := c.parse(0); done {
-		return status
-	}
 	// Each kind has a channel of its own: one that is full drops a signal, and a
 	// flood of SIGHUPs must not take the place of a SIGTERM. They are caught
 	// until the process is gone, so that a late SIGHUP does not end the drain.

@@ -14,19 +14,22 @@ import (
 )
 
 func serveCommand(c *call) *cobra.Command {
-	return c.command(cobra.Command{
+	var log logging
+	cmd := c.command(cobra.Command{
 		Use:   "serve",
 		Short: "run the daemon; SIGHUP reloads, SIGTERM drains",
 		Long: `serve runs the daemon. It answers the MTA until a signal ends it: SIGTERM lets the
 messages under way end first, SIGHUP reads the configuration and the directories
 anew. Its log goes to standard error.`,
 		Example: `  coexistd serve
-  coexistd serve -c /etc/coexistd/coexistd.toml`,
+  coexistd serve --log-format json --log-level warn`,
 		Args: atMost(0),
-	}, func([]string) int { return serve(c) })
+	}, func([]string) int { return serve(c, log.to(c.stderr)) })
+	log.flags(cmd)
+	return cmd
 }
 
-func serve(c *call) int {
+func serve(c *call, log *slog.Logger) int {
 	// Each kind has a channel of its own: one that is full drops a signal, and a
 	// flood of SIGHUPs must not take the place of a SIGTERM. They are caught
 	// until the process is gone, so that a late SIGHUP does not end the drain.
@@ -34,7 +37,6 @@ func serve(c *call) int {
 	signal.Notify(hangups, syscall.SIGHUP)
 	signal.Notify(ends, syscall.SIGTERM, syscall.SIGINT)
 
-	log := slog.New(slog.NewTextHandler(c.stderr, nil))
 	d, err := daemon.New(daemon.Options{Config: c.config, Version: version, Log: log})
 	if err != nil {
 		fmt.Fprintln(c.stderr, err)

@@ -20,10 +20,10 @@ type Daemon struct {
 	err  error         // how it ended; read after gone
 }
 
-// StartDaemon starts "PROGRAM serve -c CONFIG" and returns when the daemon tells
+// StartDaemon starts "PROGRAM serve -c CONFIG FLAGS" and returns when the daemon tells
 // that it is ready, as it tells systemd (sd_notify(3)). The error holds what it
 // said.
-func StartDaemon(ctx context.Context, program, config string) (*Daemon, error) {
+func StartDaemon(ctx context.Context, program, config string, flags ...string) (*Daemon, error) {
 	dir, err := TempDir()
 	if err != nil {
 		return nil, err
@@ -37,7 +37,7 @@ func StartDaemon(ctx context.Context, program, config string) (*Daemon, error) {
 	defer notify.Close()
 
 	d := &Daemon{log: newLogbook(), gone: make(chan struct{})}
-	d.cmd = exec.Command(program, "serve", "-c", config)
+	d.cmd = exec.Command(program, append([]string{"serve", "-c", config}, flags...)...)
 	// A program built with the race detector waits for a second at its end,
 	// unless it is told not to.
 	d.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket, "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")

@@ -19,7 +19,7 @@ lab:
 	@contrib/lab/fetch.sh $(LAB)
 
 demo: lab build
-	@./coexistd demo --lab $(LAB)
+	@go run ./contrib/demo --lab $(LAB)
 
 # Tests that borrow a program of the lab, and those of contrib/e2e, know -short.
 quick: lint

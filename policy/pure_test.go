@@ -57,7 +57,7 @@ var mayImport = map[string][]string{
 	"milter/transaction":   {"milter/flood", "milter/notice", "milter/quarantine", "milter/record", "scanners", "policy"},
 	"milter":               {"milter/listen", "milter/transaction", "milter/record", "scanners", "policy"},
 	"cmd/coexistd/console": append(slices.Clone(milterParts), "scanners", "policy", "policy/config"),
-	"cmd":                  append(slices.Clone(milterParts), "cmd/coexistd/console", "contrib", "scanners", "policy", "policy/config"),
+	"cmd":                  append(slices.Clone(milterParts), "cmd/coexistd/console", "scanners", "policy", "policy/config"),
 	"contrib":              append(slices.Clone(milterParts), "scanners", "policy", "policy/config"),
 }
 
@@ -100,7 +100,8 @@ func TestTheDirectionOfImportsIsTheDesigns(t *testing.T) {
 		allowed  bool
 	}{
 		{"cmd/coexistd", "milter/lookup", true},
-		{"cmd/coexistd", "contrib/lab", true},
+		{"cmd/coexistd", "contrib/lab", false},
+		{"contrib/demo", "contrib/lab", true},
 		{"milter/record", "policy/verdict", true},
 		{"milter", "milter/transaction", true},
 		{"milter/transaction", "milter", false},

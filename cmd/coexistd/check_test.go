@@ -233,7 +233,7 @@ func TestWrongUsageEndsWithStatus2(t *testing.T) {
 		{"check -c " + path + " more", `"more" is one argument too many`},
 		{"serve -c " + path + " more", `"more" is one argument too many`},
 		{"version more", `"more" is one argument too many`},
-		{"demo more", `"more" is one argument too many`},
+		{"demo", `there is no command "demo"`},
 		{"explain -c " + path + " --from a@example.net", "--to is missing"},
 		{"explain -c " + path + " --to alice@acmecorp.com --client nowhere", `--client "nowhere"`},
 		{"explain -c " + path + " --to alice@acmecorp.com --listener 2", "--listener 2"},

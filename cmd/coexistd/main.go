@@ -56,7 +56,6 @@ the usage was wrong.`,
 		doctorCommand(c),
 		explainCommand(c),
 		quarantineCommand(c),
-		demoCommand(c),
 		versionCommand(c),
 	)
 	c.rule(root)

@@ -36,10 +36,10 @@ func testAll(m *testing.M) (status int) {
 	return m.Run()
 }
 
-// lookAtSources reads the folders of which the program is made. It is no import of these
-// tests, so that go test would otherwise keep a result from before its last change.
+// lookAtSources reads the folders of which the programs are made. They are no imports of
+// these tests, so that go test would otherwise keep a result from before its last change.
 func lookAtSources() error {
-	for _, dir := range []string{"cmd", "milter", "policy", "scanners"} {
+	for _, dir := range []string{"cmd", "contrib/demo", "milter", "policy", "scanners"} {
 		err := filepath.WalkDir(filepath.Join("../..", dir), func(_ string, _ fs.DirEntry, err error) error { return err })
 		if err != nil {
 			return err
@@ -49,8 +49,11 @@ func lookAtSources() error {
 	return err
 }
 
-// commandPath is the package of the program.
-const commandPath = "coexistd/cmd/coexistd"
+// The packages of the programs.
+const (
+	commandPath = "coexistd/cmd/coexistd"
+	demoPath    = "coexistd/contrib/demo"
+)
 
 // builds is the folder for programs that more than one test uses.
 var builds string
@@ -58,24 +61,24 @@ var builds string
 // program is the coexistd under test, built once with the race detector.
 var program = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(builds, "coexistd")
-	return path, build(path, "-race")
+	return path, build(path, commandPath, "-race")
 })
 
-// build builds coexistd.
-func build(program string, flags ...string) error {
+// build builds the program of a package.
+func build(program, pkg string, flags ...string) error {
 	if err := lookAtSources(); err != nil {
 		return err
 	}
-	out, err := exec.Command("go", slices.Concat([]string{"build", "-o", program}, flags, []string{commandPath})...).CombinedOutput()
+	out, err := exec.Command("go", slices.Concat([]string{"build", "-o", program}, flags, []string{pkg})...).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("building coexistd with %q: %w\n%s", flags, err, out)
+		return fmt.Errorf("building %s with %q: %w\n%s", pkg, flags, err, out)
 	}
 	return nil
 }
 
-// buildChanged builds a coexistd of which one text in each of some files has been
-// replaced by another.
-func buildChanged(program string, changes map[string][2]string, flags ...string) error {
+// buildChanged builds the program of a package, of which one text in each of some files
+// has been replaced by another.
+func buildChanged(program, pkg string, changes map[string][2]string, flags ...string) error {
 	dir, err := lab.TempDir()
 	if err != nil {
 		return err
@@ -108,5 +111,5 @@ func buildChanged(program string, changes map[string][2]string, flags ...string)
 	if err := os.WriteFile(file, overlay, 0o600); err != nil {
 		return err
 	}
-	return build(program, append([]string{"-overlay", file}, flags...)...)
+	return build(program, pkg, append([]string{"-overlay", file}, flags...)...)
 }

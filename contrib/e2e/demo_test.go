@@ -13,17 +13,22 @@ import (
 	"coexistd/contrib/lab"
 )
 
-// startDemo runs the demonstration with a folder of its own for its files, and
-// calls during, when that is not nil, while it sends its messages. It returns
-// the exit status and what was printed. That anything is left fails the test.
-func startDemo(t *testing.T, program string, during func(cmd *exec.Cmd, dir string)) (status int, printed string) {
+// startDemo builds the demonstration with some changes and runs it, for the coexistd
+// program, with a folder of its own for its files. It calls during, when that is not nil,
+// while it sends its messages. It returns the exit status and what was printed. That
+// anything is left fails the test.
+func startDemo(t *testing.T, program string, changes map[string][2]string, during func(cmd *exec.Cmd, dir string)) (status int, printed string) {
 	t.Helper()
 	dir, err := lab.TempDir()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	cmd := exec.CommandContext(deadline(t), program, "demo")
+	demo := filepath.Join(t.TempDir(), "demo")
+	if err := buildChanged(demo, demoPath, changes); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(deadline(t), demo, "--program", program)
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -89,7 +94,7 @@ func TestDemoDeliversEveryMessageAndLeavesNothing(t *testing.T) {
 	}
 	beside := startSite(t, lab.SiteConfig{})
 	for range 2 {
-		status, printed := startDemo(t, path, func(_ *exec.Cmd, dir string) {
+		status, printed := startDemo(t, path, nil, func(_ *exec.Cmd, dir string) {
 			// The demonstration, the daemon and Postfix at least: otherwise
 			// finding none at the end would mean nothing.
 			if n := len(processes(t, dir)); n < 3 {
@@ -109,7 +114,7 @@ func TestInterruptedDemoLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	status, printed := startDemo(t, path, func(cmd *exec.Cmd, _ string) {
+	status, printed := startDemo(t, path, nil, func(cmd *exec.Cmd, _ string) {
 		if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 			t.Error(err)
 		}
@@ -119,19 +124,20 @@ func TestInterruptedDemoLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestDemoFailsWhenMailGoesAstray runs the demonstration of a program that is
-// built with a fault: recipients who live elsewhere keep their old address
-// too, and one who lives at both places is listed as living here.
+// TestDemoFailsWhenMailGoesAstray runs a demonstration in which one who lives at both
+// places is listed as living here, of a program that is built with a fault: recipients
+// who live elsewhere keep their old address too.
 func TestDemoFailsWhenMailGoesAstray(t *testing.T) {
 	t.Parallel()
 	program := filepath.Join(t.TempDir(), "coexistd")
-	if err := buildChanged(program, map[string][2]string{
-		"../../policy/edits.go":     {`if r.isRemoved() || r.Elsewhere != "" && r.Residence.Kind == route.There {`, "_ = route.There\n\t\tif r.isRemoved() {"},
-		"../../contrib/lab/site.go": {"carol@acmecorp.com,both,carol", "carol@acmecorp.com,here,carol"},
+	if err := buildChanged(program, commandPath, map[string][2]string{
+		"../../policy/edits.go": {`if r.isRemoved() || r.Elsewhere != "" && r.Residence.Kind == route.There {`, "_ = route.There\n\t\tif r.isRemoved() {"},
 	}); err != nil {
 		t.Fatal(err)
 	}
-	status, printed := startDemo(t, program, nil)
+	status, printed := startDemo(t, program, map[string][2]string{
+		"../../contrib/lab/site.go": {"carol@acmecorp.com,both,carol", "carol@acmecorp.com,here,carol"},
+	}, nil)
 	if status != exitNo {
 		t.Errorf("demo ended with %d; 1 is right", status)
 	}

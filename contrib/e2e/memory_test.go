@@ -18,7 +18,7 @@ import (
 func plainProgram(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "coexistd")
-	if err := build(path); err != nil {
+	if err := build(path, commandPath); err != nil {
 		t.Fatal(err)
 	}
 	return path

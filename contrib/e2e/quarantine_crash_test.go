@@ -21,7 +21,7 @@ import (
 // storing or releasing that COEXISTD_FAULT names.
 var mortal = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(builds, "coexistd-mortal")
-	return path, build(path, "-race", "-tags", "faults")
+	return path, build(path, commandPath, "-race", "-tags", "faults")
 })
 
 // mortalSite is a site whose daemon may be killed at a step.

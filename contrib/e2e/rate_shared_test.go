@@ -38,7 +38,7 @@ const interval = 3600 * time.Millisecond
 // that may take on a busy machine. Each that is asked in vain takes as long.
 var buildPatient = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(builds, "coexistd-patient")
-	return path, buildChanged(path, map[string][2]string{
+	return path, buildChanged(path, commandPath, map[string][2]string{
 		"../../scanners/limits/redis.go": {"const patience = 200 * time.Millisecond", "const patience = 5 * time.Second"},
 	}, "-race")
 })

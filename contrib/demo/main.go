@@ -1,9 +1,14 @@
+// Command demo shows coexistd's main job on a real Postfix, with nothing to set up: it
+// sends mail through both on loopback, and prints where each message arrived. The exit
+// status is 0 when all of it is where it should be, 1 when some is not, and 2 when that
+// could not be told.
 package main
 
 import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -14,8 +19,6 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
-
-	"github.com/spf13/cobra"
 
 	"coexistd/contrib/lab"
 	"coexistd/policy/seal"
@@ -42,47 +45,39 @@ type expectation struct {
 	arrivals            []string
 }
 
-func demoCommand(c *call) *cobra.Command {
-	var dir string
-	cmd := c.command(cobra.Command{
-		Use:     "demo",
-		Short:   "show the main job on a real Postfix, with nothing to set up",
-		Example: "  coexistd demo",
-		Args:    atMost(0),
-	}, func([]string) int { return demo(c, dir) })
-	cmd.Flags().StringVar(&dir, "lab", "", "the `FOLDER` for Postfix's programs where none is installed")
-	return cmd
-}
-
-func demo(c *call, dir string) int {
+func main() {
+	flags := flag.NewFlagSet("demo", flag.ExitOnError) // with status 2
+	folder := flags.String("lab", "", "the `FOLDER` for Postfix's programs where none is installed")
+	program := flags.String("program", "./coexistd", "the coexistd to show, a `FILE`")
+	flags.Parse(os.Args[1:])
+	if flags.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "demo: %q is one argument too many; the flags are --lab and --program\n", flags.Arg(0))
+		os.Exit(2)
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	ok, err := runDemo(ctx, dir, c.stdout)
+	ok, err := run(ctx, *folder, *program, os.Stdout)
 	switch {
 	case err != nil:
-		return c.wrong("%v", err)
+		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
+		os.Exit(2)
 	case !ok:
-		fmt.Fprintln(c.stdout, "\nNot every message went where it should.")
-		return exitNo
+		fmt.Println("\nNot every message went where it should.")
+		os.Exit(1)
 	}
-	fmt.Fprintln(c.stdout, "\nEvery message arrived where it should, and nowhere else.")
-	return exitYes
+	fmt.Println("\nEvery message arrived where it should, and nowhere else.")
 }
 
-func runDemo(ctx context.Context, dir string, out io.Writer) (ok bool, err error) {
+func run(ctx context.Context, folder, program string, out io.Writer) (ok bool, err error) {
 	fmt.Fprintln(out, "demo: looking for Postfix")
-	programs, err := lab.Open(ctx, dir, out)
-	if err != nil {
-		return false, err
-	}
-	self, err := os.Executable()
+	programs, err := lab.Open(ctx, folder, out)
 	if err != nil {
 		return false, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, demoTime)
 	defer cancel()
 	fmt.Fprintln(out, "demo: starting Postfix, coexistd, and sinks for the Internet, Office 365, Google and the mailboxes here")
-	site, err := programs.StartSite(ctx, lab.SiteConfig{Program: self})
+	site, err := programs.StartSite(ctx, lab.SiteConfig{Program: program})
 	if err != nil {
 		return false, err
 	}
@@ -90,7 +85,7 @@ func runDemo(ctx context.Context, dir string, out io.Writer) (ok bool, err error
 	if err := showConfiguration(site, out); err != nil {
 		return false, err
 	}
-	shipments, err := demoShipments()
+	shipments, err := theShipments()
 	if err != nil {
 		return false, err
 	}
@@ -119,8 +114,8 @@ func showConfiguration(site *lab.Site, out io.Writer) error {
 	return nil
 }
 
-// demoShipments are the messages: each kind, from each side, to each side.
-func demoShipments() ([]shipment, error) {
+// theShipments are the messages: each kind, from each side, to each side.
+func theShipments() ([]shipment, error) {
 	parts, err := lab.Multipart("bob@acmecorp.com", "alice@acmecorp.com", "demo 3", 40_000)
 	if err != nil {
 		return nil, err

@@ -10,7 +10,7 @@ FUZZTIME ?= 60s
 # It tells of each test as it ends, on a terminal and without one.
 GOTESTSUM := go tool -modfile=contrib/tools/go.mod gotestsum
 
-.PHONY: build demo quick test race lint fuzz bench install clean lab cc
+.PHONY: build demo quick test race lint fuzz bench docs install clean lab cc
 
 build:
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o coexistd ./cmd/coexistd
@@ -53,8 +53,17 @@ bench: cc
 	go run ./contrib/bench
 	go run ./contrib/bench -flood
 
+# The manual and the completions of the shells, as the table of commands has it.
+docs:
+	WRITE_DOCS=1 go test -count=1 -run TheManual ./cmd/coexistd
+
 install: build
 	install -D -m 0755 coexistd $(DESTDIR)$(PREFIX)/sbin/coexistd
+	install -d $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 0644 contrib/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	install -D -m 0644 contrib/completions/coexistd.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/coexistd
+	install -D -m 0644 contrib/completions/_coexistd $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_coexistd
+	install -D -m 0644 contrib/completions/coexistd.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/coexistd.fish
 	sed 's|/usr/local/sbin/|$(PREFIX)/sbin/|' contrib/systemd/coexistd.service | \
 		install -D -m 0644 /dev/stdin $(DESTDIR)/usr/lib/systemd/system/coexistd.service
 	install -D -m 0644 contrib/systemd/coexistd.socket $(DESTDIR)/usr/lib/systemd/system/coexistd.socket

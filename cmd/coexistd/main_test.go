@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"coexistd/contrib/lab"
@@ -18,20 +17,9 @@ func typed(line string) (status int, out, complaint string) {
 	return status, stdout.String(), stderr.String()
 }
 
-// eachCommand visits all commands but those that only have others below them.
-func eachCommand(group *cobra.Command, visit func(cmd *cobra.Command)) {
-	for _, cmd := range group.Commands() {
-		if cmd.HasSubCommands() {
-			eachCommand(cmd, visit)
-		} else {
-			visit(cmd)
-		}
-	}
-}
-
 func TestEachCommandHasHelpWithAnExample(t *testing.T) {
 	t.Parallel()
-	eachCommand((&call{}).root(), func(cmd *cobra.Command) {
+	for _, cmd := range withAllBelow((&call{}).root())[1:] {
 		line := strings.TrimPrefix(cmd.CommandPath(), "coexistd ")
 		for _, ask := range []string{line + " --help", line + " -h", "help " + line} {
 			status, out, complaint := typed(ask)
@@ -39,7 +27,7 @@ func TestEachCommandHasHelpWithAnExample(t *testing.T) {
 				t.Errorf("%q ended with %d, %q and\n%s", ask, status, complaint, out)
 			}
 		}
-	})
+	}
 }
 
 func TestTheConfigurationIsNamedBeforeOrAfterTheCommand(t *testing.T) {
@@ -130,11 +118,11 @@ func TestTheShellIsToldWhatMayFollow(t *testing.T) {
 // A name in capitals stands for what follows a flag, as it does in the manual.
 func TestEachFlagNamesItsValue(t *testing.T) {
 	t.Parallel()
-	eachCommand((&call{}).root(), func(cmd *cobra.Command) {
+	for _, cmd := range withAllBelow((&call{}).root()) {
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
 			if name, _ := pflag.UnquoteUsage(f); name != strings.ToUpper(name) {
 				t.Errorf("%s --%s takes a %q", cmd.CommandPath(), f.Name, name)
 			}
 		})
-	})
+	}
 }

@@ -7,18 +7,28 @@ LAB     := $(CURDIR)/.lab
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 60s
 
+# From 1.21 on, Go fetches by itself the version that go.mod asks for. An older one does
+# not know what go.mod says, and complains of that.
+WANTED  := install Go 1.21 or later, which fetches by itself the version that go.mod asks for (https://go.dev/dl)
+GO_LACK  = $(shell have=$$(cd / && go version 2>/dev/null); \
+	minor=$$(echo "$$have" | sed -n 's/.*go1\.\([0-9]*\).*/\1/p'); \
+	[ "$${minor:-0}" -ge 21 ] || echo "$${have:-there is no go in PATH}: $(WANTED)")
+
 # It tells of each test as it ends, on a terminal and without one.
 GOTESTSUM := go tool -modfile=contrib/tools/go.mod gotestsum
 
-.PHONY: build demo quick test race lint fuzz bench docs install clean lab cc
+.PHONY: build demo quick test race lint fuzz bench docs install clean go lab cc
 
-build:
+build: go
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o coexistd ./cmd/coexistd
+
+go:
+	@: $(if $(GO_LACK),$(error $(GO_LACK)))
 
 lab:
 	@contrib/lab/fetch.sh $(LAB)
 
-demo: lab build
+demo: go lab build
 	@go run ./contrib/demo --lab $(LAB)
 
 # Tests that borrow a program of the lab, and those of contrib/e2e, know -short.
@@ -35,26 +45,26 @@ cc:
 # Tests mostly wait, so more of them run side by side than a small machine has
 # processors. Each wait has a bound of its own; the one here is for a package that
 # hangs. A test that is skipped would be one that says nothing: none may be.
-race: cc
+race: go cc
 	@contrib/lab/fetch.sh --scanners $(LAB)
 	$(GOTESTSUM) --format testname --format-hide-empty-pkg --jsonfile $(LAB)/tests.json -- \
 		-race -count=1 -p 3 -parallel 8 -timeout 60m ./...
 	@! grep '"Action":"skip".*"Test":' $(LAB)/tests.json || { echo 'make test: these tests were skipped; all must run' >&2; exit 1; }
 
-lint:
+lint: go
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt: run gofmt -w on the files above' >&2; exit 1; }
 	go vet ./...
 
-fuzz:
+fuzz: go
 	contrib/fuzz.sh $(FUZZTIME)
 
-bench: cc
+bench: go cc
 	@contrib/lab/fetch.sh --bench $(LAB)
 	go run ./contrib/bench
 	go run ./contrib/bench -flood
 
 # The manual and the completions of the shells, as the table of commands has it.
-docs:
+docs: go
 	WRITE_DOCS=1 go test -count=1 -run TheManual ./cmd/coexistd
 
 install: build

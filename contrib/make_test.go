@@ -1,0 +1,71 @@
+package contrib_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// makeWith runs make in the repository with the tools of a folder of its own alone. The
+// text is a shell script that stands for go; empty: there is none.
+func makeWith(t *testing.T, script, target string) (status int, out, complaint string) {
+	t.Helper()
+	program, err := exec.LookPath("make")
+	if err != nil {
+		t.Skip(err)
+	}
+	tools := t.TempDir()
+	for _, tool := range []string{"sed"} {
+		path, err := exec.LookPath(tool)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(path, filepath.Join(tools, tool)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if script != "" {
+		if err := os.WriteFile(filepath.Join(tools, "go"), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), program, "--no-print-directory", target)
+	cmd.Dir, cmd.Env = "..", []string{"PATH=" + tools} // nothing of a make around this test
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()
+}
+
+func TestMakeSaysInOneLineWhichGoItNeeds(t *testing.T) {
+	t.Parallel()
+	const wanted = ": install Go 1.21 or later, which fetches by itself the version that go.mod asks for"
+	for script, want := range map[string]string{
+		"":                                      "there is no go in PATH" + wanted,
+		"echo go version go1.19.8 linux/amd64":  "go version go1.19.8 linux/amd64" + wanted,
+		"echo go version go1.4 linux/amd64":     "go version go1.4 linux/amd64" + wanted,
+		"echo 'invalid go version' >&2; exit 1": "there is no go in PATH" + wanted,
+	} {
+		for _, target := range []string{"build", "test", "demo", "docs", "install"} {
+			status, out, complaint := makeWith(t, script, target)
+			if status != 2 || out != "" || !strings.Contains(complaint, want) || strings.Count(complaint, "\n") != 1 {
+				t.Errorf("with %q make %s ended with %d, %q and\n%s", script, target, status, out, complaint)
+			}
+		}
+	}
+}
+
+func TestMakeLeavesTheRestToAGoThatFetchesItself(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"go1.21.0", "go1.26.8", "devel go1.28-0a1b2c"} {
+		status, out, complaint := makeWith(t, `[ "$1" = version ] && echo go version `+version+` linux/amd64 || echo "built: $1"`, "build")
+		if status != 0 || complaint != "" || !strings.Contains(out, "built: build\n") {
+			t.Errorf("with %s make ended with %d, %q and\n%s", version, status, out, complaint)
+		}
+	}
+}

@@ -176,12 +176,12 @@ func (s *summary) addChecks(p *policy.Rules) {
 
 func (s summary) print(w, stderr io.Writer) {
 	for _, text := range s.Errors {
-		fmt.Fprintln(stderr, text)
+		fmt.Fprintln(stderr, paint(stderr, red, printableLine(text)))
 	}
 	if !s.OK {
 		return
 	}
-	fmt.Fprintln(w, "ok")
+	fmt.Fprintln(w, paint(w, green, "ok"))
 	fmt.Fprintf(w, "listen     %s\n", strings.Join(s.Listeners, ", "))
 	if len(s.Lookups) > 0 {
 		fmt.Fprintf(w, "lookup     %s\n", strings.Join(s.Lookups, ", "))
@@ -202,6 +202,6 @@ func (s summary) print(w, stderr io.Writer) {
 		fmt.Fprintf(w, ", unlisted %s\n", d.Unlisted)
 	}
 	for _, note := range s.Notes {
-		fmt.Fprintf(w, "note       %s\n", note)
+		fmt.Fprintf(w, "%s       %s\n", paint(w, yellow, "note"), printableLine(note))
 	}
 }

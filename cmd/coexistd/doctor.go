@@ -199,11 +199,14 @@ func named(subject string, findings []finding) []finding {
 // Whatever servers and files have said cannot upset a terminal.
 func printFindings(w io.Writer, findings []finding) {
 	for _, f := range findings {
-		status := f.Status
-		if status == isFail {
-			status = "FAIL"
+		status, colour := f.Status, green
+		switch status {
+		case isFail:
+			status, colour = "FAIL", red
+		case isWarn:
+			colour = yellow
 		}
-		fmt.Fprintf(w, "%-4s  %-13s  %s\n", status, f.Subject, printableLine(f.Found))
+		fmt.Fprintf(w, "%s  %-13s  %s\n", paint(w, colour, fmt.Sprintf("%-4s", status)), f.Subject, printableLine(f.Found))
 		if f.Remedy != "" {
 			fmt.Fprintf(w, "  do: %s\n", printableLine(f.Remedy))
 		}

@@ -337,22 +337,22 @@ func (e *explanation) fill(entry policy.Entry, r *record.Record, q *question, re
 func (e *explanation) print(w io.Writer) {
 	fmt.Fprintf(w, "enters at  %s\nchecks     %s\nverdict    %s\n", cmp.Or(e.Checkpoint, "nowhere"), strings.Join(e.Checks, ", "), e.Verdict)
 	if e.Reply != "" {
-		fmt.Fprintf(w, "reply      %s\n", e.Reply)
+		fmt.Fprintf(w, "reply      %s\n", printableLine(e.Reply))
 	}
 	for _, r := range e.Recipients {
-		fmt.Fprintf(w, "\n%s\n", r.Address)
+		fmt.Fprintf(w, "\n%s\n", printableLine(r.Address))
 		for _, line := range [][2]string{
 			{"residence", r.Residence}, {"flow", r.Flow}, {"rewritten", strings.Join(r.Rewritten, ", ")},
 			{"verdict", r.Verdict}, {"reply", r.Reply},
 		} {
 			if line[1] != "" {
-				fmt.Fprintf(w, "  %-10s %s\n", line[0], line[1])
+				fmt.Fprintf(w, "  %-10s %s\n", line[0], printableLine(line[1]))
 			}
 		}
 	}
 	fmt.Fprintln(w, "\nwhy")
 	for _, step := range e.Trace {
-		fmt.Fprintf(w, "  - %s\n", step)
+		fmt.Fprintf(w, "  - %s\n", printableLine(step))
 	}
 }
 
@@ -398,12 +398,16 @@ func printFlows(c *call, conf *config.Config) int {
 				fmt.Fprintln(w)
 			}
 			fmt.Fprintf(w, "%s and %s, MX at %s\n", t.Domain, t.Platform, t.MX)
+			from, to := 20, 22
+			for _, row := range t.Flows {
+				from, to = max(from, columns(row.From)), max(to, columns(row.To))
+			}
 			for _, row := range t.Flows {
 				mark := " "
 				if !row.PassesUs {
 					mark = "-"
 				}
-				fmt.Fprintf(w, "%s %-20s %-22s %s\n", mark, row.From, row.To, row.Flow)
+				fmt.Fprintf(w, "%s %s %s %s\n", mark, pad(row.From, from), pad(row.To, to), row.Flow)
 			}
 		}
 		fmt.Fprintln(w, "\n- does not pass our MTA")

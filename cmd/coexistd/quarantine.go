@@ -4,10 +4,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/quarantine"
@@ -75,7 +73,7 @@ func listHeld(c *call, q quarantine.Query) int {
 		return c.fail(err)
 	}
 	facts := []quarantine.Entry{}
-	table := heldTable{w: c.stdout, width: terminalWidth(c.stdout), zone: conf.Quarantine.Report.Zone}
+	table := heldTable{w: c.stdout, width: max(0, terminalWidth(c.stdout)), zone: conf.Quarantine.Report.Zone}
 	for e, err := range store.All(q) {
 		if err != nil {
 			return c.fail(err)
@@ -86,8 +84,9 @@ func listHeld(c *call, q quarantine.Query) int {
 			table.row(&e)
 		}
 	}
+	table.flush()
 	err = c.print(facts, func(io.Writer) {
-		if table.rows == 0 {
+		if table.count == 0 {
 			fmt.Fprintln(c.stderr, "no entry is chosen")
 		}
 	})
@@ -95,17 +94,4 @@ func listHeld(c *call, q quarantine.Query) int {
 		return c.fail(err)
 	}
 	return exitYes
-}
-
-// terminalWidth returns the number of columns of the terminal that w is, or 0.
-func terminalWidth(w io.Writer) int {
-	file, ok := w.(*os.File)
-	if !ok {
-		return 0
-	}
-	size, err := unix.IoctlGetWinsize(int(file.Fd()), unix.TIOCGWINSZ)
-	if err != nil {
-		return 0
-	}
-	return int(size.Col)
 }

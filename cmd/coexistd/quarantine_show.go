@@ -19,12 +19,15 @@ import (
 )
 
 // heldTable prints entries, one a line. On a terminal the lines are as wide as it
-// is, but never narrower than narrowest; elsewhere nothing is cut.
+// is, but never narrower than narrowest, and each is printed at once; elsewhere nothing is
+// cut, and so many lines as a block has wait for each other, to be aligned.
 type heldTable struct {
 	w     io.Writer
 	width int // of the terminal, in columns; 0: none
 	zone  *time.Location
-	rows  int
+	count int        // of the rows
+	block [][]string // the rows that wait
+	least []int      // how wide the columns are at least
 }
 
 const (
@@ -32,38 +35,53 @@ const (
 	// fixedColumns are those of ID, time, point and state, with the gaps between
 	// all columns.
 	fixedColumns = 10 + 16 + 5 + 9 + 7*2
+	// blockRows bounds what waits, however much is held.
+	blockRows = 1000
 )
 
 func (t *heldTable) row(e *quarantine.Entry) {
-	if t.rows++; t.rows == 1 {
-		t.print("ID", "TIME", "POINT", "STATE", "CHECK", "FROM", "TO", "SUBJECT")
+	if t.count++; t.count == 1 {
+		t.least = []int{10, 16, 5, 9, 24, 28, 28, 0}
+		t.add("ID", "TIME", "POINT", "STATE", "CHECK", "FROM", "TO", "SUBJECT")
 	}
 	from := ownmail.Readable(e.From)
 	if from == "" {
 		from = "<" + ownmail.Readable(e.Sender) + ">"
 	}
-	t.print(e.ID, e.Time.In(t.zone).Format("2006-01-02 15:04"), e.Point.String(), string(e.State),
+	t.add(e.ID, e.Time.In(t.zone).Format("2006-01-02 15:04"), e.Point.String(), string(e.State),
 		checksOf(e, " "), from, ownmail.Readable(e.Address), ownmail.Readable(e.Subject))
 }
 
-func (t *heldTable) print(id, when, point, state, checks, from, to, subject string) {
-	check, person := 24, 28
-	if t.width > 0 {
-		rest := max(t.width, narrowest) - fixedColumns
-		check, person = rest/5, rest/4
-		checks, from, to = narrow(checks, check), narrow(from, person), narrow(to, person)
-		subject = narrow(subject, rest-check-2*person)
+func (t *heldTable) add(cells ...string) {
+	if t.block = append(t.block, cells); t.width > 0 || len(t.block) == blockRows {
+		t.flush()
 	}
-	line := fmt.Sprintf("%-10s  %-16s  %-5s  %-9s  %-*s  %-*s  %-*s  %s", id, when, point, state, check, checks, person, from, person, to, subject)
-	fmt.Fprintln(t.w, strings.TrimRight(line, " "))
 }
 
-// narrow cuts a text to so many characters.
-func narrow(s string, n int) string {
-	if runes := []rune(s); len(runes) > n {
-		return string(runes[:n-1]) + "…"
+// flush prints the rows that wait.
+func (t *heldTable) flush() {
+	widths := t.least
+	if t.width > 0 {
+		rest := max(t.width, narrowest) - fixedColumns
+		check, person := rest/5, rest/4
+		widths = append(slices.Clone(t.least[:4]), check, person, person, rest-check-2*person)
 	}
-	return s
+	for _, cells := range t.block {
+		for i := range cells {
+			if t.width > 0 {
+				cells[i] = narrow(cells[i], widths[i])
+			} else if last := len(cells) - 1; i < last {
+				widths[i] = max(widths[i], columns(cells[i]))
+			}
+		}
+	}
+	for _, cells := range t.block {
+		for i := range cells {
+			cells[i] = pad(cells[i], widths[i])
+		}
+		fmt.Fprintln(t.w, strings.TrimRight(strings.Join(cells, "  "), " "))
+	}
+	t.block = t.block[:0]
 }
 
 // checksOf lists the checks that hold an entry, with what they found.

@@ -47,6 +47,16 @@ func atMost(n int) cobra.PositionalArgs {
 	}
 }
 
+// exactly asks for so many arguments that are no flags. What names them.
+func exactly(n int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < n {
+			return fmt.Errorf("it needs %s", what)
+		}
+		return atMost(n)(cmd, args)
+	}
+}
+
 // print prints facts as JSON where that is asked for, or else as text.
 func (c *call) print(facts any, text func(io.Writer)) error {
 	if !c.asJSON {

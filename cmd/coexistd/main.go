@@ -53,9 +53,13 @@ the usage was wrong.`,
 	},
 		serveCommand(c),
 		checkCommand(c),
+		statusCommand(c),
+		reloadCommand(c),
 		doctorCommand(c),
 		explainCommand(c),
 		quarantineCommand(c),
+		limitsCommand(c),
+		clientsCommand(c),
 		versionCommand(c),
 	)
 	c.rule(root)

@@ -40,6 +40,21 @@ type Status struct {
 	Quarantine Quarantine `json:"quarantine"`
 }
 
+// Well reports that nothing was refused, and that all that is asked answers.
+func (s *Status) Well() bool {
+	refused := len(s.Configuration.Refused) > 0 || !s.Quarantine.Open
+	for _, d := range s.Directories {
+		refused = refused || len(d.Refused) > 0
+	}
+	for _, n := range s.Networks {
+		refused = refused || n.Old || n.Error != ""
+	}
+	for _, one := range s.Scanners {
+		refused = refused || one.Away
+	}
+	return !refused && (s.Redis == nil || !s.Redis.Away)
+}
+
 // Configuration is the one that messages are decided by.
 type Configuration struct {
 	Path   string    `json:"path"`

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"coexistd/cmd/coexistd/control"
+)
+
+func reloadCommand(c *call) *cobra.Command {
+	cmd := c.command(cobra.Command{
+		Use:   "reload",
+		Short: "have the daemon take the configuration and the directories as they are now",
+		Long: `reload has the running daemon read its configuration and directories anew, waits for
+it, and tells what was refused. When the configuration is refused, nothing changes. A
+directory that lacks too many addresses is refused alone.
+
+The exit status is 0 when all was taken, and 1 when anything was refused.`,
+		Example: `  coexistd check && coexistd reload`,
+		Args:    atMost(0),
+	}, func([]string) int { return reload(c) })
+	c.jsonFlag(cmd.Flags())
+	return cmd
+}
+
+func reload(c *call) int {
+	var r control.Reloaded
+	status, ok := c.ask(func(ctx context.Context, daemon *control.Client) (err error) {
+		r, err = daemon.Reload(ctx)
+		return err
+	})
+	if !ok {
+		return status
+	}
+	err := c.print(r, func(w io.Writer) {
+		switch {
+		case !r.Applied:
+			fmt.Fprintln(c.stderr, "the reload was refused: the configuration stays as it was")
+		case len(r.Refused) > 0:
+			fmt.Fprintln(c.stderr, "reloaded, but for what was refused:")
+		default:
+			fmt.Fprintln(w, "reloaded")
+		}
+		for _, text := range r.Refused {
+			fmt.Fprintln(c.stderr, text)
+		}
+	})
+	switch {
+	case err != nil:
+		return c.fail(err)
+	case !r.Applied || len(r.Refused) > 0:
+		return exitNo
+	}
+	return exitYes
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"coexistd/cmd/coexistd/control"
+)
+
+func statusCommand(c *call) *cobra.Command {
+	cmd := c.command(cobra.Command{
+		Use:   "status",
+		Short: "tell what the running daemon has in its memory, and what it is doing",
+		Long: `status asks the running daemon for the configuration and the directories that it goes
+by, the networks of the other platforms, its scanners, Redis and quarantine, and the
+connections and messages under way.
+
+The exit status is 0 when all is well, and 1 when something that was refused or does not
+answer needs a look.`,
+		Example: `  coexistd status
+  coexistd status --json`,
+		Args: atMost(0),
+	}, func([]string) int { return status(c) })
+	c.jsonFlag(cmd.Flags())
+	return cmd
+}
+
+func status(c *call) int {
+	var s control.Status
+	status, ok := c.ask(func(ctx context.Context, daemon *control.Client) (err error) {
+		s, err = daemon.Status(ctx)
+		return err
+	})
+	if !ok {
+		return status
+	}
+	now := time.Now()
+	if err := c.print(s, func(w io.Writer) { printStatus(w, s, now) }); err != nil {
+		return c.fail(err)
+	}
+	if !s.Well() {
+		return exitNo
+	}
+	return exitYes
+}
+
+// printStatus prints a line for each thing, after a word that says what it is.
+func printStatus(w io.Writer, s control.Status, now time.Time) {
+	line := func(what, format string, args ...any) {
+		fmt.Fprintf(w, "%-13s  %s\n", what, printableLine(fmt.Sprintf(format, args...)))
+	}
+	refused := func(texts []string) {
+		for _, text := range texts {
+			line("  REFUSED", "%s", text)
+		}
+	}
+	state := ""
+	if s.Draining {
+		state = "; it ends when its messages have ended"
+	}
+	line("daemon", "version %s, process %d, started %s%s", s.Version, s.PID, ageText(now.Sub(s.Started)), state)
+	line("configuration", "%s, loaded %s", s.Configuration.Path, ageText(now.Sub(s.Configuration.Loaded)))
+	refused(s.Configuration.Refused)
+	for _, l := range s.Listeners {
+		line(l.Use, "%s, %s", l.Address, countText(len(l.Connections), "connection"))
+	}
+	line("messages", "%d under way", s.Messages)
+	for _, d := range s.Directories {
+		age := "no list"
+		if !d.Loaded.IsZero() {
+			age = fmt.Sprintf("%s, %s, loaded %s", countText(d.Addresses, "address"), sizeText(d.Bytes), ageText(now.Sub(d.Loaded)))
+		}
+		line("directory", "%s for %s: %s", d.Source, strings.Join(d.Domains, ", "), age)
+		refused(d.Refused)
+	}
+	for _, n := range s.Networks {
+		text := fmt.Sprintf("%s, %s: %s, known to be right %s", n.Platform, n.Source, countText(n.Count, "network"), ageText(time.Duration(n.Age)*time.Second))
+		if n.Error != "" {
+			text += "; it cannot be refreshed: " + n.Error
+		}
+		line("networks", "%s", text)
+	}
+	for _, one := range s.Scanners {
+		line("scanner", "%s, %d of %d scans under way", serverText(one.Server, now), one.Scans, one.Places)
+	}
+	if s.Redis != nil {
+		line("redis", "%s", serverText(*s.Redis, now))
+	}
+	if q := s.Quarantine; q.Open {
+		line("quarantine", "%s, open", q.Dir)
+	} else {
+		line("quarantine", "%s, NOT OPEN: %s", q.Dir, cmp.Or(q.Error, "it was not tried yet"))
+	}
+}
+
+// serverText says how a server is.
+func serverText(s control.Server, now time.Time) string {
+	if !s.Away {
+		return s.Name + ": in use"
+	}
+	return fmt.Sprintf("%s: DOES NOT ANSWER since %s: %s", s.Name, strings.TrimSuffix(ageText(now.Sub(s.Since)), " ago"), s.Reason)
+}
+
+// countText writes a number of things: "1 network", "3 networks".
+func countText(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	if strings.HasSuffix(thing, "s") {
+		return fmt.Sprintf("%d %ses", n, thing)
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}

@@ -1,0 +1,202 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"coexistd/contrib/lab"
+)
+
+// says runs a command on the site's configuration. It must exit with the status, and print
+// the texts on standard output or standard error.
+func (s *site) says(status int, command string, texts ...string) string {
+	s.t.Helper()
+	args := append(strings.Fields(command), "-c", s.Config())
+	got, out, complaint := run(s.t, args...)
+	if got != status {
+		s.t.Errorf("coexistd %s exits with %d; %d is right. It says:\n%s%s", command, got, status, out, complaint)
+	}
+	for _, text := range texts {
+		if !strings.Contains(out+complaint, text) {
+			s.t.Errorf("coexistd %s lacks %q:\n%s%s", command, text, out, complaint)
+		}
+	}
+	return out
+}
+
+func TestTheStatusTellsWhatTheDaemonHas(t *testing.T) {
+	t.Parallel()
+	s := startSite(t, lab.SiteConfig{})
+	s.says(exitYes, "status", "process "+strconv.Itoa(s.Daemon.Pid()), s.Config(), "milter.sock", "7 addresses", "quarantine", "0 under way")
+	var facts struct {
+		PID         int
+		Directories []struct {
+			Addresses int
+			Refused   []string
+		}
+	}
+	if err := json.Unmarshal([]byte(s.says(exitYes, "status --json")), &facts); err != nil || facts.PID != s.Daemon.Pid() || len(facts.Directories) != 1 || facts.Directories[0].Addresses != 7 {
+		t.Errorf("the facts are %+v, %v", facts, err)
+	}
+	s.writeDirectory("bob@acmecorp.com,here,bob", "bob@acmecorp.com,nowhere,bob")
+	s.waitDaemonLog("directory refused, the old one stays")
+	s.says(exitNo, "status", "7 addresses", "REFUSED", "nowhere")
+	if err := s.Daemon.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	s.says(exitWrong, "status", "no daemon runs with this configuration", "systemctl start coexistd")
+	if err := s.StartDaemon(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTheReloadSaysWhatItRefused(t *testing.T) {
+	t.Parallel()
+	s := startSite(t, lab.SiteConfig{})
+	s.says(exitYes, "reload", "reloaded")
+	s.writeTOML("networks = [\"127.0.1.0/24\"]", "networks = [\"127.0.1.0/24\"]\ntennant = \"x\"")
+	s.says(exitNo, "reload", "the configuration stays as it was", "coexistd.toml:16: ", "platform.office365.tennant")
+	s.says(exitNo, "status", "REFUSED", "tennant")
+	// Not even TOML is needed to find the daemon.
+	s.writeTOML("[platform.office365]", "[platform.office365")
+	s.says(exitNo, "reload --json", `"applied": false`, "coexistd.toml:14: ")
+	s.mustFlow("alice@acmecorp.com", "office365 alice@acmecorp-com.onmicrosoft.com")
+	s.writeTOML("acmecorp-com.onmicrosoft.com", "other.onmicrosoft.com")
+	s.says(exitYes, "reload --json", `"applied": true`)
+	s.mustFlow("alice@acmecorp.com", "Internet alice@other.onmicrosoft.com")
+}
+
+func TestALimitThatIsReachedIsListedAndLetGo(t *testing.T) {
+	t.Parallel()
+	redis := startRedis(t, lab.RedisConfig{})
+	rule := "\n[[rate]]\nname = \"clients\"\nby = \"client\"\ncount = \"messages\"\nlimit = 1\nper = \"1h\"\ncheckpoints = [\"S0\"]\n"
+	s := startSite(t, lab.SiteConfig{TOML: lab.SiteTOML + rule + redisTOML(redis.Addr)})
+	message := func() lab.Mail {
+		return lab.Mail{From: "eve@example.net", To: lab.To("bob@acmecorp.com"), Data: lab.Plain("eve@example.net", "bob@acmecorp.com", "limited")}
+	}
+	s.says(exitYes, "limits list", "nothing is counted")
+	s.deliver(lab.FromInternet, message())
+	if s.send(lab.FromInternet, message()).Accepted() {
+		t.Fatal("a second message passes")
+	}
+	s.says(exitYes, "limits list", "clients", lab.FromInternet, "OVER")
+	s.says(exitNo, "limits reset clients 192.0.2.99", "nothing is counted")
+	s.says(exitWrong, "limits reset client *", "it would be one of clients")
+	s.says(exitWrong, "limits reset clients", "it needs a rule and a key")
+	s.says(exitYes, "limits reset clients "+lab.FromInternet, "forgotten")
+	s.deliver(lab.FromInternet, message())
+}
+
+func TestAClientThatAsksForTooMuchIsListedAndLetInAgain(t *testing.T) {
+	t.Parallel()
+	s := startSite(t, lab.SiteConfig{TOML: bounded("per_minute = 1")})
+	const client = "127.0.88.7"
+	s.says(exitYes, "clients list", "nobody is turned away")
+	s.enter(client).Close()
+	s.mustBeShutOut(client)
+	s.says(exitYes, "clients list", client, "per_minute")
+	s.says(exitNo, "clients unblock 192.0.2.0/24", "nothing is known of 192.0.2.0/24")
+	s.says(exitWrong, "clients unblock mail.example.net", "192.0.2.7")
+	s.says(exitYes, "clients unblock "+client, "let in again")
+	s.enter(client).Close()
+}
+
+func TestAnotherUserMayNotAskTheDaemon(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Fatal("run the tests as root: another user must ask")
+	}
+	s := startSite(t, lab.SiteConfig{})
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Whoever can read the configuration may not ask for all that.
+	for name := s.Dir; name != "/"; name = filepath.Dir(name) {
+		if err := os.Chmod(name, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if name == os.TempDir() {
+			break
+		}
+	}
+	copied := filepath.Join(s.Dir, "coexistd-copy")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(copied, text, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"status", "reload", "limits list", "limits reset clients *", "clients list", "clients unblock 192.0.2.7"} {
+		cmd := exec.CommandContext(deadline(t), copied, append(strings.Fields(command), "-c", s.Config())...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		out, err := cmd.CombinedOutput()
+		if err == nil || cmd.ProcessState.ExitCode() != exitWrong || !strings.Contains(string(out), "only root and the daemon's user may ask it") {
+			t.Errorf("coexistd %s of another user ends with %v and says %s", command, err, out)
+		}
+	}
+	if strings.Contains(s.Daemon.Log(), "msg=reloaded") {
+		t.Error("another user had the daemon reload")
+	}
+}
+
+// It reloads as fast as mail goes, at least 150 times in a minute.
+func TestReloadsUnderLoadPutNoMessageOff(t *testing.T) {
+	t.Parallel()
+	s := startSite(t, lab.SiteConfig{})
+	descriptors := func() int {
+		list, err := os.ReadDir("/proc/" + strconv.Itoa(s.Daemon.Pid()) + "/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	var sent atomic.Int64
+	var done atomic.Bool
+	var senders sync.WaitGroup
+	for range 4 {
+		senders.Go(func() {
+			for !done.Load() {
+				m := lab.Mail{From: "eve@example.net", To: lab.To("alice@acmecorp.com"), Data: lab.Plain("eve@example.net", "alice@acmecorp.com", "under load")}
+				r, err := lab.Client{Server: s.Addr("public"), Local: lab.FromInternet}.Send(deadline(t), m)
+				if err != nil || !r.Accepted() {
+					t.Errorf("a message was not taken: %+v, %v", r, err)
+					return
+				}
+				sent.Add(1)
+			}
+		})
+	}
+	s.mustReload()
+	open := descriptors()
+	begun := time.Now()
+	for range 150 {
+		s.mustReload()
+	}
+	took := time.Since(begun)
+	done.Store(true)
+	senders.Wait()
+	t.Logf("%d messages and 150 reloads in %v", sent.Load(), took)
+	if sent.Load() == 0 {
+		t.Error("there was no load")
+	}
+	if tempfailed := regexp.MustCompile(`msg=message .* verdict=tempfail`).FindString(s.Daemon.Log()); tempfailed != "" {
+		t.Errorf("a message was put off: %s", tempfailed)
+	}
+	for ctx := deadline(t); descriptors() > open; {
+		if ctx.Err() != nil {
+			t.Fatalf("%d descriptors are open; before the reloads it were %d", descriptors(), open)
+		}
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/sources"
 	"coexistd/policy/config"
+	"coexistd/policy/config/files"
 	"coexistd/policy/route"
 )
 
@@ -34,8 +35,8 @@ func becomeDaemon(path string) error {
 	// The mistakes of the configuration are told later, as that user sees it.
 	conf := config.Load(path).Config
 	if conf == nil {
-		if _, err := os.ReadFile(path); errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
-			return fmt.Errorf("%w; run it as root, or as the user who runs the daemon", err)
+		if _, _, err := files.Read(path, files.MiB); errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
+			return fmt.Errorf("%s %w; run it as root, or as the user who runs the daemon", path, err)
 		}
 		return nil
 	}
@@ -150,9 +151,9 @@ func lookAtKey(x *examination) finding {
 	if errors.Is(err, fs.ErrNotExist) && x.conf.SecretFile == "" {
 		return failure("there is no key yet in %s", path).do("start the daemon, which makes it: systemctl start coexistd")
 	}
-	var key []byte
+	var key string
 	if err == nil {
-		key, err = os.ReadFile(path)
+		key, _, err = files.Read(path, files.MiB)
 	}
 	switch {
 	case err != nil:

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"coexistd/contrib/lab"
@@ -78,6 +79,15 @@ func TestInvalidConfigurationIsRefusedAndTheOldOneStays(t *testing.T) {
 	}
 	s.mustRefuse("coexistd.toml")
 	s.mustFlow("alice@acmecorp.com", "office365 alice@acmecorp-com.onmicrosoft.com")
+
+	// Nobody writes to a FIFO, and the daemon does not wait for it.
+	if err := syscall.Mkfifo(s.Config(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.mustRefuse("coexistd.toml", "is a FIFO")
+	if err := os.Remove(s.Config()); err != nil {
+		t.Fatal(err)
+	}
 
 	s.writeTOML("acmecorp-com.onmicrosoft.com", "other.onmicrosoft.com")
 	s.mustReload()

@@ -4,13 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"io"
 	"io/fs"
 	"os"
-	"strings"
-	"syscall"
 	"time"
 
+	"coexistd/policy/config/files"
 	"coexistd/policy/directory"
 )
 
@@ -51,16 +49,16 @@ type CSV struct {
 // leaves Snapshot as it is, and is not judged again until the file changes. The
 // error is the new Err.
 func (c *CSV) read() error {
-	info, err := os.Stat(c.Source.Path)
+	info, err := files.Look(c.Source.Path)
 	if err != nil {
 		return unreadable(c.Source.Path, err)
 	}
-	if c.seen != nil && sameState(c.seen, info) {
+	if c.seen != nil && files.Same(c.seen, info) {
 		return c.refusal
 	}
-	text, state, err := readFile(c.Source.Path)
+	text, state, err := files.Read(c.Source.Path, directory.MaxSize)
 	if err != nil {
-		return err
+		return unreadable(c.Source.Path, err)
 	}
 	if c.seen = state; time.Since(state.ModTime()) <= settleTime {
 		c.seen = nil
@@ -107,61 +105,10 @@ func (c *CSV) isBeingWritten(now time.Time) bool {
 	return true
 }
 
-func sameState(a, b fs.FileInfo) bool {
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
-}
-
-var errTorn = errors.New("it changes while it is read; write a new file beside it and rename that over it")
-
-// readFile returns a file's content as it was at one instant, as far as the file
-// system tells, and its state then. A file that changes while it is read is read
-// again, and given up after some tries.
-func readFile(path string) (text string, state fs.FileInfo, err error) {
-	const tries = 3
-	for range tries {
-		if text, state, err = readOnce(path); !errors.Is(err, errTorn) {
-			break
-		}
-	}
-	return text, state, unreadable(path, err)
-}
-
-func readOnce(path string) (string, fs.FileInfo, error) {
-	// A FIFO without a writer must not hold up the daemon.
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return "", nil, err
-	}
-	defer file.Close()
-	before, err := file.Stat()
-	if err != nil {
-		return "", nil, err
-	}
-	if !before.Mode().IsRegular() {
-		return "", nil, errors.New("it is not a regular file")
-	}
-	if before.Size() > directory.MaxSize {
-		return "", nil, fmt.Errorf("it has %d bytes; at most %d are read", before.Size(), directory.MaxSize)
-	}
-	var text strings.Builder
-	text.Grow(int(before.Size()))
-	if _, err := io.Copy(&text, io.NewSectionReader(file, 0, before.Size())); err != nil {
-		return "", nil, err
-	}
-	after, err := file.Stat()
-	if err == nil && (!sameState(before, after) || int64(text.Len()) != after.Size()) {
-		err = errTorn
-	}
-	return text.String(), after, err
-}
-
-// unreadable says of an error which file could not be read. Nil stays nil.
+// unreadable says of an error which directory cannot be read. Nil stays nil.
 func unreadable(path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
-		err = pathError.Err
-	}
-	return fmt.Errorf("the directory file %s cannot be read: %w", path, err)
+	return fmt.Errorf("the directory file %s %w", path, err)
 }

@@ -33,7 +33,7 @@ func listing(t *testing.T, d Directories, address string) route.Listing {
 func TestADirectoryThatCannotBeReadFailsForItsOwnDomainUntilItCan(t *testing.T) {
 	list := two(t)
 	d := Open(list, nil)
-	if err := d.Err(); err == nil || !strings.Contains(err.Error(), list[1].Path+" cannot be read") {
+	if err := d.Err(); err == nil || !strings.Contains(err.Error(), list[1].Path+" does not exist") {
 		t.Errorf("the error is %v", err)
 	}
 	if !listing(t, d, "user1@acmecorp.com").Found || !listing(t, d, "dora@bücher.example").Failed {

@@ -11,8 +11,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -24,6 +22,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"coexistd/policy"
+	"coexistd/policy/config/files"
 	"coexistd/policy/directory"
 	"coexistd/policy/networks"
 	"coexistd/policy/route"
@@ -89,7 +88,7 @@ type Note struct {
 }
 
 // maxFile bounds every file that this package reads, in bytes.
-const maxFile = 4 << 20
+const maxFile = 4 * files.MiB
 
 // topKeys are the keys that stand before the first table.
 var topKeys = []string{
@@ -129,7 +128,7 @@ type Reading struct {
 // Load reads the configuration file at path. A relative path in the file starts at the
 // file's folder.
 func Load(path string) Reading {
-	text, err := readFile(path)
+	text, _, err := files.Read(path, maxFile)
 	if err != nil {
 		return Reading{Problems: Problems{{File: path, Text: err.Error()}}}
 	}
@@ -346,45 +345,4 @@ func (r *reader) path(name string) string {
 		name = filepath.Join(r.folder, name)
 	}
 	return filepath.Clean(name)
-}
-
-// regularFile looks at a file. The error continues a sentence that begins with
-// the file's name.
-func regularFile(path string) (fs.FileInfo, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, plain(err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("is not a regular file")
-	}
-	return info, nil
-}
-
-func readFile(path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", plain(err)
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	if err != nil {
-		return "", plain(err)
-	}
-	if len(text) > maxFile {
-		return "", fmt.Errorf("is larger than %d MiB", maxFile>>20)
-	}
-	return string(text), nil
-}
-
-// plain drops the operation and the path that the error of a file begins with.
-func plain(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return errors.New("does not exist")
-	}
-	var failed *fs.PathError
-	if errors.As(err, &failed) {
-		err = failed.Err
-	}
-	return fmt.Errorf("cannot be read: %w", err)
 }

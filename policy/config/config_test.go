@@ -327,7 +327,7 @@ func TestAFileThatCannotBeReadIsNamedWithoutALine(t *testing.T) {
 	for path, want := range map[string]string{
 		missing: missing + ": does not exist",
 		large:   large + ": is larger than 4 MiB",
-		folder:  folder + ": cannot be read: is a directory",
+		folder:  folder + ": is a folder, not a regular file",
 	} {
 		if _, err := read(path); err == nil || err.Error() != want {
 			t.Errorf("got %v, not %s", err, want)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"coexistd/policy/config/files"
 	"coexistd/policy/directory"
 	"coexistd/policy/mail"
 	"coexistd/policy/route"
@@ -175,7 +176,7 @@ func (r *reader) directory(t *table, d *route.Domain) {
 		return
 	}
 	path := r.path(name)
-	if _, err := regularFile(path); err != nil {
+	if _, err := files.Look(path); err != nil {
 		t.fail("directory", "%s %v; write the path of a CSV file that begins with the line address,residence,login", quote(path), err)
 	}
 	s := r.sources[path]

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"coexistd/policy/config/files"
 	"coexistd/policy/networks"
 )
 
@@ -66,11 +67,7 @@ func (r *reader) readNetworks(t *table, name string) []netip.Prefix {
 func (r *reader) networkFile(name string, at place) []netip.Prefix {
 	path := r.path(name)
 	at.kind = OfList
-	_, err := regularFile(path)
-	var text string
-	if err == nil {
-		text, err = readFile(path)
-	}
+	text, _, err := files.Read(path, maxFile)
 	if err != nil {
 		r.fail(at, "%s %v; write the path of a file with one CIDR a line, or of Microsoft's list of endpoints", quote(path), err)
 		return nil

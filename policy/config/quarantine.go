@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"coexistd/policy/config/files"
 	"coexistd/policy/mail"
 )
 
@@ -67,7 +68,7 @@ func (r *reader) quarantineDir(t *table) string {
 	if info, err := os.Stat(path); err == nil && !info.IsDir() {
 		t.fail("dir", "%s is a file; write the path of a folder, which need not exist", quote(path))
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		t.fail("dir", "%s %v; write the path of a folder, which need not exist", quote(path), plain(err))
+		t.fail("dir", "%s %v; write the path of a folder, which need not exist", quote(path), files.Plain(err))
 	}
 	return path
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+
+	"coexistd/policy/config/files"
 )
 
 // minSecret is the least length of the secret that hosts share, in bytes: that of
@@ -23,7 +25,7 @@ func (r *reader) secretFile(t *table) string {
 	}
 	path := r.path(name)
 	const right = "make one with: openssl rand -out FILE 32; chgrp coexistd FILE; chmod 0640 FILE"
-	info, err := regularFile(path)
+	info, err := files.Look(path)
 	switch {
 	case err != nil:
 		t.fail("secret_file", "%s %v; %s", quote(path), err, right)
@@ -49,16 +51,13 @@ func refuseOpen(path string, info fs.FileInfo) error {
 // least so many bytes. White space at its end does not count. Nothing of it stands
 // in an error.
 func (t *table) secretText(name string, least int, right string) string {
-	return parsedOr(t, name, "a path in quotes", "", func(file string) (text string, err error) {
+	return parsedOr(t, name, "a path in quotes", "", func(file string) (string, error) {
 		path := t.r.path(file)
-		info, err := regularFile(path)
+		text, info, err := files.Read(path, maxFile)
 		if err == nil {
 			if err := refuseOpen(path, info); err != nil {
 				return "", err
 			}
-			text, err = readFile(path)
-		}
-		if err == nil {
 			text = strings.TrimRight(text, " \t\r\n")
 			err = checkSecret(text, least)
 		}

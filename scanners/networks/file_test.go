@@ -61,7 +61,7 @@ func TestAFileIsReadAgainWhenItHasChanged(t *testing.T) {
 		spoil func()
 		want  string
 	}{
-		{func() { os.Remove(path) }, "no such file"},
+		{func() { os.Remove(path) }, "does not exist"},
 		{func() { os.Mkdir(path, 0o700) }, "not a regular file"},
 		{func() { os.Remove(path); write("192.0.2.4\n192.0.2\nx", time.Minute) }, "google.txt:2: \"192.0.2\" is not a CIDR; write it as 192.0.2.0/24; and 1 more mistakes"},
 		{func() { write("# none\n", time.Minute) }, "holds no network"},

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"coexistd/policy/config/files"
 	"coexistd/policy/networks"
 )
 
@@ -63,19 +64,11 @@ func parseSaved(text []byte, source Source) (saved, error) {
 // fs.ErrNotExist.
 func load(dir string, source Source) (saved, error) {
 	path := savedPath(dir, source)
-	file, err := os.Open(path)
+	text, _, err := files.Read(path, maxSaved)
 	if err != nil {
-		return saved{}, err
+		return saved{}, fmt.Errorf("%s %w", path, err)
 	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxSaved+1))
-	if err == nil && len(text) > maxSaved {
-		err = fmt.Errorf("it is larger than %d bytes", maxSaved)
-	}
-	var s saved
-	if err == nil {
-		s, err = parseSaved(text, source)
-	}
+	s, err := parseSaved([]byte(text), source)
 	if err != nil {
 		return saved{}, fmt.Errorf("%s: %w", path, err)
 	}

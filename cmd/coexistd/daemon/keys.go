@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"coexistd/policy/config"
+	"coexistd/policy/config/files"
 	"coexistd/policy/seal"
 )
 
@@ -24,18 +25,27 @@ func KeyPath(conf *config.Config) string {
 	return filepath.Join(conf.StateDir, "secret.key")
 }
 
+// readKey returns the content of a file with a key.
+func readKey(path string) ([]byte, error) {
+	key, _, err := files.Read(path, files.MiB)
+	if err != nil {
+		return nil, fmt.Errorf("the key that signs trace headers, %s, %w", path, err)
+	}
+	return []byte(key), nil
+}
+
 // MakeKeys returns the keys, which it makes in state_dir when the configuration names no
 // secret_file and no earlier start has made any.
 func MakeKeys(conf *config.Config) (seal.Keys, error) {
 	path := KeyPath(conf)
-	key, err := os.ReadFile(path)
+	key, err := readKey(path)
 	switch {
 	case err == nil && len(key) < KeyBytes:
 		return seal.Keys{}, fmt.Errorf("the key in %s has %d bytes; it must have %d at least. Remove the file to have a new one made", path, len(key), KeyBytes)
 	case err == nil:
 		return seal.NewKeys(key), nil
 	case !errors.Is(err, fs.ErrNotExist) || conf.SecretFile != "":
-		return seal.Keys{}, fmt.Errorf("the key that signs trace headers cannot be read: %w", err)
+		return seal.Keys{}, err
 	}
 	if err := os.MkdirAll(conf.StateDir, 0o700); err != nil {
 		return seal.Keys{}, fmt.Errorf("state_dir cannot be made: %w", err)
@@ -43,7 +53,7 @@ func MakeKeys(conf *config.Config) (seal.Keys, error) {
 	key = make([]byte, KeyBytes)
 	rand.Read(key)
 	if err := writeKey(path, key); errors.Is(err, fs.ErrExist) {
-		key, err = os.ReadFile(path) // another process has made it meanwhile
+		key, err = readKey(path) // another process has made it meanwhile
 		return seal.NewKeys(key), err
 	} else if err != nil {
 		return seal.Keys{}, fmt.Errorf("the key that signs trace headers cannot be made: %w; state_dir must be a folder that coexistd may write to, or secret_file must name a key", err)
@@ -68,12 +78,12 @@ func writeKey(path string, key []byte) error {
 // ReadKeys returns the keys for a command that only looks. Without a key, because the
 // daemon was never started, no trace is genuine.
 func ReadKeys(conf *config.Config) (seal.Keys, error) {
-	key, err := os.ReadFile(KeyPath(conf))
+	key, err := readKey(KeyPath(conf))
 	if errors.Is(err, fs.ErrNotExist) {
 		return seal.Keys{}, nil
 	}
 	if err != nil {
-		return seal.Keys{}, fmt.Errorf("the key that signs trace headers cannot be read: %w", err)
+		return seal.Keys{}, err
 	}
 	return seal.NewKeys(key), nil
 }

@@ -1,0 +1,134 @@
+// Package files reads the files that a configuration names, and the configuration
+// itself. Anything may stand in their place: a FIFO without a writer, a device without an
+// end. None of it holds up the caller, and no file is read past a bound.
+//
+// The errors continue a sentence that begins with the file's name: "is a folder, not a
+// regular file".
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// MiB is a mebibyte, for bounds.
+const MiB = 1 << 20
+
+// problem is what is wrong with a file, in a text for people.
+type problem struct {
+	text  string
+	cause error // may be nil
+}
+
+func (p *problem) Error() string { return p.text }
+func (p *problem) Unwrap() error { return p.cause }
+
+// errTorn says that there is no instant at which the file had the content that was read.
+var errTorn = errors.New("changes while it is read; write a new file beside it and rename that over it")
+
+// kinds are what else can stand at a path, in people's words.
+var kinds = []struct {
+	bits fs.FileMode
+	name string
+}{{fs.ModeDir, "a folder"}, {fs.ModeNamedPipe, "a FIFO"}, {fs.ModeSocket, "a socket"}, {fs.ModeDevice, "a device"}}
+
+// Look returns the state of a regular file, and refuses what is none.
+func Look(path string) (fs.FileInfo, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, Plain(err)
+	}
+	return info, refuseOdd(info)
+}
+
+func refuseOdd(info fs.FileInfo) error {
+	if info.Mode().IsRegular() {
+		return nil
+	}
+	for _, kind := range kinds {
+		if info.Mode()&kind.bits != 0 {
+			return fmt.Errorf("is %s, not a regular file", kind.name)
+		}
+	}
+	return errors.New("is not a regular file")
+}
+
+// Read returns the content of a regular file as it was at one instant, as far as the file
+// system tells, and its state then. A file that changes while it is read is read again,
+// and given up after some tries. One of more bytes than most is refused.
+func Read(path string, most int64) (text string, state fs.FileInfo, err error) {
+	const tries = 3
+	for range tries {
+		if text, state, err = readOnce(path, most); !errors.Is(err, errTorn) {
+			break
+		}
+	}
+	return text, state, err
+}
+
+func readOnce(path string, most int64) (string, fs.FileInfo, error) {
+	// To open a device can have effects, and to open a FIFO waits for its writer. What
+	// takes the place of the file after this look is opened without waiting.
+	if _, err := Look(path); err != nil {
+		return "", nil, err
+	}
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return "", nil, Plain(err)
+	}
+	defer file.Close()
+	before, err := file.Stat()
+	if err != nil {
+		return "", nil, Plain(err)
+	}
+	if err := refuseOdd(before); err != nil {
+		return "", nil, err
+	}
+	bound := fmt.Sprintf("%d bytes", most)
+	if most%MiB == 0 {
+		bound = fmt.Sprintf("%d MiB", most/MiB)
+	}
+	tooLarge := errors.New("is larger than " + bound)
+	if before.Size() > most {
+		return "", nil, tooLarge
+	}
+	var text strings.Builder
+	text.Grow(int(before.Size()))
+	if _, err := io.Copy(&text, io.LimitReader(file, most+1)); err != nil {
+		return "", nil, Plain(err)
+	}
+	after, err := file.Stat()
+	switch {
+	case err != nil:
+		return "", nil, Plain(err)
+	case int64(text.Len()) > most:
+		return "", nil, tooLarge
+	case !Same(before, after) || int64(text.Len()) != after.Size():
+		return "", nil, errTorn
+	}
+	return text.String(), after, nil
+}
+
+// Same reports that two states are of the same file, and that nothing shows that it
+// changed in between.
+func Same(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+}
+
+// Plain drops the operation and the path that the error of a file begins with. The
+// result still wraps the error.
+func Plain(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &problem{"does not exist", err}
+	}
+	cause := err
+	if failed, ok := errors.AsType[*fs.PathError](err); ok {
+		cause = failed.Err
+	}
+	return &problem{fmt.Sprintf("cannot be read: %v", cause), err}
+}

@@ -116,12 +116,14 @@ func TestDirectoryIsLoadedWhenItChangesUnlessARowIsBad(t *testing.T) {
 func TestDirectoryThatLosesTooManyAddressesNeedsMaxLoss(t *testing.T) {
 	t.Parallel()
 	s := startSite(t, lab.SiteConfig{})
+	s.writeTOML("directory = \"users.csv\"", "directory = \"users.csv\"\nmax_loss_floor = 1")
+	s.mustReload()
 	s.writeDirectory("alice@acmecorp.com,office365,\nbob@acmecorp.com,here,bob\n", "")
-	s.waitDaemonLog("directory refused, the old one stays.*lacks 2 of 7 addresses.*max_loss")
+	s.waitDaemonLog("directory refused, the old one stays.*lacks 2 of 7 addresses.*max_loss_floor = 1")
 	s.mustReload() // of all else
 	s.mustFlow("bob@acmecorp.com", "here bob@acmecorp.com")
 
-	if err := s.WriteTOML(strings.ReplaceAll(lab.SiteTOML, "directory = \"users.csv\"", "directory = \"users.csv\"\nmax_loss = \"30%\"")); err != nil {
+	if err := s.WriteTOML(strings.ReplaceAll(lab.SiteTOML, "directory = \"users.csv\"", "directory = \"users.csv\"\nmax_loss = \"30%\"\nmax_loss_floor = 1")); err != nil {
 		t.Fatal(err)
 	}
 	s.mustReload()

@@ -152,6 +152,7 @@ func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
 	}
 	check(t, "Directories[0].Path", c.Directories[0].Path, filepath.Join(filepath.Dir(path), "users.csv"))
 	check(t, "Directories[0].MaxLoss", c.Directories[0].MaxLoss, 0.10)
+	check(t, "Directories[0].MaxLossFloor", c.Directories[0].MaxLossFloor, 20)
 	check(t, "Directories[0].Delimiters", c.Directories[0].Delimiters, "+")
 }
 
@@ -194,6 +195,7 @@ mx = "office365"
 past_mx = "reject"
 unlisted = "google"
 max_loss = "2.5%"
+max_loss_floor = 5
 
 [domain."bücher.example"]
 directory = "./users.csv"
@@ -268,6 +270,7 @@ func TestTheFullFileIsReadWhole(t *testing.T) {
 	check(t, "the first directory's path", c.Directories[0].Path, filepath.Join(folder, "other.csv"))
 	shared := c.Directories[1]
 	check(t, "MaxLoss", shared.MaxLoss, 0.025)
+	check(t, "MaxLossFloor", shared.MaxLossFloor, 5)
 	check(t, "the shared directory's delimiters", shared.Delimiters, "+-")
 	if len(shared.Domains) != 2 || shared.Domains["acmecorp.com"] == nil || shared.Domains["xn--bcher-kva.example"] == nil {
 		t.Errorf("the shared directory serves %v", shared.Domains)

@@ -16,7 +16,7 @@ import (
 // source is a directory's file and the domains that named it.
 type source struct {
 	directory.Source
-	lossAt place // where max_loss was said
+	said map[string]place // where max_loss and max_loss_floor were said
 }
 
 type alternate struct {
@@ -54,7 +54,7 @@ func (r *reader) domains(t *table) {
 	}
 }
 
-var domainKeys = []string{"directory", "alternate", "mx", "unlisted", "max_loss", "past_mx"}
+var domainKeys = []string{"directory", "alternate", "mx", "unlisted", "max_loss", "max_loss_floor", "past_mx"}
 
 // cutName returns the name that was meant by [domain.example.com], which is a
 // table com in a table example, or "".
@@ -163,13 +163,18 @@ func (t *table) alternateHas(platform string) bool {
 // directory reads where the domain's directory is. Whether its rows are right
 // is not asked here.
 func (r *reader) directory(t *table, d *route.Domain) {
-	loss, said := parsed(t, "max_loss", `a percentage in quotes, like "10%"`, parseShare)
+	loss, lossSaid := parsed(t, "max_loss", `a percentage in quotes, like "10%"`, parseShare)
+	mistakes := len(r.problems)
+	floor := t.number("max_loss_floor", 20, 0, 1_000_000)
+	floorSaid := t.has("max_loss_floor") && len(r.problems) == mistakes
 	if value, isTable := t.entries["directory"].(map[string]any); isTable {
 		t.refuseTable(value)
 		return
 	}
-	if t.has("max_loss") && !t.has("directory") {
-		t.fail("max_loss", "has no meaning without a directory; leave it out")
+	for _, key := range []string{"max_loss", "max_loss_floor"} {
+		if t.has(key) && !t.has("directory") {
+			t.fail(key, "has no meaning without a directory; leave it out")
+		}
 	}
 	name, isText := get[string](t, "directory", aString)
 	if !isText {
@@ -182,18 +187,29 @@ func (r *reader) directory(t *table, d *route.Domain) {
 	s := r.sources[path]
 	if s == nil {
 		s = &source{Source: directory.Source{
-			Path: path, Domains: make(map[string]*route.Domain), MaxLoss: 0.10, Delimiters: r.config.Rules.Delimiters,
-		}}
+			Path: path, Domains: make(map[string]*route.Domain), MaxLoss: 0.10, MaxLossFloor: 20, Delimiters: r.config.Rules.Delimiters,
+		}, said: make(map[string]place)}
 		r.sources[path] = s
 	}
 	s.Domains[d.Name] = d
-	switch {
-	case !said:
-	case s.lossAt.line > 0 && s.MaxLoss != loss:
-		t.fail("max_loss", "differs from %s on line %d, though both domains have the same directory; make them agree", s.lossAt.key, s.lossAt.line)
-	default:
-		s.MaxLoss, s.lossAt = loss, t.at("max_loss")
+	if lossSaid && s.agrees(t, "max_loss", s.MaxLoss == loss) {
+		s.MaxLoss = loss
 	}
+	if floorSaid && s.agrees(t, "max_loss_floor", s.MaxLossFloor == floor) {
+		s.MaxLossFloor = floor
+	}
+}
+
+// agrees refuses that a domain says something else of the directory than another that
+// has the same.
+func (s *source) agrees(t *table, key string, same bool) bool {
+	other, said := s.said[key]
+	if said && !same {
+		t.fail(key, "differs from %s on line %d, though both domains have the same directory; make them agree", other.key, other.line)
+		return false
+	}
+	s.said[key] = t.at(key)
+	return true
 }
 
 // refuseTable refuses the directories that are not files.

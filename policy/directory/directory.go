@@ -27,9 +27,11 @@ type Source struct {
 	// Domains are the domains that may be listed, by their normal form. A row of
 	// any other domain is a bad row.
 	Domains map[string]*route.Domain
-	// MaxLoss is the share of the addresses, from 0 to 1, that a reload may
-	// drop.
-	MaxLoss float64
+	// MaxLoss is the share of the addresses, from 0 to 1, that a reload may drop, and
+	// MaxLossFloor the number that it may drop in any case, up to half of them. See
+	// Guard.
+	MaxLoss      float64
+	MaxLossFloor int
 	// Delimiters are those of policy.Policy.
 	Delimiters string
 	// Limits names the columns, in lower case, that hold accounts' own limits. The

@@ -235,6 +235,47 @@ func TestGuardKeepsEveryDomainThatRefusesUnlistedAddresses(t *testing.T) {
 	}
 }
 
+func TestGuardLetsAFewLeaversPassWhateverTheirShareIs(t *testing.T) {
+	for _, c := range []struct {
+		total, missing int
+		share          float64
+		floor          int
+		want           string
+	}{
+		{5, 1, 0.10, 20, ""},
+		{5, 2, 0.10, 20, ""},
+		{5, 3, 0.10, 20, `max_loss = "10%" allows less, and max_loss_floor no more than half of them`},
+		{2, 1, 0.10, 20, ""},
+		{40, 20, 0.10, 20, ""},
+		{40, 21, 0.10, 20, `max_loss = "10%" allows less, and max_loss_floor = 20, too`},
+		{1000, 15, 0.01, 20, ""},
+		{1000, 20, 0.01, 20, ""},
+		{1000, 25, 0.01, 20, `lacks 25 of 1000 addresses (2.50 %), user0@acmecorp.com for one; max_loss = "1%" allows less, and max_loss_floor = 20, too`},
+		{1000, 100, 0.10, 20, ""},
+		{1000, 101, 0.10, 20, "lacks 101 of 1000"},
+		{5, 1, 0.10, 0, "lacks 1 of 5"},
+		{5, 1, 0, 1, ""},
+		{5, 5, 0.99, 20, "lacks 5 of 5"},
+		{1, 1, 0.10, 20, "lacks 1 of 1"},
+		{5, 4, 1, 0, ""},
+	} {
+		s := usual
+		s.MaxLoss, s.MaxLossFloor = c.share, c.floor
+		old, err := build(s, rows(0, c.total, "here"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fresh, err := build(s, rows(c.missing, c.total+1, "here"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = Guard(old, fresh)
+		if refused := err != nil; refused != (c.want != "") || refused && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%d of %d at %v and a floor of %d: %v, not %q", c.missing, c.total, c.share, c.floor, err, c.want)
+		}
+	}
+}
+
 func TestFindsEveryRowWhileTheTableGrows(t *testing.T) {
 	for n := 1; n <= 200; n++ {
 		list := load(t, rows(0, n, "here"))

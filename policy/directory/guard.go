@@ -8,10 +8,11 @@ import (
 	"coexistd/policy/route"
 )
 
-// Guard returns an error when fresh must not take the place of old, because it
-// drops more than Source.MaxLoss of old's addresses or leaves a domain without any
-// in which only listed addresses exist. It judges by the Source of fresh;
-// addresses of domains that this does not have any more are not counted.
+// Guard returns an error when fresh must not take the place of old. It may not drop more
+// than Source.MaxLoss of old's addresses, unless that are at most Source.MaxLossFloor
+// addresses and no more than half of all; and it may not leave a domain without any in
+// which only listed addresses exist, unless MaxLoss is 1. It judges by the Source of
+// fresh; addresses of domains that this does not have any more are not counted.
 func Guard(old, fresh *Snapshot) error {
 	const remedy = "The old list stays. If the loss is meant, raise max_loss for this reload or restart the daemon"
 	s := fresh.source
@@ -31,11 +32,9 @@ func Guard(old, fresh *Snapshot) error {
 			missing++
 		}
 	}
-	// The allowance keeps a share such as 0.29 of 100 from becoming 28.99….
-	const allowance = 1e-6
-	if float64(missing) > s.MaxLoss*float64(total)+allowance {
-		return fmt.Errorf("%s: the new file lacks %d of %d addresses (%.2f %%), %s for one; max_loss = \"%g%%\" allows less. %s",
-			s.Path, missing, total, 100*float64(missing)/float64(total), example, 100*s.MaxLoss, remedy)
+	if why := s.losesTooMany(missing, total); why != "" {
+		return fmt.Errorf("%s: the new file lacks %d of %d addresses (%.2f %%), %s for one; %s. %s",
+			s.Path, missing, total, 100*float64(missing)/float64(total), example, why, remedy)
 	}
 	for e := range fresh.All() {
 		delete(before, e.Domain())
@@ -46,4 +45,21 @@ func Guard(old, fresh *Snapshot) error {
 		}
 	}
 	return nil
+}
+
+// losesTooMany says why so many of the addresses may not be dropped at once, or "".
+func (s Source) losesTooMany(missing, total int) string {
+	// The allowance keeps a share such as 0.29 of 100 from becoming 28.99….
+	const allowance = 1e-6
+	if float64(missing) <= s.MaxLoss*float64(total)+allowance {
+		return ""
+	}
+	why := fmt.Sprintf(`max_loss = "%g%%" allows less`, 100*s.MaxLoss)
+	switch {
+	case missing > s.MaxLossFloor:
+		return why + fmt.Sprintf(", and max_loss_floor = %d, too", s.MaxLossFloor)
+	case missing > total-missing:
+		return why + ", and max_loss_floor no more than half of them"
+	}
+	return ""
 }

@@ -242,7 +242,7 @@ func lookAtChroot(x *examination) []finding {
 		return nil
 	}
 	return []finding{failure("Postfix runs %s in its chroot, where they do not see coexistd's Unix sockets: all mail is put off", strings.Join(names, ", ")).
-		do("write n into the chroot column of their lines in master.cf, or let coexistd listen on inet:127.0.0.1:8891; then run: systemctl restart postfix")}
+		do("write n into the chroot column of their lines in master.cf, or let coexistd listen on inet:127.0.0.1:8701; then run: systemctl restart postfix")}
 }
 
 func lookAtDelimiters(x *examination) []finding {

@@ -12,11 +12,11 @@ import (
 func TestTheDoctorReadsMasterCF(t *testing.T) {
 	t.Parallel()
 	p := lab.Lend(t)
-	config := configuration(t, lab.SiteTOML+"\n[[listen]]\naddress = \"inet:127.0.0.1:8891\"\n", lab.SiteDirectory)
+	config := configuration(t, lab.SiteTOML+"\n[[listen]]\naddress = \"inet:127.0.0.1:8701\"\n", lab.SiteDirectory)
 	dir := filepath.Dir(config)
 	main := strings.ReplaceAll(`compatibility_level = 3.6
 queue_directory = {dir}/queue
-smtpd_milters = { inet:localhost:8891, connect_timeout=10s, default_action=reject }
+smtpd_milters = { inet:localhost:8701, connect_timeout=10s, default_action=reject }
 non_smtpd_milters = unix:{dir}/milter.sock
 milter_default_action = tempfail
 virtual_alias_maps = proxy:socketmap:unix:{dir}/lookup.sock:aliases
@@ -25,7 +25,7 @@ transport_maps = socketmap:unix:{dir}/lookup.sock:transport
 mynetworks = 127.0.4.0/24 [::ffff:127.0.4.0]/120
 `, "{dir}", dir)
 	master := `smtp inet n - y - - smtpd
-  -o { smtpd_milters = inet:127.0.0.1:8891 }
+  -o { smtpd_milters = inet:127.0.0.1:8701 }
 submission inet n - - - - smtpd
 465 inet n - n - - smtpd -o smtpd_milters=
 127.0.0.1:10026 inet n - n - - smtpd -o receive_override_options=no_header_body_checks,no_milters
@@ -42,8 +42,8 @@ cleanup unix n - n - 0 cleanup
 	if status != exitNo {
 		t.Errorf("the doctor ended with %d", status)
 	}
-	const want = `ok    postfix        smtpd (smtp) hands its mail to coexistd by inet:127.0.0.1:8891
-warn  postfix        smtpd (submission) hands its mail to coexistd by inet:localhost:8891, but while coexistd is away, mail is bounced (milter_default_action = reject)
+	const want = `ok    postfix        smtpd (smtp) hands its mail to coexistd by inet:127.0.0.1:8701
+warn  postfix        smtpd (submission) hands its mail to coexistd by inet:localhost:8701, but while coexistd is away, mail is bounced (milter_default_action = reject)
   do: put into main.cf: milter_default_action = tempfail; then run: postfix reload
 FAIL  postfix        smtpd (465) does not hand its mail to coexistd: smtpd_milters is ""
   do: put into the -o options of 465 in master.cf: smtpd_milters = unix:{dir}/milter.sock; then run: postfix reload

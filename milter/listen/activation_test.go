@@ -119,9 +119,9 @@ func TestInheritsNothingWithoutSystemd(t *testing.T) {
 }
 
 func TestSocketsOfEveryAddressAreAlike(t *testing.T) {
-	s := &socket{addr: &net.TCPAddr{IP: net.IPv6unspecified, Port: 8891}}
+	s := &socket{addr: &net.TCPAddr{IP: net.IPv6unspecified, Port: 8701}}
 	for addr, want := range map[string]bool{
-		"0.0.0.0:8891": true, "[::]:8891": true, "127.0.0.1:8891": false, "0.0.0.0:8892": false,
+		"0.0.0.0:8701": true, "[::]:8701": true, "127.0.0.1:8701": false, "0.0.0.0:8702": false,
 	} {
 		if got := s.isAt("tcp", addr); got != want {
 			t.Errorf("%s: %v", addr, got)

@@ -176,11 +176,11 @@ address = "unix:/run/coexistd/milter.sock"
 mode = "0666"
 
 [[listen]]
-address = "inet:[::1]:8891"
+address = "inet:[::1]:8701"
 checkpoint = "S2"
 
 [[lookup]]
-address = "inet:localhost:8892"
+address = "inet:localhost:8702"
 
 [platform.office365]
 networks = ["file:endpoints.json", "40.95.0.0/16"]
@@ -243,9 +243,9 @@ func TestTheFullFileIsReadWhole(t *testing.T) {
 	check(t, "Outbound", p.Routes.Outbound, "google")
 	check(t, "Listeners", c.Listeners, []Listener{
 		{Address: "unix:/run/coexistd/milter.sock", Mode: 0o666},
-		{Address: "inet:[::1]:8891", Checkpoint: verdict.S2, Mode: 0o660},
+		{Address: "inet:[::1]:8701", Checkpoint: verdict.S2, Mode: 0o660},
 	})
-	check(t, "Lookups", c.Lookups, []Listener{{Address: "inet:localhost:8892", Mode: 0o660}})
+	check(t, "Lookups", c.Lookups, []Listener{{Address: "inet:localhost:8702", Mode: 0o660}})
 	check(t, "google", *p.Routes.Platforms[0], route.Platform{Name: "google", Letter: "G", Relay: "aspmx.l.google.com"})
 	check(t, "office365", *p.Routes.Platforms[1], route.Platform{
 		Name: "office365", Letter: "O", MayRelay: true, Relay: "[acmecorp-com.mail.protection.outlook.com]:25",
@@ -354,8 +354,8 @@ func TestParseListenWritesTheSameSocketAlike(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string][2]string{
 		"unix:/run//coexistd/./m.sock": {"unix", "/run/coexistd/m.sock"},
-		"inet:127.0.0.1:08891":         {"tcp", "127.0.0.1:8891"},
-		"inet:[0:0::1]:8891":           {"tcp", "[::1]:8891"},
+		"inet:127.0.0.1:08701":         {"tcp", "127.0.0.1:8701"},
+		"inet:[0:0::1]:8701":           {"tcp", "[::1]:8701"},
 		"inet:LocalHost:65535":         {"tcp", "localhost:65535"},
 	} {
 		network, addr, err := ParseListen(address)

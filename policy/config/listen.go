@@ -79,7 +79,7 @@ func parseInet(whole, hostport string) (string, error) {
 	}
 	host, port, err := net.SplitHostPort(hostport)
 	if err != nil {
-		return "", fmt.Errorf(`%s is not HOST:PORT; write it like "inet:127.0.0.1:8891" or "inet:[::1]:8891"`, quote(hostport))
+		return "", fmt.Errorf(`%s is not HOST:PORT; write it like "inet:127.0.0.1:8701" or "inet:[::1]:8701"`, quote(hostport))
 	}
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || number == 0 {
@@ -99,7 +99,7 @@ func parseInet(whole, hostport string) (string, error) {
 	return net.JoinHostPort(name, port), nil
 }
 
-const likeListen = `write it like "unix:/run/coexistd/milter.sock" or "inet:127.0.0.1:8891"`
+const likeListen = `write it like "unix:/run/coexistd/milter.sock" or "inet:127.0.0.1:8701"`
 
 // socket is the address of a socket as the file would have it.
 func socket(network, addr string) string {

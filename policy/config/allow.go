@@ -104,6 +104,9 @@ func (t *table) addresses(name string) []string {
 
 // allowAddress returns the normal form of an address, or of a domain behind "@".
 func allowAddress(text, delimiters string) (string, error) {
+	if err := refuseHidden(text, "an address"); err != nil {
+		return "", err
+	}
 	if name, isDomain := strings.CutPrefix(text, "@"); isDomain {
 		normal, err := domainName(name)
 		if err != nil {

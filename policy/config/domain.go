@@ -85,11 +85,23 @@ func (r *reader) domain(t *table, name string) *route.Domain {
 
 // domainName returns the normal form of an email domain.
 func domainName(text string) (string, error) {
+	if err := refuseHidden(text, "a domain name"); err != nil {
+		return "", err
+	}
 	normal, err := mail.NormalDomain(text)
 	if err != nil || mail.IsLiteral(normal) {
 		return "", fmt.Errorf(`%s is not a domain name; write it like "example.com"`, quote(text))
 	}
 	return normal, nil
+}
+
+// refuseHidden refuses a name with a character that people cannot see. What is what the
+// name would be.
+func refuseHidden(text, what string) error {
+	if err := mail.CheckVisible(text); err != nil {
+		return fmt.Errorf("%s is not %s: %w", quote(text), what, err)
+	}
+	return nil
 }
 
 func (r *reader) readAlternates(t *table, d *route.Domain) {

@@ -141,6 +141,9 @@ func (t *table) mailboxes(name string) []string {
 // parseMailbox reads one address to send mail to or from. Its local part must be what
 // RFC 5322 section 3.4.1 allows, since it goes into a header.
 func (r *reader) parseMailbox(text string) (string, error) {
+	if err := refuseHidden(text, "an address"); err != nil {
+		return "", err
+	}
 	a, err := mail.ParseAddress(text, r.config.Rules.Delimiters)
 	if err != nil {
 		return "", fmt.Errorf(`%s is not an address: %w; write it like "postmaster@example.com"`, quote(text), err)

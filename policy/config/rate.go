@@ -192,6 +192,9 @@ func (r *reader) rateKey(text string, by rate.By) (string, error) {
 		name, err := domainName(text)
 		return p.Routes.Home(mail.Address{Domain: name}).Domain, err
 	}
+	if err := refuseHidden(text, "an address"); err != nil {
+		return "", err
+	}
 	if strings.HasPrefix(text, "@") {
 		return "", fmt.Errorf("%s is a domain, and the rule counts by %s; write whole addresses, or count by sender_domain", quote(text), by)
 	}

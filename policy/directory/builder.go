@@ -244,6 +244,9 @@ func (b *Builder) appendRecord(key string, line, place int, fields []string) {
 // envelope may well be a slip in a list: two addresses in one field, say.
 func (b *Builder) parseAddress(written string) (mail.Address, *route.Domain, error) {
 	address, err := mail.ParseAddress(written, b.list.source.Delimiters)
+	if hidden := mail.CheckVisible(written); hidden != nil {
+		err = hidden
+	}
 	switch {
 	case err != nil:
 		return address, nil, fmt.Errorf("%q cannot be an address: %w", clip(written), err)

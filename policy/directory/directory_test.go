@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -231,6 +232,32 @@ func TestGuardKeepsEveryDomainThatRefusesUnlistedAddresses(t *testing.T) {
 		err = Guard(old, fresh)
 		if refused := err != nil && strings.Contains(err.Error(), "every address of small.example"); refused != c.refused || err != nil && !refused {
 			t.Errorf("%s: %v", c.about, err)
+		}
+	}
+}
+
+func TestAnAddressWithACharacterThatNobodySeesIsRefused(t *testing.T) {
+	for address, want := range map[string]string{
+		"al\u200bice@acmecorp.com":  "character 3 is U+200B",
+		"alice@acme\u200bcorp.com":  "character 11 is U+200B", // the mapping of domain names would drop it
+		"alice\u00a0@acmecorp.com":  "character 6 is U+00A0",
+		"\ufeffalice@acmecorp.com":  "character 1 is U+FEFF",
+		"ali\u00adce@acmecorp.com":  "character 4 is U+00AD",
+		"a\u200db@acmecorp.com":     "character 2 is U+200D", // joiners
+		"a\u200cb@acmecorp.com":     "character 2 is U+200C",
+		"\u202ealice@acmecorp.com":  "character 1 is U+202E", // from right to left
+		"a\u2066b@acmecorp.com":     "character 2 is U+2066",
+		"a\u3164b@acmecorp.com":     "character 2 is U+3164", // a filler
+		"a\ufe0fb@acmecorp.com":     "character 2 is U+FE0F",
+		"ü\U000e0041b@acmecorp.com": "character 2 is U+E0041",
+		"bücher@acmecorp.com":       "",
+		"用户@acmecorp.com":           "",
+		"दीपक@acmecorp.com":         "",
+		"e\u0301mile@acmecorp.com":  "",
+	} {
+		_, err := build(usual, "address,residence,login\n"+address+",here,\n")
+		if refused := err != nil; refused != (want != "") || refused && !strings.Contains(err.Error(), ":2: \""+clip(strings.Trim(strconv.Quote(address), "\""))+"\" cannot be an address: "+want+", which cannot be seen; take it out") {
+			t.Errorf("%+q: %v, not %s", address, err, want)
 		}
 	}
 }

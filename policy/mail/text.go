@@ -1,6 +1,33 @@
 package mail
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+	"unicode"
+)
+
+// invisible are the characters beyond ASCII that show as nothing, as white space, or only
+// in the order of others: joiners, marks of direction, fillers, variation selectors. In a
+// name that is to be the same wherever it is written, they have no use.
+var invisible = []*unicode.RangeTable{
+	unicode.Cf, unicode.Zs, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector,
+}
+
+// CheckVisible refuses a text with a character that people cannot see. The error says
+// which one and where.
+func CheckVisible(text string) error {
+	if IsASCII(text) {
+		return nil
+	}
+	place := 0
+	for _, c := range text {
+		place++
+		if c > unicode.MaxASCII && unicode.In(c, invisible...) {
+			return fmt.Errorf("character %d is U+%04X, which cannot be seen; take it out", place, c)
+		}
+	}
+	return nil
+}
 
 // Printable makes a stranger's text fit for an SMTP reply: printable ASCII of at most 120
 // bytes, and "..." in the place of what goes beyond.

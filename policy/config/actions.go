@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -48,72 +47,49 @@ func (s settings) check(name string) policy.Check {
 	return c
 }
 
-// settings reads the section of a check, which may have further keys.
-func (t *table) settings(check string, further []string) settings {
+// settings reads the section of a check, which may have further keys. Those that hold for
+// other checks only are refused.
+func (t *table) settings(check string, further []key, known ...string) settings {
 	s := make(settings)
 	usual := row(check)
-	keys := slices.Concat([]string{"on_hit"}, further)
-	fits := func(key string, fit bool, problem string) bool {
-		if fit || t.has(key) {
-			keys = append(keys, key)
+	keys := slices.DeleteFunc(slices.Concat(keysOf("check.*"), further), func(k key) bool {
+		problem := ""
+		switch {
+		case strings.HasSuffix(k.name, "_at") && !usual.Scored:
+			problem = "%s has no score; only spam has, so take it out"
+		case k.name == "on_error" && usual.AlwaysTells:
+			problem = "the check %s can always tell, so take it out"
 		}
-		if t.has(key) && !fit {
-			t.fail(key, problem, check)
+		if problem != "" && t.has(k.name) {
+			t.fail(k.name, problem, check)
+			known = append(known, k.name)
 		}
-		return fit
+		return problem != ""
+	})
+	if i := slices.IndexFunc(keys, func(k key) bool { return k.name == "on_hit" }); usual.Verdicts != nil {
+		keys[i].kind = someVerdict(check, usual.Verdicts)
 	}
-	for _, one := range thresholds {
-		if fits(one.key, usual.Scored, "%s has no score; only spam has, so take it out") {
-			if score, ok := t.score(one.key); ok {
-				s[one.key] = score
-			}
+	t.read(keys, known...)
+	for _, k := range keysOf("check.*") {
+		if value, said := t.right[k.name]; said {
+			s[k.name] = value
 		}
 	}
-	for _, key := range []string{"on_hit", "on_error"} {
-		if key == "on_hit" || fits(key, !usual.AlwaysTells, "the check %s can always tell, so take it out") {
-			if v, ok := t.verdict(key, check); ok {
-				s[key] = v
-			}
-		}
-	}
-	t.only(keys...)
 	return s
 }
 
-// verdict reads what is to be done for a check.
-func (t *table) verdict(name, check string) (verdict.Verdict, bool) {
-	known := allVerdicts
-	if possible := row(check).Verdicts; possible != nil {
-		known = possible
-		text, _ := t.entries[name].(string)
-		if slices.ContainsFunc(allVerdicts, func(v verdict.Verdict) bool { return v.String() == text && !slices.Contains(known, v) }) {
-			t.fail(name, "%s is not possible for ddos, since there is no message yet; it would be one of accept, tempfail, reject", quote(text))
-			return 0, false
+// someVerdict is the kind of on_hit for a check with which not all verdicts are possible.
+func someVerdict(check string, possible []verdict.Verdict) kind {
+	k := choice("a verdict", possible...)
+	read := k.read
+	k.read = func(t *table, name string, value any) any {
+		if slices.ContainsFunc(allVerdicts, func(v verdict.Verdict) bool { return v.String() == value && !slices.Contains(possible, v) }) {
+			t.fail(name, "%q is not possible for %s, since there is no message yet; it would be one of %s", value, check, strings.Join(k.words, ", "))
+			return nil
 		}
+		return read(t, name, value)
 	}
-	return choice(t, name, "a verdict", known)
-}
-
-// choice reads one of several words. What names them, with its article.
-func choice[T fmt.Stringer](t *table, name, what string, known []T) (value T, ok bool) {
-	var words []string
-	for _, one := range known {
-		words = append(words, one.String())
-	}
-	return parsed(t, name, "one of "+strings.Join(words, ", ")+", in quotes", func(text string) (value T, err error) {
-		if i := slices.Index(words, text); i >= 0 {
-			return known[i], nil
-		}
-		return value, fmt.Errorf("%s is not %s; %s", quote(text), what, suggest(text, words))
-	})
-}
-
-// choiceOr returns a fallback where choice finds nothing.
-func choiceOr[T fmt.Stringer](t *table, name, what string, fallback T, known ...T) T {
-	if value, ok := choice(t, name, what, known); ok {
-		return value
-	}
-	return fallback
+	return k
 }
 
 // refuseOrder refuses a score of the table that gives a verdict where a stricter

@@ -19,21 +19,20 @@ const maxAllowed = 10_000
 // sparedChecks are the checks that mail can be spared.
 var sparedChecks = namesOf(func(r policy.CheckRow) bool { return r.NotSpared == "" })
 
+const likeAllowName = `the log names what spared a check, so write one like "partner"`
+
 // allow reads [[allow]]. The checks of all points are known.
 func (r *reader) allow(t *table) {
 	first := make(map[string]place)
 	entries := 0
-	for _, one := range t.array("allow", "name", "checks", "clients", "senders", "recipients") {
-		for _, key := range []string{"clients", "senders", "recipients"} {
-			// To the policy, an empty condition holds for all mail.
-			one.refuseEmpty(key, "is empty; name at least one, or leave it out for any")
-		}
+	for _, one := range t.array("allow") {
+		one.readSection()
 		a := policy.Allowance{
-			Name:       one.uniqueName(first, `the log names what spared a check, so write one like "partner"`),
-			Checks:     one.spared(),
-			Clients:    networks.SetOf(one.networks("clients")...),
-			Senders:    one.addresses("senders"),
-			Recipients: one.addresses("recipients"),
+			Name:       one.uniqueName(first, likeAllowName),
+			Checks:     value[[]string](one, "checks"),
+			Clients:    networks.SetOf(value[[]netip.Prefix](one, "clients")...),
+			Senders:    value[[]string](one, "senders"),
+			Recipients: value[[]string](one, "recipients"),
 		}
 		if !one.has("clients") && !one.has("senders") && !one.has("recipients") {
 			r.fail(one.place, "spares all mail its checks; say for which it does: add clients, senders or recipients")
@@ -50,8 +49,7 @@ func (r *reader) allow(t *table) {
 // uniqueName reads a name that stands in the log. Right says why and like what.
 func (t *table) uniqueName(first map[string]place, right string) string {
 	const longest = 100
-	t.require("name", right)
-	name, said := get[string](t, "name", aString)
+	name, said := said[string](t, "name")
 	switch other, taken := first[name]; {
 	case !said:
 	case strings.TrimSpace(name) == "":
@@ -66,18 +64,6 @@ func (t *table) uniqueName(first map[string]place, right string) string {
 	return name
 }
 
-// spared reads the checks that are not made.
-func (t *table) spared() []string {
-	if !t.has("checks") {
-		return []string{verdict.CheckSpam}
-	}
-	items := t.texts("checks")
-	if items != nil && len(items) == 0 {
-		t.fail("checks", "is empty, so nothing is spared; name checks, or leave it out for spam")
-	}
-	return unique(each(t.r, items, sparedCheck))
-}
-
 func sparedCheck(name string) (string, error) {
 	switch {
 	case name == verdict.CheckVirus || name == verdict.CheckLoop:
@@ -90,20 +76,8 @@ func sparedCheck(name string) (string, error) {
 	return name, nil
 }
 
-// networks reads networks. They may overlap any others.
-func (t *table) networks(name string) []netip.Prefix {
-	return unique(each(t.r, t.texts(name), networks.ParsePrefix))
-}
-
-// addresses reads addresses, and domains behind "@".
-func (t *table) addresses(name string) []string {
-	return each(t.r, t.texts(name), func(text string) (string, error) {
-		return allowAddress(text, t.r.config.Rules.Delimiters)
-	})
-}
-
 // allowAddress returns the normal form of an address, or of a domain behind "@".
-func allowAddress(text, delimiters string) (string, error) {
+func allowAddress(r *reader, text string) (string, error) {
 	if err := refuseHidden(text, "an address"); err != nil {
 		return "", err
 	}
@@ -121,7 +95,7 @@ func allowAddress(text, delimiters string) (string, error) {
 	if normal, err := domainName(meant); err == nil && !strings.Contains(meant, "@") && strings.Contains(meant, ".") {
 		return "", fmt.Errorf("%s is not an address; write %s for all of the domain", quote(text), quote("@"+normal))
 	}
-	a, err := mail.ParseAddress(text, delimiters)
+	a, err := mail.ParseAddress(text, r.config.Rules.Delimiters)
 	if err != nil || a.Domain == "" {
 		return "", fmt.Errorf(`%s is not an address; write it like "news@partner.example", or "@partner.example" for all of a domain`, quote(text))
 	}

@@ -79,26 +79,17 @@ func (r *reader) checks(t *table) {
 	}
 }
 
-// generalKeys are the keys of a check's section that hold for all points alike.
-var generalKeys = map[string][]string{
-	verdict.CheckDDoS: {
-		"connections", "connections_network", "total", "per_minute", "per_minute_network", "messages", "refused", "unknown", "exempt",
-	},
-	verdict.CheckSpoof:   {"dmarc", "spf", "services", "delegates"},
-	verdict.CheckMalware: {"extensions", "also", "except", "macros", "encrypted", "mismatch", "depth"},
-}
-
 // readGeneral reads [check.NAME]. It returns the table that holds them.
 func (r *reader) readGeneral(t *table) *table {
 	sections := t.parent("check")
 	if sections == nil {
 		sections = &table{r: r}
 	}
-	sections.refuseChecks(setChecks)
+	sections.refuseChecks(nil)
 	r.general[verdict.CheckRate] = usualSettings(verdict.CheckRate)
 	for _, name := range setChecks {
 		section := sections.optional(name)
-		own := section.settings(name, generalKeys[name])
+		own := section.settings(name, keysOf("check."+name))
 		section.refuseOrder(own, own)
 		r.general[name] = own.over(usualSettings(name))
 		switch name {
@@ -113,20 +104,19 @@ func (r *reader) readGeneral(t *table) *table {
 	return sections
 }
 
-// refuseChecks refuses what stands where checks have their sections and is none
-// of them, nor one of the further keys.
-func (t *table) refuseChecks(known []string) {
-	for name := range t.entries {
-		switch {
-		case slices.Contains(known, name):
-		case name == verdict.CheckLoop:
-			t.fail(name, "the check loop has no settings; it is always on")
-		case name == verdict.CheckRate:
-			t.fail(name, "the check rate has no section; each [[rate]] says its own on_limit and on_error")
-		default:
-			t.fail(name, "is not a known key; %s", suggest(name, known))
+// refuseChecks reads the keys of a table where checks have their sections, and refuses the
+// sections of what has none.
+func (t *table) refuseChecks(keys []key) {
+	for name, remedy := range map[string]string{
+		verdict.CheckLoop: "the check loop has no settings; it is always on",
+		verdict.CheckRate: "the check rate has no section; each [[rate]] says its own on_limit and on_error",
+	} {
+		if t.has(name) {
+			t.fail(name, "%s", remedy)
+			delete(t.entries, name)
 		}
 	}
+	t.read(keys, setChecks...)
 }
 
 // readPoint makes a point of what the file says of it; t is nil when it says
@@ -135,13 +125,13 @@ func (r *reader) readPoint(t *table, point verdict.Checkpoint) {
 	if t == nil {
 		t = &table{r: r}
 	}
-	t.refuseChecks(slices.Concat([]string{"checks", "report"}, setChecks))
+	t.refuseChecks(keysOf("checkpoint.*"))
 	at := r.readSections(t)
 	names, said := r.named(t, point)
 	if !said {
 		names = r.usual(point)
 	}
-	report := t.flag("report", false)
+	report := value[bool](t, "report")
 	here := policy.Point{Report: report || point == verdict.S0 && !t.has("report")}
 	for _, name := range names {
 		here.Checks = append(here.Checks, at[name].check(name))
@@ -159,11 +149,14 @@ func (r *reader) readSections(t *table) map[string]settings {
 	all := maps.Clone(r.general)
 	for _, name := range setChecks {
 		section := t.optional(name)
-		moved := slices.DeleteFunc(slices.Clone(generalKeys[name]), func(key string) bool { return !section.has(key) })
-		for _, key := range moved {
-			section.fail(key, "holds for all contact points alike; move it to [check.%s]", name)
+		var moved []string
+		for _, k := range keysOf("check." + name) {
+			if section.has(k.name) {
+				section.fail(k.name, "holds for all contact points alike; move it to [check.%s]", name)
+				moved = append(moved, k.name)
+			}
 		}
-		own := section.settings(name, moved)
+		own := section.settings(name, nil, moved...)
 		all[name] = own.over(r.general[name])
 		section.refuseOrder(own, all[name])
 	}
@@ -172,7 +165,7 @@ func (r *reader) readSections(t *table) map[string]settings {
 
 // named returns the checks that a point names, and whether it names any list.
 func (r *reader) named(t *table, point verdict.Checkpoint) (names []string, said bool) {
-	items := t.texts("checks")
+	items := value[[]item](t, "checks")
 	for _, one := range items {
 		name := one.value
 		why := row(name).Misplaced[point]

@@ -51,6 +51,9 @@ type Config struct {
 	// SecretFile is the absolute path of the file with the secret that hosts
 	// share. Empty: the host makes a secret of its own in StateDir.
 	SecretFile string
+	// Control is the socket for commands to the daemon, "unix:/PATH" as ParseListen
+	// reads it.
+	Control string
 	// MaxConnections bounds the milter connections of all listeners together.
 	MaxConnections int
 	// Clamd and Rspamd are the scanners; nil: there is none.
@@ -89,12 +92,6 @@ type Note struct {
 
 // maxFile bounds every file that this package reads, in bytes.
 const maxFile = 4 * files.MiB
-
-// topKeys are the keys that stand before the first table.
-var topKeys = []string{
-	"hostname", "our_networks", "our_certificates", "state_dir", "secret_file", "max_connections",
-	"header", "recipient_delimiter", "max_passes", "outbound", "resolver", "log_subject",
-}
 
 // reader turns one file into a Config and collects the mistakes.
 type reader struct {
@@ -240,11 +237,8 @@ func printable(s string) string {
 // root reads the whole file, top to bottom. Platforms come before all that
 // names them.
 func (r *reader) root(t *table) {
-	t.only(slices.Concat(topKeys, []string{
-		"listen", "lookup", "platform", "domain", "checkpoint", "check", "scanner", "redis", "rate", "allow", "quarantine",
-	})...)
+	t.readSection()
 	p := r.config.Rules
-	r.nameOf(t)
 	r.settings(t)
 	if !r.readPlatforms(t) {
 		return
@@ -256,6 +250,7 @@ func (r *reader) root(t *table) {
 		t.fail("outbound", "is %s, whose may_relay lets its users send to the Internet through us: their mail would go round; leave one of the two out", way.Name)
 	}
 	r.listeners(t)
+	r.control(t)
 	r.domains(t)
 	r.scanners(t)
 	r.redis(t)
@@ -267,45 +262,56 @@ func (r *reader) root(t *table) {
 	r.refuseOverlaps()
 }
 
-func (r *reader) nameOf(t *table) {
-	name, said := get[string](t, "hostname", aString)
-	if !t.has("hostname") {
-		var err error
-		if name, err = os.Hostname(); err != nil {
-			t.fail("hostname", "is missing, and the system has no host name: %v", err)
-			return
-		}
-	} else if !said {
-		return
-	}
-	normal, err := domainName(name)
-	if err != nil {
-		t.fail("hostname", `%s is not a host name; write it like "mail.example.com"`, quote(name))
-		return
-	}
-	r.config.Rules.Hostname = normal
-}
-
 // settings reads what is a plain value at the top of the file.
 func (r *reader) settings(t *table) {
 	c, p := r.config, r.config.Rules
-	c.StateDir = r.path(t.text("state_dir", "/var/lib/coexistd"))
-	if t.has("state_dir") && t.entries["state_dir"] == "" {
-		t.fail("state_dir", `is empty; leave it out for "/var/lib/coexistd"`)
+	c.StateDir = value[string](t, "state_dir")
+	c.SecretFile = value[string](t, "secret_file")
+	c.MaxConnections = value[int](t, "max_connections")
+	c.Resolver = value[[]string](t, "resolver")
+	c.LogSubject = value[bool](t, "log_subject")
+	p.Routes.MaxPasses = value[int](t, "max_passes")
+	p.Delimiters = value[string](t, "recipient_delimiter")
+	p.Header = value[string](t, "header")
+	p.Hostname = value[string](t, "hostname")
+	if t.has("hostname") {
+		return
 	}
-	c.MaxConnections = t.number("max_connections", 1000, 1, 100_000)
-	p.Routes.MaxPasses = t.number("max_passes", 3, 1, 20)
-	p.Delimiters = t.text("recipient_delimiter", "+")
-	// What may stand in a local part without quotes (RFC 5322 section 3.2.3), save for letters and digits.
-	if strings.Trim(p.Delimiters, "!#$%&'*+-./=?^_`{|}~") != "" {
-		t.fail("recipient_delimiter", `%s cannot separate a tag from a local part; usual are "+", "-" and "" for none`, quote(p.Delimiters))
+	name, err := os.Hostname()
+	if err == nil {
+		p.Hostname, err = hostname(name)
 	}
-	if t.entries["header"] != "" {
-		p.Header = t.headerName("X-Coexist-Result", "the result header")
+	if err != nil {
+		t.fail("hostname", "is missing, and the system has no host name that could be used: %v", err)
 	}
-	c.Resolver = t.resolver()
-	c.SecretFile = r.secretFile(t)
-	c.LogSubject = t.flag("log_subject", false)
+}
+
+func hostname(text string) (string, error) {
+	normal, err := domainName(text)
+	if err != nil {
+		return "", fmt.Errorf(`%s is not a host name; write it like "mail.example.com"`, quote(text))
+	}
+	return normal, nil
+}
+
+const usualStateDir = "/var/lib/coexistd"
+
+func stateDir(r *reader, text string) (string, error) {
+	path := r.path(text)
+	r.config.StateDir = path
+	if text == "" {
+		return path, fmt.Errorf("is empty; leave it out for %q", usualStateDir)
+	}
+	return path, nil
+}
+
+// delimiters reads what may stand in a local part without quotes (RFC 5322 section
+// 3.2.3), save for letters and digits.
+func delimiters(text string) (string, error) {
+	if strings.Trim(text, "!#$%&'*+-./=?^_`{|}~") != "" {
+		return "", fmt.Errorf(`%s cannot separate a tag from a local part; usual are "+", "-" and "" for none`, quote(text))
+	}
+	return text, nil
 }
 
 // fieldName is a header field's name (RFC 5322 section 3.6.8).
@@ -323,20 +329,30 @@ var ownedByOthers = []string{
 
 // headerName reads the name of a header field that messages are rid of. What says
 // what it is for.
-func (t *table) headerName(like, what string) string {
-	return parsedOr(t, "header", "a header's name in quotes, like "+quote(like), "", func(name string) (string, error) {
-		if !fieldName.MatchString(name) {
-			return "", fmt.Errorf("%s is not the name of a header field (RFC 5322 section 2.2); write it like %q", quote(name), like)
-		}
-		lower := strings.ToLower(name)
-		owned := func(other string) bool {
-			return lower == other || strings.HasSuffix(other, "-") && strings.HasPrefix(lower, other)
-		}
-		if slices.ContainsFunc(ownedByOthers, owned) {
-			return "", fmt.Errorf("%s has a meaning of its own, and %s is removed from messages that bring one; choose a name like %q", quote(name), what, like)
-		}
-		return name, nil
-	})
+func headerName(name, like, what string) (string, error) {
+	if !fieldName.MatchString(name) {
+		return "", fmt.Errorf("%s is not the name of a header field (RFC 5322 section 2.2); write it like %q", quote(name), like)
+	}
+	lower := strings.ToLower(name)
+	owned := func(other string) bool {
+		return lower == other || strings.HasSuffix(other, "-") && strings.HasPrefix(lower, other)
+	}
+	if slices.ContainsFunc(ownedByOthers, owned) {
+		return "", fmt.Errorf("%s has a meaning of its own, and %s is removed from messages that bring one; choose a name like %q", quote(name), what, like)
+	}
+	return name, nil
+}
+
+func proofHeader(name string) (string, error) {
+	return headerName(name, "X-Coexist-Proof", "a header that proves a tenant")
+}
+
+// resultHeader reads the name of the result header; "" is none.
+func resultHeader(name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	return headerName(name, "X-Coexist-Result", "the result header")
 }
 
 // path makes a path from the file absolute.

@@ -137,6 +137,7 @@ func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
 	check(t, "Lookups", len(c.Lookups), 0)
 	check(t, "StateDir", c.StateDir, "/var/lib/coexistd")
 	check(t, "SecretFile", c.SecretFile, "")
+	check(t, "Control", c.Control, "unix:/var/lib/coexistd/control.sock")
 	check(t, "MaxConnections", c.MaxConnections, 1000)
 	check(t, "Header", c.Rules.Header, "")
 	check(t, "Notes", len(c.Notes), 4)
@@ -362,6 +363,22 @@ func TestParseListenWritesTheSameSocketAlike(t *testing.T) {
 		if err != nil || network != want[0] || addr != want[1] {
 			t.Errorf("%s gave %q %q %v", address, network, addr, err)
 		}
+	}
+}
+
+func TestTheControlSocketIsInStateDirUnlessItsPathIsWhole(t *testing.T) {
+	t.Parallel()
+	const state = "state_dir = \"/srv/mail\"\n"
+	long := strings.Repeat("x", 107-len("/srv/mail/"))
+	for address, want := range map[string]string{
+		"unix:control.sock": "unix:/srv/mail/control.sock", "unix:./a//b.sock": "unix:/srv/mail/a/b.sock", "unix:/run/c.sock": "unix:/run/c.sock",
+		"unix:" + long: "unix:/srv/mail/" + long,
+	} {
+		check(t, address, load(t, write(t, state+smallest+"[control]\naddress = \""+address+"\"\n", map[string]string{"users.csv": users})).Control, want)
+	}
+	_, err := read(write(t, state+smallest+"[control]\naddress = \"unix:x"+long+"\"\n", map[string]string{"users.csv": users}))
+	if err == nil || !strings.Contains(err.Error(), "control.address: the path has 108 bytes; a Unix socket's path has at most 107") {
+		t.Errorf("got %v", err)
 	}
 }
 

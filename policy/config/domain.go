@@ -45,7 +45,7 @@ func (r *reader) domains(t *table) {
 		first[name] = one.place
 		r.config.Rules.Routes.Domains[name] = r.domain(one, name)
 	}
-	if all, isTable := t.entries["domain"].(map[string]any); !t.has("domain") || isTable && len(all) == 0 {
+	if !t.has("domain") || t.hasEmpty("domain") {
 		t.fail("domain", `is missing: every recipient would be foreign; add [domain."NAME"]`)
 	}
 	r.refuseAlternates()
@@ -54,8 +54,6 @@ func (r *reader) domains(t *table) {
 	}
 }
 
-var domainKeys = []string{"directory", "alternate", "mx", "unlisted", "max_loss", "max_loss_floor", "past_mx"}
-
 // cutName returns the name that was meant by [domain.example.com], which is a
 // table com in a table example, or "".
 func (t *table) cutName() (whole string) {
@@ -63,7 +61,7 @@ func (t *table) cutName() (whole string) {
 	for len(entries) == 1 {
 		part := slices.Collect(maps.Keys(entries))[0]
 		inner, isTable := entries[part].(map[string]any)
-		if !isTable || slices.Contains(domainKeys, part) {
+		if !isTable || slices.ContainsFunc(keysOf(t.schema), func(k key) bool { return k.name == part }) {
 			break
 		}
 		name, entries = name+"."+part, inner
@@ -73,7 +71,7 @@ func (t *table) cutName() (whole string) {
 }
 
 func (r *reader) domain(t *table, name string) *route.Domain {
-	t.only(domainKeys...)
+	t.readSection()
 	d := &route.Domain{Name: name, Alternates: make(map[string]string)}
 	r.readAlternates(t, d)
 	d.MX = r.platformOrHere(t, "mx")
@@ -104,17 +102,20 @@ func refuseHidden(text, what string) error {
 	return nil
 }
 
+// wantDomain is the value of each key of alternate.
+var wantDomain = text("a domain name in quotes", alone(domainName))
+
 func (r *reader) readAlternates(t *table, d *route.Domain) {
-	alternates := t.table("alternate", `a table, like { office365 = "example-com.onmicrosoft.com" }`)
-	if alternates == nil {
+	if _, said := said[map[string]any](t, "alternate"); !said {
 		return
 	}
+	alternates := t.section("alternate")
 	for _, platform := range slices.Sorted(maps.Keys(alternates.entries)) {
 		if !r.isPlatform(platform) {
 			alternates.fail(platform, "%s is not a platform of this file; %s", quote(platform), r.suggestPlatform(platform))
 			continue
 		}
-		if name, ok := parsed(alternates, platform, "a domain name in quotes", domainName); ok {
+		if name, ok := wantDomain.read(alternates, platform, alternates.entries[platform]).(string); ok {
 			d.Alternates[platform] = name
 			r.alternates = append(r.alternates, alternate{d.Name, name, alternates.at(platform)})
 		}
@@ -129,24 +130,22 @@ func (r *reader) suggestPlatform(name string) string {
 }
 
 func (r *reader) pastMX(t *table) (refuse bool) {
-	value := t.text("past_mx", "accept")
+	refuse = value[word](t, "past_mx") == "reject"
 	switch {
-	case value != "accept" && value != "reject":
-		t.fail("past_mx", `%s is not known; it would be "accept" or "reject"`, quote(value))
 	case t.has("past_mx") && (!t.has("mx") || t.entries["mx"] == "here"):
 		t.fail("past_mx", `has no meaning when the MX is here; set mx to a platform, or leave past_mx out`)
-	case value == "reject":
+	case refuse:
 		mx, _ := t.entries["mx"].(string)
 		if r.isPlatform(mx) && !slices.Contains(r.provable, mx) {
 			t.fail("past_mx", "would refuse all mail from the Internet: nothing that %s passes on can be told from what comes past it; give the platform networks, and tenant or proof, or leave past_mx out", mx)
 		}
 	}
-	return value == "reject"
+	return refuse
 }
 
 // unlisted reads where an address lives that the directory lacks.
 func (r *reader) unlisted(t *table, d *route.Domain) {
-	value := t.text("unlisted", "reject")
+	value := value[string](t, "unlisted")
 	switch {
 	case value == "reject":
 		if !t.has("directory") && (!t.has("unlisted") || t.entries["unlisted"] == value) {
@@ -175,39 +174,28 @@ func (t *table) alternateHas(platform string) bool {
 // directory reads where the domain's directory is. Whether its rows are right
 // is not asked here.
 func (r *reader) directory(t *table, d *route.Domain) {
-	loss, lossSaid := parsed(t, "max_loss", `a percentage in quotes, like "10%"`, parseShare)
-	mistakes := len(r.problems)
-	floor := t.number("max_loss_floor", 20, 0, 1_000_000)
-	floorSaid := t.has("max_loss_floor") && len(r.problems) == mistakes
-	if value, isTable := t.entries["directory"].(map[string]any); isTable {
-		t.refuseTable(value)
-		return
-	}
 	for _, key := range []string{"max_loss", "max_loss_floor"} {
 		if t.has(key) && !t.has("directory") {
 			t.fail(key, "has no meaning without a directory; leave it out")
 		}
 	}
-	name, isText := get[string](t, "directory", aString)
-	if !isText {
+	path, isPath := said[string](t, "directory")
+	if !isPath {
 		return
-	}
-	path := r.path(name)
-	if _, err := files.Look(path); err != nil {
-		t.fail("directory", "%s %v; write the path of a CSV file that begins with the line address,residence,login", quote(path), err)
 	}
 	s := r.sources[path]
 	if s == nil {
 		s = &source{Source: directory.Source{
-			Path: path, Domains: make(map[string]*route.Domain), MaxLoss: 0.10, MaxLossFloor: 20, Delimiters: r.config.Rules.Delimiters,
+			Path: path, Domains: make(map[string]*route.Domain), Delimiters: r.config.Rules.Delimiters,
+			MaxLoss: value[float64](t, "max_loss"), MaxLossFloor: value[int](t, "max_loss_floor"),
 		}, said: make(map[string]place)}
 		r.sources[path] = s
 	}
 	s.Domains[d.Name] = d
-	if lossSaid && s.agrees(t, "max_loss", s.MaxLoss == loss) {
+	if loss, ok := said[float64](t, "max_loss"); ok && s.agrees(t, "max_loss", s.MaxLoss == loss) {
 		s.MaxLoss = loss
 	}
-	if floorSaid && s.agrees(t, "max_loss_floor", s.MaxLossFloor == floor) {
+	if floor, ok := said[int](t, "max_loss_floor"); ok && s.agrees(t, "max_loss_floor", s.MaxLossFloor == floor) {
 		s.MaxLossFloor = floor
 	}
 }
@@ -224,15 +212,31 @@ func (s *source) agrees(t *table, key string, same bool) bool {
 	return true
 }
 
-// refuseTable refuses the directories that are not files.
-func (t *table) refuseTable(value map[string]any) {
-	what := "directories other than a file"
-	if _, ok := value["ldap"]; ok {
-		what = "directories in LDAP"
-	} else if _, ok := value["redis"]; ok {
-		what = "directories in Redis"
-	}
-	t.fail("directory", `this version does not have %s; write the path of a CSV file in quotes`, what)
+// csvFile is a directory: the path of its file. One that is missing is used all the same,
+// to find further mistakes.
+func csvFile() kind {
+	return kind{json: "string", want: aString, possible: "a string", read: func(t *table, name string, value any) any {
+		if inner, isTable := value.(map[string]any); isTable {
+			what := "directories other than a file"
+			for key, kind := range map[string]string{"ldap": "directories in LDAP", "redis": "directories in Redis"} {
+				if _, says := inner[key]; says {
+					what = kind
+				}
+			}
+			t.fail(name, "this version does not have %s; write the path of a CSV file in quotes", what)
+			return nil
+		}
+		file, isText := value.(string)
+		if !isText {
+			t.fail(name, "is %s; it must be %s", describe(value), aString)
+			return nil
+		}
+		file = t.r.path(file)
+		if _, err := files.Look(file); err != nil {
+			t.fail(name, "%s %v; write the path of a CSV file that begins with the line address,residence,login", quote(file), err)
+		}
+		return file
+	}}
 }
 
 // parseShare reads a percentage.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -109,31 +110,33 @@ func socket(network, addr string) string {
 // listeners reads [[listen]] and [[lookup]].
 func (r *reader) listeners(t *table) {
 	taken := make(map[string]place)
-	for _, one := range t.array("listen", "address", "checkpoint", "mode") {
-		l := r.listener(one, taken)
-		l.Checkpoint = parsedOr(one, "checkpoint", aString, verdict.Undecided, entryPoint)
+	for _, one := range t.array("listen") {
+		l := r.listener(one.readSection(), taken)
+		l.Checkpoint = value[verdict.Checkpoint](one, "checkpoint")
 		r.config.Listeners = append(r.config.Listeners, l)
 	}
-	for _, one := range t.array("lookup", "address", "mode") {
-		r.config.Lookups = append(r.config.Lookups, r.listener(one, taken))
+	for _, one := range t.array("lookup") {
+		r.config.Lookups = append(r.config.Lookups, r.listener(one.readSection(), taken))
 	}
-	if list, isList := t.entries["listen"].([]any); !t.has("listen") || isList && len(list) == 0 {
+	if !t.has("listen") || t.hasEmpty("listen") {
 		t.fail("listen", "is missing: no MTA could connect; add [[listen]] with an address")
 	}
 }
 
 // listener reads what both kinds have. Taken remembers the addresses.
 func (r *reader) listener(t *table, taken map[string]place) Listener {
-	l := Listener{Mode: usualMode}
-	t.require("address", likeListen)
-	text, said := get[string](t, "address", aString)
-	if !said {
+	l := Listener{Mode: value[fs.FileMode](t, "mode")}
+	text, ok := said[string](t, "address")
+	if !ok {
 		return l
 	}
 	network, addr, err := ParseListen(text)
 	if err != nil {
 		t.fail("address", "%v", err)
 		return l
+	}
+	if t.has("mode") && network != "unix" {
+		t.fail("mode", "has no meaning for an inet socket; leave it out")
 	}
 	// Another spelling of the same socket is the same listener.
 	l.Address = socket(network, addr)
@@ -142,25 +145,16 @@ func (r *reader) listener(t *table, taken map[string]place) Listener {
 	} else {
 		taken[l.Address] = t.at("address")
 	}
-	l.Mode = mode(t, network)
 	return l
 }
 
-const usualMode fs.FileMode = 0o660
-
-// mode reads the access mode of a Unix socket.
-func mode(t *table, network string) fs.FileMode {
-	text := t.text("mode", "0660")
-	if t.has("mode") && network != "unix" {
-		t.fail("mode", "has no meaning for an inet socket; leave it out")
-		return usualMode
-	}
+// socketMode reads the access mode of a Unix socket.
+func socketMode(text string) (fs.FileMode, error) {
 	bits, err := strconv.ParseUint(text, 8, 16)
 	if err != nil || bits > 0o777 || bits&0o600 != 0o600 {
-		t.fail("mode", `%s is not the mode of a socket; write it in octal, like "0660"`, quote(text))
-		return usualMode
+		return 0, fmt.Errorf(`%s is not the mode of a socket; write it in octal, like "0660"`, quote(text))
 	}
-	return fs.FileMode(bits)
+	return fs.FileMode(bits), nil
 }
 
 // entryPoint reads the point at which a listener's mail enters.
@@ -173,4 +167,30 @@ func entryPoint(name string) (verdict.Checkpoint, error) {
 		return point, fmt.Errorf("no mail enters at %s, mail leaves there; it would be S0, S1 or S2, or left out", point)
 	}
 	return point, nil
+}
+
+// control reads [control]. The sockets of listeners are known.
+func (r *reader) control(t *table) {
+	one := t.optional("control").readSection()
+	r.config.Control = value[string](one, "address")
+	isTaken := func(l Listener) bool { return l.Address == r.config.Control }
+	if slices.ContainsFunc(r.config.Listeners, isTaken) || slices.ContainsFunc(r.config.Lookups, isTaken) {
+		one.fail("address", "%s is the socket of a [[listen]] or a [[lookup]], too; each socket needs an address of its own", quote(r.config.Control))
+	}
+}
+
+// controlAddress reads "unix:PATH". A relative path is in state_dir.
+func controlAddress(r *reader, text string) (string, error) {
+	path, isUnix := strings.CutPrefix(text, "unix:")
+	if !isUnix || path == "" {
+		return "", fmt.Errorf(`%s is not the address of a Unix socket, which is all that is possible here; write it like "unix:control.sock" or "unix:/run/coexistd/control.sock"`, quote(text))
+	}
+	if !filepath.IsAbs(path) && !strings.HasSuffix(path, "/") {
+		path = filepath.Join(r.config.StateDir, path)
+	}
+	network, addr, err := ParseListen("unix:" + path)
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, path)
+	}
+	return socket(network, addr), nil
 }

@@ -35,7 +35,7 @@ func (r *reader) readNetworks(t *table, name string) []netip.Prefix {
 		all = append(all, prefix)
 		r.networks = append(r.networks, network{prefix, platform, at, ofList})
 	}
-	for _, one := range t.texts(name) {
+	for _, one := range value[[]item](t, name) {
 		path, isFile := strings.CutPrefix(one.value, "file:")
 		_, isSPF := strings.CutPrefix(one.value, "spf:")
 		switch {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"coexistd/policy/networks"
 	"coexistd/policy/route"
@@ -58,12 +59,8 @@ func (r *reader) isPlatform(name string) bool { return slices.Contains(r.platfor
 
 // platform reads one platform. It is nil when the name is wrong.
 func (r *reader) platform(t *table) *route.Platform {
-	t.only("networks", "max_age", "tenant", "proof", "may_relay", "relay")
-	p := &route.Platform{
-		Name:     t.name,
-		MayRelay: t.flag("may_relay", false),
-		Relay:    parsedOr(t, "relay", aString, "", parseRelay),
-	}
+	t.readSection()
+	p := &route.Platform{Name: t.name, MayRelay: value[bool](t, "may_relay"), Relay: value[string](t, "relay")}
 	proofs := r.proofs(t)
 	r.config.Rules.Tenants[t.name] = proofs
 	r.config.Networks[t.name] = networks.Known{Networks: networks.SetOf(r.readNetworks(t, "networks")...), Pending: r.sourcesOf(t)}
@@ -136,9 +133,8 @@ func (r *reader) sourcesOf(t *table) (pending bool) {
 		}
 	}
 	t.atMost("networks", 16, count, `lists by "spf:" and "file:"`)
-	age := t.duration("max_age", 30*day, day, 365*day)
 	if count > 0 {
-		r.config.MaxAge[t.name] = age
+		r.config.MaxAge[t.name] = value[time.Duration](t, "max_age")
 	} else if t.has("max_age") && !mentionsSource(t) {
 		t.fail("max_age", `has no meaning without a list that can grow old: an "spf:DOMAIN" or "file:PATH" in networks; leave it out`)
 	}
@@ -206,7 +202,7 @@ func parseRelay(text string) (string, error) {
 // platformOrHere reads a platform's name, or "here", which is also what an absent key
 // means. It returns "" for that.
 func (r *reader) platformOrHere(t *table, name string) string {
-	value := t.text(name, "here")
+	value := value[string](t, name)
 	if value == "here" {
 		return ""
 	}

@@ -16,7 +16,7 @@ var proofWays = []string{"header", "certificate", "dkim"}
 // proof.
 func (r *reader) proofs(t *table) tenant.Proofs {
 	var p tenant.Proofs
-	p.Tenant, _ = parsed(t, "tenant", aString, parseTenant)
+	p.Tenant = value[string](t, "tenant")
 	first := make(map[string]place) // by way
 	for _, one := range t.proofTables() {
 		ways := slices.DeleteFunc(slices.Clone(proofWays), func(way string) bool { return !one.has(way) })
@@ -40,20 +40,25 @@ func (r *reader) proofs(t *table) tenant.Proofs {
 	return p
 }
 
+const likeProof = `{ header = "X-Coexist-Proof", secret_file = "proof.key" }`
+
 // proofTables returns the tables of proof: one, or a list.
-func (t *table) proofTables() []*table {
-	const like = `{ header = "X-Coexist-Proof", secret_file = "proof.key" }`
-	keys := append([]string{"secret_file"}, proofWays...)
+func (t *table) proofTables() (all []*table) {
 	switch t.entries["proof"].(type) {
 	case []any, []map[string]any:
-		t.refuseEmpty("proof", "is an empty list; write "+like+", or leave it out")
-		return t.array("proof", keys...)
+		if t.hasEmpty("proof") {
+			t.fail("proof", "is an empty list; write %s, or leave it out", likeProof)
+		}
+		all = t.array("proof")
+	default:
+		if one := t.inner("proof", t.entries["proof"], "a table, like "+likeProof+", or a list of them"); one != nil {
+			all = []*table{one}
+		}
 	}
-	if one := t.table("proof", "a table, like "+like+", or a list of them"); one != nil {
-		one.only(keys...)
-		return []*table{one}
+	for _, one := range all {
+		one.readSection()
 	}
-	return nil
+	return all
 }
 
 // proof reads one way of proof.
@@ -63,49 +68,48 @@ func (r *reader) proof(t *table, way string, p *tenant.Proofs) {
 	}
 	switch way {
 	case "header":
-		p.Header = r.proofHeader(t)
-		if !t.has("secret_file") {
-			t.fail("header", "has no secret, and anybody can write a header; add secret_file with the value that the rule over there gives it")
-		} else if text := t.secretText("secret_file", 16, "make one with: openssl rand -hex 24 > FILE; chgrp coexistd FILE; chmod 0640 FILE"); text != "" {
-			p.Secret = sha256.Sum256([]byte(text))
-		}
+		p.Header = value[string](t, way)
+		r.refuseTakenHeader(t, p.Header)
+		r.proofSecret(t, p)
 	case "certificate":
-		p.Certificate, _ = parsed(t, way, "a certificate's common name in quotes", commonName)
+		p.Certificate = value[string](t, way)
 	case "dkim":
-		p.Domains = t.dkimDomains()
+		p.Domains = value[[]string](t, way)
 	}
 }
 
-// proofHeader reads the name of the header that bears a secret. No two platforms
-// share one: a message is rid of those of all.
-func (r *reader) proofHeader(t *table) string {
-	name := t.headerName("X-Coexist-Proof", "a header that proves a tenant")
-	if name == "" {
-		return ""
+// proofSecret reads the secret that a header bears.
+func (r *reader) proofSecret(t *table, p *tenant.Proofs) {
+	if !t.has("secret_file") {
+		t.fail("header", "has no secret, and anybody can write a header; add secret_file with the value that the rule over there gives it")
 	}
-	if strings.EqualFold(name, r.config.Rules.Header) {
+	file, said := said[string](t, "secret_file")
+	if !said {
+		return
+	}
+	text, err := r.secretText(file, 16, "make one with: openssl rand -hex 24 > FILE; chgrp coexistd FILE; chmod 0640 FILE")
+	if err != nil {
+		t.fail("secret_file", "%v", err)
+	}
+	p.Secret = sha256.Sum256([]byte(text))
+}
+
+// refuseTakenHeader refuses a header that bears a secret already, or the result. No two
+// platforms share one: a message is rid of those of all.
+func (r *reader) refuseTakenHeader(t *table, name string) {
+	if name != "" && strings.EqualFold(name, r.config.Rules.Header) {
 		t.fail("header", "%s is the result header, which is put into each message; choose another", quote(name))
 	}
 	for _, platform := range r.config.Rules.Routes.Platforms {
-		if strings.EqualFold(name, r.config.Rules.Tenants[platform.Name].Header) {
+		if name != "" && strings.EqualFold(name, r.config.Rules.Tenants[platform.Name].Header) {
 			t.fail("header", "%s is what proves platform %s; each platform needs a header of its own", quote(name), platform.Name)
 		}
 	}
-	return name
-}
-
-// dkimDomains reads one domain, or a list of them.
-func (t *table) dkimDomains() []string {
-	items := t.oneOrMore("dkim")
-	if items != nil && len(items) == 0 {
-		t.fail("dkim", `names no domain; write the one that the platform signs with, like "example.com"`)
-	}
-	return eachOnce(t.r, items, domainName)
 }
 
 // commonName reads the common name of a certificate and puts it in lower case.
 func commonName(text string) (string, error) {
-	if text == "" || len(text) > maxCommonName || strings.TrimSpace(text) != text || printable(text) != text {
+	if text == "" || len(text) > 255 || strings.TrimSpace(text) != text || printable(text) != text {
 		return "", fmt.Errorf(`%s is not the common name of a certificate; write it like "relay.example.com"`, quote(text))
 	}
 	return strings.ToLower(text), nil

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -42,105 +43,96 @@ type Report struct {
 
 // quarantine reads [quarantine], or makes the usual one.
 func (r *reader) quarantine(t *table) {
-	one := t.optional("quarantine", "dir", "keep", "max_size", "smtp", "report")
+	one := t.optional("quarantine").readSection()
+	dir, said := said[string](one, "dir")
+	if !said {
+		dir = filepath.Join(r.config.StateDir, "quarantine")
+	}
 	r.config.Quarantine = Quarantine{
-		Dir:      r.quarantineDir(one),
-		Keep:     one.duration("keep", 30*day, time.Minute, 3650*day),
-		MaxBytes: one.size("max_size", 10<<30, 1<<20, 1<<50),
-		SMTP:     r.quarantineSMTP(one),
+		Dir:      dir,
+		Keep:     value[time.Duration](one, "keep"),
+		MaxBytes: value[int64](one, "max_size"),
+		SMTP:     value[string](one, "smtp"),
 		Report:   r.report(one),
 	}
 }
 
-func (r *reader) quarantineDir(t *table) string {
-	text, said := get[string](t, "dir", "a path in quotes")
-	switch {
-	case !said:
-		return filepath.Join(r.config.StateDir, "quarantine")
-	case text == "":
-		t.fail("dir", "is empty; leave it out for %s", quote(filepath.Join(r.config.StateDir, "quarantine")))
-		return ""
+func quarantineDir(r *reader, text string) (string, error) {
+	const right = "write the path of a folder, which need not exist"
+	if text == "" {
+		return "", fmt.Errorf("is empty; leave it out for %s", quote(filepath.Join(r.config.StateDir, "quarantine")))
 	}
 	path := r.path(text)
 	if path == r.config.StateDir || path == filepath.Dir(path) {
-		t.fail("dir", "%s is not a folder of its own; write one like %s", quote(path), quote(filepath.Join(path, "quarantine")))
+		return "", fmt.Errorf("%s is not a folder of its own; write one like %s", quote(path), quote(filepath.Join(path, "quarantine")))
 	}
-	if info, err := os.Stat(path); err == nil && !info.IsDir() {
-		t.fail("dir", "%s is a file; write the path of a folder, which need not exist", quote(path))
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		t.fail("dir", "%s %v; write the path of a folder, which need not exist", quote(path), files.Plain(err))
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && !info.IsDir():
+		return "", fmt.Errorf("%s is a file; %s", quote(path), right)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("%s %w; %s", quote(path), files.Plain(err), right)
 	}
-	return path
+	return path, nil
 }
 
-func (r *reader) quarantineSMTP(t *table) string {
-	const usual = "127.0.0.1:25"
-	addr, err := hostPort(t.text("smtp", usual), usual)
-	if err == nil {
-		err = r.refuseOwn("tcp", addr)
-	}
+func releaseAddress(r *reader, text string) (string, error) {
+	addr, err := hostPort(text, "127.0.0.1:25")
 	if err != nil {
-		t.fail("smtp", "%v", err)
+		return "", err
 	}
-	return addr
+	return addr, r.refuseOwn("tcp", addr)
 }
 
 // report reads [quarantine.report], or makes the usual one.
 func (r *reader) report(t *table) Report {
-	one := t.optional("report", "at", "zone", "from", "contact", "summary")
-	report := Report{Zone: one.zone()}
-	report.Never, report.Hour, report.Minute = one.timeOfDay()
-	usual := ""
-	if domains := slices.Sorted(maps.Keys(r.config.Rules.Routes.Domains)); len(domains) > 0 {
-		usual = "postmaster@" + domains[0]
+	one := t.optional("report").readSection()
+	at, zone := value[clock](one, "at"), time.Local
+	if other, said := said[*time.Location](one, "zone"); said {
+		zone = other
 	}
-	report.From = one.mailbox("from", usual)
-	report.Contact = one.mailbox("contact", report.From)
+	report := Report{Never: at.never, Hour: at.hour, Minute: at.minute, Zone: zone, From: value[string](one, "from")}
+	if domains := slices.Sorted(maps.Keys(r.config.Rules.Routes.Domains)); report.From == "" && len(domains) > 0 {
+		report.From = "postmaster@" + domains[0]
+	}
+	report.Contact = cmp.Or(value[string](one, "contact"), report.From)
 	report.Summary = []string{report.From}
-	if one.has("summary") {
-		report.Summary = one.mailboxes("summary")
+	if summary, said := said[[]string](one, "summary"); said {
+		report.Summary = summary
 	}
 	return report
 }
 
-func (t *table) timeOfDay() (never bool, hour, minute int) {
-	text, said := get[string](t, "at", `a time of day in quotes, like "07:00", or "never"`)
-	switch {
-	case !said:
-		return false, 7, 0
-	case text == "never":
-		return true, 0, 0
+// clock is a time of day, or never.
+type clock struct {
+	never        bool
+	hour, minute int
+}
+
+func timeOfDay(text string) (clock, error) {
+	if text == "never" {
+		return clock{never: true}, nil
 	}
 	at, err := time.Parse("15:04", text)
 	if err != nil {
-		t.fail("at", `%s is not a time of day; write it like "07:00", or "never"`, quote(text))
+		return clock{}, fmt.Errorf(`%s is not a time of day; write it like "07:00", or "never"`, quote(text))
 	}
-	return false, at.Hour(), at.Minute()
+	return clock{hour: at.Hour(), minute: at.Minute()}, nil
 }
 
-func (t *table) zone() *time.Location {
-	return parsedOr(t, "zone", `a time zone's name in quotes, like "Europe/Berlin"`, time.Local, func(text string) (*time.Location, error) {
-		zone, err := time.LoadLocation(text)
-		if err != nil || text == "" {
-			return nil, fmt.Errorf(`%s is not a time zone; write a name of the IANA list, like "Europe/Berlin", or leave it out for this host's`, quote(text))
-		}
-		return zone, nil
-	})
+func zone(text string) (*time.Location, error) {
+	zone, err := time.LoadLocation(text)
+	if err != nil || text == "" {
+		return nil, fmt.Errorf(`%s is not a time zone; write a name of the IANA list, like "Europe/Berlin", or leave it out for this host's`, quote(text))
+	}
+	return zone, nil
 }
 
-func (t *table) mailbox(name, fallback string) string {
-	return parsedOr(t, name, `an address in quotes, like "postmaster@example.com"`, fallback, t.r.parseMailbox)
-}
+const wantMailbox = `an address in quotes, like "postmaster@example.com"`
 
-func (t *table) mailboxes(name string) []string {
-	all := unique(each(t.r, t.texts(name), t.r.parseMailbox))
-	t.atMost(name, 100, len(all), "addresses")
-	return append([]string{}, all...)
-}
-
-// parseMailbox reads one address to send mail to or from. Its local part must be what
+// mailbox reads one address to send mail to or from. Its local part must be what
 // RFC 5322 section 3.4.1 allows, since it goes into a header.
-func (r *reader) parseMailbox(text string) (string, error) {
+func mailbox(r *reader, text string) (string, error) {
 	if err := refuseHidden(text, "an address"); err != nil {
 		return "", err
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -20,15 +21,15 @@ const (
 	maxRates          = 50
 	maxRecipientRates = 10
 	maxLimit          = int64(1_000_000_000_000)
-	maxPer            = 366 * day
 	maxOverrides      = 10_000 // of all rules together
 )
+
+const likeRuleName = `the log and the limit's keys name the rule, so write one like "per user"`
 
 // rateTable is one rule while the file is read.
 type rateTable struct {
 	*table
-	rule   rate.Rule
-	points []item // what checkpoints says; nil: nothing
+	rule rate.Rule
 }
 
 // readRates reads [[rate]], save for the points at which each rule counts.
@@ -40,8 +41,7 @@ func (r *reader) readRates(t *table) {
 		return
 	}
 	for _, one := range all {
-		one.only("name", "checkpoints", "by", "count", "limit", "per", "burst", "on_limit", "on_error", "overrides", "column")
-		entry := rateTable{one, r.rate(one, first), one.texts("checkpoints")}
+		entry := rateTable{one.readSection(), r.rate(one, first)}
 		r.rates = append(r.rates, entry)
 		overrides += len(entry.rule.Accounts) + entry.rule.Networks.Len()
 		if entry.rule.By == rate.ByRecipient {
@@ -54,18 +54,13 @@ func (r *reader) readRates(t *table) {
 
 func (r *reader) rate(t *table, first map[string]place) rate.Rule {
 	rule := rate.Rule{
-		Name: t.uniqueName(first, `the log and the limit's keys name the rule, so write one like "per user"`),
-		By: choiceOr(t, "by", "something to count for", rate.ByUser,
-			rate.ByUser, rate.ByClient, rate.BySender, rate.BySenderDomain, rate.ByRecipient),
-		Count:   choiceOr(t, "count", "something to count", rate.Messages, rate.Messages, rate.Recipients, rate.Bytes),
-		Per:     int64(t.duration("per", time.Hour, time.Second, maxPer) / time.Second),
-		OnLimit: choiceOr(t, "on_limit", "a verdict of a limit", verdict.Tempfail, verdict.Tempfail, verdict.Reject, verdict.Tag),
-		OnError: choiceOr(t, "on_error", "what can be done without an answer", rate.ErrorMemory,
-			rate.ErrorTempfail, rate.ErrorAccept, rate.ErrorMemory),
+		Name:    t.uniqueName(first, likeRuleName),
+		By:      value[rate.By](t, "by"),
+		Count:   value[rate.Unit](t, "count"),
+		Per:     int64(cmp.Or(value[time.Duration](t, "per"), time.Hour) / time.Second),
+		OnLimit: value[verdict.Verdict](t, "on_limit"),
+		OnError: value[rate.OnError](t, "on_error"),
 	}
-	t.require("by", "it says for what each limit is: user, client, sender, sender_domain or recipient")
-	t.require("limit", "it says how much may come in the time of per, like 200")
-	t.require("per", `it says in which time the limit may come, like "1h"`)
 	t.amounts(&rule)
 	if t.has("on_error") && r.config.Redis == nil {
 		t.fail("on_error", "has no effect: without [redis], limits are in this process's memory, which always answers; take it out, or add [redis] with its addresses")
@@ -129,10 +124,10 @@ func parseAmount(value any, count rate.Unit) (int64, error) {
 
 // overrides reads the limits that hold for some keys and networks.
 func (t *table) overrides(rule *rate.Rule) {
-	all := t.table("overrides", `a table, like { bob = 5000, "10.1.0.0/16" = "unlimited" }`)
-	if all == nil {
+	if _, said := said[map[string]any](t, "overrides"); !said {
 		return
 	}
+	all := t.section("overrides")
 	rule.Accounts = make(map[string]int64)
 	ofNetworks := make(map[netip.Prefix]int64)
 	for _, written := range slices.Sorted(maps.Keys(all.entries)) {
@@ -211,7 +206,7 @@ func (r *reader) rateKey(text string, by rate.By) (string, error) {
 // column reads the name of the directory's column with accounts' own limits. A
 // client has no row there, and a domain has many.
 func (t *table) column(by rate.By) string {
-	text, said := get[string](t, "column", "the name of a column of the directory, in quotes")
+	text, said := said[string](t, "column")
 	name := strings.ToLower(text)
 	switch {
 	case !said:
@@ -231,7 +226,7 @@ func (t *table) column(by rate.By) string {
 // isRated reports that some rule is for a point.
 func (r *reader) isRated(point verdict.Checkpoint) bool {
 	return slices.ContainsFunc(r.rates, func(one rateTable) bool {
-		return !one.has("checkpoints") || slices.ContainsFunc(one.points, func(i item) bool { return i.value == point.String() })
+		return !one.has("checkpoints") || slices.ContainsFunc(value[[]item](one.table, "checkpoints"), func(i item) bool { return i.value == point.String() })
 	})
 }
 
@@ -274,12 +269,11 @@ func hasUsers(p verdict.Checkpoint) bool { return p != verdict.S0 && p != verdic
 
 // pointsOf returns the points that a rule names.
 func (one rateTable) pointsOf(making []verdict.Checkpoint) []verdict.Checkpoint {
-	one.refuseEmpty("checkpoints", "is empty, so nothing is counted; name points, or leave it out for all that make the check rate")
-	return eachOnce(one.r, one.points, func(text string) (verdict.Checkpoint, error) {
+	return each(one.r, value[[]item](one.table, "checkpoints"), alone(func(text string) (verdict.Checkpoint, error) {
 		point, err := parsePoint(text)
 		if err == nil && !slices.Contains(making, point) {
 			return verdict.Undecided, fmt.Errorf(`%s does not make the check rate; add "rate" to checks of [checkpoint.%s], or take %s out`, point, point, quote(text))
 		}
 		return point, err
-	})
+	}), refused)
 }

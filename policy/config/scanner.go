@@ -29,37 +29,23 @@ type Rspamd struct {
 	MaxScans int
 }
 
-// Bounds of a scanner's settings.
-const (
-	minTimeout, maxTimeout = time.Second, 10 * time.Minute
-	minScanSize            = 1 << 10
-	maxScanSize            = 2 << 30
-	maxScans               = 1000
-	maxAddresses           = 16
-)
-
 // scanners reads [scanner.NAME].
 func (r *reader) scanners(t *table) {
 	parent := t.parent("scanner")
 	if parent == nil {
 		return
 	}
-	parent.only("clamd", "rspamd")
-	keys := []string{"address", "timeout", "max_size", "max_scans"}
-	if one := parent.section("clamd", keys...); one != nil {
+	parent.readSection()
+	if one := parent.section("clamd"); one != nil {
+		one.readSection()
 		r.config.Clamd = &Clamd{
-			Addresses: r.clamdAddresses(one),
-			Timeout:   one.duration("timeout", 30*time.Second, minTimeout, maxTimeout),
-			MaxSize:   one.size("max_size", 25<<20, minScanSize, maxScanSize),
-			MaxScans:  one.number("max_scans", 10, 1, maxScans),
+			value[[]string](one, "address"), value[time.Duration](one, "timeout"), value[int64](one, "max_size"), value[int](one, "max_scans"),
 		}
 	}
-	if one := parent.section("rspamd", keys...); one != nil {
+	if one := parent.section("rspamd"); one != nil {
+		one.readSection()
 		r.config.Rspamd = &Rspamd{
-			Address:  r.rspamdAddress(one),
-			Timeout:  one.duration("timeout", 20*time.Second, minTimeout, maxTimeout),
-			MaxSize:  one.size("max_size", 50<<20, minScanSize, maxScanSize),
-			MaxScans: one.number("max_scans", 20, 1, maxScans),
+			value[string](one, "address"), value[time.Duration](one, "timeout"), value[int64](one, "max_size"), value[int](one, "max_scans"),
 		}
 	}
 }
@@ -71,43 +57,31 @@ func (r *reader) hasScannerFor(check string) bool {
 	return scanner == "" || scanner == "clamd" && r.config.Clamd != nil || scanner == "rspamd" && r.config.Rspamd != nil
 }
 
-// clamdAddresses reads one address, or a list of them.
-func (r *reader) clamdAddresses(t *table) []string {
-	t.require("address", likeClamd)
-	return t.servers("address", t.oneOrMore("address"), maxAddresses, "addresses", likeClamd, func(text string) (string, error) {
-		network, addr, err := clamdAddress(text)
-		if err != nil {
-			return "", err
-		}
-		return socket(network, addr), r.refuseOwn(network, addr)
-	})
-}
-
-const likeClamd = `write it like "unix:/run/clamav/clamd.ctl" or "inet:127.0.0.1:3310"`
+const (
+	likeClamd  = `write it like "unix:/run/clamav/clamd.ctl" or "inet:127.0.0.1:3310"`
+	likeRspamd = "http://127.0.0.1:11333"
+)
 
 // clamdAddress reads what ParseListen reads, and suggests what clamd.conf says.
-func clamdAddress(text string) (network, addr string, err error) {
-	if network, addr, err = ParseListen(text); err == nil {
-		return network, addr, nil
+func clamdAddress(r *reader, text string) (string, error) {
+	network, addr, err := ParseListen(text)
+	if err == nil {
+		return socket(network, addr), r.refuseOwn(network, addr)
 	}
 	for _, kind := range []string{"unix:", "inet:"} {
 		if _, _, e := ParseListen(kind + text); e == nil {
-			return "", "", fmt.Errorf("%s has no kind; write it as %s", quote(text), quote(kind+text))
+			return "", fmt.Errorf("%s has no kind; write it as %s", quote(text), quote(kind+text))
 		}
 	}
-	return "", "", fmt.Errorf("%s is not the address of a server; %s", quote(text), likeClamd)
+	return "", fmt.Errorf("%s is not the address of a server; %s", quote(text), likeClamd)
 }
 
-func (r *reader) rspamdAddress(t *table) string {
-	const like = "http://127.0.0.1:11333"
-	t.require("address", fmt.Sprintf("write it like %q", like))
-	return parsedOr(t, "address", fmt.Sprintf("a string in quotes, like %q", like), "", func(text string) (string, error) {
-		addr, err := httpAddress(text)
-		if err != nil {
-			return "", fmt.Errorf("%w; write it like %q", err, like)
-		}
-		return "http://" + addr, r.refuseOwn("tcp", addr)
-	})
+func rspamdAddress(r *reader, text string) (string, error) {
+	addr, err := httpAddress(text)
+	if err != nil {
+		return "", fmt.Errorf("%w; write it like %q", err, likeRspamd)
+	}
+	return "http://" + addr, r.refuseOwn("tcp", addr)
 }
 
 // httpAddress reads "http://HOST:PORT". The error lacks what would be right.

@@ -18,25 +18,17 @@ const maxText = 512
 
 // secretFile looks at the file with the secret that hosts share; it does not read
 // it.
-func (r *reader) secretFile(t *table) string {
-	name := t.text("secret_file", "")
-	if !t.has("secret_file") {
-		return ""
-	}
+func secretFile(r *reader, name string) (string, error) {
 	path := r.path(name)
 	const right = "make one with: openssl rand -out FILE 32; chgrp coexistd FILE; chmod 0640 FILE"
 	info, err := files.Look(path)
 	switch {
 	case err != nil:
-		t.fail("secret_file", "%s %v; %s", quote(path), err, right)
+		return "", fmt.Errorf("%s %w; %s", quote(path), err, right)
 	case info.Size() < minSecret:
-		t.fail("secret_file", "%s has %d bytes; a secret needs at least %d; %s", quote(path), info.Size(), minSecret, right)
-	default:
-		if err := refuseOpen(path, info); err != nil {
-			t.fail("secret_file", "%v", err)
-		}
+		return "", fmt.Errorf("%s has %d bytes; a secret needs at least %d; %s", quote(path), info.Size(), minSecret, right)
 	}
-	return path
+	return path, refuseOpen(path, info)
 }
 
 // refuseOpen refuses a file with a secret that everybody can get at.
@@ -47,25 +39,22 @@ func refuseOpen(path string, info fs.FileInfo) error {
 	return fmt.Errorf("%s can be read, written or run by everybody (mode %04o); run: chmod 0640 %s", quote(path), info.Mode().Perm(), path)
 }
 
-// secretText reads the file that a key names: one line of printable ASCII with at
-// least so many bytes. White space at its end does not count. Nothing of it stands
-// in an error.
-func (t *table) secretText(name string, least int, right string) string {
-	return parsedOr(t, name, "a path in quotes", "", func(file string) (string, error) {
-		path := t.r.path(file)
-		text, info, err := files.Read(path, maxFile)
-		if err == nil {
-			if err := refuseOpen(path, info); err != nil {
-				return "", err
-			}
-			text = strings.TrimRight(text, " \t\r\n")
-			err = checkSecret(text, least)
+// secretText reads a file of one line of printable ASCII with at least so many bytes.
+// White space at its end does not count. Nothing of it stands in an error.
+func (r *reader) secretText(name string, least int, right string) (string, error) {
+	path := r.path(name)
+	text, info, err := files.Read(path, maxFile)
+	if err == nil {
+		if err := refuseOpen(path, info); err != nil {
+			return "", err
 		}
-		if err != nil {
-			return "", fmt.Errorf("%s %w; %s", quote(path), err, right)
-		}
-		return text, nil
-	})
+		text = strings.TrimRight(text, " \t\r\n")
+		err = checkSecret(text, least)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s %w; %s", quote(path), err, right)
+	}
+	return text, nil
 }
 
 // checkSecret continues a sentence that begins with the file's name.

@@ -16,31 +16,32 @@ import (
 	"coexistd/policy/verdict"
 )
 
-// Bounds of what is said of senders.
-const (
-	maxServices     = 1000
-	maxDelegates    = 10_000 // addresses of all logins together
-	maxCertificates = 1000
-	maxCommonName   = 255 // bytes
-)
+// maxDelegates bounds the addresses of all logins together.
+const maxDelegates = 10_000
 
 // ddos reads the bounds of [check.ddos]. The usual total leaves a tenth of
 // max_connections to clients that are exempt. Our networks always are: reports and
 // releases, each on a connection of its own, come from there.
 func (r *reader) ddos(t *table) policy.DDoS {
-	most, ours := int64(r.config.MaxConnections), r.config.Rules.OurNetworks
-	count := func(name string, fallback int64) int { return t.number(name, fallback, 0, 1_000_000) }
+	most, ours := r.config.MaxConnections, r.config.Rules.OurNetworks
 	d := policy.DDoS{
-		Connections: count("connections", 50),
-		Total:       t.number("total", max(1, min(900, most*9/10)), 0, most),
-		PerMinute:   count("per_minute", 120),
-		Messages:    count("messages", 100),
-		Refused:     count("refused", 20),
-		Unknown:     count("unknown", 50),
-		Exempt:      ours.With(t.networks("exempt")...),
+		Connections: value[int](t, "connections"),
+		Total:       max(1, min(900, most*9/10)),
+		PerMinute:   value[int](t, "per_minute"),
+		Messages:    value[int](t, "messages"),
+		Refused:     value[int](t, "refused"),
+		Unknown:     value[int](t, "unknown"),
+		Exempt:      ours.With(value[[]netip.Prefix](t, "exempt")...),
 	}
-	d.NetworkConnections = count("connections_network", max(200, int64(d.Connections)))
-	d.NetworkPerMinute = count("per_minute_network", max(600, int64(d.PerMinute)))
+	d.NetworkConnections, d.NetworkPerMinute = max(200, d.Connections), max(600, d.PerMinute)
+	for key, bound := range map[string]*int{"total": &d.Total, "connections_network": &d.NetworkConnections, "per_minute_network": &d.NetworkPerMinute} {
+		if said, ok := said[int](t, key); ok {
+			*bound = said
+		}
+	}
+	if d.Total > most {
+		t.fail("total", "%d is out of range; it must be a whole number from 0 to %d", d.Total, most)
+	}
 	for _, pair := range []struct {
 		key             string
 		client, network int
@@ -54,30 +55,23 @@ func (r *reader) ddos(t *table) policy.DDoS {
 
 // spoof reads what [check.spoof] has beside the actions.
 func (r *reader) spoof(t *table) spoof.Rules {
-	verdicts := []verdict.Verdict{verdict.Accept, verdict.Tag, verdict.Quarantine, verdict.Reject}
 	return spoof.Rules{
-		DMARC:     choiceOr(t, "dmarc", "a verdict of spoof", verdict.Reject, verdicts...),
-		SPF:       choiceOr(t, "spf", "a verdict of spoof", verdict.Tag, verdicts...),
-		Services:  t.services(),
-		Delegates: t.delegates(),
+		DMARC: value[verdict.Verdict](t, "dmarc"), SPF: value[verdict.Verdict](t, "spf"),
+		Services: t.services(), Delegates: t.delegates(),
 	}
 }
 
 // services reads those who may send in our names: networks and domains.
 func (t *table) services() spoof.Services {
-	items := t.texts("services")
-	if !t.atMost("services", maxServices, len(items), "services") {
-		return spoof.Services{}
-	}
 	var ranges, domains []item
-	for _, one := range items {
+	for _, one := range value[[]item](t, "services") {
 		if looksLikeNetwork(one.value) {
 			ranges = append(ranges, one)
 		} else {
 			domains = append(domains, one)
 		}
 	}
-	return spoof.Services{Networks: networks.SetOf(each(t.r, ranges, networks.ParsePrefix)...), Domains: unique(each(t.r, domains, serviceDomain))}
+	return spoof.Services{Networks: networks.SetOf(each(t.r, ranges, prefixes, kept)...), Domains: each(t.r, domains, alone(serviceDomain), dropped)}
 }
 
 // serviceDomain reads a domain that can belong to one service.
@@ -108,10 +102,10 @@ func looksLikeNetwork(text string) bool {
 
 // delegates reads what logins may send as beside their own addresses.
 func (t *table) delegates() map[string][]string {
-	logins := t.table("delegates", `a table, like { bob = ["sales@example.com"] }`)
-	if logins == nil {
+	if _, said := said[map[string]any](t, "delegates"); !said {
 		return nil
 	}
+	logins := t.section("delegates")
 	all := make(map[string][]string)
 	entries := 0
 	for _, written := range slices.Sorted(maps.Keys(logins.entries)) {
@@ -120,7 +114,6 @@ func (t *table) delegates() map[string][]string {
 		}
 		login := strings.ToLower(written)
 		_, taken := all[login]
-		list, isList := logins.entries[written].([]any)
 		switch {
 		case login == "":
 			logins.fail(written, "is nobody's login; write one, like bob")
@@ -128,11 +121,11 @@ func (t *table) delegates() map[string][]string {
 		case taken:
 			logins.fail(written, "%s is there in another case, which is the same login; keep one of them", quote(login))
 			continue
-		case isList && len(list) == 0:
+		case logins.hasEmpty(written):
 			logins.fail(written, "lists nothing that the login may send as; name at least one address, or take the login out")
 			continue
 		}
-		all[login] = logins.addresses(written)
+		all[login], _ = addresses.read(logins, written, logins.entries[written]).([]string)
 		entries += len(all[login])
 	}
 	t.atMost("delegates", maxDelegates, entries, "addresses")
@@ -160,11 +153,7 @@ func (t *table) refuseCut(name string) bool {
 // platforms are known.
 func (r *reader) ourCertificates(t *table) []string {
 	var all []string
-	items := t.texts("our_certificates")
-	if !t.atMost("our_certificates", maxCertificates, len(items), "names") {
-		return nil
-	}
-	for _, one := range items {
+	for _, one := range value[[]item](t, "our_certificates") {
 		name, err := commonName(one.value)
 		if err != nil {
 			r.fail(one.place, "%v", err)

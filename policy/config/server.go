@@ -20,16 +20,17 @@ type Redis struct {
 }
 
 func (r *reader) redis(t *table) {
-	one := t.section("redis", "addresses", "master", "username", "password_file", "tls")
+	one := t.section("redis")
 	if one == nil {
 		return
 	}
+	one.readSection()
 	r.config.Redis = &Redis{
-		Addresses: r.redisAddresses(one),
-		Master:    one.line("master", "the name that the Sentinels have for the server"),
-		Username:  one.line("username", "a user of Redis"),
-		Password:  one.secretText("password_file", 1, "write the path of a file that holds the password and nothing else"),
-		TLS:       one.flag("tls", false),
+		Addresses: value[[]string](one, "addresses"),
+		Master:    value[string](one, "master"),
+		Username:  value[string](one, "username"),
+		Password:  value[string](one, "password_file"),
+		TLS:       value[bool](one, "tls"),
 	}
 	if one.has("username") && !one.has("password_file") {
 		one.fail("username", "has no password; add password_file, or leave username out")
@@ -39,39 +40,37 @@ func (r *reader) redis(t *table) {
 	}
 }
 
-func (r *reader) redisAddresses(t *table) []string {
-	const like = "127.0.0.1:6379"
-	right := fmt.Sprintf("write it like [%q]", like)
-	t.require("addresses", right)
-	return t.servers("addresses", t.texts("addresses"), maxAddresses, "addresses", right, func(text string) (string, error) {
-		addr, err := hostPort(text, like)
-		if err != nil {
-			return "", err
-		}
-		return addr, r.refuseOwn("tcp", addr)
-	})
+const likeRedis = `write it like ["127.0.0.1:6379"]`
+
+func redisAddress(r *reader, text string) (string, error) {
+	addr, err := hostPort(text, "127.0.0.1:6379")
+	if err != nil {
+		return "", err
+	}
+	return addr, r.refuseOwn("tcp", addr)
 }
 
-// line reads a short text without control characters. An absent one is "".
-func (t *table) line(name, what string) string {
-	return parsedOr(t, name, what+", in quotes", "", func(text string) (string, error) {
+func redisPassword(r *reader, file string) (string, error) {
+	return r.secretText(file, 1, "write the path of a file that holds the password and nothing else")
+}
+
+// line is a short text without control characters. What says what it is.
+func line(what string) kind {
+	return text(what+", in quotes", alone(func(text string) (string, error) {
 		if text == "" || len(text) > maxText || printable(text) != text {
 			return "", fmt.Errorf("%s is not %s; it would be one line of 1 to %d bytes", quote(text), what, maxText)
 		}
 		return text, nil
-	})
+	}))
 }
 
-// resolver reads one DNS server, or a list of them.
-func (t *table) resolver() []string {
-	const right = "leave it out for the system's own"
-	return t.servers("resolver", t.oneOrMore("resolver"), 8, "servers", right, func(text string) (string, error) {
-		addr, ok := parseResolver(text)
-		if !ok {
-			return "", fmt.Errorf(`%s is not the IP address of a DNS server, with or without a port; write it like "127.0.0.1" or "[::1]:53"`, quote(text))
-		}
-		return addr.String(), nil
-	})
+// resolver reads a DNS server.
+func resolver(text string) (string, error) {
+	addr, ok := parseResolver(text)
+	if !ok {
+		return "", fmt.Errorf(`%s is not the IP address of a DNS server, with or without a port; write it like "127.0.0.1" or "[::1]:53"`, quote(text))
+	}
+	return addr.String(), nil
 }
 
 // parseResolver reads IP or IP:PORT.

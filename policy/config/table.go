@@ -23,28 +23,22 @@ func later(a, b place) (below, above place) {
 	return a, b
 }
 
-// entry is one entry of a list.
-type entry[T any] struct {
-	value T
-	path  string // in the line index
+// item is one text of a list.
+type item struct {
+	value string
 	place
 }
 
-// item is one text of a list.
-type item = entry[string]
-
-// aString is what the value of most keys must be.
-const aString = "a string in quotes"
-
-// table is one table of the file. Its getters return the zero value, or the
-// fallback, for a key that is absent or has a value of the wrong type; the
-// latter is put on record as a mistake.
+// table is one table of the file, read by the schema.
 type table struct {
 	r       *reader
 	name    string // the last part of its key
 	path    string // in the line index
+	schema  string // the path of its section in the schema
 	place   place
 	entries map[string]any
+	values  map[string]any // what the keys stand for, said or not
+	right   map[string]any // of those, what is said
 }
 
 // at is the place of one key of the table, or of the table itself when the
@@ -65,121 +59,106 @@ func (t *table) fail(name, format string, args ...any) {
 	t.r.fail(t.at(name), format, args...)
 }
 
+// has reports that a key is said, be it right or wrong.
 func (t *table) has(name string) bool {
 	_, ok := t.entries[name]
 	return ok
 }
 
-// get returns the value of a key that must have the type T.
-func get[T any](t *table, name, want string) (value T, ok bool) {
-	entry, ok := t.entries[name]
-	if !ok {
-		return value, false
+// hasEmpty reports a list without entries.
+func (t *table) hasEmpty(name string) bool {
+	switch value := t.entries[name].(type) {
+	case []any:
+		return len(value) == 0
+	case map[string]any:
+		return len(value) == 0
 	}
-	if value, ok = entry.(T); !ok {
-		t.fail(name, "is %s; it must be %s", describe(entry), want)
-	}
+	return false
+}
+
+// said returns what the file says, if it says it rightly.
+func said[T any](t *table, name string) (value T, ok bool) {
+	value, ok = t.right[name].(T)
 	return value, ok
 }
 
-// getOr returns a fallback where get finds nothing.
-func getOr[T any](t *table, name, want string, fallback T) T {
-	if value, ok := get[T](t, name, want); ok {
-		return value
-	}
-	return fallback
+// value returns what the file says, or what holds when it says nothing or something
+// wrong: the usual value, or the zero value.
+func value[T any](t *table, name string) T {
+	value, _ := t.values[name].(T)
+	return value
 }
 
-func (t *table) text(name, fallback string) string { return getOr(t, name, aString, fallback) }
-
-func (t *table) flag(name string, fallback bool) bool {
-	return getOr(t, name, "true or false", fallback)
-}
-
-// parsed returns what a text stands for. The error of read says what would be right.
-func parsed[T any](t *table, name, want string, read func(string) (T, error)) (value T, ok bool) {
-	text, ok := get[string](t, name, want)
-	if !ok {
-		return value, false
-	}
-	value, err := read(text)
-	if err != nil {
-		t.fail(name, "%v", err)
-	}
-	return value, err == nil
-}
-
-// parsedOr returns a fallback where parsed finds nothing.
-func parsedOr[T any](t *table, name, want string, fallback T, read func(string) (T, error)) T {
-	if value, ok := parsed(t, name, want, read); ok {
-		return value
-	}
-	return fallback
-}
-
-func (t *table) number(name string, fallback, low, high int64) int {
-	want := fmt.Sprintf("a whole number from %d to %d", low, high)
-	value := getOr(t, name, want, fallback)
-	if value < low || value > high {
-		t.fail(name, "%d is out of range; it must be %s", value, want)
-		return int(fallback)
-	}
-	return int(value)
-}
-
-// list returns the entries of a list; nil: there is no list. The decoder has a type of its
-// own for lists of tables alone.
-func list[T any](t *table, name, want string) (all []entry[T]) {
-	var values []any
-	switch value := t.entries[name].(type) {
-	case nil:
-	case []T:
-		for _, one := range value {
-			values = append(values, one)
+// read reads the keys of a table, and refuses all that are not among them nor among the
+// further ones, which the caller reads.
+func (t *table) read(keys []key, further ...string) *table {
+	known := slices.Clone(further)
+	t.values, t.right = make(map[string]any), make(map[string]any)
+	for _, k := range keys {
+		known = append(known, k.name)
+		switch usual := k.usual.(type) {
+		case nil:
+		case int:
+			t.values[k.name] = k.kind.read(t, k.name, int64(usual))
+		default:
+			t.values[k.name] = k.kind.read(t, k.name, usual)
 		}
-	case []any:
-		all, values = []entry[T]{}, value
-	default:
-		t.fail(name, "is %s; it must be %s", describe(value), want)
+		written, isSaid := t.entries[k.name]
+		switch {
+		case isSaid:
+			if value := k.kind.read(t, k.name, written); value != nil {
+				t.values[k.name], t.right[k.name] = value, value
+			}
+		case k.missing != "":
+			t.fail(k.name, "is missing; %s", k.missing)
+		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(t.entries)) {
+		switch {
+		case slices.Contains(known, name):
+		case t.path != "" && isTopKey(name):
+			t.fail(name, "stands in the table [%s], but belongs at the top of the file, before the first table", t.place.key)
+		default:
+			t.fail(name, "is not a known key; %s", suggest(name, known))
+		}
+	}
+	return t
+}
+
+// readSection reads a table by its section of the schema.
+func (t *table) readSection() *table { return t.read(keysOf(t.schema), within(t.schema)...) }
+
+// items returns the texts of a list; nil: it is none, or breaks the rules.
+func (t *table) items(name string, value any, rules rules) []item {
+	values, isList := value.([]any)
+	switch {
+	case !isList:
+		t.fail(name, "is %s; it must be %s", describe(value), wantList)
+		return nil
+	case len(values) == 0 && rules.empty != "":
+		t.fail(name, "%s", rules.empty)
+	case rules.most > 0 && !t.atMost(name, rules.most, len(values), rules.what):
+		return nil
+	}
+	all := []item{}
 	for i, value := range values {
-		one := entry[T]{path: element(join(t.path, name), i), place: t.at(name)}
-		if line, ok := t.r.lines[one.path]; ok {
-			one.line = line
-		}
-		var ok bool
-		if one.value, ok = value.(T); ok {
-			all = append(all, one)
+		at, _ := t.element(name, i)
+		if text, isText := value.(string); isText {
+			all = append(all, item{text, at})
 		} else {
-			t.r.fail(one.place, "holds %s; it must be %s", describe(value), want)
+			t.r.fail(at, "holds %s; it must be %s", describe(value), wantList)
 		}
 	}
 	return all
 }
 
-func (t *table) texts(name string) []item {
-	return list[string](t, name, `a list of strings, like ["a", "b"]`)
-}
-
-// oneOrMore returns a string, or the strings of a list.
-func (t *table) oneOrMore(name string) []item {
-	switch value := t.entries[name].(type) {
-	case nil:
-	case string:
-		return []item{{value: value, place: t.at(name)}}
-	case []any:
-		return t.texts(name)
-	default:
-		t.fail(name, "is %s; it must be a string in quotes, or a list of them", describe(value))
+// element is the place of an entry of a list, and its path.
+func (t *table) element(name string, i int) (place, string) {
+	at, path := t.at(name), element(join(t.path, name), i)
+	if line, ok := t.r.lines[path]; ok {
+		at.line = line
 	}
-	return nil
-}
-
-// refuseEmpty refuses a list without entries.
-func (t *table) refuseEmpty(name, problem string) {
-	if values, isList := t.entries[name].([]any); isList && len(values) == 0 {
-		t.fail(name, "%s", problem)
-	}
+	return at, path
 }
 
 // atMost refuses more than so many. What names them.
@@ -190,97 +169,39 @@ func (t *table) atMost(name string, most, count int, what string) bool {
 	return count <= most
 }
 
-// each returns what the texts of a list stand for.
-func each[T any](r *reader, items []item, read func(string) (T, error)) (all []T) {
-	for _, one := range items {
-		if value, err := read(one.value); err != nil {
-			r.fail(one.place, "%v", err)
-		} else {
-			all = append(all, value)
-		}
+// inner returns the table that is the value of a key, unread. It is nil for another value,
+// which is a mistake unless there is none. What is what it must be.
+func (t *table) inner(name string, value any, want string) *table {
+	entries, ok := value.(map[string]any)
+	if !ok && value != nil {
+		t.fail(name, "is %s; it must be %s", describe(value), want)
 	}
-	return all
-}
-
-// unique drops what a list has a second time.
-func unique[T comparable](list []T) (all []T) {
-	for _, one := range list {
-		if !slices.Contains(all, one) {
-			all = append(all, one)
-		}
-	}
-	return all
-}
-
-// eachOnce is each for what must not be there twice, even when it cannot be used. Of
-// what is no value at all, read returns the zero value.
-func eachOnce[T comparable](r *reader, items []item, read func(string) (T, error)) (all []T) {
-	var none T
-	for _, one := range items {
-		value, err := read(one.value)
-		if slices.Contains(all, value) {
-			err = fmt.Errorf("%s is there twice; keep one of them", quote(one.value))
-		} else if value != none {
-			all = append(all, value)
-		}
-		if err != nil {
-			r.fail(one.place, "%v", err)
-		}
-	}
-	return all
-}
-
-// servers reads those that are tried in turn. Right is what to do about none.
-func (t *table) servers(name string, items []item, most int, what, right string, read func(string) (string, error)) []string {
-	if items != nil && len(items) == 0 {
-		t.fail(name, "names no server; %s", right)
-	}
-	if !t.atMost(name, most, len(items), what) {
-		return nil
-	}
-	return eachOnce(t.r, items, read)
-}
-
-// require refuses that a key is absent. Right says what it would be.
-func (t *table) require(name, right string) {
-	if !t.has(name) {
-		t.fail(name, "is missing; %s", right)
-	}
-}
-
-// table returns the table of that name, or nil.
-func (t *table) table(name, want string) *table {
-	entries, ok := get[map[string]any](t, name, want)
 	if !ok {
 		return nil
 	}
-	return &table{r: t.r, name: name, path: join(t.path, name), place: t.at(name), entries: entries}
+	inner := &table{r: t.r, name: name, path: join(t.path, name), schema: under(t.schema, name), place: t.at(name), entries: entries}
+	return inner
 }
 
-// section returns the table of that name, or nil: [redis]. It has no keys but the known
-// ones, when any are given.
-func (t *table) section(name string, known ...string) *table {
-	one := t.table(name, fmt.Sprintf("a table, written as [%s]", join(t.place.key, name)))
-	if one != nil && known != nil {
-		one.only(known...)
-	}
-	return one
+// section returns the table of that name, unread, or nil: [redis].
+func (t *table) section(name string) *table {
+	return t.inner(name, t.entries[name], fmt.Sprintf("a table, written as [%s]", join(t.place.key, name)))
 }
 
-// optional returns the section of that name, or one that says nothing.
-func (t *table) optional(name string, known ...string) *table {
-	if one := t.section(name, known...); one != nil {
+// optional returns the table of that name, unread, or one that says nothing.
+func (t *table) optional(name string) *table {
+	if one := t.section(name); one != nil {
 		return one
 	}
-	return &table{r: t.r, name: name, path: join(t.path, name), place: t.at(name)}
+	return &table{r: t.r, name: name, path: join(t.path, name), schema: under(t.schema, name), place: t.at(name)}
 }
 
 // parent returns the table that holds those with a name, or nil: that of all [platform.NAME].
 func (t *table) parent(name string) *table {
-	return t.table(name, fmt.Sprintf("tables with a name, each written as [%s.NAME]", join(t.place.key, name)))
+	return t.inner(name, t.entries[name], fmt.Sprintf("tables with a name, each written as [%s.NAME]", join(t.place.key, name)))
 }
 
-// tables returns the tables within a parent, sorted by their names.
+// tables returns the tables within a parent, unread, sorted by their names.
 func (t *table) tables(name string) (all []*table) {
 	if parent := t.parent(name); parent != nil {
 		for _, name := range slices.Sorted(maps.Keys(parent.entries)) {
@@ -292,31 +213,30 @@ func (t *table) tables(name string) (all []*table) {
 	return all
 }
 
-// array returns the tables of that name: [[listen]]. Known is as for section.
-func (t *table) array(name string, known ...string) (all []*table) {
+// array returns the tables of that name, unread: [[listen]].
+func (t *table) array(name string) (all []*table) {
 	want := fmt.Sprintf("a list of tables, each written as [[%s]]", join(t.place.key, name))
-	for _, one := range list[map[string]any](t, name, want) {
-		inner := &table{r: t.r, name: name, path: one.path, place: one.place, entries: one.value}
-		if known != nil {
-			inner.only(known...)
+	var values []any
+	switch value := t.entries[name].(type) {
+	case nil:
+	case []map[string]any: // the decoder has a type of its own for lists of tables alone
+		for _, one := range value {
+			values = append(values, one)
 		}
-		all = append(all, inner)
+	case []any:
+		values = value
+	default:
+		t.fail(name, "is %s; it must be %s", describe(value), want)
+	}
+	for i, value := range values {
+		at, path := t.element(name, i)
+		if entries, isTable := value.(map[string]any); isTable {
+			all = append(all, &table{r: t.r, name: name, path: path, schema: under(t.schema, name), place: at, entries: entries})
+		} else {
+			t.r.fail(at, "holds %s; it must be %s", describe(value), want)
+		}
 	}
 	return all
-}
-
-// only refuses every key of the table that is not among the known ones.
-func (t *table) only(known ...string) {
-	for _, name := range slices.Sorted(maps.Keys(t.entries)) {
-		if slices.Contains(known, name) {
-			continue
-		}
-		if t.path != "" && slices.Contains(topKeys, name) {
-			t.fail(name, "stands in the table [%s], but belongs at the top of the file, before the first table", t.place.key)
-			continue
-		}
-		t.fail(name, "is not a known key; %s", suggest(name, known))
-	}
 }
 
 // typeNames are the decoder's types in a reader's words.

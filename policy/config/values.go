@@ -66,39 +66,15 @@ func (q quantity) text(value int64) string {
 	return strconv.FormatInt(value/u.of, 10) + u.word
 }
 
-// quantity returns a value within bounds.
-func (t *table) quantity(name string, q quantity, fallback, low, high int64) int64 {
-	return parsedOr(t, name, q.what+" in quotes, like "+q.like, fallback, func(text string) (int64, error) {
-		value, err := q.parse(text)
-		if err == nil && (value < low || value > high) {
-			err = fmt.Errorf("%s is out of range; it must be from %s to %s", quote(text), q.text(low), q.text(high))
-		}
-		return value, err
-	})
-}
+func (q quantity) want() string { return q.what + " in quotes, like " + q.like }
 
-func (t *table) duration(name string, fallback, low, high time.Duration) time.Duration {
-	return time.Duration(t.quantity(name, durations, int64(fallback), int64(low), int64(high)))
-}
-
-func (t *table) size(name string, fallback, low, high int64) int64 {
-	return t.quantity(name, sizes, fallback, low, high)
-}
-
-// score returns a number with or without a fraction.
-func (t *table) score(name string) (score float64, ok bool) {
-	const most = 1000
-	want := fmt.Sprintf("a number from 0 to %d", most)
-	if whole, isWhole := t.entries[name].(int64); isWhole {
-		score = float64(whole)
-	} else if score, ok = get[float64](t, name, want); !ok {
-		return 0, false
+// within reads a value within bounds.
+func (q quantity) within(text string, low, high int64) (int64, error) {
+	value, err := q.parse(text)
+	if err == nil && (value < low || value > high) {
+		err = fmt.Errorf("%s is out of range; it must be from %s to %s", quote(text), q.text(low), q.text(high))
 	}
-	if !(score >= 0 && score <= most) {
-		t.fail(name, "%v is out of range; it must be %s", score, want)
-		return 0, false
-	}
-	return score, true
+	return value, err
 }
 
 // hostPort reads HOST:PORT, as net.Dial takes it.

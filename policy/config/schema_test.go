@@ -1,0 +1,355 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	referenceFile = "../../contrib/docs/configuration.md"
+	editorsFile   = "../../contrib/coexistd.schema.json"
+)
+
+// The tables of keys in the reference, and the schema for editors, are made of the schema.
+// To write them anew, run the tests with WRITE_REFERENCE=1.
+func isWriting() bool { return os.Getenv("WRITE_REFERENCE") != "" }
+
+func TestTheReferenceHasTheKeysOfTheSchema(t *testing.T) {
+	page, err := os.ReadFile(referenceFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := string(page)
+	for _, s := range schema {
+		path := s.path
+		if path == "" {
+			path = "the top"
+		}
+		begin, end := fmt.Sprintf("<!-- keys of %s: begin -->\n", path), fmt.Sprintf("<!-- keys of %s: end -->\n", path)
+		before, rest, found := strings.Cut(want, begin)
+		_, after, ended := strings.Cut(rest, end)
+		if !found || !ended {
+			t.Fatalf("%s lacks the lines %q and %q", referenceFile, begin, end)
+		}
+		want = before + begin + keysTable(s.keys) + end + after
+	}
+	keep(t, referenceFile, want)
+}
+
+// keep compares a file with what it should be, or writes it.
+func keep(t *testing.T, file, want string) {
+	t.Helper()
+	if isWriting() {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(got), "\n")
+	for i, line := range strings.Split(want, "\n") {
+		if i >= len(lines) || lines[i] != line {
+			t.Fatalf("%s:%d is not current; run the tests of this package with WRITE_REFERENCE=1. It would be\n%s", file, i+1, line)
+		}
+	}
+	if string(got) != want {
+		t.Fatalf("%s goes on behind its end; run the tests of this package with WRITE_REFERENCE=1", file)
+	}
+}
+
+// keysTable returns the keys of a section as a table in Markdown.
+func keysTable(keys []key) string {
+	var b strings.Builder
+	b.WriteString("| key | possible | default | meaning |\n|---|---|---|---|\n")
+	for _, k := range keys {
+		usual := k.without()
+		switch {
+		case k.usual != nil:
+			usual = "`" + k.shown() + "`"
+		case k.missing != "":
+			usual = "required"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", k.name, k.kind.possible, usual, k.meaning)
+	}
+	return b.String()
+}
+
+func TestEditorsHaveTheKeysOfTheSchema(t *testing.T) {
+	text, err := json.MarshalIndent(editorsSchema(), "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keep(t, editorsFile, string(text)+"\n")
+}
+
+type object = map[string]any
+
+// editorsSchema is the schema of the file in JSON Schema, draft 7.
+func editorsSchema() object {
+	top := jsonSection("")
+	top["$schema"] = "http://json-schema.org/draft-07/schema#"
+	top["title"] = "The configuration of coexistd"
+	return top
+}
+
+// jsonSection is a section with those within it.
+func jsonSection(path string) object {
+	properties := object{}
+	var required []string
+	for _, k := range keysOf(path) {
+		properties[k.name] = jsonKey(k, path)
+		if k.missing != "" {
+			required = append(required, k.name)
+		}
+	}
+	one := object{"type": "object", "properties": properties, "additionalProperties": false}
+	if required != nil {
+		one["required"] = required
+	}
+	for _, name := range within(path) {
+		inner := strings.TrimPrefix(path+"."+name, ".")
+		switch i := slices.IndexFunc(schema, func(s section) bool { return s.path == inner }); {
+		case name == "proof": // a key, too
+		case name == "*":
+			one["additionalProperties"] = jsonSection(inner)
+		case i >= 0 && strings.HasPrefix(schema[i].header, "[["):
+			properties[name] = object{"type": "array", "description": schema[i].about, "items": jsonSection(inner)}
+		case i >= 0:
+			properties[name] = jsonSection(inner)
+			properties[name].(object)["description"] = schema[i].about
+		default:
+			properties[name] = jsonSection(inner)
+		}
+	}
+	switch path {
+	case "":
+		one["required"] = []string{"listen", "domain"}
+	case "check", "checkpoint.*":
+		for _, check := range setChecks {
+			properties[check] = jsonCheck(check, path == "check")
+		}
+		one["additionalProperties"] = false
+	case "checkpoint":
+		one["additionalProperties"] = false
+		for _, point := range allPoints {
+			properties[point.String()] = jsonSection("checkpoint.*")
+		}
+	}
+	return one
+}
+
+// jsonCheck is the section of a check, with what holds for all points alike or without.
+func jsonCheck(check string, general bool) object {
+	properties := object{}
+	for _, k := range keysOf("check.*") {
+		if usual := row(check); !(k.name == "on_error" && usual.AlwaysTells || strings.HasSuffix(k.name, "_at") && !usual.Scored) {
+			properties[k.name] = jsonKey(k, "")
+		}
+	}
+	if general {
+		for _, k := range keysOf("check." + check) {
+			properties[k.name] = jsonKey(k, "")
+		}
+	}
+	return object{"type": "object", "properties": properties, "additionalProperties": false}
+}
+
+// jsonKey is what the value of a key can be.
+func jsonKey(k key, path string) object {
+	one := object{"type": k.kind.json}
+	strings := object{"type": "array", "items": object{"type": "string"}}
+	switch k.kind.json {
+	case "array":
+		one = strings
+	case "strings":
+		one = object{"oneOf": []any{object{"type": "string"}, strings}}
+	case "tables":
+		inner := jsonSection(path + "." + k.name)
+		one = object{"oneOf": []any{inner, object{"type": "array", "items": inner}}}
+	case "amount":
+		one = object{"oneOf": []any{object{"type": "integer", "minimum": int64(1), "maximum": maxLimit}, object{"type": "string"}}}
+	case "integer", "number":
+		one["minimum"], one["maximum"] = k.kind.low, k.kind.high
+	}
+	if k.kind.words != nil {
+		one["enum"] = k.kind.words
+	}
+	one["description"] = link.ReplaceAllString(k.meaning, "$1")
+	if k.usual != nil {
+		one["default"] = k.usual
+	}
+	return one
+}
+
+// mismatch says where a value is not what a schema for editors allows, or "".
+func mismatch(schema object, value any, at string) string {
+	if choices, isOne := schema["oneOf"].([]any); isOne {
+		fits := 0
+		for _, choice := range choices {
+			if mismatch(choice.(object), value, at) == "" {
+				fits++
+			}
+		}
+		if fits != 1 {
+			return fmt.Sprintf("%s fits %d choices", at, fits)
+		}
+		return ""
+	}
+	if values, isTables := value.([]map[string]any); isTables {
+		var all []any
+		for _, one := range values {
+			all = append(all, one)
+		}
+		value = all
+	}
+	types := map[string]string{"string": "string", "bool": "boolean", "int64": "integer", "float64": "number", "map[string]interface {}": "object", "[]interface {}": "array"}
+	if got := types[fmt.Sprintf("%T", value)]; got != schema["type"] && !(got == "integer" && schema["type"] == "number") {
+		return fmt.Sprintf("%s is %s, not %v", at, got, schema["type"])
+	}
+	if words, isChoice := schema["enum"].([]string); isChoice && !slices.Contains(words, value.(string)) {
+		return fmt.Sprintf("%s is none of %v", at, words)
+	}
+	if whole, isWhole := value.(int64); isWhole && (whole < schema["minimum"].(int64) || whole > schema["maximum"].(int64)) {
+		return at + " is out of range"
+	}
+	if list, isList := value.([]any); isList {
+		for _, one := range list {
+			if problem := mismatch(schema["items"].(object), one, at); problem != "" {
+				return problem
+			}
+		}
+	}
+	table, _ := value.(map[string]any)
+	properties, _ := schema["properties"].(object)
+	for name, inner := range table {
+		rest, isOpen := schema["additionalProperties"].(object)
+		switch property, known := properties[name].(object); {
+		case known:
+			if problem := mismatch(property, inner, at+"."+name); problem != "" {
+				return problem
+			}
+		case isOpen:
+			if problem := mismatch(rest, inner, at+"."+name); problem != "" {
+				return problem
+			}
+		case schema["additionalProperties"] == false:
+			return at + "." + name + " is unknown"
+		}
+	}
+	return ""
+}
+
+func TestEditorsFindNoFaultInWhatIsRight(t *testing.T) {
+	for name, text := range map[string]string{
+		"smallest": smallest, "full": strings.Replace(full, "recipient = 1\n", "", 1), "checks": smallest + everyCheck, "senders": everySender,
+	} {
+		entries, _, err := decodeTOML(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if problem := mismatch(editorsSchema(), entries, ""); problem != "" {
+			t.Errorf("%s: %s", name, problem)
+		}
+	}
+	for text, want := range map[string]string{
+		"colour = 1": ".colour is unknown", "max_passes = 0": ".max_passes is out of range", "hostname = 1": ".hostname is integer, not string",
+		"[check.virus]\ntag_at = 1": ".check.virus.tag_at is unknown", "[check.spam]\ntag_at = 1.5\non_hit = \"x\"": ".check.spam.on_hit is none of",
+		"[platform.a]\nproof = { a = 1 }": ".platform.a.proof fits 0 choices", "[checkpoint.S0.spoof]\nspf = \"tag\"": ".checkpoint.S0.spoof.spf is unknown",
+		"[checkpoint.S5]\nreport = true": ".checkpoint.S5 is unknown",
+	} {
+		entries, _, err := decodeTOML(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if problem := mismatch(editorsSchema(), entries, ""); !strings.HasPrefix(problem, want) {
+			t.Errorf("%s: %q, not %q", text, problem, want)
+		}
+	}
+}
+
+var setting = regexp.MustCompile(`(?m)^#(\[|[a-z_]+ = )`)
+
+// uncommented returns the default file with those of its settings that are chosen, each
+// with the section that it stands in.
+func uncommented(chosen func(section, setting string) bool) string {
+	var b strings.Builder
+	section := ""
+	for line := range strings.Lines(Default()) {
+		line = strings.TrimSuffix(line, "\n")
+		if setting.MatchString(line) {
+			text := line[1:]
+			if strings.HasPrefix(text, "[") {
+				section = text
+			}
+			if chosen(section, text) {
+				line = text
+			}
+		}
+		b.WriteString(line + "\n")
+	}
+	return b.String()
+}
+
+// needed is what must be uncommented of the default file.
+func needed(section, setting string) bool {
+	switch section {
+	case "[[listen]]":
+		return strings.HasPrefix(setting, "[") || strings.HasPrefix(setting, "address")
+	case `[domain."example.com"]`:
+		return strings.HasPrefix(setting, "[") || strings.HasPrefix(setting, "directory")
+	}
+	return false
+}
+
+func TestTheDefaultFileHasEveryKeyAndIsRightOnceItsNeededPartsAreUncommented(t *testing.T) {
+	t.Parallel()
+	all := map[string]string{"users.csv": users, "secret.key": strings.Repeat("k", 32), "proof.key": strings.Repeat("k", 16), "redis.password": "x"}
+	load(t, write(t, uncommented(needed), all))
+	_, keys, err := decodeTOML(uncommented(func(string, string) bool { return true }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for _, s := range schema {
+		if s.header != "" {
+			count += len(s.keys)
+		}
+	}
+	if count += len(schema[0].keys); len(keys) < count {
+		t.Errorf("the default file shows %d keys and tables; the schema has %d keys", len(keys), count)
+	}
+	// What a setting wants beside it. Nil: what the file shows cannot be said beside the rest.
+	wants := map[string][]string{
+		"alternate": {"[platform.office365]"}, "max_age": {"networks"}, "username": {"password_file"}, "on_error": {"[redis]", "addresses"},
+		"mode": nil, "past_mx": nil,
+	}
+	for _, s := range schema {
+		for _, k := range s.keys {
+			want, special := wants[k.name]
+			if s.header == "" && s.path != "" || special && want == nil {
+				continue
+			}
+			text := uncommented(func(section, setting string) bool {
+				name, _, _ := strings.Cut(setting, " =")
+				here := section == s.header && (strings.HasPrefix(setting, "[") || name == k.name || isRequired(s, name) || slices.Contains(want, name))
+				elsewhere := slices.Contains(want, section) && (strings.HasPrefix(setting, "[") || slices.Contains(want, name))
+				return needed(section, setting) || here || elsewhere
+			})
+			if _, err := read(write(t, text, all)); err != nil {
+				t.Errorf("%s of %s: %v", k.name, s.header, err)
+			}
+		}
+	}
+}
+
+// isRequired reports a key without which its section is wrong.
+func isRequired(s section, name string) bool {
+	return slices.ContainsFunc(s.keys, func(k key) bool { return k.name == name && (k.missing != "" || s.path == "allow" && name == "senders") })
+}

@@ -427,6 +427,16 @@ func TestNobodyAtTheControlSocketIsSaidInOneSentence(t *testing.T) {
 	}
 }
 
+func TestTheControlSocketIsWhereTheConfigurationSays(t *testing.T) {
+	s := start(t, "\n[control]\naddress = \"unix:own.sock\"\n")
+	if _, err := control.NewClient(filepath.Join(s.dir, "state", "own.sock")).Status(s.within()); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(filepath.Join(s.dir, "state", "control.sock")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the usual socket is there, too: %v", err)
+	}
+}
+
 func TestStopWithoutStartLeavesNoSocketBehind(t *testing.T) {
 	s := start(t, "")
 	s.Stop()

@@ -83,7 +83,7 @@ type door struct {
 
 // controlListener is that of the daemon's own commands, which is nobody else's to use.
 func controlListener(conf *config.Config) config.Listener {
-	return config.Listener{Address: "unix:" + ControlPath(conf), Mode: 0o600}
+	return config.Listener{Address: conf.Control, Mode: 0o600}
 }
 
 // doorsOf returns the listeners of a configuration by their addresses.

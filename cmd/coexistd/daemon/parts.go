@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"coexistd/milter/notice"
@@ -96,7 +97,7 @@ func attachmentRules(conf *config.Config) scanners.AttachmentRules {
 func SpoolDir(conf *config.Config) string { return filepath.Join(conf.StateDir, "spool") }
 
 // ControlPath is the socket of the daemon's own commands.
-func ControlPath(conf *config.Config) string { return filepath.Join(conf.StateDir, "control.sock") }
+func ControlPath(conf *config.Config) string { return strings.TrimPrefix(conf.Control, "unix:") }
 
 // makeSpool makes that folder, whose messages are nobody else's to read.
 func makeSpool(conf *config.Config) error {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/sources"
 	"coexistd/policy"
 	"coexistd/policy/config"
@@ -90,7 +91,14 @@ func summarize(path string) summary {
 	for _, note := range conf.Notes {
 		s.Notes = append(s.Notes, note.Text)
 	}
-	counts := s.addDirectories(reading)
+	counts, directories := s.addDirectories(reading)
+	for _, one := range daemon.LostReports(conf, directories.Set()) {
+		s.Errors = append(s.Errors, one.String())
+	}
+	if err := refuseUnreadableSecret(conf); err != nil {
+		s.Errors = append(s.Errors, err.Error())
+	}
+	s.Notes = append(s.Notes, takenPorts(conf, runningListens(conf))...)
 	for _, l := range conf.Listeners {
 		s.Listeners = append(s.Listeners, strings.TrimSpace(l.Address+" "+l.Checkpoint.String()))
 	}
@@ -107,9 +115,9 @@ func summarize(path string) summary {
 }
 
 // addDirectories reads the directories. It returns by domain how many addresses live where.
-func (s *summary) addDirectories(reading config.Reading) (counts map[string]map[string]int) {
-	counts = make(map[string]map[string]int)
-	for _, one := range sources.Open(reading.Directories, nil) {
+func (s *summary) addDirectories(reading config.Reading) (counts map[string]map[string]int, all sources.Directories) {
+	counts, all = make(map[string]map[string]int), sources.Open(reading.Directories, nil)
+	for _, one := range all {
 		if one.Err != nil {
 			s.Errors = append(s.Errors, strings.Split(one.Err.Error(), "\n")...)
 			continue
@@ -124,7 +132,7 @@ func (s *summary) addDirectories(reading config.Reading) (counts map[string]map[
 			s.Notes = append(s.Notes, note)
 		}
 	}
-	return counts
+	return counts, all
 }
 
 func (s *summary) addDomains(domains map[string]*route.Domain, counts map[string]map[string]int) {

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"errors"
+	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"coexistd/contrib/lab"
+	"coexistd/policy/config"
 )
 
 const mistakenTOML = `hostname = "mail.acmecorp.com"
@@ -249,6 +253,72 @@ func TestWrongUsageEndsWithStatus2(t *testing.T) {
 	for _, args := range []string{"help", "--help", "check --help", "version"} {
 		if status, _, _ := tell(filepath.Dir(path), strings.Fields(args)...); status != exitYes {
 			t.Errorf("%q ended with %d; 0 is right", args, status)
+		}
+	}
+}
+
+func TestCheckRefusesReportsThatNobodyWouldGet(t *testing.T) {
+	t.Parallel()
+	for report, want := range map[string]string{
+		"contact = \"bob@acmecorp.com\"":                                       "",
+		"contact = \"Bob+q@Acmecorp.com\"":                                     "",
+		"contact = \"abuse@acmecorp.com\"":                                     "",
+		"contact = \"helpdesk@elsewhere.example\"":                             "",
+		"contact = \"helpdesk@open.example\"":                                  "",
+		"contact = \"helpdesk@acmecorp.com\"":                                  "quarantine.report.contact: helpdesk@acmecorp.com is not in the directory of acmecorp.com, so that mail to it is refused",
+		"from = \"reports@acmecorp.com\"":                                      "quarantine.report.from: reports@acmecorp.com is not in the directory",
+		"summary = [\"bob@acmecorp.com\", \"x@acmecorp.com\"]\nat = \"never\"": "quarantine.report.summary: x@acmecorp.com is not in the directory",
+	} {
+		path := configuration(t, lab.SiteTOML+"[domain.\"open.example\"]\nunlisted = \"here\"\n[quarantine.report]\n"+report+"\n", lab.SiteDirectory)
+		status, _, complaint := tell(filepath.Dir(path), "check", "-c", path)
+		if refused := status == exitNo; refused != (want != "") || !strings.Contains(complaint, want) || strings.Count(complaint, "quarantine.report") > 1 {
+			t.Errorf("%s: check ended with %d and %q, not %q", report, status, complaint, want)
+		}
+	}
+}
+
+func TestCheckTellsOfAPortThatAnotherProgramHas(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	address := "inet:" + listener.Addr().String()
+	path := configuration(t, lab.SiteTOML+"[[lookup]]\naddress = \""+address+"\"\n", lab.SiteDirectory)
+	status, out, complaint := tell(filepath.Dir(path), "check", "-c", path)
+	if status != exitYes || !strings.Contains(out, "note       "+address+" is taken by another program") {
+		t.Errorf("check ended with %d and %s%s", status, out, complaint)
+	}
+	conf := config.Load(path).Config
+	if notes := takenPorts(conf, func(taken string) bool { return taken == address }); notes != nil {
+		t.Errorf("of its own port the daemon's check says %q", notes)
+	}
+}
+
+func TestAFileIsBarredByItsModeOrAFolders(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Join(t.TempDir(), "folder")
+	path := filepath.Join(folder, "secret.key")
+	if err := errors.Join(os.Mkdir(folder, 0o755), os.WriteFile(path, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	own := &account{uid: os.Geteuid(), gid: os.Getegid()}
+	group := &account{uid: own.uid + 1, gid: own.gid + 1, groups: []int{own.gid}}
+	other := &account{uid: own.uid + 1, gid: own.gid + 1}
+	for _, c := range []struct {
+		file, folder os.FileMode
+		who          *account
+		want         string
+	}{
+		{0o600, 0o755, own, ""}, {0o600, 0o755, group, path}, {0o600, 0o755, other, path}, {0o640, 0o755, other, path},
+		{0o640, 0o700, group, folder}, {0o644, 0o750, other, folder}, {0o060, 0o755, own, path},
+	} {
+		if err := errors.Join(os.Chmod(path, c.file), os.Chmod(folder, c.folder)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := barredBy(path, c.who); err != nil || got != c.want {
+			t.Errorf("the file %o in the folder %o is barred from %+v by %q (%v), not %q", c.file, c.folder, c.who, got, err, c.want)
 		}
 	}
 }

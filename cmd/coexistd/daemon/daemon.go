@@ -79,6 +79,7 @@ type Daemon struct {
 	refused   error     // what the last reload did not take
 	tried     time.Time // when that was
 	stopped   bool
+	lost      string // what tellLost has told
 
 	// What the daemon does by itself ends with alive, and serving waits for it.
 	// Stop ends what could begin something new before that, by awake.

@@ -437,6 +437,18 @@ func TestTheControlSocketIsWhereTheConfigurationSays(t *testing.T) {
 	}
 }
 
+func TestReportsThatNobodyWouldGetAreLoggedOnce(t *testing.T) {
+	s := start(t, "\n[quarantine.report]\ncontact = \"helpdesk@acmecorp.com\"\n")
+	const told = "reports of the quarantine would be lost"
+	count := func() int { return strings.Count(s.said.String(), told) }
+	if said := s.said.String(); count() != 1 || !strings.Contains(said, "quarantine.report.contact: helpdesk@acmecorp.com is not in the directory of acmecorp.com") {
+		t.Fatalf("the log says\n%s", said)
+	}
+	if s.reload(); count() != 1 {
+		t.Errorf("it is said again:\n%s", s.said)
+	}
+}
+
 func TestStopWithoutStartLeavesNoSocketBehind(t *testing.T) {
 	s := start(t, "")
 	s.Stop()

@@ -86,6 +86,7 @@ func (d *Daemon) publish() {
 		},
 		Sinks: []record.Sink{record.Log{Logger: d.log, Subject: g.conf.LogSubject}, d.notices, d.unproven},
 	})
+	d.tellLost()
 }
 
 // Reload replaces the configuration and the directories by what the files hold now. The

@@ -1,0 +1,49 @@
+package daemon
+
+import (
+	"fmt"
+	"slices"
+
+	"coexistd/policy/config"
+	"coexistd/policy/directory"
+	"coexistd/policy/mail"
+	"coexistd/policy/route"
+)
+
+// LostReports tells which addresses of [quarantine.report] nobody has by the directories: mail
+// to them is refused, so that reports, or what is answered to them, would be lost. There is
+// one problem for each address.
+func LostReports(conf *config.Config, directories *directory.Set) (lost config.Problems) {
+	report := conf.Quarantine.Report
+	var seen []string
+	for _, of := range []struct {
+		key       string
+		addresses []string
+	}{{"from", []string{report.From}}, {"contact", []string{report.Contact}}, {"summary", report.Summary}} {
+		for _, text := range of.addresses {
+			address, err := mail.ParseAddress(text, conf.Rules.Delimiters)
+			if err != nil || conf.Rules.Routes.Domains[address.Domain] == nil || slices.Contains(seen, address.Key) {
+				continue
+			}
+			seen = append(seen, address.Key)
+			listing := directories.List(address)
+			if listing.Failed || conf.Rules.Routes.Locate(address, listing).Kind != route.Nowhere {
+				continue
+			}
+			lost = append(lost, config.Problem{File: conf.Path, Key: "quarantine.report." + of.key, Text: fmt.Sprintf(
+				"%s is not in the directory of %s, so that mail to it is refused; list it there, or write an address that somebody has", text, address.Domain)})
+		}
+	}
+	return lost
+}
+
+// tellLost logs what LostReports finds, once until it finds something else.
+func (d *Daemon) tellLost() {
+	lost := LostReports(d.current.conf, d.current.directories.Set())
+	if text := lost.Error(); text != d.lost {
+		d.lost = text
+		for _, one := range lost {
+			d.log.Error("reports of the quarantine would be lost", "error", one.String())
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"coexistd/policy"
+	"coexistd/policy/config/document"
 	"coexistd/policy/mail"
 	"coexistd/policy/networks"
 	"coexistd/policy/verdict"
@@ -54,7 +55,7 @@ func (t *table) uniqueName(first map[string]place, right string) string {
 	case !said:
 	case strings.TrimSpace(name) == "":
 		t.fail("name", "is empty; %s", right)
-	case len(name) > longest || printable(name) != name:
+	case len(name) > longest || document.Printable(name) != name:
 		t.fail("name", "%s is not a name; it would be one line of at most %d bytes", quote(name), longest)
 	case taken:
 		t.fail("name", "%s is the name of the one on line %d, too; choose another", quote(name), other.line)

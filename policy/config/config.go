@@ -19,9 +19,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/BurntSushi/toml"
-
 	"coexistd/policy"
+	"coexistd/policy/config/document"
 	"coexistd/policy/config/files"
 	"coexistd/policy/directory"
 	"coexistd/policy/networks"
@@ -97,7 +96,7 @@ const maxFile = 4 * files.MiB
 type reader struct {
 	file     string // as the caller named it
 	folder   string // absolute; relative paths start here
-	lines    lineIndex
+	lines    document.Lines
 	problems Problems
 	config   *Config
 
@@ -155,8 +154,14 @@ func parse(path, text string) Reading {
 		made:    make(map[string]bool),
 		lacking: make(map[string][]string),
 	}
-	if root := r.decode(text); root != nil {
-		r.root(root)
+	written, err := document.Parse(text)
+	if wrong, is := errors.AsType[*document.Mistake](err); is {
+		r.fail(place{file: path, line: wrong.Line}, "%s", wrong.Text)
+	} else if top := (place{file: path, line: 1}); len(written.Entries) == 0 {
+		r.fail(top, "the file says nothing; it needs at least one [[listen]] and one [domain.\"NAME\"]")
+	} else {
+		r.lines = written.Lines
+		r.root(&table{r: r, place: top, entries: written.Entries})
 	}
 	r.problems.sort(path)
 	reading := Reading{Problems: r.problems}
@@ -175,63 +180,6 @@ func (r *reader) fail(at place, format string, args ...any) {
 
 func (r *reader) note(format string, args ...any) {
 	r.config.Notes = append(r.config.Notes, Note{Text: fmt.Sprintf(format, args...)})
-}
-
-// decode reads TOML into a table. It returns nil when it put a mistake on
-// record.
-func (r *reader) decode(text string) *table {
-	top := place{file: r.file, line: 1}
-	for _, mark := range []string{"\xef\xbb\xbf", "\xff\xfe", "\xfe\xff"} {
-		text = strings.TrimPrefix(text, mark)
-	}
-	if line, err := checkBounds(text); err != nil {
-		r.fail(place{file: r.file, line: line}, "%v", err)
-		return nil
-	}
-	entries, keys, err := decodeTOML(text)
-	if err != nil {
-		var syntax toml.ParseError
-		where := ""
-		if errors.As(err, &syntax) {
-			// Position.Line is one too many where a line ends too early.
-			start := min(max(0, syntax.Position.Start), len(text))
-			top.line = 1 + strings.Count(text[:start], "\n")
-			if syntax.LastKey != "" {
-				where = " at or after " + printable(syntax.LastKey)
-			}
-			err = errors.New(printable(strings.TrimSuffix(syntax.Message, ".")))
-		}
-		r.fail(top, "not valid TOML%s: %v", where, err)
-		return nil
-	}
-	if len(keys) == 0 {
-		r.fail(top, "the file says nothing; it needs at least one [[listen]] and one [domain.\"NAME\"]")
-		return nil
-	}
-	r.lines, _ = indexLines(text, keys)
-	return &table{r: r, place: top, entries: entries}
-}
-
-// decodeTOML decodes a text whose bounds were checked. The decoder panics on
-// states that it holds to be impossible; here they are errors.
-func decodeTOML(text string) (entries map[string]any, keys []toml.Key, err error) {
-	defer func() {
-		if reason := recover(); reason != nil {
-			err = fmt.Errorf("the decoder gave up: %s", printable(fmt.Sprint(reason)))
-		}
-	}()
-	meta, err := toml.Decode(text, &entries)
-	return entries, meta.Keys(), err
-}
-
-// printable replaces what could upset a terminal.
-func printable(s string) string {
-	return strings.Map(func(c rune) rune {
-		if c < ' ' || c == 0x7f {
-			return '?'
-		}
-		return c
-	}, strings.ToValidUTF8(s, "?"))
 }
 
 // root reads the whole file, top to bottom. Platforms come before all that

@@ -382,57 +382,6 @@ func TestTheControlSocketIsInStateDirUnlessItsPathIsWhole(t *testing.T) {
 	}
 }
 
-func TestTheLinesOfKeysAreTheirs(t *testing.T) {
-	t.Parallel()
-	text := `a = 1 # x = 2 [t]
-"b.c" = 2
-'d"' . "e\"=" = 3
-m = """
-x = 1
-""\"[t]
-"""""
-n = '''a\'''
-o = '''
-[[t]]
-''''' # done
-list = [ # [
-  1, "]", [ 2, [ { k = 14 } ] ],
-  { k = 15, l = { m = 15 } }, # }
-  3 ]
-[ t . "u" ] # ]
-v = 18
-[[w]]
-k = 20
-
-[[w]]
-k = 22
-  [w.x]
-  k = 24
-[[w]]
-y.z = { p = 26, q = [
- ] }
-when = 1979-05-27 07:32:32 # v
-`
-	var decoded map[string]any
-	meta, err := toml.Decode(text, &decoded)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines, exact := indexLines(text, meta.Keys())
-	if !exact {
-		t.Error("the scanner and the decoder do not see the same keys")
-	}
-	for path, want := range map[string]int{
-		`a`: 1, `"b.c"`: 2, `"d\""."e\"="`: 3, `m`: 4, `n`: 8, `o`: 9, `list`: 12, `list.#0`: 13, `list.#2.#1.#0.k`: 13,
-		`list.#3.l.m`: 14, `list.#4`: 15, `t`: 16, `t.u`: 16, `t.u.v`: 17, `w`: 18, `w.#0`: 18, `w.#0.k`: 19,
-		`w.#1`: 21, `w.#1.k`: 22, `w.#1.x`: 23, `w.#1.x.k`: 24, `w.#2`: 25, `w.#2.y`: 26, `w.#2.y.z.q`: 26, `w.#2.when`: 28,
-	} {
-		if lines[path] != want {
-			t.Errorf("%s is on line %d, not %d", path, lines[path], want)
-		}
-	}
-}
-
 func TestNearWordsAreSuggestedAndFarOnesAreNot(t *testing.T) {
 	t.Parallel()
 	known := []string{"address", "mode", "mx"}
@@ -477,32 +426,11 @@ func FuzzLoad(f *testing.F) {
 		if slices.ContainsFunc(reading.Problems, func(p Problem) bool { return p.Text == "" || p.File == path && p.Line < 1 }) {
 			t.Fatalf("a problem lacks its line: %v", reading.Problems)
 		}
-		checkLines(t, text)
 	})
 }
 
-// checkLines holds the scanner of lines against the decoder.
-func checkLines(t *testing.T, text string) {
-	for _, mark := range []string{"\xef\xbb\xbf", "\xff\xfe", "\xfe\xff"} {
-		if strings.HasPrefix(text, mark) { // Load takes it away
-			return
-		}
-	}
-	if _, err := checkBounds(text); err != nil {
-		return
-	}
-	_, keys, err := decodeTOML(text)
-	if err != nil {
-		return
-	}
-	lines, exact := indexLines(text, keys)
-	if !exact {
-		t.Fatalf("the scanner and the decoder do not see the same keys: %q", keys)
-	}
-	last := 1 + strings.Count(text, "\n")
-	for path, line := range lines {
-		if line < 1 || line > last {
-			t.Fatalf("%s is on line %d of %d", path, line, last)
-		}
-	}
+// decodeTOML has the keys of a text, too.
+func decodeTOML(text string) (entries map[string]any, keys []toml.Key, err error) {
+	meta, err := toml.Decode(text, &entries)
+	return entries, meta.Keys(), err
 }

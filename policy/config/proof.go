@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"coexistd/policy/config/document"
 	"coexistd/policy/tenant"
 )
 
@@ -109,7 +110,7 @@ func (r *reader) refuseTakenHeader(t *table, name string) {
 
 // commonName reads the common name of a certificate and puts it in lower case.
 func commonName(text string) (string, error) {
-	if text == "" || len(text) > 255 || strings.TrimSpace(text) != text || printable(text) != text {
+	if text == "" || len(text) > 255 || strings.TrimSpace(text) != text || document.Printable(text) != text {
 		return "", fmt.Errorf(`%s is not the common name of a certificate; write it like "relay.example.com"`, quote(text))
 	}
 	return strings.ToLower(text), nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"coexistd/policy/config/document"
 	"coexistd/policy/mail"
 	"coexistd/policy/networks"
 	"coexistd/policy/rate"
@@ -179,7 +180,7 @@ func (r *reader) rateKey(text string, by rate.By) (string, error) {
 	p := r.config.Rules
 	switch by {
 	case rate.ByUser:
-		if text == "" || len(text) > mail.MaxAddress || printable(text) != text {
+		if text == "" || len(text) > mail.MaxAddress || document.Printable(text) != text {
 			return "", fmt.Errorf("%s is not a login; write it as users log in with it", quote(text))
 		}
 		return strings.ToLower(text), nil
@@ -215,7 +216,7 @@ func (t *table) column(by rate.By) string {
 		t.fail("column", "has no meaning for a rule by %s, which has no row in the directory; say it in overrides", by)
 	case name == "address" || name == "residence" || name == "login":
 		t.fail("column", "%s is a column with a meaning of its own; name one of numbers, like %q", quote(text), "hourly")
-	case strings.Trim(name, " ") != name || name == "" || printable(name) != name:
+	case strings.Trim(name, " ") != name || name == "" || document.Printable(name) != name:
 		t.fail("column", "%s is not the name of a column; it would be a word of the file's first line, like %q", quote(text), "hourly")
 	case len(t.r.config.Directories) == 0:
 		t.fail("column", "has no effect: no domain has a directory; take it out")

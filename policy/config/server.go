@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+
+	"coexistd/policy/config/document"
 )
 
 // Redis is [redis]: where several hosts count together.
@@ -57,7 +59,7 @@ func redisPassword(r *reader, file string) (string, error) {
 // line is a short text without control characters. What says what it is.
 func line(what string) kind {
 	return text(what+", in quotes", alone(func(text string) (string, error) {
-		if text == "" || len(text) > maxText || printable(text) != text {
+		if text == "" || len(text) > maxText || document.Printable(text) != text {
 			return "", fmt.Errorf("%s is not %s; it would be one line of 1 to %d bytes", quote(text), what, maxText)
 		}
 		return text, nil

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"coexistd/policy/config/document"
 )
 
 // place is where a mistake is shown.
@@ -45,8 +47,8 @@ type table struct {
 // key is absent.
 func (t *table) at(name string) place {
 	p := t.place
-	p.key = join(t.place.key, name)
-	if line, ok := t.r.lines[join(t.path, name)]; ok {
+	p.key = document.Join(t.place.key, name)
+	if line, ok := t.r.lines[document.Join(t.path, name)]; ok {
 		p.line = line
 	}
 	if t.path == "" && (name == "platform" || name == "domain") {
@@ -154,7 +156,7 @@ func (t *table) items(name string, value any, rules rules) []item {
 
 // element is the place of an entry of a list, and its path.
 func (t *table) element(name string, i int) (place, string) {
-	at, path := t.at(name), element(join(t.path, name), i)
+	at, path := t.at(name), document.Element(document.Join(t.path, name), i)
 	if line, ok := t.r.lines[path]; ok {
 		at.line = line
 	}
@@ -179,13 +181,13 @@ func (t *table) inner(name string, value any, want string) *table {
 	if !ok {
 		return nil
 	}
-	inner := &table{r: t.r, name: name, path: join(t.path, name), schema: under(t.schema, name), place: t.at(name), entries: entries}
+	inner := &table{r: t.r, name: name, path: document.Join(t.path, name), schema: under(t.schema, name), place: t.at(name), entries: entries}
 	return inner
 }
 
 // section returns the table of that name, unread, or nil: [redis].
 func (t *table) section(name string) *table {
-	return t.inner(name, t.entries[name], fmt.Sprintf("a table, written as [%s]", join(t.place.key, name)))
+	return t.inner(name, t.entries[name], fmt.Sprintf("a table, written as [%s]", document.Join(t.place.key, name)))
 }
 
 // optional returns the table of that name, unread, or one that says nothing.
@@ -193,12 +195,12 @@ func (t *table) optional(name string) *table {
 	if one := t.section(name); one != nil {
 		return one
 	}
-	return &table{r: t.r, name: name, path: join(t.path, name), schema: under(t.schema, name), place: t.at(name)}
+	return &table{r: t.r, name: name, path: document.Join(t.path, name), schema: under(t.schema, name), place: t.at(name)}
 }
 
 // parent returns the table that holds those with a name, or nil: that of all [platform.NAME].
 func (t *table) parent(name string) *table {
-	return t.inner(name, t.entries[name], fmt.Sprintf("tables with a name, each written as [%s.NAME]", join(t.place.key, name)))
+	return t.inner(name, t.entries[name], fmt.Sprintf("tables with a name, each written as [%s.NAME]", document.Join(t.place.key, name)))
 }
 
 // tables returns the tables within a parent, unread, sorted by their names.
@@ -215,7 +217,7 @@ func (t *table) tables(name string) (all []*table) {
 
 // array returns the tables of that name, unread: [[listen]].
 func (t *table) array(name string) (all []*table) {
-	want := fmt.Sprintf("a list of tables, each written as [[%s]]", join(t.place.key, name))
+	want := fmt.Sprintf("a list of tables, each written as [[%s]]", document.Join(t.place.key, name))
 	var values []any
 	switch value := t.entries[name].(type) {
 	case nil:
@@ -251,7 +253,7 @@ func describe(value any) string { return typeNames[fmt.Sprintf("%T", value)] }
 // suggest says which of the known words was probably meant.
 func suggest(word string, known []string) string {
 	best, least := "", (len(word)+2)/3+1
-	if len(word) <= maxKey {
+	if len(word) <= document.MaxKey {
 		for _, candidate := range known {
 			if len(word) >= 3 && strings.HasPrefix(candidate, word) {
 				best = candidate

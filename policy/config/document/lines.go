@@ -1,4 +1,4 @@
-package config
+package document
 
 import (
 	"fmt"
@@ -17,9 +17,10 @@ import (
 // Bounds of what the decoder is given: it calls itself for each nested value,
 // and keeps the whole key, parents included, with each key.
 const (
-	maxDepth = 8   // values within values
-	maxParts = 8   // parts of one written key
-	maxKey   = 512 // bytes of one written key
+	maxDepth = 8 // values within values
+	maxParts = 8 // parts of one written key
+	// MaxKey is how long a written key can be, in bytes.
+	MaxKey = 512
 )
 
 // quoted is a string of any kind, or the beginning of one that does not end. Up to two
@@ -45,39 +46,39 @@ type scanner struct {
 	deep bool // a bound was passed; the walk has stopped
 
 	keys  []toml.Key     // the decoder's keys that were not met yet
-	lines lineIndex      // nil: only the bounds are wanted
+	lines Lines          // nil: only the bounds are wanted
 	sizes map[string]int // elements met so far, by the array's path
 	exact bool           // every key met was the decoder's next one
 }
 
-// lineIndex maps a path to the line where it stands. A path is a key with
+// Lines maps a path to the line where it stands. A path is a key with
 // "#N" after the name of an array for its element N, counted from 0:
 // listen.#1.address.
-type lineIndex map[string]int
+type Lines map[string]int
 
 // checkBounds reports what the decoder must not be given, and its line.
 func checkBounds(text string) (line int, err error) {
 	s := scanner{text: text, line: 1}
 	s.document()
 	if s.deep {
-		return s.line, fmt.Errorf("values are nested more than %d deep, or a key has more than %d parts or %d bytes", maxDepth, maxParts, maxKey)
+		return s.line, fmt.Errorf("values are nested more than %d deep, or a key has more than %d parts or %d bytes", maxDepth, maxParts, MaxKey)
 	}
 	return 0, nil
 }
 
 // indexLines finds the line of each of the keys, which must be those that the
 // decoder found in the text. It reports whether every key was found.
-func indexLines(text string, keys []toml.Key) (lineIndex, bool) {
+func indexLines(text string, keys []toml.Key) (Lines, bool) {
 	s := scanner{
 		text: text, line: 1, keys: keys,
-		lines: make(lineIndex), sizes: make(map[string]int), exact: true,
+		lines: make(Lines), sizes: make(map[string]int), exact: true,
 	}
 	s.document()
 	return s.lines, s.exact && len(s.keys) == 0
 }
 
-// join adds one part of a key to a path.
-func join(path, part string) string {
+// Join adds one part of a key to a path.
+func Join(path, part string) string {
 	part = toml.Key{part}.String()
 	if path == "" {
 		return part
@@ -85,8 +86,8 @@ func join(path, part string) string {
 	return path + "." + part
 }
 
-// element is the path of an array's element.
-func element(path string, i int) string { return path + ".#" + strconv.Itoa(i) }
+// Element is the path of an array's element.
+func Element(path string, i int) string { return path + ".#" + strconv.Itoa(i) }
 
 // take reads what comes next.
 func (s *scanner) take(what *regexp.Regexp) string {
@@ -125,7 +126,7 @@ func (s *scanner) header() {
 	if array {
 		n := s.sizes[path]
 		s.sizes[path] = n + 1
-		s.note(element(path, n), line)
+		s.note(Element(path, n), line)
 	}
 }
 
@@ -162,9 +163,9 @@ func (s *scanner) resolve(key toml.Key, line int) string {
 	path := ""
 	for _, part := range key {
 		for n := s.sizes[path]; n > 0; n = s.sizes[path] {
-			path = element(path, n-1)
+			path = Element(path, n-1)
 		}
-		path = join(path, part)
+		path = Join(path, part)
 		s.note(path, line)
 	}
 	return path
@@ -184,7 +185,7 @@ func (s *scanner) key() (last string) {
 	for parts := 1; parts == 1 || s.eat("."); parts++ {
 		s.take(spaces)
 		last = s.take(keyPart)
-		if parts > maxParts || before-len(s.text) > maxKey {
+		if parts > maxParts || before-len(s.text) > MaxKey {
 			s.deep = true
 			return ""
 		}
@@ -208,7 +209,7 @@ func (s *scanner) value(path string, depth int) {
 		s.entries("]", func(i int) {
 			inner := ""
 			if path != "" {
-				inner = element(path, i)
+				inner = Element(path, i)
 				s.note(inner, s.line)
 				s.sizes[path] = i + 1
 			}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -352,4 +353,32 @@ func TestTheDefaultFileHasEveryKeyAndIsRightOnceItsNeededPartsAreUncommented(t *
 // isRequired reports a key without which its section is wrong.
 func isRequired(s section, name string) bool {
 	return slices.ContainsFunc(s.keys, func(k key) bool { return k.name == name && (k.missing != "" || s.path == "allow" && name == "senders") })
+}
+
+func TestAValueOfAWrongTypeIsAMistakeForEveryKey(t *testing.T) {
+	t.Parallel()
+	for _, s := range schema {
+		header := s.header
+		switch s.path {
+		case "platform.*":
+			header = "[platform.google]"
+		case "platform.*.proof":
+			header = "[platform.google.proof]"
+		}
+		for _, k := range s.keys {
+			// A date is right nowhere.
+			text := smallest + header + "\n" + k.name + " = 1979-05-27\n"
+			if header == "" {
+				text = k.name + " = 1979-05-27\n" + smallest
+			}
+			_, err := read(write(t, text, map[string]string{"users.csv": users}))
+			problems, _ := errors.AsType[Problems](err)
+			own := slices.DeleteFunc(slices.Clone(problems), func(p Problem) bool {
+				return p.Key != k.name && !strings.HasSuffix(p.Key, "."+k.name) || !strings.Contains(p.Text, "is a date or time; it must be ")
+			})
+			if len(own) != 1 {
+				t.Errorf("%s of %q: %v", k.name, s.path, problems)
+			}
+		}
+	}
 }

@@ -434,3 +434,12 @@ func decodeTOML(text string) (entries map[string]any, keys []toml.Key, err error
 	meta, err := toml.Decode(text, &entries)
 	return entries, meta.Keys(), err
 }
+
+func BenchmarkLoad(b *testing.B) {
+	path := write(b, smallest+everyCheck, map[string]string{"users.csv": users})
+	for b.Loop() {
+		if reading := Load(path); reading.Config == nil {
+			b.Fatal(reading.Problems)
+		}
+	}
+}

@@ -19,7 +19,8 @@ it, and tells what was refused. When the configuration is refused, nothing chang
 directory that lacks too many addresses is refused alone.
 
 The exit status is 0 when all was taken, and 1 when anything was refused.`,
-		Example: `  coexistd check && coexistd reload`,
+		Example: `  coexistd reload
+  coexistd reload --json`,
 		Args:    atMost(0),
 	}, func([]string) int { return reload(c) })
 	c.jsonFlag(cmd.Flags())

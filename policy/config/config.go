@@ -242,7 +242,10 @@ func hostname(text string) (string, error) {
 	return normal, nil
 }
 
-const usualStateDir = "/var/lib/coexistd"
+const (
+	usualStateDir = "/var/lib/coexistd"
+	usualControl  = "unix:control.sock"
+)
 
 func stateDir(r *reader, text string) (string, error) {
 	path := r.path(text)

@@ -3,15 +3,13 @@ package config
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/BurntSushi/toml"
-)
 
-// defaultStateDir is state_dir where the configuration says nothing.
-const defaultStateDir = "/var/lib/coexistd"
+	"coexistd/policy/config/files"
+)
 
 // ControlSocket returns the path of the daemon's control socket. It takes from the file what
 // tells of that and nothing else, so that a daemon can be asked whose configuration has
@@ -21,15 +19,16 @@ func ControlSocket(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text, err := os.ReadFile(path)
+	text, _, err := files.Read(path, maxFile)
 	if err != nil {
-		return "", fmt.Errorf("the configuration cannot be read: %w", err)
+		return "", fmt.Errorf("the configuration %s %w", path, err)
 	}
-	var said struct {
+	said := struct {
 		StateDir string `toml:"state_dir"`
-	}
+		Control  struct{ Address string }
+	}{}
 	// What stands above a line that is no TOML is read without it.
-	for lines := strings.SplitAfter(string(text), "\n"); ; {
+	for lines := strings.SplitAfter(text, "\n"); ; {
 		_, err := toml.Decode(strings.Join(lines, ""), &said)
 		wrong, is := errors.AsType[toml.ParseError](err)
 		if !is {
@@ -38,10 +37,13 @@ func ControlSocket(path string) (string, error) {
 		lines = lines[:max(min(wrong.Position.Line, len(lines))-1, 0)]
 	}
 	if said.StateDir == "" {
-		said.StateDir = defaultStateDir
+		said.StateDir = usualStateDir
 	}
-	if !filepath.IsAbs(said.StateDir) {
-		said.StateDir = filepath.Join(filepath.Dir(path), said.StateDir)
+	r := &reader{folder: filepath.Dir(path), config: &Config{}}
+	r.config.StateDir = r.path(said.StateDir)
+	address, err := controlAddress(r, said.Control.Address)
+	if err != nil {
+		address, err = controlAddress(r, usualControl)
 	}
-	return filepath.Join(said.StateDir, "control.sock"), nil
+	return strings.TrimPrefix(address, "unix:"), err
 }

@@ -89,7 +89,7 @@ var schema = []section{
 		{name: "mode", kind: text(aString, alone(socketMode)), usual: "0660", meaning: "as for `[[listen]]`"},
 	}},
 	{path: "control", header: "[control]", about: "the daemon's own socket, for its commands", keys: []key{
-		{name: "address", kind: text(aString, controlAddress), usual: "unix:control.sock", meaning: "`unix:PATH`; a relative path is in `state_dir`. At most 107 bytes with it"},
+		{name: "address", kind: text(aString, controlAddress), usual: usualControl, meaning: "`unix:PATH`; a relative path is in `state_dir`. At most 107 bytes with it"},
 	}},
 	{path: "platform.*", header: "[platform.office365]", about: "another platform, by a name of yours", keys: []key{
 		{name: "networks", kind: texts(rules{}), example: `["spf:spf.protection.outlook.com"]`,

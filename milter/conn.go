@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"coexistd/milter/listen"
 )
 
 const (
@@ -30,16 +30,19 @@ const (
 
 // timing holds a connection's deadlines.
 type timing struct {
-	idle     time.Duration // from the end of a frame to the next one's begin
+	fresh    time.Duration // from the connection's begin to the end of the negotiation
+	idle     time.Duration // after that, from the end of a frame to the next one's begin
 	frame    time.Duration // from a frame's begin to its end
 	write    time.Duration // for one write
 	progress time.Duration // between progress frames while an answer takes long
-	settle   time.Duration // in a drain, for the MTA to make a message's changes
+	settle   time.Duration // for the MTA to make a message's changes
 }
 
-// libmilter waits 7,210 s for a command, and so do we: the client of an SMTP
-// session may take long over each of its own.
-var defaultTiming = timing{idle: 7210 * time.Second, frame: time.Minute, write: time.Minute, progress: 5 * time.Second, settle: time.Second}
+// An MTA negotiates as soon as it has connected. After that, libmilter waits 7,210 s for a
+// command, and so do we: the client of an SMTP session may take long over each of its own.
+var defaultTiming = timing{
+	fresh: 10 * time.Second, idle: 7210 * time.Second, frame: time.Minute, write: time.Minute, progress: 5 * time.Second, settle: time.Second,
+}
 
 // protocolError is a frame that no MTA sends. It ends the connection.
 type protocolError string
@@ -51,22 +54,20 @@ func (e protocolError) Error() string { return string(e) }
 // it use more memory than its buffer. Reads come from one goroutine; send may
 // be called by any.
 type conn struct {
-	socket  net.Conn
+	socket  *listen.Conn
 	in      *bufio.Reader
 	readers *sync.Pool // where in goes back to
 	timing  timing
 
+	freshBy time.Time // when the negotiation must be over; zero: it is
 	held    int       // bytes of in that the current frame still occupies
 	size    int       // payload bytes of the current frame
 	begun   bool      // the current frame's head is read
 	frameBy time.Time // when the begun frame must be complete
 	// changing is set from the end of a message to the peer's next frame, or
 	// to this time at most: the MTA makes the changes, and may need the
-	// lookups for that. A drain waits for it.
+	// lookups for that. So long, the message is under way.
 	changing time.Time
-
-	inMessage atomic.Bool // a message is under way: it outlives a drain
-	draining  atomic.Bool // no further message is to begin
 
 	mu       sync.Mutex
 	out      []byte
@@ -77,8 +78,8 @@ type conn struct {
 
 // newConn takes the buffered reader from readers. It is most of what a connection
 // takes, which many do that are over in a moment.
-func newConn(socket net.Conn, t timing, readers *sync.Pool) *conn {
-	c := &conn{socket: socket, timing: t, readers: readers}
+func newConn(socket *listen.Conn, t timing, readers *sync.Pool) *conn {
+	c := &conn{socket: socket, timing: t, readers: readers, freshBy: time.Now().Add(t.fresh)}
 	var used bool
 	if c.in, used = readers.Get().(*bufio.Reader); used {
 		c.in.Reset(source{c})
@@ -105,7 +106,8 @@ func (c *conn) next() (code byte, err error) {
 	if head, err = c.in.Peek(frameHead); err != nil {
 		return 0, cutShort(err, len(head))
 	}
-	c.begun, c.size, c.changing = true, int(length)-1, time.Time{}
+	c.begun, c.size = true, int(length)-1
+	c.changesMade()
 	return head[4], nil
 }
 
@@ -174,51 +176,52 @@ func (s source) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	for {
-		deadline := c.readDeadline()
-		if err := c.socket.SetReadDeadline(deadline); err != nil {
+		if err := c.socket.SetReadDeadline(c.readDeadline()); err != nil {
 			return 0, err
-		}
-		// The order matters: drain stores before it moves the deadline.
-		ending := c.draining.Load() && !c.inMessage.Load()
-		if ending {
-			if !time.Now().Before(c.changing) {
-				return 0, io.EOF
-			}
-			if err := c.socket.SetReadDeadline(c.changing); err != nil {
-				return 0, err
-			}
 		}
 		n, err := c.socket.Read(p)
 		switch {
 		case n > 0 || !errors.Is(err, os.ErrDeadlineExceeded):
 			return n, err
-		case !ending && !time.Now().Before(deadline):
+		case !c.changing.IsZero() && !time.Now().Before(c.changing):
+			c.changesMade()
+		case c.socket.IsOver():
+			return 0, io.EOF
+		default:
 			return n, err
 		}
 	}
 }
 
-// answered notes that the peer has the answer to an end of message.
+// negotiated notes that the peer is an MTA.
+func (c *conn) negotiated() { c.freshBy = time.Time{} }
+
+// answered notes that the peer is about to get the answer to an end of message.
 func (c *conn) answered() { c.changing = time.Now().Add(c.timing.settle) }
+
+// changesMade ends the message whose end was answered, if there is one.
+func (c *conn) changesMade() {
+	if !c.changing.IsZero() {
+		c.changing = time.Time{}
+		c.socket.Rest()
+	}
+}
 
 func (c *conn) readDeadline() time.Time {
 	now := time.Now()
-	if !c.begun && c.in.Buffered() == 0 {
-		return now.Add(c.timing.idle)
+	deadline := now.Add(c.timing.idle)
+	if c.begun || c.in.Buffered() > 0 {
+		if c.frameBy.IsZero() {
+			c.frameBy = now.Add(c.timing.frame)
+		}
+		deadline = c.frameBy
 	}
-	if c.frameBy.IsZero() {
-		c.frameBy = now.Add(c.timing.frame)
+	for _, earlier := range [...]time.Time{c.freshBy, c.changing} {
+		if !earlier.IsZero() && earlier.Before(deadline) {
+			deadline = earlier
+		}
 	}
-	return c.frameBy
-}
-
-// drain ends the connection at once when no message is under way, and else when
-// the MTA has made the message's changes.
-func (c *conn) drain() {
-	c.draining.Store(true)
-	if !c.inMessage.Load() {
-		c.socket.SetReadDeadline(time.Unix(1, 0))
-	}
+	return deadline
 }
 
 // send gathers one frame. It is written before the connection waits for the

@@ -95,6 +95,8 @@ func newLab(t testing.TB, rt *transaction.Runtime, change func(*Server)) *lab {
 		address: filepath.Join(t.TempDir(), "m"),
 		served:  make(chan error, 1),
 	}
+	l.timing = defaultTiming
+	l.timing.fresh = patience
 	if change != nil {
 		change(l.Server)
 	}

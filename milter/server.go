@@ -61,9 +61,9 @@ func (s *Server) Serve(l net.Listener, checkpoint verdict.Checkpoint) error {
 	if t == (timing{}) {
 		t = defaultTiming
 	}
-	return s.Sessions.Serve(l, func(socket net.Conn) listen.Session {
+	return s.Sessions.Serve(l, func(socket *listen.Conn) {
 		fresh := &session{server: s, conn: newConn(socket, t, &s.readers), checkpoint: checkpoint}
 		fresh.mail = transaction.New(&fresh.visitor)
-		return fresh
+		fresh.serve()
 	})
 }

@@ -137,16 +137,45 @@ func (m *mta) flushAll() {
 }
 
 func TestSilentMTALosesItsConnection(t *testing.T) {
-	l := newLab(t, newRuntime(t), func(s *Server) {
-		s.timing = defaultTiming
-		s.timing.idle = 50 * time.Millisecond
-	})
+	l := newLab(t, newRuntime(t), func(s *Server) { s.timing.idle = 50 * time.Millisecond })
 	l.dial(t).wantEnd()
+	l.postfix(t).wantEnd()
+}
+
+func TestAConnectionMustNegotiateSoon(t *testing.T) {
+	l := newLab(t, newRuntime(t), func(s *Server) { s.timing.fresh = 50 * time.Millisecond })
+	for _, says := range []string{"", "\x00", "\x00\x00\x00\x0dO\x00\x00\x00", "\x00\x00\x00\x02DC"} {
+		m := l.dial(t)
+		m.conn.Write([]byte(says))
+		m.wantEnd()
+	}
+	// One that says something again and again does not win time.
+	m := l.dial(t)
+	m.conn.SetDeadline(time.Now().Add(patience))
+	for err := error(nil); err == nil; {
+		_, err = m.conn.Write([]byte("\x00\x00\x00\x02DC"))
+	}
+}
+
+func TestAnMTAThatHasNegotiatedMayTakeItsTime(t *testing.T) {
+	const fresh = 50 * time.Millisecond
+	l := newLab(t, newRuntime(t), func(s *Server) { s.timing.fresh = fresh })
+	for { // On a slow machine the first of them may be too slow.
+		m, silent := l.dial(t), l.dial(t)
+		m.put('O', "\x00\x00\x00\x06\x00\x00\x01\xff\x00\x00\x00\x00")
+		m.flush()
+		if _, err := m.read(); err != nil {
+			continue
+		}
+		silent.wantEnd()
+		m.agreed = 0
+		m.exchange()
+		return
+	}
 }
 
 func TestFrameThatDoesNotEndLosesItsConnection(t *testing.T) {
 	l := newLab(t, newRuntime(t), func(s *Server) {
-		s.timing = defaultTiming
 		s.timing.frame = 50 * time.Millisecond
 	})
 	for _, begun := range []string{"\x00", "\x00\x00\x00\x09", "\x00\x00\x00\x09M<x@", "\x00\x00\x40\x00Lname\x00"} {
@@ -158,7 +187,6 @@ func TestFrameThatDoesNotEndLosesItsConnection(t *testing.T) {
 
 func TestMTAThatDoesNotReadLosesItsConnection(t *testing.T) {
 	l := newLab(t, newRuntime(t), func(s *Server) {
-		s.timing = defaultTiming
 		s.timing.write = 50 * time.Millisecond
 	})
 	m := l.dial(t)
@@ -194,7 +222,6 @@ func TestSlowEndOfMessageShowsProgress(t *testing.T) {
 	slow := slowLog{slog.DiscardHandler, make(chan struct{})}
 	l := newLab(t, newRuntime(t), func(s *Server) {
 		s.Log = slog.New(enabled{slow})
-		s.timing = defaultTiming
 		s.timing.progress = 5 * time.Millisecond
 	})
 	m := l.postfix(t)
@@ -283,7 +310,6 @@ func TestDrainEndsWithItsContext(t *testing.T) {
 
 func TestDrainDoesNotWaitLongForAnMTAThatIsSilentAfterAMessage(t *testing.T) {
 	l := newLab(t, newRuntime(t), func(s *Server) {
-		s.timing = defaultTiming
 		s.timing.settle = 50 * time.Millisecond
 	})
 	m := l.postfix(t)

@@ -33,16 +33,9 @@ type session struct {
 	field   []byte // the payload of a header frame
 }
 
-// Drain ends the connection at once when no message is under way, and else when the MTA
-// has made the message's changes.
-func (s *session) Drain() { s.conn.drain() }
-
-// Close closes the connection, whatever is under way.
-func (s *session) Close() error { return s.conn.socket.Close() }
-
-// Serve answers the MTA's commands until the connection ends. What was to be answered is
-// written first.
-func (s *session) Serve() {
+// serve answers the MTA's commands until the connection ends, and closes it. What was to be
+// answered is written first.
+func (s *session) serve() {
 	defer s.conn.close()
 	defer s.survive()
 	defer s.visitor.Leave()
@@ -81,8 +74,8 @@ func (s *session) command(code gomilter.Code) error {
 	case gomilter.CodeHelo:
 		return s.whole(s.helo)
 	case gomilter.CodeMail:
-		if s.conn.draining.Load() {
-			// A client with a message after the other would hold the drain up.
+		if !s.conn.socket.Begin() {
+			// A client with a message after the other would hold a drain up.
 			return io.EOF
 		}
 		return s.whole(s.mailFrom)
@@ -127,6 +120,8 @@ func (s *session) negotiate(payload []byte) error {
 		return err
 	}
 	s.terms = agreed
+	s.conn.negotiated()
+	s.conn.socket.Heard()
 	s.conn.send(replyOptNeg, agreed.answer())
 	if !agreed.suffice() {
 		s.log(slog.LevelError, "the MTA does not let coexistd add headers and add and delete recipients: all mail is put off",
@@ -148,6 +143,7 @@ func (s *session) furtherTerms() gomilter.OptProtocol {
 // connect notes who the client is. One that asks for too much is turned away, or, where
 // the MTA does not wait, at RCPT.
 func (s *session) connect(payload []byte) (err error) {
+	s.conn.socket.Heard()
 	if s.client, err = parseConnect(payload); err != nil {
 		return err
 	}
@@ -160,6 +156,7 @@ func (s *session) connect(payload []byte) (err error) {
 }
 
 func (s *session) helo(payload []byte) error {
+	s.conn.socket.Heard()
 	s.client.helo = cString(payload)
 	s.proceedUnless(gomilter.OptNoHeloReply)
 	return nil
@@ -176,7 +173,6 @@ func (s *session) mailFrom(payload []byte) error {
 		},
 	}
 	s.mail.Begin(s.server.enter(), arrival)
-	s.conn.inMessage.Store(s.mail.IsUnderWay())
 	s.proceedUnless(gomilter.OptNoMailReply)
 	return nil
 }
@@ -266,7 +262,6 @@ func (s *session) endOfMessage() error {
 	s.conn.done()
 	s.apply(answer)
 	s.conn.answered()
-	s.conn.inMessage.Store(false)
 	return nil
 }
 
@@ -274,7 +269,7 @@ func (s *session) endOfMessage() error {
 func (s *session) endMessage() {
 	s.mail.SetQueueID(s.macros.queueID())
 	s.mail.Abort()
-	s.conn.inMessage.Store(false)
+	s.conn.socket.Rest()
 }
 
 func (s *session) proceed() { s.conn.send(byte(gomilter.ActContinue)) }

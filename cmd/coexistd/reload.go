@@ -21,7 +21,7 @@ directory that lacks too many addresses is refused alone.
 The exit status is 0 when all was taken, and 1 when anything was refused.`,
 		Example: `  coexistd reload
   coexistd reload --json`,
-		Args:    atMost(0),
+		Args: atMost(0),
 	}, func([]string) int { return reload(c) })
 	c.jsonFlag(cmd.Flags())
 	return cmd

@@ -35,7 +35,7 @@ type Options struct {
 	// Mode is the access mode of a Unix socket, which holds whatever the umask
 	// is. Zero stands for 0660.
 	Mode fs.FileMode
-	// Slots bounds the connections.
+	// Slots bounds the connections. Nil: they are not bounded here; see Sessions.Max.
 	Slots Slots
 	// Activation are the sockets that systemd passed.
 	Activation Activation
@@ -185,6 +185,9 @@ func (l *listener) Accept() (net.Conn, error) {
 	// The slot is taken after the connection: a listener that nobody connects
 	// to must not hold one.
 	taken := l.options.Slots
+	if taken == nil {
+		return c, nil
+	}
 	select {
 	case taken <- struct{}{}:
 		l.crowded.Store(false)

@@ -25,7 +25,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"coexistd/milter/listen"
@@ -34,6 +33,7 @@ import (
 )
 
 const (
+	freshTime = 10 * time.Second // for the first request: an MTA connects when it has one
 	idleTime  = 10 * time.Minute // between two requests
 	begunTime = 30 * time.Second // for the rest of a request, and for a reply
 )
@@ -47,52 +47,44 @@ type Server struct {
 	Log     *slog.Logger
 
 	listen.Sessions
-	idle, begun time.Duration // idleTime and begunTime, when zero
+	fresh, idle, begun time.Duration // freshTime, idleTime and begunTime, when zero
 }
 
 // Serve answers the connections that come on l, as listen.Sessions does.
 func (s *Server) Serve(l net.Listener) error {
-	return s.Sessions.Serve(l, func(c net.Conn) listen.Session { return &session{Conn: c, server: s} })
+	return s.Sessions.Serve(l, func(c *listen.Conn) { (&session{Conn: c, server: s}).serve() })
 }
 
 // session is one connection of the MTA.
 type session struct {
-	net.Conn
-	server   *Server
-	draining atomic.Bool
+	*listen.Conn
+	server *Server
 }
 
-// Drain ends the connection, after the reply to a request that has been read.
-func (s *session) Drain() {
-	s.draining.Store(true)
-	// Whoever reads or will read stops; see answer.
-	s.SetReadDeadline(time.Unix(1, 0))
-}
-
-// Serve answers requests until the connection ends.
-func (s *session) Serve() {
+// serve answers requests until the connection ends, and closes it. In a shutdown, the
+// requests that have come by then are answered.
+func (s *session) serve() {
 	err := s.answer()
-	draining := s.draining.Load()
+	over := s.IsOver()
 	s.Close()
-	if err != nil && !draining {
+	if err != nil && !over {
 		s.server.Log.Warn("a lookup connection was closed", "client", s.RemoteAddr().String(), "error", err)
 	}
 }
 
 // answer answers requests. Nil says that the client left, or stayed idle too long.
 func (s *session) answer() error {
-	idle, begun := cmp.Or(s.server.idle, idleTime), cmp.Or(s.server.begun, begunTime)
+	fresh, idle, begun := cmp.Or(s.server.fresh, freshTime), cmp.Or(s.server.idle, idleTime), cmp.Or(s.server.begun, begunTime)
 	w := bufio.NewWriter(writer{s.Conn, begun})
 	defer w.Flush()
 	r := bufio.NewReader(reader{s.Conn, w})
-	for {
+	due := time.Now().Add(fresh) // the first request as a whole
+	for asked := false; ; asked = true {
+		if asked {
+			due = time.Now().Add(idle)
+		}
 		if r.Buffered() == 0 {
-			s.SetReadDeadline(time.Now().Add(idle))
-			// Drain sets a deadline in the past after it sets draining.
-			// Where that came first, it has just been overwritten.
-			if s.draining.Load() {
-				return nil
-			}
+			s.SetReadDeadline(due)
 			_, err := r.Peek(1)
 			if err == io.EOF || errors.Is(err, os.ErrDeadlineExceeded) {
 				return nil
@@ -101,14 +93,15 @@ func (s *session) answer() error {
 				return err
 			}
 		}
-		s.SetReadDeadline(time.Now().Add(begun))
-		if s.draining.Load() {
-			s.SetReadDeadline(time.Unix(1, 0))
+		if asked {
+			due = time.Now().Add(begun)
 		}
+		s.SetReadDeadline(due)
 		request, err := readNetstring(r)
 		if err != nil {
 			return err
 		}
+		s.Begin()
 		p, set := s.server.Runtime()
 		writeNetstring(w, answer(p, set, request))
 	}
@@ -116,9 +109,9 @@ func (s *session) answer() error {
 
 // reader sends the replies off before it waits for more requests: a client may
 // send several requests at once, and may wait for the replies with half a
-// request sent.
+// request sent. Then nothing is under way.
 type reader struct {
-	net.Conn
+	*listen.Conn
 	replies *bufio.Writer
 }
 
@@ -126,6 +119,7 @@ func (r reader) Read(b []byte) (int, error) {
 	if err := r.replies.Flush(); err != nil {
 		return 0, err
 	}
+	r.Rest()
 	return r.Conn.Read(b)
 }
 

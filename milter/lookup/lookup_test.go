@@ -3,18 +3,22 @@ package lookup
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"coexistd/contrib/fake"
+	"coexistd/milter/listen"
 	"coexistd/milter/sources"
 	"coexistd/policy"
 	"coexistd/policy/directory"
@@ -158,6 +162,7 @@ type running struct {
 func run(t *testing.T, server *Server) *running {
 	t.Helper()
 	p, set := world(t)
+	server.fresh = cmp.Or(server.fresh, deadline)
 	r := &running{Server: server, path: filepath.Join(t.TempDir(), "s"), log: fake.NewLog(), served: make(chan error, 1)}
 	r.Runtime = func() (*policy.Policy, *directory.Set) { return p, set }
 	r.Log = r.log.Logger
@@ -253,15 +258,19 @@ func TestTakesTheLongestRequest(t *testing.T) {
 }
 
 func TestARequestThatStallsIsLoggedAndAnIdleConnectionIsNot(t *testing.T) {
-	for begin, logged := range map[string]bool{"": false, "27:recip": true} {
-		s := &Server{idle: 20 * time.Millisecond, begun: deadline}
-		if logged {
-			s = &Server{idle: deadline, begun: 20 * time.Millisecond}
-		}
+	const soon = 20 * time.Millisecond
+	good := netstring("recipients bob@acmecorp.com")
+	for begin, s := range map[string]*Server{
+		"":                {fresh: soon, idle: deadline, begun: deadline},
+		"27:recip":        {fresh: soon, idle: deadline, begun: deadline},
+		good:              {idle: soon, begun: deadline},
+		good + "27:recip": {idle: deadline, begun: soon},
+	} {
+		logged := strings.HasSuffix(begin, "recip")
 		server := run(t, s)
 		c := server.dial(t)
 		io.WriteString(c, begin)
-		if rest, err := io.ReadAll(c); len(rest) > 0 || err != nil {
+		if rest, err := io.ReadAll(c); string(rest) != map[bool]string{true: netstring("OK here")}[strings.HasPrefix(begin, good)] || err != nil {
 			t.Errorf("%q: %q, %v", begin, rest, err)
 		}
 		// The log line follows the closing.
@@ -359,6 +368,83 @@ func TestShutdownLetsARequestFinishUntilItsTimeIsUp(t *testing.T) {
 	}
 }
 
+func TestSilentConnectionsGiveWayToOthers(t *testing.T) {
+	const most = 50
+	server := &Server{Sessions: listen.Sessions{Max: most, Grace: time.Nanosecond}}
+	server.Sessions.Log = slog.New(slog.DiscardHandler)
+	r := run(t, server)
+	ask := func(c net.Conn, letters string) {
+		t.Helper()
+		io.WriteString(c, letters)
+		if reply, err := readNetstring(bufio.NewReader(c)); err != nil || reply != "OK here" {
+			t.Fatalf("got %q, %v", reply, err)
+		}
+	}
+	mustEnd := func(c net.Conn) {
+		t.Helper()
+		if rest, err := io.ReadAll(c); len(rest) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("the connection that must give way said %q, %v", rest, err)
+		}
+	}
+	good := netstring("recipients bob@acmecorp.com")
+	begun := r.dial(t)
+	ask(begun, good+"27:recip")
+	asked := r.dial(t)
+	ask(asked, good)
+	var silent []net.Conn
+	for range most - 2 {
+		silent = append(silent, r.dial(t))
+	}
+	for _, c := range append(silent, begun, asked) {
+		for n := len(r.Connections()); n < most; n = len(r.Connections()) {
+			runtime.Gosched()
+		}
+		newcomer := r.dial(t)
+		ask(newcomer, good)
+		mustEnd(c)
+	}
+	for range 2 * most {
+		ask(r.dial(t), good)
+	}
+}
+
+// A question that comes in the instant in which its connection is to give way has its whole
+// answer, or none.
+func TestAnAnswerIsNotCutOff(t *testing.T) {
+	server := &Server{Sessions: listen.Sessions{Max: 1, Grace: time.Nanosecond}}
+	server.Sessions.Log = slog.New(slog.DiscardHandler)
+	r := run(t, server)
+	good := netstring("recipients bob@acmecorp.com")
+	var answered, closed int
+	for range 300 {
+		c := r.dial(t)
+		io.WriteString(c, good)
+		if reply, err := readNetstring(bufio.NewReader(c)); err != nil {
+			closed++ // by the one that came in the round before
+			c.Close()
+			continue
+		} else if reply != "OK here" {
+			t.Fatalf("got %q", reply)
+		}
+		go func() {
+			if other, err := net.Dial("unix", r.path); err == nil {
+				other.Close()
+			}
+		}()
+		io.WriteString(c, good+good)
+		switch rest, _ := io.ReadAll(io.LimitReader(c, int64(2*len(netstring("OK here"))))); string(rest) {
+		case "":
+			closed++
+		case netstring("OK here"), netstring("OK here") + netstring("OK here"):
+			answered++
+		default:
+			t.Fatalf("the answers are %q", rest)
+		}
+		c.Close()
+	}
+	t.Logf("%d were answered, %d were closed", answered, closed)
+}
+
 func FuzzSocketmap(f *testing.F) {
 	p, set := world(f)
 	for _, request := range cases {
@@ -370,7 +456,7 @@ func FuzzSocketmap(f *testing.F) {
 		// A pipe whose client has sent all of its requests and takes any reply.
 		c := &canned{in: strings.NewReader(input)}
 		server := &Server{Runtime: func() (*policy.Policy, *directory.Set) { return p, set }}
-		(&session{Conn: c, server: server}).answer()
+		(&session{Conn: &listen.Conn{Conn: c}, server: server}).answer()
 		r := bufio.NewReader(&c.out)
 		for {
 			reply, err := readNetstring(r)

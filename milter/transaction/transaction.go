@@ -108,8 +108,8 @@ func (t *Transaction) Begin(rt *Runtime, a Arrival) {
 	}
 }
 
-// IsUnderWay reports a mail that began and that may be decided on.
-func (t *Transaction) IsUnderWay() bool { return t.runtime != nil && t.barred.Code == "" }
+// isUnderWay reports a mail that began and that may be decided on.
+func (t *Transaction) isUnderWay() bool { return t.runtime != nil && t.barred.Code == "" }
 
 // SetQueueID tells the MTA's name of the mail.
 func (t *Transaction) SetQueueID(id string) { t.queueID = id }
@@ -179,7 +179,7 @@ func (t *Transaction) Field(name, value []byte) { t.header.Add(name, value) }
 // WantsBody reports that the body must be read. It is asked when the first piece of it
 // comes, or the message's end.
 func (t *Transaction) WantsBody() bool {
-	if !t.IsUnderWay() {
+	if !t.isUnderWay() {
 		return false
 	}
 	t.gather()

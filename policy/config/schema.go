@@ -68,7 +68,7 @@ var schema = []section{
 		{name: "secret_file", kind: text(aString, secretFile), usually: "made in `state_dir`", example: `"secret.key"`,
 			meaning: "a key file of 32 bytes or more, not readable by others; hosts that share a domain share it"},
 		{name: "max_connections", kind: number(1, 100_000), usual: 1000,
-			meaning: "milter connections at once, over all listeners, and as many for lookups. More wait. Changing it needs a restart"},
+			meaning: "milter connections at once, over all listeners, and as many for lookups. When more come, silent ones give way ([behaviour](behaviour.md#silent-connections)). Changing it needs a restart"},
 		{name: "recipient_delimiter", kind: text(aString, alone(delimiters)), usual: "+", meaning: "the characters that begin a subaddress's tag; `\"\"` for none. Set it as the MTA's"},
 		{name: "max_passes", kind: number(1, 20), usual: 3, meaning: "how often a message is sent on for one recipient before it counts as looping"},
 		{name: "outbound", kind: text(aString, as[string]), usual: "here",

@@ -63,14 +63,12 @@ type Daemon struct {
 	unproven *notice.Unproven
 	shared   shared
 
-	inherited listen.Activation
-	// Lookups have slots of their own, so that a flood of mail does not keep
-	// the MTA from asking who exists.
-	mailSlots, lookupSlots, controlSlots listen.Slots
-	milter                               *milter.Server
-	lookup                               *lookup.Server
-	control                              *http.Server
-	runtime                              atomic.Pointer[transaction.Runtime]
+	inherited    listen.Activation
+	controlSlots listen.Slots
+	milter       *milter.Server
+	lookup       *lookup.Server
+	control      *http.Server
+	runtime      atomic.Pointer[transaction.Runtime]
 
 	mu        sync.Mutex  // guards what follows
 	current   *generation // that of the messages to come
@@ -118,7 +116,8 @@ func New(o Options) (*Daemon, error) {
 	// A directory that cannot be read at start tempfails its own domains; the
 	// others must not wait for it.
 	d.tellRefused(first.directories)
-	d.mailSlots, d.lookupSlots = listen.NewSlots(conf.MaxConnections), listen.NewSlots(conf.MaxConnections)
+	d.milter.Sessions.Max, d.milter.Sessions.Log = conf.MaxConnections, d.log
+	d.lookup.Sessions.Max, d.lookup.Sessions.Log = conf.MaxConnections, d.log
 	d.controlSlots = listen.NewSlots(maxQuestioners)
 	if d.inherited, err = listen.Inherit(); err == nil {
 		d.listeners, err = d.open(conf)

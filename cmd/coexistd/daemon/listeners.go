@@ -27,7 +27,7 @@ func (d *Daemon) open(conf *config.Config) (opened map[string]net.Listener, err 
 		return nil
 	}
 	socket := []config.Listener{controlListener(conf)}
-	if err := errors.Join(add(conf.Listeners, d.mailSlots), add(conf.Lookups, d.lookupSlots), add(socket, d.controlSlots)); err != nil {
+	if err := errors.Join(add(conf.Listeners, nil), add(conf.Lookups, nil), add(socket, d.controlSlots)); err != nil {
 		for _, listener := range opened {
 			listener.Close()
 		}

@@ -1,0 +1,170 @@
+package listen
+
+import (
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// State says what a connection is doing.
+type State int
+
+// The states, in the order in which connections give way to new ones. One that is Busy
+// never does.
+const (
+	// Fresh is a connection on which nothing has begun yet: no message, no question.
+	Fresh State = iota
+	// Idle is one between two messages, or two questions.
+	Idle
+	// Busy is one with a message or a question under way.
+	Busy
+)
+
+var stateNames = [...]string{Fresh: "fresh", Idle: "idle", Busy: "busy"}
+
+// String returns the state's name.
+func (s State) String() string { return stateNames[s] }
+
+// MarshalText returns the state's name.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Conn is a connection of a server. The goroutine that serves it says with Begin, Rest
+// and Heard what it is doing, and closes it. Between Begin and Rest it is closed from
+// outside only where a shutdown's time is up.
+type Conn struct {
+	net.Conn
+
+	mu     sync.Mutex
+	state  State
+	since  time.Time // of the state; while it is not Busy, of what the peer said last
+	ending bool      // nothing more is to begin
+}
+
+// Begin notes that a message or a question is under way. It returns false when nothing
+// more is to begin: then the connection is to be closed without an answer.
+func (c *Conn) Begin() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ending {
+		return false
+	}
+	c.state, c.since = Busy, time.Now()
+	return true
+}
+
+// Rest notes that what was under way is over, and that the peer has all answers. Where
+// nothing more is to begin, reading ends at once.
+func (c *Conn) Rest() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == Busy {
+		c.state, c.since = Idle, time.Now()
+	}
+	if c.ending {
+		c.Conn.SetReadDeadline(past)
+	}
+}
+
+// Heard notes that the peer has said something. While the connection is Busy, that
+// changes nothing.
+func (c *Conn) Heard() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != Busy {
+		c.since = time.Now()
+	}
+}
+
+// IsOver reports that nothing is under way on the connection, and nothing more is to begin.
+func (c *Conn) IsOver() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.isOver()
+}
+
+func (c *Conn) isOver() bool { return c.ending && c.state != Busy }
+
+// SetReadDeadline sets the time at which reading ends. On a connection that is over, that
+// is at once.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.isOver() {
+		t = past
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+var past = time.Unix(1, 0)
+
+// drain ends reading when nothing is under way, and else once that is over.
+func (c *Conn) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ending = true; c.isOver() {
+		c.Conn.SetReadDeadline(past)
+	}
+}
+
+// giveWay closes the connection, unless something is under way.
+func (c *Conn) giveWay() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == Busy {
+		return false
+	}
+	c.ending = true
+	c.Conn.Close()
+	return true
+}
+
+// now returns the state, and since when.
+func (c *Conn) now() (State, time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state, c.since
+}
+
+// Connection is what is known of a connection at one moment.
+type Connection struct {
+	Local  string `json:"local"`  // our address: HOST:PORT, or a Unix socket's path
+	Remote string `json:"remote"` // the peer's: HOST:PORT; empty on a Unix socket
+	PID    int    `json:"pid"`    // the peer's process on a Unix socket; else, and where it cannot be told, 0
+	State  State  `json:"state"`
+	// Since is when the state began. Of a connection that is not Busy, it is when the
+	// peer last said something, if that was later.
+	Since time.Time `json:"since"`
+}
+
+func (c *Conn) describe() Connection {
+	state, since := c.now()
+	d := Connection{Local: c.LocalAddr().String(), PID: peer(c.Conn), State: state, Since: since}
+	// A peer that has not bound its Unix socket is "@" to Go.
+	if remote := c.RemoteAddr(); remote.Network() != "unix" {
+		d.Remote = remote.String()
+	}
+	return d
+}
+
+// peer returns the process that connected to a Unix socket, or 0.
+func peer(c net.Conn) int {
+	socket, is := c.(*net.UnixConn)
+	if !is {
+		return 0
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	var pid int
+	err = raw.Control(func(fd uintptr) {
+		if cred, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); err == nil {
+			pid = int(cred.Pid)
+		}
+	})
+	if err != nil { // it is closed by now
+		return 0
+	}
+	return pid
+}

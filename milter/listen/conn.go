@@ -1,10 +1,12 @@
 package listen
 
 import (
+	"errors"
 	"net"
 	"sync"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // State says what a connection is doing.
@@ -26,14 +28,12 @@ var stateNames = [...]string{Fresh: "fresh", Idle: "idle", Busy: "busy"}
 // String returns the state's name.
 func (s State) String() string { return stateNames[s] }
 
-// MarshalText returns the state's name.
-func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
 // Conn is a connection of a server. The goroutine that serves it says with Begin, Rest
 // and Heard what it is doing, and closes it. Between Begin and Rest it is closed from
 // outside only where a shutdown's time is up.
 type Conn struct {
 	net.Conn
+	on net.Listener // which it came on
 
 	mu     sync.Mutex
 	state  State
@@ -128,18 +128,21 @@ func (c *Conn) now() (State, time.Time) {
 
 // Connection is what is known of a connection at one moment.
 type Connection struct {
-	Local  string `json:"local"`  // our address: HOST:PORT, or a Unix socket's path
-	Remote string `json:"remote"` // the peer's: HOST:PORT; empty on a Unix socket
-	PID    int    `json:"pid"`    // the peer's process on a Unix socket; else, and where it cannot be told, 0
-	State  State  `json:"state"`
+	On     net.Listener // which it came on
+	Remote string       // the peer's HOST:PORT; empty on a Unix socket
+	PID    int          // the peer's process on a Unix socket; else, and where it cannot be told, 0
+	State  State
 	// Since is when the state began. Of a connection that is not Busy, it is when the
 	// peer last said something, if that was later.
-	Since time.Time `json:"since"`
+	Since time.Time
 }
 
 func (c *Conn) describe() Connection {
 	state, since := c.now()
-	d := Connection{Local: c.LocalAddr().String(), PID: peer(c.Conn), State: state, Since: since}
+	d := Connection{On: c.on, State: state, Since: since}
+	if peer, err := Peer(c.Conn); err == nil {
+		d.PID = int(peer.Pid)
+	}
 	// A peer that has not bound its Unix socket is "@" to Go.
 	if remote := c.RemoteAddr(); remote.Network() != "unix" {
 		d.Remote = remote.String()
@@ -147,24 +150,21 @@ func (c *Conn) describe() Connection {
 	return d
 }
 
-// peer returns the process that connected to a Unix socket, or 0.
-func peer(c net.Conn) int {
+// Peer returns whose process has connected to a Unix socket (unix(7), SO_PEERCRED). Other
+// connections do not tell that.
+func Peer(c net.Conn) (*unix.Ucred, error) {
 	socket, is := c.(*net.UnixConn)
 	if !is {
-		return 0
+		return nil, errors.New("only a Unix socket tells whose process has connected")
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {
-		return 0
+		return nil, err
 	}
-	var pid int
+	var credentials *unix.Ucred
+	var failed error
 	err = raw.Control(func(fd uintptr) {
-		if cred, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); err == nil {
-			pid = int(cred.Pid)
-		}
+		credentials, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	})
-	if err != nil { // it is closed by now
-		return 0
-	}
-	return pid
+	return credentials, errors.Join(err, failed)
 }

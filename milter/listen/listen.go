@@ -14,19 +14,11 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"coexistd/policy/config"
 )
-
-// Slots bounds the connections that are open at once on all listeners that
-// share it.
-type Slots chan struct{}
-
-// NewSlots returns n slots; n must be positive.
-func NewSlots(n int) Slots { return make(Slots, n) }
 
 // Options say what Listen is to open.
 type Options struct {
@@ -35,11 +27,9 @@ type Options struct {
 	// Mode is the access mode of a Unix socket, which holds whatever the umask
 	// is. Zero stands for 0660.
 	Mode fs.FileMode
-	// Slots bounds the connections. Nil: they are not bounded here; see Sessions.Max.
-	Slots Slots
 	// Activation are the sockets that systemd passed.
 	Activation Activation
-	// Log is told when connections have to wait and when accepting fails.
+	// Log is told when accepting fails.
 	Log *slog.Logger
 }
 
@@ -48,9 +38,7 @@ type Options struct {
 // a socket that somebody answers on, or a file that is no socket, is an error.
 //
 // The listener's Accept returns an error only once the listener is closed:
-// net.ErrClosed. Other errors are waited out. A connection holds its slot until
-// it is closed; when all slots are in use, Accept waits. Close removes the
-// socket's file, if it is still the one that Listen made.
+// net.ErrClosed. Other errors are waited out. Close removes the socket's file, if it is still the one that Listen made.
 func Listen(o Options) (net.Listener, error) {
 	network, addr, err := config.ParseListen(o.Address)
 	if err != nil {
@@ -154,10 +142,9 @@ type listener struct {
 	path    string      // of the Unix socket's file, and
 	file    fs.FileInfo // its state; nil when there is none to remove
 
-	crowded atomic.Bool // the last connection had to wait: that is logged once
-	close   sync.Once
-	closed  chan struct{}
-	err     error // of closing
+	close  sync.Once
+	closed chan struct{}
+	err    error // of closing
 }
 
 func (l *listener) Addr() net.Addr { return l.inner.Addr() }
@@ -177,39 +164,10 @@ func (l *listener) Close() error {
 	return l.err
 }
 
-func (l *listener) Accept() (net.Conn, error) {
-	c, err := l.accept()
-	if err != nil {
-		return nil, err
-	}
-	// The slot is taken after the connection: a listener that nobody connects
-	// to must not hold one.
-	taken := l.options.Slots
-	if taken == nil {
-		return c, nil
-	}
-	select {
-	case taken <- struct{}{}:
-		l.crowded.Store(false)
-		return &conn{Conn: c, taken: taken}, nil
-	default:
-	}
-	if !l.crowded.Swap(true) {
-		l.options.Log.Warn("a connection waits: max_connections are open", "listener", l.options.Address, "max_connections", cap(taken))
-	}
-	select {
-	case taken <- struct{}{}:
-		return &conn{Conn: c, taken: taken}, nil
-	case <-l.closed:
-		c.Close()
-		return nil, net.ErrClosed
-	}
-}
-
-// accept returns the next connection. Whatever goes wrong short of the
+// Accept returns the next connection. Whatever goes wrong short of the
 // listener's end (no file descriptors, no memory, a client that left early) is
 // tried again, after 5 ms at first and 1 s at last.
-func (l *listener) accept() (net.Conn, error) {
+func (l *listener) Accept() (net.Conn, error) {
 	const shortest, longest = 5 * time.Millisecond, time.Second
 	for pause := shortest; ; pause = min(2*pause, longest) {
 		c, err := l.inner.Accept()
@@ -231,20 +189,4 @@ func (l *listener) accept() (net.Conn, error) {
 		case <-time.After(pause):
 		}
 	}
-}
-
-// conn is a connection that holds a slot.
-type conn struct {
-	net.Conn
-	taken   Slots
-	release sync.Once
-}
-
-// NetConn returns the connection that holds the slot.
-func (c *conn) NetConn() net.Conn { return c.Conn }
-
-func (c *conn) Close() error {
-	err := c.Conn.Close()
-	c.release.Do(func() { <-c.taken })
-	return err
 }

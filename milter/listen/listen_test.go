@@ -31,9 +31,6 @@ func open(t *testing.T, o Options) net.Listener {
 }
 
 func fill(o Options) Options {
-	if o.Slots == nil {
-		o.Slots = NewSlots(10)
-	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -203,48 +200,6 @@ func TestCloseRemovesItsOwnSocketOnly(t *testing.T) {
 	}
 	if err := second.Close(); err != nil {
 		t.Errorf("closing again: %v", err)
-	}
-}
-
-func TestTheCapHoldsForAllListenersTogether(t *testing.T) {
-	log := fake.NewLog()
-	o := Options{Slots: NewSlots(1), Log: log.Logger}
-	folder := t.TempDir()
-	o.Address = "unix:" + filepath.Join(folder, "a")
-	a := open(t, o)
-	o.Address = "unix:" + filepath.Join(folder, "b")
-	b := open(t, o)
-	// A listener that waits for a client holds no slot.
-	idle := accept(a)
-	got := accept(b)
-	dial(t, b)
-	first := wait(t, got)
-	if first.err != nil {
-		t.Fatal(first.err)
-	}
-	dial(t, a)
-	log.Wait(t, "max_connections=1")
-	select {
-	case second := <-idle:
-		t.Fatalf("a second connection was let in: %v", second.err)
-	default:
-	}
-	for range 3 { // A slot is given back once, however often it is closed.
-		first.c.Close()
-	}
-	second := wait(t, idle)
-	if second.err != nil {
-		t.Fatal(second.err)
-	}
-	if n := len(o.Slots); n != 1 {
-		t.Errorf("%d slots are in use", n)
-	}
-	// Closing ends a wait for a slot.
-	waiting := accept(b)
-	dial(t, b)
-	b.Close()
-	if third := wait(t, waiting); !errors.Is(third.err, net.ErrClosed) {
-		t.Errorf("Accept of a closed listener: %v", third.err)
 	}
 }
 

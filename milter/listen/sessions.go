@@ -61,7 +61,7 @@ func (s *Sessions) Serve(l net.Listener, serve func(*Conn)) error {
 		case err != nil:
 			return err
 		}
-		c := &Conn{Conn: socket}
+		c := &Conn{Conn: socket, on: l}
 		if !s.admit(c) {
 			socket.Close()
 			continue

@@ -3,12 +3,12 @@ package listen
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -233,8 +233,8 @@ func TestTellsOfEachConnectionWhoHasItAndWhatItDoes(t *testing.T) {
 	overInet := dial(t, inet)
 	s.mustHear(t, overInet, "b")
 	want := []Connection{
-		{Local: s.listener.Addr().String(), PID: os.Getpid(), State: Fresh},
-		{Local: inet.Addr().String(), Remote: overInet.LocalAddr().String(), State: Busy},
+		{On: s.listener, PID: os.Getpid(), State: Fresh},
+		{On: inet, Remote: overInet.LocalAddr().String(), State: Busy},
 	}
 	got := s.Connections()
 	for i := range got {
@@ -243,7 +243,7 @@ func TestTellsOfEachConnectionWhoHasItAndWhatItDoes(t *testing.T) {
 		}
 		got[i].Since = time.Time{}
 	}
-	if fmt.Sprint(got) != fmt.Sprint(want) {
+	if !slices.Equal(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	s.mustHear(t, overInet, "r")

@@ -77,8 +77,11 @@ type Listener struct {
 // Connection is one connection of an MTA. Peer is its address, or where that has none the
 // id of its process: "pid 4711".
 type Connection struct {
-	Peer  string    `json:"peer"`
-	State string    `json:"state"`
+	Peer string `json:"peer"`
+	// State is fresh where nothing has begun yet, busy with a message or a question under
+	// way, and else idle.
+	State string `json:"state"`
+	// Since is when that began, or when an idle or fresh peer said something last.
 	Since time.Time `json:"since"`
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -12,9 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"coexistd/cmd/coexistd/control"
+	"coexistd/milter/listen"
 )
 
 const (
@@ -22,8 +20,6 @@ const (
 	maxQuestion = 64 << 10
 	// questionTime bounds its reading.
 	questionTime = 10 * time.Second
-	// maxQuestioners bounds how many connections the control socket has at once.
-	maxQuestioners = 16
 )
 
 // refusal is an answer that says no.
@@ -87,11 +83,11 @@ type peer struct{}
 
 // withPeer notes whose process asks.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
-	uid, err := peerUser(c)
+	credentials, err := listen.Peer(c)
 	if err != nil {
 		return ctx
 	}
-	return context.WithValue(ctx, peer{}, uid)
+	return context.WithValue(ctx, peer{}, credentials.Uid)
 }
 
 // onlyForUs lets root and the daemon's own user ask.
@@ -104,30 +100,6 @@ func onlyForUs(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// peerUser returns the user at the other end of a Unix connection (unix(7), SO_PEERCRED).
-func peerUser(c net.Conn) (uid uint32, err error) {
-	inner, is := c.(interface{ NetConn() net.Conn })
-	if is {
-		c = inner.NetConn()
-	}
-	socket, is := c.(*net.UnixConn)
-	if !is {
-		return 0, fmt.Errorf("%T has no peer credentials", c)
-	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var credentials *unix.Ucred
-	failed := raw.Control(func(fd uintptr) {
-		credentials, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	if err = errors.Join(failed, err); err != nil {
-		return 0, err
-	}
-	return credentials.Uid, nil
 }
 
 // reloaded reloads, and tells what came of it.

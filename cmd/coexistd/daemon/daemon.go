@@ -63,12 +63,11 @@ type Daemon struct {
 	unproven *notice.Unproven
 	shared   shared
 
-	inherited    listen.Activation
-	controlSlots listen.Slots
-	milter       *milter.Server
-	lookup       *lookup.Server
-	control      *http.Server
-	runtime      atomic.Pointer[transaction.Runtime]
+	inherited listen.Activation
+	milter    *milter.Server
+	lookup    *lookup.Server
+	control   *http.Server
+	runtime   atomic.Pointer[transaction.Runtime]
 
 	mu        sync.Mutex  // guards what follows
 	current   *generation // that of the messages to come
@@ -118,7 +117,6 @@ func New(o Options) (*Daemon, error) {
 	d.tellRefused(first.directories)
 	d.milter.Sessions.Max, d.milter.Sessions.Log = conf.MaxConnections, d.log
 	d.lookup.Sessions.Max, d.lookup.Sessions.Log = conf.MaxConnections, d.log
-	d.controlSlots = listen.NewSlots(maxQuestioners)
 	if d.inherited, err = listen.Inherit(); err == nil {
 		d.listeners, err = d.open(conf)
 	}

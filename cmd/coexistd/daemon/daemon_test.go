@@ -463,3 +463,35 @@ func TestStopWithoutStartLeavesNoSocketBehind(t *testing.T) {
 		}
 	}
 }
+
+func TestTheStatusTellsWhoIsConnectedAndWhatIsUnderWay(t *testing.T) {
+	s := start(t, "")
+	us := fmt.Sprintf("pid %d", os.Getpid())
+	quiet := s.connect()
+	c := s.connect()
+	if err := c.begin(); err != nil {
+		t.Fatal(err)
+	}
+	status := s.status()
+	if len(status.Listeners) != 1 || len(status.Listeners[0].Connections) != 2 || status.Messages != 1 {
+		t.Fatalf("the status is %+v", status)
+	}
+	states := make(map[string]int)
+	for _, one := range status.Listeners[0].Connections {
+		if states[one.State]++; one.Peer != us || one.Since.IsZero() {
+			t.Errorf("a connection is %+v; the peer is %s", one, us)
+		}
+	}
+	if states["fresh"] != 1 || states["busy"] != 1 {
+		t.Errorf("the states are %v", states)
+	}
+	if err := c.end(); err != nil {
+		t.Fatal(err)
+	}
+	quiet.Close()
+	quiet.client.Close()
+	s.eventually("the end of the message and of a connection", func() bool {
+		status := s.status()
+		return status.Messages == 0 && len(status.Listeners[0].Connections) == 1
+	})
+}

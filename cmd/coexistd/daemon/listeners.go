@@ -13,12 +13,12 @@ import (
 // yet. When one fails, none of them stays open.
 func (d *Daemon) open(conf *config.Config) (opened map[string]net.Listener, err error) {
 	opened = make(map[string]net.Listener)
-	add := func(listeners []config.Listener, slots listen.Slots) error {
+	add := func(listeners ...config.Listener) error {
 		for _, l := range listeners {
 			if d.listeners[l.Address] != nil {
 				continue
 			}
-			listener, err := listen.Listen(listen.Options{Address: l.Address, Mode: l.Mode, Slots: slots, Activation: d.inherited, Log: d.log})
+			listener, err := listen.Listen(listen.Options{Address: l.Address, Mode: l.Mode, Activation: d.inherited, Log: d.log})
 			if err != nil {
 				return err
 			}
@@ -26,8 +26,7 @@ func (d *Daemon) open(conf *config.Config) (opened map[string]net.Listener, err 
 		}
 		return nil
 	}
-	socket := []config.Listener{controlListener(conf)}
-	if err := errors.Join(add(conf.Listeners, nil), add(conf.Lookups, nil), add(socket, d.controlSlots)); err != nil {
+	if err := errors.Join(add(conf.Listeners...), add(conf.Lookups...), add(controlListener(conf))); err != nil {
 		for _, listener := range opened {
 			listener.Close()
 		}

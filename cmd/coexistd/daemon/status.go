@@ -1,13 +1,16 @@
 package daemon
 
 import (
+	"fmt"
 	"maps"
+	"net"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"coexistd/cmd/coexistd/control"
+	"coexistd/milter/listen"
 	"coexistd/milter/sources"
 	"coexistd/scanners/breaker"
 )
@@ -22,15 +25,10 @@ func (d *Daemon) Status() control.Status {
 		Configuration: control.Configuration{
 			Path: g.conf.Path, Loaded: g.loaded, Refused: linesOf(d.refused), Tried: d.tried,
 		},
-		Listeners: []control.Listener{}, Directories: []control.Directory{}, Networks: []control.Networks{}, Scanners: []control.Scanner{},
+		Directories: []control.Directory{}, Networks: []control.Networks{}, Scanners: []control.Scanner{},
 		Quarantine: control.Quarantine{Dir: g.conf.Quarantine.Dir, Open: g.store != nil, Error: d.keeper.openFailed},
 	}
-	doors := doorsOf(g.conf)
-	for _, address := range slices.Sorted(maps.Keys(doors)) {
-		if use := doors[address].use; use != useControl {
-			s.Listeners = append(s.Listeners, control.Listener{Address: address, Use: string(use), Connections: []control.Connection{}})
-		}
-	}
+	s.Listeners, s.Messages = d.listenersStatus()
 	for _, one := range g.directories {
 		s.Directories = append(s.Directories, directoryStatus(one))
 	}
@@ -49,6 +47,36 @@ func (d *Daemon) Status() control.Status {
 		s.Redis = &server
 	}
 	return s
+}
+
+// listenersStatus tells the connections of each listener, and how many messages are under way.
+func (d *Daemon) listenersStatus() (all []control.Listener, messages int) {
+	on := make(map[net.Listener][]control.Connection)
+	for i, open := range [][]listen.Connection{d.milter.Connections(), d.lookup.Connections()} {
+		for _, c := range open {
+			on[c.On] = append(on[c.On], connectionStatus(c))
+			if i == 0 && c.State == listen.Busy {
+				messages++
+			}
+		}
+	}
+	doors := doorsOf(d.current.conf)
+	all = []control.Listener{}
+	for _, address := range slices.Sorted(maps.Keys(doors)) {
+		if use := doors[address].use; use != useControl {
+			connections := append([]control.Connection{}, on[d.listeners[address]]...)
+			all = append(all, control.Listener{Address: address, Use: string(use), Connections: connections})
+		}
+	}
+	return all, messages
+}
+
+func connectionStatus(c listen.Connection) control.Connection {
+	peer := c.Remote
+	if peer == "" {
+		peer = fmt.Sprintf("pid %d", c.PID)
+	}
+	return control.Connection{Peer: peer, State: c.State.String(), Since: c.Since}
 }
 
 func serverStatus(name string, b breaker.State) control.Server {

@@ -6,8 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/BurntSushi/toml"
-
+	"coexistd/policy/config/document"
 	"coexistd/policy/config/files"
 )
 
@@ -23,27 +22,28 @@ func ControlSocket(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("the configuration %s %w", path, err)
 	}
-	said := struct {
-		StateDir string `toml:"state_dir"`
-		Control  struct{ Address string }
-	}{}
-	// What stands above a line that is no TOML is read without it.
-	for lines := strings.SplitAfter(text, "\n"); ; {
-		_, err := toml.Decode(strings.Join(lines, ""), &said)
-		wrong, is := errors.AsType[toml.ParseError](err)
-		if !is {
-			break
-		}
-		lines = lines[:max(min(wrong.Position.Line, len(lines))-1, 0)]
+	entries := readable(text)
+	r := &reader{folder: filepath.Dir(path), config: &Config{StateDir: usualStateDir}}
+	if dir, _ := entries["state_dir"].(string); dir != "" {
+		r.config.StateDir = r.path(dir)
 	}
-	if said.StateDir == "" {
-		said.StateDir = usualStateDir
-	}
-	r := &reader{folder: filepath.Dir(path), config: &Config{}}
-	r.config.StateDir = r.path(said.StateDir)
-	address, err := controlAddress(r, said.Control.Address)
+	control, _ := entries["control"].(map[string]any)
+	said, _ := control["address"].(string)
+	address, err := controlAddress(r, said)
 	if err != nil {
 		address, err = controlAddress(r, usualControl)
 	}
 	return strings.TrimPrefix(address, "unix:"), err
+}
+
+// readable returns what stands above the first line that is no TOML.
+func readable(text string) map[string]any {
+	for lines := strings.SplitAfter(text, "\n"); ; {
+		written, err := document.Parse(strings.Join(lines, ""))
+		wrong, is := errors.AsType[*document.Mistake](err)
+		if !is {
+			return written.Entries
+		}
+		lines = lines[:max(min(wrong.Line, len(lines))-1, 0)]
+	}
 }

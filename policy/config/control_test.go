@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -17,12 +18,14 @@ func TestTheControlSocketIsFoundWhateverElseIsWrong(t *testing.T) {
 		"state_dir = \"/s\"\n[control]\naddress = \"unix:/run/c.sock\"\n":                          "/run/c.sock",
 		"state_dir = \"/s\"\n[control]\naddress = \"inet:127.0.0.1:1\"\n":                          "/s/control.sock",
 		"[broken": "/var/lib/coexistd/control.sock",
+		"state_dir = 5\n[control]\naddress = \"unix:c.sock\"\n":       "/var/lib/coexistd/c.sock",
+		"state_dir = \"/s\"\nx = " + strings.Repeat("[", maxFile-100): "/s/control.sock",
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := ControlSocket(path); got != want || err != nil {
-			t.Errorf("%q: %s, %v; %s is right", text, got, err, want)
+			t.Errorf("%.200q: %s, %v; %s is right", text, got, err, want)
 		}
 	}
 	if _, err := ControlSocket(dir); err == nil {

@@ -278,32 +278,22 @@ var ownedByOthers = []string{
 	strings.ToLower(seal.TraceHeader), strings.ToLower(seal.PassHeader), strings.ToLower(policy.TagHeader), strings.ToLower(policy.SpamHeader),
 }
 
-// headerName reads the name of a header field that messages are rid of. What says
-// what it is for.
-func headerName(name, like, what string) (string, error) {
-	if !fieldName.MatchString(name) {
-		return "", fmt.Errorf("%s is not the name of a header field (RFC 5322 section 2.2); write it like %q", quote(name), like)
-	}
-	lower := strings.ToLower(name)
-	owned := func(other string) bool {
-		return lower == other || strings.HasSuffix(other, "-") && strings.HasPrefix(lower, other)
-	}
-	if slices.ContainsFunc(ownedByOthers, owned) {
-		return "", fmt.Errorf("%s has a meaning of its own, and %s is removed from messages that bring one; choose a name like %q", quote(name), what, like)
-	}
-	return name, nil
-}
-
-func proofHeader(name string) (string, error) {
-	return headerName(name, "X-Coexist-Proof", "a header that proves a tenant")
-}
-
-// resultHeader reads the name of the result header; "" is none.
-func resultHeader(name string) (string, error) {
-	if name == "" {
-		return "", nil
-	}
-	return headerName(name, "X-Coexist-Result", "the result header")
+// headerName is the name of a header field that messages are rid of. What says what it is
+// for.
+func headerName(like, what string) kind {
+	return text("a header's name in quotes, like "+quote(like), alone(func(name string) (string, error) {
+		lower := strings.ToLower(name)
+		owned := func(other string) bool {
+			return lower == other || strings.HasSuffix(other, "-") && strings.HasPrefix(lower, other)
+		}
+		switch {
+		case !fieldName.MatchString(name):
+			return "", fmt.Errorf("%s is not the name of a header field (RFC 5322 section 2.2); write it like %q", quote(name), like)
+		case slices.ContainsFunc(ownedByOthers, owned):
+			return "", fmt.Errorf("%s has a meaning of its own, and %s is removed from messages that bring one; choose a name like %q", quote(name), what, like)
+		}
+		return name, nil
+	}))
 }
 
 // path makes a path from the file absolute.

@@ -52,6 +52,18 @@ func text[V any](want string, parse func(*reader, string) (V, error)) kind {
 	return kind{json: "string", want: want, possible: "a string", read: reads(want, parse)}
 }
 
+// orEmpty is a text of a kind, or an empty one, which stands for nothing.
+func orEmpty(k kind) kind {
+	read := k.read
+	k.read = func(t *table, name string, value any) any {
+		if value == "" {
+			return ""
+		}
+		return read(t, name, value)
+	}
+	return k
+}
+
 func boolean() kind {
 	const want = "true or false"
 	return kind{json: "boolean", want: want, possible: want, read: reads(want, as[bool])}

@@ -73,7 +73,7 @@ var schema = []section{
 		{name: "max_passes", kind: number(1, 20), usual: 3, meaning: "how often a message is sent on for one recipient before it counts as looping"},
 		{name: "outbound", kind: text(aString, as[string]), usual: "here",
 			meaning: "a platform's name when all mail for the Internet leaves through it; shown in flows. The MTA is told by its `relayhost`. Not a platform with `may_relay`: its mail would go round"},
-		{name: "header", kind: text(`a header's name in quotes, like "X-Coexist-Result"`, alone(resultHeader)), example: `"X-Coexist-Result"`,
+		{name: "header", kind: orEmpty(headerName("X-Coexist-Result", "the result header")), example: `"X-Coexist-Result"`,
 			meaning: "the name of a header that is put into each message; those that a message brings along are removed. It says `point=S0; verdict=accept; id=QUEUEID`"},
 		{name: "log_subject", kind: boolean(), usual: false, meaning: "has the log tell each message's subject, cut and made harmless. Its Message-Id is there in any case"},
 	}},
@@ -106,7 +106,7 @@ var schema = []section{
 			meaning: "the host that takes the platform's mail, as in Postfix's transport tables: `\"[host]:25\"`. Served by the lookup `transport`"},
 	}},
 	{path: "platform.*.proof", keys: []key{
-		{name: "header", kind: text(`a header's name in quotes, like "X-Coexist-Proof"`, alone(proofHeader)),
+		{name: "header", kind: headerName("X-Coexist-Proof", "a header that proves a tenant"),
 			meaning: "`{ header = \"X-Coexist-Proof\", secret_file = \"proof.key\" }`: a header that a routing rule over there adds, with the secret as its value. The header is taken out of every message. No two platforms share one"},
 		{name: "secret_file", kind: text("a path in quotes", as[string]),
 			meaning: "goes with `header`: a file with one line of 16 to 512 printable ASCII characters, not readable by others; white space at its end does not count"},

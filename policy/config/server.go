@@ -2,9 +2,7 @@ package config
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
-	"strconv"
 
 	"coexistd/policy/config/document"
 )
@@ -66,25 +64,14 @@ func line(what string) kind {
 	}))
 }
 
-// resolver reads a DNS server.
+// resolver reads a DNS server: IP or IP:PORT.
 func resolver(text string) (string, error) {
-	addr, ok := parseResolver(text)
-	if !ok {
+	addr, err := netip.ParseAddrPort(text)
+	if bare, noPort := netip.ParseAddr(text); noPort == nil {
+		addr, err = netip.AddrPortFrom(bare, 53), nil
+	}
+	if err != nil || addr.Port() == 0 {
 		return "", fmt.Errorf(`%s is not the IP address of a DNS server, with or without a port; write it like "127.0.0.1" or "[::1]:53"`, quote(text))
 	}
 	return addr.String(), nil
-}
-
-// parseResolver reads IP or IP:PORT.
-func parseResolver(text string) (netip.AddrPort, bool) {
-	if addr, err := netip.ParseAddr(text); err == nil {
-		return netip.AddrPortFrom(addr, 53), true
-	}
-	host, port, err := net.SplitHostPort(text)
-	if err != nil {
-		return netip.AddrPort{}, false
-	}
-	addr, err := netip.ParseAddr(host)
-	number, portErr := strconv.ParseUint(port, 10, 16)
-	return netip.AddrPortFrom(addr, uint16(number)), err == nil && portErr == nil && number > 0
 }

@@ -48,18 +48,28 @@ type domainSummary struct {
 }
 
 func checkCommand(c *call) *cobra.Command {
+	var usual bool
 	cmd := c.command(cobra.Command{
 		Use:   "check",
 		Short: "read the configuration and the directories and tell every mistake",
 		Long: `check reads the configuration and the directories as the daemon would, and tells
 every mistake at once, each with its file, line and key. Where there is none, it
-says ok and sums up what is configured. It asks no server.`,
+says ok and sums up what is configured. It asks no server but the daemon, where that
+runs, whose refusals it tells, too.`,
 		Example: `  coexistd check
   coexistd check -c /tmp/new.toml
-  coexistd check --json`,
+  coexistd check --json
+  coexistd check --print-default > coexistd.toml`,
 		Args: atMost(0),
-	}, func([]string) int { return check(c) })
+	}, func([]string) int {
+		if usual {
+			fmt.Fprint(c.stdout, config.Default())
+			return exitYes
+		}
+		return check(c)
+	})
 	c.jsonFlag(cmd.Flags())
+	cmd.Flags().BoolVar(&usual, "print-default", false, "print a file in which every key stands with its meaning, commented out")
 	return cmd
 }
 
@@ -98,7 +108,11 @@ func summarize(path string) summary {
 	if err := refuseUnreadableSecret(conf); err != nil {
 		s.Errors = append(s.Errors, err.Error())
 	}
-	s.Notes = append(s.Notes, takenPorts(conf, runningListens(conf))...)
+	status, barred := running(conf)
+	s.Errors = append(s.Errors, refusedByRunning(conf, status, directories)...)
+	if !barred {
+		s.Errors = append(s.Errors, takenPorts(conf, status)...)
+	}
 	for _, l := range conf.Listeners {
 		s.Listeners = append(s.Listeners, strings.TrimSpace(l.Address+" "+l.Checkpoint.String()))
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"coexistd/cmd/coexistd/control"
 	"coexistd/cmd/coexistd/daemon"
+	"coexistd/milter/sources"
 	"coexistd/policy/config"
 )
 
@@ -74,9 +76,41 @@ func barredBy(path string, who *account) (string, error) {
 	}
 }
 
-// takenPorts tells of each port that a listener wants and another program has. Ours reports
-// that an address is the running daemon's, and is asked only of what is taken.
-func takenPorts(conf *config.Config, ours func(address string) bool) (notes []string) {
+// running is what the daemon of a configuration says of itself; nil: none runs. Barred is
+// set when it may not be asked.
+func running(conf *config.Config) (status *control.Status, barred bool) {
+	const patience = 5 * time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	answer, err := control.NewClient(daemon.ControlPath(conf)).Status(ctx)
+	if err != nil {
+		return nil, errors.Is(err, fs.ErrPermission)
+	}
+	return &answer, false
+}
+
+// refusedByRunning tells which directories the running daemon does not take although
+// nothing is wrong with their rows: they lack too many of the addresses that it has.
+func refusedByRunning(conf *config.Config, status *control.Status, directories sources.Directories) (errs []string) {
+	if status == nil || status.Configuration.Path != conf.Path {
+		return nil
+	}
+	for _, d := range status.Directories {
+		sound := func(one *sources.CSV) bool { return one.Source.Path == d.Source && one.Err == nil }
+		if slices.ContainsFunc(directories, sound) {
+			for _, text := range d.Refused {
+				errs = append(errs, "the running daemon refuses a directory: "+text)
+			}
+		}
+	}
+	return errs
+}
+
+// takenPorts tells of each port that a listener wants and another program has.
+func takenPorts(conf *config.Config, status *control.Status) (errs []string) {
+	ours := func(address string) bool {
+		return status != nil && slices.ContainsFunc(status.Listeners, func(l control.Listener) bool { return l.Address == address })
+	}
 	for _, l := range slices.Concat(conf.Listeners, conf.Lookups) {
 		network, address, err := config.ParseListen(l.Address)
 		if err != nil || network != "tcp" {
@@ -86,28 +120,16 @@ func takenPorts(conf *config.Config, ours func(address string) bool) (notes []st
 		switch {
 		case err == nil:
 			listener.Close()
-		case errors.Is(err, syscall.EADDRINUSE) && !ours(l.Address):
-			notes = append(notes, fmt.Sprintf("%s is taken by another program, or by systemd where coexistd.socket listens: see who has it (ss -ltnp), or write another address", l.Address))
+		case errors.Is(err, syscall.EADDRINUSE) && !ours(l.Address) && !systemdListens():
+			errs = append(errs, fmt.Sprintf("%s is taken by another program: see who has it (ss -ltnp), or write another address", l.Address))
 		case errors.Is(err, syscall.EADDRNOTAVAIL):
-			notes = append(notes, fmt.Sprintf("%s cannot be listened on: this host does not have that address; write one of its own", l.Address))
+			errs = append(errs, fmt.Sprintf("%s cannot be listened on: this host does not have that address; write one of its own", l.Address))
 		}
 	}
-	return notes
+	return errs
 }
 
-// runningListens reports that the running daemon of a configuration listens on an address.
-// A daemon that may not be asked is taken to do so.
-func runningListens(conf *config.Config) func(address string) bool {
-	return func(address string) bool {
-		const patience = 2 * time.Second
-		conn, err := net.DialTimeout("unix", daemon.ControlPath(conf), patience)
-		if err != nil {
-			return errors.Is(err, fs.ErrPermission)
-		}
-		conn.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		status, err := control.NewClient(daemon.ControlPath(conf)).Status(ctx)
-		return err == nil && slices.ContainsFunc(status.Listeners, func(l control.Listener) bool { return l.Address == address })
-	}
+// systemdListens reports that systemd has the sockets, for a daemon that need not run.
+func systemdListens() bool {
+	return exec.Command("systemctl", "is-active", "--quiet", "coexistd.socket").Run() == nil
 }

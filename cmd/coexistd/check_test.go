@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"coexistd/cmd/coexistd/control"
 	"coexistd/contrib/lab"
 	"coexistd/policy/config"
 )
@@ -287,12 +288,13 @@ func TestCheckTellsOfAPortThatAnotherProgramHas(t *testing.T) {
 	address := "inet:" + listener.Addr().String()
 	path := configuration(t, lab.SiteTOML+"[[lookup]]\naddress = \""+address+"\"\n", lab.SiteDirectory)
 	status, out, complaint := tell(filepath.Dir(path), "check", "-c", path)
-	if status != exitYes || !strings.Contains(out, "note       "+address+" is taken by another program") {
+	if status != exitNo || !strings.Contains(complaint, address+" is taken by another program") {
 		t.Errorf("check ended with %d and %s%s", status, out, complaint)
 	}
 	conf := config.Load(path).Config
-	if notes := takenPorts(conf, func(taken string) bool { return taken == address }); notes != nil {
-		t.Errorf("of its own port the daemon's check says %q", notes)
+	running := &control.Status{Listeners: []control.Listener{{Address: address}}}
+	if errs := takenPorts(conf, running); errs != nil {
+		t.Errorf("of the daemon's own port check says %q", errs)
 	}
 }
 

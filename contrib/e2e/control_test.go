@@ -76,6 +76,21 @@ func TestTheReloadSaysWhatItRefused(t *testing.T) {
 	s.mustFlow("alice@acmecorp.com", "Internet alice@other.onmicrosoft.com")
 }
 
+func TestCheckTellsWhichDirectoryTheRunningDaemonRefuses(t *testing.T) {
+	t.Parallel()
+	s := startSite(t, lab.SiteConfig{TOML: strings.ReplaceAll(lab.SiteTOML, "directory = \"users.csv\"", "directory = \"users.csv\"\nmax_loss_floor = 1")})
+	s.says(exitYes, "check", "ok")
+	s.writeDirectory("alice@acmecorp.com,office365,\nbob@acmecorp.com,here,bob\n", "")
+	s.waitDaemonLog("directory refused, the old one stays.*lacks 2 of 7 addresses")
+	s.says(exitNo, "check", "the running daemon refuses a directory: ", "lacks 2 of 7 addresses", "max_loss_floor")
+	s.says(exitNo, "status", "REFUSED", "lacks 2 of 7 addresses")
+	s.says(exitNo, "reload", "reloaded, but for what was refused", "lacks 2 of 7 addresses")
+	s.writeDirectory("bob@acmecorp.com,here,bob\n", "")
+	s.waitDaemonLog("directory loaded.*addresses=6")
+	s.says(exitYes, "check", "ok")
+	s.says(exitYes, "status", "6 addresses")
+}
+
 func TestALimitThatIsReachedIsListedAndLetGo(t *testing.T) {
 	t.Parallel()
 	redis := startRedis(t, lab.RedisConfig{})

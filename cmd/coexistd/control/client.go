@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"strings"
 	"syscall"
 )
 
@@ -91,12 +90,26 @@ func (c *Client) ask(ctx context.Context, method, path string, question, answer 
 		if err := in.Decode(&failure); err != nil || failure.Error == "" {
 			failure.Error = "it answers " + response.Status
 		}
-		return fmt.Errorf("the daemon at unix:%s refuses: %s", c.path, failure.Error)
+		return &refused{response.StatusCode, fmt.Sprintf("the daemon at unix:%s refuses: %s", c.path, failure.Error)}
 	}
 	if err := in.Decode(answer); err != nil {
 		return fmt.Errorf("what the daemon at unix:%s answers cannot be read: %w; it must be of the version of this command", c.path, err)
 	}
 	return nil
+}
+
+// refused is an answer that is none.
+type refused struct {
+	status int
+	text   string
+}
+
+func (r *refused) Error() string { return r.text }
+
+// Is reports that a user may not ask, as errors.Is does of one whom the socket's mode keeps
+// from it.
+func (r *refused) Is(err error) bool {
+	return err == fs.ErrPermission && r.status == http.StatusForbidden
 }
 
 // explain says what a question that found no daemon means.
@@ -113,5 +126,5 @@ func (c *Client) explain(err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		remedy = "; it hangs: see its log"
 	}
-	return fmt.Errorf("the daemon at unix:%s cannot be asked: %s%s", c.path, strings.TrimPrefix(err.Error(), "connect: "), remedy)
+	return fmt.Errorf("the daemon at unix:%s cannot be asked: %w%s", c.path, err, remedy)
 }

@@ -97,8 +97,9 @@ func (d *Daemon) Reload() (applied bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	applied, err = d.reload()
-	d.refused, d.tried = err, time.Now()
+	d.refused, d.tried = nil, time.Now()
 	if !applied {
+		d.refused = err
 		for _, line := range linesOf(err) {
 			d.log.Error("reload refused, the configuration stays as it was", "error", line)
 		}

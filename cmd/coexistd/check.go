@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"coexistd/cmd/coexistd/daemon"
+	checkup "coexistd/cmd/coexistd/doctor"
 	"coexistd/milter/sources"
 	"coexistd/policy"
 	"coexistd/policy/config"
@@ -142,7 +143,7 @@ func (s *summary) addDirectories(reading config.Reading) (counts map[string]map[
 			}
 			counts[entry.Domain()][entry.Residence().String()]++
 		}
-		if note := loginNote(reading.Config, one); note != "" {
+		if note := checkup.LoginNote(reading.Config, one); note != "" {
 			s.Notes = append(s.Notes, note)
 		}
 	}
@@ -162,20 +163,6 @@ func (s *summary) addDomains(domains map[string]*route.Domain, counts map[string
 		}
 		s.Domains = append(s.Domains, d)
 	}
-}
-
-// loginNote says that a directory gives no address to any login although the
-// check spoof at S2 goes by that, or is "".
-func loginNote(conf *config.Config, d *sources.CSV) string {
-	if conf == nil || !conf.Rules.Points[verdict.S2].Makes(verdict.CheckSpoof) {
-		return ""
-	}
-	for entry := range d.Snapshot.All() {
-		if entry.Login() != "" {
-			return ""
-		}
-	}
-	return d.Source.Path + " names no login: users who are logged in can write only as their login, when that is an address, or as a delegate of [check.spoof]"
 }
 
 // addChecks tells the checks of each point. What is past the MX is told only when

@@ -8,12 +8,11 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/user"
-	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
 
+	"coexistd/cmd/coexistd/account"
 	"coexistd/cmd/coexistd/control"
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/sources"
@@ -29,51 +28,21 @@ func refuseUnreadableSecret(conf *config.Config) error {
 	if conf.SecretFile == "" || os.Geteuid() != 0 {
 		return nil
 	}
-	found, err := user.Lookup(serviceUser)
-	if err != nil {
-		return nil
-	}
-	account, err := newAccount(found)
-	if err != nil || account.uid == 0 {
+	who, err := account.Service()
+	if err != nil || who == nil || who.IsRoot() {
 		return err
 	}
-	barring, err := barredBy(conf.SecretFile, account)
+	barring, err := who.BarredFrom(conf.SecretFile)
 	if err != nil || barring == "" {
 		return err
 	}
-	remedy := fmt.Sprintf("run: chgrp %s %s; chmod 0640 %s", account.name, barring, barring)
+	remedy := fmt.Sprintf("run: chgrp %s %s; chmod 0640 %s", who.Name, barring, barring)
 	if barring != conf.SecretFile {
 		remedy = "let it enter that folder, or put the file elsewhere"
 	}
 	return errors.New(config.Problem{File: conf.Path, Key: "secret_file", Text: fmt.Sprintf(
 		"%q cannot be read by the user %s, as whom the daemon runs: the owner and the mode of %s do not allow it; %s",
-		conf.SecretFile, account.name, barring, remedy)}.String())
-}
-
-// barredBy returns what keeps a user from reading a file by its owner and mode: the file, or
-// a folder on the way to it. Nothing does: "".
-func barredBy(path string, who *account) (string, error) {
-	need := fs.FileMode(0o4) // to read; a folder must be entered
-	for at := path; ; at, need = filepath.Dir(at), 0o1 {
-		info, err := os.Stat(at)
-		if err != nil {
-			return "", err
-		}
-		owner := info.Sys().(*syscall.Stat_t)
-		mode := info.Mode().Perm()
-		switch {
-		case int(owner.Uid) == who.uid:
-			mode >>= 6
-		case int(owner.Gid) == who.gid || slices.Contains(who.groups, int(owner.Gid)):
-			mode >>= 3
-		}
-		if mode&need == 0 {
-			return at, nil
-		}
-		if at == filepath.Dir(at) {
-			return "", nil
-		}
-	}
+		conf.SecretFile, who.Name, barring, remedy)}.String())
 }
 
 // running is what the daemon of a configuration says of itself; nil: none runs. Barred is

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -295,32 +293,5 @@ func TestCheckTellsOfAPortThatAnotherProgramHas(t *testing.T) {
 	running := &control.Status{Listeners: []control.Listener{{Address: address}}}
 	if errs := takenPorts(conf, running); errs != nil {
 		t.Errorf("of the daemon's own port check says %q", errs)
-	}
-}
-
-func TestAFileIsBarredByItsModeOrAFolders(t *testing.T) {
-	t.Parallel()
-	folder := filepath.Join(t.TempDir(), "folder")
-	path := filepath.Join(folder, "secret.key")
-	if err := errors.Join(os.Mkdir(folder, 0o755), os.WriteFile(path, nil, 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	own := &account{uid: os.Geteuid(), gid: os.Getegid()}
-	group := &account{uid: own.uid + 1, gid: own.gid + 1, groups: []int{own.gid}}
-	other := &account{uid: own.uid + 1, gid: own.gid + 1}
-	for _, c := range []struct {
-		file, folder os.FileMode
-		who          *account
-		want         string
-	}{
-		{0o600, 0o755, own, ""}, {0o600, 0o755, group, path}, {0o600, 0o755, other, path}, {0o640, 0o755, other, path},
-		{0o640, 0o700, group, folder}, {0o644, 0o750, other, folder}, {0o060, 0o755, own, path},
-	} {
-		if err := errors.Join(os.Chmod(path, c.file), os.Chmod(folder, c.folder)); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := barredBy(path, c.who); err != nil || got != c.want {
-			t.Errorf("the file %o in the folder %o is barred from %+v by %q (%v), not %q", c.file, c.folder, c.who, got, err, c.want)
-		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"coexistd/cmd/coexistd/control"
+	"coexistd/cmd/coexistd/human"
 )
 
 func statusCommand(c *call) *cobra.Command {
@@ -64,8 +65,8 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 	if s.Draining {
 		state = "; it ends when its messages have ended"
 	}
-	line("daemon", "version %s, process %d, started %s%s", s.Version, s.PID, ageText(now.Sub(s.Started)), state)
-	line("configuration", "%s, loaded %s", s.Configuration.Path, ageText(now.Sub(s.Configuration.Loaded)))
+	line("daemon", "version %s, process %d, started %s%s", s.Version, s.PID, human.Age(now.Sub(s.Started)), state)
+	line("configuration", "%s, loaded %s", s.Configuration.Path, human.Age(now.Sub(s.Configuration.Loaded)))
 	refused(s.Configuration.Refused)
 	for _, l := range s.Listeners {
 		line(l.Use, "%s, %s", l.Address, countText(len(l.Connections), "connection"))
@@ -74,13 +75,13 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 	for _, d := range s.Directories {
 		age := "no list"
 		if !d.Loaded.IsZero() {
-			age = fmt.Sprintf("%s, %s, loaded %s", countText(d.Addresses, "address"), sizeText(d.Bytes), ageText(now.Sub(d.Loaded)))
+			age = fmt.Sprintf("%s, %s, loaded %s", countText(d.Addresses, "address"), human.Size(d.Bytes), human.Age(now.Sub(d.Loaded)))
 		}
 		line("directory", "%s for %s: %s", d.Source, strings.Join(d.Domains, ", "), age)
 		refused(d.Refused)
 	}
 	for _, n := range s.Networks {
-		text := fmt.Sprintf("%s, %s: %s, known to be right %s", n.Platform, n.Source, countText(n.Count, "network"), ageText(time.Duration(n.Age)*time.Second))
+		text := fmt.Sprintf("%s, %s: %s, known to be right %s", n.Platform, n.Source, countText(n.Count, "network"), human.Age(time.Duration(n.Age)*time.Second))
 		if n.Error != "" {
 			text += "; it cannot be refreshed: " + n.Error
 		}
@@ -104,7 +105,7 @@ func serverText(s control.Server, now time.Time) string {
 	if !s.Away {
 		return s.Name + ": in use"
 	}
-	return fmt.Sprintf("%s: DOES NOT ANSWER since %s: %s", s.Name, strings.TrimSuffix(ageText(now.Sub(s.Since)), " ago"), s.Reason)
+	return fmt.Sprintf("%s: DOES NOT ANSWER since %s: %s", s.Name, strings.TrimSuffix(human.Age(now.Sub(s.Since)), " ago"), s.Reason)
 }
 
 // countText writes a number of things: "1 network", "3 networks".

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	checkup "coexistd/cmd/coexistd/doctor"
 	"coexistd/contrib/lab"
 	"coexistd/milter/quarantine"
 	"coexistd/policy/verdict"
@@ -81,7 +82,9 @@ func TestStatusesHaveColoursOnATerminalAlone(t *testing.T) {
 func TestWhatTheDoctorFoundCannotUpsetATerminal(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	printFindings(&out, []finding{fine("x\x1b[31m"), warning("y"), failure("z").do("\x1b")})
+	printFindings(&out, []checkup.Finding{
+		{Status: checkup.OK, Found: "x\x1b[31m"}, {Status: checkup.Warn, Found: "y"}, {Status: checkup.Fail, Found: "z", Remedy: "\x1b"},
+	})
 	if got, want := out.String(), "ok                   x?[31m\nwarn                 y\nFAIL                 z\n  do: ?\n"; got != want {
 		t.Errorf("the findings are\n%s right is\n%s", got, want)
 	}

@@ -1,20 +1,15 @@
-package main
+package doctor
 
 import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
-	"time"
 
-	"coexistd/cmd/coexistd/daemon"
-	"coexistd/milter/notice"
 	"coexistd/policy/config"
 	"coexistd/policy/mail"
 	"coexistd/policy/route"
@@ -29,37 +24,13 @@ const (
 	// domainsAtOnce how many of them side by side.
 	mostDomains   = 200
 	domainsAtOnce = 10
-	// lateRefresh is the age of a list that a daemon at work has refreshed several
-	// times.
-	lateRefresh = 3 * time.Hour
 )
-
-// lookAtRedis asks the Redis that counts for several hosts.
-func lookAtRedis(ctx context.Context, x *examination) []finding {
-	c := x.conf.Redis
-	switch {
-	case c == nil && len(x.conf.Rules.Rates) == 0:
-		return []finding{fine("no [[rate]] needs it")}
-	case c == nil:
-		return []finding{fine("there is no [redis]: this host counts alone, in the daemon's memory")}
-	}
-	ctx, cancel := context.WithTimeout(ctx, questionTime)
-	defer cancel()
-	redis, at := daemon.NewRedis(x.conf), strings.Join(c.Addresses, ", ")
-	defer redis.Close()
-	version, err := redis.Ping(ctx)
-	if err != nil {
-		return []finding{failure("Redis at %s cannot count: %v", at, err).
-			do("see that it runs, and that addresses, master, username, password_file and tls of [redis] in %s are right; until then, each [[rate]] does as its on_error says", x.conf.Path)}
-	}
-	return []finding{fine("Redis at %s counts, version %s", at, cmp.Or(version, "untold"))}
-}
 
 // lookAtDNS sees whether the DNS servers answer, and what the DNS says of our own
 // domains.
-func lookAtDNS(ctx context.Context, x *examination) []finding {
+func lookAtDNS(ctx context.Context, x *examination) []Finding {
 	if !asksDNS(x.conf) {
-		return []finding{fine("no contact point needs it")}
+		return []Finding{fine("no contact point needs it")}
 	}
 	domains := slices.Sorted(maps.Keys(x.conf.Rules.Routes.Domains))
 	findings, answers := lookAtResolvers(ctx, x, domains[0])
@@ -79,7 +50,7 @@ func asksDNS(conf *config.Config) bool {
 
 // lookAtResolvers asks each server of resolver, or the system's, about a domain.
 // That it does not exist is an answer, too.
-func lookAtResolvers(ctx context.Context, x *examination, domain string) (findings []finding, answers bool) {
+func lookAtResolvers(ctx context.Context, x *examination, domain string) (findings []Finding, answers bool) {
 	servers := x.conf.Resolver
 	if len(servers) == 0 {
 		servers = []string{""}
@@ -136,7 +107,7 @@ func sideBySide[T, A any](list []T, atOnce int, ask func(T) A) []A {
 }
 
 // lookAtRecords tells which of our domains others can tell from forgeries.
-func lookAtRecords(ctx context.Context, x *examination, domains []string) []finding {
+func lookAtRecords(ctx context.Context, x *examination, domains []string) []Finding {
 	verifier := &sender.Verifier{Resolver: sender.NewResolver(x.conf.Resolver)}
 	asked := domains[:min(len(domains), mostDomains)]
 	found := sideBySide(asked, domainsAtOnce, func(domain string) spoof.Authentication {
@@ -175,7 +146,7 @@ func (r records) add(domain string, result spoof.AuthResult) {
 }
 
 // findings tell of records of a kind, which look like that.
-func (r records) findings(kind, like string) (findings []finding) {
+func (r records) findings(kind, like string) (findings []Finding) {
 	if there := r[spoof.AuthPass]; len(there) > 0 {
 		findings = append(findings, fine("domains of ours with a record for %s: %d", kind, len(there)))
 	}
@@ -187,77 +158,6 @@ func (r records) findings(kind, like string) (findings []finding) {
 	}
 	if unknown := r[spoof.AuthTempError]; len(unknown) > 0 {
 		findings = append(findings, warning("whether there is a record for %s cannot be told, since the DNS fails: %s", kind, some(unknown)).do("see that the domain's name servers answer"))
-	}
-	return findings
-}
-
-// lookAtLists sees whether the lists of platforms' networks are there and can
-// be refreshed.
-func lookAtLists(ctx context.Context, x *examination) []finding {
-	resolver := sender.NewResolver(x.conf.Resolver)
-	lists := daemon.SavedLists(x.conf).Status()
-	if len(lists) == 0 {
-		return []finding{fine("no platform's networks come from a list")}
-	}
-	return sideBySide(lists, len(lists), func(s networks.Status) finding { return lookAtList(ctx, x, resolver, s) })
-}
-
-// lookAtList tells of one list.
-func lookAtList(ctx context.Context, x *examination, resolver *sender.Resolver, s networks.Status) finding {
-	of := fmt.Sprintf("%s of %s", s.Source, s.Platform)
-	var now []netip.Prefix
-	problem := s.Err
-	domain, isSPF := strings.CutPrefix(s.Source, networks.SPF+":")
-	if isSPF && problem == nil {
-		now, s.Skipped, problem = networks.Flatten(ctx, resolver, domain)
-	}
-	remedy := "correct the file; it is read again by itself"
-	if isSPF {
-		remedy = "see that the domain is right, and that the DNS answers; it is asked again by itself"
-	}
-	const askDaemon = "see that the daemon runs, and what its log says of networks: journalctl -u coexistd | grep networks"
-	switch {
-	case problem != nil && s.Count == 0:
-		return failure("%s is not known, so that its mail is put off, or counts as S0: %v", of, problem).do("%s", remedy)
-	case problem != nil && s.Old:
-		return warning("%s cannot be refreshed: %v; its %d networks are used, last known to be right %s, which is more than max_age", of, problem, s.Count, ageText(s.Age)).do("%s", remedy)
-	case problem != nil:
-		return warning("%s cannot be refreshed: %v; its %d networks are used, last known to be right %s", of, problem, s.Count, ageText(s.Age)).do("%s", remedy)
-	case isSPF && s.Count == 0:
-		return warning("%s has %d networks, but none are saved, and a restart while the DNS fails would put off mail from unknown clients", of, len(now)).do(askDaemon)
-	case isSPF && s.Age > lateRefresh:
-		return warning("%s has %d networks now, but the daemon has not refreshed its %d since %s", of, len(now), s.Count, ageText(s.Age)).do(askDaemon)
-	case len(s.Skipped) > 0:
-		return warning("%s has %d networks, without what no list can hold: %s", of, s.Count, some(s.Skipped)).
-			do("name what is missing as CIDRs: platform.%s.networks in %s", s.Platform, x.conf.Path)
-	case isSPF:
-		return fine("%s has %d networks, last asked for %s", of, s.Count, ageText(s.Age))
-	}
-	return fine("%s has %d networks", of, s.Count)
-}
-
-// lookAtUnproven tells of mail in our own name that the daemon has put off in the last 24
-// hours, since it bears no proof of its tenant.
-func lookAtUnproven(_ context.Context, x *examination) []finding {
-	list, err := notice.ReadPutOff(daemon.UnprovenPath(x.conf), x.now)
-	if err != nil {
-		return []finding{warning("what was put off without proof of its tenant cannot be told: %v", err).
-			do("run: chown %s %s; or remove it: the daemon begins anew", ownName(), daemon.UnprovenPath(x.conf))}
-	}
-	var findings []finding
-	for _, one := range list {
-		if one.Day == 0 {
-			continue
-		}
-		remedy := fmt.Sprintf(`have a rule over there add a secret header, and add proof = { header = "X-Coexist-Proof", secret_file = "proof.key" } to platform.%s in %s`, one.Platform, x.conf.Path)
-		if proofs := x.conf.Rules.Tenants[one.Platform]; proofs.Header != "" {
-			remedy = fmt.Sprintf("see that the rule over there adds %s to all mail", proofs.Header)
-		}
-		findings = append(findings, warning("mail in our own name from %s without proof of its tenant was put off %d times in the last 24 hours, last %s", one.Platform, one.Day, ageText(x.now.Sub(one.Last.Time))).
-			do("%s; contrib/docs/senders.md tells more", remedy))
-	}
-	if findings == nil {
-		findings = append(findings, fine("no mail in our own name was put off in the last 24 hours without proof of its tenant"))
 	}
 	return findings
 }

@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"context"
@@ -8,11 +8,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
+	"coexistd/cmd/coexistd/account"
 	"coexistd/cmd/coexistd/daemon"
+	"coexistd/cmd/coexistd/human"
 	"coexistd/milter/quarantine"
 	"coexistd/policy/config"
 	"coexistd/policy/seal"
@@ -25,21 +26,19 @@ const (
 	usualMessageSize = 10_240_000
 	// reportDelay is how long after its time a report may still be under way.
 	reportDelay = time.Hour
-	// mostNamed bounds how many of a kind are named.
-	mostNamed = 5
 )
 
 // lookAtQuarantine sees whether messages can be held, and what is held.
-func lookAtQuarantine(ctx context.Context, x *examination) []finding {
+func lookAtQuarantine(ctx context.Context, x *examination) []Finding {
 	q := x.conf.Quarantine
 	switch _, err := os.Stat(q.Dir); {
 	case errors.Is(err, fs.ErrNotExist):
-		return []finding{failure("%s does not exist: messages that should be held are put off", q.Dir).
+		return []Finding{failure("%s does not exist: messages that should be held are put off", q.Dir).
 			do("start the daemon, which makes it (systemctl restart coexistd); its log says why when it cannot")}
 	case err != nil:
-		return []finding{failure("%s cannot be looked at: %v", q.Dir, because(err)).do("%s", writeRemedy(because(err), filepath.Dir(q.Dir)))}
+		return []Finding{failure("%s cannot be looked at: %v", q.Dir, because(err)).do("%s", writeRemedy(because(err), filepath.Dir(q.Dir)))}
 	}
-	findings := append([]finding{tryQuarantine(q.Dir)}, lookAtSpace(x)...)
+	findings := append([]Finding{tryQuarantine(q.Dir)}, lookAtSpace(x)...)
 	findings = append(findings, lookAtFiles(ctx, q.Dir)...)
 	store, err := quarantine.OpenExisting(daemon.QuarantineOptions(x.conf, slog.New(slog.DiscardHandler)))
 	if err != nil {
@@ -48,7 +47,7 @@ func lookAtQuarantine(ctx context.Context, x *examination) []finding {
 	return append(findings, lookAtStore(x, store)...)
 }
 
-func tryQuarantine(dir string) finding {
+func tryQuarantine(dir string) Finding {
 	if err := tryWriting(dir); err != nil {
 		remedy := writeRemedy(err, dir)
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
@@ -60,11 +59,11 @@ func tryQuarantine(dir string) finding {
 }
 
 // lookAtSpace compares the free space with what may have to be held.
-func lookAtSpace(x *examination) []finding {
+func lookAtSpace(x *examination) []Finding {
 	q := x.conf.Quarantine
 	var system syscall.Statfs_t
 	if err := syscall.Statfs(q.Dir, &system); err != nil {
-		return []finding{failure("the free space of %s cannot be told: %v", q.Dir, err).do("%s", writeRemedy(err, q.Dir))}
+		return []Finding{failure("the free space of %s cannot be told: %v", q.Dir, err).do("%s", writeRemedy(err, q.Dir))}
 	}
 	free, total := int64(system.Bavail)*system.Bsize, int64(system.Blocks)*system.Bsize
 	largest := int64(usualMessageSize)
@@ -73,10 +72,10 @@ func lookAtSpace(x *examination) []finding {
 	}
 	switch {
 	case free < largest:
-		return []finding{failure("%s are free, less than one message may have (%s)", sizeText(free), sizeText(largest)).
+		return []Finding{failure("%s are free, less than one message may have (%s)", human.Size(free), human.Size(largest)).
 			do("make room on the file system of %s, or lower quarantine.keep or quarantine.max_size", q.Dir)}
 	case float64(free) < scarce*float64(total):
-		return []finding{warning("%s are free, less than %.0f %% of the file system", sizeText(free), 100*scarce).
+		return []Finding{warning("%s are free, less than %.0f %% of the file system", human.Size(free), 100*scarce).
 			do("make room on the file system of %s, or lower quarantine.keep or quarantine.max_size", q.Dir)}
 	}
 	return nil
@@ -84,7 +83,7 @@ func lookAtSpace(x *examination) []finding {
 
 // lookAtFiles looks for what the daemon's user may not use, such as files that
 // root has made by running the daemon once.
-func lookAtFiles(ctx context.Context, dir string) []finding {
+func lookAtFiles(ctx context.Context, dir string) []Finding {
 	const mayRead, mayWrite, mayEnter = 4, 2, 1
 	var barred []string
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
@@ -108,42 +107,33 @@ func lookAtFiles(ctx context.Context, dir string) []finding {
 	})
 	switch {
 	case err != nil:
-		return []finding{warning("not all files in %s could be looked at: %v", dir, because(err)).do("%s", writeRemedy(because(err), dir))}
+		return []Finding{warning("not all files in %s could be looked at: %v", dir, because(err)).do("%s", writeRemedy(because(err), dir))}
 	case len(barred) > 0:
-		return []finding{failure("%s cannot use %d of the files in %s: %s", ownName(), len(barred), dir, some(barred)).do("run: chown -R %s: %s", ownName(), dir)}
+		return []Finding{failure("%s cannot use %d of the files in %s: %s", account.OwnName(), len(barred), dir, some(barred)).do("run: chown -R %s: %s", account.OwnName(), dir)}
 	}
 	return nil
 }
 
-// some lists the first of some names, and says how many more there are.
-func some(names []string) string {
-	text := strings.Join(names[:min(len(names), mostNamed)], ", ")
-	if more := len(names) - mostNamed; more > 0 {
-		text += fmt.Sprintf(" and %d more", more)
-	}
-	return text
-}
-
 // lookAtStore tells what is held, and what became of reports and releases.
-func lookAtStore(x *examination, store *quarantine.Store) []finding {
-	damaged := func(err error) []finding {
+func lookAtStore(x *examination, store *quarantine.Store) []Finding {
+	damaged := func(err error) []Finding {
 		if errors.Is(err, fs.ErrPermission) {
 			return nil // lookAtFiles has said so.
 		}
-		return []finding{failure("%v", err).do("run: systemctl restart coexistd; it makes the index anew from the messages")}
+		return []Finding{failure("%v", err).do("run: systemctl restart coexistd; it makes the index anew from the messages")}
 	}
 	usage, err := store.Usage()
 	if err != nil {
 		return damaged(err)
 	}
 	q := x.conf.Quarantine
-	held := fmt.Sprintf("entries held: %d, with %s of %s (quarantine.max_size)", usage.Entries, sizeText(usage.Bytes), sizeText(q.MaxBytes))
+	held := fmt.Sprintf("entries held: %d, with %s of %s (quarantine.max_size)", usage.Entries, human.Size(usage.Bytes), human.Size(q.MaxBytes))
 	if usage.Entries > 0 {
-		held += "; the oldest came " + ageText(x.now.Sub(usage.Oldest))
+		held += "; the oldest came " + human.Age(x.now.Sub(usage.Oldest))
 	}
-	findings := []finding{fine("%s", held)}
+	findings := []Finding{fine("%s", held)}
 	if rest := q.MaxBytes - usage.Bytes; usage.Free < rest {
-		findings = append(findings, warning("%s are free, less than the %s that it may still take by quarantine.max_size", sizeText(usage.Free), sizeText(rest)).
+		findings = append(findings, warning("%s are free, less than the %s that it may still take by quarantine.max_size", human.Size(usage.Free), human.Size(rest)).
 			do("make room on the file system of %s, or set quarantine.max_size to %dM at most", q.Dir, max(1, (usage.Free+usage.Bytes)>>20)))
 	}
 	var uncertain []string
@@ -162,7 +152,7 @@ func lookAtStore(x *examination, store *quarantine.Store) []finding {
 	return append(findings, lookAtReports(x.conf, store, x.now))
 }
 
-func lookAtReports(conf *config.Config, store *quarantine.Store, now time.Time) finding {
+func lookAtReports(conf *config.Config, store *quarantine.Store, now time.Time) Finding {
 	report := conf.Quarantine.Report
 	last, err := store.LastReport()
 	due := daemon.NewReporter(conf, seal.Keys{}, store, slog.New(slog.DiscardHandler)).Next(last)
@@ -174,8 +164,8 @@ func lookAtReports(conf *config.Config, store *quarantine.Store, now time.Time) 
 	case last.IsZero():
 		return fine("no reports were sent yet")
 	case now.Sub(due) > reportDelay:
-		return warning("the last reports were sent %s, and the next are due since %s", ageText(now.Sub(last)), due.Format(time.DateTime)).
+		return warning("the last reports were sent %s, and the next are due since %s", human.Age(now.Sub(last)), due.Format(time.DateTime)).
 			do("see what the daemon's log says of reports: journalctl -u coexistd | grep report")
 	}
-	return fine("the last reports were sent %s", ageText(now.Sub(last)))
+	return fine("the last reports were sent %s", human.Age(now.Sub(last)))
 }

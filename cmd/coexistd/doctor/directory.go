@@ -1,0 +1,67 @@
+package doctor
+
+import (
+	"context"
+	"os"
+	"strings"
+
+	"coexistd/cmd/coexistd/human"
+	"coexistd/milter/sources"
+	"coexistd/policy/config"
+	"coexistd/policy/route"
+	"coexistd/policy/verdict"
+)
+
+// lookAtDirectories loads every directory as the daemon would at its start.
+func lookAtDirectories(_ context.Context, x *examination) []Finding {
+	var findings []Finding
+	for _, one := range sources.Open(x.directories, nil) {
+		findings = append(findings, lookAtDirectory(x, one)...)
+	}
+	if findings == nil {
+		findings = append(findings, fine("no domain has a directory"))
+	}
+	return findings
+}
+
+func lookAtDirectory(x *examination, d *sources.CSV) []Finding {
+	if d.Err != nil {
+		var findings []Finding
+		for _, line := range strings.Split(d.Err.Error(), "\n") {
+			findings = append(findings, failure("%s", line))
+		}
+		const remedy = "correct %s; the daemon takes it as soon as it is right, and until then keeps the list that it has, or answers 451 when it has none"
+		findings[len(findings)-1] = findings[len(findings)-1].do(remedy, d.Source.Path)
+		return findings
+	}
+	moving := 0
+	for entry := range d.Snapshot.All() {
+		if entry.Residence().Kind == route.Moving {
+			moving++
+		}
+	}
+	changed := "at a time that cannot be told"
+	if info, err := os.Stat(d.Source.Path); err == nil {
+		changed = human.Age(x.now.Sub(info.ModTime()))
+	}
+	findings := []Finding{fine("%s has %d addresses, %d of them moving; it was changed %s", d.Source.Path, d.Snapshot.Len(), moving, changed)}
+	if note := LoginNote(x.conf, d); note != "" {
+		findings = append(findings, warning("%s", note).do(`fill in the column login, or take "spoof" out of the checks of S2`))
+	}
+	return findings
+}
+
+// LoginNote says that a directory gives no address to any login although the
+// check spoof at S2 goes by that, or is "". Commands that
+// read directories say it, too.
+func LoginNote(conf *config.Config, d *sources.CSV) string {
+	if conf == nil || !conf.Rules.Points[verdict.S2].Makes(verdict.CheckSpoof) {
+		return ""
+	}
+	for entry := range d.Snapshot.All() {
+		if entry.Login() != "" {
+			return ""
+		}
+	}
+	return d.Source.Path + " names no login: users who are logged in can write only as their login, when that is an address, or as a delegate of [check.spoof]"
+}

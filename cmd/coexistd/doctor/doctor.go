@@ -1,0 +1,124 @@
+// Package doctor looks at a running system as the daemon's user sees it: what the files say,
+// what the daemon has, what the servers around it answer, and what the MTA does. Each subject
+// has a file and a row in one table.
+package doctor
+
+import (
+	"context"
+	"time"
+
+	"coexistd/cmd/coexistd/daemon"
+	"coexistd/policy/config"
+	"coexistd/policy/directory"
+	"coexistd/policy/networks"
+)
+
+const (
+	// examineTime bounds each of the doctor's examinations, which go on side by
+	// side.
+	examineTime = 15 * time.Second
+	// questionTime bounds each question to a server.
+	questionTime = 4 * time.Second
+)
+
+// examination is what all of the doctor's looks share. It is not changed while
+// they go on.
+type examination struct {
+	conf        *config.Config
+	directories []directory.Source
+	networks    networks.Live
+	mta         *postfix
+	now         time.Time
+}
+
+// look is one part of an examination. It returns soon after ctx ends; one that
+// does not is left behind.
+type look struct {
+	subject string
+	at      func(ctx context.Context, x *examination) []Finding
+}
+
+// looks are the parts of an examination, in the order in which they are told.
+func looks() []look {
+	return []look{
+		{"configuration", lookAtNotes},
+		{"state_dir", lookAtState},
+		{"directory", lookAtDirectories},
+		{"clamd", lookAtClamd},
+		{"rspamd", lookAtRspamd},
+		{"redis", lookAtRedis},
+		{"dns", lookAtDNS},
+		{"networks", lookAtLists},
+		{"tenant", lookAtUnproven},
+		{"quarantine", lookAtQuarantine},
+		{"daemon", lookAtDaemon},
+		{"postfix", lookAtPostfix},
+		{"smtp", lookAtSMTP},
+	}
+}
+
+// Examine looks at everything. Of a configuration with mistakes only the
+// directories can be looked at besides, and the lists of networks when there are
+// no other mistakes than theirs.
+func Examine(path string) []Finding {
+	ctx := context.Background()
+	reading := config.Load(path)
+	conf := reading.Config
+	if len(reading.Problems) > 0 {
+		var findings []Finding
+		for _, one := range reading.Problems {
+			findings = append(findings, failure("%v", one).do("correct that, see that coexistd check -c %s says ok, and run: systemctl reload coexistd", path))
+		}
+		named("configuration", findings)
+		x := &examination{conf: conf, directories: reading.Directories, now: time.Now()}
+		if len(x.directories) > 0 {
+			findings = append(findings, named("directory", lookAtDirectories(ctx, x))...)
+		}
+		if conf != nil {
+			findings = append(findings, named("networks", lookAtLists(ctx, x))...)
+		}
+		return findings
+	}
+	x := &examination{conf: conf, directories: reading.Directories, networks: daemon.SavedLists(conf).Live(), mta: readPostfix(ctx), now: time.Now()}
+	all := looks()
+	told := make([]chan []Finding, len(all))
+	for i, one := range all {
+		told[i] = make(chan []Finding, 1)
+		go func() {
+			ctx, cancel := context.WithTimeout(ctx, examineTime)
+			defer cancel()
+			told[i] <- one.at(ctx, x)
+		}()
+	}
+	patience, cancel := context.WithTimeout(ctx, examineTime+time.Second)
+	defer cancel()
+	var findings []Finding
+	for i, one := range all {
+		findings = append(findings, named(one.subject, await(patience, told[i]))...)
+	}
+	return findings
+}
+
+// await returns what is told before ctx ends. A look at a disk or a lock that
+// hangs cannot be broken off.
+func await(ctx context.Context, told <-chan []Finding) []Finding {
+	select {
+	case findings := <-told:
+		return findings
+	case <-ctx.Done():
+	}
+	select {
+	case findings := <-told:
+		return findings
+	default:
+	}
+	return []Finding{failure("it could not be told within %v", examineTime).do("see which disk, file lock or server hangs, and try again")}
+}
+
+// named gives the findings their subject.
+func named(subject string, findings []Finding) []Finding {
+	for i := range findings {
+		findings[i].Subject = subject
+	}
+	return findings
+}

@@ -1,0 +1,63 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"coexistd/cmd/coexistd/daemon"
+	"coexistd/cmd/coexistd/human"
+	"coexistd/scanners/networks"
+	"coexistd/scanners/sender"
+)
+
+// lateRefresh is the age of a list that a daemon at work has refreshed several
+// times.
+const lateRefresh = 3 * time.Hour
+
+// lookAtLists sees whether the lists of platforms' networks are there and can
+// be refreshed.
+func lookAtLists(ctx context.Context, x *examination) []Finding {
+	resolver := sender.NewResolver(x.conf.Resolver)
+	lists := daemon.SavedLists(x.conf).Status()
+	if len(lists) == 0 {
+		return []Finding{fine("no platform's networks come from a list")}
+	}
+	return sideBySide(lists, len(lists), func(s networks.Status) Finding { return lookAtList(ctx, x, resolver, s) })
+}
+
+// lookAtList tells of one list.
+func lookAtList(ctx context.Context, x *examination, resolver *sender.Resolver, s networks.Status) Finding {
+	of := fmt.Sprintf("%s of %s", s.Source, s.Platform)
+	var now []netip.Prefix
+	problem := s.Err
+	domain, isSPF := strings.CutPrefix(s.Source, networks.SPF+":")
+	if isSPF && problem == nil {
+		now, s.Skipped, problem = networks.Flatten(ctx, resolver, domain)
+	}
+	remedy := "correct the file; it is read again by itself"
+	if isSPF {
+		remedy = "see that the domain is right, and that the DNS answers; it is asked again by itself"
+	}
+	const askDaemon = "see that the daemon runs, and what its log says of networks: journalctl -u coexistd | grep networks"
+	switch {
+	case problem != nil && s.Count == 0:
+		return failure("%s is not known, so that its mail is put off, or counts as S0: %v", of, problem).do("%s", remedy)
+	case problem != nil && s.Old:
+		return warning("%s cannot be refreshed: %v; its %d networks are used, last known to be right %s, which is more than max_age", of, problem, s.Count, human.Age(s.Age)).do("%s", remedy)
+	case problem != nil:
+		return warning("%s cannot be refreshed: %v; its %d networks are used, last known to be right %s", of, problem, s.Count, human.Age(s.Age)).do("%s", remedy)
+	case isSPF && s.Count == 0:
+		return warning("%s has %d networks, but none are saved, and a restart while the DNS fails would put off mail from unknown clients", of, len(now)).do(askDaemon)
+	case isSPF && s.Age > lateRefresh:
+		return warning("%s has %d networks now, but the daemon has not refreshed its %d since %s", of, len(now), s.Count, human.Age(s.Age)).do(askDaemon)
+	case len(s.Skipped) > 0:
+		return warning("%s has %d networks, without what no list can hold: %s", of, s.Count, some(s.Skipped)).
+			do("name what is missing as CIDRs: platform.%s.networks in %s", s.Platform, x.conf.Path)
+	case isSPF:
+		return fine("%s has %d networks, last asked for %s", of, s.Count, human.Age(s.Age))
+	}
+	return fine("%s has %d networks", of, s.Count)
+}

@@ -1,0 +1,95 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"coexistd/cmd/coexistd/account"
+	"coexistd/policy/config"
+)
+
+// lookAtPostfix compares Postfix's settings with ours.
+func lookAtPostfix(_ context.Context, x *examination) []Finding {
+	switch err := x.mta.err; {
+	case errors.Is(err, errNoPostfix):
+		return []Finding{warning("%v; the attachment of Sendmail is not looked at in this version", err).
+			do("where there is a Postfix, put the folder of its postconf command into PATH")}
+	case err != nil:
+		return []Finding{warning("Postfix's settings cannot be read: %v", err).do("see what postconf says as %s", account.OwnName())}
+	}
+	return slices.Concat(
+		lookAtMilters(x, "smtpd", "smtpd_milters"),
+		lookAtMilters(x, "cleanup", "non_smtpd_milters"),
+		lookAtProtocol(x.mta),
+		lookAtMaps(x),
+		lookAtChroot(x),
+		lookAtDelimiters(x),
+		lookAtNetworks(x),
+	)
+}
+
+func lookAtProtocol(p *postfix) []Finding {
+	if version := p.main["milter_protocol"]; version != "6" {
+		return []Finding{warning("milter_protocol is %s: what the sender asked to be told (NOTIFY, ORCPT) is lost when a recipient is rewritten", version).
+			do("put into main.cf: milter_protocol = 6; then run: postfix reload")}
+	}
+	return nil
+}
+
+// lookAtChroot looks for services that cannot see a Unix socket of ours, because
+// the queue directory is all that they see.
+func lookAtChroot(x *examination) []Finding {
+	var used strings.Builder
+	for _, setting := range postfixSettings {
+		used.WriteString(x.mta.main[setting] + " ")
+	}
+	hidden := slices.ContainsFunc(slices.Concat(x.conf.Listeners, x.conf.Lookups), func(l config.Listener) bool {
+		return strings.HasPrefix(l.Address, "unix:") && strings.Contains(used.String(), l.Address)
+	})
+	var names []string
+	for _, s := range x.mta.services {
+		if s.chroot && slices.Contains([]string{"smtpd", "cleanup", "trivial-rewrite", "pickup"}, s.program) {
+			names = append(names, s.name)
+		}
+	}
+	if !hidden || len(names) == 0 {
+		return nil
+	}
+	return []Finding{failure("Postfix runs %s in its chroot, where they do not see coexistd's Unix sockets: all mail is put off", strings.Join(names, ", ")).
+		do("write n into the chroot column of their lines in master.cf, or let coexistd listen on inet:127.0.0.1:8701; then run: systemctl restart postfix")}
+}
+
+func lookAtDelimiters(x *examination) []Finding {
+	ours, theirs := x.conf.Rules.Delimiters, x.mta.main["recipient_delimiter"]
+	if ours == theirs {
+		return nil
+	}
+	return []Finding{warning("recipient_delimiter is %q in main.cf and %q here, so one of us takes a subaddress for another's address", theirs, ours).
+		do("set recipient_delimiter = %q in %s, or put into main.cf: recipient_delimiter = %s", theirs, x.conf.Path, ours)}
+}
+
+// lookAtNetworks compares the clients that need no login.
+func lookAtNetworks(x *examination) []Finding {
+	var findings []Finding
+	var lacking []string
+	list, _ := x.mta.networks()
+	for _, network := range list {
+		for _, platform := range x.conf.Rules.Routes.Platforms {
+			if _, overlaps := x.networks[platform.Name].Networks.Overlapping(network); overlaps {
+				findings = append(findings, failure("mynetworks has %s, from where every tenant of %s sends: all of them may relay through Postfix", network, platform.Name).
+					do("take it out of mynetworks in main.cf; see may_relay in contrib/postfix for the platform's own users"))
+			}
+		}
+		if !x.conf.Rules.OurNetworks.Holds(network) {
+			lacking = append(lacking, fmt.Sprintf("%q", network))
+		}
+	}
+	if len(lacking) > 0 {
+		findings = append(findings, warning("mynetworks has %s, which our_networks lacks: mail from there counts as the Internet's, and that for other domains is refused", strings.Join(lacking, ", ")).
+			do("add to our_networks in %s: %s", x.conf.Path, strings.Join(lacking, ", ")))
+	}
+	return findings
+}

@@ -1,0 +1,46 @@
+package doctor
+
+import (
+	"slices"
+	"strings"
+
+	"coexistd/policy/config"
+)
+
+// lookAtMaps sees whether Postfix asks our lookups.
+func lookAtMaps(x *examination) []Finding {
+	if len(x.conf.Lookups) == 0 {
+		return nil
+	}
+	var findings []Finding
+	for _, one := range [...]struct {
+		name     string
+		settings []string
+		without  string
+	}{
+		{"recipients", []string{"virtual_mailbox_maps", "local_recipient_maps", "relay_recipient_maps"}, "Postfix refuses users who live elsewhere"},
+		{"aliases", []string{"virtual_alias_maps"}, "bounces and forwarded mail for users who live elsewhere end in a mailbox here that nobody reads"},
+		{"transport", []string{"transport_maps"}, "mail that no milter sees is not put off for a mailbox that is being moved, and no platform's relay is used"},
+	} {
+		if i := slices.IndexFunc(one.settings, func(setting string) bool { return x.mta.asks(setting, one.name, x.conf.Lookups) }); i >= 0 {
+			findings = append(findings, fine("%s asks coexistd for %s", one.settings[i], one.name))
+			continue
+		}
+		value := strings.TrimPrefix(x.mta.main[one.settings[0]]+", socketmap:"+x.conf.Lookups[0].Address+":"+one.name, ", ")
+		findings = append(findings, failure("%s does not ask coexistd for %s: %s", strings.Join(one.settings, " or "), one.name, one.without).
+			do("put into main.cf: %s = %s; then run: postfix reload", one.settings[0], value))
+	}
+	return findings
+}
+
+// asks reports that a setting names the map of that name at one of our lookups.
+func (p *postfix) asks(setting, name string, lookups []config.Listener) bool {
+	// Tables may stand in braces, as in unionmap:{one, two}.
+	for _, table := range strings.FieldsFunc(p.main[setting], func(c rune) bool { return strings.ContainsRune(", \t\r\n{}", c) }) {
+		address, is := strings.CutPrefix(strings.TrimPrefix(table, "proxy:"), "socketmap:")
+		if address, named := strings.CutSuffix(address, ":"+name); is && named && p.leadsTo(address, lookups) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,155 @@
+package doctor
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"coexistd/policy/config"
+)
+
+// milterEntry is one milter of a list in main.cf.
+type milterEntry struct {
+	address string
+	// defaultAction is its own; empty: milter_default_action.
+	defaultAction string
+}
+
+// milterEntries reads smtpd_milters: addresses, each with settings of its own when
+// it stands between braces.
+func milterEntries(text string) []milterEntry {
+	var list []milterEntry
+	for _, one := range postfixList(text) {
+		inner, braced := strings.CutPrefix(one, "{")
+		if !braced {
+			list = append(list, milterEntry{address: one})
+			continue
+		}
+		parts := strings.Split(strings.TrimSuffix(inner, "}"), ",")
+		entry := milterEntry{address: strings.TrimSpace(parts[0])}
+		for _, part := range parts[1:] {
+			if name, value := setting(part); name == "default_action" {
+				entry.defaultAction = value
+			}
+		}
+		list = append(list, entry)
+	}
+	return list
+}
+
+// lookAtMilters sees whether the services that run a program give their mail to
+// us. Services about which there is the same to say are told together.
+func lookAtMilters(x *examination, program, setting string) []Finding {
+	services := x.mta.running(program)
+	if len(services) == 0 {
+		return []Finding{warning("master.cf has no service that runs %s", program).do("add one, as contrib/postfix describes")}
+	}
+	var findings []Finding
+	names := make(map[Finding][]string)
+	for _, s := range services {
+		f := judgeService(x, s, setting)
+		if names[f] == nil {
+			findings = append(findings, f)
+		}
+		names[f] = append(names[f], s.name)
+	}
+	for i, f := range findings {
+		findings[i].Found = fmt.Sprintf("%s (%s) %s", program, strings.Join(names[f], ", "), f.Found)
+	}
+	return findings
+}
+
+// judgeService says of one service whether it gives its mail to us. What it finds
+// reads on from the service's name.
+func judgeService(x *examination, s *postfixService, setting string) Finding {
+	options, milters := x.mta.value(s, "receive_override_options"), x.mta.value(s, setting)
+	file := "main.cf"
+	if _, own := s.own[setting]; own {
+		file = "the -o options of " + s.name + " in master.cf"
+	}
+	if slices.Contains(postfixList(options), "no_milters") {
+		if _, own := s.own["receive_override_options"]; own && isLoopback(s.name) {
+			return fine("takes mail back from a content filter, without milters")
+		}
+		return failure("asks no milter: receive_override_options has no_milters").
+			do("take no_milters out of receive_override_options, save for a service that takes mail back from a content filter on loopback; then run: postfix reload")
+	}
+	for _, entry := range milterEntries(milters) {
+		if !x.mta.leadsTo(entry.address, x.conf.Listeners) {
+			continue
+		}
+		action := cmp.Or(entry.defaultAction, x.mta.value(s, "milter_default_action"))
+		if action == "tempfail" {
+			return fine("hands its mail to coexistd by %s", entry.address)
+		}
+		return warning("hands its mail to coexistd by %s, but while coexistd is away, %s", entry.address, whileAway(action)).
+			do("put into main.cf: milter_default_action = tempfail; then run: postfix reload")
+	}
+	return failure("does not hand its mail to coexistd: %s is %q", setting, milters).
+		do("put into %s: %s = %s; then run: postfix reload", file, setting, strings.TrimSuffix(x.conf.Listeners[0].Address+", "+milters, ", "))
+}
+
+// whileAway says what milter_default_action does.
+func whileAway(action string) string {
+	switch action {
+	case "accept":
+		return "mail passes by (milter_default_action = accept)"
+	case "reject":
+		return "mail is bounced (milter_default_action = reject)"
+	}
+	return "milter_default_action is " + action
+}
+
+// leadsTo reports that an address as Postfix writes it is one of our listeners':
+// "unix:PATH" or "inet:HOST:PORT". A path may be one that Postfix sees from its
+// queue directory.
+func (p *postfix) leadsTo(address string, listeners []config.Listener) bool {
+	kind, rest, _ := strings.Cut(address, ":")
+	for _, l := range listeners {
+		network, ours, err := config.ParseListen(l.Address)
+		switch {
+		case err != nil:
+		case kind == "unix" && network == "unix":
+			if filepath.Clean(rest) == ours || filepath.Join(p.main["queue_directory"], rest) == ours {
+				return true
+			}
+		case kind == "inet" && network == "tcp":
+			if sameSocket(rest, ours) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// sameSocket reports that a connection to address, HOST:PORT, comes to a socket
+// of ours.
+func sameSocket(address, ours string) bool {
+	host, port, err := net.SplitHostPort(address)
+	ourHost, ourPort, ourErr := net.SplitHostPort(ours)
+	if err != nil || ourErr != nil || port != ourPort {
+		return false
+	}
+	our, _ := netip.ParseAddr(ourHost)
+	switch {
+	case strings.EqualFold(host, ourHost), our.IsUnspecified():
+		return true
+	case strings.EqualFold(host, "localhost"):
+		return our.IsLoopback()
+	}
+	theirs, err := netip.ParseAddr(host)
+	return err == nil && theirs.Unmap() == our.Unmap()
+}
+
+func isLoopback(service string) bool {
+	host, _, err := net.SplitHostPort(service)
+	if err != nil {
+		return false
+	}
+	address, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && address.Unmap().IsLoopback()
+}

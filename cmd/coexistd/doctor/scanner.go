@@ -1,0 +1,46 @@
+package doctor
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"coexistd/cmd/coexistd/human"
+	"coexistd/scanners"
+)
+
+// noScanner is the finding where a scanner is not configured.
+func noScanner(x *examination, scanner, like string) Finding {
+	for _, note := range x.conf.Notes {
+		if note.Lacking == scanner {
+			return warning("%s", note.Text).do("add to %s: [scanner.%s] with address = %q", x.conf.Path, scanner, like)
+		}
+	}
+	return fine("no contact point needs it")
+}
+
+// compareSizes looks for messages that Postfix takes and a scanner does not.
+func compareSizes(x *examination, scanner string, size int64, setting string) []Finding {
+	limit, is := x.mta.messageSizeLimit()
+	if !is || limit > 0 && limit <= size {
+		return nil
+	}
+	taken := human.Size(limit)
+	if limit == 0 {
+		taken = "any size"
+	}
+	return []Finding{warning("Postfix takes messages of %s (message_size_limit), %s is asked about %s at most (scanner.%s.max_size): what is larger is dealt with by on_error", taken, scanner, human.Size(size), scanner).
+		do("raise scanner.%s.max_size in %s and %s, or set message_size_limit = %d in main.cf", scanner, x.conf.Path, setting, size)}
+}
+
+// testMessage makes a message for scanners only, which goes to nobody.
+func testMessage(x *examination, fields, body string) *scanners.Message {
+	from := x.conf.Quarantine.Report.From
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "From: <%s>\r\nTo: <%s>\r\nDate: %s\r\nMessage-Id: <doctor.%d@%s>\r\nSubject: coexistd doctor\r\nMIME-Version: 1.0\r\n%s\r\n%s\r\n",
+		from, from, x.now.Format(time.RFC1123Z), x.now.UnixNano(), x.conf.Rules.Hostname, fields, body)
+	return &scanners.Message{
+		Content: bytes.NewReader(b.Bytes()), Size: int64(b.Len()),
+		Sender: from, Recipients: []string{from},
+	}
+}

@@ -1,0 +1,37 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+
+	"coexistd/cmd/coexistd/account"
+	"coexistd/cmd/coexistd/daemon"
+	"coexistd/cmd/coexistd/human"
+	"coexistd/milter/notice"
+)
+
+// lookAtUnproven tells of mail in our own name that the daemon has put off in the last 24
+// hours, since it bears no proof of its tenant.
+func lookAtUnproven(_ context.Context, x *examination) []Finding {
+	list, err := notice.ReadPutOff(daemon.UnprovenPath(x.conf), x.now)
+	if err != nil {
+		return []Finding{warning("what was put off without proof of its tenant cannot be told: %v", err).
+			do("run: chown %s %s; or remove it: the daemon begins anew", account.OwnName(), daemon.UnprovenPath(x.conf))}
+	}
+	var findings []Finding
+	for _, one := range list {
+		if one.Day == 0 {
+			continue
+		}
+		remedy := fmt.Sprintf(`have a rule over there add a secret header, and add proof = { header = "X-Coexist-Proof", secret_file = "proof.key" } to platform.%s in %s`, one.Platform, x.conf.Path)
+		if proofs := x.conf.Rules.Tenants[one.Platform]; proofs.Header != "" {
+			remedy = fmt.Sprintf("see that the rule over there adds %s to all mail", proofs.Header)
+		}
+		findings = append(findings, warning("mail in our own name from %s without proof of its tenant was put off %d times in the last 24 hours, last %s", one.Platform, one.Day, human.Age(x.now.Sub(one.Last.Time))).
+			do("%s; contrib/docs/senders.md tells more", remedy))
+	}
+	if findings == nil {
+		findings = append(findings, fine("no mail in our own name was put off in the last 24 hours without proof of its tenant"))
+	}
+	return findings
+}

@@ -91,7 +91,7 @@ func mountSmall(t *testing.T, size int) string {
 	return dir
 }
 
-// postconfOf makes a folder with a postconf command that reads the
+// postconfOf makes a folder with a postconf and a postmap command that read the
 // configuration in another.
 func postconfOf(t *testing.T, p *lab.Programs, etc string) string {
 	t.Helper()
@@ -100,10 +100,12 @@ func postconfOf(t *testing.T, p *lab.Programs, etc string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	postconf := p.Command(t.Context(), "postconf")
-	script := "#!/bin/sh\nexec env '" + strings.Join(postconf.Env, "' '") + "' '" + postconf.Path + "' -c '" + etc + "' \"$@\"\n"
-	if err := os.WriteFile(filepath.Join(dir, "postconf"), []byte(script), 0o755); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"postconf", "postmap"} {
+		cmd := p.Command(t.Context(), name)
+		script := "#!/bin/sh\nexec env '" + strings.Join(cmd.Env, "' '") + "' '" + cmd.Path + "' -c '" + etc + "' \"$@\"\n"
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return dir
 }
@@ -199,6 +201,7 @@ ok    postfix        cleanup (cleanup-milter, cleanup) hands its mail to coexist
 ok    postfix        virtual_mailbox_maps asks coexistd for recipients
 ok    postfix        virtual_alias_maps asks coexistd for aliases
 ok    postfix        transport_maps asks coexistd for transport
+ok    postfix        Postfix takes mail for acmecorp.com, globex.example
 ok    smtp           the MTA at {mta} takes releases and reports; it offers SIZE, 8BITMIME, DSN, SMTPUTF8
 `
 

@@ -15,7 +15,7 @@ import (
 // lookAtDirectories loads every directory as the daemon would at its start.
 func lookAtDirectories(_ context.Context, x *examination) []Finding {
 	var findings []Finding
-	for _, one := range sources.Open(x.directories, nil) {
+	for _, one := range x.lists() {
 		findings = append(findings, lookAtDirectory(x, one)...)
 	}
 	if findings == nil {

@@ -5,11 +5,12 @@ package doctor
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"coexistd/cmd/coexistd/daemon"
+	"coexistd/milter/sources"
 	"coexistd/policy/config"
-	"coexistd/policy/directory"
 	"coexistd/policy/networks"
 )
 
@@ -24,11 +25,11 @@ const (
 // examination is what all of the doctor's looks share. It is not changed while
 // they go on.
 type examination struct {
-	conf        *config.Config
-	directories []directory.Source
-	networks    networks.Live
-	mta         *postfix
-	now         time.Time
+	conf     *config.Config
+	lists    func() sources.Directories // which are read once, as the daemon would at its start
+	networks networks.Live
+	mta      *postfix
+	now      time.Time
 }
 
 // look is one part of an examination. It returns soon after ctx ends; one that
@@ -64,14 +65,15 @@ func Examine(path string) []Finding {
 	ctx := context.Background()
 	reading := config.Load(path)
 	conf := reading.Config
+	lists := sync.OnceValue(func() sources.Directories { return sources.Open(reading.Directories, nil) })
 	if len(reading.Problems) > 0 {
 		var findings []Finding
 		for _, one := range reading.Problems {
 			findings = append(findings, failure("%v", one).do("correct that, see that coexistd check -c %s says ok, and run: systemctl reload coexistd", path))
 		}
 		named("configuration", findings)
-		x := &examination{conf: conf, directories: reading.Directories, now: time.Now()}
-		if len(x.directories) > 0 {
+		x := &examination{conf: conf, lists: lists, now: time.Now()}
+		if len(reading.Directories) > 0 {
 			findings = append(findings, named("directory", lookAtDirectories(ctx, x))...)
 		}
 		if conf != nil {
@@ -79,7 +81,7 @@ func Examine(path string) []Finding {
 		}
 		return findings
 	}
-	x := &examination{conf: conf, directories: reading.Directories, networks: daemon.SavedLists(conf).Live(), mta: readPostfix(ctx), now: time.Now()}
+	x := &examination{conf: conf, lists: lists, networks: daemon.SavedLists(conf).Live(), mta: readPostfix(ctx), now: time.Now()}
 	all := looks()
 	told := make([]chan []Finding, len(all))
 	for i, one := range all {

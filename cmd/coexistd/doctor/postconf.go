@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -20,13 +21,18 @@ var postfixSettings = [...]string{
 	"smtpd_milters", "non_smtpd_milters", "milter_default_action", "milter_protocol", "receive_override_options",
 	"virtual_alias_maps", "virtual_mailbox_maps", "local_recipient_maps", "relay_recipient_maps", "transport_maps",
 	"message_size_limit", "mynetworks", "recipient_delimiter", "queue_directory", "compatibility_level",
+	"mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains", "parent_domain_matches_subdomains",
+	"local_transport", "virtual_transport", "relay_transport", "relayhost", "virtual_mailbox_base",
+	"alias_maps", "myorigin", "append_at_myorigin", "mail_version", "config_directory", "command_directory",
 }
 
 // postfix is what Postfix's own configuration says.
 type postfix struct {
 	err      error             // why nothing is known; errNoPostfix when there is none
 	main     map[string]string // postfixSettings by name
+	explicit map[string]bool   // those that main.cf sets
 	services []*postfixService
+	postmap  string // the path of the command that reads tables
 }
 
 // postfixService is one line of master.cf.
@@ -49,12 +55,13 @@ func readPostfix(ctx context.Context) *postfix {
 	}
 	ctx, cancel := context.WithTimeout(ctx, questionTime)
 	defer cancel()
-	p := &postfix{main: make(map[string]string)}
+	p := &postfix{main: make(map[string]string), explicit: make(map[string]bool)}
 	for _, question := range [...]struct {
 		args []string
 		add  func(line string)
 	}{
 		{append([]string{"-x"}, postfixSettings[:]...), p.addSetting},
+		{append([]string{"-n"}, postfixSettings[:]...), p.addExplicit},
 		{[]string{"-M"}, p.addService},
 		{[]string{"-xP"}, p.addOption},
 	} {
@@ -65,6 +72,10 @@ func readPostfix(ctx context.Context) *postfix {
 		for _, line := range lines {
 			question.add(line)
 		}
+	}
+	p.postmap = filepath.Join(filepath.Dir(path), "postmap")
+	if _, err := os.Stat(p.postmap); err != nil {
+		p.postmap = filepath.Join(p.main["command_directory"], "postmap")
 	}
 	return p
 }
@@ -90,6 +101,11 @@ func setting(text string) (name, value string) {
 func (p *postfix) addSetting(line string) {
 	name, value := setting(line)
 	p.main[name] = value
+}
+
+func (p *postfix) addExplicit(line string) {
+	name, _ := setting(line)
+	p.explicit[name] = true
 }
 
 // addService reads the fields of master(5): name, type, private, unprivileged,

@@ -12,7 +12,7 @@ import (
 )
 
 // lookAtPostfix compares Postfix's settings with ours.
-func lookAtPostfix(_ context.Context, x *examination) []Finding {
+func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 	switch err := x.mta.err; {
 	case errors.Is(err, errNoPostfix):
 		return []Finding{warning("%v; the attachment of Sendmail is not looked at in this version", err).
@@ -28,6 +28,7 @@ func lookAtPostfix(_ context.Context, x *examination) []Finding {
 		lookAtChroot(x),
 		lookAtDelimiters(x),
 		lookAtNetworks(x),
+		lookAtDomains(ctx, x),
 	)
 }
 

@@ -37,10 +37,22 @@ func lookAtMaps(x *examination) []Finding {
 func (p *postfix) asks(setting, name string, lookups []config.Listener) bool {
 	// Tables may stand in braces, as in unionmap:{one, two}.
 	for _, table := range strings.FieldsFunc(p.main[setting], func(c rune) bool { return strings.ContainsRune(", \t\r\n{}", c) }) {
-		address, is := strings.CutPrefix(strings.TrimPrefix(table, "proxy:"), "socketmap:")
-		if address, named := strings.CutSuffix(address, ":"+name); is && named && p.leadsTo(address, lookups) {
+		if p.isOurs(table, name, lookups) {
 			return true
 		}
 	}
 	return false
+}
+
+// isOurs reports that a table is the map of that name at one of our lookups.
+func (p *postfix) isOurs(table, name string, lookups []config.Listener) bool {
+	address, is := strings.CutPrefix(direct(table), "socketmap:")
+	address, named := strings.CutSuffix(address, ":"+name)
+	return is && named && p.leadsTo(address, lookups)
+}
+
+// isAnyOfOurs reports that a table is a map at one of our lookups.
+func (p *postfix) isAnyOfOurs(table string, lookups []config.Listener) bool {
+	name := table[strings.LastIndexByte(table, ':')+1:]
+	return p.isOurs(table, name, lookups)
 }

@@ -43,8 +43,8 @@ cleanup unix n - n - 0 cleanup
 		t.Errorf("the doctor ended with %d", status)
 	}
 	const want = `ok    postfix        smtpd (smtp) hands its mail to coexistd by inet:127.0.0.1:8701
-warn  postfix        smtpd (submission) hands its mail to coexistd by inet:localhost:8701, but while coexistd is away, mail is bounced (milter_default_action = reject)
-  do: put into main.cf: milter_default_action = tempfail; then run: postfix reload
+warn  postfix        smtpd (submission) hands its mail to coexistd by inet:localhost:8701, but while coexistd is away, mail is bounced (the default action is reject)
+  do: write { inet:localhost:8701, default_action=tempfail } for inet:localhost:8701 in smtpd_milters of main.cf; then run: postfix reload
 FAIL  postfix        smtpd (465) does not hand its mail to coexistd: smtpd_milters is ""
   do: put into the -o options of 465 in master.cf: smtpd_milters = unix:{dir}/milter.sock; then run: postfix reload
 ok    postfix        smtpd (127.0.0.1:10026) takes mail back from a content filter, without milters

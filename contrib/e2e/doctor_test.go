@@ -271,7 +271,7 @@ func TestTheDoctorNamesWhatIsWrongAndWhatToDo(t *testing.T) {
 		"warn  rspamd         Postfix takes messages of any size", "  do: raise scanner.rspamd.max_size",
 		`FAIL  postfix        smtpd ({mta}, {submission}) does not hand its mail to coexistd: smtpd_milters is "inet:127.0.0.1:1"`,
 		"  do: put into main.cf: smtpd_milters = unix:{dir}/milter.sock, inet:127.0.0.1:1; then run: postfix reload",
-		"warn  postfix        cleanup (cleanup-milter, cleanup) hands its mail to coexistd by unix:{dir}/milter.sock, but while coexistd is away, mail passes by",
+		"FAIL  postfix        cleanup (cleanup-milter, cleanup) hands its mail to coexistd by unix:{dir}/milter.sock, but while coexistd is away, mail passes by",
 		"  do: put into main.cf: milter_default_action = tempfail",
 		"warn  postfix        milter_protocol is 2",
 		"FAIL  postfix        transport_maps does not ask coexistd for transport", "  do: put into main.cf: transport_maps = texthash:",

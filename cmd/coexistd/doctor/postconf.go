@@ -146,6 +146,13 @@ func (p *postfix) running(program string) []*postfixService {
 	return slices.DeleteFunc(slices.Clone(p.services), func(s *postfixService) bool { return s.program != program })
 }
 
+// isFrom reports a Postfix of that major version or a later one.
+func (p *postfix) isFrom(major int) bool {
+	first, _, _ := strings.Cut(p.main["mail_version"], ".")
+	version, err := strconv.Atoi(first)
+	return err == nil && version >= major
+}
+
 // messageSizeLimit is the size of the largest message that Postfix takes, in
 // bytes. 0: it takes any.
 func (p *postfix) messageSizeLimit() (limit int64, known bool) {

@@ -29,10 +29,12 @@ func milterEntries(text string) []milterEntry {
 			list = append(list, milterEntry{address: one})
 			continue
 		}
-		parts := strings.Split(strings.TrimSuffix(inner, "}"), ",")
-		entry := milterEntry{address: strings.TrimSpace(parts[0])}
-		for _, part := range parts[1:] {
-			if name, value := setting(part); name == "default_action" {
+		var entry milterEntry
+		for i, part := range postfixList(strings.TrimSuffix(inner, "}")) {
+			name, value := setting(strings.Trim(part, "{}"))
+			if i == 0 {
+				entry.address = part
+			} else if name == "default_action" {
 				entry.defaultAction = value
 			}
 		}
@@ -78,30 +80,45 @@ func judgeService(x *examination, s *postfixService, setting string) Finding {
 		return failure("asks no milter: receive_override_options has no_milters").
 			do("take no_milters out of receive_override_options, save for a service that takes mail back from a content filter on loopback; then run: postfix reload")
 	}
-	for _, entry := range milterEntries(milters) {
-		if !x.mta.leadsTo(entry.address, x.conf.Listeners) {
-			continue
-		}
-		action := cmp.Or(entry.defaultAction, x.mta.value(s, "milter_default_action"))
-		if action == "tempfail" {
-			return fine("hands its mail to coexistd by %s", entry.address)
-		}
-		return warning("hands its mail to coexistd by %s, but while coexistd is away, %s", entry.address, whileAway(action)).
-			do("put into main.cf: milter_default_action = tempfail; then run: postfix reload")
+	entries := milterEntries(milters)
+	if i := slices.IndexFunc(entries, func(e milterEntry) bool { return x.mta.leadsTo(e.address, x.conf.Listeners) }); i >= 0 {
+		us := entries[i]
+		return x.mta.judgeAbsence(s, setting, file, us, slices.Delete(entries, i, i+1))
 	}
 	return failure("does not hand its mail to coexistd: %s is %q", setting, milters).
 		do("put into %s: %s = %s; then run: postfix reload", file, setting, strings.TrimSuffix(x.conf.Listeners[0].Address+", "+milters, ", "))
 }
 
-// whileAway says what milter_default_action does.
-func whileAway(action string) string {
-	switch action {
-	case "accept":
-		return "mail passes by (milter_default_action = accept)"
-	case "reject":
-		return "mail is bounced (milter_default_action = reject)"
+// judgeAbsence says of a service that hands its mail to us what becomes of mail while we
+// are away, and what that asks of the other milters.
+func (p *postfix) judgeAbsence(s *postfixService, setting, file string, us milterEntry, others []milterEntry) Finding {
+	general := p.value(s, "milter_default_action")
+	perMilter := fmt.Sprintf("write { %s, default_action=tempfail } for %s in %s of %s; then run: postfix reload", us.address, us.address, setting, file)
+	remedy := "put into main.cf: milter_default_action = tempfail; then run: postfix reload"
+	if us.defaultAction != "" || len(others) > 0 && p.isFrom(3) {
+		remedy = perMilter
 	}
-	return "milter_default_action is " + action
+	switch action := cmp.Or(us.defaultAction, general); action {
+	case "tempfail":
+	case "accept":
+		return failure("hands its mail to coexistd by %s, but while coexistd is away, mail passes by unchecked, and that for users who live elsewhere goes astray (the default action is accept)", us.address).do("%s", remedy)
+	case "reject":
+		return warning("hands its mail to coexistd by %s, but while coexistd is away, mail is bounced (the default action is reject)", us.address).do("%s", remedy)
+	default:
+		return warning("hands its mail to coexistd by %s, but while coexistd is away, the default action is %s", us.address, action).do("%s", remedy)
+	}
+	var bound []string
+	for _, other := range others {
+		if other.defaultAction == "" {
+			bound = append(bound, other.address)
+		}
+	}
+	_, own := s.own["milter_default_action"]
+	if len(bound) > 0 && us.defaultAction == "" && (own || p.explicit["milter_default_action"]) && p.isFrom(3) {
+		return warning("hands its mail to coexistd by %s; milter_default_action = tempfail holds for %s as well: while one of them is away, mail is put off", us.address, some(bound)).
+			do("%s; milter_default_action is then for the others alone", perMilter)
+	}
+	return fine("hands its mail to coexistd by %s", us.address)
 }
 
 // leadsTo reports that an address as Postfix writes it is one of our listeners':

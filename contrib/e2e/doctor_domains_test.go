@@ -61,13 +61,18 @@ func ofPostfix(t *testing.T, toml string, main, files map[string]string) string 
 	if complaint != "" {
 		t.Errorf("the doctor complains: %s", complaint)
 	}
+	return about("postfix", strings.ReplaceAll(out, dir, "{dir}"))
+}
+
+// about is what the doctor says of a subject.
+func about(subject, out string) string {
 	var said strings.Builder
-	about := false
-	for line := range strings.Lines(strings.ReplaceAll(out, dir, "{dir}")) {
+	is := false
+	for line := range strings.Lines(out) {
 		if !strings.HasPrefix(line, "  ") {
-			about = strings.HasPrefix(line[6:], "postfix ")
+			is = strings.HasPrefix(line[6:], subject+" ")
 		}
-		if about {
+		if is {
 			said.WriteString(line)
 		}
 	}

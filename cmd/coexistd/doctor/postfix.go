@@ -29,6 +29,7 @@ func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 		lookAtDelimiters(x),
 		lookAtNetworks(x),
 		lookAtDomains(ctx, x),
+		lookAtAliases(ctx, x),
 	)
 }
 

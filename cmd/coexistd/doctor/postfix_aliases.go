@@ -1,0 +1,243 @@
+package doctor
+
+import (
+	"context"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"coexistd/cmd/coexistd/account"
+	"coexistd/policy/directory"
+	"coexistd/policy/mail"
+	"coexistd/policy/route"
+	"coexistd/policy/verdict"
+)
+
+// aliasTable is a table of the administrator's own aliases: one of virtual_alias_maps, or
+// of alias_maps, which local(8) asks.
+type aliasTable struct {
+	setting, table string
+	rows           []row
+}
+
+// aliases are what Postfix makes of names without a domain, beside what the directory says.
+type aliases struct {
+	x   *examination
+	set *directory.Set
+	// local are our domains in mydestination, and origin those for which a name without a
+	// domain stands in virtual_alias_maps.
+	local, origin []string
+	myorigin      string
+	// virtual and all are the aliases without a domain, of virtual_alias_maps and of both.
+	virtual, all map[string]bool
+}
+
+// lookAtAliases looks for aliases whose mail we refuse or send elsewhere, and for members
+// without a domain whom Postfix takes for others than the directory does. Tables that
+// cannot be listed, such as regexp: and ldap:, are not looked at.
+func lookAtAliases(ctx context.Context, x *examination) []Finding {
+	list, findings := x.aliasTables(ctx)
+	domains := x.domains()
+	local, err := x.members(ctx, "mydestination", domains)
+	if len(list) == 0 || err != nil {
+		return findings // lookAtDomains has told the error.
+	}
+	myorigin, _ := mail.NormalDomain(x.mta.main["myorigin"])
+	a := &aliases{x: x, set: x.lists().Set(), myorigin: myorigin, virtual: make(map[string]bool), all: make(map[string]bool)}
+	for _, domain := range domains {
+		if local[domain] {
+			a.local = append(a.local, domain)
+		}
+		if local[domain] || domain == myorigin {
+			a.origin = append(a.origin, domain)
+		}
+	}
+	for _, table := range list {
+		for _, one := range table.rows {
+			name := strings.ToLower(one.key)
+			a.all[name] = true
+			a.virtual[name] = a.virtual[name] || table.setting == "virtual_alias_maps"
+		}
+	}
+	for _, table := range list {
+		findings = append(findings, a.judgeNames(table)...)
+		findings = append(findings, a.judgeMembers(table)...)
+	}
+	return findings
+}
+
+// domains are ours, sorted.
+func (x *examination) domains() []string {
+	return slices.Sorted(maps.Keys(x.conf.Rules.Routes.Domains))
+}
+
+// aliasTables lists the tables of the administrator's own aliases, as far as they can be,
+// for the services of master.cf as well.
+func (x *examination) aliasTables(ctx context.Context) (list []aliasTable, findings []Finding) {
+	values := map[string][]string{"alias_maps": {x.mta.main["alias_maps"]}, "virtual_alias_maps": {x.mta.main["virtual_alias_maps"]}}
+	for _, s := range x.mta.services {
+		for setting := range values {
+			if own, is := s.own[setting]; is {
+				values[setting] = append(values[setting], own)
+			}
+		}
+	}
+	for _, setting := range slices.Sorted(maps.Keys(values)) {
+		var seen []string
+		for _, table := range tables(strings.Join(values[setting], " ")) {
+			if slices.Contains(seen, table) {
+				continue
+			}
+			seen = append(seen, table)
+			rows, listed, err := x.mta.rows(ctx, table)
+			if err != nil {
+				findings = append(findings, warning("%s of %s cannot be read: %v", table, setting, err).
+					do("see that it is there and that %s can read it; postmap or newaliases makes it", account.OwnName()))
+			} else if listed {
+				list = append(list, aliasTable{setting, table, rows})
+			}
+		}
+	}
+	return list, findings
+}
+
+// place is where an address lives, when it is one of ours. Listed says that the directory
+// has it.
+func (a *aliases) place(address string) (p route.Place, listed, ours bool) {
+	rules := a.x.conf.Rules
+	parsed, err := mail.ParseAddress(address, rules.Delimiters)
+	if err != nil || rules.Routes.Domains[parsed.Domain] == nil {
+		return p, false, false
+	}
+	l := a.set.List(parsed)
+	return rules.Routes.Place(parsed, l), l.Found, true
+}
+
+// names are the addresses of ours that a row of a table is for.
+func (a *aliases) names(t aliasTable, key string) (list []string) {
+	domains := a.origin
+	switch local := t.setting == "alias_maps"; {
+	case local && (key == "@" || strings.HasPrefix(key, "YP_")):
+		return nil // which the makers of the table have put there
+	case local:
+		domains = a.local
+	case strings.HasPrefix(key, "@"):
+		// It is for all addresses, of which no directory has this one.
+		return []string{"coexistd-doctor-asks-for-any" + key}
+	case strings.Contains(key, "@"):
+		return []string{key}
+	}
+	for _, domain := range domains {
+		list = append(list, key+"@"+domain)
+	}
+	return list
+}
+
+// judgeNames looks for aliases that no mail can reach.
+func (a *aliases) judgeNames(t aliasTable) (findings []Finding) {
+	var refused, unused []string
+	for _, one := range t.rows {
+		for _, name := range a.names(t, one.key) {
+			p, _, ours := a.place(name)
+			name = strings.TrimPrefix(name, "coexistd-doctor-asks-for-any")
+			switch {
+			case !ours:
+			case p.Residence.Kind == route.Nowhere && p.Refused.Code != "" && !a.failed(p):
+				refused = append(refused, name)
+			case p.Residence.Kind == route.There && !strings.EqualFold(one.value, p.Elsewhere):
+				unused = append(unused, name)
+			}
+		}
+	}
+	if len(refused) > 0 {
+		f := failure
+		if t.setting == "alias_maps" {
+			f = warning // It has names that nobody outside writes to.
+		}
+		findings = append(findings, f("%s of %s has aliases that the directory lacks, so that their mail is refused: %s", t.table, t.setting, some(refused)).
+			do(`list each in the directory with the residence here, or set unlisted = "here" in the domain's section of %s`, a.x.conf.Path))
+	}
+	if len(unused) > 0 {
+		findings = append(findings, warning("%s of %s has aliases that live elsewhere by the directory or by unlisted, so that their mail goes there and not to the alias: %s", t.table, t.setting, some(unused)).
+			do("list each in the directory with the residence here, or take it out of %s", t.table))
+	}
+	return findings
+}
+
+// failed reports that the directory could not tell where an address lives.
+func (a *aliases) failed(p route.Place) bool { return p.Refused.Code == verdict.DirectoryFailed }
+
+// judgeMembers looks for members without a domain, which Postfix takes for addresses in
+// myorigin (append_at_myorigin).
+func (a *aliases) judgeMembers(t aliasTable) (findings []Finding) {
+	if a.x.mta.main["append_at_myorigin"] == "no" {
+		return nil
+	}
+	var refused, away, lost []string
+	ours := a.x.conf.Rules.Routes.Domains[a.myorigin] != nil
+	for _, one := range t.rows {
+		for _, member := range bareMembers(one.value) {
+			switch {
+			case ours && !a.virtual[member]:
+				p, listed, _ := a.place(member + "@" + a.myorigin)
+				if p.Residence.Kind == route.Nowhere && !a.failed(p) {
+					refused = append(refused, member+" of "+one.key)
+				} else if p.Residence.Kind == route.There && !listed {
+					away = append(away, member+" of "+one.key)
+				}
+			case !ours && !a.all[member]:
+				if address := a.elsewhere(one.key, member); address != "" {
+					lost = append(lost, member+" of "+one.key+", who is "+address)
+				}
+			}
+		}
+	}
+	if len(refused) > 0 {
+		findings = append(findings, failure("%s of %s has members without a domain that Postfix takes for addresses in %s (myorigin), which the directory lacks: their mail is bounced: %s", t.table, t.setting, a.myorigin, some(refused)).
+			do("list them in the directory with the residence here, or write their addresses with a domain that is not shared, such as that of this host"))
+	}
+	if len(away) > 0 {
+		findings = append(findings, warning("%s of %s has members without a domain that Postfix takes for addresses in %s (myorigin), which live elsewhere by unlisted: their mail leaves this host: %s", t.table, t.setting, a.myorigin, some(away)).
+			do("list them in the directory with the residence here, or write their addresses with a domain that is not shared, such as that of this host"))
+	}
+	if len(lost) > 0 {
+		findings = append(findings, failure("%s of %s has members without a domain that Postfix takes for addresses in %s (myorigin), where nobody of the directory lives: their mail does not reach them: %s", t.table, t.setting, a.myorigin, some(lost)).
+			do("write their addresses with the domain in %s", t.table))
+	}
+	return findings
+}
+
+// elsewhere is the address of ours with the member's name that the directory has as living
+// elsewhere: in the alias's domain, or where it has none in any. It is empty when there is
+// none, or one that lives here.
+func (a *aliases) elsewhere(key, member string) (address string) {
+	domains := a.x.domains()
+	if _, domain, is := strings.Cut(key, "@"); is && a.x.conf.Rules.Routes.Domains[strings.ToLower(domain)] != nil {
+		domains = []string{strings.ToLower(domain)}
+	}
+	for _, domain := range domains {
+		p, listed, _ := a.place(member + "@" + domain)
+		switch {
+		case listed && p.Residence.Kind == route.There && address == "":
+			address = member + "@" + domain
+		case listed && p.Residence.Kind == route.Here:
+			return ""
+		}
+	}
+	return address
+}
+
+var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
+
+// bareMembers are the members of an alias that are names alone: no addresses, files,
+// commands or lists (aliases(5)).
+func bareMembers(value string) (list []string) {
+	// What stands between quotes is no such name, nor is what they touch.
+	for _, one := range postfixList(quoted.ReplaceAllString(value, `"`)) {
+		if one = strings.ToLower(one); !strings.ContainsAny(one, "@!%|/:\"\\<>()'=") {
+			list = append(list, one)
+		}
+	}
+	return list
+}

@@ -1,0 +1,145 @@
+package e2e
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"coexistd/contrib/lab"
+)
+
+// A name without a domain is an address in myorigin for Postfix. What the doctor says of
+// it is what becomes of the mail.
+func TestTheDoctorSaysWhereMembersOfAliasesWithoutADomainGo(t *testing.T) {
+	t.Parallel()
+	const directory = lab.SiteDirectory + "team@acmecorp.com,here,\n"
+	for _, c := range []struct {
+		name     string
+		myorigin string
+		virtual  string // virtual_alias_maps
+		says     string // what the doctor must say; "": nothing of aliases
+		arrives  []string
+	}{
+		{"with domains", "mail.acmecorp.com", "team@acmecorp.com bob@acmecorp.com, alice@acmecorp.com", "",
+			[]string{"here bob@acmecorp.com", "office365 alice@acmecorp-com.onmicrosoft.com"}},
+		{"in our domain", "acmecorp.com", "team@acmecorp.com bob, alice", "",
+			[]string{"here bob@acmecorp.com", "office365 alice@acmecorp-com.onmicrosoft.com"}},
+		{"in the domain of the host", "mail.acmecorp.com", "team@acmecorp.com bob, alice",
+			"FAIL  postfix        {table} of virtual_alias_maps has members without a domain that Postfix takes for addresses in mail.acmecorp.com (myorigin), where nobody of the directory lives: their mail does not reach them: alice of team@acmecorp.com, who is alice@acmecorp.com\n" +
+				"  do: write their addresses with the domain in {table}\n",
+			[]string{"Internet alice@mail.acmecorp.com", "Internet bob@mail.acmecorp.com"}},
+		{"in our domain and unlisted", "acmecorp.com", "team@acmecorp.com bob@acmecorp.com, root",
+			"FAIL  postfix        {table} of virtual_alias_maps has members without a domain that Postfix takes for addresses in acmecorp.com (myorigin), which the directory lacks: their mail is bounced: root of team@acmecorp.com\n" +
+				"  do: list them in the directory with the residence here, or write their addresses with a domain that is not shared",
+			[]string{"here bob@acmecorp.com"}},
+		{"in our domain and an alias itself", "acmecorp.com", "team@acmecorp.com staff\nstaff bob", "FAIL  postfix        {table} of virtual_alias_maps has aliases that the directory lacks, so that their mail is refused: staff@acmecorp.com\n",
+			[]string{"here bob@acmecorp.com"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := startSite(t, lab.SiteConfig{
+				Directory: directory, Files: map[string]string{"virtual": c.virtual + "\n"},
+				Main: map[string]string{
+					"myorigin": c.myorigin, "virtual_alias_maps": "texthash:$config_directory/virtual, socketmap:unix:{dir}/lookup.sock:aliases",
+				},
+			})
+			table := "texthash:" + filepath.Join(s.Postfix.Dir, "etc", "virtual")
+			out := s.ofPostfix()
+			if says := strings.ReplaceAll(c.says, "{table}", table); !strings.Contains(out, says) || says == "" && strings.Contains(out, "virtual_alias_maps has ") {
+				t.Errorf("the doctor should say %q:\n%s", says, out)
+			}
+			message := lab.Plain("eve@example.net", "team@acmecorp.com", "to the team")
+			s.deliver(lab.FromInternet, lab.Mail{From: "eve@example.net", To: []lab.Rcpt{{Address: "team@acmecorp.com"}}, Data: message})
+			s.mustArrive(message, c.arrives...)
+		})
+	}
+}
+
+// ofPostfix is what the doctor says of the site's Postfix.
+func (s *site) ofPostfix() string {
+	s.t.Helper()
+	p := lab.Lend(s.t)
+	_, out, _ := runDoctor(s.t, postconfOf(s.t, p, filepath.Join(s.Postfix.Dir, "etc")), nil, "-c", s.Config())
+	return about("postfix", out)
+}
+
+// local(8) takes a member of aliases(5) in its own domain for a mailbox here, were it not for
+// our lookup transport.
+func TestTheDoctorSaysWhichMembersOfAliases5AreBounced(t *testing.T) {
+	t.Parallel()
+	s := startSite(t, lab.SiteConfig{
+		Directory: lab.SiteDirectory + "team@acmecorp.com,here,\n",
+		Files:     map[string]string{"aliases": "team alice, root, \"|/bin/false x\"\nghost bob@acmecorp.com\n"},
+		Routes:    map[string]string{"acmecorp.com": "local:"},
+		Main: map[string]string{
+			"myorigin": "acmecorp.com", "mydestination": "acmecorp.com", "virtual_mailbox_domains": "globex.example",
+			"local_recipient_maps": "socketmap:unix:{dir}/lookup.sock:recipients", "alias_maps": "texthash:$config_directory/aliases",
+		},
+	})
+	out := s.ofPostfix()
+	table := "texthash:" + filepath.Join(s.Postfix.Dir, "etc", "aliases")
+	mustSay(t, out,
+		"warn  postfix        "+table+" of alias_maps has aliases that the directory lacks, so that their mail is refused: ghost@acmecorp.com\n",
+		"FAIL  postfix        "+table+" of alias_maps has members without a domain that Postfix takes for addresses in acmecorp.com (myorigin), which the directory lacks: their mail is bounced: root of team\n")
+	message := lab.Plain("eve@example.net", "team@acmecorp.com", "to the team")
+	s.deliver(lab.FromInternet, lab.Mail{From: "eve@example.net", To: []lab.Rcpt{{Address: "team@acmecorp.com"}}, Data: message})
+	s.mustArrive(message, "office365 alice@acmecorp-com.onmicrosoft.com")
+	if log := s.Log(); !strings.Contains(log, "to=<root@acmecorp.com>, orig_to=<team@acmecorp.com>") || !strings.Contains(log, "status=bounced") {
+		t.Errorf("the message to root was not bounced")
+	}
+	r := s.send(lab.FromInternet, lab.Mail{From: "eve@example.net", To: []lab.Rcpt{{Address: "ghost@acmecorp.com"}}, Data: message})
+	if r.Accepted() {
+		t.Errorf("mail for an alias that the directory lacks was taken: %+v", r)
+	}
+}
+
+func TestTheDoctorSaysWhichAliasesWeRefuse(t *testing.T) {
+	t.Parallel()
+	p := lab.Lend(t)
+	for _, c := range []struct {
+		name, rows, unlisted string
+		says                 string // "": nothing of aliases
+	}{
+		{"listed, or of others", "bob@acmecorp.com bob@localhost\nBOB+x@acmecorp.com carol@acmecorp.com\nsales@other.example bob@acmecorp.com\npostmaster@acmecorp.com bob@acmecorp.com\n@other.example bob@acmecorp.com\ninfo bob@acmecorp.com", "", ""},
+		{"unlisted", "sales@acmecorp.com bob@acmecorp.com\nb@acmecorp.com bob@acmecorp.com\nc@acmecorp.com bob@acmecorp.com\nd@acmecorp.com bob@acmecorp.com\ne@globex.example bob@acmecorp.com\nf@acmecorp.com bob@acmecorp.com\n", "",
+			"FAIL  postfix        {table} of virtual_alias_maps has aliases that the directory lacks, so that their mail is refused: "},
+		{"for all of a domain", "@acmecorp.com bob@acmecorp.com", "",
+			"FAIL  postfix        {table} of virtual_alias_maps has aliases that the directory lacks, so that their mail is refused: @acmecorp.com\n" +
+				"  do: list each in the directory with the residence here, or set unlisted = \"here\" in the domain's section of {dir}/coexistd.toml\n"},
+		{"unlisted ones live here", "sales@acmecorp.com bob@acmecorp.com\n@acmecorp.com bob@acmecorp.com", `"here"`, ""},
+		{"unlisted ones live elsewhere", "sales@acmecorp.com bob@acmecorp.com", `"office365"`,
+			"warn  postfix        {table} of virtual_alias_maps has aliases that live elsewhere by the directory or by unlisted, so that their mail goes there and not to the alias: sales@acmecorp.com\n"},
+		{"elsewhere as the directory has it", "alice@acmecorp.com alice@acmecorp-com.onmicrosoft.com", "", ""},
+		{"elsewhere than the directory has it", "alice@acmecorp.com bob@acmecorp.com", "",
+			"warn  postfix        {table} of virtual_alias_maps has aliases that live elsewhere by the directory or by unlisted, so that their mail goes there and not to the alias: alice@acmecorp.com\n"},
+	} {
+		t.Run(strings.ReplaceAll(c.name, ",", ""), func(t *testing.T) {
+			t.Parallel()
+			dir, err := lab.TempDir()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { os.RemoveAll(dir) })
+			table := "hash:" + filepath.Join(dir, "virtual")
+			main := "compatibility_level = 3.6\nmail_owner = daemon\nsetgid_group = mail\n"
+			if err := errors.Join(os.WriteFile(filepath.Join(dir, "virtual"), []byte(c.rows), 0o644), os.WriteFile(filepath.Join(dir, "main.cf"), []byte(main), 0o644)); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := p.Command(deadline(t), "postmap", "-c", dir, table).CombinedOutput(); err != nil {
+				t.Fatalf("postmap: %v: %s", err, out)
+			}
+			toml := lab.SiteTOML
+			if c.unlisted != "" {
+				toml = strings.Replace(toml, "[domain.\"acmecorp.com\"]\n", "[domain.\"acmecorp.com\"]\nunlisted = "+c.unlisted+"\n", 1)
+			}
+			out := ofPostfix(t, toml, map[string]string{"virtual_alias_maps": "proxy:" + table + " socketmap:unix:{dir}/lookup.sock:aliases"}, nil)
+			if says := strings.ReplaceAll(c.says, "{table}", table); !strings.Contains(out, says) || says == "" && strings.Contains(out, " has aliases") {
+				t.Errorf("the doctor should say %q:\n%s", says, out)
+			}
+		})
+	}
+	out := ofPostfix(t, lab.SiteTOML, map[string]string{"virtual_alias_maps": "hash:{dir}/none socketmap:unix:{dir}/lookup.sock:aliases"}, nil)
+	mustSay(t, out, "warn  postfix        hash:{dir}/none of virtual_alias_maps cannot be read: ", "  do: see that it is there and that root can read it")
+}

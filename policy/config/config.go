@@ -9,6 +9,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -33,6 +34,8 @@ import (
 type Config struct {
 	// Path is the file's absolute path.
 	Path string
+	// Digest is the SHA-256 of the file's content, in hexadecimal digits.
+	Digest string
 	// Rules are what messages are decided by.
 	Rules *policy.Rules
 	// Networks are the platforms' networks as far as the file has them. See Sources.
@@ -141,7 +144,7 @@ func parse(path, text string) Reading {
 		file:   path,
 		folder: filepath.Dir(absolute),
 		config: &Config{
-			Path: absolute,
+			Path: absolute, Digest: fmt.Sprintf("%x", sha256.Sum256([]byte(text))),
 			Rules: &policy.Rules{
 				Routes: route.Rules{Domains: make(map[string]*route.Domain)}, Tenants: make(tenant.Rules),
 			},

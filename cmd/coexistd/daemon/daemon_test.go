@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -446,6 +447,19 @@ func TestReportsThatNobodyWouldGetAreLoggedOnce(t *testing.T) {
 	}
 	if s.reload(); count() != 1 {
 		t.Errorf("it is said again:\n%s", s.said)
+	}
+}
+
+func TestTheStatusTellsTheDigestOfTheFileThatWasLoaded(t *testing.T) {
+	s := start(t, "")
+	path := filepath.Join(s.dir, "coexistd.toml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write("coexistd.toml", "another text")
+	if digest := fmt.Sprintf("%x", sha256.Sum256(text)); s.status().Configuration.Digest != digest {
+		t.Errorf("the digest is %q; right is %q", s.status().Configuration.Digest, digest)
 	}
 }
 

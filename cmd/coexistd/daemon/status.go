@@ -23,7 +23,7 @@ func (d *Daemon) Status() control.Status {
 	s := control.Status{
 		Version: d.version, PID: os.Getpid(), Started: d.started, Draining: d.stopped,
 		Configuration: control.Configuration{
-			Path: g.conf.Path, Loaded: g.loaded, Refused: linesOf(d.refused), Tried: d.tried,
+			Path: g.conf.Path, Loaded: g.loaded, Digest: g.conf.Digest, Refused: linesOf(d.refused), Tried: d.tried,
 		},
 		Directories: []control.Directory{}, Networks: []control.Networks{}, Scanners: []control.Scanner{},
 		Quarantine: control.Quarantine{Dir: g.conf.Quarantine.Dir, Open: g.store != nil, Error: d.keeper.openFailed},

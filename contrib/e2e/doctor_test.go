@@ -196,6 +196,7 @@ ok    quarantine     entries held: 0, with 0 bytes of 8.0 MiB (quarantine.max_si
 ok    quarantine     no reports are sent (quarantine.report.at)
 ok    daemon         the milter answers at unix:{dir}/milter.sock
 ok    daemon         the lookup answers at unix:{dir}/lookup.sock
+ok    daemon         the daemon has the configuration and the directories as the files hold them
 ok    postfix        smtpd ({mta}, {submission}) hands its mail to coexistd by unix:{dir}/milter.sock
 ok    postfix        cleanup (cleanup-milter, cleanup) hands its mail to coexistd by unix:{dir}/milter.sock
 ok    postfix        virtual_mailbox_maps asks coexistd for recipients

@@ -22,6 +22,7 @@ import (
 var (
 	bytesKey      = []byte("bytes")       // the size of all messages' files
 	lastReportKey = []byte("last report") // as time.Time marshals itself
+	lastSentKey   = []byte("last sent")   // likewise
 )
 
 // record is an entry as the index has it.

@@ -428,6 +428,28 @@ func TestWhoWasNotReachedInARunIsToldInTheNext(t *testing.T) {
 	}
 }
 
+func TestAReportCountsAsSentWhenTheMTAHasTakenIt(t *testing.T) {
+	t.Parallel()
+	r, _ := stocked(t, lab.SinkConfig{})
+	if err := r.Run(t.Context(), reportTime); err != nil {
+		t.Fatal(err)
+	}
+	last, _ := r.Store.LastReport()
+	if at, err := r.Store.LastSent(); !at.IsZero() || err != nil || !last.Equal(reportTime) {
+		t.Errorf("with nothing to report, one was sent at %v (%v), and they were last due at %v", at, err, last)
+	}
+	if _, err := r.Store.Put(Item{Time: reportTime, Point: verdict.S0, Sender: "x@evil.example"}, []Recipient{spamFor("bob@acmecorp.com", "bob@acmecorp.com", true)}, strings.NewReader("another\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	next := reportTime.Add(24 * time.Hour)
+	if err := r.Run(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	if at, err := r.Store.LastSent(); !at.Equal(next) || err != nil {
+		t.Errorf("a report was sent at %v (%v)", at, err)
+	}
+}
+
 func TestReportsThatWereMissedAreSentOnce(t *testing.T) {
 	t.Parallel()
 	r, _ := stocked(t, lab.SinkConfig{})

@@ -356,9 +356,18 @@ func (s *Store) MarkReported(ids []string) error {
 
 // LastReport returns what SetLastReport was given; the zero time when it was not
 // called yet.
-func (s *Store) LastReport() (at time.Time, err error) {
+func (s *Store) LastReport() (at time.Time, err error) { return s.time(lastReportKey) }
+
+// SetLastReport notes when recipients were told of what is held, or would have been, had
+// there been anything to tell.
+func (s *Store) SetLastReport(at time.Time) error { return s.setTime(lastReportKey, at) }
+
+// LastSent is when an MTA last took a report; the zero time when none has yet.
+func (s *Store) LastSent() (at time.Time, err error) { return s.time(lastSentKey) }
+
+func (s *Store) time(key []byte) (at time.Time, err error) {
 	err = s.view(func(ix *index) error {
-		if value := ix.meta.Get(lastReportKey); value != nil {
+		if value := ix.meta.Get(key); value != nil {
 			return at.UnmarshalBinary(value)
 		}
 		return nil
@@ -366,11 +375,10 @@ func (s *Store) LastReport() (at time.Time, err error) {
 	return at, err
 }
 
-// SetLastReport notes when recipients were told of what is held.
-func (s *Store) SetLastReport(at time.Time) error {
+func (s *Store) setTime(key []byte, at time.Time) error {
 	value, err := at.MarshalBinary()
 	if err != nil {
 		return err
 	}
-	return s.update(func(ix *index) error { return ix.meta.Put(lastReportKey, value) })
+	return s.update(func(ix *index) error { return ix.meta.Put(key, value) })
 }

@@ -155,17 +155,23 @@ func lookAtStore(x *examination, store *quarantine.Store) []Finding {
 func lookAtReports(conf *config.Config, store *quarantine.Store, now time.Time) Finding {
 	report := conf.Quarantine.Report
 	last, err := store.LastReport()
+	sent, failed := store.LastSent()
+	err = errors.Join(err, failed)
 	due := daemon.NewReporter(conf, seal.Keys{}, store, slog.New(slog.DiscardHandler)).Next(last)
+	told := "the last was sent " + human.Age(now.Sub(sent))
+	if sent.IsZero() {
+		told = "none was sent yet"
+	}
 	switch {
 	case report.Never:
 		return fine("no reports are sent (quarantine.report.at)")
 	case err != nil:
 		return failure("when the last reports were sent cannot be told: %v", err).do("run: systemctl restart coexistd")
 	case last.IsZero():
-		return fine("no reports were sent yet")
+		return fine("reports: %s", told)
 	case now.Sub(due) > reportDelay:
-		return warning("the last reports were sent %s, and the next are due since %s", human.Age(now.Sub(last)), due.Format(time.DateTime)).
+		return warning("reports are due since %s, and were last seen to %s; %s", due.Format(time.DateTime), human.Age(now.Sub(last)), told).
 			do("see what the daemon's log says of reports: journalctl -u coexistd | grep report")
 	}
-	return fine("the last reports were sent %s", human.Age(now.Sub(last)))
+	return fine("reports were last seen to %s; %s", human.Age(now.Sub(last)), told)
 }

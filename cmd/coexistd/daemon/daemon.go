@@ -69,14 +69,16 @@ type Daemon struct {
 	control   *http.Server
 	runtime   atomic.Pointer[transaction.Runtime]
 
-	mu        sync.Mutex  // guards what follows
+	view    atomic.Pointer[view]
+	stopped atomic.Bool
+
+	mu        sync.Mutex  // whoever changes what follows has it: see change
 	current   *generation // that of the messages to come
 	listeners map[string]net.Listener
 	keeper    keeper
 	refused   error     // what the last reload did not take
 	tried     time.Time // when that was
-	stopped   bool
-	lost      string // what tellLost has told
+	lost      string    // what tellLost has told
 
 	// What the daemon does by itself ends with alive, and serving waits for it.
 	// Stop ends what could begin something new before that, by awake.
@@ -126,20 +128,28 @@ func New(o Options) (*Daemon, error) {
 	}
 	d.alive, d.kill = context.WithCancel(context.Background())
 	d.awake, d.fallDown = context.WithCancel(d.alive)
-	d.adopt(first)
+	d.change(func() { d.adopt(first) })
 	return d, nil
 }
 
-// Start begins to serve.
-func (d *Daemon) Start() {
+// change has do change what the daemon has. One at a time may.
+func (d *Daemon) change(do func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	do()
+	d.view.Store(d.look())
+}
+
+// Start begins to serve.
+func (d *Daemon) Start() { d.change(d.start) }
+
+func (d *Daemon) start() {
 	d.keep()
 	conf := d.current.conf
 	d.serving.Go(func() { d.lists.Run(d.alive) })
 	d.serving.Go(func() { d.notices.Run(d.alive) })
 	d.serving.Go(func() { d.unproven.Run(d.alive) })
-	d.serving.Go(d.look)
+	d.serving.Go(d.work)
 	d.serve(conf, d.listeners)
 	d.serving.Go(func() { tellServers(d.alive, conf, d.log) })
 	for _, address := range d.inherited.Unused() {
@@ -151,8 +161,8 @@ func (d *Daemon) Start() {
 	d.log.Info("started", "version", d.version, "config", conf.Path, "hostname", conf.Rules.Hostname)
 }
 
-// look does what is due by itself, until the daemon stops.
-func (d *Daemon) look() {
+// work does what is due by itself, until the daemon stops.
+func (d *Daemon) work() {
 	watch, keep := time.NewTicker(watchInterval), time.NewTicker(keepInterval)
 	defer watch.Stop()
 	defer keep.Stop()
@@ -168,9 +178,7 @@ func (d *Daemon) look() {
 		case <-keep.C:
 			due = d.keep
 		}
-		d.mu.Lock()
-		due()
-		d.mu.Unlock()
+		d.change(due)
 	}
 }
 
@@ -178,17 +186,17 @@ func (d *Daemon) look() {
 // for the MTA needs them to finish its messages. It returns when all has ended, or when
 // that took too long and was broken off.
 func (d *Daemon) Stop() {
-	d.mu.Lock()
-	d.stopped = true
+	d.stopped.Store(true)
 	d.fallDown()
-	d.mu.Unlock()
 	err := errors.Join(drain(d.milter.Shutdown), drain(d.lookup.Shutdown))
 	drain(d.control.Shutdown)
 	d.kill()
+	d.change(func() { // after a reload that may be under way
+		for _, listener := range d.listeners {
+			listener.Close() // Start may never have been called
+		}
+	})
 	d.serving.Wait()
-	for _, listener := range d.listeners {
-		listener.Close() // Start may never have been called
-	}
 	d.current.retire()
 	if err != nil {
 		d.log.Warn("stopped before every message had ended; their clients are told to try again")

@@ -478,6 +478,21 @@ func TestStopWithoutStartLeavesNoSocketBehind(t *testing.T) {
 	}
 }
 
+func TestQuestionsAreAnsweredDuringAReloadThatTakesLong(t *testing.T) {
+	s := start(t, "")
+	s.mu.Lock() // as a reload has it
+	defer s.mu.Unlock()
+	if got := s.status(); got.Directories[0].Addresses != 100 {
+		t.Errorf("the status is %+v", got)
+	}
+	if _, err := s.ask.Limits(s.within()); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.ask.Clients(s.within()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTheStatusTellsWhoIsConnectedAndWhatIsUnderWay(t *testing.T) {
 	s := start(t, "")
 	us := fmt.Sprintf("pid %d", os.Getpid())

@@ -94,8 +94,11 @@ func (d *Daemon) publish() {
 // applied is false, nothing was changed. When it is true although there is an error, that
 // is of directories which lack too many addresses to take the place of those from before.
 func (d *Daemon) Reload() (applied bool, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.change(func() { applied, err = d.reloadAndTell() })
+	return applied, err
+}
+
+func (d *Daemon) reloadAndTell() (applied bool, err error) {
 	applied, err = d.reload()
 	d.refused, d.tried = nil, time.Now()
 	if !applied {
@@ -113,7 +116,7 @@ func (d *Daemon) Reload() (applied bool, err error) {
 }
 
 func (d *Daemon) reload() (applied bool, err error) {
-	if d.stopped {
+	if d.stopped.Load() {
 		return false, errors.New("the daemon is stopping")
 	}
 	reading := config.Load(d.current.conf.Path)
@@ -131,6 +134,12 @@ func (d *Daemon) reload() (applied bool, err error) {
 	if err != nil {
 		next.retire()
 		return false, err
+	}
+	if d.stopped.Load() {
+		// What it opened, Stop closes.
+		maps.Copy(d.listeners, opened)
+		next.retire()
+		return false, errors.New("the daemon is stopping")
 	}
 	d.adopt(next)
 	d.serve(next.conf, opened)

@@ -129,15 +129,16 @@ func prefixText(p netip.Prefix) string {
 	return p.String()
 }
 
-// with has do use the generation of this moment, which stays for so long, without that
-// anybody waits for it.
+// with has do use the generation of this moment, which stays for so long.
 func (d *Daemon) with(do func(*generation)) {
-	d.mu.Lock()
-	g := d.current
-	entered := g.users.Enter()
-	d.mu.Unlock()
-	if entered {
-		defer g.users.Leave()
+	for {
+		g := d.view.Load().generation
+		if g.users.Enter() {
+			defer g.users.Leave()
+		} else if !d.stopped.Load() {
+			continue // a reload is just replacing it
+		}
+		do(g)
+		return
 	}
-	do(g)
 }

@@ -15,23 +15,37 @@ import (
 	"coexistd/scanners/breaker"
 )
 
-// Status tells what the daemon has in its memory, and what it is doing.
-func (d *Daemon) Status() control.Status {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+// view is what questions are answered from. It is made at the end of each change, so that
+// nobody who asks waits for one that takes long.
+type view struct {
+	*generation
+	listeners map[string]net.Listener
+	status    control.Status // but for what changes by itself
+}
+
+// look makes the view of this moment. The caller has d.mu.
+func (d *Daemon) look() *view {
 	g := d.current
-	s := control.Status{
-		Version: d.version, PID: os.Getpid(), Started: d.started, Draining: d.stopped,
+	v := &view{generation: g, listeners: maps.Clone(d.listeners), status: control.Status{
+		Version: d.version, PID: os.Getpid(), Started: d.started,
 		Configuration: control.Configuration{
 			Path: g.conf.Path, Loaded: g.loaded, Digest: g.conf.Digest, Refused: linesOf(d.refused), Tried: d.tried,
 		},
 		Directories: []control.Directory{}, Networks: []control.Networks{}, Scanners: []control.Scanner{},
 		Quarantine: control.Quarantine{Dir: g.conf.Quarantine.Dir, Open: g.store != nil, Error: d.keeper.openFailed},
-	}
-	s.Listeners, s.Messages = d.listenersStatus()
+	}}
 	for _, one := range g.directories {
-		s.Directories = append(s.Directories, directoryStatus(one))
+		v.status.Directories = append(v.status.Directories, directoryStatus(one))
 	}
+	return v
+}
+
+// Status tells what the daemon has in its memory, and what it is doing.
+func (d *Daemon) Status() control.Status {
+	v := d.view.Load()
+	s := v.status
+	s.Draining = d.stopped.Load()
+	s.Listeners, s.Messages = d.listenersStatus(v)
 	for _, one := range d.lists.Status() {
 		list := control.Networks{Platform: one.Platform, Source: one.Source, Count: one.Count, Age: int64(one.Age / time.Second), Old: one.Old}
 		if one.Err != nil {
@@ -39,18 +53,18 @@ func (d *Daemon) Status() control.Status {
 		}
 		s.Networks = append(s.Networks, list)
 	}
-	for _, one := range g.scanners.State() {
+	for _, one := range v.scanners.State() {
 		s.Scanners = append(s.Scanners, control.Scanner{Server: serverStatus(one.Name, one.Breaker), Scans: one.Scans, Places: one.Slots})
 	}
-	if redis := g.conf.Redis; redis != nil {
-		server := serverStatus(strings.Join(redis.Addresses, ", "), g.limits.State())
+	if redis := v.conf.Redis; redis != nil {
+		server := serverStatus(strings.Join(redis.Addresses, ", "), v.limits.State())
 		s.Redis = &server
 	}
 	return s
 }
 
 // listenersStatus tells the connections of each listener, and how many messages are under way.
-func (d *Daemon) listenersStatus() (all []control.Listener, messages int) {
+func (d *Daemon) listenersStatus(v *view) (all []control.Listener, messages int) {
 	on := make(map[net.Listener][]control.Connection)
 	for i, open := range [][]listen.Connection{d.milter.Connections(), d.lookup.Connections()} {
 		for _, c := range open {
@@ -60,11 +74,11 @@ func (d *Daemon) listenersStatus() (all []control.Listener, messages int) {
 			}
 		}
 	}
-	doors := doorsOf(d.current.conf)
+	doors := doorsOf(v.conf)
 	all = []control.Listener{}
 	for _, address := range slices.Sorted(maps.Keys(doors)) {
 		if use := doors[address].use; use != useControl {
-			connections := append([]control.Connection{}, on[d.listeners[address]]...)
+			connections := append([]control.Connection{}, on[v.listeners[address]]...)
 			all = append(all, control.Listener{Address: address, Use: string(use), Connections: connections})
 		}
 	}

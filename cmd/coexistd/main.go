@@ -27,14 +27,15 @@ func main() {
 
 // run runs a command line and returns its exit status.
 func run(args []string, stdout, stderr io.Writer) int {
-	c := &call{stdout: stdout, stderr: stderr}
+	out := &output{Writer: stdout}
+	c := &call{stdout: out, stderr: stderr}
 	root := c.root()
 	// Without any, cobra would take those of the process.
 	root.SetArgs(append([]string{}, args...))
 	if cmd, err := root.ExecuteC(); err != nil {
 		return c.misused(cmd, err)
 	}
-	return c.status
+	return out.finish(c.status, stderr)
 }
 
 // root is the table of commands.

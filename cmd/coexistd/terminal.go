@@ -31,6 +31,9 @@ func paint(w io.Writer, colour ink, text string) string {
 // terminalWidth returns the number of columns of the terminal that w is, which is 0 when
 // it does not say, or -1 when w is none.
 func terminalWidth(w io.Writer) int {
+	if out, is := w.(*output); is {
+		w = out.Writer
+	}
 	file, ok := w.(*os.File)
 	if !ok {
 		return -1

@@ -128,7 +128,9 @@ func (a *Attachments) Scan(ctx context.Context, m *Message) verdict.Finding {
 	for len(s.decoders) <= a.rules.Depth {
 		s.decoders = append(s.decoders, base64Body{})
 	}
-	s.message(m.Reader(), 0, 0)
+	if err := s.message(m.Reader(), 0, 0); err != nil && err != errSettled && s.failure == nil {
+		s.failure = err
+	}
 	f := s.finding()
 	s.end()
 	return f

@@ -81,6 +81,15 @@ func gzipped(name string, content []byte) []byte {
 	return b.Bytes()
 }
 
+// brokenGzip packs content with nonsense behind it.
+func brokenGzip(content []byte) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	w.Write(content)
+	w.Flush()
+	return append(b.Bytes(), 0xff, 0xff, 0xff, 0xff)
+}
+
 func tarred(members ...member) []byte {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)

@@ -3,55 +3,71 @@ package scanners
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 )
+
+// errBroken says that a sealed file is not as it should be.
+var errBroken = errors.New("broken")
 
 // tnef looks at the attachments in an Exchange server's winmail.dat ([MS-OXTNEF]
 // section 2.1): at their names of eight and three letters, which keep the
 // extension, and at their content.
 func (s *attachmentScan) tnef(r io.Reader, depth int) error {
+	f := &attachedFile{}
+	_, err := io.ReadFull(r, make([]byte, 6)) // its signature and a key
+	if err != nil {
+		err = errBroken
+	}
+	for err == nil {
+		err = s.tnefAttribute(&f, r, depth)
+	}
+	switch err {
+	case io.EOF:
+		return nil
+	case errSettled:
+		return err
+	}
+	s.unsure("the TNEF file is broken")
+	return nil
+}
+
+// tnefAttribute looks at the next attribute, which may say what file f is. The end is io.EOF.
+func (s *attachmentScan) tnefAttribute(f **attachedFile, r io.Reader, depth int) error {
 	const (
 		attachTitle = 0x00018010
 		attachData  = 0x0006800f
 	)
 	var head [9]byte
-	if _, err := io.ReadFull(r, head[:6]); err != nil {
-		s.unsure("the TNEF file is broken")
-		return nil
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return err
 	}
-	f := &attachedFile{}
-	for {
-		if _, err := io.ReadFull(r, head[:]); err == io.EOF {
-			return nil
-		} else if err != nil || head[0] != 1 && head[0] != 2 {
-			s.unsure("the TNEF file is broken")
-			return nil
-		}
-		if err := s.entry(); err != nil {
+	if head[0] != 1 && head[0] != 2 {
+		return errBroken
+	}
+	if err := s.entry(); err != nil {
+		return err
+	}
+	value := &io.LimitedReader{R: r, N: int64(binary.LittleEndian.Uint32(head[5:]))}
+	switch binary.LittleEndian.Uint32(head[1:]) {
+	case attachTitle:
+		name, err := io.ReadAll(io.LimitReader(value, 4<<10))
+		if err != nil {
 			return err
 		}
-		size := int64(binary.LittleEndian.Uint32(head[5:]))
-		value := &io.LimitedReader{R: r, N: size}
-		switch binary.LittleEndian.Uint32(head[1:]) {
-		case attachTitle:
-			name, err := io.ReadAll(io.LimitReader(value, 4<<10))
-			if err != nil {
-				return nil
-			}
-			if f, err = s.named("", string(bytes.TrimRight(name, "\x00"))); err != nil {
-				return err
-			}
-		case attachData:
-			if err := s.content(f, value, depth+1, entryHead); err != nil {
-				return err
-			}
+		if *f, err = s.named("", string(bytes.TrimRight(name, "\x00"))); err != nil {
+			return err
 		}
-		// The rest of it, and a checksum of two bytes.
-		if _, err := io.CopyN(io.Discard, r, value.N+2); err != nil {
-			s.unsure("the TNEF file is broken")
-			return nil
+	case attachData:
+		if err := s.content(*f, value, depth+1, entryHead); err != nil {
+			return err
 		}
 	}
+	// The rest of it, and a checksum of two bytes.
+	if _, err := io.CopyN(io.Discard, r, value.N+2); err != nil {
+		return errBroken
+	}
+	return nil
 }
 
 // rar looks at the names in a RAR archive and whether they, or the files, are

@@ -248,6 +248,8 @@ func TestArchivesAreLookedInto(t *testing.T) {
 		{"TNEF by content", mixed(encodedPart("Content-Type: application/ms-tnef; name=winmail.dat", tnef("A.DAT", pe))), "executable A.DAT"},
 		{"TNEF, harmless", mixed(encodedPart("Content-Type: application/ms-tnef; name=winmail.dat", tnef("A.TXT", []byte("x")))), "clean"},
 		{"TNEF, truncated", mixed(encodedPart("Content-Type: application/ms-tnef; name=winmail.dat", tnef("A.TXT", []byte("x"))[:20])), "unknown: TNEF file is broken"},
+		{"TNEF, cut off in its head", mixed(encodedPart("Content-Type: application/ms-tnef; name=winmail.dat", tnef("A.TXT", nil)[:4])), "unknown: TNEF file is broken"},
+		{"TNEF, unreadable within a name", mixed(file("winmail.dat.gz", brokenGzip(append(tnef("A.TXT", make([]byte, 8<<10)), "\x01\x10\x80\x01\x00\x08\x00\x00\x00A.E"...)))), "unknown: TNEF file is broken"},
 		{"RAR", mixed(file("a.rar", rar4(0, "a.txt"))), "clean"},
 		{"RAR with a program", mixed(file("a.rar", rar4(0, "a.exe"))), "extension a.exe"},
 		{"RAR, encrypted", mixed(file("a.rar", rar4(4, "a.txt"))), "encrypted a.txt"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -129,8 +130,7 @@ func TestScannersWorkSideBySideEachWithinItsOwnTimeout(t *testing.T) {
 
 func TestAPanicOfAScannerIsUnknownAndLogged(t *testing.T) {
 	s := &scripted{scan: func(context.Context) verdict.Finding {
-		var headers map[string]string
-		headers["x"] = "y"
+		maps.Copy(map[string]string(nil), map[string]string{"x": "y"})
 		return verdict.Finding{}
 	}}
 	r, log := virusRunner(s)
@@ -299,7 +299,7 @@ func TestADownServerIsAskedAgainAfterGrowingPausesByOneMessageEach(t *testing.T)
 			if f := runOne(t.Context(), r); f.Reasons.String() != "clamd does not answer; it is asked again in 1 s" || s.asked.Load() != asked {
 				t.Errorf("just before the end of the pause of %d s: %q", pause, f.Reasons.String())
 			}
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			parallel(t.Context(), r, 20)
 			if n := s.asked.Load() - asked; n != 1 {
 				t.Errorf("%d messages tried after %d s, want 1", n, pause)

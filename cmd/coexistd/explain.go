@@ -397,18 +397,7 @@ func printFlows(c *call, conf *config.Config) int {
 			if i > 0 {
 				fmt.Fprintln(w)
 			}
-			fmt.Fprintf(w, "%s and %s, MX at %s\n", t.Domain, t.Platform, t.MX)
-			from, to := 20, 22
-			for _, row := range t.Flows {
-				from, to = max(from, columns(row.From)), max(to, columns(row.To))
-			}
-			for _, row := range t.Flows {
-				mark := " "
-				if !row.PassesUs {
-					mark = "-"
-				}
-				fmt.Fprintf(w, "%s %s %s %s\n", mark, pad(row.From, from), pad(row.To, to), row.Flow)
-			}
+			t.print(w)
 		}
 		fmt.Fprintln(w, "\n- does not pass our MTA")
 	})
@@ -416,4 +405,19 @@ func printFlows(c *call, conf *config.Config) int {
 		return c.wrong("%v", err)
 	}
 	return exitYes
+}
+
+func (t flowTable) print(w io.Writer) {
+	fmt.Fprintf(w, "%s and %s, MX at %s\n", t.Domain, t.Platform, t.MX)
+	from, to := 20, 22
+	for _, row := range t.Flows {
+		from, to = max(from, columns(row.From)), max(to, columns(row.To))
+	}
+	for _, row := range t.Flows {
+		mark := " "
+		if !row.PassesUs {
+			mark = "-"
+		}
+		fmt.Fprintf(w, "%s %s %s %s\n", mark, pad(row.From, from), pad(row.To, to), row.Flow)
+	}
 }

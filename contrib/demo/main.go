@@ -46,10 +46,10 @@ type expectation struct {
 }
 
 func main() {
-	flags := flag.NewFlagSet("demo", flag.ExitOnError) // with status 2
+	flags := flag.NewFlagSet("demo", flag.ExitOnError)
 	folder := flags.String("lab", "", "the `FOLDER` for Postfix's programs where none is installed")
 	program := flags.String("program", "./coexistd", "the coexistd to show, a `FILE`")
-	flags.Parse(os.Args[1:])
+	_ = flags.Parse(os.Args[1:]) // it exits with 2 where they are wrong
 	if flags.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "demo: %q is one argument too many; the flags are --lab and --program\n", flags.Arg(0))
 		os.Exit(2)
@@ -169,25 +169,11 @@ func (s shipment) send(ctx context.Context, site *lab.Site) error {
 
 // report prints where everything arrived, and returns whether it was right.
 func report(site *lab.Site, shipments []shipment, out io.Writer) (ok bool) {
-	places := []struct {
-		name string
-		sink *lab.Sink
-	}{{"here", site.Here}, {"office365", site.Office}, {"google", site.Google}, {"Internet", site.Outside}}
 	ok = true
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "\nmessage\tentered at\trecipient\texpected flow\tarrived at\tas\t")
 	for i, s := range shipments {
-		var arrived []string
-		for _, place := range places {
-			for _, d := range place.sink.All() {
-				// Equal to the last byte, below what the servers have added.
-				if bytes.Equal(lab.Below(d.Data, "Received", "Authentication-Results", seal.TraceHeader), s.data) {
-					for _, to := range d.To() {
-						arrived = append(arrived, place.name+" "+to)
-					}
-				}
-			}
-		}
+		arrived := arrivals(site, s)
 		for _, r := range s.recipients {
 			for _, want := range r.arrivals {
 				place, address, _ := strings.Cut(want, " ")
@@ -207,4 +193,23 @@ func report(site *lab.Site, shipments []shipment, out io.Writer) (ok bool) {
 	}
 	table.Flush()
 	return ok
+}
+
+// arrivals returns where a shipment arrived, each as "PLACE ADDRESS".
+func arrivals(site *lab.Site, s shipment) (arrived []string) {
+	for _, place := range []struct {
+		name string
+		sink *lab.Sink
+	}{{"here", site.Here}, {"office365", site.Office}, {"google", site.Google}, {"Internet", site.Outside}} {
+		for _, d := range place.sink.All() {
+			// Equal to the last byte, below what the servers have added.
+			if !bytes.Equal(lab.Below(d.Data, "Received", "Authentication-Results", seal.TraceHeader), s.data) {
+				continue
+			}
+			for _, to := range d.To() {
+				arrived = append(arrived, place.name+" "+to)
+			}
+		}
+	}
+	return arrived
 }

@@ -16,7 +16,14 @@ func tortureArchives(_ func(name, data string, args ...any), from func(name stri
 	zipOf := func(name string, data func() []byte) {
 		from(name, func() []byte { return tortureFile("a.zip", data()) })
 	}
-	zeros := func(n int) []byte { return bytes.Repeat([]byte{0}, n) }
+	tortureZips(zipOf)
+	tortureZipDirectories(zipOf)
+	tortureGzips(from)
+	tortureSealed(from)
+}
+
+// tortureZips are zip archives whose entries are bad.
+func tortureZips(zipOf func(name string, data func() []byte)) {
 	zipOf("a zip bomb", func() []byte { return tortureRaw("zeros.zip", 8, tortureZeros(64), nil) })
 	zipOf("a zip bomb in layers", func() []byte {
 		data := tortureRaw("a.zip", 8, tortureZeros(16), nil)
@@ -46,9 +53,23 @@ func tortureArchives(_ func(name, data string, args ...any), from func(name stri
 		return tortureRaw("a.zip", 8, bytes.Repeat([]byte{0, 0, 0, 0xff, 0xff}, 500_000), data)
 	})
 	zipOf("broken deflate", func() []byte { return tortureRaw("a.txt", 8, []byte("\xff\xff\xff\xff"), nil) })
-	zipOf("an end without a directory", func() []byte { return append([]byte("PK\x05\x06"), zeros(18)...) })
+	for _, depth := range []int{4, 5, 6, 50} {
+		zipOf(fmt.Sprintf("%d zip archives within each other", depth), func() []byte {
+			data := []byte("x")
+			for range depth {
+				data = tortureZip("a.zip", data)
+			}
+			return data
+		})
+	}
+}
+
+// tortureZipDirectories are zip archives whose directory is bad.
+func tortureZipDirectories(zipOf func(name string, data func() []byte)) {
+	zeros := bytes.Repeat([]byte{0}, 18)
+	zipOf("an end without a directory", func() []byte { return append([]byte("PK\x05\x06"), zeros...) })
 	zipOf("an end that names 65,535 entries", func() []byte {
-		return append([]byte("PK\x05\x06\x00\x00\x00\x00\xff\xff\xff\xff"), zeros(10)...)
+		return append([]byte("PK\x05\x06\x00\x00\x00\x00\xff\xff\xff\xff"), zeros[:10]...)
 	})
 	zipOf("a directory before the archive", func() []byte {
 		data := tortureZip("a.txt", []byte("x"))
@@ -63,7 +84,7 @@ func tortureArchives(_ func(name, data string, args ...any), from func(name stri
 	zipOf("zip64", func() []byte { return torture64(tortureZip("a.txt", []byte("x")), false) })
 	zipOf("zip64 with an absurd directory", func() []byte { return torture64(tortureZip("a.txt", []byte("x")), true) })
 	zipOf("2,000 ends", func() []byte {
-		return bytes.Repeat(append([]byte("PK\x05\x06"), zeros(18)...), 2_000)
+		return bytes.Repeat(append([]byte("PK\x05\x06"), zeros...), 2_000)
 	})
 	zipOf("headers and no directory", func() []byte { return bytes.Repeat([]byte("PK\x03\x04"), 200_000) })
 	zipOf("headers in a gap", func() []byte {
@@ -75,15 +96,10 @@ func tortureArchives(_ func(name, data string, args ...any), from func(name stri
 		return append(data, inner...)
 	})
 	zipOf("ten archives, one behind the other", func() []byte { return bytes.Repeat(tortureZip("a.txt", []byte("x")), 10) })
-	for _, depth := range []int{4, 5, 6, 50} {
-		zipOf(fmt.Sprintf("%d zip archives within each other", depth), func() []byte {
-			data := []byte("x")
-			for range depth {
-				data = tortureZip("a.zip", data)
-			}
-			return data
-		})
-	}
+}
+
+// tortureGzips are packed files, and what is packed in them.
+func tortureGzips(from func(name string, data func() []byte)) {
 	from("a gzip bomb", func() []byte { return tortureFile("a.gz", tortureGzipRaw(tortureZeros(64))) })
 	from("a gzip bomb of tar", func() []byte {
 		return tortureFile("a.tgz", tortureGzipRaw(append(tortureDeflate(tortureTar(64<<20, 1, false)), tortureZeros(64)...)))
@@ -105,9 +121,13 @@ func tortureArchives(_ func(name, data string, args ...any), from func(name stri
 	})
 	from("tar that is cut off", func() []byte { return tortureFile("a.tar", tortureTar(5000, 3, true)[:3000]) })
 	from("tar of nonsense", func() []byte {
-		return tortureFile("a.tar", append(append(zeros(257), "ustar"...), bytes.Repeat([]byte("7"), 5000)...))
+		return tortureFile("a.tar", append(append(make([]byte, 257), "ustar"...), bytes.Repeat([]byte("7"), 5000)...))
 	})
 	from("a bzip2 file of nonsense", func() []byte { return tortureFile("a.bz2", []byte("BZh91AY&SY"+strings.Repeat("x", 5000))) })
+}
+
+// tortureSealed are files that begin like an archive and go on as nonsense.
+func tortureSealed(from func(name string, data func() []byte)) {
 	for _, pair := range [][2]string{
 		{"RAR", "Rar!\x1a\x07\x00"},
 		{"RAR 5", "Rar!\x1a\x07\x01\x00"},

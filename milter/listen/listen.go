@@ -147,6 +147,7 @@ type listener struct {
 	err    error // of closing
 }
 
+// Addr returns where it listens.
 func (l *listener) Addr() net.Addr { return l.inner.Addr() }
 
 // Close takes the socket's file away before the socket is closed. While that is

@@ -51,17 +51,14 @@ func ReadHeader(from io.Reader) (*Header, error) {
 			return nil, err
 		}
 		line = bytes.TrimRight(line, "\r\n")
-		if len(line) > 0 && (line[0] == ' ' || line[0] == '\t') && name != nil {
+		if name != nil && len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
 			value = append(append(value, '\n'), line...)
 		} else {
 			if name != nil {
 				h.Add(name, value)
 			}
-			var found bool
-			name, value, found = bytes.Cut(line, []byte{':'})
-			// White space may stand before the colon (RFC 5322 section 4.5.1).
-			name = bytes.TrimRight(name, " \t")
-			if !found || len(name) == 0 || bytes.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
+			var is bool
+			if name, value, is = cutField(line); !is {
 				return h, nil
 			}
 		}
@@ -70,6 +67,16 @@ func ReadHeader(from io.Reader) (*Header, error) {
 			return h, nil
 		}
 	}
+}
+
+// cutField cuts a line into a field's name and the first line of its value. White space
+// may stand before the colon (RFC 5322 section 4.5.1). It reports whether the line is one
+// that a field may begin with.
+func cutField(line []byte) (name, value []byte, is bool) {
+	name, value, is = bytes.Cut(line, []byte{':'})
+	name = bytes.TrimRight(name, " \t")
+	strange := func(c rune) bool { return c <= ' ' || c >= 0x7f }
+	return name, value, is && len(name) > 0 && !bytes.ContainsFunc(name, strange)
 }
 
 // TooLarge reports that the message had more fields, or more in them, than is kept.

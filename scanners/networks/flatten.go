@@ -143,14 +143,24 @@ func (f *flattening) term(ctx context.Context, domain string, t term) ([]netip.P
 	case "include", "redirect":
 		return f.domain(ctx, t.domain)
 	}
+	found, err := f.hosts(ctx, t)
+	if err != nil || len(found) > 0 {
+		return found, err
+	}
+	if f.void++; f.void > maxVoid {
+		return nil, fmt.Errorf("%s: %.100q finds nothing, and more than %d terms that do make a record wrong (RFC 7208 section 4.6.4)", domain, t.text, maxVoid)
+	}
+	return nil, nil
+}
+
+// hosts returns the networks of the hosts that a term names: a or mx.
+func (f *flattening) hosts(ctx context.Context, t term) (found []netip.Prefix, err error) {
 	hosts := []string{t.domain}
 	if t.kind == "mx" {
-		var err error
 		if hosts, err = f.mx(ctx, t.domain); err != nil {
 			return nil, err
 		}
 	}
-	var found []netip.Prefix
 	for _, host := range hosts {
 		records, err := f.resolver.LookupIPAddr(ctx, host+".")
 		if err != nil && !isNotFound(err) {
@@ -164,11 +174,6 @@ func (f *flattening) term(ctx context.Context, domain string, t term) ([]netip.P
 				}
 				found = append(found, netip.PrefixFrom(addr, bits).Masked())
 			}
-		}
-	}
-	if len(found) == 0 {
-		if f.void++; f.void > maxVoid {
-			return nil, fmt.Errorf("%s: %.100q finds nothing, and more than %d terms that do make a record wrong (RFC 7208 section 4.6.4)", domain, t.text, maxVoid)
 		}
 	}
 	return found, nil

@@ -233,6 +233,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Close ends the use of the message. It never fails.
 func (b *requestBody) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

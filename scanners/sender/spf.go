@@ -81,6 +81,8 @@ type hosts struct {
 // maxNames is how many names of an address are looked at (RFC 7208 section 4.6.4).
 const maxNames = 10
 
+// LookupAddr returns the first names of an address, and asks for the addresses of all of
+// them side by side.
 func (r *spfResolver) LookupAddr(ctx context.Context, addr string) ([]string, error) {
 	names, err := r.Resolver.LookupAddr(ctx, addr)
 	names = names[:min(len(names), maxNames)]
@@ -95,6 +97,7 @@ func (r *spfResolver) LookupAddr(ctx context.Context, addr string) ([]string, er
 	return names, err
 }
 
+// LookupIPAddr returns the addresses of a name, which LookupAddr may have asked for before.
 func (r *spfResolver) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error) {
 	if known, ok := r.named[host]; ok {
 		return known.addrs, known.err

@@ -321,6 +321,6 @@ func (s *attachmentScan) inflater(level int, r io.Reader) io.Reader {
 		s.inflaters = append(s.inflaters, flate.NewReader(r))
 	}
 	// Without a dictionary it cannot fail.
-	s.inflaters[level].(flate.Resetter).Reset(r, nil)
+	_ = s.inflaters[level].(flate.Resetter).Reset(r, nil)
 	return s.inflaters[level]
 }

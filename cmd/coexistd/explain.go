@@ -212,7 +212,8 @@ func answer(conf *config.Config, q *question) (*explanation, error) {
 			t.Field(make([]byte, mail.MaxHeaderBytes), nil) // what was not kept
 		}
 		if t.WantsBody() {
-			t.Body(func(b []byte) ([]byte, error) { return append(b, body...), nil })
+			// Only reading could fail, and this has been read.
+			_ = t.Body(func(b []byte) ([]byte, error) { return append(b, body...), nil })
 		}
 		t.End(context.Background())
 	}

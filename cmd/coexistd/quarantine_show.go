@@ -148,8 +148,9 @@ func showHeld(c *call, ids []string, raw bool) int {
 	if content, err := store.Content(id); err == nil {
 		s.Header = headerLines(content)
 		// A header that cannot be read is not there, as for an entry without content.
-		content.Seek(0, io.SeekStart)
-		header, _ = mail.ReadHeader(content)
+		if _, err := content.Seek(0, io.SeekStart); err == nil {
+			header, _ = mail.ReadHeader(content)
+		}
 		content.Close()
 	} else if s.State == quarantine.Held {
 		fmt.Fprintln(c.stderr, err)

@@ -76,7 +76,7 @@ func (s *session) serve() {
 func (s *session) answer() error {
 	fresh, idle, begun := cmp.Or(s.server.fresh, freshTime), cmp.Or(s.server.idle, idleTime), cmp.Or(s.server.begun, begunTime)
 	w := bufio.NewWriter(writer{s.Conn, begun})
-	defer w.Flush()
+	defer func() { _ = w.Flush() }() // a client that has left needs no reply
 	r := bufio.NewReader(reader{s.Conn, w})
 	due := time.Now().Add(fresh) // the first request as a whole
 	for asked := false; ; asked = true {

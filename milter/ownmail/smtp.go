@@ -132,8 +132,8 @@ func (c *client) submit(hostname string, m Submission) error {
 		}
 		return fmt.Errorf("%w: %w", ErrUnanswered, err)
 	}
-	io.WriteString(c.w, "QUIT\r\n")
-	c.w.Flush()
+	c.w.WriteString("QUIT\r\n")
+	_ = c.w.Flush() // the message has been taken
 	return nil
 }
 

@@ -240,7 +240,7 @@ func (d *draft) discard() {
 		return
 	}
 	if !d.kept {
-		os.Remove(d.path)
+		_ = os.Remove(d.path) // the next start removes what is left
 	}
 	d.file.Close()
 }

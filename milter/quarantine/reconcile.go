@@ -180,7 +180,7 @@ func (s *Store) restore(because error) error {
 		return nil
 	})
 	if err != nil {
-		os.Remove(fresh)
+		_ = os.Remove(fresh) // the next try begins with that
 		return fmt.Errorf("the index %s cannot be made: %w", path, err)
 	}
 	aside := path + badSuffix + "-" + time.Now().UTC().Format("20060102T150405.000000000")

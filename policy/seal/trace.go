@@ -86,8 +86,10 @@ func parseTrace(body, signature string) trace {
 		}
 		for hash := range strings.SplitSeq(value, ",") {
 			var n name
-			if len(hash) == encoding.EncodedLen(len(n)) {
-				encoding.Decode(n[:], []byte(hash))
+			if len(hash) != encoding.EncodedLen(len(n)) {
+				continue
+			}
+			if _, err := encoding.Decode(n[:], []byte(hash)); err == nil {
 				t.passes[n] = passes
 				t.sum += passes
 			}

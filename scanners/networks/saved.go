@@ -93,8 +93,7 @@ func save(dir string, source Source, fetched time.Time, list []netip.Prefix) err
 	}
 	_, err = file.Write(append(text, '\n'))
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		os.Remove(path + ".new")
-		return err
+		return errors.Join(err, os.Remove(path+".new"))
 	}
 	if err := os.Rename(path+".new", path); err != nil {
 		return err

@@ -53,7 +53,7 @@ func weigh(r *bufio.Reader) (signatures []signature, err error) {
 	for err == nil {
 		line, end := r.ReadSlice('\n')
 		if errors.Is(end, bufio.ErrBufferFull) {
-			h.add(line, len(line))
+			_ = h.add(line, len(line)) // a line that is too long is the worse
 			err = errLine
 			break
 		}

@@ -75,7 +75,7 @@ func answer[Q, A any](mux *http.ServeMux, pattern string, do func(context.Contex
 func write(w http.ResponseWriter, status int, answer any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(answer) // whoever has left needs no answer
+	_ = json.NewEncoder(w).Encode(answer) // whoever has left needs no answer
 }
 
 // peer is the key of a connection's other end in its context.

@@ -189,7 +189,7 @@ func (d *Daemon) Stop() {
 	d.stopped.Store(true)
 	d.fallDown()
 	err := errors.Join(drain(d.milter.Shutdown), drain(d.lookup.Shutdown))
-	drain(d.control.Shutdown)
+	_ = drain(d.control.Shutdown) // it is no mail that is broken off
 	d.kill()
 	d.change(func() { // after a reload that may be under way
 		for _, listener := range d.listeners {

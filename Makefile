@@ -1,5 +1,6 @@
 # make demo   real mail through a real Postfix, and a table of where it went
 # make quick  what needs no server program: under a minute, and no network after "go mod download"
+# make lint   the habits that a program can see to; its tools are fetched and built once
 # make test   everything, with the race detector, a real Postfix, clamd and rspamd, as CI runs it
 
 PREFIX  ?= /usr/local
@@ -17,7 +18,10 @@ GO_LACK  = $(shell have=$$(cd / && go version 2>/dev/null); \
 # It tells of each test as it ends, on a terminal and without one.
 GOTESTSUM := go tool -modfile=contrib/tools/go.mod gotestsum
 
-.PHONY: build demo quick test race lint fuzz bench docs install clean go lab cc
+# The linters are a module of their own, so that they do not choose the libraries of the above.
+LINT_TOOL := go tool -modfile=contrib/tools/lint/go.mod
+
+.PHONY: build demo quick test race vet lint vuln fuzz bench docs install clean go lab cc
 
 build: go
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o coexistd ./cmd/coexistd
@@ -31,8 +35,9 @@ lab:
 demo: go lab build
 	@go run ./contrib/demo --lab $(LAB)
 
-# Tests that borrow a program of the lab, and those of contrib/e2e, know -short.
-quick: lint
+# Tests that borrow a program of the lab, and those of contrib/e2e, know -short. Of lint
+# it has only what needs no tool but Go.
+quick: vet
 	go test -short ./...
 
 test: lint race
@@ -51,9 +56,26 @@ race: go cc
 		-race -count=1 -p 3 -parallel 8 -timeout 60m ./...
 	@! grep '"Action":"skip".*"Test":' $(LAB)/tests.json || { echo 'make test: these tests were skipped; all must run' >&2; exit 1; }
 
-lint: go
+vet: go
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt: run gofmt -w on the files above' >&2; exit 1; }
 	go vet ./...
+
+# Dead is what not even a test reaches, and in what is shipped, what only tests reach. One
+# function is there for tests: they go through all replies by it.
+lint: vet
+	$(LINT_TOOL) golangci-lint run --allow-parallel-runners -c contrib/tools/golangci.yml ./...
+	@unreached=$$($(LINT_TOOL) deadcode -test ./...) && \
+	tested=$$($(LINT_TOOL) deadcode -filter '^coexistd/(cmd|milter|scanners|policy)' ./cmd/... ./contrib/...) || exit 1; \
+	dead=$$(printf '%s\n' "$$unreached" "$$tested" | grep -v -e '^$$' -e '^policy/verdict/reply.go:.*: unreachable func: Replies$$'); \
+	test -z "$$dead" || { echo "$$dead"; echo 'deadcode: remove the functions above, which nothing calls but tests' >&2; exit 1; }
+
+# What is known of the libraries' faults changes from day to day, so this is no part of test.
+vuln: go
+	@said=$$($(LINT_TOOL) govulncheck ./... 2>&1) && { echo "$$said"; exit 0; }; \
+	case "$$said" in \
+	*'Get "https://vuln.go.dev/'*) echo 'govulncheck: the database at vuln.go.dev cannot be reached, so nothing is known' >&2;; \
+	*) echo "$$said" >&2;; \
+	esac; exit 2
 
 fuzz: go
 	contrib/fuzz.sh $(FUZZTIME)

@@ -51,7 +51,7 @@ func TestMakeSaysInOneLineWhichGoItNeeds(t *testing.T) {
 		"echo go version go1.4 linux/amd64":     "go version go1.4 linux/amd64" + wanted,
 		"echo 'invalid go version' >&2; exit 1": "there is no go in PATH" + wanted,
 	} {
-		for _, target := range []string{"build", "test", "demo", "docs", "install"} {
+		for _, target := range []string{"build", "test", "lint", "vuln", "demo", "docs", "install"} {
 			status, out, complaint := makeWith(t, script, target)
 			if status != 2 || out != "" || !strings.Contains(complaint, want) || strings.Count(complaint, "\n") != 1 {
 				t.Errorf("with %q make %s ended with %d, %q and\n%s", script, target, status, out, complaint)

@@ -109,7 +109,7 @@ func probeClamd(ctx context.Context, x *examination, scanner *clamd.Scanner, add
 	m := testMessage(x, "", "")
 	if size > m.Size {
 		content := bytes.Repeat([]byte(" "), int(size))
-		m.Content.ReadAt(content, 0) // which is all of it, with blanks behind it
+		_, _ = m.Content.ReadAt(content, 0) // which is all of it, with blanks behind it
 		m.Content, m.Size = bytes.NewReader(content), size
 	}
 	if found := scanner.Scan(ctx, m); found.State == verdict.Unknown && !found.Down {

@@ -174,7 +174,25 @@ func (a *aliases) judgeMembers(t aliasTable) (findings []Finding) {
 	if a.x.mta.main["append_at_myorigin"] == "no" {
 		return nil
 	}
-	var refused, away, lost []string
+	refused, away, lost := a.strayMembers(t)
+	if len(refused) > 0 {
+		findings = append(findings, failure("%s of %s has members without a domain that Postfix takes for addresses in %s (myorigin), which the directory lacks: their mail is bounced: %s", t.table, t.setting, a.myorigin, some(refused)).
+			do("list them in the directory with the residence here, or write their addresses with a domain that is not shared, such as that of this host"))
+	}
+	if len(away) > 0 {
+		findings = append(findings, warning("%s of %s has members without a domain that Postfix takes for addresses in %s (myorigin), which live elsewhere by unlisted: their mail leaves this host: %s", t.table, t.setting, a.myorigin, some(away)).
+			do("list them in the directory with the residence here, or write their addresses with a domain that is not shared, such as that of this host"))
+	}
+	if len(lost) > 0 {
+		findings = append(findings, failure("%s of %s has members without a domain that Postfix takes for addresses in %s (myorigin), where nobody of the directory lives: their mail does not reach them: %s", t.table, t.setting, a.myorigin, some(lost)).
+			do("write their addresses with the domain in %s", t.table))
+	}
+	return findings
+}
+
+// strayMembers lists the members without a domain whose mail is refused, leaves this host,
+// or is lost.
+func (a *aliases) strayMembers(t aliasTable) (refused, away, lost []string) {
 	ours := a.x.conf.Rules.Routes.Domains[a.myorigin] != nil
 	for _, one := range t.rows {
 		for _, member := range bareMembers(one.value) {
@@ -193,19 +211,7 @@ func (a *aliases) judgeMembers(t aliasTable) (findings []Finding) {
 			}
 		}
 	}
-	if len(refused) > 0 {
-		findings = append(findings, failure("%s of %s has members without a domain that Postfix takes for addresses in %s (myorigin), which the directory lacks: their mail is bounced: %s", t.table, t.setting, a.myorigin, some(refused)).
-			do("list them in the directory with the residence here, or write their addresses with a domain that is not shared, such as that of this host"))
-	}
-	if len(away) > 0 {
-		findings = append(findings, warning("%s of %s has members without a domain that Postfix takes for addresses in %s (myorigin), which live elsewhere by unlisted: their mail leaves this host: %s", t.table, t.setting, a.myorigin, some(away)).
-			do("list them in the directory with the residence here, or write their addresses with a domain that is not shared, such as that of this host"))
-	}
-	if len(lost) > 0 {
-		findings = append(findings, failure("%s of %s has members without a domain that Postfix takes for addresses in %s (myorigin), where nobody of the directory lives: their mail does not reach them: %s", t.table, t.setting, a.myorigin, some(lost)).
-			do("write their addresses with the domain in %s", t.table))
-	}
-	return findings
+	return refused, away, lost
 }
 
 // elsewhere is the address of ours with the member's name that the directory has as living

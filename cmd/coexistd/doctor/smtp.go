@@ -58,7 +58,7 @@ func greet(conn net.Conn, hostname string) (offers []string, err error) {
 		return nil, err
 	}
 	fmt.Fprint(conn, "QUIT\r\n")
-	in.ReadResponse(0) // It has said all that counts.
+	_, _, _ = in.ReadResponse(0) // It has said all that counts.
 	return strings.Split(text, "\n")[1:], nil
 }
 

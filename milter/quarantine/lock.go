@@ -72,3 +72,18 @@ func flock(ctx context.Context, file *os.File, how int) error {
 		}
 	}
 }
+
+// isLocked reports that a file is locked by means of another opening of it.
+func isLocked(file *os.File) (bool, error) {
+	for {
+		switch err := syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); err {
+		case nil:
+			return false, nil
+		case syscall.EWOULDBLOCK:
+			return true, nil
+		case syscall.EINTR:
+		default:
+			return false, fmt.Errorf("locking %s: %w", file.Name(), err)
+		}
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -53,26 +55,11 @@ func (s *Store) Release(ctx context.Context, r Releaser, id string, again bool) 
 	if r.Keys.IsZero() {
 		return Entry{}, errors.New("there is no key to sign the released message's pass with; coexistd serve makes one at its first start")
 	}
-	e, err := s.entry(id)
-	if err != nil {
-		return e, err
-	}
-	if !e.isOpen() {
-		return e, errSettled(&e)
-	}
-	message, err := s.contentOf(&e)
+	e, message, err := s.reserve(ctx, id)
 	if err != nil {
 		return e, err
 	}
 	defer message.Close()
-	// The lock on the message's file shows others that a release is under way;
-	// it ends with the process.
-	if err := flock(ctx, message.file, syscall.LOCK_EX); err != nil {
-		if ctx.Err() != nil {
-			err = fmt.Errorf("the message of %s is being released by another process: %w", id, err)
-		}
-		return e, err
-	}
 	if e, err = s.claim(id, again); err != nil {
 		return e, err
 	}
@@ -80,6 +67,53 @@ func (s *Store) Release(ctx context.Context, r Releaser, id string, again bool) 
 	sent := r.send(ctx, &e, message)
 	s.fault("release: sent")
 	return s.conclude(e, sent)
+}
+
+// reserve opens the message of an entry that is to be released, with the lock on its file
+// that shows others that a release is under way. The lock ends with the process.
+func (s *Store) reserve(ctx context.Context, id string) (Entry, *stored, error) {
+	e, err := s.entry(id)
+	if err != nil {
+		return e, nil, err
+	}
+	if !e.isOpen() {
+		return e, nil, errSettled(&e)
+	}
+	s.fault("release: found")
+	message, err := s.contentOf(&e)
+	if err != nil {
+		// Its file goes with an entry that was settled meanwhile.
+		if now, errNow := s.entry(id); errNow == nil && !now.isOpen() {
+			return now, nil, errSettled(&now)
+		}
+		return e, nil, err
+	}
+	if err := flock(ctx, message.file, syscall.LOCK_EX); err != nil {
+		message.Close()
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", errUnderWay(id), err)
+		}
+		return e, nil, err
+	}
+	return e, message, nil
+}
+
+func errUnderWay(id string) error {
+	return fmt.Errorf("the message of %s is being released by another process", id)
+}
+
+// isUnderWay reports that the message of a file is being released now. Of an entry that is
+// Releasing and whose message is not, the release was broken off.
+func (s *Store) isUnderWay(message string) (bool, error) {
+	file, err := os.Open(s.messagePath(message))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	return isLocked(file)
 }
 
 func (s *Store) claim(id string, again bool) (Entry, error) {

@@ -302,11 +302,22 @@ func (ix *index) addHead(h *head, name string, size int64) error {
 }
 
 // Delete settles an entry that is held, or whose release was broken off: the
-// message is kept for its recipient no longer.
+// message is kept for its recipient no longer. While it is being released, it is not
+// deleted, and the error says so.
 func (s *Store) Delete(id string) error {
 	_, err := s.updateEntry(id, func(ix *index, r *record) error {
 		if !r.isOpen() {
 			return errSettled(&r.Entry)
+		}
+		// A release that has not come to its claim finds the entry deleted there.
+		if r.State == Releasing {
+			underWay, err := s.isUnderWay(r.Message)
+			if err != nil {
+				return fmt.Errorf("whether %s is being released cannot be told: %w", id, err)
+			}
+			if underWay {
+				return fmt.Errorf("%w, so it is not deleted; see what comes of that with coexistd quarantine show %s", errUnderWay(id), id)
+			}
 		}
 		return ix.set(r, Deleted, time.Now())
 	})

@@ -70,11 +70,11 @@ func filled(text string, p page) (string, error) {
 }
 
 func (s *Settings) page(n told, dropped int64) page {
-	account := ownmail.Unlinked(n.who())
+	account := ownmail.Address(n.who())
 	_, err := netip.ParseAddr(n.Account)
 	login := err != nil && n.Account != "" // it has a password
-	// What is searched for is to be copied, so there are no invisible spaces in it
-	// unless a mail program could make a link of it.
+	// What is searched for is to be copied, so it is as the log has it unless a mail
+	// program could make a link of it.
 	search := "login=" + n.who()
 	switch {
 	case n.Account == "":

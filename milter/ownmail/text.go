@@ -2,6 +2,8 @@ package ownmail
 
 import (
 	"fmt"
+	"net/netip"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -77,21 +79,70 @@ func isInvisible(c rune) bool {
 	return unicode.Is(unicode.Cf, c) && c != '\u200C' && c != '\u200D' || unicode.Is(unicode.Variation_Selector, c) && c > 0xFFFF
 }
 
-// Unlinked breaks what mail programs would make a link of: an invisible space
-// ends the word behind each dot, colon, slash and at sign within it. Long words
-// may be wrapped at these places, too.
+// Unlinked breaks what mail programs would make a link of, in the way that people who
+// report such things write it: https[:]//evil[.]example, x[@]evil[.]example. It can be read,
+// searched for and copied, and nothing invisible is in it. Numbers and IP addresses stay as they are.
 func Unlinked(s string) string {
-	var b strings.Builder
-	ends := false
-	for _, c := range s {
-		if ends && c != ' ' {
-			b.WriteRune('\u200B')
+	words := strings.Split(s, " ")
+	for i, word := range words {
+		if !isIP(word) {
+			words[i] = unlinkedWord(word)
 		}
-		b.WriteRune(c)
-		ends = strings.ContainsRune(".:/@", c)
+	}
+	return strings.Join(words, " ")
+}
+
+func isIP(word string) bool {
+	_, noAddr := netip.ParseAddr(word)
+	_, noPrefix := netip.ParsePrefix(word)
+	return noAddr == nil || noPrefix == nil
+}
+
+func unlinkedWord(word string) string {
+	var b strings.Builder
+	before, letters := rune(0), []rune(word)
+	for i, c := range letters {
+		after := rune(0)
+		if i+1 < len(letters) {
+			after = letters[i+1]
+		}
+		if links(before, c, after) {
+			b.WriteString("[" + string(c) + "]")
+		} else {
+			b.WriteRune(c)
+		}
+		before = c
 	}
 	return b.String()
 }
+
+// links reports a character that mail programs know a link by: the dot of a name, the
+// at sign of an address, the colon of a scheme, or the first backslash of a server's name.
+func links(before, c, after rune) bool {
+	switch c {
+	case '.':
+		number := unicode.IsDigit(before) && unicode.IsDigit(after)
+		return before != 0 && !number && (unicode.IsLetter(after) || unicode.IsDigit(after))
+	case '@':
+		return before != 0 && after != 0
+	case ':':
+		return unicode.IsLetter(before) && (unicode.IsLetter(after) || after != 0 && strings.ContainsRune(`/\\+?`, after))
+	case '\\':
+		return before != c && after == c
+	}
+	return false
+}
+
+// Address returns the address of somebody of ours as people may see it. A plain one stays as
+// it is, even if mail programs make a link of it: that leads to nobody else.
+func Address(s string) string {
+	if s = OneLine(s); plainAddress.MatchString(s) {
+		return s
+	}
+	return Unlinked(s)
+}
+
+var plainAddress = regexp.MustCompile(`^[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$`)
 
 // Wrap writes text in lines that begin below each other, behind a label. The last
 // line ends.
@@ -101,7 +152,7 @@ func Wrap(label, text string) string {
 	indent := strings.Repeat(" ", len(label))
 	width := len(label)
 	for i, word := range strings.Fields(text) {
-		size := utf8.RuneCountInString(strings.ReplaceAll(word, "\u200B", ""))
+		size := utf8.RuneCountInString(word)
 		switch {
 		case i == 0:
 		case width+1+size > textWidth:

@@ -42,6 +42,42 @@ func TestALongTextIsCut(t *testing.T) {
 	}
 }
 
+func TestNothingCanBecomeALinkAndAllCanBeReadAndCopied(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":                                     "",
+		"See https://evil.example/a?b=c.d now": "See https[:]//evil[.]example/a?b=c[.]d now",
+		"www.evil.example":                     "www[.]evil[.]example",
+		"<x.y@evil.example>":                   "<x[.]y[@]evil[.]example>",
+		"mailto:x@evil.example":                "mailto[:]x[@]evil[.]example",
+		"tel:+4912345":                         "tel[:]+4912345",
+		"http://192.0.2.1/":                    "http[:]//192.0.2.1/",
+		`\\evil\share`:                         `[\]\evil\share`,
+		"münchen.example":                      "münchen[.]example",
+		"a program: setup.exe":                 "a program: setup[.]exe",
+		"Re: your order. At 12:30, for 1.50.":  "Re: your order. At 12:30, for 1.50.",
+		"192.0.2.1 2001:db8::ffff:a 192.0.2.0/24 fe80::a/64": "192.0.2.1 2001:db8::ffff:a 192.0.2.0/24 fe80::a/64",
+	} {
+		if got := Unlinked(text); got != want {
+			t.Errorf("%q is shown as %q, right is %q", text, got, want)
+		}
+	}
+}
+
+func TestAPlainAddressOfOursStaysAsItIs(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"alice.b+tag@acmecorp.com":             "alice.b+tag@acmecorp.com",
+		`"https://evil.example/"@acmecorp.com`: `"https[:]//evil[.]example/"[@]acmecorp[.]com`,
+		"www.evil.example":                     "www[.]evil[.]example",
+		"a@b.example c@d.example":              "a[@]b[.]example c[@]d[.]example",
+	} {
+		if got := Address(address); got != want {
+			t.Errorf("%q is shown as %q, right is %q", address, got, want)
+		}
+	}
+}
+
 func FuzzReadable(f *testing.F) {
 	f.Add("=?utf-8?q?a=0D=0ABcc:_x@y?=")
 	f.Add("\u202E\x00\xff=?iso-2022-jp?b?GyRC?=")

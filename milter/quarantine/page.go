@@ -43,7 +43,7 @@ type line struct {
 func (r *Reporter) compose(n *notice) Mail {
 	p := page{
 		Title: "Quarantine: 1 message held for you",
-		Owner: ownmail.Unlinked(ownmail.OneLine(n.owner)), Count: len(n.ids), More: len(n.ids) - len(n.listed),
+		Owner: ownmail.Address(n.owner), Count: len(n.ids), More: len(n.ids) - len(n.listed),
 		Contact: r.Contact, Link: mailto(r.Contact, "Quarantine", ""),
 	}
 	if p.Count > 1 {
@@ -62,7 +62,7 @@ func (r *Reporter) compose(n *notice) Mail {
 
 func (r *Reporter) line(e *Entry) line {
 	l := line{
-		ID: e.ID, Time: r.clock(e.Time), To: ownmail.Unlinked(ownmail.OneLine(e.Address)), Why: ownmail.Unlinked(e.Why()),
+		ID: e.ID, Time: r.clock(e.Time), To: ownmail.Address(e.Address), Why: ownmail.Unlinked(e.Why()),
 		Size: ownmail.Bytes(e.Size), Until: e.Time.Add(r.Keep).In(r.Zone).Format("Mon 2 Jan 2006"),
 		Link: mailto(r.Contact, "Release "+e.ID, fmt.Sprintf("Please release the message %s, which is held in quarantine for %s.", e.ID, ownmail.OneLine(e.Address))),
 	}

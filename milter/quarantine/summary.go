@@ -140,7 +140,7 @@ func (c counter) table() []*count {
 		return cmp.Or(b.Held-a.Held, b.New-a.New, cmp.Compare(a.Name, b.Name))
 	})
 	for _, row := range table {
-		row.Name = ownmail.Unlinked(ownmail.OneLine(row.Name))
+		row.Name = ownmail.Address(row.Name)
 	}
 	return table
 }

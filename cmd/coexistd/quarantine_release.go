@@ -194,11 +194,13 @@ func (c *call) each(t task, do func(quarantine.Entry) (result, detail string)) i
 	if err != nil {
 		return c.fail(err)
 	}
+	tell := c.newTeller()
 	outcomes, done := []outcome{}, 0
 	for _, e := range entries {
 		o := outcome{ID: e.ID, To: e.Address}
 		o.Result, o.Detail = do(e)
 		outcomes = append(outcomes, o)
+		tell.outcome(o)
 		if o.isDone() {
 			done++
 		}

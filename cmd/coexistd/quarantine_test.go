@@ -7,16 +7,21 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"coexistd/cmd/coexistd/control"
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/contrib/lab"
 	"coexistd/milter/quarantine"
+	"coexistd/policy/config"
 	"coexistd/policy/verdict"
 )
 
@@ -87,6 +92,43 @@ func stock(t *testing.T, sink lab.SinkConfig) *cellar {
 		c.ids[held.what] = ids[0]
 	}
 	return c
+}
+
+// hear stands for the daemon in whose log commands tell what they do. It returns what they
+// have told so far, with the IDs replaced as by do.
+func (c *cellar) hear(t *testing.T) (told func() string) {
+	t.Helper()
+	path, err := config.ControlSocket(c.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var lines string
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var s control.Settled
+		if err := json.NewDecoder(r.Body).Decode(&s); err != nil || r.URL.Path != control.PathSettled {
+			t.Errorf("%s was asked: %v", r.URL, err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		lines += fmt.Sprintf("%s %s by %s\n", s.ID, s.Result, s.By)
+		fmt.Fprintln(w, "{}")
+	})}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	return func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		told := lines
+		for what, id := range c.ids {
+			told = strings.ReplaceAll(told, id, "{"+what+"}")
+		}
+		return told
+	}
 }
 
 // do runs an action of coexistd quarantine. In what it prints, the IDs are
@@ -222,6 +264,7 @@ func TestShowTellsAllAndWhereTheMessageWouldGo(t *testing.T) {
 func TestReleaseSendsWhatIsChosenSaveViruses(t *testing.T) {
 	t.Parallel()
 	c := stock(t, lab.SinkConfig{})
+	told, me := c.hear(t), whoRuns(os.Getenv("SUDO_USER"))
 	status, out, complaint := c.do(t, "release", "--to", "bob@acmecorp.com")
 	const want = "{attachment} released, for bob@acmecorp.com\n{virus} left out: it may have a virus, and such are released only by ID\n{bob's} released, for bob@acmecorp.com\n3 chosen, 2 done\n"
 	if status != exitNo || out != want || complaint != "" {
@@ -236,6 +279,9 @@ func TestReleaseSendsWhatIsChosenSaveViruses(t *testing.T) {
 	status, out, _ = c.do(t, "release", strings.ToUpper(c.ids["alice's"]), "{bob's}", "nobody")
 	if status != exitNo || !strings.HasPrefix(out, "{alice's} released") || !strings.Contains(out, "{bob's} failed: {bob's} is not held any more: it is released") || !strings.Contains(out, "nobody failed: there is no entry") || !strings.HasSuffix(out, "3 chosen, 1 done\n") {
 		t.Errorf("release ended with %d and\n%s", status, out)
+	}
+	if want := fmt.Sprintf("{attachment} released by %[1]s\n{bob's} released by %[1]s\n{virus} released by %[1]s\n{alice's} released by %[1]s\n", me); told() != want {
+		t.Errorf("the log tells %q; right is %q", told(), want)
 	}
 	if status, out, _ = c.do(t, "release", "--query", "check:spam"); status != exitNo || out != "0 chosen, 0 done\n" {
 		t.Errorf("releasing nothing ended with %d and %q", status, out)
@@ -259,6 +305,7 @@ func TestAReleaseThatTheMTARefusesIsTold(t *testing.T) {
 func TestDeleteSettlesWhatIsChosen(t *testing.T) {
 	t.Parallel()
 	c := stock(t, lab.SinkConfig{})
+	told, me := c.hear(t), whoRuns(os.Getenv("SUDO_USER"))
 	status, out, _ := c.do(t, "delete", "--to", "bob@acmecorp.com", "--query", "before:2026-11-23 after:2026-11-21")
 	if status != exitYes || out != "{virus} deleted, for bob@acmecorp.com\n{bob's} deleted, for bob@acmecorp.com\n2 chosen, 2 done\n" {
 		t.Errorf("delete ended with %d and\n%s", status, out)
@@ -268,6 +315,28 @@ func TestDeleteSettlesWhatIsChosen(t *testing.T) {
 	}
 	if len(c.sink.All()) > 0 {
 		t.Error("deleted messages were sent")
+	}
+	if want := fmt.Sprintf("{virus} deleted by %[1]s\n{bob's} deleted by %[1]s\n", me); told() != want {
+		t.Errorf("the log tells %q; right is %q", told(), want)
+	}
+}
+
+func TestWithoutADaemonTheCommandSaysOnceThatNoLogTells(t *testing.T) {
+	t.Parallel()
+	c := stock(t, lab.SinkConfig{})
+	status, _, complaint := c.do(t, "delete", "--to", "bob@acmecorp.com")
+	if status != exitYes || strings.Count(complaint, "the log does not tell") != 1 || !strings.Contains(complaint, "from {attachment} on, ") || !strings.Contains(complaint, "no daemon runs") {
+		t.Errorf("delete ended with %d and says %q", status, complaint)
+	}
+}
+
+func TestWithSudoTheOneWhoCalledItRunsACommand(t *testing.T) {
+	t.Parallel()
+	if got := whoRuns("alice"); got != "alice" {
+		t.Errorf("it is %q", got)
+	}
+	if got := whoRuns(""); got == "" {
+		t.Error("without it, it is nobody")
 	}
 }
 

@@ -66,6 +66,11 @@ func (c *Client) Unblock(ctx context.Context, what Unblock) (found bool, err err
 	return done.Found, err
 }
 
+// Settled has the daemon write into its log what a command has done.
+func (c *Client) Settled(ctx context.Context, what Settled) error {
+	return c.ask(ctx, http.MethodPost, PathSettled, what, &Done{})
+}
+
 func (c *Client) ask(ctx context.Context, method, path string, question, answer any) error {
 	var body io.Reader
 	if question != nil {

@@ -14,6 +14,7 @@ const (
 	PathReset   = "/limits/reset"
 	PathClients = "/clients"
 	PathUnblock = "/clients/unblock"
+	PathSettled = "/quarantine/settled"
 )
 
 // Failure is the answer to a question that cannot be answered. Its status is not 200.
@@ -205,6 +206,16 @@ type Turned struct {
 // Unblock names a client, or a network, that is to be let in again.
 type Unblock struct {
 	Network string `json:"network"`
+}
+
+// Settled tells what a command has made of an entry of the quarantine, for the daemon's log.
+type Settled struct {
+	ID string `json:"id"`
+	// Result is what became of it, as the command says it: deleted, released, held again
+	// or uncertain.
+	Result string `json:"result"`
+	// By is the user who ran the command.
+	By string `json:"by"`
 }
 
 // Done is the answer to a request to change something. Found is false when there was

@@ -39,6 +39,7 @@ func (d *Daemon) newControl() *http.Server {
 	answer(mux, "POST "+control.PathReset, d.resetLimit)
 	answer(mux, "GET "+control.PathClients, d.clientsNow)
 	answer(mux, "POST "+control.PathUnblock, d.unblock)
+	answer(mux, "POST "+control.PathSettled, d.noteSettled)
 	return &http.Server{
 		Handler: onlyForUs(mux), ConnContext: withPeer,
 		ReadTimeout: questionTime, IdleTimeout: questionTime, MaxHeaderBytes: maxQuestion,
@@ -106,6 +107,12 @@ func onlyForUs(next http.Handler) http.Handler {
 func (d *Daemon) reloaded() control.Reloaded {
 	applied, err := d.Reload()
 	return control.Reloaded{Applied: applied, Refused: linesOf(err)}
+}
+
+// noteSettled writes into the log what a command has made of an entry of the quarantine.
+func (d *Daemon) noteSettled(_ context.Context, what control.Settled) (control.Done, error) {
+	d.log.Info("an entry of the quarantine was settled by a command", "id", what.ID, "result", what.Result, "by", what.By)
+	return control.Done{Found: true}, nil
 }
 
 // linesOf takes a joined error apart, one line each.

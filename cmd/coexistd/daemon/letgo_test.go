@@ -29,6 +29,14 @@ per = "1h"
 checkpoints = ["S0"]
 `
 
+func TestTheLogTellsWhatACommandMadeOfAnEntry(t *testing.T) {
+	s := start(t, "")
+	if err := s.ask.Settled(s.within(), control.Settled{ID: "vb3kq7x2ma", Result: "deleted", By: "alice\nlevel=ERROR"}); err != nil {
+		t.Fatal(err)
+	}
+	s.said.Wait(t, `msg="an entry of the quarantine was settled by a command" id=vb3kq7x2ma result=deleted by="alice\nlevel=ERROR"`)
+}
+
 func TestALimitIsListedAndLetGo(t *testing.T) {
 	s := start(t, onePerClient)
 	if l, err := s.ask.Limits(s.within()); err != nil || len(l.Buckets) != 0 || l.Error != "" {

@@ -25,8 +25,8 @@ type Item struct {
 	Point    verdict.Checkpoint `json:"point"`
 	Platform string             `json:"platform,omitempty"` // at S1
 	Size     int64              `json:"size"`               // of the content, in bytes
-	// From, Subject and MessageID are the values of those header fields, as they
-	// stand: decoding is for those who show them.
+	// From, Subject and MessageID are the values of those header fields, as they stand but for
+	// white space around them: decoding is for those who show them.
 	From      string `json:"header_from,omitempty"`
 	Subject   string `json:"subject,omitempty"`
 	MessageID string `json:"message_id,omitempty"`

@@ -54,6 +54,10 @@ func (i Item) bounded() (Item, error) {
 	if !isStorable(i.Sender) {
 		return i, fmt.Errorf("the sender %.100q is not valid UTF-8 of at most %d bytes", i.Sender, maxPath)
 	}
+	// A header field's value begins with the space after its colon.
+	for _, field := range []*string{&i.From, &i.Subject, &i.MessageID} {
+		*field = strings.TrimSpace(*field)
+	}
 	for _, text := range []*string{&i.QueueID, &i.Client, &i.Login, &i.Platform, &i.From, &i.Subject, &i.MessageID} {
 		*text = boundedText(*text)
 	}

@@ -145,7 +145,7 @@ func TestWhatIsPutIsListedAndReadByteForByte(t *testing.T) {
 		if got := contentOf(t, s, ids[0]); got != content {
 			t.Errorf("%.40q (%d bytes) came back as %.40q (%d bytes)", content, len(content), got, len(got))
 		}
-		if e, err := s.entry(ids[0]); err != nil || e.Size != int64(len(content)) || e.State != Held || !e.Time.Equal(item.Time) || e.Subject != item.Subject || e.Owner != fmt.Sprintf("user%d@acmecorp.com", i) {
+		if e, err := s.entry(ids[0]); err != nil || e.Size != int64(len(content)) || e.State != Held || !e.Time.Equal(item.Time) || e.Subject != fmt.Sprintf("offer %d", i) || e.From != "x@example.org" || e.Owner != fmt.Sprintf("user%d@acmecorp.com", i) {
 			t.Errorf("the entry is %+v, %v", e, err)
 		}
 		if len(ids[0]) != idLength || strings.Trim(ids[0], "abcdefghijklmnopqrstuvwxyz234567") != "" {

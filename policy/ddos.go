@@ -50,13 +50,15 @@ func (r *Rules) GuardsAny(listener verdict.Checkpoint) bool {
 }
 
 // TooMuch is why a client is turned away that asks for more than DDoS allows, or zero
-// where nothing is done about it.
-func (c Check) TooMuch() verdict.Reason {
-	switch c.OnHit {
-	case verdict.Tempfail:
-		return verdict.Why(verdict.TooMuch)
-	case verdict.Reject:
-		return verdict.Why(verdict.TooMuchRefused)
+// where nothing is done about it. Unknown says that what they ask for too often are unknown
+// recipients.
+func (c Check) TooMuch(unknown bool) verdict.Reason {
+	codes := map[verdict.Verdict]verdict.Code{verdict.Tempfail: verdict.TooMuch, verdict.Reject: verdict.TooMuchRefused}
+	if unknown {
+		codes = map[verdict.Verdict]verdict.Code{verdict.Tempfail: verdict.TooManyUnknown, verdict.Reject: verdict.TooManyUnknownRefused}
+	}
+	if code, answered := codes[c.OnHit]; answered {
+		return verdict.Why(code)
 	}
 	return verdict.Reason{}
 }

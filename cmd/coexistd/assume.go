@@ -70,6 +70,8 @@ func (a *assumed) addFinding(text string) error {
 		return errors.New("what rate finds is said by --over RULE for each rule")
 	case check == verdict.CheckSpoof && name != "" && !slices.Contains(spoofFound, verdict.Code(name)):
 		return fmt.Errorf("%q is nothing that the DNS says against a sender; it would be one of %q", name, spoofFound)
+	case check == verdict.CheckDDoS && name != "" && name != boundUnknown:
+		return fmt.Errorf("%q is no bound of ddos that has a reply of its own; it would be %s", name, boundUnknown)
 	case state == "clean":
 		f.State = verdict.Clean
 	case state == "hit":
@@ -156,9 +158,13 @@ func (a *assumed) runtime(conf *config.Config, keys seal.Keys) (*transaction.Run
 	return rt, err
 }
 
+// boundUnknown is the bound of [check.ddos] whose excess has a reply of its own.
+const boundUnknown = "unknown"
+
 // visitor is the client, which asks for too much when ddos is assumed to say so.
 func (a *assumed) visitor(rt *transaction.Runtime, arrival policy.Arrival) transaction.Visitor {
-	blocked, guarded := transaction.Blocked(rt.Policy.Rules, rt.Policy.Enter(arrival), arrival.Client)
+	unknown := a.found[verdict.CheckDDoS].Name == boundUnknown
+	blocked, guarded := transaction.Blocked(rt.Policy.Rules, rt.Policy.Enter(arrival), arrival.Client, unknown)
 	if guarded && a.finding(verdict.CheckDDoS).State == verdict.Hit {
 		return blocked
 	}

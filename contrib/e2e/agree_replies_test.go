@@ -32,7 +32,7 @@ const (
 	checked        // every check is made, by servers that do as the message says
 	pending        // the networks of Office 365 are not known yet
 	troubled       // it has neither a spool nor a quarantine
-	flooded        // each client is let in once a minute
+	flooded        // each client is let in once a minute, and may ask for one unknown recipient
 )
 
 // agreeChecks has every check made. The servers are those of startServers. What a rule
@@ -122,7 +122,7 @@ func startAll(t *testing.T, signers map[string]*signer) map[place]agreedDaemon {
 		)+agreePlaces+agreeChecks)),
 		pending:  startAgreed(t, strings.Replace(agreeTOML, `networks = ["127.0.1.0/24"]`, `networks = ["spf:unknown.example"]`, 1)),
 		troubled: startAgreed(t, `quarantine.dir = "/proc/held"`+"\n"+lab.SiteTOML+agreePlaces),
-		flooded: startAgreed(t, strings.Replace(lab.SiteTOML, `exempt = ["127.0.0.0/8"]`, "per_minute = 1", 1)+agreePlaces+`
+		flooded: startAgreed(t, strings.Replace(lab.SiteTOML, `exempt = ["127.0.0.0/8"]`, "per_minute = 1\nunknown = 1", 1)+agreePlaces+`
 [checkpoint.S2.ddos]
 on_hit = "reject"
 `),
@@ -248,6 +248,8 @@ var refused = []agreement{
 	{about: "nobody logged in", code: verdict.AuthRequired, listener: 4, client: lab.FromInternet, from: fromEve, to: to(fromBob), want: "S2 reject"},
 	{about: "a flood", code: verdict.TooMuch, at: flooded, again: true, client: "192.0.2.1", from: fromEve, to: to(fromBob), assume: []string{"--find", "ddos=hit"}, want: "S0 tempfail"},
 	{about: "a flood that is refused", code: verdict.TooMuchRefused, at: flooded, again: true, listener: 4, client: "192.0.2.2", from: fromEve, to: to(fromBob), assume: []string{"--find", "ddos=hit"}, want: "S2 reject"},
+	{about: "a harvest", code: verdict.TooManyUnknown, at: flooded, again: true, client: "192.0.2.3", from: fromEve, to: to("nobody@acmecorp.com", "none@acmecorp.com"), assume: []string{"--find", "ddos=hit:unknown"}, want: "S0 tempfail"},
+	{about: "a harvest that is refused", code: verdict.TooManyUnknownRefused, at: flooded, again: true, listener: 4, client: "192.0.2.4", user: "bob", from: fromBob, to: to("nobody@acmecorp.com", "none@acmecorp.com"), assume: []string{"--find", "ddos=hit:unknown"}, want: "S2 reject"},
 
 	// Limits.
 	{about: "a limit in a broken directory", code: verdict.LimitNotKnown, at: checked, client: lab.FromInternet, from: fromBroken, to: to(fromBob), want: "S0 tempfail"},

@@ -221,10 +221,10 @@ func TestOneConnectionsMessagesAndRefusedRecipientsAreBounded(t *testing.T) {
 			t.Fatalf("over: %+v", e)
 		}
 	}
-	if e := v.Message(w.now, w.limits); e != (Excess{"client 192.0.2.1 began 3 messages in one connection, and the bound is 2", true}) {
+	if e := v.Message(w.now, w.limits); e != (Excess{"client 192.0.2.1 began 3 messages in one connection, and the bound is 2", true, false}) {
 		t.Errorf("got %+v", e)
 	}
-	if e := v.Refused(w.now, w.limits, true); e != (Excess{"client 192.0.2.1 had 3 recipients refused in one connection, and the bound is 2", false}) {
+	if e := v.Refused(w.now, w.limits, true); e != (Excess{"client 192.0.2.1 had 3 recipients refused in one connection, and the bound is 2", false, false}) {
 		t.Errorf("got %+v", e)
 	}
 	if other.Message(w.now, w.limits).Over() || other.Refused(w.now, w.limits, false).Over() {
@@ -252,7 +252,7 @@ func TestAHarvesterIsRefusedUntilItHasCooledDown(t *testing.T) {
 	}
 	v, open := w.enter("2001:db8::2"), w.enter("2001:db8::3")
 	const why = "client 2001:db8::/64 asked for 11 unknown recipients in ten minutes, and the bound is 10"
-	if e := v.Refused(w.now, w.limits, true); e != (Excess{why, true}) {
+	if e := v.Refused(w.now, w.limits, true); e != (Excess{why, true, true}) {
 		t.Fatalf("got %+v", e)
 	}
 	v.End()

@@ -68,6 +68,8 @@ type Excess struct {
 	// network or of everybody together when the bound is theirs: a log that
 	// leaves out the others has one line a minute for a flood.
 	First bool
+	// Unknown is set when the bound is that of unknown recipients.
+	Unknown bool
 }
 
 // Over reports whether a bound has been passed.

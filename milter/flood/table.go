@@ -44,7 +44,9 @@ func (t *tally) harvests(at time.Duration, who netip.Prefix, bound int) Excess {
 	}
 	if n := t.unknown.sum(slot(at, harvestTime)); passes(n, bound) {
 		t.turned = max(at, 1)
-		return t.told.excess(at, overUnknown, name(who), n, bound)
+		e := t.told.excess(at, overUnknown, name(who), n, bound)
+		e.Unknown = true
+		return e
 	}
 	return Excess{}
 }

@@ -71,16 +71,17 @@ func (v *Visitor) judge(rt *Runtime, entry policy.Entry, e flood.Excess) verdict
 			slog.Any("client", v.client.Client), slog.String("point", entry.Point.String()), slog.String("check", check.Name),
 			slog.String("verdict", check.OnHit.String()), slog.String("reason", e.Why))
 	}
-	v.blocked = check.TooMuch()
+	v.blocked = check.TooMuch(e.Unknown)
 	return v.blocked
 }
 
 // Blocked returns a client of that entry who has asked for more than the check ddos
-// allows. Guarded is false where nothing bounds the client.
-func Blocked(rules *policy.Rules, entry policy.Entry, client netip.Addr) (v Visitor, guarded bool) {
+// allows: of unknown recipients, or of all else. Guarded is false where nothing bounds the
+// client.
+func Blocked(rules *policy.Rules, entry policy.Entry, client netip.Addr, unknown bool) (v Visitor, guarded bool) {
 	check, guards := rules.Guards(entry)
 	if !guards || rules.DDoS.Exempt.Has(client) {
 		return Visitor{}, false
 	}
-	return Visitor{blocked: check.TooMuch()}, true
+	return Visitor{blocked: check.TooMuch(unknown)}, true
 }

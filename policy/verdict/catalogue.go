@@ -154,6 +154,10 @@ var (
 		"RFC 5321 section 3.8, RFC 3463 section 3.8", "`ddos`: too many connections, messages or refused recipients", "")
 	TooMuchRefused = answers("too-much-refused", 554, "5.7.0", "Too many connections or commands",
 		"RFC 3463 section 3.8", "`ddos`: too many connections, messages or refused recipients, with `on_hit = \"reject\"`", "")
+	TooManyUnknown = answers("too-many-unknown", 421, "4.7.0", "Too many unknown recipients, try again later",
+		"RFC 5321 section 3.8, RFC 3463 section 3.8", "`ddos`: too many unknown recipients (`unknown`)", "")
+	TooManyUnknownRefused = answers("too-many-unknown-refused", 554, "5.7.0", "Too many unknown recipients",
+		"RFC 3463 section 3.8", "`ddos`: too many unknown recipients (`unknown`), with `on_hit = \"reject\"`", "")
 
 	// The check rate.
 	LimitNotKnown = answers("limit-not-known", 451, "4.3.0", "The directory cannot be read at the moment, try again later",

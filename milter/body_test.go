@@ -254,7 +254,7 @@ func TestAMessageIsHeldForThoseConcernedAndTheOthersGetIt(t *testing.T) {
 		t.Fatalf("the quarantine has %v, %v", entries, err)
 	}
 	e := entries[0]
-	if e.Address != "bob@acmecorp.com" || e.Sender != "x@example.org" || e.Subject != " hello" || e.Checks[0] != "virus" || e.Found[0] != "Eicar" || !e.Report {
+	if e.Address != "bob@acmecorp.com" || e.Sender != "x@example.org" || e.Subject != "hello" || e.Checks[0] != "virus" || e.Found[0] != "Eicar" || !e.Report {
 		t.Errorf("the entry is %+v", e)
 	}
 	content, err := live(rt).Quarantine.Content(e.ID)

@@ -80,7 +80,7 @@ func TestExplainRefusesAssumptionsThatMeanNothing(t *testing.T) {
 	config := configuration(t, assumedTOML, lab.SiteDirectory)
 	for _, c := range [][3]string{
 		{"--find", "sapm=hit", `"sapm" is not a check`},
-		{"--find", "ddos=hit:unknwon", `"unknwon" is no bound of ddos that has a reply of its own; it would be unknown`},
+		{"--find", "ddos=hit:unknownn", `"unknownn" is no bound of ddos that has a reply of its own; it would be unknown`},
 		{"--find", "spam=maybe", `"maybe" is nothing that spam finds; it would be clean, hit or unknown`},
 		{"--find", "spam", `"" is nothing that spam finds`},
 		{"--find", "ddos=unknown", `"unknown" is nothing that ddos finds; it would be clean or hit`},

@@ -45,7 +45,7 @@ var rooms = []string{
 // its part.
 var mayImport = map[string][]string{
 	"policy":               {},
-	"policy/config":        {"policy", "policy/config/files", "policy/config/document"},
+	"policy/config":        {"policy", "policy/config/files", "policy/config/document", "policy/config/wording"},
 	"policy/config/files":  {},
 	"scanners":             {"policy", "policy/config/files"},
 	"milter/ownmail":       {"policy"},
@@ -62,6 +62,7 @@ var mayImport = map[string][]string{
 	"contrib":              append(slices.Clone(milterParts), "scanners", "policy", "policy/config"),
 
 	"policy/config/document": {},
+	"policy/config/wording":  {"policy/config/document"},
 }
 
 // milterParts are milter and those below it.

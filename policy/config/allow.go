@@ -8,6 +8,7 @@ import (
 
 	"coexistd/policy"
 	"coexistd/policy/config/document"
+	"coexistd/policy/config/wording"
 	"coexistd/policy/mail"
 	"coexistd/policy/networks"
 	"coexistd/policy/verdict"
@@ -39,7 +40,7 @@ func (r *reader) allow(t *table) {
 			r.fail(one.place, "spares all mail its checks; say for which it does: add clients, senders or recipients")
 		}
 		if len(a.Checks) > 0 && !slices.ContainsFunc(a.Checks, func(check string) bool { return r.made[check] }) {
-			r.note("[[allow]] %s has no effect: no contact point makes the check %s", quote(a.Name), strings.Join(a.Checks, " or "))
+			r.note("[[allow]] %s has no effect: no contact point makes the check %s", wording.Quote(a.Name), strings.Join(a.Checks, " or "))
 		}
 		entries += a.Clients.Len() + len(a.Senders) + len(a.Recipients)
 		r.config.Rules.Allow = append(r.config.Rules.Allow, a)
@@ -56,9 +57,9 @@ func (t *table) uniqueName(first map[string]place, right string) string {
 	case strings.TrimSpace(name) == "":
 		t.fail("name", "is empty; %s", right)
 	case len(name) > longest || document.Printable(name) != name:
-		t.fail("name", "%s is not a name; it would be one line of at most %d bytes", quote(name), longest)
+		t.fail("name", "%s is not a name; it would be one line of at most %d bytes", wording.Quote(name), longest)
 	case taken:
-		t.fail("name", "%s is the name of the one on line %d, too; choose another", quote(name), other.line)
+		t.fail("name", "%s is the name of the one on line %d, too; choose another", wording.Quote(name), other.line)
 	default:
 		first[name] = t.at("name")
 	}
@@ -72,7 +73,7 @@ func sparedCheck(name string) (string, error) {
 	case row(name).NotSpared != "":
 		return "", fmt.Errorf("%s is not spared here: %s", name, row(name).NotSpared)
 	case !slices.Contains(sparedChecks, name):
-		return "", fmt.Errorf("%s is not a check that mail can be spared; %s", quote(name), suggest(name, sparedChecks))
+		return "", fmt.Errorf("%s is not a check that mail can be spared; %s", wording.Quote(name), wording.Suggest(name, sparedChecks))
 	}
 	return name, nil
 }
@@ -85,20 +86,20 @@ func allowAddress(r *reader, text string) (string, error) {
 	if name, isDomain := strings.CutPrefix(text, "@"); isDomain {
 		normal, err := domainName(name)
 		if err != nil {
-			return "", fmt.Errorf(`%s is not a domain; write it like "@partner.example"`, quote(text))
+			return "", fmt.Errorf(`%s is not a domain; write it like "@partner.example"`, wording.Quote(text))
 		}
 		return "@" + normal, nil
 	}
 	if text == "" || text == "<>" {
-		return "", fmt.Errorf(`%s is the null sender, which everybody can use; write an address like "news@partner.example"`, quote(text))
+		return "", fmt.Errorf(`%s is the null sender, which everybody can use; write an address like "news@partner.example"`, wording.Quote(text))
 	}
 	meant := strings.TrimPrefix(strings.TrimPrefix(text, "*"), "@")
 	if normal, err := domainName(meant); err == nil && !strings.Contains(meant, "@") && strings.Contains(meant, ".") {
-		return "", fmt.Errorf("%s is not an address; write %s for all of the domain", quote(text), quote("@"+normal))
+		return "", fmt.Errorf("%s is not an address; write %s for all of the domain", wording.Quote(text), wording.Quote("@"+normal))
 	}
 	a, err := mail.ParseAddress(text, r.config.Rules.Delimiters)
 	if err != nil || a.Domain == "" {
-		return "", fmt.Errorf(`%s is not an address; write it like "news@partner.example", or "@partner.example" for all of a domain`, quote(text))
+		return "", fmt.Errorf(`%s is not an address; write it like "news@partner.example", or "@partner.example" for all of a domain`, wording.Quote(text))
 	}
 	return a.Key, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"coexistd/policy"
+	"coexistd/policy/config/wording"
 	"coexistd/policy/verdict"
 )
 
@@ -41,7 +42,7 @@ func row(check string) policy.CheckRow {
 func parsePoint(text string) (verdict.Checkpoint, error) {
 	point, ok := verdict.ParseCheckpoint(text)
 	if !ok {
-		return point, fmt.Errorf("%s is not a contact point of this side; it would be one of S0, S1, S2, S3, S4", quote(text))
+		return point, fmt.Errorf("%s is not a contact point of this side; it would be one of S0, S1, S2, S3, S4", wording.Quote(text))
 	}
 	return point, nil
 }
@@ -172,11 +173,11 @@ func (r *reader) named(t *table, point verdict.Checkpoint) (names []string, said
 		switch {
 		case name == verdict.CheckLoop:
 		case !slices.Contains(pointChecks, name):
-			r.fail(one.place, "%s is not a check; %s", quote(name), suggest(name, allChecks))
+			r.fail(one.place, "%s is not a check; %s", wording.Quote(name), wording.Suggest(name, allChecks))
 		case slices.Contains(names, name):
-			r.fail(one.place, "%s is there twice; keep one of them", quote(name))
+			r.fail(one.place, "%s is there twice; keep one of them", wording.Quote(name))
 		case why != "":
-			r.fail(one.place, "%s cannot be checked at %s: %s; take %s out", name, point, why, quote(name))
+			r.fail(one.place, "%s cannot be checked at %s: %s; take %s out", name, point, why, wording.Quote(name))
 		default:
 			r.refuseUnable(one, point)
 			names = append(names, name)
@@ -192,9 +193,9 @@ func (r *reader) refuseUnable(one item, point verdict.Checkpoint) {
 	case name == verdict.CheckRate && len(r.rates) == 0:
 		r.fail(one.place, `rate cannot be checked without rules; add [[rate]] with a limit, or take "rate" out`)
 	case name == verdict.CheckRate && !r.isRated(point):
-		r.fail(one.place, `no [[rate]] counts at %s; add %s to checkpoints of one, or take "rate" out`, point, quote(point.String()))
+		r.fail(one.place, `no [[rate]] counts at %s; add %s to checkpoints of one, or take "rate" out`, point, wording.Quote(point.String()))
 	case !r.hasScannerFor(name):
-		r.fail(one.place, "%s cannot be checked without a scanner; add [scanner.%s] with its address, or take %s out", name, row(name).Scanner, quote(name))
+		r.fail(one.place, "%s cannot be checked without a scanner; add [scanner.%s] with its address, or take %s out", name, row(name).Scanner, wording.Quote(name))
 	}
 }
 
@@ -222,7 +223,7 @@ func (r *reader) refuseIdle(t *table, point verdict.Checkpoint, made []policy.Ch
 			t.fail(name, "%s cannot be checked at %s: %s; take this out", name, point, why)
 			continue
 		}
-		remedy := fmt.Sprintf("add %s to checks of [checkpoint.%s]", quote(name), point)
+		remedy := fmt.Sprintf("add %s to checks of [checkpoint.%s]", wording.Quote(name), point)
 		if slices.Contains(r.lacking[name], point.String()) {
 			remedy = fmt.Sprintf("add [scanner.%s] with its address", row(name).Scanner)
 		}

@@ -23,6 +23,7 @@ import (
 	"coexistd/policy"
 	"coexistd/policy/config/document"
 	"coexistd/policy/config/files"
+	"coexistd/policy/config/wording"
 	"coexistd/policy/directory"
 	"coexistd/policy/networks"
 	"coexistd/policy/route"
@@ -240,7 +241,7 @@ func (r *reader) settings(t *table) {
 func hostname(text string) (string, error) {
 	normal, err := domainName(text)
 	if err != nil {
-		return "", fmt.Errorf(`%s is not a host name; write it like "mail.example.com"`, quote(text))
+		return "", fmt.Errorf(`%s is not a host name; write it like "mail.example.com"`, wording.Quote(text))
 	}
 	return normal, nil
 }
@@ -263,7 +264,7 @@ func stateDir(r *reader, text string) (string, error) {
 // 3.2.3), save for letters and digits.
 func delimiters(text string) (string, error) {
 	if strings.Trim(text, "!#$%&'*+-./=?^_`{|}~") != "" {
-		return "", fmt.Errorf(`%s cannot separate a tag from a local part; usual are "+", "-" and "" for none`, quote(text))
+		return "", fmt.Errorf(`%s cannot separate a tag from a local part; usual are "+", "-" and "" for none`, wording.Quote(text))
 	}
 	return text, nil
 }
@@ -284,16 +285,16 @@ var ownedByOthers = []string{
 // headerName is the name of a header field that messages are rid of. What says what it is
 // for.
 func headerName(like, what string) kind {
-	return text("a header's name in quotes, like "+quote(like), alone(func(name string) (string, error) {
+	return text("a header's name in quotes, like "+wording.Quote(like), alone(func(name string) (string, error) {
 		lower := strings.ToLower(name)
 		owned := func(other string) bool {
 			return lower == other || strings.HasSuffix(other, "-") && strings.HasPrefix(lower, other)
 		}
 		switch {
 		case !fieldName.MatchString(name):
-			return "", fmt.Errorf("%s is not the name of a header field (RFC 5322 section 2.2); write it like %q", quote(name), like)
+			return "", fmt.Errorf("%s is not the name of a header field (RFC 5322 section 2.2); write it like %q", wording.Quote(name), like)
 		case slices.ContainsFunc(ownedByOthers, owned):
-			return "", fmt.Errorf("%s has a meaning of its own, and %s is removed from messages that bring one; choose a name like %q", quote(name), what, like)
+			return "", fmt.Errorf("%s has a meaning of its own, and %s is removed from messages that bring one; choose a name like %q", wording.Quote(name), what, like)
 		}
 		return name, nil
 	}))

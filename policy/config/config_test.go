@@ -382,22 +382,6 @@ func TestTheControlSocketIsInStateDirUnlessItsPathIsWhole(t *testing.T) {
 	}
 }
 
-func TestNearWordsAreSuggestedAndFarOnesAreNot(t *testing.T) {
-	t.Parallel()
-	known := []string{"address", "mode", "mx"}
-	for word, want := range map[string]string{
-		"adress": `did you mean "address"?`,
-		"MODE":   `did you mean "mode"?`,
-		"my":     `did you mean "mx"?`,
-		"color":  "it would be one of address, mode, mx",
-		"":       "it would be one of address, mode, mx",
-	} {
-		if got := suggest(word, known); got != want {
-			t.Errorf("for %q: %s, not %s", word, got, want)
-		}
-	}
-}
-
 func FuzzLoad(f *testing.F) {
 	f.Add(smallest)
 	f.Add(full)

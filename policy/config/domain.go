@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"coexistd/policy/config/files"
+	"coexistd/policy/config/wording"
 	"coexistd/policy/directory"
 	"coexistd/policy/mail"
 	"coexistd/policy/route"
@@ -88,7 +89,7 @@ func domainName(text string) (string, error) {
 	}
 	normal, err := mail.NormalDomain(text)
 	if err != nil || mail.IsLiteral(normal) {
-		return "", fmt.Errorf(`%s is not a domain name; write it like "example.com"`, quote(text))
+		return "", fmt.Errorf(`%s is not a domain name; write it like "example.com"`, wording.Quote(text))
 	}
 	return normal, nil
 }
@@ -97,7 +98,7 @@ func domainName(text string) (string, error) {
 // name would be.
 func refuseHidden(text, what string) error {
 	if err := mail.CheckVisible(text); err != nil {
-		return fmt.Errorf("%s is not %s: %w", quote(text), what, err)
+		return fmt.Errorf("%s is not %s: %w", wording.Quote(text), what, err)
 	}
 	return nil
 }
@@ -112,7 +113,7 @@ func (r *reader) readAlternates(t *table, d *route.Domain) {
 	alternates := t.section("alternate")
 	for _, platform := range slices.Sorted(maps.Keys(alternates.entries)) {
 		if !r.isPlatform(platform) {
-			alternates.fail(platform, "%s is not a platform of this file; %s", quote(platform), r.suggestPlatform(platform))
+			alternates.fail(platform, "%s is not a platform of this file; %s", wording.Quote(platform), r.suggestPlatform(platform))
 			continue
 		}
 		if name, ok := wantDomain.read(alternates, platform, alternates.entries[platform]).(string); ok {
@@ -126,7 +127,7 @@ func (r *reader) suggestPlatform(name string) string {
 	if len(r.platforms) == 0 {
 		return "add [platform." + name + "]"
 	}
-	return suggest(name, r.platforms)
+	return wording.Suggest(name, r.platforms)
 }
 
 func (r *reader) pastMX(t *table) (refuse bool) {
@@ -155,7 +156,7 @@ func (r *reader) unlisted(t *table, d *route.Domain) {
 		d.Unlisted = route.Residence{Kind: route.Here}
 	case !r.isPlatform(value):
 		t.fail("unlisted", `%s is neither "reject" nor "here" nor a platform of this file; %s`,
-			quote(value), suggest(value, append([]string{"reject", "here"}, r.platforms...)))
+			wording.Quote(value), wording.Suggest(value, append([]string{"reject", "here"}, r.platforms...)))
 	case !t.alternateHas(value):
 		t.fail("unlisted", "no alternate domain reaches %s; add it to alternate, like alternate = { %s = \"DOMAIN\" }", value, value)
 	default:
@@ -233,7 +234,7 @@ func csvFile() kind {
 		}
 		file = t.r.path(file)
 		if _, err := files.Look(file); err != nil {
-			t.fail(name, "%s %v; write the path of a CSV file that begins with the line address,residence,login", quote(file), err)
+			t.fail(name, "%s %v; write the path of a CSV file that begins with the line address,residence,login", wording.Quote(file), err)
 		}
 		return file
 	}}
@@ -244,7 +245,7 @@ func parseShare(text string) (float64, error) {
 	number, isPercent := strings.CutSuffix(text, "%")
 	percent, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
 	if !isPercent || err != nil || !(percent >= 0 && percent <= 100) {
-		return 0, fmt.Errorf(`%s is not a percentage from 0%% to 100%%; write it like "10%%"`, quote(text))
+		return 0, fmt.Errorf(`%s is not a percentage from 0%% to 100%%; write it like "10%%"`, wording.Quote(text))
 	}
 	return percent / 100, nil
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"coexistd/policy/config/wording"
 )
 
 // kind is what the value of a key can be.
@@ -124,7 +126,7 @@ func choice[T fmt.Stringer](what string, known ...T) kind {
 		if i := slices.Index(words, text); i >= 0 {
 			return known[i], nil
 		}
-		return value, fmt.Errorf("%s is not %s; %s", quote(text), what, suggest(text, words))
+		return value, fmt.Errorf("%s is not %s; %s", wording.Quote(text), what, wording.Suggest(text, words))
 	})
 	k.words, k.possible = words, `"`+strings.Join(words, `", "`)+`"`
 	return k
@@ -212,7 +214,7 @@ func each[V comparable](r *reader, items []item, parse func(*reader, string) (V,
 		value, err := parse(r, one.value)
 		switch {
 		case seen[value] && twice == refused:
-			r.fail(one.place, "%s is there twice; keep one of them", quote(one.value))
+			r.fail(one.place, "%s is there twice; keep one of them", wording.Quote(one.value))
 			continue
 		case err != nil:
 			r.fail(one.place, "%v", err)

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"coexistd/policy/config/wording"
 	"coexistd/policy/verdict"
 )
 
@@ -42,14 +43,14 @@ func ParseListen(address string) (network, addr string, err error) {
 	case address == "":
 		err = errors.New("is empty; " + likeListen)
 	case strings.HasPrefix(address, "/"):
-		err = fmt.Errorf("%s has no kind; write it as %s", quote(address), quote("unix:"+address))
+		err = fmt.Errorf("%s has no kind; write it as %s", wording.Quote(address), wording.Quote("unix:"+address))
 	case strings.HasPrefix(address, "local:"):
-		err = fmt.Errorf("%s is not known; write it as %s", quote(address), quote("unix:"+address[len("local:"):]))
+		err = fmt.Errorf("%s is not known; write it as %s", wording.Quote(address), wording.Quote("unix:"+address[len("local:"):]))
 	default:
 		if _, e := parseInet(address, address); e == nil {
-			err = fmt.Errorf("%s has no kind; write it as %s", quote(address), quote("inet:"+address))
+			err = fmt.Errorf("%s has no kind; write it as %s", wording.Quote(address), wording.Quote("inet:"+address))
 		} else {
-			err = fmt.Errorf("%s is not an address; %s", quote(address), likeListen)
+			err = fmt.Errorf("%s is not an address; %s", wording.Quote(address), likeListen)
 		}
 	}
 	return "", "", err
@@ -58,11 +59,11 @@ func ParseListen(address string) (network, addr string, err error) {
 func parseUnix(path string) (string, error) {
 	switch {
 	case !strings.HasPrefix(path, "/"):
-		return "", fmt.Errorf(`the path %s is relative; write a whole path, like "unix:/run/coexistd/milter.sock"`, quote(path))
+		return "", fmt.Errorf(`the path %s is relative; write a whole path, like "unix:/run/coexistd/milter.sock"`, wording.Quote(path))
 	case strings.IndexByte(path, 0) >= 0:
-		return "", fmt.Errorf("the path %s holds a NUL", quote(path))
+		return "", fmt.Errorf("the path %s holds a NUL", wording.Quote(path))
 	case strings.HasSuffix(path, "/"):
-		return "", fmt.Errorf("the path %s is a folder's; write the socket's, like %s", quote(path), quote("unix:"+path+"milter.sock"))
+		return "", fmt.Errorf("the path %s is a folder's; write the socket's, like %s", wording.Quote(path), wording.Quote("unix:"+path+"milter.sock"))
 	}
 	path = filepath.Clean(path)
 	const maxUnixPath = 107 // on Linux: sockaddr_un holds 108 bytes with the final NUL
@@ -76,26 +77,26 @@ func parseUnix(path string) (string, error) {
 func parseInet(whole, hostport string) (string, error) {
 	// Sendmail writes inet:PORT@HOST.
 	if port, host, ok := strings.Cut(hostport, "@"); ok {
-		return "", fmt.Errorf("%s is Sendmail's way of writing; write it as %s", quote(whole), quote("inet:"+net.JoinHostPort(strings.Trim(host, "[]"), port)))
+		return "", fmt.Errorf("%s is Sendmail's way of writing; write it as %s", wording.Quote(whole), wording.Quote("inet:"+net.JoinHostPort(strings.Trim(host, "[]"), port)))
 	}
 	host, port, err := net.SplitHostPort(hostport)
 	if err != nil {
-		return "", fmt.Errorf(`%s is not HOST:PORT; write it like "inet:127.0.0.1:8701" or "inet:[::1]:8701"`, quote(hostport))
+		return "", fmt.Errorf(`%s is not HOST:PORT; write it like "inet:127.0.0.1:8701" or "inet:[::1]:8701"`, wording.Quote(hostport))
 	}
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || number == 0 {
-		return "", fmt.Errorf("the port %s is out of range; it must be a number from 1 to 65535", quote(port))
+		return "", fmt.Errorf("the port %s is out of range; it must be a number from 1 to 65535", wording.Quote(port))
 	}
 	port = strconv.FormatUint(number, 10)
 	if host == "" {
-		return "", fmt.Errorf(`%s has no host; write it as "inet:127.0.0.1:%s", or "inet:[::]:%s" for every address of this host`, quote(whole), port, port)
+		return "", fmt.Errorf(`%s has no host; write it as "inet:127.0.0.1:%s", or "inet:[::]:%s" for every address of this host`, wording.Quote(whole), port, port)
 	}
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return net.JoinHostPort(ip.String(), port), nil
 	}
 	name, err := domainName(host)
 	if err != nil {
-		return "", fmt.Errorf(`the host %s is neither an IP address nor a host name; write it like "inet:127.0.0.1:%s"`, quote(host), port)
+		return "", fmt.Errorf(`the host %s is neither an IP address nor a host name; write it like "inet:127.0.0.1:%s"`, wording.Quote(host), port)
 	}
 	return net.JoinHostPort(name, port), nil
 }
@@ -141,7 +142,7 @@ func (r *reader) listener(t *table, taken map[string]place) Listener {
 	// Another spelling of the same socket is the same listener.
 	l.Address = socket(network, addr)
 	if first, ok := taken[l.Address]; ok {
-		t.fail("address", "%s is taken by %s on line %d; each socket needs an address of its own", quote(text), first.key, first.line)
+		t.fail("address", "%s is taken by %s on line %d; each socket needs an address of its own", wording.Quote(text), first.key, first.line)
 	} else {
 		taken[l.Address] = t.at("address")
 	}
@@ -152,7 +153,7 @@ func (r *reader) listener(t *table, taken map[string]place) Listener {
 func socketMode(text string) (fs.FileMode, error) {
 	bits, err := strconv.ParseUint(text, 8, 16)
 	if err != nil || bits > 0o777 || bits&0o600 != 0o600 {
-		return 0, fmt.Errorf(`%s is not the mode of a socket; write it in octal, like "0660"`, quote(text))
+		return 0, fmt.Errorf(`%s is not the mode of a socket; write it in octal, like "0660"`, wording.Quote(text))
 	}
 	return fs.FileMode(bits), nil
 }
@@ -162,7 +163,7 @@ func entryPoint(name string) (verdict.Checkpoint, error) {
 	point, ok := verdict.ParseCheckpoint(name)
 	switch {
 	case !ok:
-		return point, fmt.Errorf("%s is not a point where mail enters; it would be S0, S1 or S2, or left out", quote(name))
+		return point, fmt.Errorf("%s is not a point where mail enters; it would be S0, S1 or S2, or left out", wording.Quote(name))
 	case point == verdict.S3 || point == verdict.S4:
 		return point, fmt.Errorf("no mail enters at %s, mail leaves there; it would be S0, S1 or S2, or left out", point)
 	}
@@ -175,7 +176,7 @@ func (r *reader) control(t *table) {
 	r.config.Control = value[string](one, "address")
 	isTaken := func(l Listener) bool { return l.Address == r.config.Control }
 	if slices.ContainsFunc(r.config.Listeners, isTaken) || slices.ContainsFunc(r.config.Lookups, isTaken) {
-		one.fail("address", "%s is the socket of a [[listen]] or a [[lookup]], too; each socket needs an address of its own", quote(r.config.Control))
+		one.fail("address", "%s is the socket of a [[listen]] or a [[lookup]], too; each socket needs an address of its own", wording.Quote(r.config.Control))
 	}
 }
 
@@ -183,7 +184,7 @@ func (r *reader) control(t *table) {
 func controlAddress(r *reader, text string) (string, error) {
 	path, isUnix := strings.CutPrefix(text, "unix:")
 	if !isUnix || path == "" {
-		return "", fmt.Errorf(`%s is not the address of a Unix socket, which is all that is possible here; write it like "unix:control.sock" or "unix:/run/coexistd/control.sock"`, quote(text))
+		return "", fmt.Errorf(`%s is not the address of a Unix socket, which is all that is possible here; write it like "unix:control.sock" or "unix:/run/coexistd/control.sock"`, wording.Quote(text))
 	}
 	if !filepath.IsAbs(path) && !strings.HasSuffix(path, "/") {
 		path = filepath.Join(r.config.StateDir, path)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"coexistd/policy/config/files"
+	"coexistd/policy/config/wording"
 	"coexistd/policy/networks"
 )
 
@@ -40,7 +41,7 @@ func (r *reader) readNetworks(t *table, name string) []netip.Prefix {
 		_, isSPF := strings.CutPrefix(one.value, "spf:")
 		switch {
 		case ours && (isFile || isSPF):
-			r.fail(one.place, "%s can stand only in a platform's networks; list CIDRs and addresses here", quote(one.value))
+			r.fail(one.place, "%s can stand only in a platform's networks; list CIDRs and addresses here", wording.Quote(one.value))
 		case isSPF:
 			r.spfSource(platform, one)
 		case isFile:
@@ -69,7 +70,7 @@ func (r *reader) networkFile(name string, at place) []netip.Prefix {
 	at.kind = OfList
 	text, _, err := files.Read(path, maxFile)
 	if err != nil {
-		r.fail(at, "%s %v; write the path of a file with one CIDR a line, or of Microsoft's list of endpoints", quote(path), err)
+		r.fail(at, "%s %v; write the path of a file with one CIDR a line, or of Microsoft's list of endpoints", wording.Quote(path), err)
 		return nil
 	}
 	inFile := place{file: name, key: at.key, kind: OfList}
@@ -84,10 +85,10 @@ func (r *reader) networkFile(name string, at place) []netip.Prefix {
 	switch {
 	case len(mistakes) > 0:
 	case len(found) == 0:
-		r.fail(at, "%s holds no network; it needs one CIDR a line", quote(path))
+		r.fail(at, "%s holds no network; it needs one CIDR a line", wording.Quote(path))
 	default:
 		if err := networks.Bounded(networks.Normal(found)); err != nil {
-			r.fail(at, "%s is not taken: %v; take out what is not the platform's, or list wider networks here, without a file", quote(path), err)
+			r.fail(at, "%s is not taken: %v; take out what is not the platform's, or list wider networks here, without a file", wording.Quote(path), err)
 			return nil
 		}
 	}

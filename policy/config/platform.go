@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"coexistd/policy/config/wording"
 	"coexistd/policy/networks"
 	"coexistd/policy/route"
 	"coexistd/policy/tenant"
@@ -84,9 +85,9 @@ func (r *reader) platform(t *table) *route.Platform {
 	}
 	switch {
 	case slices.Contains(reserved, t.name):
-		r.fail(t.place, "%s is a word with a meaning of its own; a platform is named like office365 or google", quote(t.name))
+		r.fail(t.place, "%s is a word with a meaning of its own; a platform is named like office365 or google", wording.Quote(t.name))
 	case !platformName.MatchString(t.name):
-		r.fail(t.place, "%s is not a platform's name; it would be lower-case letters, digits and '-', a letter first, like office365", quote(t.name))
+		r.fail(t.place, "%s is not a platform's name; it would be lower-case letters, digits and '-', a letter first, like office365", wording.Quote(t.name))
 	default:
 		return p
 	}
@@ -101,11 +102,11 @@ func (r *reader) source(platform, kind, name string, at item) {
 			continue
 		}
 		if other.Platform == platform {
-			r.fail(at.place, "%s is there twice; keep one of them", quote(at.value))
+			r.fail(at.place, "%s is there twice; keep one of them", wording.Quote(at.value))
 			return
 		}
 		if err := r.config.Rules.Tenants.MayShare(other.Platform, platform); err != nil {
-			r.fail(at.place, "%s is a list of platform %s, too; %v, or take it out of one of them", quote(at.value), other.Platform, err)
+			r.fail(at.place, "%s is a list of platform %s, too; %v, or take it out of one of them", wording.Quote(at.value), other.Platform, err)
 			return
 		}
 	}
@@ -116,7 +117,7 @@ func (r *reader) source(platform, kind, name string, at item) {
 func (r *reader) spfSource(platform string, at item) {
 	name, err := domainName(strings.TrimPrefix(at.value, "spf:"))
 	if err != nil || !strings.Contains(name, ".") {
-		r.fail(at.place, `%s names no domain; write it like "spf:spf.protection.outlook.com"`, quote(at.value))
+		r.fail(at.place, `%s names no domain; write it like "spf:spf.protection.outlook.com"`, wording.Quote(at.value))
 		return
 	}
 	r.source(platform, "spf", name, at)
@@ -160,10 +161,10 @@ func parseTenant(text string) (string, error) {
 	bare := strings.ToLower(strings.Trim(text, "{} "))
 	if !guid.MatchString(bare) {
 		const like = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
-		return bare, fmt.Errorf("%s is not a GUID; write the tenant ID that the Entra admin centre shows, like %q", quote(text), like)
+		return bare, fmt.Errorf("%s is not a GUID; write the tenant ID that the Entra admin centre shows, like %q", wording.Quote(text), like)
 	}
 	if len(text) != len(bare) {
-		return bare, fmt.Errorf("%s is not a GUID; write it as %q", quote(text), bare)
+		return bare, fmt.Errorf("%s is not a GUID; write it as %q", wording.Quote(text), bare)
 	}
 	return bare, nil
 }
@@ -171,7 +172,7 @@ func parseTenant(text string) (string, error) {
 // parseRelay reads a next hop as Postfix's transport(5) has it: HOST, HOST:PORT,
 // [HOST] or [HOST]:PORT. Brackets mean that the MX of HOST is not asked for.
 func parseRelay(text string) (string, error) {
-	bad := fmt.Errorf(`%s is not a next hop; write it like "[mail.example.com]:25", or without brackets to go to the host's MX`, quote(text))
+	bad := fmt.Errorf(`%s is not a next hop; write it like "[mail.example.com]:25", or without brackets to go to the host's MX`, wording.Quote(text))
 	host, port, hasPort := strings.Cut(text, ":")
 	inner, bracketed := strings.CutPrefix(text, "[")
 	if bracketed {
@@ -192,9 +193,9 @@ func parseRelay(text string) (string, error) {
 	case !isIP && noName != nil, errors.Is(err, strconv.ErrSyntax):
 		return "", bad
 	case err != nil || number == 0:
-		return "", fmt.Errorf("the port %s is out of range; it must be a number from 1 to 65535", quote(port))
+		return "", fmt.Errorf("the port %s is out of range; it must be a number from 1 to 65535", wording.Quote(port))
 	case isIP && !bracketed:
-		return "", fmt.Errorf("%s is an IP address, which has no MX; write it as %s", quote(text), quote("["+host+"]:"+port))
+		return "", fmt.Errorf("%s is an IP address, which has no MX; write it as %s", wording.Quote(text), wording.Quote("["+host+"]:"+port))
 	}
 	return text, nil
 }
@@ -207,7 +208,7 @@ func (r *reader) platformOrHere(t *table, name string) string {
 		return ""
 	}
 	if !r.isPlatform(value) {
-		t.fail(name, `%s is neither "here" nor a platform of this file; %s`, quote(value), suggest(value, append([]string{"here"}, r.platforms...)))
+		t.fail(name, `%s is neither "here" nor a platform of this file; %s`, wording.Quote(value), wording.Suggest(value, append([]string{"here"}, r.platforms...)))
 		return ""
 	}
 	return value

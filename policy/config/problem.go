@@ -85,12 +85,3 @@ func (p Problems) sort(main string) {
 		return cmp.Or(cmp.Compare(file(a), file(b)), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Key, b.Key))
 	})
 }
-
-// quote shows a text from the file in an error. A long one is cut.
-func quote(s string) string {
-	const most = 100
-	if runes := []rune(s); len(runes) > most {
-		return fmt.Sprintf("%q…", string(runes[:most]))
-	}
-	return fmt.Sprintf("%q", s)
-}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"coexistd/policy/config/document"
+	"coexistd/policy/config/wording"
 	"coexistd/policy/tenant"
 )
 
@@ -99,11 +100,11 @@ func (r *reader) proofSecret(t *table, p *tenant.Proofs) {
 // platforms share one: a message is rid of those of all.
 func (r *reader) refuseTakenHeader(t *table, name string) {
 	if name != "" && strings.EqualFold(name, r.config.Rules.Header) {
-		t.fail("header", "%s is the result header, which is put into each message; choose another", quote(name))
+		t.fail("header", "%s is the result header, which is put into each message; choose another", wording.Quote(name))
 	}
 	for _, platform := range r.config.Rules.Routes.Platforms {
 		if name != "" && strings.EqualFold(name, r.config.Rules.Tenants[platform.Name].Header) {
-			t.fail("header", "%s is what proves platform %s; each platform needs a header of its own", quote(name), platform.Name)
+			t.fail("header", "%s is what proves platform %s; each platform needs a header of its own", wording.Quote(name), platform.Name)
 		}
 	}
 }
@@ -111,7 +112,7 @@ func (r *reader) refuseTakenHeader(t *table, name string) {
 // commonName reads the common name of a certificate and puts it in lower case.
 func commonName(text string) (string, error) {
 	if text == "" || len(text) > 255 || strings.TrimSpace(text) != text || document.Printable(text) != text {
-		return "", fmt.Errorf(`%s is not the common name of a certificate; write it like "relay.example.com"`, quote(text))
+		return "", fmt.Errorf(`%s is not the common name of a certificate; write it like "relay.example.com"`, wording.Quote(text))
 	}
 	return strings.ToLower(text), nil
 }

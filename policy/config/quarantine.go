@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"coexistd/policy/config/files"
+	"coexistd/policy/config/wording"
 	"coexistd/policy/mail"
 )
 
@@ -60,18 +61,18 @@ func (r *reader) quarantine(t *table) {
 func quarantineDir(r *reader, text string) (string, error) {
 	const right = "write the path of a folder, which need not exist"
 	if text == "" {
-		return "", fmt.Errorf("is empty; leave it out for %s", quote(filepath.Join(r.config.StateDir, "quarantine")))
+		return "", fmt.Errorf("is empty; leave it out for %s", wording.Quote(filepath.Join(r.config.StateDir, "quarantine")))
 	}
 	path := r.path(text)
 	if path == r.config.StateDir || path == filepath.Dir(path) {
-		return "", fmt.Errorf("%s is not a folder of its own; write one like %s", quote(path), quote(filepath.Join(path, "quarantine")))
+		return "", fmt.Errorf("%s is not a folder of its own; write one like %s", wording.Quote(path), wording.Quote(filepath.Join(path, "quarantine")))
 	}
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && !info.IsDir():
-		return "", fmt.Errorf("%s is a file; %s", quote(path), right)
+		return "", fmt.Errorf("%s is a file; %s", wording.Quote(path), right)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return "", fmt.Errorf("%s %w; %s", quote(path), files.Plain(err), right)
+		return "", fmt.Errorf("%s %w; %s", wording.Quote(path), files.Plain(err), right)
 	}
 	return path, nil
 }
@@ -115,7 +116,7 @@ func timeOfDay(text string) (clock, error) {
 	}
 	at, err := time.Parse("15:04", text)
 	if err != nil {
-		return clock{}, fmt.Errorf(`%s is not a time of day; write it like "07:00", or "never"`, quote(text))
+		return clock{}, fmt.Errorf(`%s is not a time of day; write it like "07:00", or "never"`, wording.Quote(text))
 	}
 	return clock{hour: at.Hour(), minute: at.Minute()}, nil
 }
@@ -123,7 +124,7 @@ func timeOfDay(text string) (clock, error) {
 func zone(text string) (*time.Location, error) {
 	zone, err := time.LoadLocation(text)
 	if err != nil || text == "" {
-		return nil, fmt.Errorf(`%s is not a time zone; write a name of the IANA list, like "Europe/Berlin", or leave it out for this host's`, quote(text))
+		return nil, fmt.Errorf(`%s is not a time zone; write a name of the IANA list, like "Europe/Berlin", or leave it out for this host's`, wording.Quote(text))
 	}
 	return zone, nil
 }
@@ -138,10 +139,10 @@ func mailbox(r *reader, text string) (string, error) {
 	}
 	a, err := mail.ParseAddress(text, r.config.Rules.Delimiters)
 	if err != nil {
-		return "", fmt.Errorf(`%s is not an address: %w; write it like "postmaster@example.com"`, quote(text), err)
+		return "", fmt.Errorf(`%s is not an address: %w; write it like "postmaster@example.com"`, wording.Quote(text), err)
 	}
 	if a.IsNull() || a.Domain == "" || a.Path != text || a.At(a.Domain) != a.Local+"@"+a.Domain {
-		return "", fmt.Errorf(`%s is not an address; write it like "postmaster@example.com"`, quote(text))
+		return "", fmt.Errorf(`%s is not an address; write it like "postmaster@example.com"`, wording.Quote(text))
 	}
 	return text, nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"coexistd/policy/config/document"
+	"coexistd/policy/config/wording"
 	"coexistd/policy/mail"
 	"coexistd/policy/networks"
 	"coexistd/policy/rate"
@@ -168,7 +169,7 @@ func (r *reader) override(rule *rate.Rule, ofNetworks map[netip.Prefix]int64, wr
 		return err
 	}
 	if _, taken := rule.Accounts[key]; taken {
-		return fmt.Errorf("%s is there twice, written in two ways; keep one of them", quote(key))
+		return fmt.Errorf("%s is there twice, written in two ways; keep one of them", wording.Quote(key))
 	}
 	rule.Accounts[key] = limit
 	return nil
@@ -181,7 +182,7 @@ func (r *reader) rateKey(text string, by rate.By) (string, error) {
 	switch by {
 	case rate.ByUser:
 		if text == "" || len(text) > mail.MaxAddress || document.Printable(text) != text {
-			return "", fmt.Errorf("%s is not a login; write it as users log in with it", quote(text))
+			return "", fmt.Errorf("%s is not a login; write it as users log in with it", wording.Quote(text))
 		}
 		return strings.ToLower(text), nil
 	case rate.BySenderDomain:
@@ -192,14 +193,14 @@ func (r *reader) rateKey(text string, by rate.By) (string, error) {
 		return "", err
 	}
 	if strings.HasPrefix(text, "@") {
-		return "", fmt.Errorf("%s is a domain, and the rule counts by %s; write whole addresses, or count by sender_domain", quote(text), by)
+		return "", fmt.Errorf("%s is a domain, and the rule counts by %s; write whole addresses, or count by sender_domain", wording.Quote(text), by)
 	}
 	a, err := mail.ParseAddress(text, p.Delimiters)
 	switch {
 	case err != nil || a.IsNull() || a.Domain == "":
-		return "", fmt.Errorf(`%s is not an address; write it like "news@example.com"`, quote(text))
+		return "", fmt.Errorf(`%s is not an address; write it like "news@example.com"`, wording.Quote(text))
 	case a.Owner != a.Key:
-		return "", fmt.Errorf("%s is a subaddress, and all of an owner's count together; write it as %s", quote(text), quote(a.Owner))
+		return "", fmt.Errorf("%s is a subaddress, and all of an owner's count together; write it as %s", wording.Quote(text), wording.Quote(a.Owner))
 	}
 	return p.Routes.Home(a).Owner, nil
 }
@@ -215,9 +216,9 @@ func (t *table) column(by rate.By) string {
 	case by == rate.ByClient || by == rate.BySenderDomain:
 		t.fail("column", "has no meaning for a rule by %s, which has no row in the directory; say it in overrides", by)
 	case name == "address" || name == "residence" || name == "login":
-		t.fail("column", "%s is a column with a meaning of its own; name one of numbers, like %q", quote(text), "hourly")
+		t.fail("column", "%s is a column with a meaning of its own; name one of numbers, like %q", wording.Quote(text), "hourly")
 	case strings.Trim(name, " ") != name || name == "" || document.Printable(name) != name:
-		t.fail("column", "%s is not the name of a column; it would be a word of the file's first line, like %q", quote(text), "hourly")
+		t.fail("column", "%s is not the name of a column; it would be a word of the file's first line, like %q", wording.Quote(text), "hourly")
 	case len(t.r.config.Directories) == 0:
 		t.fail("column", "has no effect: no domain has a directory; take it out")
 	}
@@ -248,10 +249,10 @@ func (r *reader) placeRates() {
 		}
 		switch {
 		case len(rule.Points) == 0 && !one.has("checkpoints"):
-			r.note("[[rate]] %s has no effect: no contact point makes the check rate", quote(rule.Name))
+			r.note("[[rate]] %s has no effect: no contact point makes the check rate", wording.Quote(rule.Name))
 		case len(rule.Points) > 0 && rule.By == rate.ByUser && !slices.ContainsFunc(rule.Points, hasUsers):
 			r.note("[[rate]] %s counts nobody: no user is logged in at S0 and S1, save at a listener that says so; count by client or by sender there",
-				quote(rule.Name))
+				wording.Quote(rule.Name))
 		}
 		if rule.Column != "" {
 			columns = append(columns, rule.Column)
@@ -273,7 +274,7 @@ func (one rateTable) pointsOf(making []verdict.Checkpoint) []verdict.Checkpoint 
 	return each(one.r, value[[]item](one.table, "checkpoints"), alone(func(text string) (verdict.Checkpoint, error) {
 		point, err := parsePoint(text)
 		if err == nil && !slices.Contains(making, point) {
-			return verdict.Undecided, fmt.Errorf(`%s does not make the check rate; add "rate" to checks of [checkpoint.%s], or take %s out`, point, point, quote(text))
+			return verdict.Undecided, fmt.Errorf(`%s does not make the check rate; add "rate" to checks of [checkpoint.%s], or take %s out`, point, point, wording.Quote(text))
 		}
 		return point, err
 	}), refused)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/url"
 	"time"
+
+	"coexistd/policy/config/wording"
 )
 
 // Clamd is [scanner.clamd], which makes the check virus.
@@ -70,10 +72,10 @@ func clamdAddress(r *reader, text string) (string, error) {
 	}
 	for _, kind := range []string{"unix:", "inet:"} {
 		if _, _, e := ParseListen(kind + text); e == nil {
-			return "", fmt.Errorf("%s has no kind; write it as %s", quote(text), quote(kind+text))
+			return "", fmt.Errorf("%s has no kind; write it as %s", wording.Quote(text), wording.Quote(kind+text))
 		}
 	}
-	return "", fmt.Errorf("%s is not the address of a server; %s", quote(text), likeClamd)
+	return "", fmt.Errorf("%s is not the address of a server; %s", wording.Quote(text), likeClamd)
 }
 
 func rspamdAddress(r *reader, text string) (string, error) {
@@ -86,7 +88,7 @@ func rspamdAddress(r *reader, text string) (string, error) {
 
 // httpAddress reads "http://HOST:PORT". The error lacks what would be right.
 func httpAddress(text string) (string, error) {
-	bad := fmt.Errorf("%s is not the address of a server", quote(text))
+	bad := fmt.Errorf("%s is not the address of a server", wording.Quote(text))
 	address, err := url.Parse(text)
 	switch {
 	case err != nil:
@@ -96,9 +98,9 @@ func httpAddress(text string) (string, error) {
 	case address.Scheme != "http" || address.Opaque != "" || address.User != nil || address.RawQuery != "" || address.Fragment != "":
 		return "", bad
 	case address.Path != "" && address.Path != "/":
-		return "", fmt.Errorf("%s has a path, and rspamd's are known", quote(text))
+		return "", fmt.Errorf("%s has a path, and rspamd's are known", wording.Quote(text))
 	case address.Port() == "":
-		return "", fmt.Errorf("%s has no port", quote(text))
+		return "", fmt.Errorf("%s has no port", wording.Quote(text))
 	}
 	addr, err := hostPort(address.Host, "")
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"coexistd/policy/config/files"
+	"coexistd/policy/config/wording"
 )
 
 // minSecret is the least length of the secret that hosts share, in bytes: that of
@@ -24,9 +25,9 @@ func secretFile(r *reader, name string) (string, error) {
 	info, err := files.Look(path)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("%s %w; %s", quote(path), err, right)
+		return "", fmt.Errorf("%s %w; %s", wording.Quote(path), err, right)
 	case info.Size() < minSecret:
-		return "", fmt.Errorf("%s has %d bytes; a secret needs at least %d; %s", quote(path), info.Size(), minSecret, right)
+		return "", fmt.Errorf("%s has %d bytes; a secret needs at least %d; %s", wording.Quote(path), info.Size(), minSecret, right)
 	}
 	return path, refuseOpen(path, info)
 }
@@ -36,7 +37,7 @@ func refuseOpen(path string, info fs.FileInfo) error {
 	if info.Mode()&0o007 == 0 {
 		return nil
 	}
-	return fmt.Errorf("%s can be read, written or run by everybody (mode %04o); run: chmod 0640 %s", quote(path), info.Mode().Perm(), path)
+	return fmt.Errorf("%s can be read, written or run by everybody (mode %04o); run: chmod 0640 %s", wording.Quote(path), info.Mode().Perm(), path)
 }
 
 // secretText reads a file of one line of printable ASCII with at least so many bytes.
@@ -52,7 +53,7 @@ func (r *reader) secretText(name string, least int, right string) (string, error
 		err = checkSecret(text, least)
 	}
 	if err != nil {
-		return "", fmt.Errorf("%s %w; %s", quote(path), err, right)
+		return "", fmt.Errorf("%s %w; %s", wording.Quote(path), err, right)
 	}
 	return text, nil
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"coexistd/policy"
+	"coexistd/policy/config/wording"
 	"coexistd/policy/networks"
 	"coexistd/policy/spoof"
 	"coexistd/policy/tenant"
@@ -78,16 +79,16 @@ func (t *table) services() spoof.Services {
 func serviceDomain(text string) (string, error) {
 	name, err := domainName(text)
 	if err != nil {
-		return "", fmt.Errorf(`%s is neither a domain nor a network; write it like "mailer.example" or "192.0.2.0/24"`, quote(text))
+		return "", fmt.Errorf(`%s is neither a domain nor a network; write it like "mailer.example" or "192.0.2.0/24"`, wording.Quote(text))
 	}
 	// What the list of suffixes lacks has its last part for one.
 	suffix, listed := publicsuffix.PublicSuffix(name)
 	isWord := !strings.Contains(name, ".")
 	switch {
 	case suffix == name && (listed || !isWord):
-		return "", fmt.Errorf("%s is a public suffix: everybody can have a domain below it; write the service's own domain", quote(text))
+		return "", fmt.Errorf("%s is a public suffix: everybody can have a domain below it; write the service's own domain", wording.Quote(text))
 	case isWord:
-		return "", fmt.Errorf(`%s is no domain that anybody has in the DNS; write the service's own whole, like "mailer.example"`, quote(text))
+		return "", fmt.Errorf(`%s is no domain that anybody has in the DNS; write the service's own whole, like "mailer.example"`, wording.Quote(text))
 	}
 	return name, nil
 }
@@ -119,7 +120,7 @@ func (t *table) delegates() map[string][]string {
 			logins.fail(written, "is nobody's login; write one, like bob")
 			continue
 		case taken:
-			logins.fail(written, "%s is there in another case, which is the same login; keep one of them", quote(login))
+			logins.fail(written, "%s is there in another case, which is the same login; keep one of them", wording.Quote(login))
 			continue
 		case logins.hasEmpty(written):
 			logins.fail(written, "lists nothing that the login may send as; name at least one address, or take the login out")
@@ -160,12 +161,12 @@ func (r *reader) ourCertificates(t *table) []string {
 			continue
 		}
 		if name == tenant.SharedCertificate {
-			r.fail(one.place, "Office 365 shows the certificate of %s for every tenant, so all of its customers would be our users; take it out, and name hosts of ours only", quote(one.value))
+			r.fail(one.place, "Office 365 shows the certificate of %s for every tenant, so all of its customers would be our users; take it out, and name hosts of ours only", wording.Quote(one.value))
 			continue
 		}
 		for _, platform := range r.config.Rules.Routes.Platforms {
 			if r.config.Rules.Tenants[platform.Name].Certificate == name {
-				r.fail(one.place, "%s proves platform %s; a client cannot be both, so take it out of one of them", quote(one.value), platform.Name)
+				r.fail(one.place, "%s proves platform %s; a client cannot be both, so take it out of one of them", wording.Quote(one.value), platform.Name)
 			}
 		}
 		if !slices.Contains(all, name) {

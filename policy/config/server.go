@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"coexistd/policy/config/document"
+	"coexistd/policy/config/wording"
 )
 
 // Redis is [redis]: where several hosts count together.
@@ -58,7 +59,7 @@ func redisPassword(r *reader, file string) (string, error) {
 func line(what string) kind {
 	return text(what+", in quotes", alone(func(text string) (string, error) {
 		if text == "" || len(text) > maxText || document.Printable(text) != text {
-			return "", fmt.Errorf("%s is not %s; it would be one line of 1 to %d bytes", quote(text), what, maxText)
+			return "", fmt.Errorf("%s is not %s; it would be one line of 1 to %d bytes", wording.Quote(text), what, maxText)
 		}
 		return text, nil
 	}))
@@ -71,7 +72,7 @@ func resolver(text string) (string, error) {
 		addr, err = netip.AddrPortFrom(bare, 53), nil
 	}
 	if err != nil || addr.Port() == 0 {
-		return "", fmt.Errorf(`%s is not the IP address of a DNS server, with or without a port; write it like "127.0.0.1" or "[::1]:53"`, quote(text))
+		return "", fmt.Errorf(`%s is not the IP address of a DNS server, with or without a port; write it like "127.0.0.1" or "[::1]:53"`, wording.Quote(text))
 	}
 	return addr.String(), nil
 }

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"coexistd/policy/config/document"
+	"coexistd/policy/config/wording"
 )
 
 // place is where a mistake is shown.
@@ -121,7 +121,7 @@ func (t *table) read(keys []key, further ...string) *table {
 		case t.path != "" && isTopKey(name):
 			t.fail(name, "stands in the table [%s], but belongs at the top of the file, before the first table", t.place.key)
 		default:
-			t.fail(name, "is not a known key; %s", suggest(name, known))
+			t.fail(name, "is not a known key; %s", wording.Suggest(name, known))
 		}
 	}
 	return t
@@ -249,48 +249,3 @@ var typeNames = map[string]string{
 }
 
 func describe(value any) string { return typeNames[fmt.Sprintf("%T", value)] }
-
-// suggest says which of the known words was probably meant.
-func suggest(word string, known []string) string {
-	best, least := "", (len(word)+2)/3+1
-	if len(word) <= document.MaxKey {
-		for _, candidate := range known {
-			if len(word) >= 3 && strings.HasPrefix(candidate, word) {
-				best = candidate
-				break
-			}
-			if d := distance(strings.ToLower(word), candidate); d < least {
-				best, least = candidate, d
-			}
-		}
-	}
-	if best != "" {
-		return fmt.Sprintf("did you mean %q?", best)
-	}
-	sorted := slices.Sorted(slices.Values(known))
-	if len(sorted) == 1 {
-		return "it would be " + sorted[0]
-	}
-	return "it would be one of " + strings.Join(sorted, ", ")
-}
-
-// distance is the Levenshtein distance of two words, in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}

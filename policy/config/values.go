@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"coexistd/policy/config/wording"
 )
 
 const day = 24 * time.Hour
@@ -45,14 +47,14 @@ func (q quantity) parse(text string) (int64, error) {
 	}
 	number, err := strconv.ParseUint(digits, 10, 63)
 	if err == nil && word == "" {
-		return 0, fmt.Errorf("%s has no unit; write it like %s", quote(text), q.like)
+		return 0, fmt.Errorf("%s has no unit; write it like %s", wording.Quote(text), q.like)
 	}
 	for _, u := range q.units {
 		if err == nil && u.word == word && number <= uint64(math.MaxInt64/u.of) {
 			return int64(number) * u.of, nil
 		}
 	}
-	return 0, fmt.Errorf("%s is not %s; write it like %s", quote(text), q.what, q.like)
+	return 0, fmt.Errorf("%s is not %s; write it like %s", wording.Quote(text), q.what, q.like)
 }
 
 // text writes a value in the largest unit that divides it.
@@ -72,7 +74,7 @@ func (q quantity) want() string { return q.what + " in quotes, like " + q.like }
 func (q quantity) within(text string, low, high int64) (int64, error) {
 	value, err := q.parse(text)
 	if err == nil && (value < low || value > high) {
-		err = fmt.Errorf("%s is out of range; it must be from %s to %s", quote(text), q.text(low), q.text(high))
+		err = fmt.Errorf("%s is out of range; it must be from %s to %s", wording.Quote(text), q.text(low), q.text(high))
 	}
 	return value, err
 }
@@ -81,7 +83,7 @@ func (q quantity) within(text string, low, high int64) (int64, error) {
 func hostPort(text, like string) (string, error) {
 	if rest, ok := strings.CutPrefix(text, "inet:"); ok {
 		if addr, err := hostPort(rest, like); err == nil {
-			return "", fmt.Errorf("%s begins with a kind, and this is always an inet address; write it as %s", quote(text), quote(addr))
+			return "", fmt.Errorf("%s begins with a kind, and this is always an inet address; write it as %s", wording.Quote(text), wording.Quote(addr))
 		}
 	}
 	if host, _, err := net.SplitHostPort(text); err == nil && host != "" {
@@ -89,7 +91,7 @@ func hostPort(text, like string) (string, error) {
 			return addr, nil
 		}
 	}
-	return "", fmt.Errorf("%s is not HOST:PORT; write it like %s", quote(text), quote(like))
+	return "", fmt.Errorf("%s is not HOST:PORT; write it like %s", wording.Quote(text), wording.Quote(like))
 }
 
 // refuseOwn refuses the address of a server that is one of our own sockets.
@@ -97,7 +99,7 @@ func (r *reader) refuseOwn(network, addr string) error {
 	for _, l := range slices.Concat(r.config.Listeners, r.config.Lookups) {
 		kind, own, err := ParseListen(l.Address)
 		if err == nil && kind == network && reaches(network, addr, own) {
-			return fmt.Errorf("%s is where coexistd itself listens (%s); write the address of the other server", quote(addr), l.Address)
+			return fmt.Errorf("%s is where coexistd itself listens (%s); write the address of the other server", wording.Quote(addr), l.Address)
 		}
 	}
 	return nil

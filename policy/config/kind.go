@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"coexistd/policy/config/quantity"
 	"coexistd/policy/config/wording"
 )
 
@@ -101,17 +102,17 @@ func score() kind {
 
 // duration is a time.Duration, and size an int64 of bytes.
 func duration(low, high time.Duration) kind {
-	k := text(durations.want(), func(_ *reader, text string) (time.Duration, error) {
-		value, err := durations.within(text, int64(low), int64(high))
+	k := text(quantity.Durations.Want(), func(_ *reader, text string) (time.Duration, error) {
+		value, err := quantity.Durations.Within(text, int64(low), int64(high))
 		return time.Duration(value), err
 	})
-	k.possible = fmt.Sprintf("%q to %q", durations.text(int64(low)), durations.text(int64(high)))
+	k.possible = fmt.Sprintf("%q to %q", quantity.Durations.Text(int64(low)), quantity.Durations.Text(int64(high)))
 	return k
 }
 
 func size(low, high int64) kind {
-	k := text(sizes.want(), func(_ *reader, text string) (int64, error) { return sizes.within(text, low, high) })
-	k.possible = fmt.Sprintf("%q to %q", sizes.text(low), sizes.text(high))
+	k := text(quantity.Sizes.Want(), func(_ *reader, text string) (int64, error) { return quantity.Sizes.Within(text, low, high) })
+	k.possible = fmt.Sprintf("%q to %q", quantity.Sizes.Text(low), quantity.Sizes.Text(high))
 	return k
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"coexistd/policy/config/document"
+	"coexistd/policy/config/quantity"
 	"coexistd/policy/config/wording"
 	"coexistd/policy/mail"
 	"coexistd/policy/networks"
@@ -84,7 +85,7 @@ func (t *table) amounts(rule *rate.Rule) {
 	days := float64(rule.Burst) / float64(rule.Limit) * float64(rule.Per) / 86400
 	if limited && said && days > maxPer.Hours()/24 {
 		t.fail("burst", "takes %.0f days to come back at %d in %s; at most %.0f are possible, so lower it",
-			days, limit, durations.text(rule.Per*int64(time.Second)), maxPer.Hours()/24)
+			days, limit, quantity.Durations.Text(rule.Per*int64(time.Second)), maxPer.Hours()/24)
 	}
 }
 
@@ -105,12 +106,12 @@ func (t *table) amount(name string, count rate.Unit) (amount int64, ok bool) {
 func parseAmount(value any, count rate.Unit) (int64, error) {
 	want := fmt.Sprintf("a whole number from 1 to %d", maxLimit)
 	if count == rate.Bytes {
-		want += ", or a size in quotes, like " + sizes.like
+		want += ", or a size in quotes, like " + quantity.Sizes.Like
 	}
 	amount, ok := value.(int64)
 	if text, isText := value.(string); isText && count == rate.Bytes {
 		var err error
-		if amount, err = sizes.parse(text); err != nil {
+		if amount, err = quantity.Sizes.Parse(text); err != nil {
 			return 0, err
 		}
 		ok = true

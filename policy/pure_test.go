@@ -45,7 +45,7 @@ var rooms = []string{
 // its part.
 var mayImport = map[string][]string{
 	"policy":               {},
-	"policy/config":        {"policy", "policy/config/files", "policy/config/document", "policy/config/wording", "policy/config/quantity"},
+	"policy/config":        {"policy", "policy/config/files", "policy/config/document", "policy/config/wording", "policy/config/quantity", "policy/config/sockets"},
 	"policy/config/files":  {},
 	"scanners":             {"policy", "policy/config/files"},
 	"milter/ownmail":       {"policy"},
@@ -53,17 +53,18 @@ var mayImport = map[string][]string{
 	"milter/sources":       {"policy/config/files"},
 	"milter/flood":         {"policy"},
 	"milter/record":        {"policy"},
-	"milter/listen":        {"policy/config"},
+	"milter/listen":        {"policy/config/sockets"},
 	"milter/notice":        {"milter/ownmail", "milter/record", "policy"},
 	"milter/transaction":   {"milter/flood", "milter/notice", "milter/quarantine", "milter/record", "scanners", "policy"},
 	"milter":               {"milter/listen", "milter/transaction", "milter/record", "scanners", "policy"},
 	"cmd/coexistd/console": append(slices.Clone(milterParts), "scanners", "policy", "policy/config"),
-	"cmd":                  append(slices.Clone(milterParts), "cmd/coexistd/console", "scanners", "policy", "policy/config", "policy/config/files"),
+	"cmd":                  append(slices.Clone(milterParts), "cmd/coexistd/console", "scanners", "policy", "policy/config", "policy/config/files", "policy/config/sockets"),
 	"contrib":              append(slices.Clone(milterParts), "scanners", "policy", "policy/config"),
 
 	"policy/config/document": {},
 	"policy/config/wording":  {"policy/config/document"},
 	"policy/config/quantity": {"policy/config/wording"},
+	"policy/config/sockets":  {"policy/config/wording"},
 }
 
 // milterParts are milter and those below it.

@@ -17,6 +17,7 @@ import (
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/sources"
 	"coexistd/policy/config"
+	"coexistd/policy/config/sockets"
 )
 
 // What check tells of this host stands here: what the configuration cannot know, and what
@@ -81,7 +82,7 @@ func takenPorts(conf *config.Config, status *control.Status) (errs []string) {
 		return status != nil && slices.ContainsFunc(status.Listeners, func(l control.Listener) bool { return l.Address == address })
 	}
 	for _, l := range slices.Concat(conf.Listeners, conf.Lookups) {
-		network, address, err := config.ParseListen(l.Address)
+		network, address, err := sockets.Parse(l.Address)
 		if err != nil || network != "tcp" {
 			continue
 		}

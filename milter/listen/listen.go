@@ -17,12 +17,12 @@ import (
 	"syscall"
 	"time"
 
-	"coexistd/policy/config"
+	"coexistd/policy/config/sockets"
 )
 
 // Options say what Listen is to open.
 type Options struct {
-	// Address is what config.ParseListen reads.
+	// Address is what sockets.Parse reads.
 	Address string
 	// Mode is the access mode of a Unix socket, which holds whatever the umask
 	// is. Zero stands for 0660.
@@ -40,7 +40,7 @@ type Options struct {
 // The listener's Accept returns an error only once the listener is closed:
 // net.ErrClosed. Other errors are waited out. Close removes the socket's file, if it is still the one that Listen made.
 func Listen(o Options) (net.Listener, error) {
-	network, addr, err := config.ParseListen(o.Address)
+	network, addr, err := sockets.Parse(o.Address)
 	if err != nil {
 		return nil, fmt.Errorf("the listener's address %w", err)
 	}
@@ -125,7 +125,7 @@ func explain(address string, err error) error {
 	remedy := ""
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		_, path, _ := config.ParseListen(address)
+		_, path, _ := sockets.Parse(address)
 		remedy = fmt.Sprintf("; the folder %s must exist (systemd makes it with RuntimeDirectory=)", filepath.Dir(path))
 	case errors.Is(err, fs.ErrPermission):
 		remedy = "; the daemon's user must be allowed to"

@@ -287,29 +287,3 @@ func TestTheEntriesOfAllAllowancesAreBounded(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
-
-func TestAnAddressThatReachesOurOwnSocketIsSeen(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		network, addr, own string
-		want               bool
-	}{
-		{"tcp", "127.0.0.1:25", "127.0.0.1:25", true},
-		{"tcp", "127.0.0.1:25", "127.0.0.1:26", false},
-		{"tcp", "127.0.0.1:25", "127.0.0.2:25", false},
-		{"tcp", "127.0.0.1:25", "[::1]:25", false},
-		{"tcp", "127.0.0.1:25", "0.0.0.0:25", true},
-		{"tcp", "localhost:25", "[::]:25", true},
-		{"tcp", "localhost:25", "127.0.0.1:25", true},
-		{"tcp", "127.0.0.1:25", "localhost:25", true},
-		{"tcp", "0.0.0.0:25", "[::]:25", true},
-		{"tcp", "mail.example.com:25", "0.0.0.0:25", false},
-		{"tcp", "mail.example.com:25", "localhost:25", false},
-		{"unix", "/run/a", "/run/a", true},
-		{"unix", "/run/a", "/run/b", false},
-	} {
-		if got := reaches(c.network, c.addr, c.own); got != c.want {
-			t.Errorf("%s reaches %s: %v", c.addr, c.own, got)
-		}
-	}
-}

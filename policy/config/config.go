@@ -54,7 +54,7 @@ type Config struct {
 	// SecretFile is the absolute path of the file with the secret that hosts
 	// share. Empty: the host makes a secret of its own in StateDir.
 	SecretFile string
-	// Control is the socket for commands to the daemon, "unix:/PATH" as ParseListen
+	// Control is the socket for commands to the daemon, "unix:/PATH" as sockets.Parse
 	// reads it.
 	Control string
 	// MaxConnections bounds the milter connections of all listeners together.

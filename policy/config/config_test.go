@@ -351,21 +351,6 @@ func TestErrorsPrintsAHundredAndCountsTheRest(t *testing.T) {
 	}
 }
 
-func TestParseListenWritesTheSameSocketAlike(t *testing.T) {
-	t.Parallel()
-	for address, want := range map[string][2]string{
-		"unix:/run//coexistd/./m.sock": {"unix", "/run/coexistd/m.sock"},
-		"inet:127.0.0.1:08701":         {"tcp", "127.0.0.1:8701"},
-		"inet:[0:0::1]:8701":           {"tcp", "[::1]:8701"},
-		"inet:LocalHost:65535":         {"tcp", "localhost:65535"},
-	} {
-		network, addr, err := ParseListen(address)
-		if err != nil || network != want[0] || addr != want[1] {
-			t.Errorf("%s gave %q %q %v", address, network, addr, err)
-		}
-	}
-}
-
 func TestTheControlSocketIsInStateDirUnlessItsPathIsWhole(t *testing.T) {
 	t.Parallel()
 	const state = "state_dir = \"/srv/mail\"\n"

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"coexistd/policy/config/files"
+	"coexistd/policy/config/sockets"
 	"coexistd/policy/config/wording"
 	"coexistd/policy/mail"
 )
@@ -78,7 +79,7 @@ func quarantineDir(r *reader, text string) (string, error) {
 }
 
 func releaseAddress(r *reader, text string) (string, error) {
-	addr, err := hostPort(text, "127.0.0.1:25")
+	addr, err := sockets.HostPort(text, "127.0.0.1:25")
 	if err != nil {
 		return "", err
 	}

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"time"
 
+	"coexistd/policy/config/sockets"
 	"coexistd/policy/config/wording"
 )
 
@@ -64,14 +65,14 @@ const (
 	likeRspamd = "http://127.0.0.1:11333"
 )
 
-// clamdAddress reads what ParseListen reads, and suggests what clamd.conf says.
+// clamdAddress reads what sockets.Parse reads, and suggests what clamd.conf says.
 func clamdAddress(r *reader, text string) (string, error) {
-	network, addr, err := ParseListen(text)
+	network, addr, err := sockets.Parse(text)
 	if err == nil {
-		return socket(network, addr), r.refuseOwn(network, addr)
+		return sockets.Text(network, addr), r.refuseOwn(network, addr)
 	}
 	for _, kind := range []string{"unix:", "inet:"} {
-		if _, _, e := ParseListen(kind + text); e == nil {
+		if _, _, e := sockets.Parse(kind + text); e == nil {
 			return "", fmt.Errorf("%s has no kind; write it as %s", wording.Quote(text), wording.Quote(kind+text))
 		}
 	}
@@ -102,7 +103,7 @@ func httpAddress(text string) (string, error) {
 	case address.Port() == "":
 		return "", fmt.Errorf("%s has no port", wording.Quote(text))
 	}
-	addr, err := hostPort(address.Host, "")
+	addr, err := sockets.HostPort(address.Host, "")
 	if err != nil {
 		return "", bad
 	}

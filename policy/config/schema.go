@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"coexistd/policy/config/sockets"
 	"coexistd/policy/networks"
 	"coexistd/policy/rate"
 	"coexistd/policy/verdict"
@@ -78,15 +79,15 @@ var schema = []section{
 		{name: "log_subject", kind: boolean(), usual: false, meaning: "has the log tell each message's subject, cut and made harmless. Its Message-Id is there in any case"},
 	}},
 	{path: "listen", header: "[[listen]]", about: "a milter socket for the MTA; at least one", keys: []key{
-		{name: "address", kind: text(aString, as[string]), missing: likeListen, example: `"inet:127.0.0.1:8701"`,
+		{name: "address", kind: text(aString, as[string]), missing: sockets.Like, example: `"inet:127.0.0.1:8701"`,
 			meaning: "`inet:host:port` or `unix:/path`, such as `inet:127.0.0.1:8701`"},
 		{name: "checkpoint", kind: text(aString, alone(entryPoint)), usually: "decided for each message", example: `"S2"`,
 			meaning: "`S0`: all mail here is from the Internet; `S1`: from a platform, if it proves it, else S0; `S2`: from our users"},
-		{name: "mode", kind: text(aString, alone(socketMode)), usual: "0660", meaning: "the unix socket's permissions; refused for `inet`, ignored when systemd holds the socket"},
+		{name: "mode", kind: text(aString, alone(sockets.ParseMode)), usual: "0660", meaning: "the unix socket's permissions; refused for `inet`, ignored when systemd holds the socket"},
 	}},
 	{path: "lookup", header: "[[lookup]]", about: "a socket for the MTA's own questions", keys: []key{
-		{name: "address", kind: text(aString, as[string]), missing: likeListen, example: `"inet:127.0.0.1:8702"`, meaning: "as for `[[listen]]`, such as `inet:127.0.0.1:8702`"},
-		{name: "mode", kind: text(aString, alone(socketMode)), usual: "0660", meaning: "as for `[[listen]]`"},
+		{name: "address", kind: text(aString, as[string]), missing: sockets.Like, example: `"inet:127.0.0.1:8702"`, meaning: "as for `[[listen]]`, such as `inet:127.0.0.1:8702`"},
+		{name: "mode", kind: text(aString, alone(sockets.ParseMode)), usual: "0660", meaning: "as for `[[listen]]`"},
 	}},
 	{path: "control", header: "[control]", about: "the daemon's own socket, for its commands", keys: []key{
 		{name: "address", kind: text(aString, controlAddress), usual: usualControl, meaning: "`unix:PATH`; a relative path is in `state_dir`. At most 107 bytes with it"},

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"coexistd/policy/config/document"
+	"coexistd/policy/config/sockets"
 	"coexistd/policy/config/wording"
 )
 
@@ -44,7 +45,7 @@ func (r *reader) redis(t *table) {
 const likeRedis = `write it like ["127.0.0.1:6379"]`
 
 func redisAddress(r *reader, text string) (string, error) {
-	addr, err := hostPort(text, "127.0.0.1:6379")
+	addr, err := sockets.HostPort(text, "127.0.0.1:6379")
 	if err != nil {
 		return "", err
 	}

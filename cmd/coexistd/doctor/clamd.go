@@ -13,7 +13,7 @@ import (
 	"coexistd/cmd/coexistd/account"
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/cmd/coexistd/human"
-	"coexistd/policy/config"
+	"coexistd/policy/config/sockets"
 	"coexistd/policy/verdict"
 	"coexistd/scanners/clamd"
 )
@@ -55,7 +55,7 @@ func lookAtClamd(ctx context.Context, x *examination) []Finding {
 }
 
 func clamdRemedy(ctx context.Context, address string) string {
-	network, target, _ := config.ParseListen(address)
+	network, target, _ := sockets.Parse(address)
 	conn, err := dial(ctx, network, target)
 	if err == nil {
 		conn.Close()

@@ -18,6 +18,7 @@ import (
 	"coexistd/cmd/coexistd/control"
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/policy/config"
+	"coexistd/policy/config/sockets"
 )
 
 // lookAtDaemon speaks to the daemon's sockets as the MTA does, and asks the daemon whether
@@ -58,7 +59,7 @@ type visited struct {
 func visit(ctx context.Context, listeners []config.Listener, what string, question func(net.Conn) error) (list []visited) {
 	for _, l := range listeners {
 		v := visited{what: what, address: l.Address}
-		network, address, err := config.ParseListen(l.Address)
+		network, address, err := sockets.Parse(l.Address)
 		if err == nil {
 			v.conn, err = dial(ctx, network, address)
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"coexistd/policy/config"
+	"coexistd/policy/config/sockets"
 )
 
 // milterEntry is one milter of a list in main.cf.
@@ -127,7 +128,7 @@ func (p *postfix) judgeAbsence(s *postfixService, setting, file string, us milte
 func (p *postfix) leadsTo(address string, listeners []config.Listener) bool {
 	kind, rest, _ := strings.Cut(address, ":")
 	for _, l := range listeners {
-		network, ours, err := config.ParseListen(l.Address)
+		network, ours, err := sockets.Parse(l.Address)
 		switch {
 		case err != nil:
 		case kind == "unix" && network == "unix":

@@ -45,7 +45,7 @@ var rooms = []string{
 // its part.
 var mayImport = map[string][]string{
 	"policy":               {},
-	"policy/config":        {"policy", "policy/config/files", "policy/config/document", "policy/config/wording", "policy/config/quantity", "policy/config/sockets"},
+	"policy/config":        {"policy", "policy/config/files", "policy/config/document", "policy/config/wording", "policy/config/quantity", "policy/config/sockets", "policy/config/secret"},
 	"policy/config/files":  {},
 	"scanners":             {"policy", "policy/config/files"},
 	"milter/ownmail":       {"policy"},
@@ -65,6 +65,7 @@ var mayImport = map[string][]string{
 	"policy/config/wording":  {"policy/config/document"},
 	"policy/config/quantity": {"policy/config/wording"},
 	"policy/config/sockets":  {"policy/config/wording"},
+	"policy/config/secret":   {"policy/config/files", "policy/config/wording"},
 }
 
 // milterParts are milter and those below it.

@@ -23,6 +23,7 @@ import (
 	"coexistd/policy"
 	"coexistd/policy/config/document"
 	"coexistd/policy/config/files"
+	"coexistd/policy/config/secret"
 	"coexistd/policy/config/wording"
 	"coexistd/policy/directory"
 	"coexistd/policy/networks"
@@ -258,6 +259,11 @@ func stateDir(r *reader, text string) (string, error) {
 		return path, fmt.Errorf("is empty; leave it out for %q", usualStateDir)
 	}
 	return path, nil
+}
+
+func secretFile(r *reader, name string) (string, error) {
+	path := r.path(name)
+	return path, secret.Look(path)
 }
 
 // delimiters reads what may stand in a local part without quotes (RFC 5322 section

@@ -1,13 +1,10 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -167,37 +164,6 @@ func parseTenant(text string) (string, error) {
 		return bare, fmt.Errorf("%s is not a GUID; write it as %q", wording.Quote(text), bare)
 	}
 	return bare, nil
-}
-
-// parseRelay reads a next hop as Postfix's transport(5) has it: HOST, HOST:PORT,
-// [HOST] or [HOST]:PORT. Brackets mean that the MX of HOST is not asked for.
-func parseRelay(text string) (string, error) {
-	bad := fmt.Errorf(`%s is not a next hop; write it like "[mail.example.com]:25", or without brackets to go to the host's MX`, wording.Quote(text))
-	host, port, hasPort := strings.Cut(text, ":")
-	inner, bracketed := strings.CutPrefix(text, "[")
-	if bracketed {
-		before, after, closed := strings.Cut(inner, "]")
-		host = strings.TrimPrefix(before, "ipv6:")
-		if port, hasPort = strings.CutPrefix(after, ":"); !closed || after != "" && !hasPort {
-			return "", bad
-		}
-	}
-	if !hasPort {
-		port = "25"
-	}
-	addr, err := netip.ParseAddr(host)
-	isIP := err == nil && addr.Zone() == ""
-	_, noName := domainName(host)
-	number, err := strconv.ParseUint(port, 10, 16)
-	switch {
-	case !isIP && noName != nil, errors.Is(err, strconv.ErrSyntax):
-		return "", bad
-	case err != nil || number == 0:
-		return "", fmt.Errorf("the port %s is out of range; it must be a number from 1 to 65535", wording.Quote(port))
-	case isIP && !bracketed:
-		return "", fmt.Errorf("%s is an IP address, which has no MX; write it as %s", wording.Quote(text), wording.Quote("["+host+"]:"+port))
-	}
-	return text, nil
 }
 
 // platformOrHere reads a platform's name, or "here", which is also what an absent key

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"coexistd/policy/config/document"
+	"coexistd/policy/config/secret"
 	"coexistd/policy/config/wording"
 	"coexistd/policy/tenant"
 )
@@ -89,7 +90,7 @@ func (r *reader) proofSecret(t *table, p *tenant.Proofs) {
 	if !said {
 		return
 	}
-	text, err := r.secretText(file, 16, "make one with: openssl rand -hex 24 > FILE; chgrp coexistd FILE; chmod 0640 FILE")
+	text, err := secret.Read(r.path(file), 16, "make one with: openssl rand -hex 24 > FILE; chgrp coexistd FILE; chmod 0640 FILE")
 	if err != nil {
 		t.fail("secret_file", "%v", err)
 	}

@@ -62,7 +62,7 @@ var schema = []section{
 			meaning: "clients that are ours without authentication: S2. A list of CIDR networks and addresses, as in Postfix's `mynetworks`; a platform's are refused. `ddos` does not bound them"},
 		{name: "our_certificates", kind: texts(rules{most: 1000, what: "names"}), example: `["relay.example.com"]`,
 			meaning: "the common names of TLS client certificates whose bearers are ours without a login: S2. The MTA must ask for certificates and trust their issuer. `mail.protection.outlook.com`, which Office 365 shows for every tenant, is refused"},
-		{name: "resolver", kind: oneOrMore(alone(resolver), rules{empty: "names no server; leave it out for the system's own", most: 8, what: "servers", twice: refused}),
+		{name: "resolver", kind: oneOrMore(alone(sockets.Resolver), rules{empty: "names no server; leave it out for the system's own", most: 8, what: "servers", twice: refused}),
 			usually: "the system's", example: `["127.0.0.1"]`,
 			meaning: "the DNS servers that are asked for SPF, DKIM, DMARC and `spf:` lists, tried in order: `\"127.0.0.1\"`, `\"[::1]:5353\"`, or a list of up to 8. IP addresses; the port is 53 unless said"},
 		{name: "state_dir", kind: text(aString, stateDir), usual: usualStateDir, meaning: "holds the key that signs trace headers, and the quarantine. It is made when it is missing"},
@@ -103,7 +103,7 @@ var schema = []section{
 			meaning: "further ways in which a message proves that our tenant sent it; see below. With neither `tenant` nor `proof`, nothing from the platform is S1; a note says so"},
 		{name: "may_relay", kind: boolean(), usual: false,
 			meaning: "the platform's users may send to the Internet through us, once the tenant is proven; needs `tenant` or `proof`, and a line in [Postfix](../postfix/README.md)"},
-		{name: "relay", kind: text(aString, alone(parseRelay)), usually: "by MX", example: `"[mail.example.com]:25"`,
+		{name: "relay", kind: text(aString, alone(sockets.NextHop)), usually: "by MX", example: `"[mail.example.com]:25"`,
 			meaning: "the host that takes the platform's mail, as in Postfix's transport tables: `\"[host]:25\"`. Served by the lookup `transport`"},
 	}},
 	{path: "platform.*.proof", keys: []key{

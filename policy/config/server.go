@@ -2,9 +2,9 @@ package config
 
 import (
 	"fmt"
-	"net/netip"
 
 	"coexistd/policy/config/document"
+	"coexistd/policy/config/secret"
 	"coexistd/policy/config/sockets"
 	"coexistd/policy/config/wording"
 )
@@ -53,27 +53,15 @@ func redisAddress(r *reader, text string) (string, error) {
 }
 
 func redisPassword(r *reader, file string) (string, error) {
-	return r.secretText(file, 1, "write the path of a file that holds the password and nothing else")
+	return secret.Read(r.path(file), 1, "write the path of a file that holds the password and nothing else")
 }
 
 // line is a short text without control characters. What says what it is.
 func line(what string) kind {
 	return text(what+", in quotes", alone(func(text string) (string, error) {
-		if text == "" || len(text) > maxText || document.Printable(text) != text {
-			return "", fmt.Errorf("%s is not %s; it would be one line of 1 to %d bytes", wording.Quote(text), what, maxText)
+		if text == "" || len(text) > secret.Most || document.Printable(text) != text {
+			return "", fmt.Errorf("%s is not %s; it would be one line of 1 to %d bytes", wording.Quote(text), what, secret.Most)
 		}
 		return text, nil
 	}))
-}
-
-// resolver reads a DNS server: IP or IP:PORT.
-func resolver(text string) (string, error) {
-	addr, err := netip.ParseAddrPort(text)
-	if bare, noPort := netip.ParseAddr(text); noPort == nil {
-		addr, err = netip.AddrPortFrom(bare, 53), nil
-	}
-	if err != nil || addr.Port() == 0 {
-		return "", fmt.Errorf(`%s is not the IP address of a DNS server, with or without a port; write it like "127.0.0.1" or "[::1]:53"`, wording.Quote(text))
-	}
-	return addr.String(), nil
 }

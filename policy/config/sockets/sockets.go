@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"coexistd/policy/config/wording"
-	"coexistd/policy/mail"
 )
 
 // Like is an example of each kind.
@@ -86,8 +85,8 @@ func parseInet(whole, hostport string) (string, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return net.JoinHostPort(ip.String(), port), nil
 	}
-	name, err := mail.NormalDomain(host)
-	if err != nil || mail.IsLiteral(name) || mail.CheckVisible(host) != nil {
+	name, isName := hostName(host)
+	if !isName {
 		return "", fmt.Errorf(`the host %s is neither an IP address nor a host name; write it like "inet:127.0.0.1:%s"`, wording.Quote(host), port)
 	}
 	return net.JoinHostPort(name, port), nil

@@ -271,7 +271,7 @@ func (r *reader) refuseAlternates() {
 		default:
 			var circle []string
 			if len(r.problems) <= maxPrinted { // a search for each of many takes long
-				circle = r.circle(a)
+				circle = r.config.Rules.Routes.Circle(a.domain, a.name)
 			}
 			for _, name := range circle {
 				inCircle[name] = true
@@ -287,30 +287,4 @@ func (r *reader) refuseAlternates() {
 			r.fail(a.place, "%s is one of our domains, so mail for it would not leave; write the domain that reaches only the other platform", a.name)
 		}
 	}
-}
-
-// circle returns the way from an alternate domain back to the domain that it
-// serves, both included, or nil.
-func (r *reader) circle(a alternate) []string {
-	came := map[string]string{a.name: ""} // where the search came from
-	for queue := []string{a.name}; len(queue) > 0; queue = queue[1:] {
-		at := queue[0]
-		if at == a.domain {
-			var way []string
-			for ; at != ""; at = came[at] {
-				way = append(way, at)
-			}
-			slices.Reverse(way)
-			return way
-		}
-		if domain := r.config.Rules.Routes.Domains[at]; domain != nil {
-			for _, next := range slices.Sorted(maps.Values(domain.Alternates)) {
-				if _, seen := came[next]; !seen {
-					came[next] = at
-					queue = append(queue, next)
-				}
-			}
-		}
-	}
-	return nil
 }

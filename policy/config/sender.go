@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/net/publicsuffix"
-
 	"coexistd/policy"
 	"coexistd/policy/config/wording"
 	"coexistd/policy/networks"
@@ -81,14 +79,8 @@ func serviceDomain(text string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf(`%s is neither a domain nor a network; write it like "mailer.example" or "192.0.2.0/24"`, wording.Quote(text))
 	}
-	// What the list of suffixes lacks has its last part for one.
-	suffix, listed := publicsuffix.PublicSuffix(name)
-	isWord := !strings.Contains(name, ".")
-	switch {
-	case suffix == name && (listed || !isWord):
-		return "", fmt.Errorf("%s is a public suffix: everybody can have a domain below it; write the service's own domain", wording.Quote(text))
-	case isWord:
-		return "", fmt.Errorf(`%s is no domain that anybody has in the DNS; write the service's own whole, like "mailer.example"`, wording.Quote(text))
+	if err := spoof.CheckService(name); err != nil {
+		return "", fmt.Errorf("%s %w", wording.Quote(text), err)
 	}
 	return name, nil
 }

@@ -45,7 +45,7 @@ var rooms = []string{
 // its part.
 var mayImport = map[string][]string{
 	"policy":               {},
-	"policy/config":        {"policy", "policy/config/files", "policy/config/document", "policy/config/wording", "policy/config/quantity", "policy/config/sockets", "policy/config/secret"},
+	"policy/config":        {"policy", "policy/config/files", "policy/config/document", "policy/config/wording", "policy/config/quantity", "policy/config/sockets", "policy/config/secret", "policy/config/mistakes"},
 	"policy/config/files":  {},
 	"scanners":             {"policy", "policy/config/files"},
 	"milter/ownmail":       {"policy"},
@@ -58,10 +58,11 @@ var mayImport = map[string][]string{
 	"milter/transaction":   {"milter/flood", "milter/notice", "milter/quarantine", "milter/record", "scanners", "policy"},
 	"milter":               {"milter/listen", "milter/transaction", "milter/record", "scanners", "policy"},
 	"cmd/coexistd/console": append(slices.Clone(milterParts), "scanners", "policy", "policy/config"),
-	"cmd":                  append(slices.Clone(milterParts), "cmd/coexistd/console", "scanners", "policy", "policy/config", "policy/config/files", "policy/config/sockets"),
+	"cmd":                  append(slices.Clone(milterParts), "cmd/coexistd/console", "scanners", "policy", "policy/config", "policy/config/files", "policy/config/sockets", "policy/config/mistakes"),
 	"contrib":              append(slices.Clone(milterParts), "scanners", "policy", "policy/config"),
 
 	"policy/config/document": {},
+	"policy/config/mistakes": {},
 	"policy/config/wording":  {"policy/config/document"},
 	"policy/config/quantity": {"policy/config/wording"},
 	"policy/config/sockets":  {"policy/config/wording"},

@@ -17,6 +17,7 @@ import (
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/sources"
 	"coexistd/policy/config"
+	"coexistd/policy/config/mistakes"
 	"coexistd/policy/config/sockets"
 )
 
@@ -41,7 +42,7 @@ func refuseUnreadableSecret(conf *config.Config) error {
 	if barring != conf.SecretFile {
 		remedy = "let it enter that folder, or put the file elsewhere"
 	}
-	return errors.New(config.Problem{File: conf.Path, Key: "secret_file", Text: fmt.Sprintf(
+	return errors.New(mistakes.Problem{File: conf.Path, Key: "secret_file", Text: fmt.Sprintf(
 		"%q cannot be read by the user %s, as whom the daemon runs: the owner and the mode of %s do not allow it; %s",
 		conf.SecretFile, who.Name, barring, remedy)}.String())
 }

@@ -27,8 +27,8 @@ directory = "users.csv"
 alternate = { ofice365 = "acmecorp-com.onmicrosoft.com" }
 `
 
-// mistakes are what is told of mistakenTOML: line, key and part of the reason.
-var mistakes = [][2]string{
+// toldOfMistaken is what is told of mistakenTOML: line, key and part of the reason.
+var toldOfMistaken = [][2]string{
 	{"coexistd.toml:5: listen.adress: ", `did you mean "address"`},
 	{"coexistd.toml:8: platform.office365.networks: ", "40.92.0.0/15"},
 	{"coexistd.toml:9: platform.office365.tenant: ", "3f2504e0"},
@@ -189,7 +189,7 @@ func TestCheckTellsAllMistakesAtOnce(t *testing.T) {
 		if status != exitNo {
 			t.Errorf("%q ended with %d; 1 is right", args, status)
 		}
-		mustName(t, out+complaint, mistakes)
+		mustName(t, out+complaint, toldOfMistaken)
 	}
 
 	path = configuration(t, lab.SiteTOML, "address,residence\nalice@acmecorp.com,nowhere\nbob@example.org,here\nalice\n")
@@ -223,7 +223,7 @@ func TestServeDoesNotStartWithAMistakenConfiguration(t *testing.T) {
 	if status != exitNo {
 		t.Errorf("serve ended with %d; 1 is right", status)
 	}
-	mustName(t, complaint, mistakes)
+	mustName(t, complaint, toldOfMistaken)
 }
 
 func TestWrongUsageEndsWithStatus2(t *testing.T) {

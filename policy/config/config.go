@@ -23,6 +23,7 @@ import (
 	"coexistd/policy"
 	"coexistd/policy/config/document"
 	"coexistd/policy/config/files"
+	"coexistd/policy/config/mistakes"
 	"coexistd/policy/config/secret"
 	"coexistd/policy/config/wording"
 	"coexistd/policy/directory"
@@ -102,7 +103,7 @@ type reader struct {
 	file     string // as the caller named it
 	folder   string // absolute; relative paths start here
 	lines    document.Lines
-	problems Problems
+	problems mistakes.Problems
 	config   *Config
 
 	platforms  []string // every [platform.NAME], right or wrong
@@ -123,7 +124,7 @@ type Reading struct {
 	// Directories are Config's, or those that can be read although the file is refused,
 	// so that their mistakes can be told in the same breath.
 	Directories []directory.Source
-	Problems    Problems
+	Problems    mistakes.Problems
 }
 
 // Load reads the configuration file at path. A relative path in the file starts at the
@@ -131,7 +132,7 @@ type Reading struct {
 func Load(path string) Reading {
 	text, _, err := files.Read(path, maxFile)
 	if err != nil {
-		return Reading{Problems: Problems{{File: path, Text: err.Error()}}}
+		return Reading{Problems: mistakes.Problems{{File: path, Text: err.Error()}}}
 	}
 	return parse(path, text)
 }
@@ -140,7 +141,7 @@ func Load(path string) Reading {
 func parse(path, text string) Reading {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
-		return Reading{Problems: Problems{{File: path, Text: fmt.Sprintf("cannot be found: %v", err)}}}
+		return Reading{Problems: mistakes.Problems{{File: path, Text: fmt.Sprintf("cannot be found: %v", err)}}}
 	}
 	r := &reader{
 		file:   path,
@@ -168,9 +169,9 @@ func parse(path, text string) Reading {
 		r.lines = written.Lines
 		r.root(&table{r: r, place: top, entries: written.Entries})
 	}
-	r.problems.sort(path)
+	r.problems.Sort(path)
 	reading := Reading{Problems: r.problems}
-	if !slices.ContainsFunc(r.problems, func(p Problem) bool { return p.Kind == OfDomains }) {
+	if !slices.ContainsFunc(r.problems, func(p mistakes.Problem) bool { return p.Kind == mistakes.OfDomains }) {
 		reading.Directories = r.config.Directories
 	}
 	if !r.problems.Refuse() {
@@ -180,7 +181,7 @@ func parse(path, text string) Reading {
 }
 
 func (r *reader) fail(at place, format string, args ...any) {
-	r.problems = append(r.problems, Problem{File: at.file, Line: at.line, Key: at.key, Text: fmt.Sprintf(format, args...), Kind: at.kind})
+	r.problems = append(r.problems, mistakes.Problem{File: at.file, Line: at.line, Key: at.key, Text: fmt.Sprintf(format, args...), Kind: at.kind})
 }
 
 func (r *reader) note(format string, args ...any) {

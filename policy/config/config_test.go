@@ -13,6 +13,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"coexistd/policy/config/mistakes"
 	"coexistd/policy/networks"
 	"coexistd/policy/route"
 	"coexistd/policy/tenant"
@@ -84,7 +85,7 @@ func read(path string) (*Config, error) {
 
 // onlyLists reports an error that refuses no configuration.
 func onlyLists(err error) bool {
-	var problems Problems
+	var problems mistakes.Problems
 	return errors.As(err, &problems) && !problems.Refuse()
 }
 
@@ -281,7 +282,7 @@ func TestTheFullFileIsReadWhole(t *testing.T) {
 func TestOneMistakeInTheFullFileIsTheOnlyOneReported(t *testing.T) {
 	t.Parallel()
 	_, err := read(write(t, full, fullFiles))
-	var all Problems
+	var all mistakes.Problems
 	if !errors.As(err, &all) || len(all) != 1 {
 		t.Fatalf("got %v", err)
 	}
@@ -339,18 +340,6 @@ func TestAFileThatCannotBeReadIsNamedWithoutALine(t *testing.T) {
 	}
 }
 
-func TestErrorsPrintsAHundredAndCountsTheRest(t *testing.T) {
-	t.Parallel()
-	all := make(Problems, 103)
-	for i := range all {
-		all[i] = Problem{File: "f", Line: i + 1, Key: "k", Text: "p"}
-	}
-	lines := strings.Split(all.Error(), "\n")
-	if len(lines) != 101 || lines[99] != "f:100: k: p" || lines[100] != "and 3 more" {
-		t.Errorf("got %d lines that end with %q", len(lines), lines[len(lines)-2:])
-	}
-}
-
 func TestTheControlSocketIsInStateDirUnlessItsPathIsWhole(t *testing.T) {
 	t.Parallel()
 	const state = "state_dir = \"/srv/mail\"\n"
@@ -392,7 +381,7 @@ func FuzzLoad(f *testing.F) {
 		if (reading.Config == nil) != reading.Problems.Refuse() {
 			t.Fatalf("got %v beside %v", reading.Config, reading.Problems)
 		}
-		if slices.ContainsFunc(reading.Problems, func(p Problem) bool { return p.Text == "" || p.File == path && p.Line < 1 }) {
+		if slices.ContainsFunc(reading.Problems, func(p mistakes.Problem) bool { return p.Text == "" || p.File == path && p.Line < 1 }) {
 			t.Fatalf("a problem lacks its line: %v", reading.Problems)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"coexistd/policy/config/files"
+	"coexistd/policy/config/mistakes"
 	"coexistd/policy/config/wording"
 	"coexistd/policy/directory"
 	"coexistd/policy/mail"
@@ -270,7 +271,7 @@ func (r *reader) refuseAlternates() {
 		case ours[a.name] == nil || inCircle[a.domain] && inCircle[a.name]:
 		default:
 			var circle []string
-			if len(r.problems) <= maxPrinted { // a search for each of many takes long
+			if len(r.problems) <= mistakes.MaxPrinted { // a search for each of many takes long
 				circle = r.config.Rules.Routes.Circle(a.domain, a.name)
 			}
 			for _, name := range circle {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"coexistd/policy/config/files"
+	"coexistd/policy/config/mistakes"
 	"coexistd/policy/config/wording"
 	"coexistd/policy/networks"
 )
@@ -67,13 +68,13 @@ func (r *reader) readNetworks(t *table, name string) []netip.Prefix {
 // Mistakes in the file are shown at its own lines.
 func (r *reader) networkFile(name string, at place) []netip.Prefix {
 	path := r.path(name)
-	at.kind = OfList
+	at.kind = mistakes.OfList
 	text, _, err := files.Read(path, maxFile)
 	if err != nil {
 		r.fail(at, "%s %v; write the path of a file with one CIDR a line, or of Microsoft's list of endpoints", wording.Quote(path), err)
 		return nil
 	}
-	inFile := place{file: name, key: at.key, kind: OfList}
+	inFile := place{file: name, key: at.key, kind: mistakes.OfList}
 	if !filepath.IsAbs(name) {
 		inFile.file = filepath.Join(filepath.Dir(r.file), name)
 	}
@@ -125,9 +126,9 @@ func (r *reader) overlap(a, b network) {
 		a, b = b, a
 	}
 	at := a.place
-	at.kind = OfDomains
+	at.kind = mistakes.OfDomains
 	if a.ofList || b.ofList {
-		at.kind = OfList
+		at.kind = mistakes.OfList
 	}
 	r.fail(at, "%s overlaps %s of %s on line %d; %v", a.prefix, b.prefix, b.place.key, b.place.line, r.mayShare(b, a))
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"coexistd/policy/config/mistakes"
 )
 
 const (
@@ -372,8 +374,8 @@ func TestAValueOfAWrongTypeIsAMistakeForEveryKey(t *testing.T) {
 				text = k.name + " = 1979-05-27\n" + smallest
 			}
 			_, err := read(write(t, text, map[string]string{"users.csv": users}))
-			problems, _ := errors.AsType[Problems](err)
-			own := slices.DeleteFunc(slices.Clone(problems), func(p Problem) bool {
+			problems, _ := errors.AsType[mistakes.Problems](err)
+			own := slices.DeleteFunc(slices.Clone(problems), func(p mistakes.Problem) bool {
 				return p.Key != k.name && !strings.HasSuffix(p.Key, "."+k.name) || !strings.Contains(p.Text, "is a date or time; it must be ")
 			})
 			if len(own) != 1 {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"coexistd/policy/config/document"
+	"coexistd/policy/config/mistakes"
 	"coexistd/policy/config/wording"
 )
 
@@ -14,7 +15,7 @@ type place struct {
 	file string
 	line int
 	key  string
-	kind Kind // of the mistakes there
+	kind mistakes.Kind // of the mistakes there
 }
 
 // later returns two places with the one that stands further down first.
@@ -52,7 +53,7 @@ func (t *table) at(name string) place {
 		p.line = line
 	}
 	if t.path == "" && (name == "platform" || name == "domain") {
-		p.kind = OfDomains
+		p.kind = mistakes.OfDomains
 	}
 	return p
 }

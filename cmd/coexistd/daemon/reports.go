@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"coexistd/policy/config"
+	"coexistd/policy/config/mistakes"
 	"coexistd/policy/directory"
 	"coexistd/policy/mail"
 	"coexistd/policy/route"
@@ -13,7 +14,7 @@ import (
 // LostReports tells which addresses of [quarantine.report] nobody has by the directories: mail
 // to them is refused, so that reports, or what is answered to them, would be lost. There is
 // one problem for each address.
-func LostReports(conf *config.Config, directories *directory.Set) (lost config.Problems) {
+func LostReports(conf *config.Config, directories *directory.Set) (lost mistakes.Problems) {
 	report := conf.Quarantine.Report
 	var seen []string
 	for _, of := range []struct {
@@ -30,7 +31,7 @@ func LostReports(conf *config.Config, directories *directory.Set) (lost config.P
 			if listing.Failed || conf.Rules.Routes.Locate(address, listing).Kind != route.Nowhere {
 				continue
 			}
-			lost = append(lost, config.Problem{File: conf.Path, Key: "quarantine.report." + of.key, Text: fmt.Sprintf(
+			lost = append(lost, mistakes.Problem{File: conf.Path, Key: "quarantine.report." + of.key, Text: fmt.Sprintf(
 				"%s is not in the directory of %s, so that mail to it is refused; list it there, or write an address that somebody has", text, address.Domain)})
 		}
 	}

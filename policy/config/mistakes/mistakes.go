@@ -1,4 +1,5 @@
-package config
+// Package mistakes has what is wrong with a configuration, as people are told.
+package mistakes
 
 import (
 	"cmp"
@@ -58,23 +59,23 @@ func (p Problems) Refuse() bool {
 	return slices.ContainsFunc(p, func(one Problem) bool { return one.Kind != OfList })
 }
 
-// maxPrinted bounds the text of Problems: nobody reads more.
-const maxPrinted = 100
+// MaxPrinted bounds the text of Problems: nobody reads more.
+const MaxPrinted = 100
 
 // Error returns one line for each mistake, and at most 100 of them.
 func (p Problems) Error() string {
 	var lines []string
-	for _, one := range p[:min(len(p), maxPrinted)] {
+	for _, one := range p[:min(len(p), MaxPrinted)] {
 		lines = append(lines, one.String())
 	}
-	if len(p) > maxPrinted {
-		lines = append(lines, fmt.Sprintf("and %d more", len(p)-maxPrinted))
+	if len(p) > MaxPrinted {
+		lines = append(lines, fmt.Sprintf("and %d more", len(p)-MaxPrinted))
 	}
 	return strings.Join(lines, "\n")
 }
 
-// sort puts the mistakes of the configuration file itself first.
-func (p Problems) sort(main string) {
+// Sort puts the mistakes of the configuration file itself first.
+func (p Problems) Sort(main string) {
 	file := func(one Problem) string {
 		if one.File == main {
 			return ""

@@ -26,6 +26,11 @@ func TestTheDoctorSaysWhereMembersOfAliasesWithoutADomainGo(t *testing.T) {
 			[]string{"here bob@acmecorp.com", "office365 alice@acmecorp-com.onmicrosoft.com"}},
 		{"in our domain", "acmecorp.com", "team@acmecorp.com bob, alice", "",
 			[]string{"here bob@acmecorp.com", "office365 alice@acmecorp-com.onmicrosoft.com"}},
+		{"in our domain by a file", "$config_directory/mailname", "team@acmecorp.com bob, alice", "",
+			[]string{"here bob@acmecorp.com", "office365 alice@acmecorp-com.onmicrosoft.com"}},
+		{"unlisted in our domain by a file", "$config_directory/mailname", "team@acmecorp.com bob@acmecorp.com, root",
+			"FAIL  postfix        {table} of virtual_alias_maps has members without a domain that Postfix takes for addresses in acmecorp.com (myorigin), which the directory lacks: their mail is bounced: root of team@acmecorp.com\n",
+			[]string{"here bob@acmecorp.com"}},
 		{"in the domain of the host", "mail.acmecorp.com", "team@acmecorp.com bob, alice",
 			"FAIL  postfix        {table} of virtual_alias_maps has members without a domain that Postfix takes for addresses in mail.acmecorp.com (myorigin), where nobody of the directory lives: their mail does not reach them: alice of team@acmecorp.com, who is alice@acmecorp.com\n" +
 				"  do: write their addresses with the domain in {table}\n",
@@ -40,7 +45,7 @@ func TestTheDoctorSaysWhereMembersOfAliasesWithoutADomainGo(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := startSite(t, lab.SiteConfig{
-				Directory: directory, Files: map[string]string{"virtual": c.virtual + "\n"},
+				Directory: directory, Files: map[string]string{"virtual": c.virtual + "\n", "mailname": "acmecorp.com\n"},
 				Main: map[string]string{
 					"myorigin": c.myorigin, "virtual_alias_maps": "texthash:$config_directory/virtual, socketmap:unix:{dir}/lookup.sock:aliases",
 				},

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -43,7 +44,11 @@ func lookAtAliases(ctx context.Context, x *examination) []Finding {
 	if len(list) == 0 || err != nil {
 		return findings // lookAtDomains has told the error.
 	}
-	myorigin, _ := mail.NormalDomain(x.mta.main["myorigin"])
+	myorigin, err := x.mta.origin()
+	if err != nil {
+		return append(findings, warning("what Postfix makes of names without a domain cannot be told: myorigin: %v", err).
+			do("see that %s can read it", account.OwnName()))
+	}
 	a := &aliases{x: x, set: x.lists().Set(), myorigin: myorigin, virtual: make(map[string]bool), all: make(map[string]bool)}
 	for _, domain := range domains {
 		if local[domain] {
@@ -65,6 +70,21 @@ func lookAtAliases(ctx context.Context, x *examination) []Finding {
 		findings = append(findings, a.judgeMembers(table)...)
 	}
 	return findings
+}
+
+// origin is the domain that Postfix gives to names without one. Debian's Postfix takes it from
+// the first line of a file where myorigin is a path, such as /etc/mailname.
+func (p *postfix) origin() (string, error) {
+	name := p.main["myorigin"]
+	if strings.HasPrefix(name, "/") {
+		text, err := readBounded(name)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", name, because(err))
+		}
+		name, _, _ = strings.Cut(text, "\n")
+	}
+	domain, _ := mail.NormalDomain(strings.TrimSpace(name))
+	return domain, nil
 }
 
 // domains are ours, sorted.

@@ -36,7 +36,7 @@ func ControlSocket(path string) (string, error) {
 	return strings.TrimPrefix(address, "unix:"), err
 }
 
-// readable returns what stands above the first line that is no TOML.
+// readable returns what stands above the first entry that is no TOML.
 func readable(text string) map[string]any {
 	for lines := strings.SplitAfter(text, "\n"); ; {
 		written, err := document.Parse(strings.Join(lines, ""))
@@ -44,6 +44,6 @@ func readable(text string) map[string]any {
 		if !is {
 			return written.Entries
 		}
-		lines = lines[:max(min(wrong.Line, len(lines))-1, 0)]
+		lines = lines[:max(min(wrong.Begins, len(lines))-1, 0)]
 	}
 }

@@ -21,7 +21,10 @@ type Document struct {
 // Mistake is why a text is no TOML that can be used.
 type Mistake struct {
 	Line int // from 1
-	Text string
+	// Begins is the line where the entry or the header with the mistake begins. A string or
+	// a list that nobody closes is known only at the end of the text.
+	Begins int
+	Text   string
 }
 
 // Error returns "line 7: what is wrong".
@@ -33,7 +36,7 @@ func Parse(text string) (Document, error) {
 		text = strings.TrimPrefix(text, mark)
 	}
 	if line, err := checkBounds(text); err != nil {
-		return Document{}, &Mistake{line, err.Error()}
+		return Document{}, &Mistake{line, beginOf(text, line), err.Error()}
 	}
 	entries, keys, err := decode(text)
 	if err != nil {
@@ -47,7 +50,7 @@ func Parse(text string) (Document, error) {
 func mistakeOf(text string, err error) *Mistake {
 	var syntax toml.ParseError
 	if !errors.As(err, &syntax) {
-		return &Mistake{1, fmt.Sprintf("not valid TOML: %v", err)}
+		return &Mistake{1, 1, fmt.Sprintf("not valid TOML: %v", err)}
 	}
 	// Position.Line is one too many where a line ends too early.
 	start := min(max(0, syntax.Position.Start), len(text))
@@ -56,7 +59,8 @@ func mistakeOf(text string, err error) *Mistake {
 		where = " at or after " + Printable(syntax.LastKey)
 	}
 	message := Printable(strings.TrimSuffix(syntax.Message, "."))
-	return &Mistake{1 + strings.Count(text[:start], "\n"), fmt.Sprintf("not valid TOML%s: %s", where, message)}
+	line := 1 + strings.Count(text[:start], "\n")
+	return &Mistake{line, beginOf(text, line), fmt.Sprintf("not valid TOML%s: %s", where, message)}
 }
 
 // decode decodes a text whose bounds were checked. The decoder panics on states that it

@@ -76,6 +76,23 @@ func TestAMistakeHasTheLineWhereItStands(t *testing.T) {
 	}
 }
 
+func TestAMistakeTellsWhereItsEntryBegins(t *testing.T) {
+	for text, want := range map[string]int{
+		"a = 1\nb =\n":                           2,
+		"a = 1\nb = \"\"\"\nc = 1\nd = 1\n":      2,
+		"a = [\n1,\n2]\n\nb = [\n1,\n2,\n":       5,
+		"a = [\n1,\n2]\nb = [\n1,\n[c]\nd = 1\n": 4,
+		"a = 1\n[b\nc = 1\n":                     2,
+		"a = 1\n# b\n\na = 2\n":                  4,
+		"a = " + strings.Repeat("[", 1<<20):      1,
+	} {
+		_, err := Parse(text)
+		if wrong, is := errors.AsType[*Mistake](err); !is || wrong.Begins != want {
+			t.Errorf("%.40q: %+v; the entry begins on line %d", text, wrong, want)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add("\xff\xfe")
 	files, _ := filepath.Glob("../testdata/mistakes/*.toml")

@@ -66,6 +66,17 @@ func checkBounds(text string) (line int, err error) {
 	return 0, nil
 }
 
+// beginOf returns the line where the entry or the header that has a line begins.
+func beginOf(text string, line int) int {
+	begin := 1
+	s := scanner{text: text, line: 1}
+	for s.take(blank); s.text != "" && !s.deep && s.line <= line; s.take(blank) {
+		begin = s.line
+		s.statement()
+	}
+	return begin
+}
+
 // indexLines finds the line of each of the keys, which must be those that the
 // decoder found in the text. It reports whether every key was found.
 func indexLines(text string, keys []toml.Key) (Lines, bool) {
@@ -105,13 +116,18 @@ func (s *scanner) eat(c string) (came bool) {
 
 func (s *scanner) document() {
 	for s.take(blank); s.text != "" && !s.deep; s.take(blank) {
-		if s.eat("[") {
-			s.header()
-		} else {
-			s.pair(0)
-		}
-		s.take(restOfLine)
+		s.statement()
 	}
+}
+
+// statement reads a header, or a key and its value, and the rest of the line.
+func (s *scanner) statement() {
+	if s.eat("[") {
+		s.header()
+	} else {
+		s.pair(0)
+	}
+	s.take(restOfLine)
 }
 
 // header reads [a.b] or [[a.b]], of which the first bracket was read.

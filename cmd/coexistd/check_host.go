@@ -92,12 +92,33 @@ func takenPorts(conf *config.Config, status *control.Status) (errs []string) {
 		case err == nil:
 			listener.Close()
 		case errors.Is(err, syscall.EADDRINUSE) && !ours(l.Address) && !systemdListens():
+			if own := heldBy(status, address); own != "" {
+				errs = append(errs, fmt.Sprintf("%s is taken by the running daemon itself, which listens on %s, so that a reload is refused: run systemctl restart coexistd", l.Address, own))
+				continue
+			}
 			errs = append(errs, fmt.Sprintf("%s is taken by another program: see who has it (ss -ltnp), or write another address", l.Address))
 		case errors.Is(err, syscall.EADDRNOTAVAIL):
 			errs = append(errs, fmt.Sprintf("%s cannot be listened on: this host does not have that address; write one of its own", l.Address))
 		}
 	}
 	return errs
+}
+
+// heldBy returns the listener of a running daemon whose port an address has in other words, such
+// as 0.0.0.0:8701 for 127.0.0.1:8701, or "".
+func heldBy(status *control.Status, address string) string {
+	if status == nil {
+		return ""
+	}
+	_, port, err := net.SplitHostPort(address)
+	for _, l := range status.Listeners {
+		network, other, unread := sockets.Parse(l.Address)
+		_, held, noPort := net.SplitHostPort(other)
+		if errors.Join(err, unread, noPort) == nil && network == "tcp" && held == port {
+			return l.Address
+		}
+	}
+	return ""
 }
 
 // systemdListens reports that systemd has the sockets, for a daemon that need not run.

@@ -294,4 +294,10 @@ func TestCheckTellsOfAPortThatAnotherProgramHas(t *testing.T) {
 	if errs := takenPorts(conf, running); errs != nil {
 		t.Errorf("of the daemon's own port check says %q", errs)
 	}
+	inOtherWords := "inet:" + strings.Replace(listener.Addr().String(), "127.0.0.1", "localhost", 1)
+	running.Listeners[0].Address = inOtherWords
+	want := address + " is taken by the running daemon itself, which listens on " + inOtherWords
+	if errs := takenPorts(conf, running); len(errs) != 1 || !strings.HasPrefix(errs[0], want) {
+		t.Errorf("of the daemon's own port in other words check says %q, not %q", errs, want)
+	}
 }

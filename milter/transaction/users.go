@@ -24,7 +24,7 @@ func (u *Users) Enter() bool {
 	}
 	for {
 		count := u.count.Load()
-		if count == 0 {
+		if count <= 0 {
 			return false
 		}
 		if u.count.CompareAndSwap(count, count+1) {

@@ -115,7 +115,7 @@ func (l *listing) add(rule, key string, empty, now int64, inMemory bool) {
 	}
 	b := bucketOf(r, key, r.Allows(key, l.query.Books), empty, now)
 	// The hash of a key tells of no exception that is made for it.
-	b.Unsure = b.Unsure || key[0] == '#' && (len(r.Accounts) > 0 || r.Column != "")
+	b.Unsure = b.Unsure || strings.HasPrefix(key, "#") && (len(r.Accounts) > 0 || r.Column != "")
 	b.InMemory = inMemory
 	l.kept[[2]string{rule, key}] = b
 	if len(l.kept) > 2*max(l.query.Most, 0) {

@@ -42,7 +42,7 @@ func (d *Daemon) newControl() *http.Server {
 	answer(mux, "POST "+control.PathSettled, d.noteSettled)
 	return &http.Server{
 		Handler: onlyForUs(mux), ConnContext: withPeer,
-		ReadTimeout: questionTime, IdleTimeout: questionTime, MaxHeaderBytes: maxQuestion,
+		ReadHeaderTimeout: questionTime, IdleTimeout: questionTime, MaxHeaderBytes: maxQuestion,
 		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelWarn),
 	}
 }
@@ -52,13 +52,9 @@ func (d *Daemon) newControl() *http.Server {
 func answer[Q, A any](mux *http.ServeMux, pattern string, do func(context.Context, Q) (A, error)) {
 	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		var question Q
-		if r.Method == http.MethodPost {
-			in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxQuestion))
-			in.DisallowUnknownFields()
-			if err := in.Decode(&question); err != nil {
-				write(w, http.StatusBadRequest, control.Failure{Error: "the question cannot be read: " + err.Error()})
-				return
-			}
+		if err := read(w, r, &question); err != nil {
+			write(w, http.StatusBadRequest, control.Failure{Error: "the question cannot be read: " + err.Error()})
+			return
 		}
 		a, err := do(r.Context(), question)
 		if no, is := errors.AsType[refusal](err); is {
@@ -71,6 +67,18 @@ func answer[Q, A any](mux *http.ServeMux, pattern string, do func(context.Contex
 		}
 		write(w, http.StatusOK, a)
 	})
+}
+
+// read reads a question, in questionTime. A deadline of the server for all that is read would
+// end the answer, too, which may take longer.
+func read(w http.ResponseWriter, r *http.Request, question any) error {
+	if r.Method != http.MethodPost {
+		return nil
+	}
+	limit := http.NewResponseController(w)
+	in := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxQuestion))
+	in.DisallowUnknownFields()
+	return errors.Join(limit.SetReadDeadline(time.Now().Add(questionTime)), in.Decode(question), limit.SetReadDeadline(time.Time{}))
 }
 
 func write(w http.ResponseWriter, status int, answer any) {

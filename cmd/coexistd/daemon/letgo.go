@@ -112,7 +112,8 @@ func (d *Daemon) unblock(_ context.Context, what control.Unblock) (done control.
 // parsePrefix reads an address or a network.
 func parsePrefix(text string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(text); err == nil {
-		return netip.PrefixFrom(addr.WithZone(""), addr.BitLen()), nil
+		addr = addr.Unmap().WithZone("")
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
 	}
 	prefix, err := netip.ParsePrefix(text)
 	if err != nil {

@@ -91,7 +91,7 @@ func TestAClientThatIsTurnedAwayIsListedAndLetInAgain(t *testing.T) {
 	if found, err := s.ask.Unblock(s.within(), control.Unblock{Network: "192.0.2.0/24"}); err != nil || found {
 		t.Errorf("of another network there was something to forget: %v, %v", found, err)
 	}
-	if found, err := s.ask.Unblock(s.within(), control.Unblock{Network: "198.51.100.7"}); err != nil || !found {
+	if found, err := s.ask.Unblock(s.within(), control.Unblock{Network: "::ffff:198.51.100.7"}); err != nil || !found {
 		t.Errorf("there was nothing to forget: %v, %v", found, err)
 	}
 	if err := s.send(); err != nil {

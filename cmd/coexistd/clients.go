@@ -37,13 +37,9 @@ func clientsListCommand(c *call) *cobra.Command {
 }
 
 func listClients(c *call) int {
-	var l control.Clients
-	status, ok := c.ask(func(ctx context.Context, daemon *control.Client) (err error) {
-		l, err = daemon.Clients(ctx)
-		return err
-	})
-	if !ok {
-		return status
+	l, err := ask(c, (*control.Client).Clients)
+	if err != nil {
+		return c.fail(err)
 	}
 	if err := c.print(l, func(w io.Writer) { printClients(w, l) }); err != nil {
 		return c.fail(err)
@@ -86,7 +82,7 @@ The exit status is 1 when nothing is known of it.`,
 }
 
 func unblock(c *call, network string) int {
-	return c.change(func(ctx context.Context, daemon *control.Client) (bool, error) {
+	return c.change(func(daemon *control.Client, ctx context.Context) (bool, error) {
 		return daemon.Unblock(ctx, control.Unblock{Network: network})
 	}, network+" is let in again", "nothing is known of "+network)
 }

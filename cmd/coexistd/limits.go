@@ -39,13 +39,9 @@ func limitsListCommand(c *call) *cobra.Command {
 }
 
 func listLimits(c *call) int {
-	var l control.Limits
-	status, ok := c.ask(func(ctx context.Context, daemon *control.Client) (err error) {
-		l, err = daemon.Limits(ctx)
-		return err
-	})
-	if !ok {
-		return status
+	l, err := ask(c, (*control.Client).Limits)
+	if err != nil {
+		return c.fail(err)
 	}
 	now := time.Now()
 	if err := c.print(l, func(w io.Writer) { printLimits(w, l, now) }); err != nil {
@@ -96,6 +92,6 @@ The exit status is 1 when nothing was counted there.`,
 }
 
 func resetLimit(c *call, what control.Reset) int {
-	return c.change(func(ctx context.Context, daemon *control.Client) (bool, error) { return daemon.Reset(ctx, what) },
+	return c.change(func(daemon *control.Client, ctx context.Context) (bool, error) { return daemon.Reset(ctx, what) },
 		fmt.Sprintf("forgotten: %s %s", what.Rule, what.Key), fmt.Sprintf("nothing is counted for %s %s", what.Rule, what.Key))
 }

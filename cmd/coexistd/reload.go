@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 
@@ -28,15 +27,11 @@ The exit status is 0 when all was taken, and 1 when anything was refused.`,
 }
 
 func reload(c *call) int {
-	var r control.Reloaded
-	status, ok := c.ask(func(ctx context.Context, daemon *control.Client) (err error) {
-		r, err = daemon.Reload(ctx)
-		return err
-	})
-	if !ok {
-		return status
+	r, err := ask(c, (*control.Client).Reload)
+	if err != nil {
+		return c.fail(err)
 	}
-	err := c.print(r, func(w io.Writer) {
+	err = c.print(r, func(w io.Writer) {
 		switch {
 		case !r.Applied:
 			fmt.Fprintln(c.stderr, "the reload was refused: the configuration stays as it was")

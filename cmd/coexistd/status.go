@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -33,13 +32,9 @@ answer needs a look.`,
 }
 
 func status(c *call) int {
-	var s control.Status
-	status, ok := c.ask(func(ctx context.Context, daemon *control.Client) (err error) {
-		s, err = daemon.Status(ctx)
-		return err
-	})
-	if !ok {
-		return status
+	s, err := ask(c, (*control.Client).Status)
+	if err != nil {
+		return c.fail(err)
 	}
 	now := time.Now()
 	if err := c.print(s, func(w io.Writer) { printStatus(w, s, now) }); err != nil {

@@ -132,12 +132,17 @@ func New(o Options) (*Daemon, error) {
 	return d, nil
 }
 
-// change has do change what the daemon has. One at a time may.
+// change has do change what the daemon has. One at a time may. A generation is retired once
+// nobody finds it any more, neither a message nor a question.
 func (d *Daemon) change(do func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	before := d.current
 	do()
 	d.view.Store(d.look())
+	if before != nil && before != d.current {
+		before.retire()
+	}
 }
 
 // Start begins to serve.

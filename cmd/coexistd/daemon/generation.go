@@ -61,7 +61,6 @@ func (d *Daemon) generate(conf *config.Config, before sources.Directories) (*gen
 
 // adopt makes a generation that of the messages to come.
 func (d *Daemon) adopt(next *generation) {
-	before := d.current
 	d.current = next
 	conf := next.conf
 	// What messages were told of the DNS may be minutes old: a reload asks for the lists anew.
@@ -69,9 +68,6 @@ func (d *Daemon) adopt(next *generation) {
 	d.notices.Configure(noticeSettings(conf, next.keys))
 	d.unproven.Configure(UnprovenPath(conf))
 	d.publish()
-	if before != nil {
-		before.retire()
-	}
 }
 
 // publish has messages to come decided by what there is now: the generation, and the lists

@@ -137,7 +137,7 @@ func (d *Daemon) with(do func(*generation)) {
 		if g.users.Enter() {
 			defer g.users.Leave()
 		} else if !d.stopped.Load() {
-			continue // a reload is just replacing it
+			continue // a reload has replaced it since
 		}
 		do(g)
 		return

@@ -40,7 +40,7 @@ func LostReports(conf *config.Config, directories *directory.Set) (lost mistakes
 
 // tellLost logs what LostReports finds, once until it finds something else.
 func (d *Daemon) tellLost() {
-	lost := LostReports(d.current.conf, d.current.directories.Set())
+	lost := LostReports(d.current.conf, d.runtime.Load().Directory)
 	if text := lost.Error(); text != d.lost {
 		d.lost = text
 		for _, one := range lost {

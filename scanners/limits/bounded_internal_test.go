@@ -9,13 +9,13 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"coexistd/contrib/fake"
+	"coexistd/contrib/lab/scantest"
 	"coexistd/policy/rate"
 	"coexistd/policy/verdict"
 )
@@ -98,28 +98,7 @@ type talk struct{ hello, script []byte }
 // serve answers who connects until the test ends.
 func (a talk) serve(t *testing.T) (address string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() {
-				defer conn.Close()
-				a.answer(conn)
-			})
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		serving.Wait()
-	})
-	return l.Addr().String()
+	return scantest.Listen(t, a.answer)
 }
 
 func (a talk) answer(conn net.Conn) {

@@ -44,22 +44,21 @@ var rooms = []string{
 // others, beside the rooms, which all may use. The longest name that fits a folder is
 // its part.
 var mayImport = map[string][]string{
-	"policy":               {},
-	"policy/config":        {"policy", "policy/config/files", "policy/config/document", "policy/config/wording", "policy/config/quantity", "policy/config/sockets", "policy/config/secret", "policy/config/mistakes"},
-	"policy/config/files":  {},
-	"scanners":             {"policy", "policy/config/files"},
-	"milter/ownmail":       {"policy"},
-	"milter/quarantine":    {"milter/ownmail", "policy"},
-	"milter/sources":       {"policy/config/files"},
-	"milter/flood":         {"policy"},
-	"milter/record":        {"policy"},
-	"milter/listen":        {"policy/config/sockets"},
-	"milter/notice":        {"milter/ownmail", "milter/record", "policy"},
-	"milter/transaction":   {"milter/flood", "milter/notice", "milter/quarantine", "milter/record", "scanners", "policy"},
-	"milter":               {"milter/listen", "milter/transaction", "milter/record", "scanners", "policy"},
-	"cmd/coexistd/console": append(slices.Clone(milterParts), "scanners", "policy", "policy/config"),
-	"cmd":                  append(slices.Clone(milterParts), "cmd/coexistd/console", "scanners", "policy", "policy/config", "policy/config/files", "policy/config/sockets", "policy/config/mistakes"),
-	"contrib":              append(slices.Clone(milterParts), "scanners", "policy", "policy/config"),
+	"policy":              {},
+	"policy/config":       {"policy", "policy/config/files", "policy/config/document", "policy/config/wording", "policy/config/quantity", "policy/config/sockets", "policy/config/secret", "policy/config/mistakes", "policy/config/schema"},
+	"policy/config/files": {},
+	"scanners":            {"policy", "policy/config/files"},
+	"milter/ownmail":      {"policy"},
+	"milter/quarantine":   {"milter/ownmail", "policy"},
+	"milter/sources":      {"policy/config/files"},
+	"milter/flood":        {"policy"},
+	"milter/record":       {"policy"},
+	"milter/listen":       {"policy/config/sockets"},
+	"milter/notice":       {"milter/ownmail", "milter/record", "policy"},
+	"milter/transaction":  {"milter/flood", "milter/notice", "milter/quarantine", "milter/record", "scanners", "policy"},
+	"milter":              {"milter/listen", "milter/transaction", "milter/record", "scanners", "policy"},
+	"cmd":                 append(slices.Clone(milterParts), "scanners", "policy", "policy/config", "policy/config/files", "policy/config/sockets", "policy/config/mistakes"),
+	"contrib":             append(slices.Clone(milterParts), "scanners", "policy", "policy/config"),
 
 	"policy/config/document": {},
 	"policy/config/mistakes": {},
@@ -67,6 +66,7 @@ var mayImport = map[string][]string{
 	"policy/config/quantity": {"policy/config/wording"},
 	"policy/config/sockets":  {"policy/config/wording"},
 	"policy/config/secret":   {"policy/config/files", "policy/config/wording"},
+	"policy/config/schema":   {"policy/config/document", "policy/config/mistakes", "policy/config/quantity", "policy/config/wording"},
 }
 
 // milterParts are milter and those below it.
@@ -158,7 +158,7 @@ func TestImportsRunOneWay(t *testing.T) {
 			}
 			seen[folder] = true
 			if !allowed(folder, imported) {
-				t.Errorf("%s: %s imports %s, and imports run cmd → console → milter → scanners → policy", at(spec.Pos()), folder, imported)
+				t.Errorf("%s: %s imports %s, and imports run cmd → milter → scanners → policy", at(spec.Pos()), folder, imported)
 			}
 		}
 	})

@@ -42,7 +42,7 @@ func refuseUnreadableSecret(conf *config.Config) error {
 	if barring != conf.SecretFile {
 		remedy = "let it enter that folder, or put the file elsewhere"
 	}
-	return errors.New(mistakes.Problem{File: conf.Path, Key: "secret_file", Text: fmt.Sprintf(
+	return errors.New(mistakes.Problem{Place: mistakes.Place{File: conf.Path, Key: "secret_file"}, Text: fmt.Sprintf(
 		"%q cannot be read by the user %s, as whom the daemon runs: the owner and the mode of %s do not allow it; %s",
 		conf.SecretFile, who.Name, barring, remedy)}.String())
 }

@@ -1,11 +1,13 @@
 package config
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"coexistd/policy"
+	"coexistd/policy/config/schema"
 	"coexistd/policy/verdict"
 )
 
@@ -22,6 +24,18 @@ var thresholds = []struct {
 // on_hit and on_error are verdicts, the thresholds are scores (float64). What is not said
 // is not in them.
 type settings map[string]any
+
+func checkKeys() schema.Section {
+	return schema.Section{Path: "check.*", Header: "[check.spam]", About: "what follows, for each check; also [checkpoint.POINT.CHECK]", Keys: []schema.Key{
+		{Name: "on_hit", Kind: schema.Choice("a verdict", allVerdicts...), Usually: `ddos "tempfail"; auth, spoof and virus "reject"; spam and malware "quarantine"`, Example: `"quarantine"`,
+			Meaning: "what is done when the check finds something. ddos: `accept`, `tempfail` or `reject` only"},
+		{Name: "tag_at", Kind: schema.Score(), Example: "6", Meaning: "spam only: the score from which on a message is tagged. Without any of the three, rspamd's own action counts: `reject` is `on_hit`, `add header` and `rewrite subject` tag, `soft reject` puts off"},
+		{Name: "quarantine_at", Kind: schema.Score(), Example: "15", Meaning: "spam only: the score from which on a message is held; higher than `tag_at`"},
+		{Name: "reject_at", Kind: schema.Score(), Example: "30", Meaning: "spam only: the score from which on a message is refused; higher than `quarantine_at`"},
+		{Name: "on_error", Kind: schema.Choice("a verdict", allVerdicts...), Usually: `virus "tempfail", malware "quarantine", spam and spoof "accept"`, Example: `"accept"`,
+			Meaning: "what is done when it cannot tell: the scanner or the DNS does not answer, the message is too large for it, or cannot be taken apart. ddos and auth can always tell and do not have it"},
+	}}
+}
 
 // usualSettings are those of a check of which the file says nothing.
 func usualSettings(check string) settings {
@@ -47,54 +61,51 @@ func (s settings) check(name string) policy.Check {
 	return c
 }
 
-// settings reads the section of a check, which may have further keys. Those that hold for
+// checkSettings reads the section of a check, which may have further keys. Those that hold for
 // other checks only are refused.
-func (t *table) settings(check string, further []key, known ...string) settings {
+func (r *reader) checkSettings(t *schema.Table, check string, further []schema.Key, known ...string) settings {
 	s := make(settings)
 	usual := row(check)
-	keys := slices.DeleteFunc(slices.Concat(keysOf("check.*"), further), func(k key) bool {
+	keys := slices.DeleteFunc(slices.Concat(r.Schema.Keys("check.*"), further), func(k schema.Key) bool {
 		problem := ""
 		switch {
-		case strings.HasSuffix(k.name, "_at") && !usual.Scored:
+		case strings.HasSuffix(k.Name, "_at") && !usual.Scored:
 			problem = "%s has no score; only spam has, so take it out"
-		case k.name == "on_error" && usual.AlwaysTells:
+		case k.Name == "on_error" && usual.AlwaysTells:
 			problem = "the check %s can always tell, so take it out"
 		}
-		if problem != "" && t.has(k.name) {
-			t.fail(k.name, problem, check)
-			known = append(known, k.name)
+		if problem != "" && t.Has(k.Name) {
+			t.Fail(k.Name, problem, check)
+			known = append(known, k.Name)
 		}
 		return problem != ""
 	})
-	if i := slices.IndexFunc(keys, func(k key) bool { return k.name == "on_hit" }); usual.Verdicts != nil {
-		keys[i].kind = someVerdict(check, usual.Verdicts)
+	if i := slices.IndexFunc(keys, func(k schema.Key) bool { return k.Name == "on_hit" }); usual.Verdicts != nil {
+		keys[i].Kind = someVerdict(check, usual.Verdicts)
 	}
-	t.read(keys, known...)
-	for _, k := range keysOf("check.*") {
-		if value, said := t.right[k.name]; said {
-			s[k.name] = value
+	t.Read(keys, known...)
+	for _, k := range r.Schema.Keys("check.*") {
+		if value, said := schema.Said[any](t, k.Name); said {
+			s[k.Name] = value
 		}
 	}
 	return s
 }
 
 // someVerdict is the kind of on_hit for a check with which not all verdicts are possible.
-func someVerdict(check string, possible []verdict.Verdict) kind {
-	k := choice("a verdict", possible...)
-	read := k.read
-	k.read = func(t *table, name string, value any) any {
+func someVerdict(check string, possible []verdict.Verdict) schema.Kind {
+	k := schema.Choice("a verdict", possible...)
+	return k.But(func(value any) error {
 		if slices.ContainsFunc(allVerdicts, func(v verdict.Verdict) bool { return v.String() == value && !slices.Contains(possible, v) }) {
-			t.fail(name, "%q is not possible for %s, since there is no message yet; it would be one of %s", value, check, strings.Join(k.words, ", "))
-			return nil
+			return fmt.Errorf("%q is not possible for %s, since there is no message yet; it would be one of %s", value, check, strings.Join(k.Words, ", "))
 		}
-		return read(t, name, value)
-	}
-	return k
+		return nil
+	})
 }
 
 // refuseOrder refuses a score of the table that gives a verdict where a stricter
 // one is given already. Merged are the table's own settings over the general ones.
-func (t *table) refuseOrder(own, merged settings) {
+func refuseOrder(t *schema.Table, own, merged settings) {
 	milder, above := "", -1.0
 	for _, one := range thresholds {
 		at, said := merged[one.key].(float64)
@@ -106,7 +117,7 @@ func (t *table) refuseOrder(own, merged settings) {
 			key = milder
 		}
 		if at <= above && own[key] != nil {
-			t.fail(key, "%s is %v and %s is %v; the stricter verdict must begin at the higher score", milder, above, one.key, at)
+			t.Fail(key, "%s is %v and %s is %v; the stricter verdict must begin at the higher score", milder, above, one.key, at)
 		}
 		milder, above = one.key, at
 	}

@@ -8,6 +8,8 @@ import (
 
 	"coexistd/policy"
 	"coexistd/policy/config/document"
+	"coexistd/policy/config/mistakes"
+	"coexistd/policy/config/schema"
 	"coexistd/policy/config/wording"
 	"coexistd/policy/mail"
 	"coexistd/policy/networks"
@@ -23,21 +25,34 @@ var sparedChecks = namesOf(func(r policy.CheckRow) bool { return r.NotSpared == 
 
 const likeAllowName = `the log names what spared a check, so write one like "partner"`
 
+func (r *reader) allowKeys() schema.Section {
+	return schema.Section{Path: "allow", Header: "[[allow]]", About: "mail that is spared a check", Keys: []schema.Key{
+		{Name: "name", Kind: schema.Text(schema.AString, schema.As[string]), Missing: likeAllowName, Example: `"partner"`, Meaning: "stands in the log beside what it spared"},
+		{Name: "checks", Kind: schema.List(sparedCheck, schema.Rules{Empty: "is empty, so nothing is spared; name checks, or leave it out for spam", Twice: schema.Dropped}), Usual: []any{verdict.CheckSpam},
+			Meaning: "of `\"spam\"`, `\"malware\"` and `\"spoof\"`. No mail is spared `virus`. For `ddos` there is `exempt`, for `rate` there are `overrides`, for `auth` `our_networks` and `our_certificates`"},
+		{Name: "clients", Kind: schema.List(networks.ParsePrefix, schema.Rules{Empty: "is empty; name at least one, or leave it out for any", Twice: schema.Dropped}), Usually: "any", Example: `["192.0.2.0/24"]`,
+			Meaning: "networks and addresses of connecting clients"},
+		{Name: "senders", Kind: r.addresses(), Usually: "any", Example: `["@partner.example"]`,
+			Meaning: "envelope senders: `\"news@partner.example\"`, or `\"@partner.example\"` for a domain without its subdomains"},
+		{Name: "recipients", Kind: r.addresses(), Usually: "any", Example: `["abuse@example.com"]`, Meaning: "envelope recipients, likewise"},
+	}}
+}
+
 // allow reads [[allow]]. The checks of all points are known.
-func (r *reader) allow(t *table) {
-	first := make(map[string]place)
+func (r *reader) allow(t *schema.Table) {
+	first := make(map[string]mistakes.Place)
 	entries := 0
-	for _, one := range t.array("allow") {
-		one.readSection()
+	for _, one := range t.Array("allow") {
+		one.ReadSection()
 		a := policy.Allowance{
-			Name:       one.uniqueName(first, likeAllowName),
-			Checks:     value[[]string](one, "checks"),
-			Clients:    networks.SetOf(value[[]netip.Prefix](one, "clients")...),
-			Senders:    value[[]string](one, "senders"),
-			Recipients: value[[]string](one, "recipients"),
+			Name:       uniqueName(one, first, likeAllowName),
+			Checks:     schema.Value[[]string](one, "checks"),
+			Clients:    networks.SetOf(schema.Value[[]netip.Prefix](one, "clients")...),
+			Senders:    schema.Value[[]string](one, "senders"),
+			Recipients: schema.Value[[]string](one, "recipients"),
 		}
-		if !one.has("clients") && !one.has("senders") && !one.has("recipients") {
-			r.fail(one.place, "spares all mail its checks; say for which it does: add clients, senders or recipients")
+		if !one.Has("clients") && !one.Has("senders") && !one.Has("recipients") {
+			r.Fail(one.Place, "spares all mail its checks; say for which it does: add clients, senders or recipients")
 		}
 		if len(a.Checks) > 0 && !slices.ContainsFunc(a.Checks, func(check string) bool { return r.made[check] }) {
 			r.note("[[allow]] %s has no effect: no contact point makes the check %s", wording.Quote(a.Name), strings.Join(a.Checks, " or "))
@@ -45,23 +60,23 @@ func (r *reader) allow(t *table) {
 		entries += a.Clients.Len() + len(a.Senders) + len(a.Recipients)
 		r.config.Rules.Allow = append(r.config.Rules.Allow, a)
 	}
-	t.atMost("allow", maxAllowed, entries, "clients, senders and recipients")
+	t.AtMost("allow", maxAllowed, entries, "clients, senders and recipients")
 }
 
 // uniqueName reads a name that stands in the log. Right says why and like what.
-func (t *table) uniqueName(first map[string]place, right string) string {
+func uniqueName(t *schema.Table, first map[string]mistakes.Place, right string) string {
 	const longest = 100
-	name, said := said[string](t, "name")
+	name, said := schema.Said[string](t, "name")
 	switch other, taken := first[name]; {
 	case !said:
 	case strings.TrimSpace(name) == "":
-		t.fail("name", "is empty; %s", right)
+		t.Fail("name", "is empty; %s", right)
 	case len(name) > longest || document.Printable(name) != name:
-		t.fail("name", "%s is not a name; it would be one line of at most %d bytes", wording.Quote(name), longest)
+		t.Fail("name", "%s is not a name; it would be one line of at most %d bytes", wording.Quote(name), longest)
 	case taken:
-		t.fail("name", "%s is the name of the one on line %d, too; choose another", wording.Quote(name), other.line)
+		t.Fail("name", "%s is the name of the one on line %d, too; choose another", wording.Quote(name), other.Line)
 	default:
-		first[name] = t.at("name")
+		first[name] = t.At("name")
 	}
 	return name
 }
@@ -79,7 +94,7 @@ func sparedCheck(name string) (string, error) {
 }
 
 // allowAddress returns the normal form of an address, or of a domain behind "@".
-func allowAddress(r *reader, text string) (string, error) {
+func (r *reader) allowAddress(text string) (string, error) {
 	if err := refuseHidden(text, "an address"); err != nil {
 		return "", err
 	}
@@ -102,4 +117,9 @@ func allowAddress(r *reader, text string) (string, error) {
 		return "", fmt.Errorf(`%s is not an address; write it like "news@partner.example", or "@partner.example" for all of a domain`, wording.Quote(text))
 	}
 	return a.Key, nil
+}
+
+// addresses are envelope addresses and domains.
+func (r *reader) addresses() schema.Kind {
+	return schema.List(r.allowAddress, schema.Rules{Empty: "is empty; name at least one, or leave it out for any"})
 }

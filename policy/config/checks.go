@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"coexistd/policy"
+	"coexistd/policy/config/schema"
 	"coexistd/policy/config/wording"
 	"coexistd/policy/verdict"
 )
@@ -21,6 +22,15 @@ var (
 
 // allPoints are the contact points of this side.
 var allPoints = []verdict.Checkpoint{verdict.S0, verdict.S1, verdict.S2, verdict.S3, verdict.S4}
+
+func pointKeys() schema.Section {
+	return schema.Section{Path: "checkpoint.*", Header: "[checkpoint.S0]", About: "what is checked at a contact point: S0, S1, S2, S3 or S4", Keys: []schema.Key{
+		{Name: "checks", Kind: schema.Texts(schema.Rules{}), Usually: "see below", Example: `["ddos", "spoof", "malware"]`,
+			Meaning: "a list of the checks that are made, of those that are possible at the point. `\"loop\"` may stand in it; it is made anyway"},
+		{Name: "report", Kind: schema.Boolean(), Usually: "`true` at S0, else `false`", Example: "true",
+			Meaning: "recipients are told in their daily report of what is held for them at this point"},
+	}}
+}
 
 // namesOf returns the names of those checks whose rows are chosen.
 func namesOf(chosen func(policy.CheckRow) bool) (names []string) {
@@ -49,13 +59,13 @@ func parsePoint(text string) (verdict.Checkpoint, error) {
 
 // checks reads [check.NAME] and [checkpoint.POINT]. The scanners and the rules of
 // rate are known.
-func (r *reader) checks(t *table) {
+func (r *reader) checks(t *schema.Table) {
 	sections := r.readGeneral(t)
-	said := make(map[verdict.Checkpoint]*table)
-	for _, one := range t.tables("checkpoint") {
-		point, err := parsePoint(one.name)
+	said := make(map[verdict.Checkpoint]*schema.Table)
+	for _, one := range t.Tables("checkpoint") {
+		point, err := parsePoint(one.Name)
 		if err != nil {
-			r.fail(one.place, "%v", err)
+			r.Fail(one.Place, "%v", err)
 		}
 		said[point] = one
 	}
@@ -74,28 +84,28 @@ func (r *reader) checks(t *table) {
 		case scanner != "" && r.hasScannerFor(name) && !r.made[name]:
 			r.note("[scanner.%s] is never asked: no contact point makes the check %s", scanner, name)
 		}
-		if sections.has(name) && !r.made[name] {
+		if sections.Has(name) && !r.made[name] {
 			r.note("[check.%s] has no effect: no contact point makes that check", name)
 		}
 	}
 }
 
 // readGeneral reads [check.NAME]. It returns the table that holds them.
-func (r *reader) readGeneral(t *table) *table {
-	sections := t.parent("check")
+func (r *reader) readGeneral(t *schema.Table) *schema.Table {
+	sections := t.Parent("check")
 	if sections == nil {
-		sections = &table{r: r}
+		sections = r.Nothing()
 	}
-	sections.refuseChecks(nil)
+	refuseChecks(sections, nil)
 	r.general[verdict.CheckRate] = usualSettings(verdict.CheckRate)
 	for _, name := range setChecks {
-		section := sections.optional(name)
-		own := section.settings(name, keysOf("check."+name))
-		section.refuseOrder(own, own)
+		section := sections.Optional(name)
+		own := r.checkSettings(section, name, r.Schema.Keys("check."+name))
+		refuseOrder(section, own, own)
 		r.general[name] = own.over(usualSettings(name))
 		switch name {
 		case verdict.CheckMalware:
-			r.config.Malware = section.malware()
+			r.config.Malware = malware(section)
 		case verdict.CheckDDoS:
 			r.config.Rules.DDoS = r.ddos(section)
 		case verdict.CheckSpoof:
@@ -107,33 +117,33 @@ func (r *reader) readGeneral(t *table) *table {
 
 // refuseChecks reads the keys of a table where checks have their sections, and refuses the
 // sections of what has none.
-func (t *table) refuseChecks(keys []key) {
+func refuseChecks(t *schema.Table, keys []schema.Key) {
 	for name, remedy := range map[string]string{
 		verdict.CheckLoop: "the check loop has no settings; it is always on",
 		verdict.CheckRate: "the check rate has no section; each [[rate]] says its own on_limit and on_error",
 	} {
-		if t.has(name) {
-			t.fail(name, "%s", remedy)
-			delete(t.entries, name)
+		if t.Has(name) {
+			t.Fail(name, "%s", remedy)
+			delete(t.Entries, name)
 		}
 	}
-	t.read(keys, setChecks...)
+	t.Read(keys, setChecks...)
 }
 
 // readPoint makes a point of what the file says of it; t is nil when it says
 // nothing.
-func (r *reader) readPoint(t *table, point verdict.Checkpoint) {
+func (r *reader) readPoint(t *schema.Table, point verdict.Checkpoint) {
 	if t == nil {
-		t = &table{r: r}
+		t = r.Nothing()
 	}
-	t.refuseChecks(keysOf("checkpoint.*"))
+	refuseChecks(t, r.Schema.Keys("checkpoint.*"))
 	at := r.readSections(t)
 	names, said := r.named(t, point)
 	if !said {
 		names = r.usual(point)
 	}
-	report := value[bool](t, "report")
-	here := policy.Point{Report: report || point == verdict.S0 && !t.has("report")}
+	report := schema.Value[bool](t, "report")
+	here := policy.Point{Report: report || point == verdict.S0 && !t.Has("report")}
 	for _, name := range names {
 		here.Checks = append(here.Checks, at[name].check(name))
 	}
@@ -146,38 +156,38 @@ func (r *reader) readPoint(t *table, point verdict.Checkpoint) {
 }
 
 // readSections reads [checkpoint.POINT.CHECK] over [check.CHECK].
-func (r *reader) readSections(t *table) map[string]settings {
+func (r *reader) readSections(t *schema.Table) map[string]settings {
 	all := maps.Clone(r.general)
 	for _, name := range setChecks {
-		section := t.optional(name)
+		section := t.Optional(name)
 		var moved []string
-		for _, k := range keysOf("check." + name) {
-			if section.has(k.name) {
-				section.fail(k.name, "holds for all contact points alike; move it to [check.%s]", name)
-				moved = append(moved, k.name)
+		for _, k := range r.Schema.Keys("check." + name) {
+			if section.Has(k.Name) {
+				section.Fail(k.Name, "holds for all contact points alike; move it to [check.%s]", name)
+				moved = append(moved, k.Name)
 			}
 		}
-		own := section.settings(name, nil, moved...)
+		own := r.checkSettings(section, name, nil, moved...)
 		all[name] = own.over(r.general[name])
-		section.refuseOrder(own, all[name])
+		refuseOrder(section, own, all[name])
 	}
 	return all
 }
 
 // named returns the checks that a point names, and whether it names any list.
-func (r *reader) named(t *table, point verdict.Checkpoint) (names []string, said bool) {
-	items := value[[]item](t, "checks")
+func (r *reader) named(t *schema.Table, point verdict.Checkpoint) (names []string, said bool) {
+	items := schema.Value[[]schema.Item](t, "checks")
 	for _, one := range items {
-		name := one.value
+		name := one.Value
 		why := row(name).Misplaced[point]
 		switch {
 		case name == verdict.CheckLoop:
 		case !slices.Contains(pointChecks, name):
-			r.fail(one.place, "%s is not a check; %s", wording.Quote(name), wording.Suggest(name, allChecks))
+			r.Fail(one.Place, "%s is not a check; %s", wording.Quote(name), wording.Suggest(name, allChecks))
 		case slices.Contains(names, name):
-			r.fail(one.place, "%s is there twice; keep one of them", wording.Quote(name))
+			r.Fail(one.Place, "%s is there twice; keep one of them", wording.Quote(name))
 		case why != "":
-			r.fail(one.place, "%s cannot be checked at %s: %s; take %s out", name, point, why, wording.Quote(name))
+			r.Fail(one.Place, "%s cannot be checked at %s: %s; take %s out", name, point, why, wording.Quote(name))
 		default:
 			r.refuseUnable(one, point)
 			names = append(names, name)
@@ -188,14 +198,14 @@ func (r *reader) named(t *table, point verdict.Checkpoint) (names []string, said
 }
 
 // refuseUnable refuses a named check that lacks its scanner or its rules.
-func (r *reader) refuseUnable(one item, point verdict.Checkpoint) {
-	switch name := one.value; {
+func (r *reader) refuseUnable(one schema.Item, point verdict.Checkpoint) {
+	switch name := one.Value; {
 	case name == verdict.CheckRate && len(r.rates) == 0:
-		r.fail(one.place, `rate cannot be checked without rules; add [[rate]] with a limit, or take "rate" out`)
+		r.Fail(one.Place, `rate cannot be checked without rules; add [[rate]] with a limit, or take "rate" out`)
 	case name == verdict.CheckRate && !r.isRated(point):
-		r.fail(one.place, `no [[rate]] counts at %s; add %s to checkpoints of one, or take "rate" out`, point, wording.Quote(point.String()))
+		r.Fail(one.Place, `no [[rate]] counts at %s; add %s to checkpoints of one, or take "rate" out`, point, wording.Quote(point.String()))
 	case !r.hasScannerFor(name):
-		r.fail(one.place, "%s cannot be checked without a scanner; add [scanner.%s] with its address, or take %s out", name, row(name).Scanner, wording.Quote(name))
+		r.Fail(one.Place, "%s cannot be checked without a scanner; add [scanner.%s] with its address, or take %s out", name, row(name).Scanner, wording.Quote(name))
 	}
 }
 
@@ -214,23 +224,23 @@ func (r *reader) usual(point verdict.Checkpoint) (names []string) {
 }
 
 // refuseIdle refuses settings of a point for what it does not do.
-func (r *reader) refuseIdle(t *table, point verdict.Checkpoint, made []policy.Check) {
+func (r *reader) refuseIdle(t *schema.Table, point verdict.Checkpoint, made []policy.Check) {
 	for _, name := range setChecks {
-		if !t.has(name) || slices.ContainsFunc(made, func(c policy.Check) bool { return c.Name == name }) {
+		if !t.Has(name) || slices.ContainsFunc(made, func(c policy.Check) bool { return c.Name == name }) {
 			continue
 		}
 		if why := row(name).Misplaced[point]; why != "" {
-			t.fail(name, "%s cannot be checked at %s: %s; take this out", name, point, why)
+			t.Fail(name, "%s cannot be checked at %s: %s; take this out", name, point, why)
 			continue
 		}
 		remedy := fmt.Sprintf("add %s to checks of [checkpoint.%s]", wording.Quote(name), point)
 		if slices.Contains(r.lacking[name], point.String()) {
 			remedy = fmt.Sprintf("add [scanner.%s] with its address", row(name).Scanner)
 		}
-		t.fail(name, "has no effect: mail is not checked for %s at %s; %s, or take this out", name, point, remedy)
+		t.Fail(name, "has no effect: mail is not checked for %s at %s; %s, or take this out", name, point, remedy)
 	}
 	holds := func(c policy.Check) bool { return c.Name != verdict.CheckDDoS && c.Name != verdict.CheckRate }
-	if t.entries["report"] == true && !slices.ContainsFunc(made, holds) {
-		t.fail("report", "has no effect: no check is made at %s that could hold a message; take it out", point)
+	if t.Entries["report"] == true && !slices.ContainsFunc(made, holds) {
+		t.Fail("report", "has no effect: no check is made at %s that could hold a message; take it out", point)
 	}
 }

@@ -13,23 +13,18 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"coexistd/policy"
 	"coexistd/policy/config/document"
 	"coexistd/policy/config/files"
 	"coexistd/policy/config/mistakes"
-	"coexistd/policy/config/secret"
-	"coexistd/policy/config/wording"
+	"coexistd/policy/config/schema"
 	"coexistd/policy/directory"
 	"coexistd/policy/networks"
 	"coexistd/policy/route"
-	"coexistd/policy/seal"
 	"coexistd/policy/tenant"
 )
 
@@ -100,11 +95,10 @@ const maxFile = 4 * files.MiB
 
 // reader turns one file into a Config and collects the mistakes.
 type reader struct {
-	file     string // as the caller named it
-	folder   string // absolute; relative paths start here
-	lines    document.Lines
-	problems mistakes.Problems
-	config   *Config
+	schema.Reader
+	file   string // as the caller named it
+	folder string // absolute; relative paths start here
+	config *Config
 
 	platforms  []string // every [platform.NAME], right or wrong
 	provable   []string // those of which the file says how a message proves them
@@ -132,7 +126,7 @@ type Reading struct {
 func Load(path string) Reading {
 	text, _, err := files.Read(path, maxFile)
 	if err != nil {
-		return Reading{Problems: mistakes.Problems{{File: path, Text: err.Error()}}}
+		return Reading{Problems: mistakes.Problems{{Place: mistakes.Place{File: path}, Text: err.Error()}}}
 	}
 	return parse(path, text)
 }
@@ -141,13 +135,38 @@ func Load(path string) Reading {
 func parse(path, text string) Reading {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
-		return Reading{Problems: mistakes.Problems{{File: path, Text: fmt.Sprintf("cannot be found: %v", err)}}}
+		return Reading{Problems: mistakes.Problems{{Place: mistakes.Place{File: path}, Text: fmt.Sprintf("cannot be found: %v", err)}}}
 	}
+	r := newReader(path, absolute)
+	r.config.Digest = fmt.Sprintf("%x", sha256.Sum256([]byte(text)))
+	written, err := document.Parse(text)
+	if wrong, is := errors.AsType[*document.Mistake](err); is {
+		r.Fail(mistakes.Place{File: path, Line: wrong.Line}, "%s", wrong.Text)
+	} else if len(written.Entries) == 0 {
+		r.Fail(mistakes.Place{File: path, Line: 1}, "the file says nothing; it needs at least one [[listen]] and one [domain.\"NAME\"]")
+	} else {
+		r.Lines = written.Lines
+		r.root(r.Top(path, written.Entries))
+	}
+	r.Problems.Sort(path)
+	reading := Reading{Problems: r.Problems}
+	if !slices.ContainsFunc(r.Problems, func(p mistakes.Problem) bool { return p.Kind == mistakes.OfDomains }) {
+		reading.Directories = r.config.Directories
+	}
+	if !r.Problems.Refuse() {
+		reading.Config = r.config
+	}
+	return reading
+}
+
+// newReader returns a reader of the file at a path, which is absolute or as the caller named
+// it.
+func newReader(path, absolute string) *reader {
 	r := &reader{
 		file:   path,
 		folder: filepath.Dir(absolute),
 		config: &Config{
-			Path: absolute, Digest: fmt.Sprintf("%x", sha256.Sum256([]byte(text))),
+			Path: absolute, StateDir: usualStateDir,
 			Rules: &policy.Rules{
 				Routes: route.Rules{Domains: make(map[string]*route.Domain)}, Tenants: make(tenant.Rules),
 			},
@@ -160,28 +179,30 @@ func parse(path, text string) Reading {
 		made:    make(map[string]bool),
 		lacking: make(map[string][]string),
 	}
-	written, err := document.Parse(text)
-	if wrong, is := errors.AsType[*document.Mistake](err); is {
-		r.fail(place{file: path, line: wrong.Line}, "%s", wrong.Text)
-	} else if top := (place{file: path, line: 1}); len(written.Entries) == 0 {
-		r.fail(top, "the file says nothing; it needs at least one [[listen]] and one [domain.\"NAME\"]")
-	} else {
-		r.lines = written.Lines
-		r.root(&table{r: r, place: top, entries: written.Entries})
-	}
-	r.problems.Sort(path)
-	reading := Reading{Problems: r.problems}
-	if !slices.ContainsFunc(r.problems, func(p mistakes.Problem) bool { return p.Kind == mistakes.OfDomains }) {
-		reading.Directories = r.config.Directories
-	}
-	if !r.problems.Refuse() {
-		reading.Config = r.config
-	}
-	return reading
+	r.Schema = r.keys()
+	r.Kinds = map[string]mistakes.Kind{"platform": mistakes.OfDomains, "domain": mistakes.OfDomains}
+	return r
 }
 
-func (r *reader) fail(at place, format string, args ...any) {
-	r.problems = append(r.problems, mistakes.Problem{File: at.file, Line: at.line, Key: at.key, Text: fmt.Sprintf(format, args...), Kind: at.kind})
+// keys returns the schema: every key of the file once, in the order of the reference. The
+// tables' keys stand in the files of their sections, each before what is made of them and
+// what holds between them.
+func (r *reader) keys() schema.Schema {
+	return schema.Schema{
+		r.topKeys(), listenKeys(), lookupKeys(), r.controlKeys(),
+		platformKeys(), proofKeys(), r.domainKeys(),
+		pointKeys(), checkKeys(), malwareKeys(), ddosKeys(), spoofKeys(), r.clamdKeys(), r.rspamdKeys(),
+		r.redisKeys(), rateKeys(), r.allowKeys(), r.quarantineKeys(), r.reportKeys(),
+	}
+}
+
+// Default returns the text of a configuration in which every key stands with its meaning,
+// and with its usual value or an example, all commented out. At least one [[listen]] and
+// one [domain."NAME"] must be uncommented.
+func Default() string {
+	return newReader("", "").Schema.Default("# The configuration of coexistd. A line that begins with # and no space is a setting: it shows what\n" +
+		"# holds when nothing is said, or an example where nothing does. Needed are a [[listen]] with its address\n" +
+		"# and a [domain.\"NAME\"] with its directory. The whole is told by contrib/docs/configuration.md.\n")
 }
 
 func (r *reader) note(format string, args ...any) {
@@ -190,10 +211,10 @@ func (r *reader) note(format string, args ...any) {
 
 // root reads the whole file, top to bottom. Platforms come before all that
 // names them.
-func (r *reader) root(t *table) {
-	t.readSection()
+func (r *reader) root(t *schema.Table) {
+	t.ReadSection()
 	p := r.config.Rules
-	r.settings(t)
+	r.top(t)
 	if !r.readPlatforms(t) {
 		return
 	}
@@ -201,7 +222,7 @@ func (r *reader) root(t *table) {
 	p.OurCertificates = r.ourCertificates(t)
 	p.Routes.Outbound = r.platformOrHere(t, "outbound")
 	if way := p.Routes.Platform(p.Routes.Outbound); way != nil && way.MayRelay {
-		t.fail("outbound", "is %s, whose may_relay lets its users send to the Internet through us: their mail would go round; leave one of the two out", way.Name)
+		t.Fail("outbound", "is %s, whose may_relay lets its users send to the Internet through us: their mail would go round; leave one of the two out", way.Name)
 	}
 	r.listeners(t)
 	r.control(t)
@@ -214,97 +235,6 @@ func (r *reader) root(t *table) {
 	r.allow(t)
 	r.quarantine(t)
 	r.refuseOverlaps()
-}
-
-// settings reads what is a plain value at the top of the file.
-func (r *reader) settings(t *table) {
-	c, p := r.config, r.config.Rules
-	c.StateDir = value[string](t, "state_dir")
-	c.SecretFile = value[string](t, "secret_file")
-	c.MaxConnections = value[int](t, "max_connections")
-	c.Resolver = value[[]string](t, "resolver")
-	c.LogSubject = value[bool](t, "log_subject")
-	p.Routes.MaxPasses = value[int](t, "max_passes")
-	p.Delimiters = value[string](t, "recipient_delimiter")
-	p.Header = value[string](t, "header")
-	p.Hostname = value[string](t, "hostname")
-	if t.has("hostname") {
-		return
-	}
-	name, err := os.Hostname()
-	if err == nil {
-		p.Hostname, err = hostname(name)
-	}
-	if err != nil {
-		t.fail("hostname", "is missing, and the system has no host name that could be used: %v", err)
-	}
-}
-
-func hostname(text string) (string, error) {
-	normal, err := domainName(text)
-	if err != nil {
-		return "", fmt.Errorf(`%s is not a host name; write it like "mail.example.com"`, wording.Quote(text))
-	}
-	return normal, nil
-}
-
-const (
-	usualStateDir = "/var/lib/coexistd"
-	usualControl  = "unix:control.sock"
-)
-
-func stateDir(r *reader, text string) (string, error) {
-	path := r.path(text)
-	r.config.StateDir = path
-	if text == "" {
-		return path, fmt.Errorf("is empty; leave it out for %q", usualStateDir)
-	}
-	return path, nil
-}
-
-func secretFile(r *reader, name string) (string, error) {
-	path := r.path(name)
-	return path, secret.Look(path)
-}
-
-// delimiters reads what may stand in a local part without quotes (RFC 5322 section
-// 3.2.3), save for letters and digits.
-func delimiters(text string) (string, error) {
-	if strings.Trim(text, "!#$%&'*+-./=?^_`{|}~") != "" {
-		return "", fmt.Errorf(`%s cannot separate a tag from a local part; usual are "+", "-" and "" for none`, wording.Quote(text))
-	}
-	return text, nil
-}
-
-// fieldName is a header field's name (RFC 5322 section 3.6.8).
-var fieldName = regexp.MustCompile(`^[!-9;-~]{1,76}$`)
-
-// ownedByOthers are header fields, or the beginnings of their names, that a message may
-// bear for others, or that are put into messages. A message is rid of the result header
-// and of the header that proves a tenant, so these must be none of them.
-var ownedByOthers = []string{
-	"arc-", "authentication-results", "auto-submitted", "bcc", "cc", "content-", "date", "dkim-signature", "from",
-	"in-reply-to", "list-", "message-id", "mime-version", "received", "references", "reply-to", "resent-",
-	"return-path", "sender", "subject", "to", "x-ms-",
-	strings.ToLower(seal.TraceHeader), strings.ToLower(seal.PassHeader), strings.ToLower(policy.TagHeader), strings.ToLower(policy.SpamHeader),
-}
-
-// headerName is the name of a header field that messages are rid of. What says what it is
-// for.
-func headerName(like, what string) kind {
-	return text("a header's name in quotes, like "+wording.Quote(like), alone(func(name string) (string, error) {
-		lower := strings.ToLower(name)
-		owned := func(other string) bool {
-			return lower == other || strings.HasSuffix(other, "-") && strings.HasPrefix(lower, other)
-		}
-		switch {
-		case !fieldName.MatchString(name):
-			return "", fmt.Errorf("%s is not the name of a header field (RFC 5322 section 2.2); write it like %q", wording.Quote(name), like)
-		case slices.ContainsFunc(ownedByOthers, owned):
-			return "", fmt.Errorf("%s has a meaning of its own, and %s is removed from messages that bring one; choose a name like %q", wording.Quote(name), what, like)
-		}
-		return name, nil
-	}))
 }
 
 // path makes a path from the file absolute.

@@ -8,7 +8,14 @@ import (
 
 	"coexistd/policy/config/document"
 	"coexistd/policy/config/files"
+	"coexistd/policy/config/schema"
 )
+
+func (r *reader) controlKeys() schema.Section {
+	return schema.Section{Path: "control", Header: "[control]", About: "the daemon's own socket, for its commands", Keys: []schema.Key{
+		{Name: "address", Kind: schema.Text(schema.AString, r.controlAddress), Usual: usualControl, Meaning: "`unix:PATH`; a relative path is in `state_dir`. At most 107 bytes with it"},
+	}}
+}
 
 // ControlSocket returns the path of the daemon's control socket. It takes from the file what
 // tells of that and nothing else, so that a daemon can be asked whose configuration has
@@ -23,15 +30,15 @@ func ControlSocket(path string) (string, error) {
 		return "", fmt.Errorf("the configuration %s %w", path, err)
 	}
 	entries := readable(text)
-	r := &reader{folder: filepath.Dir(path), config: &Config{StateDir: usualStateDir}}
+	r := newReader(path, path)
 	if dir, _ := entries["state_dir"].(string); dir != "" {
 		r.config.StateDir = r.path(dir)
 	}
 	control, _ := entries["control"].(map[string]any)
 	said, _ := control["address"].(string)
-	address, err := controlAddress(r, said)
+	address, err := r.controlAddress(said)
 	if err != nil {
-		address, err = controlAddress(r, usualControl)
+		address, err = r.controlAddress(usualControl)
 	}
 	return strings.TrimPrefix(address, "unix:"), err
 }

@@ -9,6 +9,7 @@ import (
 
 	"coexistd/policy/config/files"
 	"coexistd/policy/config/mistakes"
+	"coexistd/policy/config/schema"
 	"coexistd/policy/config/wording"
 	"coexistd/policy/directory"
 	"coexistd/policy/mail"
@@ -18,37 +19,53 @@ import (
 // source is a directory's file and the domains that named it.
 type source struct {
 	directory.Source
-	said map[string]place // where max_loss and max_loss_floor were said
+	said map[string]mistakes.Place // where max_loss and max_loss_floor were said
 }
 
 type alternate struct {
 	domain, name string // normal forms
-	place        place
+	place        mistakes.Place
+}
+
+func (r *reader) domainKeys() schema.Section {
+	return schema.Section{Path: "domain.*", Header: `[domain."example.com"]`, About: "a domain of ours; at least one", Keys: []schema.Key{
+		{Name: "directory", Kind: r.csvFile(), Example: `"users.csv"`, Meaning: "the CSV file that says who lives where; several domains may share one"},
+		{Name: "alternate", Kind: schema.Inline(`{ office365 = "example-com.onmicrosoft.com" }`), Example: `{ office365 = "example-com.onmicrosoft.com" }`,
+			Meaning: "`{ office365 = \"acmecorp-com.onmicrosoft.com\" }`: for each platform, the domain that reaches the same mailboxes there only. An alternate domain belongs to one domain and one platform, and is not itself a domain of ours"},
+		{Name: "mx", Kind: schema.Text(schema.AString, schema.As[string]), Usual: "here", Meaning: "`\"here\"`, or the platform to which the domain's MX points"},
+		{Name: "past_mx", Kind: schema.Choice[schema.Word]("known", "accept", "reject"), Usual: "accept",
+			Meaning: "`\"reject\"` refuses Internet mail that comes here although the MX is at a platform; that platform needs `networks`, and `tenant` or `proof`"},
+		{Name: "unlisted", Kind: schema.Text(schema.AString, schema.As[string]), Usual: "reject", Meaning: "where an address lives that the directory lacks: `here`, or a platform's name"},
+		{Name: "max_loss", Kind: schema.Text(`a percentage in quotes, like "10%"`, parseShare), Usual: "10%",
+			Meaning: "a new directory file that drops more of the addresses is refused, unless `max_loss_floor` lets it pass. So is one that drops all of a domain's, where `unlisted` is `\"reject\"`, unless this is `\"100%\"`. When the loss is meant, raise it for one reload, or restart"},
+		{Name: "max_loss_floor", Kind: schema.Number(0, 1_000_000), Usual: 20,
+			Meaning: "so many addresses may be dropped at once whatever their share is, as long as they are no more than half: of 5 addresses 1 may go but not 3, of 1,000 at `max_loss = \"1%\"` 15 but not 25. 0 is none"},
+	}}
 }
 
 // domains reads [domain."NAME"].
-func (r *reader) domains(t *table) {
-	first := make(map[string]place)
-	for _, one := range t.tables("domain") {
-		if whole := one.cutName(); whole != "" {
-			r.fail(one.place, "a dot in a name cuts the key in two; write the name in quotes: [domain.%q]", whole)
+func (r *reader) domains(t *schema.Table) {
+	first := make(map[string]mistakes.Place)
+	for _, one := range t.Tables("domain") {
+		if whole := r.cutName(one); whole != "" {
+			r.Fail(one.Place, "a dot in a name cuts the key in two; write the name in quotes: [domain.%q]", whole)
 			continue
 		}
-		name, err := domainName(one.name)
+		name, err := domainName(one.Name)
 		if err != nil {
-			r.fail(one.place, "%v", err)
-			name = one.name // good enough to find further mistakes
+			r.Fail(one.Place, "%v", err)
+			name = one.Name // good enough to find further mistakes
 		}
 		if other, taken := first[name]; taken {
-			here, there := later(one.place, other)
-			r.fail(here, "is the same domain as %s on line %d; keep one of them", there.key, there.line)
+			here, there := mistakes.Later(one.Place, other)
+			r.Fail(here, "is the same domain as %s on line %d; keep one of them", there.Key, there.Line)
 			continue
 		}
-		first[name] = one.place
+		first[name] = one.Place
 		r.config.Rules.Routes.Domains[name] = r.domain(one, name)
 	}
-	if !t.has("domain") || t.hasEmpty("domain") {
-		t.fail("domain", `is missing: every recipient would be foreign; add [domain."NAME"]`)
+	if !t.Has("domain") || t.HasEmpty("domain") {
+		t.Fail("domain", `is missing: every recipient would be foreign; add [domain."NAME"]`)
 	}
 	r.refuseAlternates()
 	for _, path := range slices.Sorted(maps.Keys(r.sources)) {
@@ -58,12 +75,12 @@ func (r *reader) domains(t *table) {
 
 // cutName returns the name that was meant by [domain.example.com], which is a
 // table com in a table example, or "".
-func (t *table) cutName() (whole string) {
-	name, entries := t.name, t.entries
+func (r *reader) cutName(t *schema.Table) (whole string) {
+	name, entries := t.Name, t.Entries
 	for len(entries) == 1 {
 		part := slices.Collect(maps.Keys(entries))[0]
 		inner, isTable := entries[part].(map[string]any)
-		if !isTable || slices.ContainsFunc(keysOf(t.schema), func(k key) bool { return k.name == part }) {
+		if !isTable || slices.ContainsFunc(r.Schema.Keys("domain.*"), func(k schema.Key) bool { return k.Name == part }) {
 			break
 		}
 		name, entries = name+"."+part, inner
@@ -72,8 +89,8 @@ func (t *table) cutName() (whole string) {
 	return whole
 }
 
-func (r *reader) domain(t *table, name string) *route.Domain {
-	t.readSection()
+func (r *reader) domain(t *schema.Table, name string) *route.Domain {
+	t.ReadSection()
 	d := &route.Domain{Name: name, Alternates: make(map[string]string)}
 	r.readAlternates(t, d)
 	d.MX = r.platformOrHere(t, "mx")
@@ -104,22 +121,22 @@ func refuseHidden(text, what string) error {
 	return nil
 }
 
-// wantDomain is the value of each key of alternate.
-var wantDomain = text("a domain name in quotes", alone(domainName))
+// wantDomain is the kind of each key of alternate.
+var wantDomain = schema.Text("a domain name in quotes", domainName)
 
-func (r *reader) readAlternates(t *table, d *route.Domain) {
-	if _, said := said[map[string]any](t, "alternate"); !said {
+func (r *reader) readAlternates(t *schema.Table, d *route.Domain) {
+	if _, said := schema.Said[map[string]any](t, "alternate"); !said {
 		return
 	}
-	alternates := t.section("alternate")
-	for _, platform := range slices.Sorted(maps.Keys(alternates.entries)) {
+	alternates := t.Section("alternate")
+	for _, platform := range slices.Sorted(maps.Keys(alternates.Entries)) {
 		if !r.isPlatform(platform) {
-			alternates.fail(platform, "%s is not a platform of this file; %s", wording.Quote(platform), r.suggestPlatform(platform))
+			alternates.Fail(platform, "%s is not a platform of this file; %s", wording.Quote(platform), r.suggestPlatform(platform))
 			continue
 		}
-		if name, ok := wantDomain.read(alternates, platform, alternates.entries[platform]).(string); ok {
+		if name, ok := schema.ReadEntry[string](alternates, platform, wantDomain); ok {
 			d.Alternates[platform] = name
-			r.alternates = append(r.alternates, alternate{d.Name, name, alternates.at(platform)})
+			r.alternates = append(r.alternates, alternate{d.Name, name, alternates.At(platform)})
 		}
 	}
 }
@@ -131,35 +148,35 @@ func (r *reader) suggestPlatform(name string) string {
 	return wording.Suggest(name, r.platforms)
 }
 
-func (r *reader) pastMX(t *table) (refuse bool) {
-	refuse = value[word](t, "past_mx") == "reject"
+func (r *reader) pastMX(t *schema.Table) (refuse bool) {
+	refuse = schema.Value[schema.Word](t, "past_mx") == "reject"
 	switch {
-	case t.has("past_mx") && (!t.has("mx") || t.entries["mx"] == "here"):
-		t.fail("past_mx", `has no meaning when the MX is here; set mx to a platform, or leave past_mx out`)
+	case t.Has("past_mx") && (!t.Has("mx") || t.Entries["mx"] == "here"):
+		t.Fail("past_mx", `has no meaning when the MX is here; set mx to a platform, or leave past_mx out`)
 	case refuse:
-		mx, _ := t.entries["mx"].(string)
+		mx, _ := t.Entries["mx"].(string)
 		if r.isPlatform(mx) && !slices.Contains(r.provable, mx) {
-			t.fail("past_mx", "would refuse all mail from the Internet: nothing that %s passes on can be told from what comes past it; give the platform networks, and tenant or proof, or leave past_mx out", mx)
+			t.Fail("past_mx", "would refuse all mail from the Internet: nothing that %s passes on can be told from what comes past it; give the platform networks, and tenant or proof, or leave past_mx out", mx)
 		}
 	}
 	return refuse
 }
 
 // unlisted reads where an address lives that the directory lacks.
-func (r *reader) unlisted(t *table, d *route.Domain) {
-	value := value[string](t, "unlisted")
+func (r *reader) unlisted(t *schema.Table, d *route.Domain) {
+	value := schema.Value[string](t, "unlisted")
 	switch {
 	case value == "reject":
-		if !t.has("directory") && (!t.has("unlisted") || t.entries["unlisted"] == value) {
-			t.fail("unlisted", `must be "here" or a platform in a domain without a directory, or every address would be refused; or add directory`)
+		if !t.Has("directory") && (!t.Has("unlisted") || t.Entries["unlisted"] == value) {
+			t.Fail("unlisted", `must be "here" or a platform in a domain without a directory, or every address would be refused; or add directory`)
 		}
 	case value == "here":
 		d.Unlisted = route.Residence{Kind: route.Here}
 	case !r.isPlatform(value):
-		t.fail("unlisted", `%s is neither "reject" nor "here" nor a platform of this file; %s`,
+		t.Fail("unlisted", `%s is neither "reject" nor "here" nor a platform of this file; %s`,
 			wording.Quote(value), wording.Suggest(value, append([]string{"reject", "here"}, r.platforms...)))
-	case !t.alternateHas(value):
-		t.fail("unlisted", "no alternate domain reaches %s; add it to alternate, like alternate = { %s = \"DOMAIN\" }", value, value)
+	case !alternateHas(t, value):
+		t.Fail("unlisted", "no alternate domain reaches %s; add it to alternate, like alternate = { %s = \"DOMAIN\" }", value, value)
 	default:
 		d.Unlisted = route.Residence{Kind: route.There, Platform: value}
 	}
@@ -167,78 +184,72 @@ func (r *reader) unlisted(t *table, d *route.Domain) {
 
 // alternateHas reports that the domain names an alternate for a platform, be
 // it right or wrong.
-func (t *table) alternateHas(platform string) bool {
-	alternates, isTable := t.entries["alternate"].(map[string]any)
+func alternateHas(t *schema.Table, platform string) bool {
+	alternates, isTable := t.Entries["alternate"].(map[string]any)
 	_, ok := alternates[platform]
-	return ok || t.has("alternate") && !isTable
+	return ok || t.Has("alternate") && !isTable
 }
 
 // directory reads where the domain's directory is. Whether its rows are right
 // is not asked here.
-func (r *reader) directory(t *table, d *route.Domain) {
+func (r *reader) directory(t *schema.Table, d *route.Domain) {
 	for _, key := range []string{"max_loss", "max_loss_floor"} {
-		if t.has(key) && !t.has("directory") {
-			t.fail(key, "has no meaning without a directory; leave it out")
+		if t.Has(key) && !t.Has("directory") {
+			t.Fail(key, "has no meaning without a directory; leave it out")
 		}
 	}
-	path, isPath := said[string](t, "directory")
+	path, isPath := schema.Said[string](t, "directory")
 	if !isPath {
 		return
+	}
+	// One that is missing is used all the same, to find further mistakes.
+	if _, err := files.Look(path); err != nil {
+		t.Fail("directory", "%s %v; write the path of a CSV file that begins with the line address,residence,login", wording.Quote(path), err)
 	}
 	s := r.sources[path]
 	if s == nil {
 		s = &source{Source: directory.Source{
 			Path: path, Domains: make(map[string]*route.Domain), Delimiters: r.config.Rules.Delimiters,
-			MaxLoss: value[float64](t, "max_loss"), MaxLossFloor: value[int](t, "max_loss_floor"),
-		}, said: make(map[string]place)}
+			MaxLoss: schema.Value[float64](t, "max_loss"), MaxLossFloor: schema.Value[int](t, "max_loss_floor"),
+		}, said: make(map[string]mistakes.Place)}
 		r.sources[path] = s
 	}
 	s.Domains[d.Name] = d
-	if loss, ok := said[float64](t, "max_loss"); ok && s.agrees(t, "max_loss", s.MaxLoss == loss) {
+	if loss, ok := schema.Said[float64](t, "max_loss"); ok && s.agrees(t, "max_loss", s.MaxLoss == loss) {
 		s.MaxLoss = loss
 	}
-	if floor, ok := said[int](t, "max_loss_floor"); ok && s.agrees(t, "max_loss_floor", s.MaxLossFloor == floor) {
+	if floor, ok := schema.Said[int](t, "max_loss_floor"); ok && s.agrees(t, "max_loss_floor", s.MaxLossFloor == floor) {
 		s.MaxLossFloor = floor
 	}
 }
 
 // agrees refuses that a domain says something else of the directory than another that
 // has the same.
-func (s *source) agrees(t *table, key string, same bool) bool {
+func (s *source) agrees(t *schema.Table, key string, same bool) bool {
 	other, said := s.said[key]
 	if said && !same {
-		t.fail(key, "differs from %s on line %d, though both domains have the same directory; make them agree", other.key, other.line)
+		t.Fail(key, "differs from %s on line %d, though both domains have the same directory; make them agree", other.Key, other.Line)
 		return false
 	}
-	s.said[key] = t.at(key)
+	s.said[key] = t.At(key)
 	return true
 }
 
-// csvFile is a directory: the path of its file. One that is missing is used all the same,
-// to find further mistakes.
-func csvFile() kind {
-	return kind{json: "string", want: aString, possible: "a string", read: func(t *table, name string, value any) any {
-		if inner, isTable := value.(map[string]any); isTable {
-			what := "directories other than a file"
-			for key, kind := range map[string]string{"ldap": "directories in LDAP", "redis": "directories in Redis"} {
-				if _, says := inner[key]; says {
-					what = kind
-				}
+// csvFile is a directory: the path of its file, which need not be there.
+func (r *reader) csvFile() schema.Kind {
+	return schema.Text(schema.AString, func(text string) (string, error) { return r.path(text), nil }).But(func(value any) error {
+		inner, isTable := value.(map[string]any)
+		if !isTable {
+			return nil
+		}
+		what := "directories other than a file"
+		for key, kind := range map[string]string{"ldap": "directories in LDAP", "redis": "directories in Redis"} {
+			if _, says := inner[key]; says {
+				what = kind
 			}
-			t.fail(name, "this version does not have %s; write the path of a CSV file in quotes", what)
-			return nil
 		}
-		file, isText := value.(string)
-		if !isText {
-			t.fail(name, "is %s; it must be %s", describe(value), aString)
-			return nil
-		}
-		file = t.r.path(file)
-		if _, err := files.Look(file); err != nil {
-			t.fail(name, "%s %v; write the path of a CSV file that begins with the line address,residence,login", wording.Quote(file), err)
-		}
-		return file
-	}}
+		return fmt.Errorf("this version does not have %s; write the path of a CSV file in quotes", what)
+	})
 }
 
 // parseShare reads a percentage.
@@ -259,19 +270,19 @@ func (r *reader) refuseAlternates() {
 	inCircle := make(map[string]bool)   // domains of circles that were reported
 	for _, a := range r.alternates {
 		if first, taken := users[a.name]; taken {
-			here, there := later(a.place, first.place)
-			r.fail(here, "%s is already %s on line %d; an alternate domain reaches the mailboxes of one domain on one platform",
-				a.name, there.key, there.line)
+			here, there := mistakes.Later(a.place, first.place)
+			r.Fail(here, "%s is already %s on line %d; an alternate domain reaches the mailboxes of one domain on one platform",
+				a.name, there.Key, there.Line)
 			continue
 		}
 		users[a.name] = a
 		switch {
 		case a.name == a.domain:
-			r.fail(a.place, "%s is the domain itself; mail for it would come back here, so write the domain that reaches only the other platform, like example-com.onmicrosoft.com", a.name)
+			r.Fail(a.place, "%s is the domain itself; mail for it would come back here, so write the domain that reaches only the other platform, like example-com.onmicrosoft.com", a.name)
 		case ours[a.name] == nil || inCircle[a.domain] && inCircle[a.name]:
 		default:
 			var circle []string
-			if len(r.problems) <= mistakes.MaxPrinted { // a search for each of many takes long
+			if len(r.Problems) <= mistakes.MaxPrinted { // a search for each of many takes long
 				circle = r.config.Rules.Routes.Circle(a.domain, a.name)
 			}
 			for _, name := range circle {
@@ -281,11 +292,11 @@ func (r *reader) refuseAlternates() {
 				circle = slices.Concat(circle[:8], []string{"…"}, circle[len(circle)-1:])
 			}
 			if circle != nil {
-				r.fail(a.place, "the alternate domains form a circle: %s -> %s; an alternate domain must not be one of our domains",
+				r.Fail(a.place, "the alternate domains form a circle: %s -> %s; an alternate domain must not be one of our domains",
 					a.domain, strings.Join(circle, " -> "))
 				continue
 			}
-			r.fail(a.place, "%s is one of our domains, so mail for it would not leave; write the domain that reaches only the other platform", a.name)
+			r.Fail(a.place, "%s is one of our domains, so mail for it would not leave; write the domain that reaches only the other platform", a.name)
 		}
 	}
 }

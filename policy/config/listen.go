@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"coexistd/policy/config/mistakes"
+	"coexistd/policy/config/schema"
 	"coexistd/policy/config/sockets"
 	"coexistd/policy/config/wording"
 	"coexistd/policy/verdict"
@@ -23,43 +25,60 @@ type Listener struct {
 	Mode fs.FileMode
 }
 
+func listenKeys() schema.Section {
+	return schema.Section{Path: "listen", Header: "[[listen]]", About: "a milter socket for the MTA; at least one", Keys: []schema.Key{
+		{Name: "address", Kind: schema.Text(schema.AString, schema.As[string]), Missing: sockets.Like, Example: `"inet:127.0.0.1:8701"`,
+			Meaning: "`inet:host:port` or `unix:/path`, such as `inet:127.0.0.1:8701`"},
+		{Name: "checkpoint", Kind: schema.Text(schema.AString, entryPoint), Usually: "decided for each message", Example: `"S2"`,
+			Meaning: "`S0`: all mail here is from the Internet; `S1`: from a platform, if it proves it, else S0; `S2`: from our users"},
+		{Name: "mode", Kind: schema.Text(schema.AString, sockets.ParseMode), Usual: "0660", Meaning: "the unix socket's permissions; refused for `inet`, ignored when systemd holds the socket"},
+	}}
+}
+
+func lookupKeys() schema.Section {
+	return schema.Section{Path: "lookup", Header: "[[lookup]]", About: "a socket for the MTA's own questions", Keys: []schema.Key{
+		{Name: "address", Kind: schema.Text(schema.AString, schema.As[string]), Missing: sockets.Like, Example: `"inet:127.0.0.1:8702"`, Meaning: "as for `[[listen]]`, such as `inet:127.0.0.1:8702`"},
+		{Name: "mode", Kind: schema.Text(schema.AString, sockets.ParseMode), Usual: "0660", Meaning: "as for `[[listen]]`"},
+	}}
+}
+
 // listeners reads [[listen]] and [[lookup]].
-func (r *reader) listeners(t *table) {
-	taken := make(map[string]place)
-	for _, one := range t.array("listen") {
-		l := r.listener(one.readSection(), taken)
-		l.Checkpoint = value[verdict.Checkpoint](one, "checkpoint")
+func (r *reader) listeners(t *schema.Table) {
+	taken := make(map[string]mistakes.Place)
+	for _, one := range t.Array("listen") {
+		l := r.listener(one.ReadSection(), taken)
+		l.Checkpoint = schema.Value[verdict.Checkpoint](one, "checkpoint")
 		r.config.Listeners = append(r.config.Listeners, l)
 	}
-	for _, one := range t.array("lookup") {
-		r.config.Lookups = append(r.config.Lookups, r.listener(one.readSection(), taken))
+	for _, one := range t.Array("lookup") {
+		r.config.Lookups = append(r.config.Lookups, r.listener(one.ReadSection(), taken))
 	}
-	if !t.has("listen") || t.hasEmpty("listen") {
-		t.fail("listen", "is missing: no MTA could connect; add [[listen]] with an address")
+	if !t.Has("listen") || t.HasEmpty("listen") {
+		t.Fail("listen", "is missing: no MTA could connect; add [[listen]] with an address")
 	}
 }
 
 // listener reads what both kinds have. Taken remembers the addresses.
-func (r *reader) listener(t *table, taken map[string]place) Listener {
-	l := Listener{Mode: value[fs.FileMode](t, "mode")}
-	text, ok := said[string](t, "address")
+func (r *reader) listener(t *schema.Table, taken map[string]mistakes.Place) Listener {
+	l := Listener{Mode: schema.Value[fs.FileMode](t, "mode")}
+	text, ok := schema.Said[string](t, "address")
 	if !ok {
 		return l
 	}
 	network, addr, err := sockets.Parse(text)
 	if err != nil {
-		t.fail("address", "%v", err)
+		t.Fail("address", "%v", err)
 		return l
 	}
-	if t.has("mode") && network != "unix" {
-		t.fail("mode", "has no meaning for an inet socket; leave it out")
+	if t.Has("mode") && network != "unix" {
+		t.Fail("mode", "has no meaning for an inet socket; leave it out")
 	}
 	// Another spelling of the same socket is the same listener.
 	l.Address = sockets.Text(network, addr)
 	if first, ok := taken[l.Address]; ok {
-		t.fail("address", "%s is taken by %s on line %d; each socket needs an address of its own", wording.Quote(text), first.key, first.line)
+		t.Fail("address", "%s is taken by %s on line %d; each socket needs an address of its own", wording.Quote(text), first.Key, first.Line)
 	} else {
-		taken[l.Address] = t.at("address")
+		taken[l.Address] = t.At("address")
 	}
 	return l
 }
@@ -77,17 +96,17 @@ func entryPoint(name string) (verdict.Checkpoint, error) {
 }
 
 // control reads [control]. The sockets of listeners are known.
-func (r *reader) control(t *table) {
-	one := t.optional("control").readSection()
-	r.config.Control = value[string](one, "address")
+func (r *reader) control(t *schema.Table) {
+	one := t.Optional("control").ReadSection()
+	r.config.Control = schema.Value[string](one, "address")
 	isTaken := func(l Listener) bool { return l.Address == r.config.Control }
 	if slices.ContainsFunc(r.config.Listeners, isTaken) || slices.ContainsFunc(r.config.Lookups, isTaken) {
-		one.fail("address", "%s is the socket of a [[listen]] or a [[lookup]], too; each socket needs an address of its own", wording.Quote(r.config.Control))
+		one.Fail("address", "%s is the socket of a [[listen]] or a [[lookup]], too; each socket needs an address of its own", wording.Quote(r.config.Control))
 	}
 }
 
 // controlAddress reads "unix:PATH". A relative path is in state_dir.
-func controlAddress(r *reader, text string) (string, error) {
+func (r *reader) controlAddress(text string) (string, error) {
 	path, isUnix := strings.CutPrefix(text, "unix:")
 	if !isUnix || path == "" {
 		return "", fmt.Errorf(`%s is not the address of a Unix socket, which is all that is possible here; write it like "unix:control.sock" or "unix:/run/coexistd/control.sock"`, wording.Quote(text))

@@ -11,6 +11,7 @@ import (
 
 	"coexistd/policy/config/files"
 	"coexistd/policy/config/mistakes"
+	"coexistd/policy/config/schema"
 	"coexistd/policy/config/wording"
 	"coexistd/policy/networks"
 )
@@ -18,17 +19,17 @@ import (
 // network is one range of clients with what an error about it needs.
 type network struct {
 	prefix   netip.Prefix
-	platform string // its platform's name; empty: it is ours
-	place    place
+	platform string // its platform's name; Empty: it is ours
+	place    mistakes.Place
 	ofList   bool // only a file has it that "file:PATH" names
 }
 
 // readNetworks reads a list of networks: a platform's, or ours, which stand at the top.
-func (r *reader) readNetworks(t *table, name string) []netip.Prefix {
-	platform, ours := t.name, t.path == ""
+func (r *reader) readNetworks(t *schema.Table, name string) []netip.Prefix {
+	platform, ours := t.Name, t.Place.Key == ""
 	var all []netip.Prefix
 	seen := make(map[netip.Prefix]int) // the index in r.networks
-	add := func(prefix netip.Prefix, at place, ofList bool) {
+	add := func(prefix netip.Prefix, at mistakes.Place, ofList bool) {
 		if i, twice := seen[prefix]; twice {
 			r.networks[i].ofList = r.networks[i].ofList && ofList
 			return
@@ -37,24 +38,24 @@ func (r *reader) readNetworks(t *table, name string) []netip.Prefix {
 		all = append(all, prefix)
 		r.networks = append(r.networks, network{prefix, platform, at, ofList})
 	}
-	for _, one := range value[[]item](t, name) {
-		path, isFile := strings.CutPrefix(one.value, "file:")
-		_, isSPF := strings.CutPrefix(one.value, "spf:")
+	for _, one := range schema.Value[[]schema.Item](t, name) {
+		path, isFile := strings.CutPrefix(one.Value, "file:")
+		_, isSPF := strings.CutPrefix(one.Value, "spf:")
 		switch {
 		case ours && (isFile || isSPF):
-			r.fail(one.place, "%s can stand only in a platform's networks; list CIDRs and addresses here", wording.Quote(one.value))
+			r.Fail(one.Place, "%s can stand only in a platform's networks; list CIDRs and addresses here", wording.Quote(one.Value))
 		case isSPF:
 			r.spfSource(platform, one)
 		case isFile:
 			r.source(platform, "file", r.path(path), one)
-			for _, prefix := range r.networkFile(path, one.place) {
-				add(prefix, one.place, true)
+			for _, prefix := range r.networkFile(path, one.Place) {
+				add(prefix, one.Place, true)
 			}
 		default:
-			if prefix, err := networks.ParsePrefix(one.value); err != nil {
-				r.fail(one.place, "%v", err)
+			if prefix, err := networks.ParsePrefix(one.Value); err != nil {
+				r.Fail(one.Place, "%v", err)
 			} else {
-				add(prefix, one.place, false)
+				add(prefix, one.Place, false)
 				if !ours {
 					r.config.Listed[platform] = append(r.config.Listed[platform], prefix)
 				}
@@ -66,30 +67,30 @@ func (r *reader) readNetworks(t *table, name string) []netip.Prefix {
 
 // networkFile reads the networks of a file: one a line, or Microsoft's list.
 // Mistakes in the file are shown at its own lines.
-func (r *reader) networkFile(name string, at place) []netip.Prefix {
+func (r *reader) networkFile(name string, at mistakes.Place) []netip.Prefix {
 	path := r.path(name)
-	at.kind = mistakes.OfList
+	at.Kind = mistakes.OfList
 	text, _, err := files.Read(path, maxFile)
 	if err != nil {
-		r.fail(at, "%s %v; write the path of a file with one CIDR a line, or of Microsoft's list of endpoints", wording.Quote(path), err)
+		r.Fail(at, "%s %v; write the path of a file with one CIDR a line, or of Microsoft's list of endpoints", wording.Quote(path), err)
 		return nil
 	}
-	inFile := place{file: name, key: at.key, kind: mistakes.OfList}
+	inFile := mistakes.Place{File: name, Key: at.Key, Kind: mistakes.OfList}
 	if !filepath.IsAbs(name) {
-		inFile.file = filepath.Join(filepath.Dir(r.file), name)
+		inFile.File = filepath.Join(filepath.Dir(r.file), name)
 	}
 	found, mistakes := networks.Parse(text)
 	for _, m := range mistakes {
-		inFile.line = m.Line
-		r.fail(inFile, "%s", m.Problem)
+		inFile.Line = m.Line
+		r.Fail(inFile, "%s", m.Problem)
 	}
 	switch {
 	case len(mistakes) > 0:
 	case len(found) == 0:
-		r.fail(at, "%s holds no network; it needs one CIDR a line", wording.Quote(path))
+		r.Fail(at, "%s holds no network; it needs one CIDR a line", wording.Quote(path))
 	default:
 		if err := networks.Bounded(networks.Normal(found)); err != nil {
-			r.fail(at, "%s is not taken: %v; take out what is not the platform's, or list wider networks here, without a file", wording.Quote(path), err)
+			r.Fail(at, "%s is not taken: %v; take out what is not the platform's, or list wider networks here, without a file", wording.Quote(path), err)
 			return nil
 		}
 	}
@@ -102,12 +103,12 @@ func (r *reader) networkFile(name string, at place) []netip.Prefix {
 // mistake is that list's: the file can change at any time.
 func (r *reader) refuseOverlaps() {
 	slices.SortStableFunc(r.networks, func(a, b network) int {
-		return cmp.Or(a.prefix.Addr().Compare(b.prefix.Addr()), cmp.Compare(a.prefix.Bits(), b.prefix.Bits()), cmp.Compare(a.place.line, b.place.line))
+		return cmp.Or(a.prefix.Addr().Compare(b.prefix.Addr()), cmp.Compare(a.prefix.Bits(), b.prefix.Bits()), cmp.Compare(a.place.Line, b.place.Line))
 	})
 	var around []network
 	for _, n := range r.networks {
 		around = slices.DeleteFunc(around, func(outer network) bool { return !outer.prefix.Overlaps(n.prefix) })
-		isOthers := func(outer network) bool { return outer.place.key != n.place.key && r.mayShare(outer, n) != nil }
+		isOthers := func(outer network) bool { return outer.place.Key != n.place.Key && r.mayShare(outer, n) != nil }
 		i := slices.IndexFunc(around, func(outer network) bool { return isOthers(outer) && !outer.ofList })
 		if i < 0 {
 			i = slices.IndexFunc(around, isOthers)
@@ -122,15 +123,15 @@ func (r *reader) refuseOverlaps() {
 // overlap puts two networks that share an address on record as a mistake, where the
 // later of them stands.
 func (r *reader) overlap(a, b network) {
-	if a.place.line < b.place.line {
+	if a.place.Line < b.place.Line {
 		a, b = b, a
 	}
 	at := a.place
-	at.kind = mistakes.OfDomains
+	at.Kind = mistakes.OfDomains
 	if a.ofList || b.ofList {
-		at.kind = mistakes.OfList
+		at.Kind = mistakes.OfList
 	}
-	r.fail(at, "%s overlaps %s of %s on line %d; %v", a.prefix, b.prefix, b.place.key, b.place.line, r.mayShare(b, a))
+	r.Fail(at, "%s overlaps %s of %s on line %d; %v", a.prefix, b.prefix, b.place.Key, b.place.Line, r.mayShare(b, a))
 }
 
 // mayShare tells whether networks of two owners may overlap. The error says what would be

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"coexistd/policy/config/schema"
+	"coexistd/policy/config/sockets"
 	"coexistd/policy/config/wording"
 	"coexistd/policy/networks"
 	"coexistd/policy/route"
@@ -27,18 +29,35 @@ type Source struct {
 	Kind, Name string
 }
 
+func platformKeys() schema.Section {
+	return schema.Section{Path: "platform.*", Header: "[platform.office365]", About: "another platform, by a name of yours", Keys: []schema.Key{
+		{Name: "networks", Kind: schema.Texts(schema.Rules{}), Example: `["spf:spf.protection.outlook.com"]`,
+			Meaning: "where the platform sends from: CIDR networks, addresses, `\"spf:DOMAIN\"`, the networks that the domain's SPF record names, and `\"file:PATH\"`, a file with one network a line or Microsoft's endpoints list (JSON), of which the entries with TCP port 25 count. A list may be as wide as an IPv4 /8 and an IPv6 /24 in all, and have 10,000 networks. Without networks nothing from the platform is S1; a note says so"},
+		{Name: "max_age", Kind: schema.Duration(day, 365*day), Usual: "30d",
+			Meaning: "how old a list by `spf:` or `file:` may grow that cannot be refreshed before a warning is logged; it is used on. SPF records are asked for every hour and after a reload; a changed file is read by itself"},
+		{Name: "tenant", Kind: schema.Text(schema.AString, parseTenant), Example: `"3f2504e0-4f89-11d3-9a0c-0305e82c3301"`,
+			Meaning: "Office 365: our tenant's GUID, which it puts into `X-MS-Exchange-CrossTenant-Id`, but not into every message: have a `proof` by `header`, too ([why](senders.md#mail-without-any-proof))"},
+		{Name: "proof", Kind: schema.Anything("tables", "a table, or a list of them"), Example: likeProof,
+			Meaning: "further ways in which a message proves that our tenant sent it; see below. With neither `tenant` nor `proof`, nothing from the platform is S1; a note says so"},
+		{Name: "may_relay", Kind: schema.Boolean(), Usual: false,
+			Meaning: "the platform's users may send to the Internet through us, once the tenant is proven; needs `tenant` or `proof`, and a line in [Postfix](../postfix/README.md)"},
+		{Name: "relay", Kind: schema.Text(schema.AString, sockets.NextHop), Usually: "by MX", Example: `"[mail.example.com]:25"`,
+			Meaning: "the host that takes the platform's mail, as in Postfix's transport tables: `\"[host]:25\"`. Served by the lookup `transport`"},
+	}}
+}
+
 // readPlatforms reads [platform.NAME]. It reports whether the rest can be read.
-func (r *reader) readPlatforms(t *table) bool {
-	if all, ok := t.entries["platform"].(map[string]any); ok {
+func (r *reader) readPlatforms(t *schema.Table) bool {
+	if all, ok := t.Entries["platform"].(map[string]any); ok {
 		r.platforms = slices.Sorted(maps.Keys(all))
 	}
 	// Each message's client is compared with all of them.
-	if !t.atMost("platform", 64, len(r.platforms), "platforms") {
+	if !t.AtMost("platform", 64, len(r.platforms), "platforms") {
 		return false
 	}
 	p := r.config.Rules
 	var names []string
-	for _, one := range t.tables("platform") {
+	for _, one := range t.Tables("platform") {
 		if platform := r.platform(one); platform != nil {
 			p.Routes.Platforms = append(p.Routes.Platforms, platform)
 			names = append(names, platform.Name)
@@ -56,35 +75,35 @@ func (r *reader) readPlatforms(t *table) bool {
 func (r *reader) isPlatform(name string) bool { return slices.Contains(r.platforms, name) }
 
 // platform reads one platform. It is nil when the name is wrong.
-func (r *reader) platform(t *table) *route.Platform {
-	t.readSection()
-	p := &route.Platform{Name: t.name, MayRelay: value[bool](t, "may_relay"), Relay: value[string](t, "relay")}
+func (r *reader) platform(t *schema.Table) *route.Platform {
+	t.ReadSection()
+	p := &route.Platform{Name: t.Name, MayRelay: schema.Value[bool](t, "may_relay"), Relay: schema.Value[string](t, "relay")}
 	proofs := r.proofs(t)
-	r.config.Rules.Tenants[t.name] = proofs
-	r.config.Networks[t.name] = networks.Known{Networks: networks.SetOf(r.readNetworks(t, "networks")...), Pending: r.sourcesOf(t)}
-	proves := t.has("tenant") || t.has("proof")
+	r.config.Rules.Tenants[t.Name] = proofs
+	r.config.Networks[t.Name] = networks.Known{Networks: networks.SetOf(r.readNetworks(t, "networks")...), Pending: r.sourcesOf(t)}
+	proves := t.Has("tenant") || t.Has("proof")
 	switch {
 	case !proves && p.MayRelay:
-		t.fail("may_relay", "needs a tenant or a proof: only users whose tenant is proven may relay; add tenant or proof, or leave may_relay out")
+		t.Fail("may_relay", "needs a tenant or a proof: only users whose tenant is proven may relay; add tenant or proof, or leave may_relay out")
 	case !proves:
-		r.note("platform %s has neither tenant nor proof: nothing that comes from it is ever S1, all of it is judged as S0", t.name)
-	case !t.has("networks"):
-		r.note("platform %s has no networks: nothing that comes from it is ever S1, all of it is judged as S0", t.name)
+		r.note("platform %s has neither tenant nor proof: nothing that comes from it is ever S1, all of it is judged as S0", t.Name)
+	case !t.Has("networks"):
+		r.note("platform %s has no networks: nothing that comes from it is ever S1, all of it is judged as S0", t.Name)
 	}
-	if proves && t.has("networks") {
-		r.provable = append(r.provable, t.name)
+	if proves && t.Has("networks") {
+		r.provable = append(r.provable, t.Name)
 	}
 	if proofs.Tenant != "" && len(proofs.Domains) == 0 && proofs.Header == "" && proofs.Certificate == "" {
-		r.note(`platform %s is proven by tenant alone, a header that Exchange Online leaves out at times: such mail of our own users is put off; add proof = { header = "X-Coexist-Proof", secret_file = "proof.key" } and the rule over there that sets it`, t.name)
+		r.note(`platform %s is proven by tenant alone, a header that Exchange Online leaves out at times: such mail of our own users is put off; add proof = { header = "X-Coexist-Proof", secret_file = "proof.key" } and the rule over there that sets it`, t.Name)
 	}
 	if proofs.Certificate == tenant.SharedCertificate {
-		r.note("platform %s is proven by the certificate of %s, which Office 365 shows for every tenant: it proves the platform, and any tenant of it", t.name, tenant.SharedCertificate)
+		r.note("platform %s is proven by the certificate of %s, which Office 365 shows for every tenant: it proves the platform, and any tenant of it", t.Name, tenant.SharedCertificate)
 	}
 	switch {
-	case slices.Contains(reserved, t.name):
-		r.fail(t.place, "%s is a word with a meaning of its own; a platform is named like office365 or google", wording.Quote(t.name))
-	case !platformName.MatchString(t.name):
-		r.fail(t.place, "%s is not a platform's name; it would be lower-case letters, digits and '-', a letter first, like office365", wording.Quote(t.name))
+	case slices.Contains(reserved, t.Name):
+		r.Fail(t.Place, "%s is a word with a meaning of its own; a platform is named like office365 or google", wording.Quote(t.Name))
+	case !platformName.MatchString(t.Name):
+		r.Fail(t.Place, "%s is not a platform's name; it would be lower-case letters, digits and '-', a letter first, like office365", wording.Quote(t.Name))
 	default:
 		return p
 	}
@@ -93,17 +112,17 @@ func (r *reader) platform(t *table) *route.Platform {
 
 // source puts a list on record that a platform's networks name. Two platforms share one
 // only where they may share networks.
-func (r *reader) source(platform, kind, name string, at item) {
+func (r *reader) source(platform, kind, name string, at schema.Item) {
 	for _, other := range r.config.Sources {
 		if other.Kind != kind || other.Name != name {
 			continue
 		}
 		if other.Platform == platform {
-			r.fail(at.place, "%s is there twice; keep one of them", wording.Quote(at.value))
+			r.Fail(at.Place, "%s is there twice; keep one of them", wording.Quote(at.Value))
 			return
 		}
 		if err := r.config.Rules.Tenants.MayShare(other.Platform, platform); err != nil {
-			r.fail(at.place, "%s is a list of platform %s, too; %v, or take it out of one of them", wording.Quote(at.value), other.Platform, err)
+			r.Fail(at.Place, "%s is a list of platform %s, too; %v, or take it out of one of them", wording.Quote(at.Value), other.Platform, err)
 			return
 		}
 	}
@@ -111,10 +130,10 @@ func (r *reader) source(platform, kind, name string, at item) {
 }
 
 // spfSource reads the domain of "spf:DOMAIN".
-func (r *reader) spfSource(platform string, at item) {
-	name, err := domainName(strings.TrimPrefix(at.value, "spf:"))
+func (r *reader) spfSource(platform string, at schema.Item) {
+	name, err := domainName(strings.TrimPrefix(at.Value, "spf:"))
 	if err != nil || !strings.Contains(name, ".") {
-		r.fail(at.place, `%s names no domain; write it like "spf:spf.protection.outlook.com"`, wording.Quote(at.value))
+		r.Fail(at.Place, `%s names no domain; write it like "spf:spf.protection.outlook.com"`, wording.Quote(at.Value))
 		return
 	}
 	r.source(platform, "spf", name, at)
@@ -122,26 +141,26 @@ func (r *reader) spfSource(platform string, at item) {
 
 // sourcesOf reads what a platform's lists bring about. It reports that a part of its
 // networks is not known before one was fetched.
-func (r *reader) sourcesOf(t *table) (pending bool) {
+func (r *reader) sourcesOf(t *schema.Table) (pending bool) {
 	count := 0
 	for _, one := range r.config.Sources {
-		if one.Platform == t.name {
+		if one.Platform == t.Name {
 			count++
 			pending = pending || one.Kind == "spf"
 		}
 	}
-	t.atMost("networks", 16, count, `lists by "spf:" and "file:"`)
+	t.AtMost("networks", 16, count, `lists by "spf:" and "file:"`)
 	if count > 0 {
-		r.config.MaxAge[t.name] = value[time.Duration](t, "max_age")
-	} else if t.has("max_age") && !mentionsSource(t) {
-		t.fail("max_age", `has no meaning without a list that can grow old: an "spf:DOMAIN" or "file:PATH" in networks; leave it out`)
+		r.config.MaxAge[t.Name] = schema.Value[time.Duration](t, "max_age")
+	} else if t.Has("max_age") && !mentionsSource(t) {
+		t.Fail("max_age", `has no meaning without a list that can grow old: an "spf:DOMAIN" or "file:PATH" in networks; leave it out`)
 	}
 	return pending
 }
 
 // mentionsSource reports that networks has a list, be it right or wrong.
-func mentionsSource(t *table) bool {
-	list, _ := t.entries["networks"].([]any)
+func mentionsSource(t *schema.Table) bool {
+	list, _ := t.Entries["networks"].([]any)
 	return slices.ContainsFunc(list, func(entry any) bool {
 		text, _ := entry.(string)
 		return strings.HasPrefix(text, "spf:") || strings.HasPrefix(text, "file:")
@@ -168,13 +187,13 @@ func parseTenant(text string) (string, error) {
 
 // platformOrHere reads a platform's name, or "here", which is also what an absent key
 // means. It returns "" for that.
-func (r *reader) platformOrHere(t *table, name string) string {
-	value := value[string](t, name)
+func (r *reader) platformOrHere(t *schema.Table, name string) string {
+	value := schema.Value[string](t, name)
 	if value == "here" {
 		return ""
 	}
 	if !r.isPlatform(value) {
-		t.fail(name, `%s is neither "here" nor a platform of this file; %s`, wording.Quote(value), wording.Suggest(value, append([]string{"here"}, r.platforms...)))
+		t.Fail(name, `%s is neither "here" nor a platform of this file; %s`, wording.Quote(value), wording.Suggest(value, append([]string{"here"}, r.platforms...)))
 		return ""
 	}
 	return value

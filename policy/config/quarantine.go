@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"coexistd/policy/config/files"
+	"coexistd/policy/config/schema"
 	"coexistd/policy/config/sockets"
 	"coexistd/policy/config/wording"
 	"coexistd/policy/mail"
@@ -39,27 +40,48 @@ type Report struct {
 	Zone         *time.Location
 	// From is the reports' author, Contact whom they tell to ask for a release.
 	From, Contact string
-	// Summary is who gets the administrator's summary; empty: nobody.
+	// Summary is who gets the administrator's summary; Empty: nobody.
 	Summary []string
 }
 
+func (r *reader) quarantineKeys() schema.Section {
+	return schema.Section{Path: "quarantine", Header: "[quarantine]", About: "where messages are held", Keys: []schema.Key{
+		{Name: "dir", Kind: schema.Text("a path in quotes", r.quarantineDir), Usually: "`quarantine` in `state_dir`", Example: `"quarantine"`, Meaning: "the folder for what is held"},
+		{Name: "keep", Kind: schema.Duration(time.Minute, 3650*day), Usual: "30d", Meaning: "how long it is held"},
+		{Name: "max_size", Kind: schema.Size(1<<20, 1<<50), Usual: "10G", Meaning: "of all messages together; the oldest go first"},
+		{Name: "smtp", Kind: schema.Text(schema.AString, r.releaseAddress), Usual: "127.0.0.1:25", Meaning: "the MTA that takes what is released, and the reports. Its milter must be coexistd"},
+	}}
+}
+
+func (r *reader) reportKeys() schema.Section {
+	return schema.Section{Path: "quarantine.report", Header: "[quarantine.report]", About: "the daily mail to those for whom something is held", Keys: []schema.Key{
+		{Name: "at", Kind: schema.Text(`a time of day in quotes, like "07:00", or "never"`, timeOfDay), Usual: "07:00", Meaning: "when, or `\"never\"`"},
+		{Name: "zone", Kind: schema.Text(`a time zone's name in quotes, like "Europe/Berlin"`, zone), Usually: "the host's", Example: `"Europe/Berlin"`,
+			Meaning: "by which clock: `\"Europe/Berlin\"`"},
+		{Name: "from", Kind: schema.Text(wantMailbox, r.mailbox), Usually: "`postmaster@` the first domain", Example: `"postmaster@example.com"`, Meaning: "the reports' author"},
+		{Name: "contact", Kind: schema.Text(wantMailbox, r.mailbox), Usually: "`from`", Example: `"postmaster@example.com"`, Meaning: "whom it tells to ask for a message"},
+		{Name: "summary", Kind: schema.List(r.mailbox, schema.Rules{Most: 100, What: "addresses", Twice: schema.Dropped}), Usually: "`[from]`", Example: `["postmaster@example.com"]`,
+			Meaning: "who gets the administrator's summary, and is told of limits and of mail in our own name that bears no proof of its tenant ([senders.md](senders.md)); `[]` for nobody"},
+	}}
+}
+
 // quarantine reads [quarantine], or makes the usual one.
-func (r *reader) quarantine(t *table) {
-	one := t.optional("quarantine").readSection()
-	dir, said := said[string](one, "dir")
+func (r *reader) quarantine(t *schema.Table) {
+	one := t.Optional("quarantine").ReadSection()
+	dir, said := schema.Said[string](one, "dir")
 	if !said {
 		dir = filepath.Join(r.config.StateDir, "quarantine")
 	}
 	r.config.Quarantine = Quarantine{
 		Dir:      dir,
-		Keep:     value[time.Duration](one, "keep"),
-		MaxBytes: value[int64](one, "max_size"),
-		SMTP:     value[string](one, "smtp"),
+		Keep:     schema.Value[time.Duration](one, "keep"),
+		MaxBytes: schema.Value[int64](one, "max_size"),
+		SMTP:     schema.Value[string](one, "smtp"),
 		Report:   r.report(one),
 	}
 }
 
-func quarantineDir(r *reader, text string) (string, error) {
+func (r *reader) quarantineDir(text string) (string, error) {
 	const right = "write the path of a folder, which need not exist"
 	if text == "" {
 		return "", fmt.Errorf("is empty; leave it out for %s", wording.Quote(filepath.Join(r.config.StateDir, "quarantine")))
@@ -78,7 +100,7 @@ func quarantineDir(r *reader, text string) (string, error) {
 	return path, nil
 }
 
-func releaseAddress(r *reader, text string) (string, error) {
+func (r *reader) releaseAddress(text string) (string, error) {
 	addr, err := sockets.HostPort(text, "127.0.0.1:25")
 	if err != nil {
 		return "", err
@@ -87,19 +109,19 @@ func releaseAddress(r *reader, text string) (string, error) {
 }
 
 // report reads [quarantine.report], or makes the usual one.
-func (r *reader) report(t *table) Report {
-	one := t.optional("report").readSection()
-	at, zone := value[clock](one, "at"), time.Local
-	if other, said := said[*time.Location](one, "zone"); said {
+func (r *reader) report(t *schema.Table) Report {
+	one := t.Optional("report").ReadSection()
+	at, zone := schema.Value[clock](one, "at"), time.Local
+	if other, said := schema.Said[*time.Location](one, "zone"); said {
 		zone = other
 	}
-	report := Report{Never: at.never, Hour: at.hour, Minute: at.minute, Zone: zone, From: value[string](one, "from")}
+	report := Report{Never: at.never, Hour: at.hour, Minute: at.minute, Zone: zone, From: schema.Value[string](one, "from")}
 	if domains := slices.Sorted(maps.Keys(r.config.Rules.Routes.Domains)); report.From == "" && len(domains) > 0 {
 		report.From = "postmaster@" + domains[0]
 	}
-	report.Contact = cmp.Or(value[string](one, "contact"), report.From)
+	report.Contact = cmp.Or(schema.Value[string](one, "contact"), report.From)
 	report.Summary = []string{report.From}
-	if summary, said := said[[]string](one, "summary"); said {
+	if summary, said := schema.Said[[]string](one, "summary"); said {
 		report.Summary = summary
 	}
 	return report
@@ -134,7 +156,7 @@ const wantMailbox = `an address in quotes, like "postmaster@example.com"`
 
 // mailbox reads one address to send mail to or from. Its local part must be what
 // RFC 5322 section 3.4.1 allows, since it goes into a header.
-func mailbox(r *reader, text string) (string, error) {
+func (r *reader) mailbox(text string) (string, error) {
 	if err := refuseHidden(text, "an address"); err != nil {
 		return "", err
 	}

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"coexistd/policy/config/document"
+	"coexistd/policy/config/mistakes"
 	"coexistd/policy/config/quantity"
+	"coexistd/policy/config/schema"
 	"coexistd/policy/config/wording"
 	"coexistd/policy/mail"
 	"coexistd/policy/networks"
@@ -25,79 +27,107 @@ const (
 	maxRecipientRates = 10
 	maxLimit          = int64(1_000_000_000_000)
 	maxOverrides      = 10_000 // of all rules together
+	maxPer            = 366 * day
 )
 
 const likeRuleName = `the log and the limit's keys name the rule, so write one like "per user"`
 
 // rateTable is one rule while the file is read.
 type rateTable struct {
-	*table
+	*schema.Table
 	rule rate.Rule
 }
 
+func rateKeys() schema.Section {
+	return schema.Section{Path: "rate", Header: "[[rate]]", About: "how much may be sent", Keys: []schema.Key{
+		{Name: "name", Kind: schema.Text(schema.AString, schema.As[string]), Missing: likeRuleName, Example: `"per user"`,
+			Meaning: "stands in the log and in the limit's keys; each rule has its own. A new name begins a new count"},
+		{Name: "checkpoints", Kind: schema.Texts(schema.Rules{Empty: "is empty, so nothing is counted; name points, or leave it out for all that make the check rate"}),
+			Usually: "all that make the check rate", Example: `["S2"]`,
+			Meaning: "the points at which it counts, such as `[\"S2\"]`. A message counts once for each rule"},
+		{Name: "by", Kind: schema.Choice("something to count for", rate.ByUser, rate.ByClient, rate.BySender, rate.BySenderDomain, rate.ByRecipient),
+			Missing: "it says for what each limit is: user, client, sender, sender_domain or recipient", Example: `"user"`,
+			Meaning: "what each limit is for: `\"user\"` (the login), `\"client\"` (the address, IPv6 by its /64), `\"sender\"`, `\"sender_domain\"` (of the envelope; the null sender counts for none) or `\"recipient\"` (each of them)"},
+		{Name: "count", Kind: schema.Choice("something to count", rate.Messages, rate.Recipients, rate.Bytes), Usual: "messages", Meaning: "what is counted"},
+		{Name: "limit", Kind: schema.Anything("amount", "1 to 1000000000000, or a size"), Missing: "it says how much may come in the time of per, like 200", Example: "200",
+			Meaning: "how much may come in the time `per`; bytes also as a size, `\"1G\"`"},
+		{Name: "per", Kind: schema.Duration(time.Second, maxPer), Missing: `it says in which time the limit may come, like "1h"`, Example: `"1h"`,
+			Meaning: "What was used comes back bit by bit, not all at once when the time is over"},
+		{Name: "burst", Kind: schema.Anything("amount", "1 to 1000000000000, or a size"), Usually: "`limit`", Example: "200", Meaning: "how much of it may come at once. It has to come back within 366 days"},
+		{Name: "on_limit", Kind: schema.Choice("a verdict of a limit", verdict.Tempfail, verdict.Reject, verdict.Tag), Usual: "tempfail",
+			Meaning: "what is done with what is over the limit: also `\"reject\"` or `\"tag\"`"},
+		{Name: "on_error", Kind: schema.Choice("what can be done without an answer", rate.ErrorTempfail, rate.ErrorAccept, rate.ErrorMemory), Usual: "memory",
+			Meaning: "what is done while Redis does not answer: `\"memory\"` counts in this process meanwhile, `\"accept\"` lets pass, `\"tempfail\"` puts off. Only with `[redis]`; without, limits are in this process's memory, which always answers"},
+		{Name: "overrides", Kind: schema.Inline(`{ bob = 5000, "10.1.0.0/16" = "unlimited" }`), Example: `{ bob = 5000, "10.1.0.0/16" = "unlimited" }`,
+			Meaning: "other limits, or `\"unlimited\"`, for some: `{ newsletter = 5000, \"10.1.0.0/16\" = \"unlimited\" }`. A key is what the rule is by: a login, an address without a tag, a domain. A network holds for the clients in it, whatever the rule is by; the smallest one counts. `burst` grows and shrinks with the limit"},
+		{Name: "column", Kind: schema.Text("the name of a column of the directory, in quotes", schema.As[string]), Example: `"hourly"`,
+			Meaning: "a column of the directory with accounts' own limits, for rules by `user`, `sender` and `recipient`. `overrides` for an account go before it, and it goes before those for networks"},
+	}}
+}
+
 // readRates reads [[rate]], save for the points at which each rule counts.
-func (r *reader) readRates(t *table) {
-	first := make(map[string]place)
+func (r *reader) readRates(t *schema.Table) {
+	first := make(map[string]mistakes.Place)
 	overrides, byRecipient := 0, 0
-	all := t.array("rate")
-	if !t.atMost("rate", maxRates, len(all), "rules") {
+	all := t.Array("rate")
+	if !t.AtMost("rate", maxRates, len(all), "rules") {
 		return
 	}
 	for _, one := range all {
-		entry := rateTable{one.readSection(), r.rate(one, first)}
+		entry := rateTable{one.ReadSection(), r.rate(one, first)}
 		r.rates = append(r.rates, entry)
 		overrides += len(entry.rule.Accounts) + entry.rule.Networks.Len()
 		if entry.rule.By == rate.ByRecipient {
 			byRecipient++
 		}
 	}
-	t.atMost("rate", maxRecipientRates, byRecipient, "rules by recipient")
-	t.atMost("rate", maxOverrides, overrides, "overrides")
+	t.AtMost("rate", maxRecipientRates, byRecipient, "rules by recipient")
+	t.AtMost("rate", maxOverrides, overrides, "overrides")
 }
 
-func (r *reader) rate(t *table, first map[string]place) rate.Rule {
+func (r *reader) rate(t *schema.Table, first map[string]mistakes.Place) rate.Rule {
 	rule := rate.Rule{
-		Name:    t.uniqueName(first, likeRuleName),
-		By:      value[rate.By](t, "by"),
-		Count:   value[rate.Unit](t, "count"),
-		Per:     int64(cmp.Or(value[time.Duration](t, "per"), time.Hour) / time.Second),
-		OnLimit: value[verdict.Verdict](t, "on_limit"),
-		OnError: value[rate.OnError](t, "on_error"),
+		Name:    uniqueName(t, first, likeRuleName),
+		By:      schema.Value[rate.By](t, "by"),
+		Count:   schema.Value[rate.Unit](t, "count"),
+		Per:     int64(cmp.Or(schema.Value[time.Duration](t, "per"), time.Hour) / time.Second),
+		OnLimit: schema.Value[verdict.Verdict](t, "on_limit"),
+		OnError: schema.Value[rate.OnError](t, "on_error"),
 	}
-	t.amounts(&rule)
-	if t.has("on_error") && r.config.Redis == nil {
-		t.fail("on_error", "has no effect: without [redis], limits are in this process's memory, which always answers; take it out, or add [redis] with its addresses")
+	amounts(t, &rule)
+	if t.Has("on_error") && r.config.Redis == nil {
+		t.Fail("on_error", "has no effect: without [redis], limits are in this process's memory, which always answers; take it out, or add [redis] with its addresses")
 	}
-	t.overrides(&rule)
-	rule.Column = t.column(rule.By)
+	r.overrides(t, &rule)
+	rule.Column = r.column(t, rule.By)
 	return rule
 }
 
 // amounts reads the limit and the burst. A limiter remembers a key until its burst
 // has come back, which bounds the time for that.
-func (t *table) amounts(rule *rate.Rule) {
-	limit, limited := t.amount("limit", rule.Count)
-	burst, said := t.amount("burst", rule.Count)
+func amounts(t *schema.Table, rule *rate.Rule) {
+	limit, limited := amount(t, "limit", rule.Count)
+	burst, said := amount(t, "burst", rule.Count)
 	rule.Limit, rule.Burst = max(1, limit), max(1, limit)
 	if said {
 		rule.Burst = burst
 	}
 	days := float64(rule.Burst) / float64(rule.Limit) * float64(rule.Per) / 86400
 	if limited && said && days > maxPer.Hours()/24 {
-		t.fail("burst", "takes %.0f days to come back at %d in %s; at most %.0f are possible, so lower it",
+		t.Fail("burst", "takes %.0f days to come back at %d in %s; at most %.0f are possible, so lower it",
 			days, limit, quantity.Durations.Text(rule.Per*int64(time.Second)), maxPer.Hours()/24)
 	}
 }
 
 // amount reads how much may come. Bytes can be written as a size.
-func (t *table) amount(name string, count rate.Unit) (amount int64, ok bool) {
-	value, said := t.entries[name]
+func amount(t *schema.Table, name string, count rate.Unit) (amount int64, ok bool) {
+	value, said := t.Entries[name]
 	if !said {
 		return 0, false
 	}
 	amount, err := parseAmount(value, count)
 	if err != nil {
-		t.fail(name, "%v", err)
+		t.Fail(name, "%v", err)
 	}
 	return amount, err == nil
 }
@@ -117,7 +147,7 @@ func parseAmount(value any, count rate.Unit) (int64, error) {
 		ok = true
 	}
 	if !ok {
-		return 0, fmt.Errorf("is %s; it must be %s", describe(value), want)
+		return 0, fmt.Errorf("is %s; it must be %s", schema.Describe(value), want)
 	}
 	if amount < 1 || amount > maxLimit {
 		return 0, fmt.Errorf("%d is out of range; it must be %s", amount, want)
@@ -126,27 +156,27 @@ func parseAmount(value any, count rate.Unit) (int64, error) {
 }
 
 // overrides reads the limits that hold for some keys and networks.
-func (t *table) overrides(rule *rate.Rule) {
-	if _, said := said[map[string]any](t, "overrides"); !said {
+func (r *reader) overrides(t *schema.Table, rule *rate.Rule) {
+	if _, said := schema.Said[map[string]any](t, "overrides"); !said {
 		return
 	}
-	all := t.section("overrides")
+	all := t.Section("overrides")
 	rule.Accounts = make(map[string]int64)
 	ofNetworks := make(map[netip.Prefix]int64)
-	for _, written := range slices.Sorted(maps.Keys(all.entries)) {
-		if all.refuseCut(written) {
+	for _, written := range slices.Sorted(maps.Keys(all.Entries)) {
+		if refuseCut(all, written) {
 			continue
 		}
 		limit := rate.Unlimited
-		if all.entries[written] != "unlimited" {
+		if all.Entries[written] != "unlimited" {
 			var err error
-			if limit, err = parseAmount(all.entries[written], rule.Count); err != nil {
-				all.fail(written, `%v; or "unlimited"`, err)
+			if limit, err = parseAmount(all.Entries[written], rule.Count); err != nil {
+				all.Fail(written, `%v; or "unlimited"`, err)
 				continue
 			}
 		}
-		if err := t.r.override(rule, ofNetworks, written, limit); err != nil {
-			all.fail(written, "%v", err)
+		if err := r.override(rule, ofNetworks, written, limit); err != nil {
+			all.Fail(written, "%v", err)
 		}
 	}
 	rule.Networks = rate.LimitNetworks(ofNetworks)
@@ -208,20 +238,20 @@ func (r *reader) rateKey(text string, by rate.By) (string, error) {
 
 // column reads the name of the directory's column with accounts' own limits. A
 // client has no row there, and a domain has many.
-func (t *table) column(by rate.By) string {
-	text, said := said[string](t, "column")
+func (r *reader) column(t *schema.Table, by rate.By) string {
+	text, said := schema.Said[string](t, "column")
 	name := strings.ToLower(text)
 	switch {
 	case !said:
 		return ""
 	case by == rate.ByClient || by == rate.BySenderDomain:
-		t.fail("column", "has no meaning for a rule by %s, which has no row in the directory; say it in overrides", by)
+		t.Fail("column", "has no meaning for a rule by %s, which has no row in the directory; say it in overrides", by)
 	case name == "address" || name == "residence" || name == "login":
-		t.fail("column", "%s is a column with a meaning of its own; name one of numbers, like %q", wording.Quote(text), "hourly")
+		t.Fail("column", "%s is a column with a meaning of its own; name one of numbers, like %q", wording.Quote(text), "hourly")
 	case strings.Trim(name, " ") != name || name == "" || document.Printable(name) != name:
-		t.fail("column", "%s is not the name of a column; it would be a word of the file's first line, like %q", wording.Quote(text), "hourly")
-	case len(t.r.config.Directories) == 0:
-		t.fail("column", "has no effect: no domain has a directory; take it out")
+		t.Fail("column", "%s is not the name of a column; it would be a word of the file's first line, like %q", wording.Quote(text), "hourly")
+	case len(r.config.Directories) == 0:
+		t.Fail("column", "has no effect: no domain has a directory; take it out")
 	}
 	return name
 }
@@ -229,7 +259,7 @@ func (t *table) column(by rate.By) string {
 // isRated reports that some rule is for a point.
 func (r *reader) isRated(point verdict.Checkpoint) bool {
 	return slices.ContainsFunc(r.rates, func(one rateTable) bool {
-		return !one.has("checkpoints") || slices.ContainsFunc(value[[]item](one.table, "checkpoints"), func(i item) bool { return i.value == point.String() })
+		return !one.Has("checkpoints") || slices.ContainsFunc(schema.Value[[]schema.Item](one.Table, "checkpoints"), func(i schema.Item) bool { return i.Value == point.String() })
 	})
 }
 
@@ -245,11 +275,11 @@ func (r *reader) placeRates() {
 	var columns []string
 	for _, one := range r.rates {
 		rule := one.rule
-		if rule.Points = making; one.has("checkpoints") {
-			rule.Points = one.pointsOf(making)
+		if rule.Points = making; one.Has("checkpoints") {
+			rule.Points = r.pointsOf(one, making)
 		}
 		switch {
-		case len(rule.Points) == 0 && !one.has("checkpoints"):
+		case len(rule.Points) == 0 && !one.Has("checkpoints"):
 			r.note("[[rate]] %s has no effect: no contact point makes the check rate", wording.Quote(rule.Name))
 		case len(rule.Points) > 0 && rule.By == rate.ByUser && !slices.ContainsFunc(rule.Points, hasUsers):
 			r.note("[[rate]] %s counts nobody: no user is logged in at S0 and S1, save at a listener that says so; count by client or by sender there",
@@ -271,12 +301,12 @@ func (r *reader) placeRates() {
 func hasUsers(p verdict.Checkpoint) bool { return p != verdict.S0 && p != verdict.S1 }
 
 // pointsOf returns the points that a rule names.
-func (one rateTable) pointsOf(making []verdict.Checkpoint) []verdict.Checkpoint {
-	return each(one.r, value[[]item](one.table, "checkpoints"), alone(func(text string) (verdict.Checkpoint, error) {
+func (r *reader) pointsOf(one rateTable, making []verdict.Checkpoint) []verdict.Checkpoint {
+	return schema.Each(&r.Reader, schema.Value[[]schema.Item](one.Table, "checkpoints"), func(text string) (verdict.Checkpoint, error) {
 		point, err := parsePoint(text)
 		if err == nil && !slices.Contains(making, point) {
 			return verdict.Undecided, fmt.Errorf(`%s does not make the check rate; add "rate" to checks of [checkpoint.%s], or take %s out`, point, point, wording.Quote(text))
 		}
 		return point, err
-	}), refused)
+	}, schema.Refused)
 }

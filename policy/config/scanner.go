@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"time"
 
+	"coexistd/policy/config/schema"
 	"coexistd/policy/config/sockets"
 	"coexistd/policy/config/wording"
 )
@@ -32,23 +33,45 @@ type Rspamd struct {
 	MaxScans int
 }
 
+func (r *reader) clamdKeys() schema.Section {
+	return schema.Section{Path: "scanner.clamd", Header: "[scanner.clamd]", About: "ClamAV, for the check virus", Keys: []schema.Key{
+		{Name: "address", Kind: schema.OneOrMore(r.clamdAddress, schema.Rules{Empty: "names no server; " + likeClamd, Most: maxAddresses, What: "addresses", Twice: schema.Refused}),
+			Missing: likeClamd, Example: `"unix:/run/clamav/clamd.ctl"`,
+			Meaning: "`\"unix:/run/clamav/clamd.ctl\"`, `\"inet:127.0.0.1:3310\"`, or a list of such, tried in order"},
+		{Name: "timeout", Kind: scanTime, Usual: "30s", Meaning: "for one scan"},
+		{Name: "max_size", Kind: scanSize, Usual: "25M",
+			Meaning: "a larger message is not scanned: `on_error`. Not above clamd's `StreamMaxLength`, and not below the MTA's message size limit"},
+		{Name: "max_scans", Kind: scans, Usual: 10, Meaning: "scans at once. More wait, within their timeout"},
+	}}
+}
+
+func (r *reader) rspamdKeys() schema.Section {
+	return schema.Section{Path: "scanner.rspamd", Header: "[scanner.rspamd]", About: "rspamd, for the check spam", Keys: []schema.Key{
+		{Name: "address", Kind: schema.Text(`a string in quotes, like "`+likeRspamd+`"`, r.rspamdAddress), Missing: `write it like "` + likeRspamd + `"`,
+			Example: `"` + likeRspamd + `"`, Meaning: "`\"" + likeRspamd + "\"`"},
+		{Name: "timeout", Kind: scanTime, Usual: "20s", Meaning: "for one scan"},
+		{Name: "max_size", Kind: scanSize, Usual: "50M", Meaning: "a larger message is not scanned: `on_error`. Not below the MTA's message size limit"},
+		{Name: "max_scans", Kind: scans, Usual: 20, Meaning: "scans at once. More wait, within their timeout"},
+	}}
+}
+
 // scanners reads [scanner.NAME].
-func (r *reader) scanners(t *table) {
-	parent := t.parent("scanner")
+func (r *reader) scanners(t *schema.Table) {
+	parent := t.Parent("scanner")
 	if parent == nil {
 		return
 	}
-	parent.readSection()
-	if one := parent.section("clamd"); one != nil {
-		one.readSection()
+	parent.ReadSection()
+	if one := parent.Section("clamd"); one != nil {
+		one.ReadSection()
 		r.config.Clamd = &Clamd{
-			value[[]string](one, "address"), value[time.Duration](one, "timeout"), value[int64](one, "max_size"), value[int](one, "max_scans"),
+			schema.Value[[]string](one, "address"), schema.Value[time.Duration](one, "timeout"), schema.Value[int64](one, "max_size"), schema.Value[int](one, "max_scans"),
 		}
 	}
-	if one := parent.section("rspamd"); one != nil {
-		one.readSection()
+	if one := parent.Section("rspamd"); one != nil {
+		one.ReadSection()
 		r.config.Rspamd = &Rspamd{
-			value[string](one, "address"), value[time.Duration](one, "timeout"), value[int64](one, "max_size"), value[int](one, "max_scans"),
+			schema.Value[string](one, "address"), schema.Value[time.Duration](one, "timeout"), schema.Value[int64](one, "max_size"), schema.Value[int](one, "max_scans"),
 		}
 	}
 }
@@ -60,13 +83,16 @@ func (r *reader) hasScannerFor(check string) bool {
 	return scanner == "" || scanner == "clamd" && r.config.Clamd != nil || scanner == "rspamd" && r.config.Rspamd != nil
 }
 
+// maxAddresses bounds the servers of one kind.
+const maxAddresses = 16
+
 const (
 	likeClamd  = `write it like "unix:/run/clamav/clamd.ctl" or "inet:127.0.0.1:3310"`
 	likeRspamd = "http://127.0.0.1:11333"
 )
 
 // clamdAddress reads what sockets.Parse reads, and suggests what clamd.conf says.
-func clamdAddress(r *reader, text string) (string, error) {
+func (r *reader) clamdAddress(text string) (string, error) {
 	network, addr, err := sockets.Parse(text)
 	if err == nil {
 		return sockets.Text(network, addr), r.refuseOwn(network, addr)
@@ -79,7 +105,7 @@ func clamdAddress(r *reader, text string) (string, error) {
 	return "", fmt.Errorf("%s is not the address of a server; %s", wording.Quote(text), likeClamd)
 }
 
-func rspamdAddress(r *reader, text string) (string, error) {
+func (r *reader) rspamdAddress(text string) (string, error) {
 	addr, err := httpAddress(text)
 	if err != nil {
 		return "", fmt.Errorf("%w; write it like %q", err, likeRspamd)
@@ -109,3 +135,10 @@ func httpAddress(text string) (string, error) {
 	}
 	return addr, nil
 }
+
+// What a scanner's settings can be.
+var (
+	scanTime = schema.Duration(time.Second, 10*time.Minute)
+	scanSize = schema.Size(1<<10, 2<<30)
+	scans    = schema.Number(1, 1000)
+)

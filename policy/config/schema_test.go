@@ -11,12 +11,16 @@ import (
 	"testing"
 
 	"coexistd/policy/config/mistakes"
+	"coexistd/policy/config/schema"
 )
 
 const (
 	referenceFile = "../../contrib/docs/configuration.md"
 	editorsFile   = "../../contrib/coexistd.schema.json"
 )
+
+// allKeys returns the schema of a file that says nothing.
+func allKeys() schema.Schema { return newReader("", "").Schema }
 
 // The tables of keys in the reference, and the schema for editors, are made of the schema.
 // To write them anew, run the tests with WRITE_REFERENCE=1.
@@ -28,8 +32,8 @@ func TestTheReferenceHasTheKeysOfTheSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := string(page)
-	for _, s := range schema {
-		path := s.path
+	for _, s := range allKeys() {
+		path := s.Path
 		if path == "" {
 			path = "the top"
 		}
@@ -39,7 +43,7 @@ func TestTheReferenceHasTheKeysOfTheSchema(t *testing.T) {
 		if !found || !ended {
 			t.Fatalf("%s lacks the lines %q and %q", referenceFile, begin, end)
 		}
-		want = before + begin + keysTable(s.keys) + end + after
+		want = before + begin + keysTable(s.Keys) + end + after
 	}
 	keep(t, referenceFile, want)
 }
@@ -68,18 +72,18 @@ func keep(t *testing.T, file, want string) {
 }
 
 // keysTable returns the keys of a section as a table in Markdown.
-func keysTable(keys []key) string {
+func keysTable(keys []schema.Key) string {
 	var b strings.Builder
 	b.WriteString("| key | possible | default | meaning |\n|---|---|---|---|\n")
 	for _, k := range keys {
-		usual := k.without()
+		usual := k.Without()
 		switch {
-		case k.usual != nil:
-			usual = "`" + k.shown() + "`"
-		case k.missing != "":
+		case k.Usual != nil:
+			usual = "`" + k.Shown() + "`"
+		case k.Missing != "":
 			usual = "required"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", k.name, k.kind.possible, usual, k.meaning)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", k.Name, k.Kind.Possible, usual, k.Meaning)
 	}
 	return b.String()
 }
@@ -106,27 +110,28 @@ func editorsSchema() object {
 func jsonSection(path string) object {
 	properties := object{}
 	var required []string
-	for _, k := range keysOf(path) {
-		properties[k.name] = jsonKey(k, path)
-		if k.missing != "" {
-			required = append(required, k.name)
+	for _, k := range allKeys().Keys(path) {
+		properties[k.Name] = jsonKey(k, path)
+		if k.Missing != "" {
+			required = append(required, k.Name)
 		}
 	}
+	all := allKeys()
 	one := object{"type": "object", "properties": properties, "additionalProperties": false}
 	if required != nil {
 		one["required"] = required
 	}
-	for _, name := range within(path) {
+	for _, name := range allKeys().Within(path) {
 		inner := strings.TrimPrefix(path+"."+name, ".")
-		switch i := slices.IndexFunc(schema, func(s section) bool { return s.path == inner }); {
+		switch i := slices.IndexFunc(all, func(s schema.Section) bool { return s.Path == inner }); {
 		case name == "proof": // a key, too
 		case name == "*":
 			one["additionalProperties"] = jsonSection(inner)
-		case i >= 0 && strings.HasPrefix(schema[i].header, "[["):
-			properties[name] = object{"type": "array", "description": schema[i].about, "items": jsonSection(inner)}
+		case i >= 0 && strings.HasPrefix(all[i].Header, "[["):
+			properties[name] = object{"type": "array", "description": all[i].About, "items": jsonSection(inner)}
 		case i >= 0:
 			properties[name] = jsonSection(inner)
-			properties[name].(object)["description"] = schema[i].about
+			properties[name].(object)["description"] = all[i].About
 		default:
 			properties[name] = jsonSection(inner)
 		}
@@ -151,49 +156,49 @@ func jsonSection(path string) object {
 // jsonCheck is the section of a check, with what holds for all points alike or without.
 func jsonCheck(check string, general bool) object {
 	properties := object{}
-	for _, k := range keysOf("check.*") {
-		if usual := row(check); !(k.name == "on_error" && usual.AlwaysTells || strings.HasSuffix(k.name, "_at") && !usual.Scored) {
-			properties[k.name] = jsonKey(k, "")
+	for _, k := range allKeys().Keys("check.*") {
+		if usual := row(check); !(k.Name == "on_error" && usual.AlwaysTells || strings.HasSuffix(k.Name, "_at") && !usual.Scored) {
+			properties[k.Name] = jsonKey(k, "")
 		}
 	}
 	if general {
-		for _, k := range keysOf("check." + check) {
-			properties[k.name] = jsonKey(k, "")
+		for _, k := range allKeys().Keys("check." + check) {
+			properties[k.Name] = jsonKey(k, "")
 		}
 	}
 	return object{"type": "object", "properties": properties, "additionalProperties": false}
 }
 
 // jsonKey is what the value of a key can be.
-func jsonKey(k key, path string) object {
-	one := object{"type": k.kind.json}
+func jsonKey(k schema.Key, path string) object {
+	one := object{"type": k.Kind.JSON}
 	strings := object{"type": "array", "items": object{"type": "string"}}
-	switch k.kind.json {
+	switch k.Kind.JSON {
 	case "array":
 		one = strings
 	case "strings":
 		one = object{"oneOf": []any{object{"type": "string"}, strings}}
 	case "tables":
-		inner := jsonSection(path + "." + k.name)
+		inner := jsonSection(path + "." + k.Name)
 		one = object{"oneOf": []any{inner, object{"type": "array", "items": inner}}}
 	case "amount":
 		one = object{"oneOf": []any{object{"type": "integer", "minimum": int64(1), "maximum": maxLimit}, object{"type": "string"}}}
 	case "integer", "number":
-		one["minimum"], one["maximum"] = k.kind.low, k.kind.high
+		one["minimum"], one["maximum"] = k.Kind.Low, k.Kind.High
 	}
-	if k.kind.words != nil {
-		one["enum"] = k.kind.words
+	if k.Kind.Words != nil {
+		one["enum"] = k.Kind.Words
 	}
-	one["description"] = link.ReplaceAllString(k.meaning, "$1")
-	if k.usual != nil {
-		one["default"] = k.usual
+	one["description"] = k.Unlinked()
+	if k.Usual != nil {
+		one["default"] = k.Usual
 	}
 	return one
 }
 
 // mismatch says where a value is not what a schema for editors allows, or "".
-func mismatch(schema object, value any, at string) string {
-	if choices, isOne := schema["oneOf"].([]any); isOne {
+func mismatch(want object, value any, at string) string {
+	if choices, isOne := want["oneOf"].([]any); isOne {
 		fits := 0
 		for _, choice := range choices {
 			if mismatch(choice.(object), value, at) == "" {
@@ -213,26 +218,26 @@ func mismatch(schema object, value any, at string) string {
 		value = all
 	}
 	types := map[string]string{"string": "string", "bool": "boolean", "int64": "integer", "float64": "number", "map[string]interface {}": "object", "[]interface {}": "array"}
-	if got := types[fmt.Sprintf("%T", value)]; got != schema["type"] && !(got == "integer" && schema["type"] == "number") {
-		return fmt.Sprintf("%s is %s, not %v", at, got, schema["type"])
+	if got := types[fmt.Sprintf("%T", value)]; got != want["type"] && !(got == "integer" && want["type"] == "number") {
+		return fmt.Sprintf("%s is %s, not %v", at, got, want["type"])
 	}
-	if words, isChoice := schema["enum"].([]string); isChoice && !slices.Contains(words, value.(string)) {
+	if words, isChoice := want["enum"].([]string); isChoice && !slices.Contains(words, value.(string)) {
 		return fmt.Sprintf("%s is none of %v", at, words)
 	}
-	if whole, isWhole := value.(int64); isWhole && (whole < schema["minimum"].(int64) || whole > schema["maximum"].(int64)) {
+	if whole, isWhole := value.(int64); isWhole && (whole < want["minimum"].(int64) || whole > want["maximum"].(int64)) {
 		return at + " is out of range"
 	}
 	if list, isList := value.([]any); isList {
 		for _, one := range list {
-			if problem := mismatch(schema["items"].(object), one, at); problem != "" {
+			if problem := mismatch(want["items"].(object), one, at); problem != "" {
 				return problem
 			}
 		}
 	}
 	table, _ := value.(map[string]any)
-	properties, _ := schema["properties"].(object)
+	properties, _ := want["properties"].(object)
 	for name, inner := range table {
-		rest, isOpen := schema["additionalProperties"].(object)
+		rest, isOpen := want["additionalProperties"].(object)
 		switch property, known := properties[name].(object); {
 		case known:
 			if problem := mismatch(property, inner, at+"."+name); problem != "" {
@@ -242,7 +247,7 @@ func mismatch(schema object, value any, at string) string {
 			if problem := mismatch(rest, inner, at+"."+name); problem != "" {
 				return problem
 			}
-		case schema["additionalProperties"] == false:
+		case want["additionalProperties"] == false:
 			return at + "." + name + " is unknown"
 		}
 	}
@@ -320,12 +325,12 @@ func TestTheDefaultFileHasEveryKeyAndIsRightOnceItsNeededPartsAreUncommented(t *
 		t.Fatal(err)
 	}
 	count := 0
-	for _, s := range schema {
-		if s.header != "" {
-			count += len(s.keys)
+	for _, s := range allKeys() {
+		if s.Header != "" {
+			count += len(s.Keys)
 		}
 	}
-	if count += len(schema[0].keys); len(keys) < count {
+	if count += len(allKeys()[0].Keys); len(keys) < count {
 		t.Errorf("the default file shows %d keys and tables; the schema has %d keys", len(keys), count)
 	}
 	// What a setting wants beside it. Nil: what the file shows cannot be said beside the rest.
@@ -333,53 +338,55 @@ func TestTheDefaultFileHasEveryKeyAndIsRightOnceItsNeededPartsAreUncommented(t *
 		"alternate": {"[platform.office365]"}, "max_age": {"networks"}, "username": {"password_file"}, "on_error": {"[redis]", "addresses"},
 		"mode": nil, "past_mx": nil,
 	}
-	for _, s := range schema {
-		for _, k := range s.keys {
-			want, special := wants[k.name]
-			if s.header == "" && s.path != "" || special && want == nil {
+	for _, s := range allKeys() {
+		for _, k := range s.Keys {
+			want, special := wants[k.Name]
+			if s.Header == "" && s.Path != "" || special && want == nil {
 				continue
 			}
 			text := uncommented(func(section, setting string) bool {
 				name, _, _ := strings.Cut(setting, " =")
-				here := section == s.header && (strings.HasPrefix(setting, "[") || name == k.name || isRequired(s, name) || slices.Contains(want, name))
+				here := section == s.Header && (strings.HasPrefix(setting, "[") || name == k.Name || isRequired(s, name) || slices.Contains(want, name))
 				elsewhere := slices.Contains(want, section) && (strings.HasPrefix(setting, "[") || slices.Contains(want, name))
 				return needed(section, setting) || here || elsewhere
 			})
 			if _, err := read(write(t, text, all)); err != nil {
-				t.Errorf("%s of %s: %v", k.name, s.header, err)
+				t.Errorf("%s of %s: %v", k.Name, s.Header, err)
 			}
 		}
 	}
 }
 
-// isRequired reports a key without which its section is wrong.
-func isRequired(s section, name string) bool {
-	return slices.ContainsFunc(s.keys, func(k key) bool { return k.name == name && (k.missing != "" || s.path == "allow" && name == "senders") })
+// isRequired reports a key without which its schema.Section is wrong.
+func isRequired(s schema.Section, name string) bool {
+	return slices.ContainsFunc(s.Keys, func(k schema.Key) bool {
+		return k.Name == name && (k.Missing != "" || s.Path == "allow" && name == "senders")
+	})
 }
 
 func TestAValueOfAWrongTypeIsAMistakeForEveryKey(t *testing.T) {
 	t.Parallel()
-	for _, s := range schema {
-		header := s.header
-		switch s.path {
+	for _, s := range allKeys() {
+		header := s.Header
+		switch s.Path {
 		case "platform.*":
 			header = "[platform.google]"
 		case "platform.*.proof":
 			header = "[platform.google.proof]"
 		}
-		for _, k := range s.keys {
+		for _, k := range s.Keys {
 			// A date is right nowhere.
-			text := smallest + header + "\n" + k.name + " = 1979-05-27\n"
+			text := smallest + header + "\n" + k.Name + " = 1979-05-27\n"
 			if header == "" {
-				text = k.name + " = 1979-05-27\n" + smallest
+				text = k.Name + " = 1979-05-27\n" + smallest
 			}
 			_, err := read(write(t, text, map[string]string{"users.csv": users}))
 			problems, _ := errors.AsType[mistakes.Problems](err)
 			own := slices.DeleteFunc(slices.Clone(problems), func(p mistakes.Problem) bool {
-				return p.Key != k.name && !strings.HasSuffix(p.Key, "."+k.name) || !strings.Contains(p.Text, "is a date or time; it must be ")
+				return p.Key != k.Name && !strings.HasSuffix(p.Key, "."+k.Name) || !strings.Contains(p.Text, "is a date or time; it must be ")
 			})
 			if len(own) != 1 {
-				t.Errorf("%s of %q: %v", k.name, s.path, problems)
+				t.Errorf("%s of %q: %v", k.Name, s.Path, problems)
 			}
 		}
 	}

@@ -31,7 +31,7 @@ func LostReports(conf *config.Config, directories *directory.Set) (lost mistakes
 			if listing.Failed || conf.Rules.Routes.Locate(address, listing).Kind != route.Nowhere {
 				continue
 			}
-			lost = append(lost, mistakes.Problem{File: conf.Path, Key: "quarantine.report." + of.key, Text: fmt.Sprintf(
+			lost = append(lost, mistakes.Problem{Place: mistakes.Place{File: conf.Path, Key: "quarantine.report." + of.key}, Text: fmt.Sprintf(
 				"%s is not in the directory of %s, so that mail to it is refused; list it there, or write an address that somebody has", text, address.Domain)})
 		}
 	}

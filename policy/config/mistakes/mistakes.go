@@ -24,9 +24,8 @@ const (
 	OfList
 )
 
-// Problem is one mistake in a configuration: where it stands, what is wrong, and
-// what would be right.
-type Problem struct {
+// Place is where a mistake stands.
+type Place struct {
 	// File is the file that holds the mistake, as the caller of Load named it
 	// or, for a list of networks, as the configuration names it.
 	File string
@@ -34,9 +33,24 @@ type Problem struct {
 	Line int
 	// Key is the whole key as TOML writes it, or empty.
 	Key string
+	// Kind is that of the mistakes there.
+	Kind Kind
+}
+
+// Later returns two places with the one that stands further down first.
+func Later(a, b Place) (below, above Place) {
+	if a.Line < b.Line {
+		return b, a
+	}
+	return a, b
+}
+
+// Problem is one mistake in a configuration: where it stands, what is wrong, and
+// what would be right.
+type Problem struct {
+	Place
 	// Text is one sentence without a full stop.
 	Text string
-	Kind Kind
 }
 
 // String returns "FILE:LINE: KEY: TEXT" without the parts that are empty.
@@ -53,6 +67,11 @@ func (p Problem) String() string {
 
 // Problems is every mistake of one configuration, sorted by file and line.
 type Problems []Problem
+
+// Add adds a mistake.
+func (p *Problems) Add(at Place, format string, args ...any) {
+	*p = append(*p, Problem{at, fmt.Sprintf(format, args...)})
+}
 
 // Refuse reports that one of them refuses the configuration.
 func (p Problems) Refuse() bool {

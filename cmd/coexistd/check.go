@@ -106,9 +106,7 @@ func summarize(path string) summary {
 	for _, one := range daemon.LostReports(conf, directories.Set()) {
 		s.Errors = append(s.Errors, one.String())
 	}
-	if err := refuseUnreadableSecret(conf); err != nil {
-		s.Errors = append(s.Errors, err.Error())
-	}
+	s.Errors = append(s.Errors, unreadable(conf)...)
 	status, barred := running(conf)
 	s.Errors = append(s.Errors, refusedByRunning(conf, status, directories)...)
 	if !barred {

@@ -24,27 +24,30 @@ import (
 // What check tells of this host stands here: what the configuration cannot know, and what
 // would keep a daemon from starting.
 
-// refuseUnreadableSecret refuses a secret_file that the daemon's user may not read. Only
-// root can tell what another user may, and only where that user exists.
-func refuseUnreadableSecret(conf *config.Config) error {
-	if conf.SecretFile == "" || os.Geteuid() != 0 {
+// unreadable tells which files of the configuration the daemon's user may not read. Only
+// root can tell what another user may, and only where that user is known.
+func unreadable(conf *config.Config) (errs []string) {
+	if os.Geteuid() != 0 {
 		return nil
 	}
-	who, err := account.Service()
+	who, err := account.Daemon(conf)
 	if err != nil || who == nil || who.IsRoot() {
-		return err
+		return nil // The doctor tells more of that.
 	}
-	barring, err := who.BarredFrom(conf.SecretFile)
-	if err != nil || barring == "" {
-		return err
+	for _, file := range append([]config.File{{Path: conf.Path}}, conf.Files...) {
+		barring, err := who.BarredFrom(file.Path)
+		if err != nil || barring == "" {
+			continue
+		}
+		remedy := fmt.Sprintf("run: chgrp %s %s; chmod 0640 %s", who.Name, barring, barring)
+		if barring != file.Path {
+			remedy = "let it enter that folder, or put the file elsewhere"
+		}
+		errs = append(errs, mistakes.Problem{Place: mistakes.Place{File: conf.Path, Key: file.Key}, Text: fmt.Sprintf(
+			"%q cannot be read by the user %s, as whom the daemon runs: the owner and the mode of %s do not allow it; %s",
+			file.Path, who.Name, barring, remedy)}.String())
 	}
-	remedy := fmt.Sprintf("run: chgrp %s %s; chmod 0640 %s", who.Name, barring, barring)
-	if barring != conf.SecretFile {
-		remedy = "let it enter that folder, or put the file elsewhere"
-	}
-	return errors.New(mistakes.Problem{Place: mistakes.Place{File: conf.Path, Key: "secret_file"}, Text: fmt.Sprintf(
-		"%q cannot be read by the user %s, as whom the daemon runs: the owner and the mode of %s do not allow it; %s",
-		conf.SecretFile, who.Name, barring, remedy)}.String())
+	return errs
 }
 
 // running is what the daemon of a configuration says of itself; nil: none runs. Barred is

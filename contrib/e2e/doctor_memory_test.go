@@ -62,6 +62,26 @@ func TestTheDoctorComparesTheDaemonsMemoryWithTheFiles(t *testing.T) {
 	}
 }
 
+func TestTheDoctorSeesThatASecretHasChangedSinceTheDaemonReadIt(t *testing.T) {
+	t.Parallel()
+	secret := secretFile(t, "0123456789abcdef0123\n")
+	toml := strings.Replace(lab.SiteTOML, `tenant   = "`+lab.OfficeTenant+`"`, `proof = { header = "X-Coexist-Proof", secret_file = "`+secret+`" }`, 1)
+	s := startSite(t, lab.SiteConfig{TOML: toml})
+	if said := s.aboutDaemon(); said != daemonIsWell {
+		t.Errorf("at first the doctor says:\n%s", said)
+	}
+	if err := os.WriteFile(secret, []byte("another secret of ours\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustSay(t, s.aboutDaemon(), "warn  daemon         {dir}/coexistd.toml, or a secret that it names, has changed since the daemon loaded it at ")
+	if _, err := s.Daemon.Reload(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	if said := s.aboutDaemon(); said != daemonIsWell {
+		t.Errorf("after a reload the doctor says:\n%s", said)
+	}
+}
+
 // Another milter, such as OpenDKIM, may have been given our socket. It negotiates like us.
 func TestTheDoctorFindsAnotherMilterOnOurSocket(t *testing.T) {
 	t.Parallel()

@@ -439,8 +439,15 @@ func TestTheDoctorSaysWhichSecretsTheDaemonCannotRead(t *testing.T) {
 	if status != exitNo {
 		t.Errorf("the doctor ended with %d", status)
 	}
+	checked, _, complaint := run(t, "check", "-c", path)
+	if checked != exitNo {
+		t.Errorf("check ended with %d", checked)
+	}
 	const barred = " permission denied"
-	for _, file := range []string{proof, password} {
+	for file, key := range map[string]string{proof: "platform.office365.proof.secret_file", password: "redis.password_file"} {
+		if want := path + ": " + key + ": \"" + file + "\" cannot be read by the user daemon, "; !strings.Contains(complaint, want) {
+			t.Errorf("check does not say %s:\n%s", want, complaint)
+		}
 		if !regexp.MustCompile(`(?m)^FAIL  configuration  .*` + regexp.QuoteMeta(file) + `.*` + barred + `.*\n  do: `).MatchString(out) {
 			t.Errorf("the doctor does not say that %s cannot be read:\n%s", file, out)
 		}
@@ -450,5 +457,8 @@ func TestTheDoctorSaysWhichSecretsTheDaemonCannotRead(t *testing.T) {
 	}
 	if _, out, _ = runDoctor(t, t.TempDir(), nil, "-c", path); !strings.Contains(out, "ok    configuration") || strings.Contains(out, barred) {
 		t.Errorf("of secrets that can be read the doctor says:\n%s", out)
+	}
+	if _, _, complaint = run(t, "check", "-c", path); strings.Contains(complaint, "cannot be read") {
+		t.Errorf("of secrets that can be read check says:\n%s", complaint)
 	}
 }

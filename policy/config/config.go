@@ -32,8 +32,12 @@ import (
 type Config struct {
 	// Path is the file's absolute path.
 	Path string
-	// Digest is the SHA-256 of the file's content, in hexadecimal digits.
+	// Digest tells what was read from something else: the file's content, and the state of
+	// the secrets that it names, as of which nothing can be told of them. It is in hexadecimal
+	// digits.
 	Digest string
+	// Files are those that the file names and the daemon reads, in the order of reading.
+	Files []File
 	// Rules are what messages are decided by.
 	Rules *policy.Rules
 	// Networks are the platforms' networks as far as the file has them. See Sources.
@@ -80,6 +84,13 @@ type Config struct {
 	// Notes tell what the configuration does not bring about, though nothing in it
 	// is wrong.
 	Notes []Note
+}
+
+// File is one that the configuration names.
+type File struct {
+	// Key is the whole key that names it, and Path its absolute path.
+	Key, Path string
+	IsSecret  bool
 }
 
 // Note is a sentence for the administrator.
@@ -138,7 +149,6 @@ func parse(path, text string) Reading {
 		return Reading{Problems: mistakes.Problems{{Place: mistakes.Place{File: path}, Text: fmt.Sprintf("cannot be found: %v", err)}}}
 	}
 	r := newReader(path, absolute)
-	r.config.Digest = fmt.Sprintf("%x", sha256.Sum256([]byte(text)))
 	written, err := document.Parse(text)
 	if wrong, is := errors.AsType[*document.Mistake](err); is {
 		r.Fail(mistakes.Place{File: path, Line: wrong.Line}, "%s", wrong.Text)
@@ -154,9 +164,28 @@ func parse(path, text string) Reading {
 		reading.Directories = r.config.Directories
 	}
 	if !r.Problems.Refuse() {
+		r.config.Digest = digest(text, r.config.Files)
 		reading.Config = r.config
 	}
 	return reading
+}
+
+// digest makes Config.Digest. Of a secret it takes the file's state only: of a short one, more
+// could be guessed.
+func digest(text string, named []File) string {
+	sum := sha256.New()
+	sum.Write([]byte(text))
+	for _, file := range named {
+		if info, err := files.Look(file.Path); file.IsSecret && err == nil {
+			fmt.Fprintf(sum, "\x00%s %d %d", file.Path, info.Size(), info.ModTime().UnixNano())
+		}
+	}
+	return fmt.Sprintf("%x", sum.Sum(nil))
+}
+
+// names notes a file that the daemon reads.
+func (r *reader) names(key, path string, isSecret bool) {
+	r.config.Files = append(r.config.Files, File{key, path, isSecret})
 }
 
 // newReader returns a reader of the file at a path, which is absolute or as the caller named

@@ -213,6 +213,7 @@ func (r *reader) directory(t *schema.Table, d *route.Domain) {
 			MaxLoss: schema.Value[float64](t, "max_loss"), MaxLossFloor: schema.Value[int](t, "max_loss_floor"),
 		}, said: make(map[string]mistakes.Place)}
 		r.sources[path] = s
+		r.names(t.At("directory").Key, path, false)
 	}
 	s.Domains[d.Name] = d
 	if loss, ok := schema.Said[float64](t, "max_loss"); ok && s.agrees(t, "max_loss", s.MaxLoss == loss) {

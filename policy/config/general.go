@@ -90,6 +90,7 @@ func (r *reader) stateDir(text string) (string, error) {
 
 func (r *reader) secretFile(name string) (string, error) {
 	path := r.path(name)
+	r.names("secret_file", path, true)
 	return path, secret.Look(path)
 }
 

@@ -47,6 +47,7 @@ func (r *reader) readNetworks(t *schema.Table, name string) []netip.Prefix {
 		case isSPF:
 			r.spfSource(platform, one)
 		case isFile:
+			r.names(one.Key, r.path(path), false)
 			r.source(platform, "file", r.path(path), one)
 			for _, prefix := range r.networkFile(path, one.Place) {
 				add(prefix, one.Place, true)

@@ -105,6 +105,7 @@ func (r *reader) proofSecret(t *schema.Table, p *tenant.Proofs) {
 	if !said {
 		return
 	}
+	r.names(t.At("secret_file").Key, r.path(file), true)
 	text, err := secret.Read(r.path(file), 16, "make one with: openssl rand -hex 24 > FILE; chgrp coexistd FILE; chmod 0640 FILE")
 	if err != nil {
 		t.Fail("secret_file", "%v", err)

@@ -67,6 +67,7 @@ func (r *reader) redisAddress(text string) (string, error) {
 }
 
 func (r *reader) redisPassword(file string) (string, error) {
+	r.names("redis.password_file", r.path(file), true)
 	return secret.Read(r.path(file), 1, "write the path of a file that holds the password and nothing else")
 }
 

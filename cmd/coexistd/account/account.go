@@ -41,7 +41,7 @@ func BecomeDaemon(path string) error {
 		}
 		return nil
 	}
-	daemon, err := daemonUser(conf)
+	daemon, err := Daemon(conf)
 	if err != nil || daemon == nil || daemon.uid == os.Geteuid() {
 		return err
 	}
@@ -57,10 +57,10 @@ func BecomeDaemon(path string) error {
 	return nil
 }
 
-// daemonUser finds out who runs the daemon: the owner of state_dir, or, when
+// Daemon finds out who runs the daemon: the owner of state_dir, or, when
 // that is root's or missing, the service's usual user where there is one. Nil:
 // nobody can tell.
-func daemonUser(conf *config.Config) (*Account, error) {
+func Daemon(conf *config.Config) (*Account, error) {
 	info, stateErr := os.Stat(conf.StateDir)
 	if stateErr == nil {
 		if owner := info.Sys().(*syscall.Stat_t); owner.Uid != 0 {
@@ -71,16 +71,16 @@ func daemonUser(conf *config.Config) (*Account, error) {
 			return newAccount(found)
 		}
 	}
-	service, err := Service()
-	if service == nil && err == nil && stateErr == nil {
+	found, err := service()
+	if found == nil && err == nil && stateErr == nil {
 		return &Account{Name: "root"}, nil
 	}
-	return service, err
+	return found, err
 }
 
-// Service is the account that the systemd unit runs the daemon as, or nil where there is no
+// service is the account that the systemd unit runs the daemon as, or nil where there is no
 // such user.
-func Service() (*Account, error) {
+func service() (*Account, error) {
 	found, err := user.Lookup(serviceUser)
 	if err != nil {
 		return nil, nil // Whatever keeps it from being found, it cannot be used.

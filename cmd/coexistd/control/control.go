@@ -60,7 +60,7 @@ func (s *Status) Well() bool {
 type Configuration struct {
 	Path   string    `json:"path"`
 	Loaded time.Time `json:"loaded"`
-	// Digest is the SHA-256 of the file as it was loaded, in hexadecimal digits.
+	// Digest is config.Config.Digest of the file as it was loaded.
 	Digest string `json:"digest"`
 	// Refused tells why the last reload changed nothing. It is empty after one that did.
 	Refused []string `json:"refused"`

@@ -9,6 +9,7 @@ import (
 
 	"coexistd/cmd/coexistd/control"
 	"coexistd/milter/sources"
+	"coexistd/policy/config"
 )
 
 // reloadTime is how long after a change of a directory's file the daemon has it at the
@@ -46,11 +47,15 @@ func compareConfiguration(x *examination, c control.Configuration) []Finding {
 		return nil
 	}
 	remedy := "see that coexistd check -c " + x.conf.Path + " says ok, and run: systemctl reload coexistd"
+	what := x.conf.Path
+	if slices.ContainsFunc(x.conf.Files, func(f config.File) bool { return f.IsSecret }) {
+		what += ", or a secret that it names,"
+	}
 	loaded := c.Loaded.Local().Format(time.DateTime)
 	if refused := slices.DeleteFunc(slices.Clone(c.Refused), x.isOfDirectory); len(refused) > 0 {
-		return []Finding{failure("%s has changed since the daemon loaded it at %s, and a reload at %s was refused: %s", x.conf.Path, loaded, c.Tried.Local().Format(time.DateTime), some(refused)).do("%s", remedy)}
+		return []Finding{failure("%s has changed since the daemon loaded it at %s, and a reload at %s was refused: %s", what, loaded, c.Tried.Local().Format(time.DateTime), some(refused)).do("%s", remedy)}
 	}
-	return []Finding{warning("%s has changed since the daemon loaded it at %s", x.conf.Path, loaded).do("%s", remedy)}
+	return []Finding{warning("%s has changed since the daemon loaded it at %s", what, loaded).do("%s", remedy)}
 }
 
 // isOfDirectory reports that a mistake is of a directory's file, which is taken without a

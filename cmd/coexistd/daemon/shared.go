@@ -46,15 +46,25 @@ func hold[S, T any](h *holds, settings S, fresh func(S) (value T, close func()))
 
 // release lets go of all that is held.
 func (h *holds) release() {
+	for _, one := range h.unused() {
+		if one.close != nil {
+			one.close()
+		}
+	}
+}
+
+// unused takes from the shared things those that nobody else holds. They are closed without
+// the lock: a server that hangs may hold that up, and nobody who needs another thing waits
+// for it.
+func (h *holds) unused() (unused []*thing) {
 	h.of.mu.Lock()
 	defer h.of.mu.Unlock()
 	for _, one := range h.things {
 		if one.users--; one.users == 0 {
 			h.of.things = slices.DeleteFunc(h.of.things, func(t *thing) bool { return t == one })
-			if one.close != nil {
-				one.close()
-			}
+			unused = append(unused, one)
 		}
 	}
 	h.things = nil
+	return unused
 }

@@ -70,7 +70,10 @@ type Daemon struct {
 	runtime   atomic.Pointer[transaction.Runtime]
 
 	view    atomic.Pointer[view]
+	stop    sync.Once
 	stopped atomic.Bool
+	// patience is drainTime, but in tests.
+	patience time.Duration
 
 	mu        sync.Mutex  // whoever changes what follows has it: see change
 	current   *generation // that of the messages to come
@@ -94,6 +97,7 @@ func New(o Options) (*Daemon, error) {
 	d := &Daemon{
 		version: o.Version, started: time.Now(), log: o.Log, listeners: make(map[string]net.Listener),
 		lists: networks.New(o.Log, time.Now), memory: limits.NewMemory(maxKeys), flood: flood.New(), notices: notice.New(o.Log),
+		patience: drainTime,
 	}
 	d.unproven = notice.NewUnproven(d.notices)
 	d.milter = &milter.Server{Runtime: d.runtime.Load, Log: d.log}
@@ -189,12 +193,16 @@ func (d *Daemon) work() {
 
 // Stop drains: what is under way is finished, nothing new is begun. The lookups go last,
 // for the MTA needs them to finish its messages. It returns when all has ended, or when
-// that took too long and was broken off.
-func (d *Daemon) Stop() {
+// that took too long and was broken off. One more call waits for the first.
+func (d *Daemon) Stop() { d.stop.Do(d.end) }
+
+func (d *Daemon) end() {
 	d.stopped.Store(true)
 	d.fallDown()
-	err := errors.Join(drain(d.milter.Shutdown), drain(d.lookup.Shutdown))
-	_ = drain(d.control.Shutdown) // it is no mail that is broken off
+	err := errors.Join(d.drain(d.milter.Shutdown), d.drain(d.lookup.Shutdown))
+	if d.drain(d.control.Shutdown) != nil {
+		d.control.Close() // it is no mail that is broken off
+	}
 	d.kill()
 	d.change(func() { // after a reload that may be under way
 		for _, listener := range d.listeners {
@@ -210,8 +218,9 @@ func (d *Daemon) Stop() {
 	d.log.Info("stopped")
 }
 
-func drain(shutdown func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+// drain gives a shutdown its time.
+func (d *Daemon) drain(shutdown func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), d.patience)
 	defer cancel()
 	return shutdown(ctx)
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -388,9 +389,18 @@ func TestSilentConnectionsGiveWayToOthers(t *testing.T) {
 	}
 	good := netstring("recipients bob@acmecorp.com")
 	begun := r.dial(t)
+	// A connection rests a moment after its client has the reply.
+	allRest := func() {
+		isBusy := func(c listen.Connection) bool { return c.State == listen.Busy }
+		for slices.ContainsFunc(r.Connections(), isBusy) {
+			runtime.Gosched()
+		}
+	}
 	ask(begun, good+"27:recip")
+	allRest()
 	asked := r.dial(t)
 	ask(asked, good)
+	allRest()
 	var silent []net.Conn
 	for range most - 2 {
 		silent = append(silent, r.dial(t))

@@ -33,9 +33,11 @@ func (s State) String() string { return stateNames[s] }
 // outside only where a shutdown's time is up.
 type Conn struct {
 	net.Conn
-	on net.Listener // which it came on
+	on    net.Listener // which it came on
+	spoke func()       // has the connection that waits for room look again
 
 	mu     sync.Mutex
+	mute   bool // the peer has said nothing yet
 	state  State
 	since  time.Time // of the state; while it is not Busy, of what the peer said last
 	ending bool      // nothing more is to begin
@@ -50,6 +52,7 @@ func (c *Conn) Begin() bool {
 		return false
 	}
 	c.state, c.since = Busy, time.Now()
+	c.speak()
 	return true
 }
 
@@ -73,6 +76,15 @@ func (c *Conn) Heard() {
 	defer c.mu.Unlock()
 	if c.state != Busy {
 		c.since = time.Now()
+	}
+	c.speak()
+}
+
+// speak notes that the peer is not mute. The caller has c.mu.
+func (c *Conn) speak() {
+	if c.mute {
+		c.mute = false
+		c.spoke()
 	}
 }
 
@@ -119,11 +131,11 @@ func (c *Conn) giveWay() bool {
 	return true
 }
 
-// now returns the state, and since when.
-func (c *Conn) now() (State, time.Time) {
+// now returns the state, since when, and whether the peer has said nothing yet.
+func (c *Conn) now() (state State, since time.Time, mute bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.state, c.since
+	return c.state, c.since, c.mute
 }
 
 // Connection is what is known of a connection at one moment.
@@ -138,7 +150,7 @@ type Connection struct {
 }
 
 func (c *Conn) describe() Connection {
-	state, since := c.now()
+	state, since, _ := c.now()
 	d := Connection{On: c.on, State: state, Since: since}
 	if peer, err := Peer(c.Conn); err == nil {
 		d.PID = int(peer.Pid)

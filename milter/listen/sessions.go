@@ -24,6 +24,9 @@ const (
 // When Max connections are open and one more comes, one of those gives way whose peer has
 // been silent: one that is Fresh, or else one that is Idle, and of these the one that has
 // been silent the longest. While all are Busy, or were heard a moment ago, the new one waits.
+// It also waits while there is one whose peer has said nothing at all, until that speaks or
+// gives way: an MTA speaks as soon as it has connected, and a crowd that comes back at once
+// would always have been silent for less time than an MTA.
 type Sessions struct {
 	// Max bounds the connections that are open at once. 0: there is no bound.
 	Max int
@@ -61,7 +64,7 @@ func (s *Sessions) Serve(l net.Listener, serve func(*Conn)) error {
 		case err != nil:
 			return err
 		}
-		c := &Conn{Conn: socket, on: l}
+		c := &Conn{Conn: socket, on: l, spoke: s.wake, mute: true}
 		if !s.admit(c) {
 			socket.Close()
 			continue
@@ -184,37 +187,48 @@ func (s *Sessions) tryAdmit(c *Conn, now time.Time) (admitted bool, wait time.Du
 
 // makeRoom has a connection give way. Where none can, it says after what time one may.
 func (s *Sessions) makeRoom(now time.Time) (wait time.Duration) {
-	grace := cmp.Or(s.Grace, defaultGrace)
 	for {
-		var first *Conn
-		var firstState State
-		var firstSince time.Time
-		// Whoever rests from now on gives way after that time.
-		wait = grace
-		for c := range s.open {
-			state, since := c.now()
-			if state == Busy {
-				continue
-			}
-			if silent := now.Sub(since); silent < grace {
-				wait = min(wait, grace-silent)
-				continue
-			}
-			if first == nil || cmp.Or(cmp.Compare(state, firstState), since.Compare(firstSince)) < 0 {
-				first, firstState, firstSince = c, state, since
-			}
-		}
+		first, again := s.first(now)
 		if first == nil {
-			return wait
+			return again
 		}
+		state, since, _ := first.now()
 		if first.giveWay() { // It may have begun something since it was looked at.
 			delete(s.open, first)
 			s.tell(now, "a connection gives way to a new one: max_connections are open", slog.Int("max_connections", s.Max),
-				slog.String("client", first.RemoteAddr().String()), slog.String("state", firstState.String()),
-				slog.Duration("silent", now.Sub(firstSince).Round(time.Second)))
+				slog.String("client", first.RemoteAddr().String()), slog.String("state", state.String()),
+				slog.Duration("silent", now.Sub(since).Round(time.Second)))
 			return 0
 		}
 	}
+}
+
+// first returns the connection that is the first to give way, or after what time there may be
+// one.
+func (s *Sessions) first(now time.Time) (first *Conn, wait time.Duration) {
+	grace := cmp.Or(s.Grace, defaultGrace)
+	// Whoever rests from now on gives way after that time.
+	wait = grace
+	var firstState State
+	var firstSince time.Time
+	anyMute := false
+	for c := range s.open {
+		state, since, mute := c.now()
+		if state == Busy || anyMute && !mute {
+			continue
+		}
+		if mute && !anyMute {
+			first, wait, anyMute = nil, grace, true
+		}
+		if silent := now.Sub(since); silent < grace {
+			wait = min(wait, grace-silent)
+			continue
+		}
+		if first == nil || cmp.Or(cmp.Compare(state, firstState), since.Compare(firstSince)) < 0 {
+			first, firstState, firstSince = c, state, since
+		}
+	}
+	return first, wait
 }
 
 // tell writes a line into the log, unless it did so a moment ago.
@@ -234,7 +248,7 @@ func (s *Sessions) leave(c *Conn) {
 	s.serving.Done()
 }
 
-// wake has the connection that waits for room look again.
+// wake has the connection that waits for room look again. It needs no lock.
 func (s *Sessions) wake() {
 	select {
 	case s.left <- struct{}{}:

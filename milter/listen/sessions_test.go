@@ -156,6 +156,44 @@ func TestWhoHasBegunNothingGivesWayFirstAndThenWhoRests(t *testing.T) {
 	}
 }
 
+// A crowd that comes back at once has always been silent for less time than an MTA whose
+// client thinks.
+func TestWhoHasSaidNothingGivesWayBeforeWhoHas(t *testing.T) {
+	s := serveSessions(t, &Sessions{Max: 4, Grace: time.Nanosecond})
+	fresh, idle := dial(t, s.listener), dial(t, s.listener)
+	s.mustHear(t, fresh, "h")
+	s.mustHear(t, idle, "br")
+	crowd := []net.Conn{dial(t, s.listener), dial(t, s.listener)}
+	for range 50 {
+		back := dial(t, s.listener)
+		mustEnd(t, crowd[0])
+		crowd = append(crowd[1:], back)
+	}
+	s.mustHear(t, fresh, "h")
+	s.mustHear(t, idle, "b")
+}
+
+func TestWhoHasSpokenGivesWayOnceNobodyIsLeftWhoHasNot(t *testing.T) {
+	s := serveSessions(t, &Sessions{Max: 2, Grace: 2 * deadline})
+	idle, mute := dial(t, s.listener), dial(t, s.listener)
+	s.mustHear(t, idle, "br")
+	until(t, "the other one", func() bool { return len(s.Connections()) == 2 })
+	s.mu.Lock()
+	for c := range s.open {
+		c.mu.Lock()
+		if c.state == Idle {
+			c.since = c.since.Add(-3 * deadline)
+		}
+		c.mu.Unlock()
+	}
+	s.mu.Unlock()
+	newcomer := dial(t, s.listener)
+	until(t, "a line of the log", func() bool { return strings.Contains(s.log.String(), "a connection waits") })
+	s.mustHear(t, mute, "b")
+	mustEnd(t, idle)
+	s.mustHear(t, newcomer, "b")
+}
+
 func TestAThousandSilentConnectionsDoNotKeepOthersOut(t *testing.T) {
 	const most = 1000
 	s := serveSessions(t, &Sessions{Max: most})

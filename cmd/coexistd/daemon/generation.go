@@ -62,6 +62,7 @@ func (d *Daemon) generate(conf *config.Config, before sources.Directories) (*gen
 // adopt makes a generation that of the messages to come.
 func (d *Daemon) adopt(next *generation) {
 	d.current = next
+	d.keeper.openFailed = "" // which is of another quarantine than next.store
 	conf := next.conf
 	// What messages were told of the DNS may be minutes old: a reload asks for the lists anew.
 	d.lists.Configure(listsOf(conf, sender.NewResolver(conf.Resolver)))

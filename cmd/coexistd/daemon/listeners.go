@@ -2,11 +2,14 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"syscall"
 
 	"coexistd/milter/listen"
 	"coexistd/policy/config"
+	"coexistd/policy/config/sockets"
 )
 
 // open opens the listeners that the configuration names and that are not open
@@ -20,7 +23,7 @@ func (d *Daemon) open(conf *config.Config) (opened map[string]net.Listener, err 
 			}
 			listener, err := listen.Listen(listen.Options{Address: l.Address, Mode: l.Mode, Activation: d.inherited, Log: d.log})
 			if err != nil {
-				return err
+				return taken(l.Address, err, d.listeners, opened)
 			}
 			opened[l.Address] = listener
 		}
@@ -33,6 +36,42 @@ func (d *Daemon) open(conf *config.Config) (opened map[string]net.Listener, err 
 		return nil, err
 	}
 	return opened, nil
+}
+
+// taken tells of an address that cannot be listened on because the daemon has its port already,
+// by another address. Other errors stay what they are.
+func taken(address string, err error, before, opened map[string]net.Listener) error {
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return err
+	}
+	if own := samePort(address, opened); own != "" {
+		return fmt.Errorf("cannot listen on %s: the daemon listens on the same port by %s; write one of these addresses only, or another port", address, own)
+	}
+	if own := samePort(address, before); own != "" {
+		return fmt.Errorf("cannot listen on %s: the daemon itself has this port, and listens on %s; run systemctl restart coexistd, or write another port", address, own)
+	}
+	return err
+}
+
+// samePort returns the address of the listener that has an address' TCP port, or "".
+func samePort(address string, listeners map[string]net.Listener) string {
+	port := portOf(address)
+	for own := range listeners {
+		if port != "" && portOf(own) == port {
+			return own
+		}
+	}
+	return ""
+}
+
+// portOf returns the TCP port of an address, or "".
+func portOf(address string) string {
+	network, addr, err := sockets.Parse(address)
+	if err != nil || network != "tcp" {
+		return ""
+	}
+	_, port, _ := net.SplitHostPort(addr) // which Parse has read
+	return port
 }
 
 // serve serves the opened listeners and closes those that the configuration

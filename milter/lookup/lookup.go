@@ -25,6 +25,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"coexistd/milter/listen"
@@ -64,11 +65,18 @@ type session struct {
 // serve answers requests until the connection ends, and closes it. In a shutdown, the
 // requests that have come by then are answered.
 func (s *session) serve() {
-	err := s.answer()
-	over := s.IsOver()
-	s.Close()
-	if err != nil && !over {
+	defer s.Close()
+	defer s.survive()
+	if err := s.answer(); err != nil && !s.IsOver() {
 		s.server.Log.Warn("a lookup connection was closed", "client", s.RemoteAddr().String(), "error", err)
+	}
+}
+
+// survive, deferred, makes a panic the end of this one connection. To the MTA that is a
+// lookup which failed: it tells its client to try again.
+func (s *session) survive() {
+	if v := recover(); v != nil {
+		s.server.Log.Error("a lookup failed; this is an error in coexistd", "panic", v, "stack", string(debug.Stack()))
 	}
 }
 

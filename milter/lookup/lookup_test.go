@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -416,6 +417,29 @@ func TestSilentConnectionsGiveWayToOthers(t *testing.T) {
 	for range 2 * most {
 		ask(r.dial(t), good)
 	}
+}
+
+func TestAPanicIsTheEndOfItsConnectionAlone(t *testing.T) {
+	r := run(t, &Server{})
+	sound := r.Runtime
+	var failed atomic.Bool
+	r.Runtime = func() (*policy.Policy, *directory.Set) {
+		if !failed.Swap(true) {
+			panic("a fault of ours")
+		}
+		return sound()
+	}
+	question := netstring("recipients bob@acmecorp.com")
+	first, second := r.dial(t), r.dial(t)
+	io.WriteString(first, question)
+	if rest, err := io.ReadAll(first); len(rest) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the one that failed said %q, %v", rest, err)
+	}
+	io.WriteString(second, question)
+	if reply, err := readNetstring(bufio.NewReader(second)); err != nil || reply != "OK here" {
+		t.Errorf("the other one said %q, %v", reply, err)
+	}
+	r.log.Wait(t, `panic="a fault of ours"`)
 }
 
 // A question that comes in the instant in which its connection is to give way has its whole

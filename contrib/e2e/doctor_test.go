@@ -389,7 +389,7 @@ func TestTheDoctorDoesNotWaitForAStoreThatHangs(t *testing.T) {
 func TestTheDoctorTellsOfReleasesAndReportsThatWereBrokenOff(t *testing.T) {
 	t.Parallel()
 	c := startClinic(t)
-	if err := errors.Join(c.WriteTOML(strings.Replace(c.toml(), `at = "never"`, `at = "07:00"`, 1)), c.Daemon.Stop()); err != nil {
+	if err := errors.Join(c.WriteTOML(strings.Replace(c.toml(), `at = "never"`, "at = \"07:00\"\ncontact = \"helpdesk@acmecorp.com\"", 1)), c.Daemon.Stop()); err != nil {
 		t.Fatal(err)
 	}
 	store, err := quarantine.Open(heldBy(t, c.Config()))
@@ -409,6 +409,7 @@ func TestTheDoctorTellsOfReleasesAndReportsThatWereBrokenOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.must(exitNo,
+		"FAIL  quarantine     {dir}/coexistd.toml: quarantine.report.contact: helpdesk@acmecorp.com is not in the directory of acmecorp.com", "  do: correct {dir}/coexistd.toml or the directory",
 		"ok    quarantine     entries held: 1, with ",
 		"warn  quarantine     releases begun and not ended, so that the messages may have arrived or not: "+ids[0], "  do: ask the recipients; then coexistd quarantine release --again ID, or coexistd quarantine delete ID",
 		"warn  quarantine     reports are due since ", "  do: see what the daemon's log says of reports")

@@ -39,6 +39,9 @@ func lookAtQuarantine(ctx context.Context, x *examination) []Finding {
 		return []Finding{failure("%s cannot be looked at: %v", q.Dir, because(err)).do("%s", writeRemedy(because(err), filepath.Dir(q.Dir)))}
 	}
 	findings := append([]Finding{tryQuarantine(q.Dir)}, lookAtSpace(x)...)
+	for _, lost := range daemon.LostReports(x.conf, x.lists().Set()) {
+		findings = append(findings, failure("%v", lost).do("correct %s or the directory", x.conf.Path))
+	}
 	findings = append(findings, lookAtFiles(ctx, q.Dir)...)
 	store, err := quarantine.OpenExisting(daemon.QuarantineOptions(x.conf, slog.New(slog.DiscardHandler)))
 	if err != nil {

@@ -49,21 +49,29 @@ func (s *site) talk(client string) *talk {
 	return k
 }
 
-// says sends lines, and wants an answer to them with that code.
-func (k *talk) says(code string, lines ...string) {
+// says sends lines, and wants an answer to them with that code, which it returns.
+func (k *talk) says(code string, lines ...string) string {
 	k.t.Helper()
 	if _, err := fmt.Fprint(k, strings.Join(lines, "\r\n")+"\r\n"); err != nil {
 		k.t.Fatalf("%q: %v", lines, err)
 	}
-	k.hears(code)
+	return k.hears(code)
 }
 
-func (k *talk) hears(code string) {
+// ends says the content of a message whose envelope was said.
+func (k *talk) ends(m []byte) {
+	k.t.Helper()
+	k.says("354", "DATA")
+	k.says("250", strings.ReplaceAll(string(m), "\r\n.", "\r\n..")+".") // RFC 5321 section 4.5.2
+}
+
+func (k *talk) hears(code string) string {
 	k.t.Helper()
 	line, err := k.in.ReadString('\n')
 	if !strings.HasPrefix(line, code) {
 		k.t.Fatalf("%q was answered, and the error is %v; want %s", line, err, code)
 	}
+	return line
 }
 
 // Nobody who says nothing takes the place of mail, on neither kind of socket: what Postfix
@@ -87,7 +95,40 @@ func TestSilentConnectionsKeepNoMailAway(t *testing.T) {
 		s.mustArrive(m, toAlice)
 	}
 	m := lab.Plain("eve@example.net", "bob@acmecorp.com", "begun before the crowd")
-	begun.says("354", "DATA")
-	begun.says("250", strings.ReplaceAll(string(m), "\r\n.", "\r\n..")+".") // RFC 5321 section 4.5.2
+	begun.ends(m)
 	s.mustArrive(m, toBob)
+}
+
+// Where each connection is that of a client, the one that rests between two messages gives way
+// to another. Its client is put off, by Postfix's own milter_default_action, and can come again.
+func TestAClientBetweenTwoMessagesWhoseConnectionGaveWayIsPutOff(t *testing.T) {
+	t.Parallel()
+	s := startSite(t, lab.SiteConfig{TOML: "max_connections = 2\n" + lab.SiteTOML})
+	begin := func() *talk {
+		one := s.talk(lab.FromInternet)
+		one.says("250", "MAIL FROM:<eve@example.net>")
+		one.says("250", "RCPT TO:<bob@acmecorp.com>")
+		return one
+	}
+	first := lab.Plain("eve@example.net", "bob@acmecorp.com", "the first")
+	resting := begin()
+	resting.ends(first)
+	s.mustArrive(first, toBob)
+	busy := []*talk{begin(), begin()}
+	// Postfix does not wait for what a milter says of the sender, and may not have seen yet that
+	// nobody is there.
+	if answer := resting.says("", "MAIL FROM:<eve@example.net>"); strings.HasPrefix(answer, "250") {
+		resting.says("451", "RCPT TO:<bob@acmecorp.com>")
+	} else if !strings.HasPrefix(answer, "451") {
+		t.Errorf("the next message is answered with %q", answer)
+	}
+	for i, one := range busy {
+		m := lab.Plain("eve@example.net", "bob@acmecorp.com", fmt.Sprintf("of a busy client %d", i))
+		one.ends(m)
+		one.says("221", "QUIT")
+		s.mustArrive(m, toBob)
+	}
+	again := lab.Plain("eve@example.net", "bob@acmecorp.com", "once more")
+	s.deliver(lab.FromInternet, lab.Mail{From: "eve@example.net", To: lab.To("bob@acmecorp.com"), Data: again})
+	s.mustArrive(again, toBob)
 }

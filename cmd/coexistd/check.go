@@ -12,6 +12,7 @@ import (
 
 	"coexistd/cmd/coexistd/daemon"
 	checkup "coexistd/cmd/coexistd/doctor"
+	"coexistd/cmd/coexistd/human"
 	"coexistd/milter/sources"
 	"coexistd/policy"
 	"coexistd/policy/config"
@@ -193,7 +194,7 @@ func (s summary) print(w, stderr io.Writer) {
 	if len(s.Lookups) > 0 {
 		fmt.Fprintf(w, "lookup     %s\n", strings.Join(s.Lookups, ", "))
 	}
-	fmt.Fprintf(w, "platforms  here, %s\n", strings.Join(s.Platforms, ", "))
+	fmt.Fprintf(w, "platforms  %s\n", strings.Join(append([]string{"here"}, s.Platforms...), ", "))
 	for _, point := range s.Checks {
 		name := point.Point
 		if point.PastMX {
@@ -202,7 +203,7 @@ func (s summary) print(w, stderr io.Writer) {
 		fmt.Fprintf(w, "%-10s %s\n", name, cmp.Or(strings.Join(point.Checks, ", "), "none"))
 	}
 	for _, d := range s.Domains {
-		fmt.Fprintf(w, "domain     %s: mx %s, %d addresses", d.Domain, d.MX, d.Addresses)
+		fmt.Fprintf(w, "domain     %s: mx %s, %s", d.Domain, d.MX, human.Count(d.Addresses, "address", "addresses"))
 		for _, residence := range slices.Sorted(maps.Keys(d.Residence)) {
 			fmt.Fprintf(w, ", %d %s", d.Residence[residence], residence)
 		}

@@ -98,15 +98,22 @@ func isIP(word string) bool {
 	return noAddr == nil || noPrefix == nil
 }
 
+// isHost reports a word that begins with the number of a host: "192.0.2.1/x".
+func isHost(word string) bool {
+	digits := strings.TrimLeft(word, `("'<[`)
+	end := strings.IndexFunc(digits, func(c rune) bool { return c != '.' && !unicode.IsDigit(c) })
+	return end > 0 && isIP(digits[:end])
+}
+
 func unlinkedWord(word string) string {
 	var b strings.Builder
-	before, letters := rune(0), []rune(word)
+	before, letters, host := rune(0), []rune(word), isHost(word)
 	for i, c := range letters {
 		after := rune(0)
 		if i+1 < len(letters) {
 			after = letters[i+1]
 		}
-		if links(before, c, after) {
+		if links(before, c, after) || host && c == '.' {
 			b.WriteString("[" + string(c) + "]")
 		} else {
 			b.WriteRune(c)
@@ -126,7 +133,8 @@ func links(before, c, after rune) bool {
 	case '@':
 		return before != 0 && after != 0
 	case ':':
-		return unicode.IsLetter(before) && (unicode.IsLetter(after) || after != 0 && strings.ContainsRune(`/\\+?`, after))
+		leads := after != 0 && strings.ContainsRune(`/\+?`, after)
+		return unicode.IsLetter(before) && (unicode.IsLetter(after) || leads) || unicode.IsDigit(before) && leads
 	case '\\':
 		return before != c && after == c
 	}

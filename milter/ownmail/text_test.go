@@ -46,6 +46,9 @@ func TestNothingCanBecomeALinkAndAllCanBeReadAndCopied(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"":                                     "",
+		"s3://evil/x":                          "s3[:]//evil/x",
+		"192.0.2.1/x and (192.0.2.1:80)":       "192[.]0[.]2[.]1/x and (192[.]0[.]2[.]1:80)",
+		"192.0.2.1 and 192.0.2.0/24 for 1.50":  "192.0.2.1 and 192.0.2.0/24 for 1.50",
 		"See https://evil.example/a?b=c.d now": "See https[:]//evil[.]example/a?b=c[.]d now",
 		"www.evil.example":                     "www[.]evil[.]example",
 		"<x.y@evil.example>":                   "<x[.]y[@]evil[.]example>",

@@ -20,14 +20,17 @@ func Size(bytes int64) string {
 	return fmt.Sprintf("%.1f %ciB", size, units[unit])
 }
 
+// Count writes a number of things, of which one and several are called so.
+func Count(n int, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, several)
+}
+
 // Age writes how long ago something was, in the unit that fits.
 func Age(age time.Duration) string {
-	count := func(n time.Duration, unit string) string {
-		if n == 1 {
-			return "1 " + unit + " ago"
-		}
-		return fmt.Sprintf("%d %ss ago", n, unit)
-	}
+	count := func(n time.Duration, unit string) string { return Count(int(n), unit, unit+"s") + " ago" }
 	const day = 24 * time.Hour
 	switch {
 	case age < 0:

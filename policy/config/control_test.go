@@ -21,8 +21,8 @@ func TestTheControlSocketIsFoundWhateverElseIsWrong(t *testing.T) {
 		"state_dir = 5\n[control]\naddress = \"unix:c.sock\"\n":       "/var/lib/coexistd/c.sock",
 		"state_dir = \"/s\"\nx = " + strings.Repeat("[", maxFile-100): "/s/control.sock",
 		// To try each line from the end on would take minutes.
-		"state_dir = \"/s\"\nx = \"\"\"\n" + strings.Repeat("a\n", 100_000): "/s/control.sock",
-		"state_dir = \"/s\"\nx = [\n" + strings.Repeat("\"a\",\n", 100_000): "/s/control.sock",
+		"state_dir = \"/s\"\nx = \"\"\"\n" + strings.Repeat("a\n", 10_000): "/s/control.sock",
+		"state_dir = \"/s\"\nx = [\n" + strings.Repeat("\"a\",\n", 10_000): "/s/control.sock",
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -25,6 +26,7 @@ type receiver struct {
 	w       *bufio.Writer
 	greeted bool
 	mail    *Delivery // the transaction under way
+	size    int       // what the client says that the message has, in octets (RFC 1870)
 }
 
 func receive(s *Sink, conn net.Conn) {
@@ -103,7 +105,7 @@ func (c *receiver) from(argument string) {
 		c.say("503 5.5.1 not now")
 		return
 	}
-	c.mail = &Delivery{Client: c.client, From: path}
+	c.mail, c.size = &Delivery{Client: c.client, From: path}, 0
 	for _, arg := range args {
 		switch name, value, _ := strings.Cut(arg, "="); strings.ToUpper(name) {
 		case "RET":
@@ -112,6 +114,8 @@ func (c *receiver) from(argument string) {
 			c.mail.EnvelopeID = value
 		case "SMTPUTF8":
 			c.mail.UTF8 = true
+		case "SIZE":
+			c.size, _ = strconv.Atoi(value)
 		}
 	}
 	c.say("250 2.1.0 ok")
@@ -155,7 +159,7 @@ func (c *receiver) data() error {
 	if err := c.w.Flush(); err != nil {
 		return err
 	}
-	message, err := readMessage(c.r)
+	message, err := readMessage(c.r, c.size)
 	if err != nil {
 		return err
 	}
@@ -180,9 +184,10 @@ func (c *receiver) data() error {
 
 // readMessage reads up to the line of a single dot and takes the dots away
 // that RFC 5321 section 4.5.2 had put before others. Of a message that is too
-// large it keeps more than largestMessage octets, but not all.
-func readMessage(r *bufio.Reader) ([]byte, error) {
-	message := []byte{}
+// large it keeps more than largestMessage octets, but not all. There is room for as
+// many octets as are expected, so that a large message is copied once.
+func readMessage(r *bufio.Reader, expected int) ([]byte, error) {
+	message := make([]byte, 0, max(0, min(expected, largestMessage)))
 	atStart, afterCR := true, false // at the start of a line, that is, after CRLF
 	for {
 		piece, err := r.ReadSlice('\n')

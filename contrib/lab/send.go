@@ -238,9 +238,18 @@ func (s *Session) reply() (Reply, error) {
 // stuff does the transparency of RFC 5321 section 4.5.2 and adds the end of
 // the message. Everything else goes out as it is.
 func stuff(data []byte) []byte {
-	b := bytes.ReplaceAll(data, []byte("\r\n."), []byte("\r\n.."))
-	if bytes.HasPrefix(b, []byte(".")) {
-		b = append([]byte("."), b...)
+	// Large messages are copied once.
+	b := make([]byte, 0, len(data)+bytes.Count(data, []byte("\r\n."))+len(".\r\n.\r\n"))
+	for rest := data; len(rest) > 0; {
+		if rest[0] == '.' {
+			b = append(b, '.')
+		}
+		end := bytes.Index(rest, []byte("\r\n."))
+		if end < 0 {
+			b = append(b, rest...)
+			break
+		}
+		b, rest = append(b, rest[:end+2]...), rest[end+2:]
 	}
 	if len(b) > 0 && !bytes.HasSuffix(b, []byte("\r\n")) {
 		b = append(b, "\r\n"...)

@@ -216,7 +216,7 @@ func FuzzSink(f *testing.F) {
 	f.Add([]byte("Subject: x\r\n\r\n.\r\n..\r\na\r\r\n.b\n.\n"))
 	f.Add([]byte("EHLO x\r\nMAIL FROM:<\"a>\\\"b\"@c> RET=\r\nRCPT TO:<@a,@b:c@d> ORCPT=x;=y\r\nDATA\r\n.\r\n.\r\nRCPT\r\nQUIT\r\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		got, err := readMessage(bufio.NewReaderSize(bytes.NewReader(stuff(data)), 16))
+		got, err := readMessage(bufio.NewReaderSize(bytes.NewReader(stuff(data)), 16), 0)
 		if err != nil || !bytes.Equal(got, data) && !bytes.Equal(got, append(bytes.Clone(data), "\r\n"...)) {
 			t.Errorf("%q came back as %q, %v", data, got, err)
 		}

@@ -299,7 +299,7 @@ const (
 // awaitGroup returns when each thread of a process group is in one of the
 // states. A signal that was sent takes effect soon, but not at once.
 func awaitGroup(group int, states string) error {
-	again := time.NewTicker(time.Millisecond)
+	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
 	for end := time.Now().Add(stopTime); ; <-again.C {
 		now := groupStates(group)
@@ -316,19 +316,34 @@ func awaitGroup(group int, states string) error {
 // each, as proc(5) gives it.
 func groupStates(group int) string {
 	var states []byte
-	processes, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, process := range processes {
-		if _, pgrp := readStat(process); pgrp != group {
+	for _, process := range numbersIn("/proc") {
+		if _, pgrp := readStat(filepath.Join(process, "stat")); pgrp != group {
 			continue
 		}
-		threads, _ := filepath.Glob(filepath.Join(filepath.Dir(process), "task/*/stat"))
-		for _, thread := range threads {
-			if state, pgrp := readStat(thread); pgrp == group {
+		for _, thread := range numbersIn(filepath.Join(process, "task")) {
+			if state, pgrp := readStat(filepath.Join(thread, "stat")); pgrp == group {
 				states = append(states, state)
 			}
 		}
 	}
 	return string(states)
+}
+
+// numbersIn lists what has a number as its name in a folder of proc(5). Of a process
+// that has gone there is nothing.
+func numbersIn(dir string) (paths []string) {
+	folder, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer folder.Close()
+	names, _ := folder.Readdirnames(-1)
+	for _, name := range names {
+		if name[0] >= '0' && name[0] <= '9' {
+			paths = append(paths, filepath.Join(dir, name))
+		}
+	}
+	return paths
 }
 
 // readStat reads the state and the process group from a stat file of proc(5).

@@ -82,8 +82,11 @@ func refusedByRunning(conf *config.Config, status *control.Status, directories s
 
 // takenPorts tells of each port that a listener wants and another program has.
 func takenPorts(conf *config.Config, status *control.Status) (errs []string) {
-	ours := func(address string) bool {
-		return status != nil && slices.ContainsFunc(status.Listeners, func(l control.Listener) bool { return l.Address == address })
+	var ours []string
+	if status != nil {
+		for _, l := range status.Listeners {
+			ours = append(ours, l.Address)
+		}
 	}
 	for _, l := range slices.Concat(conf.Listeners, conf.Lookups) {
 		network, address, err := sockets.Parse(l.Address)
@@ -94,8 +97,8 @@ func takenPorts(conf *config.Config, status *control.Status) (errs []string) {
 		switch {
 		case err == nil:
 			listener.Close()
-		case errors.Is(err, syscall.EADDRINUSE) && !ours(l.Address) && !systemdListens():
-			if own := heldBy(status, address); own != "" {
+		case errors.Is(err, syscall.EADDRINUSE) && !slices.Contains(ours, l.Address) && !systemdListens():
+			if own := sockets.SamePort(l.Address, ours); own != "" {
 				errs = append(errs, fmt.Sprintf("%s is taken by the running daemon itself, which listens on %s, so that a reload is refused: run systemctl restart coexistd", l.Address, own))
 				continue
 			}
@@ -105,23 +108,6 @@ func takenPorts(conf *config.Config, status *control.Status) (errs []string) {
 		}
 	}
 	return errs
-}
-
-// heldBy returns the listener of a running daemon whose port an address has in other words, such
-// as 0.0.0.0:8701 for 127.0.0.1:8701, or "".
-func heldBy(status *control.Status, address string) string {
-	if status == nil {
-		return ""
-	}
-	_, port, err := net.SplitHostPort(address)
-	for _, l := range status.Listeners {
-		network, other, unread := sockets.Parse(l.Address)
-		_, held, noPort := net.SplitHostPort(other)
-		if errors.Join(err, unread, noPort) == nil && network == "tcp" && held == port {
-			return l.Address
-		}
-	}
-	return ""
 }
 
 // systemdListens reports that systemd has the sockets, for a daemon that need not run.

@@ -35,6 +35,17 @@ var toldOfMistaken = [][2]string{
 	{"coexistd.toml:13: ", "office365"},
 }
 
+func TestCheckOfASmallFileCountsWhatItHas(t *testing.T) {
+	t.Parallel()
+	path := configuration(t, "[[listen]]\naddress = \"unix:/tmp/m.sock\"\n[domain.\"acmecorp.com\"]\ndirectory = \"{dir}/users.csv\"\n", "address,residence,login\nalice@acmecorp.com,here,\n")
+	_, out, complaint := tell(filepath.Dir(path), "check", "-c", path)
+	for _, want := range []string{"\nplatforms  here\n", "\ndomain     acmecorp.com: mx here, 1 address, 1 here, unlisted reject\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("check does not say %q:\n%s%s", want, out, complaint)
+		}
+	}
+}
+
 func TestCheckSaysOKWithASummary(t *testing.T) {
 	t.Parallel()
 	path := configuration(t, lab.SiteTOML, lab.SiteDirectory)

@@ -201,7 +201,7 @@ func (d *Daemon) end() {
 	d.fallDown()
 	err := errors.Join(d.drain(d.milter.Shutdown), d.drain(d.lookup.Shutdown))
 	if d.drain(d.control.Shutdown) != nil {
-		d.control.Close() // it is no mail that is broken off
+		_ = d.control.Close() // it is no mail that is broken off, and the error is that of a listener
 	}
 	d.kill()
 	d.change(func() { // after a reload that may be under way

@@ -3,8 +3,10 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"syscall"
 
 	"coexistd/milter/listen"
@@ -44,34 +46,13 @@ func taken(address string, err error, before, opened map[string]net.Listener) er
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return err
 	}
-	if own := samePort(address, opened); own != "" {
+	if own := sockets.SamePort(address, slices.Sorted(maps.Keys(opened))); own != "" {
 		return fmt.Errorf("cannot listen on %s: the daemon listens on the same port by %s; write one of these addresses only, or another port", address, own)
 	}
-	if own := samePort(address, before); own != "" {
+	if own := sockets.SamePort(address, slices.Sorted(maps.Keys(before))); own != "" {
 		return fmt.Errorf("cannot listen on %s: the daemon itself has this port, and listens on %s; run systemctl restart coexistd, or write another port", address, own)
 	}
 	return err
-}
-
-// samePort returns the address of the listener that has an address' TCP port, or "".
-func samePort(address string, listeners map[string]net.Listener) string {
-	port := portOf(address)
-	for own := range listeners {
-		if port != "" && portOf(own) == port {
-			return own
-		}
-	}
-	return ""
-}
-
-// portOf returns the TCP port of an address, or "".
-func portOf(address string) string {
-	network, addr, err := sockets.Parse(address)
-	if err != nil || network != "tcp" {
-		return ""
-	}
-	_, port, _ := net.SplitHostPort(addr) // which Parse has read
-	return port
 }
 
 // serve serves the opened listeners and closes those that the configuration

@@ -138,3 +138,25 @@ func Reaches(network, addr, own string) bool {
 	isName := host == "localhost" || ownHost == "localhost"
 	return local(host, ip) && (ownIP.IsUnspecified() || isName && local(ownHost, ownIP))
 }
+
+// SamePort returns that of several addresses, each as Parse reads it, which has the TCP port of
+// an address, whatever their hosts are: 0.0.0.0:8701 for 127.0.0.1:8701. There is none: "".
+func SamePort(address string, others []string) string {
+	port := portOf(address)
+	for _, other := range others {
+		if port != "" && portOf(other) == port {
+			return other
+		}
+	}
+	return ""
+}
+
+// portOf returns the TCP port of an address, or "".
+func portOf(address string) string {
+	network, addr, err := Parse(address)
+	if err != nil || network != "tcp" {
+		return ""
+	}
+	_, port, _ := net.SplitHostPort(addr) // which Parse has read
+	return port
+}

@@ -17,6 +17,7 @@ import (
 	"coexistd/policy/config"
 	"coexistd/policy/seal"
 	"coexistd/scanners"
+	"coexistd/scanners/attachments"
 	"coexistd/scanners/clamd"
 	"coexistd/scanners/limits"
 	"coexistd/scanners/networks"
@@ -36,7 +37,7 @@ const (
 
 // Settings by which the scanners are found.
 type (
-	attachmentSettings struct{ scanners.AttachmentRules }
+	attachmentSettings struct{ attachments.Rules }
 	clamdSettings      struct{ *config.Clamd }
 	rspamdSettings     struct {
 		*config.Rspamd
@@ -50,7 +51,7 @@ type (
 func holdScanners(h *holds, conf *config.Config, log *slog.Logger) *scanners.Runner {
 	guards := []*scanners.Guard{hold(h, attachmentSettings{attachmentRules(conf)}, func(s attachmentSettings) (*scanners.Guard, func()) {
 		return scanners.NewGuard(log, scanners.Guarded{
-			Scanner: scanners.NewAttachments(s.AttachmentRules), Name: "attachments", Timeout: malwareTime,
+			Scanner: attachments.New(s.Rules), Name: "attachments", Timeout: malwareTime,
 			// It uses the processor alone; a few more fill the gaps.
 			MaxScans: 4 * runtime.GOMAXPROCS(0),
 		}), nil
@@ -81,8 +82,8 @@ func NewRspamd(conf *config.Config) *rspamd.Scanner {
 
 // attachmentRules are those of the configuration, the usual list of extensions
 // filled in.
-func attachmentRules(conf *config.Config) scanners.AttachmentRules {
-	m, rules := conf.Malware, scanners.DefaultAttachmentRules()
+func attachmentRules(conf *config.Config) attachments.Rules {
+	m, rules := conf.Malware, attachments.DefaultRules()
 	rules.Macros, rules.Encrypted, rules.Mismatch, rules.Depth = m.Macros, m.Encrypted, m.Mismatch, m.Depth
 	rules.TempDir = SpoolDir(conf)
 	if m.Extensions != nil {

@@ -1,4 +1,4 @@
-package scanners_test
+package attachments_test
 
 import (
 	"bytes"
@@ -11,9 +11,10 @@ import (
 
 	"coexistd/policy/verdict"
 	"coexistd/scanners"
+	"coexistd/scanners/attachments"
 )
 
-func scanText(t testing.TB, a *scanners.Attachments, text string) verdict.Finding {
+func scanText(t testing.TB, a *attachments.Scanner, text string) verdict.Finding {
 	t.Helper()
 	return a.Scan(t.Context(), &scanners.Message{Content: strings.NewReader(text), Size: int64(len(text))})
 }
@@ -24,7 +25,7 @@ type expect struct {
 	about, message, want string
 }
 
-func check(t *testing.T, a *scanners.Attachments, rows []expect) {
+func check(t *testing.T, a *attachments.Scanner, rows []expect) {
 	for _, row := range rows {
 		t.Run(row.about, func(t *testing.T) {
 			f := scanText(t, a, row.message)
@@ -49,8 +50,8 @@ func check(t *testing.T, a *scanners.Attachments, rows []expect) {
 	}
 }
 
-func defaults() *scanners.Attachments {
-	return scanners.NewAttachments(scanners.DefaultAttachmentRules())
+func defaults() *attachments.Scanner {
+	return attachments.New(attachments.DefaultRules())
 }
 
 func TestAttachmentNamesAreSeenThroughTheirDisguise(t *testing.T) {
@@ -289,26 +290,26 @@ func TestFilesWithinTextsAreLookedAt(t *testing.T) {
 }
 
 func TestTheRulesAreTheAdministrators(t *testing.T) {
-	only := func(change func(*scanners.AttachmentRules)) *scanners.Attachments {
-		rules := scanners.DefaultAttachmentRules()
+	only := func(change func(*attachments.Rules)) *attachments.Scanner {
+		rules := attachments.DefaultRules()
 		change(&rules)
-		return scanners.NewAttachments(rules)
+		return attachments.New(rules)
 	}
 	encrypted := bytes.ReplaceAll(zipped(member{"a.txt", []byte("x")}), []byte("\x14\x00\x08\x00"), []byte("\x14\x00\x09\x00"))
 	for _, c := range []struct {
-		rules *scanners.Attachments
+		rules *attachments.Scanner
 		row   expect
 	}{
-		{only(func(r *scanners.AttachmentRules) { r.Extensions = nil }), expect{"no extensions", mixed(file("a.exe", pe)), "clean"}},
-		{only(func(r *scanners.AttachmentRules) { r.Extensions = nil }), expect{"mismatch without extensions", mixed(file("a.pdf", pe)), "mismatch a.pdf"}},
-		{only(func(r *scanners.AttachmentRules) { r.Extensions = []string{"7z"} }), expect{"7z listed", mixed(file("a", []byte("7z\xbc\xaf\x27\x1c\x00\x04"))), "archive a"}},
-		{only(func(r *scanners.AttachmentRules) { r.Extensions, r.Mismatch = nil, false }), expect{"no mismatch", mixed(file("a.pdf", pe)), "clean"}},
-		{only(func(r *scanners.AttachmentRules) { r.Mismatch = false }), expect{"programs without mismatch", mixed(file("a.pdf", pe)), "executable a.pdf"}},
-		{only(func(r *scanners.AttachmentRules) { r.Macros = false }), expect{"no macros", mixed(file("a.docm", zipped(member{"word/vbaProject.bin", ole("", "VBA")}))), "clean"}},
-		{only(func(r *scanners.AttachmentRules) { r.Macros = false }), expect{"no RTF objects", mixed(file("a.rtf", []byte(`{\rtf1\objdata}`))), "clean"}},
-		{only(func(r *scanners.AttachmentRules) { r.Encrypted = false }), expect{"encrypted", mixed(file("a.zip", encrypted)), "clean"}},
-		{only(func(r *scanners.AttachmentRules) { r.Depth = 0 }), expect{"no depth", mixed(file("a.zip", zipped())), "unknown: deeper than 0"}},
-		{only(func(r *scanners.AttachmentRules) { r.Depth = -1 }), expect{"less than none", mixed(file("a.pdf", []byte("%PDF"))), "clean"}},
+		{only(func(r *attachments.Rules) { r.Extensions = nil }), expect{"no extensions", mixed(file("a.exe", pe)), "clean"}},
+		{only(func(r *attachments.Rules) { r.Extensions = nil }), expect{"mismatch without extensions", mixed(file("a.pdf", pe)), "mismatch a.pdf"}},
+		{only(func(r *attachments.Rules) { r.Extensions = []string{"7z"} }), expect{"7z listed", mixed(file("a", []byte("7z\xbc\xaf\x27\x1c\x00\x04"))), "archive a"}},
+		{only(func(r *attachments.Rules) { r.Extensions, r.Mismatch = nil, false }), expect{"no mismatch", mixed(file("a.pdf", pe)), "clean"}},
+		{only(func(r *attachments.Rules) { r.Mismatch = false }), expect{"programs without mismatch", mixed(file("a.pdf", pe)), "executable a.pdf"}},
+		{only(func(r *attachments.Rules) { r.Macros = false }), expect{"no macros", mixed(file("a.docm", zipped(member{"word/vbaProject.bin", ole("", "VBA")}))), "clean"}},
+		{only(func(r *attachments.Rules) { r.Macros = false }), expect{"no RTF objects", mixed(file("a.rtf", []byte(`{\rtf1\objdata}`))), "clean"}},
+		{only(func(r *attachments.Rules) { r.Encrypted = false }), expect{"encrypted", mixed(file("a.zip", encrypted)), "clean"}},
+		{only(func(r *attachments.Rules) { r.Depth = 0 }), expect{"no depth", mixed(file("a.zip", zipped())), "unknown: deeper than 0"}},
+		{only(func(r *attachments.Rules) { r.Depth = -1 }), expect{"less than none", mixed(file("a.pdf", []byte("%PDF"))), "clean"}},
 	} {
 		check(t, c.rules, []expect{c.row})
 	}
@@ -369,9 +370,9 @@ func TestAttachmentsThatCannotBeReadAreUnknown(t *testing.T) {
 }
 
 func TestALargeAttachmentLeavesNoFile(t *testing.T) {
-	rules := scanners.DefaultAttachmentRules()
+	rules := attachments.DefaultRules()
 	rules.TempDir = t.TempDir()
-	a := scanners.NewAttachments(rules)
+	a := attachments.New(rules)
 	big := append(bytes.Repeat([]byte("PK\x00\x00"), 600<<10), zipped(member{"a.txt", nil})...)
 	if f := scanText(t, a, mixed(file("a.zip", big))); f.State != verdict.Clean {
 		t.Errorf("got %v", f)
@@ -381,7 +382,7 @@ func TestALargeAttachmentLeavesNoFile(t *testing.T) {
 	}
 	// Without a place to keep it, it cannot be told what it is.
 	rules.TempDir += "/missing"
-	if f := scanText(t, scanners.NewAttachments(rules), mixed(file("a.zip", big))); f.State != verdict.Unknown {
+	if f := scanText(t, attachments.New(rules), mixed(file("a.zip", big))); f.State != verdict.Unknown {
 		t.Errorf("got %v", f)
 	}
 }

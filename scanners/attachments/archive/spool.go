@@ -1,4 +1,4 @@
-package scanners
+package archive
 
 import (
 	"bytes"
@@ -9,18 +9,18 @@ import (
 // spoolMemory is how much of a file is kept in memory before it goes to disk.
 const spoolMemory = 256 << 10
 
-// fileSpool holds a decoded file for reading at any place: in memory, or past
+// spool holds a decoded file for reading at any place: in memory, or past
 // spoolMemory in a file that has no name any more.
-type fileSpool struct {
+type spool struct {
 	io.ReaderAt
 	size int64
 	file *os.File // nil when in memory
 }
 
-// spoolFile reads r to its end. What fits is in memory, which is used anew; a file is made
+// newSpool reads r to its end. What fits is in memory, which is used anew; a file is made
 // in dir. When r fails, what came before stands in the spool; it is nil only when there
 // was no room to keep it.
-func spoolFile(r io.Reader, dir string, memory *bytes.Buffer) (*fileSpool, error) {
+func newSpool(r io.Reader, dir string, memory *bytes.Buffer) (*spool, error) {
 	memory.Reset()
 	memory.Grow(spoolMemory + bytes.MinRead)
 	kept, err := io.CopyN(memory, r, spoolMemory)
@@ -28,7 +28,7 @@ func spoolFile(r io.Reader, dir string, memory *bytes.Buffer) (*fileSpool, error
 		if err == io.EOF {
 			err = nil
 		}
-		return &fileSpool{ReaderAt: bytes.NewReader(memory.Bytes()), size: kept}, err
+		return &spool{ReaderAt: bytes.NewReader(memory.Bytes()), size: kept}, err
 	}
 	file, err := os.CreateTemp(dir, "coexistd-attachment-*")
 	if err != nil {
@@ -43,10 +43,10 @@ func spoolFile(r io.Reader, dir string, memory *bytes.Buffer) (*fileSpool, error
 		return nil, err
 	}
 	rest, err := io.Copy(file, r)
-	return &fileSpool{ReaderAt: file, size: kept + rest, file: file}, err
+	return &spool{ReaderAt: file, size: kept + rest, file: file}, err
 }
 
-func (f *fileSpool) close() {
+func (f *spool) close() {
 	if f.file != nil {
 		f.file.Close()
 	}

@@ -1,4 +1,4 @@
-package scanners
+package mime
 
 import (
 	"bytes"
@@ -8,8 +8,8 @@ import (
 // lineBuffer is how much of a stream is in memory; a longer line comes in pieces.
 const lineBuffer = 64 << 10
 
-// lineReader cuts a stream into lines. Both CRLF and a lone LF end one.
-type lineReader struct {
+// Lines cuts a stream into lines. Both CRLF and a lone LF end one.
+type Lines struct {
 	r          io.Reader
 	buf        []byte
 	start, end int
@@ -17,10 +17,18 @@ type lineReader struct {
 	err        error
 }
 
-// next returns the next line with its end, or a piece of one that is longer than
+// Reset begins a stream, with so many bytes of it in memory.
+func (l *Lines) Reset(r io.Reader, size int) {
+	if cap(l.buf) < size {
+		l.buf = make([]byte, size)
+	}
+	*l = Lines{r: r, buf: l.buf[:size:cap(l.buf)]}
+}
+
+// Next returns the next line with its end, or a piece of one that is longer than
 // the buffer; begins tells a line's first piece. It is good until the next call.
 // After the end, or an error of the stream, line is nil.
-func (l *lineReader) next() (line []byte, begins bool) {
+func (l *Lines) Next() (line []byte, begins bool) {
 	begins = !l.inside
 	searched := 0
 	for {
@@ -47,7 +55,7 @@ func (l *lineReader) next() (line []byte, begins bool) {
 }
 
 // fill reads more into the buffer, which has room in front or behind.
-func (l *lineReader) fill() {
+func (l *Lines) fill() {
 	if l.start > 0 {
 		l.end = copy(l.buf, l.buf[l.start:l.end])
 		l.start = 0

@@ -1,10 +1,9 @@
-package scanners
+package archive
 
 import (
 	"bufio"
 	"bytes"
 	"cmp"
-	"compress/flate"
 	"encoding/binary"
 	"io"
 	"slices"
@@ -29,16 +28,20 @@ const (
 	zipTail = zipEndLen + 1<<16 + 100
 )
 
-// zipReader looks into one zip archive. It reads the directory at the
+// zipReader reads one zip archive. It reads the directory at the
 // archive's end, as most programs do, and compares it with the headers before
-// the files, which others go by. Standard Go's reader knows the directory only and
-// holds all of it in memory.
+// the files, which others go by; then it looks for files that the directory does not list.
+// Standard Go's reader knows the directory only and holds all of it in memory.
 type zipReader struct {
-	*attachmentScan
-	file    *fileSpool
-	base    int64 // where offsets count from: archives may have something in front
-	depth   int
-	extents []zipExtent
+	file      *spool
+	budget    *Budget
+	opener    *Opener
+	base      int64         // where offsets count from: archives may have something in front
+	directory *bufio.Reader // nil when it has been read
+	begins    int64         // where the directory does
+	extents   []zipExtent
+	gaps      []zipExtent // what is left to be looked through
+	gap       *bufio.Reader
 }
 
 // zipExtent is where an entry's header and data stand.
@@ -52,32 +55,35 @@ type zipEntry struct {
 	offset            uint64
 }
 
-func (s *attachmentScan) zip(file *fileSpool, depth int) error {
-	z := &zipReader{attachmentScan: s, file: file, depth: depth}
-	start, size, ok := z.directory()
+func newZip(file *spool, b *Budget, o *Opener) *zipReader {
+	z := &zipReader{file: file, budget: b, opener: o}
+	start, size, ok := z.findDirectory()
 	if !ok {
-		s.unsure("a zip archive has no directory")
-		return z.gap(0, file.size)
+		b.Doubt("a zip archive has no directory")
+		z.gaps = []zipExtent{{0, file.size}}
+		return z
 	}
-	directory := bufio.NewReaderSize(unpackReader{s, io.NewSectionReader(file, start, size)}, 8<<10)
-	for {
-		e, err := readZipEntry(directory)
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			s.unsure("a zip archive's directory is broken")
-			break
-		}
-		if err := z.look(e); err != nil {
-			return err
-		}
-	}
-	return z.gaps(start)
+	z.begins, z.directory = start, bufio.NewReaderSize(b.Reader(io.NewSectionReader(file, start, size)), 8<<10)
+	return z
 }
 
-// directory finds the archive's directory.
-func (z *zipReader) directory() (start, size int64, ok bool) {
+// Next returns the next file of the directory, then those that it does not list.
+func (z *zipReader) Next() (*Entry, error) {
+	if z.directory != nil {
+		e, err := readZipEntry(z.directory)
+		if err == nil {
+			return z.open(e), nil
+		}
+		if err != io.EOF {
+			z.budget.Doubt("a zip archive's directory is broken")
+		}
+		z.directory, z.gaps = nil, z.findGaps(z.begins)
+	}
+	return z.unlisted()
+}
+
+// findDirectory finds the archive's directory.
+func (z *zipReader) findDirectory() (start, size int64, ok bool) {
 	tail := make([]byte, min(z.file.size, zipTail))
 	tailStart := z.file.size - int64(len(tail))
 	if _, err := z.file.ReadAt(tail, tailStart); err != nil && err != io.EOF {
@@ -178,120 +184,109 @@ func (e *zipEntry) extra(fields []byte) {
 	}
 }
 
-func (z *zipReader) look(e zipEntry) error {
-	if err := z.entry(); err != nil {
-		return err
-	}
+// open compares an entry of the directory with the header before its file, and opens it.
+func (z *zipReader) open(e zipEntry) *Entry {
+	entry := &Entry{Names: e.names()}
 	if e.offset > uint64(z.file.size) || e.packed > uint64(z.file.size) {
-		z.unsure("a zip archive's entry lies outside of it")
-		_, err := z.entryFile(e)
-		return err
+		z.budget.Doubt("a zip archive's entry lies outside of it")
+		return entry
 	}
 	at := z.base + int64(e.offset)
 	var local [zipLocalLen]byte
 	if _, err := z.file.ReadAt(local[:], at); err != nil || string(local[:4]) != zipLocal {
-		z.unsure("a zip archive's entry has no header")
-		_, err := z.entryFile(e)
-		return err
+		z.budget.Doubt("a zip archive's entry has no header")
+		return entry
 	}
 	name := make([]byte, binary.LittleEndian.Uint16(local[26:]))
 	data := at + zipLocalLen + int64(len(name)) + int64(binary.LittleEndian.Uint16(local[28:]))
 	if n, _ := z.file.ReadAt(name, at+zipLocalLen); n < len(name) || data+int64(e.packed) > z.file.size {
-		z.unsure("a zip archive's entry lies outside of it")
+		z.budget.Doubt("a zip archive's entry lies outside of it")
 	}
 	z.extents = append(z.extents, zipExtent{at, data + int64(e.packed)})
-	flags := binary.LittleEndian.Uint16(local[6:])
 	if string(name) != e.name {
-		z.unsure("a zip archive's entry has two names")
-		if _, err := z.named("", string(name)); err != nil {
-			return err
-		}
+		z.budget.Doubt("a zip archive's entry has two names")
+		entry.Names = append(entry.Names, string(name))
 	}
 	if binary.LittleEndian.Uint16(local[8:]) != e.method {
-		z.unsure("a zip archive's entry has two ways of compression")
+		z.budget.Doubt("a zip archive's entry has two ways of compression")
 	}
-	f, err := z.entryFile(e)
-	if err != nil {
-		return err
+	entry.Encrypted = (e.flags|binary.LittleEndian.Uint16(local[6:]))&1 != 0
+	switch {
+	case strings.HasSuffix(e.name, "/") && e.size == 0 && e.packed <= 2: // a folder
+		entry.Encrypted = false
+	case !entry.Encrypted:
+		entry.Content = z.content(e, io.NewSectionReader(z.file, data, int64(e.packed)))
 	}
-	if strings.HasSuffix(e.name, "/") && e.size == 0 && e.packed <= 2 {
-		return nil // a folder
-	}
-	if (e.flags|flags)&1 != 0 {
-		if z.rules.Encrypted {
-			return z.found("encrypted", f, "can be read with a password only")
-		}
+	return entry
+}
+
+// names are what programs may take for the entry's name.
+func (e zipEntry) names() []string {
+	switch {
+	case strings.HasSuffix(e.name, "/") && e.size == 0:
 		return nil
+	case e.unicodeName != "":
+		return []string{e.name, e.unicodeName}
 	}
-	return z.unpackEntry(f, e, io.NewSectionReader(z.file, data, int64(e.packed)))
+	return []string{e.name}
 }
 
-func (z *zipReader) entryFile(e zipEntry) (*attachedFile, error) {
-	names := []string{e.name}
-	if e.unicodeName != "" {
-		names = append(names, e.unicodeName)
-	}
-	if strings.HasSuffix(e.name, "/") && e.size == 0 {
-		names = []string{""} // a folder may be called what it likes
-	}
-	f, err := z.named("", names...)
-	if err == nil && z.rules.Macros && isMacroPath(e.name) {
-		err = z.found("macro", f, "holds a document's macros")
-	}
-	return f, err
-}
-
-// isMacroPath reports whether a file of that name within an Office document holds
-// macros: VBA (ECMA-376), Excel 4 sheets, or OpenDocument Basic.
-func isMacroPath(name string) bool {
-	path := strings.ToLower(strings.ReplaceAll(name, `\`, "/"))
-	return strings.HasSuffix(path, "vbaproject.bin") || strings.HasSuffix(path, "vbadata.xml") ||
-		strings.HasPrefix(path, "xl/macrosheets/") || strings.HasPrefix(path, "basic/") && strings.HasSuffix(path, "/script-lb.xml")
-}
-
-// unpackEntry judges an entry's content. What it reads and what it writes both
+// content unpacks an entry's content. What it reads and what it writes both
 // count, so that entries that lie on one another cannot be read for ever.
-func (z *zipReader) unpackEntry(f *attachedFile, e zipEntry, packed io.Reader) error {
-	packed = unpackReader{z.attachmentScan, packed}
+func (z *zipReader) content(e zipEntry, packed io.Reader) io.Reader {
+	packed = z.budget.Reader(packed)
 	switch e.method {
 	case 0:
-		return z.content(f, packed, z.depth+1, entryHead)
+		return packed
 	case 8:
-		return z.content(f, unpackReader{z.attachmentScan, z.inflater(z.depth, packed)}, z.depth+1, entryHead)
+		return z.budget.Reader(z.opener.inflater(packed))
 	}
-	z.unsure("the file %s is compressed in a way that is not known", mail.PrintableName(f.name))
+	z.budget.Doubt("the file %s is compressed in a way that is not known", mail.PrintableName(e.name))
 	return nil
 }
 
-// gaps looks for entries that the directory, which starts at end, does not list.
-func (z *zipReader) gaps(end int64) error {
+// findGaps returns what lies between the entries, up to the directory.
+func (z *zipReader) findGaps(end int64) (gaps []zipExtent) {
 	slices.SortFunc(z.extents, func(a, b zipExtent) int { return cmp.Compare(a.start, b.start) })
 	at := int64(0)
 	for _, extent := range z.extents {
 		if extent.start < at {
-			z.unsure("a zip archive's entries lie on one another")
+			z.budget.Doubt("a zip archive's entries lie on one another")
 		}
-		if err := z.gap(at, extent.start); err != nil {
-			return err
-		}
+		gaps = append(gaps, zipExtent{at, extent.start})
 		at = max(at, extent.end)
 	}
 	if at > end {
-		z.unsure("a zip archive's entries lie on its directory")
+		z.budget.Doubt("a zip archive's entries lie on its directory")
 	}
-	return z.gap(at, end)
+	return append(gaps, zipExtent{at, end})
 }
 
-// gap looks for the headers of entries between two places.
-func (z *zipReader) gap(from, to int64) error {
-	if to-from < zipLocalLen {
-		return nil
+// unlisted returns the next file of which only the header before it tells.
+func (z *zipReader) unlisted() (*Entry, error) {
+	for len(z.gaps) > 0 || z.gap != nil {
+		if z.gap == nil {
+			gap := z.gaps[0]
+			if z.gaps = z.gaps[1:]; gap.end-gap.start < zipLocalLen {
+				continue
+			}
+			z.gap = bufio.NewReaderSize(z.budget.Reader(io.NewSectionReader(z.file, gap.start, gap.end-gap.start)), 8<<10)
+		}
+		if name, found := nextHeader(z.gap); found {
+			z.budget.Doubt("a zip archive contains a file that its directory does not list")
+			return &Entry{Names: []string{name}}, nil
+		}
+		z.gap = nil
 	}
-	r := bufio.NewReaderSize(unpackReader{z.attachmentScan, io.NewSectionReader(z.file, from, to-from)}, 8<<10)
+	return nil, io.EOF
+}
+
+// nextHeader finds the next header of a file, and returns its name.
+func nextHeader(r *bufio.Reader) (name string, found bool) {
 	for {
 		ahead, _ := r.Peek(max(zipLocalLen, r.Buffered()))
 		if len(ahead) < zipLocalLen {
-			return nil
+			return "", false
 		}
 		i := bytes.Index(ahead, []byte(zipLocal))
 		if i < 0 {
@@ -300,27 +295,11 @@ func (z *zipReader) gap(from, to int64) error {
 		}
 		r.Discard(i)
 		if ahead, _ = r.Peek(zipLocalLen); len(ahead) < zipLocalLen {
-			return nil
+			return "", false
 		}
 		size := int(binary.LittleEndian.Uint16(ahead[26:]))
 		r.Discard(zipLocalLen)
 		name, _ := r.Peek(min(size, 1<<10))
-		z.unsure("a zip archive contains a file that its directory does not list")
-		if err := z.entry(); err != nil {
-			return err
-		}
-		if _, err := z.named("", string(name)); err != nil {
-			return err
-		}
+		return string(name), true
 	}
-}
-
-// inflater returns the decompressor of a level, reading r.
-func (s *attachmentScan) inflater(level int, r io.Reader) io.Reader {
-	for len(s.inflaters) <= level {
-		s.inflaters = append(s.inflaters, flate.NewReader(r))
-	}
-	// Without a dictionary it cannot fail.
-	_ = s.inflaters[level].(flate.Resetter).Reset(r, nil)
-	return s.inflaters[level]
 }

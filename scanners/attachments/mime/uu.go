@@ -1,57 +1,49 @@
-package scanners
+package mime
 
 import (
 	"bytes"
 	"encoding/base64"
-
-	"coexistd/policy/mail"
 )
 
 // uuHead is how much of a file within a text is decoded.
 const uuHead = 512
 
-// uuFinder finds the files that stand in a text between "begin 644 name" and
+// TextFiles finds the files that stand in a text between "begin 644 name" and
 // "end" (uuencode, with base64 too), or behind "=ybegin" (yEnc).
-type uuFinder struct {
+type TextFiles struct {
 	decode func(head, line []byte) []byte // nil outside of a file
-	file   *attachedFile
 	head   []byte
 }
 
-// line takes the text's next line. A hit is errSettled.
-func (u *uuFinder) line(s *attachmentScan, line []byte, begins bool) error {
+// Line takes the text's next line, or a further piece of one. When a file begins there, it
+// returns its name, and the first bytes of the one before, nil when there was none.
+func (t *TextFiles) Line(line []byte, begins bool) (before []byte, name string, found bool) {
 	if !begins {
-		return nil
+		return nil, "", false
 	}
-	if u.decode != nil && len(u.head) < uuHead && line[0] != '=' {
-		u.head = u.decode(u.head, withoutEnd(line))
+	if t.decode != nil && len(t.head) < uuHead && line[0] != '=' {
+		t.head = t.decode(t.head, withoutEnd(line))
 	}
 	if line[0] != 'b' && line[0] != '=' {
-		return nil
+		return nil, "", false
 	}
-	name, decode := uuBegin(withoutEnd(line))
+	text, decode := uuBegin(withoutEnd(line))
 	if decode == nil {
-		return nil
+		return nil, "", false
 	}
-	if err := u.finish(s); err != nil {
-		return err
-	}
-	f, err := s.named("", string(name))
-	u.decode, u.file, u.head = decode, f, u.head[:0]
-	return err
+	before = t.End()
+	t.decode, t.head = decode, make([]byte, 0, uuHead)
+	return before, string(text), true
 }
 
-// finish judges the file that the text has held last.
-func (u *uuFinder) finish(s *attachmentScan) error {
-	if u.decode == nil {
+// End returns the first bytes of the file that the text has held last, nil when there is
+// none.
+func (t *TextFiles) End() []byte {
+	if t.decode == nil {
 		return nil
 	}
-	u.decode = nil
-	k := recognise(u.head)
-	if k.look != closed {
-		s.unsure("the file %s within a text is %s, which is not looked into there", mail.PrintableName(u.file.name), k.what)
-	}
-	return s.program(u.file, k)
+	t.decode = nil
+	return t.head
 }
 
 // uuBegin reads a line that begins a file, and returns its name and how the lines

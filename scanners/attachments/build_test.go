@@ -1,4 +1,4 @@
-package scanners_test
+package attachments_test
 
 import (
 	"archive/tar"

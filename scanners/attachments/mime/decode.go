@@ -1,4 +1,4 @@
-package scanners
+package mime
 
 import (
 	"bytes"
@@ -17,44 +17,25 @@ import (
 // exist is ordinary, and is read as it is. A multipart cannot be encoded (RFC 2045
 // section 6.4); mail programs ignore quoted-printable there, as is done here, but
 // differ on base64.
-func (m *mimeReader) encoding(fields textproto.Header, h partHeader) string {
-	value := m.only(fields, "Content-Transfer-Encoding")
+func (r *Reader) encoding(fields textproto.Header, h partHeader) string {
+	value := r.only(fields, "Content-Transfer-Encoding")
 	name := strings.ToLower(strings.TrimSpace(mail.WithoutComments(value)))
-	plain := len(h.names) == 0 && (h.media == "" || strings.HasPrefix(h.media, "text/"))
+	plain := len(h.names) == 0 && (h.media == "" || IsText(h.media))
 	switch name {
 	case "", "7bit", "8bit", "binary":
 		return ""
 	case "base64":
 		if h.boundary != "" {
-			m.unsure("a multipart is encoded")
+			r.doubt("a multipart is encoded")
 		}
 		return name
 	case "quoted-printable":
 		return name
 	}
 	if !plain && h.boundary == "" {
-		m.unsure("an attachment has the unknown encoding %s", mail.PrintableName(value))
+		r.doubt("an attachment has the unknown encoding %s", mail.PrintableName(value))
 	}
 	return ""
-}
-
-// decodePart decodes a body. What is broken in it can be asked for when it has
-// been read as far as it is wanted, and is empty when nothing is.
-//
-// go-message's decoders would stop at the first character that they do not
-// expect and, in quoted-printable, at a line of more than 4 KiB. Mail programs go
-// on, and so do these.
-func decodePart(encoding string, body *partBody) (r io.Reader, broken func() string) {
-	switch encoding {
-	case "base64":
-		b := &body.m.decoders[body.m.depth]
-		*b = base64Body{body: body, raw: b.raw[:0], store: b.store}
-		return b, func() string { return b.broken }
-	case "quoted-printable":
-		q := &quotedBody{body: body}
-		return q, func() string { return q.broken }
-	}
-	return body, func() string { return "" }
 }
 
 // readFilled reads from out, which fill fills until it returns false.
@@ -76,7 +57,7 @@ func readFilled(p []byte, out *[]byte, fill func() bool) (n int, err error) {
 // quotedBody decodes quoted-printable (RFC 2045 section 6.7). An escape that is
 // none stays as it is, and is noted.
 type quotedBody struct {
-	body   *partBody
+	body   *body
 	out    []byte // decoded and not yet read
 	store  []byte // what out is in
 	cut    []byte // the beginning of an escape, in a line that comes in pieces
@@ -89,7 +70,7 @@ func (q *quotedBody) Read(p []byte) (int, error) { return readFilled(p, &q.out, 
 func (q *quotedBody) fill() bool {
 	q.store = q.store[:0]
 	for len(q.store) == 0 {
-		line, _ := q.body.next()
+		line, _ := q.body.Next()
 		if line == nil {
 			break
 		}
@@ -151,7 +132,7 @@ const base64Chunk = 16 << 10
 // missing padding are nothing to note; other characters, and text behind the
 // padding, are, for mail programs differ on them.
 type base64Body struct {
-	body   *partBody
+	body   *body
 	raw    []byte // not yet decoded
 	out    []byte // decoded and not yet read
 	store  []byte // what out is in
@@ -165,7 +146,7 @@ func (b *base64Body) Read(p []byte) (int, error) { return readFilled(p, &b.out, 
 func (b *base64Body) fill() bool {
 	for last := false; !last; {
 		for len(b.raw) < base64Chunk {
-			line, _ := b.body.next()
+			line, _ := b.body.Next()
 			if line == nil {
 				last = true
 				break

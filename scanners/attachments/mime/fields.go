@@ -1,4 +1,4 @@
-package scanners
+package mime
 
 import (
 	"cmp"

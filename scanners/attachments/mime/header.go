@@ -1,4 +1,4 @@
-package scanners
+package mime
 
 import (
 	"bufio"
@@ -57,46 +57,46 @@ func (f *fieldReader) read() (textproto.Header, error) {
 
 // header reads a part's header. ended tells that a delimiter, or the end of the
 // message, ends the part in its header; end is that.
-func (m *mimeReader) header() (h partHeader, end stop, ended bool) {
-	m.fields.reset()
+func (r *Reader) header() (h partHeader, end stop, ended bool) {
+	r.fields.reset()
 	for first := true; ; first = false {
-		line, begins := m.src.next()
+		line, begins := r.src.Next()
 		if line == nil {
 			end, ended = stop{level: -1}, true
 			break
 		}
 		if begins {
-			if end, ended = m.delimiter(line); ended {
+			if end, ended = r.delimiter(line); ended {
 				break
 			}
 			if len(withoutEnd(line)) == 0 {
 				break
 			}
 		}
-		m.headerLine(line, begins, first)
+		r.headerLine(line, begins, first)
 	}
-	if m.fields.tooLarge {
-		m.unsure("a header says more than %d bytes of its content", maxFields)
+	if r.fields.tooLarge {
+		r.doubt("a header says more than %d bytes of its content", maxFields)
 	}
-	if len(m.fields.raw) == 0 {
+	if len(r.fields.raw) == 0 {
 		return h, end, ended
 	}
-	fields, err := m.fields.read()
+	fields, err := r.fields.read()
 	if err != nil {
-		m.unsure("a header cannot be read")
+		r.doubt("a header cannot be read")
 	}
-	h.media, h.boundary, h.names = m.contentType(fields)
-	h.encoding = m.encoding(fields, h)
+	h.media, h.boundary, h.names = r.contentType(fields)
+	h.encoding = r.encoding(fields, h)
 	return h, end, ended
 }
 
 // headerLine takes one line of a header, or a further piece of a long one.
-func (m *mimeReader) headerLine(line []byte, begins, first bool) {
+func (r *Reader) headerLine(line []byte, begins, first bool) {
 	if bytes.IndexByte(line, 0) >= 0 {
-		m.unsure("a header contains a NUL")
+		r.doubt("a header contains a NUL")
 	}
-	m.bareReturns(line)
-	f := &m.fields
+	r.bareReturns(line)
+	f := &r.fields
 	if !begins || line[0] == ' ' || line[0] == '\t' {
 		if f.keep {
 			f.add(line)
@@ -108,13 +108,13 @@ func (m *mimeReader) headerLine(line []byte, begins, first bool) {
 	}
 	name, _, ok := bytes.Cut(line, []byte(":"))
 	if !ok {
-		m.unsure("a header contains a line that is no field")
+		r.doubt("a header contains a line that is no field")
 		return
 	}
 	name = bytes.TrimRight(name, " \t")
 	if len(name) >= len("content-") && bytes.EqualFold(name[:len("content-")], []byte("content-")) {
 		if bytes.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
-			m.unsure("a header contains a field with a broken name")
+			r.doubt("a header contains a field with a broken name")
 			return
 		}
 		f.keep = true
@@ -124,26 +124,26 @@ func (m *mimeReader) headerLine(line []byte, begins, first bool) {
 
 // bareReturns notes a CR that ends no line where a mail program that takes it for
 // a line end would see another header: the header's end, or a field of the content.
-func (m *mimeReader) bareReturns(line []byte) {
+func (r *Reader) bareReturns(line []byte) {
 	text := withoutEnd(line)
 	for cr := bytes.IndexByte(text, '\r'); cr >= 0; cr = bytes.IndexByte(text, '\r') {
 		text = text[cr+1:]
 		if len(text) == 0 || text[0] == '\r' || len(text) >= 8 && bytes.EqualFold(text[:8], []byte("content-")) {
-			m.unsure("a header contains a bare CR that may end a line")
+			r.doubt("a header contains a bare CR that may end a line")
 			return
 		}
 	}
 }
 
 // only returns the one value of a field. Several are one when they are equal.
-func (m *mimeReader) only(fields textproto.Header, name string) string {
+func (r *Reader) only(fields textproto.Header, name string) string {
 	all := fields.Values(name)
 	if len(all) == 0 {
 		return ""
 	}
 	for _, value := range all[1:] {
 		if value != all[0] {
-			m.unsure("a header has several fields %s", name)
+			r.doubt("a header has several fields %s", name)
 		}
 	}
 	return all[0]
@@ -151,23 +151,23 @@ func (m *mimeReader) only(fields textproto.Header, name string) string {
 
 // contentType reads Content-Type, and the names that this and Content-Disposition
 // give: of each field, when there are several.
-func (m *mimeReader) contentType(fields textproto.Header) (media, boundary string, names []string) {
-	m.only(fields, "Content-Disposition")
-	m.only(fields, "Content-Type")
+func (r *Reader) contentType(fields textproto.Header) (media, boundary string, names []string) {
+	r.only(fields, "Content-Disposition")
+	r.only(fields, "Content-Type")
 	// The disposition's name is the one that mail programs show.
 	for _, field := range [...]string{"Content-Disposition", "Content-Type"} {
 		for i, value := range fields.Values(field) {
 			kind, list, ok := parameters(value)
 			if !ok {
-				m.unsure("a header has more than %d parameters", maxParameters)
+				r.doubt("a header has more than %d parameters", maxParameters)
 			}
 			found, doubt := fileNames(list)
 			if doubt != "" {
-				m.unsure("%s", doubt)
+				r.doubt("%s", doubt)
 			}
 			names = append(names, found...)
 			if field == "Content-Type" && i == 0 {
-				media, boundary = m.mediaType(kind, list)
+				media, boundary = r.mediaType(kind, list)
 			}
 		}
 	}
@@ -175,7 +175,7 @@ func (m *mimeReader) contentType(fields textproto.Header) (media, boundary strin
 }
 
 // mediaType judges a Content-Type's type and boundary.
-func (m *mimeReader) mediaType(kind string, list []parameter) (media, boundary string) {
+func (r *Reader) mediaType(kind string, list []parameter) (media, boundary string) {
 	family, subtype, ok := strings.Cut(kind, "/")
 	isMultipart := ok && family == "multipart"
 	if !ok || family == "" || subtype == "" || strings.ContainsAny(kind, " \t") {
@@ -185,7 +185,7 @@ func (m *mimeReader) mediaType(kind string, list []parameter) (media, boundary s
 	all := append(plain, encoded...)
 	if !isMultipart {
 		if kind == "" && len(all) > 0 {
-			m.unsure("a part with a boundary has a type that cannot be read")
+			r.doubt("a part with a boundary has a type that cannot be read")
 			return "multipart/mixed", strings.TrimRight(all[0], " \t")
 		}
 		return kind, ""
@@ -194,14 +194,14 @@ func (m *mimeReader) mediaType(kind string, list []parameter) (media, boundary s
 		boundary = strings.TrimRight(all[0], " \t")
 	}
 	if boundary == "" {
-		m.unsure("a multipart has no boundary")
+		r.doubt("a multipart has no boundary")
 		return kind, ""
 	}
 	if len(all) > 1 {
-		m.unsure("a multipart's boundary can be read in several ways")
+		r.doubt("a multipart's boundary can be read in several ways")
 	}
 	if len(boundary) > maxBoundary {
-		m.unsure("a multipart's boundary is longer than %d bytes", maxBoundary)
+		r.doubt("a multipart's boundary is longer than %d bytes", maxBoundary)
 	}
 	return kind, boundary
 }

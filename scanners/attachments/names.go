@@ -1,4 +1,4 @@
-package scanners
+package attachments
 
 import (
 	"slices"
@@ -10,15 +10,15 @@ import (
 	"coexistd/policy/mail"
 )
 
-// attachedFile is a file as its names and its sender's words describe it.
-type attachedFile struct {
+// file is a file as its names and its sender's words describe it.
+type file struct {
 	name string   // one of its names, for people; empty when it has none
 	exts []string // every extension that a program may find in one of its names
 	// media is the declared type, "image/png", or empty.
 	media string
 }
 
-func (f *attachedFile) has(ext string) bool { return slices.Contains(f.exts, ext) }
+func (f *file) has(ext string) bool { return slices.Contains(f.exts, ext) }
 
 // macroExtensions are those of Office documents that hold macros.
 var macroExtensions = map[string]bool{
@@ -35,8 +35,8 @@ const classExtension = "{clsid}"
 const maxFileName = 4 << 10
 
 // named makes a file of its names and judges them. A hit is errSettled.
-func (s *attachmentScan) named(media string, names ...string) (*attachedFile, error) {
-	f := &attachedFile{media: media}
+func (s *scan) named(media string, names ...string) (*file, error) {
+	f := &file{media: media}
 	for _, name := range names {
 		if len(name) > maxFileName {
 			s.unsure("a file name is longer than %d bytes", maxFileName)

@@ -1,0 +1,166 @@
+package archive
+
+import (
+	"encoding/binary"
+	"io"
+)
+
+// rarReader reads the names in a RAR archive and whether they, or the files, are
+// encrypted. The files themselves are not unpacked.
+type rarReader struct {
+	file   *spool
+	budget *Budget
+	block  func(at int64) (rarBlock, bool)
+	at     int64
+}
+
+func newRAR(file *spool, b *Budget) Reader {
+	var mark [8]byte
+	if _, err := file.ReadAt(mark[:], 0); err != nil {
+		b.Doubt("the RAR archive is broken")
+		return &packed{}
+	}
+	if mark[6] == 1 {
+		return &rarReader{file, b, file.rar5, 8}
+	}
+	return &rarReader{file, b, file.rar4, 7}
+}
+
+// Next returns the next file.
+func (r *rarReader) Next() (*Entry, error) {
+	if r.at == r.file.size {
+		return nil, io.EOF
+	}
+	block, ok := r.block(r.at)
+	switch {
+	case !ok:
+		r.budget.Doubt("the RAR archive is broken")
+		return nil, io.EOF
+	case !block.isFile && block.encrypted:
+		return nil, ErrSealed
+	}
+	if r.at += block.size; block.last {
+		r.at = r.file.size
+	}
+	if !block.isFile {
+		return &Entry{}, nil
+	}
+	return &Entry{Names: []string{block.name}, Encrypted: block.encrypted}, nil
+}
+
+// rarBlock is one block of a RAR archive, of size bytes with its data. One that
+// is encrypted and no file hides all that follows.
+type rarBlock struct {
+	size                    int64
+	isFile, encrypted, last bool
+	name                    string
+}
+
+// rar4 reads the block at that place of an archive of RAR 1.5 to 4.
+func (f *spool) rar4(at int64) (b rarBlock, ok bool) {
+	head := make([]byte, 1<<16+40) // where a broken header points
+	n, _ := f.ReadAt(head[:1<<16], at)
+	kind, flags := head[2], binary.LittleEndian.Uint16(head[3:])
+	size, needed := int(binary.LittleEndian.Uint16(head[5:])), 7
+	b.size = int64(size)
+	if flags&0x8000 != 0 {
+		needed = 11
+		b.size += int64(binary.LittleEndian.Uint32(head[7:]))
+	}
+	switch kind {
+	case 0x73: // the archive's header
+		b.encrypted = flags&0x80 != 0
+	case 0x7b:
+		b.last = true
+	case 0x74:
+		name := 32
+		if flags&0x100 != 0 { // sizes of 64 bits
+			b.size += int64(binary.LittleEndian.Uint32(head[32:])) << 32
+			name = 40
+		}
+		needed = name + int(binary.LittleEndian.Uint16(head[26:]))
+		b.isFile, b.encrypted, b.name = true, flags&4 != 0, string(head[name:needed])
+	}
+	return b, needed <= size && size <= n && b.size > 0
+}
+
+// rar5 reads the block at that place of an archive of RAR 5.
+func (f *spool) rar5(at int64) (b rarBlock, ok bool) {
+	head := make([]byte, 1<<16)
+	n, _ := f.ReadAt(head, at)
+	v := vints{rest: head[min(n, 4):n]}
+	size := v.next()
+	b.size = int64(n-len(v.rest)) + int64(size)
+	v.rest = v.take(size)
+	kind, flags := v.next(), v.next()
+	if flags&1 != 0 {
+		v.next() // the extra area's size
+	}
+	if flags&2 != 0 {
+		data := v.next()
+		if data > 1<<40 {
+			return b, false
+		}
+		b.size += int64(data)
+	}
+	switch kind {
+	case 2:
+		fileFlags := v.next()
+		v.next() // size
+		v.next() // attributes
+		if fileFlags&2 != 0 {
+			v.take(4) // time
+		}
+		if fileFlags&4 != 0 {
+			v.take(4) // checksum
+		}
+		v.next() // compression
+		v.next() // system
+		b.isFile, b.name = true, string(v.take(v.next()))
+		b.encrypted = hasRAR5Encryption(v.rest)
+	case 4:
+		b.encrypted = true
+	case 5:
+		b.last = true
+	}
+	return b, !v.broken
+}
+
+// hasRAR5Encryption looks through a file's extra records for that of encryption.
+func hasRAR5Encryption(extra []byte) bool {
+	for v := (vints{rest: extra}); len(v.rest) > 0; {
+		record := vints{rest: v.take(v.next())}
+		if v.broken || len(record.rest) == 0 {
+			return false
+		}
+		if record.next() == 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// vints reads RAR 5's numbers, seven bits a byte, the lowest first, and what stands
+// between them.
+type vints struct {
+	rest   []byte
+	broken bool
+}
+
+func (v *vints) next() uint64 {
+	n, size := binary.Uvarint(v.rest)
+	if size <= 0 {
+		v.broken, v.rest = true, nil
+		return 0
+	}
+	v.rest = v.rest[size:]
+	return n
+}
+
+func (v *vints) take(n uint64) (taken []byte) {
+	if n > uint64(len(v.rest)) {
+		v.broken, n = true, uint64(len(v.rest))
+	}
+	taken, v.rest = v.rest[:n], v.rest[n:]
+	return taken
+}

@@ -1,0 +1,170 @@
+package attachments
+
+import (
+	"bytes"
+	"io"
+	"slices"
+	"strings"
+
+	"coexistd/policy/mail"
+	"coexistd/scanners/attachments/archive"
+	"coexistd/scanners/attachments/mime"
+)
+
+// How much of a file is read to tell what it is. An ISO image says so at 32 KiB;
+// within an archive its name must do.
+const (
+	partHead  = 36 << 10
+	entryHead = 4 << 10
+)
+
+// container is what a file is opened as by its extension, whatever stands in it
+// before the archive.
+func (f *file) container() archive.Kind {
+	for _, ext := range f.exts {
+		switch ext {
+		case "zip", "docx", "xlsx", "pptx", "xlsb", "dotx", "xltx", "odt", "ods", "odp", "jar":
+			return archive.Zip
+		case "tar":
+			return archive.Tar
+		case "gz", "tgz":
+			return archive.Gzip
+		}
+	}
+	return 0
+}
+
+// content judges a file by its bytes. size is how many of them may tell what it is.
+func (s *scan) content(f *file, r io.Reader, depth, size int) error {
+	l := s.at(depth)
+	if l.head == nil {
+		l.head = make([]byte, partHead)
+	}
+	head := l.head[:size]
+	n, err := io.ReadFull(r, head)
+	head = head[:n]
+	if err != nil {
+		s.readToEnd(f, err)
+	}
+	if n == 0 {
+		return nil
+	}
+	k := recognise(head)
+	if err := s.program(f, k); err != nil {
+		return err
+	}
+	all := io.MultiReader(bytes.NewReader(head), r)
+	if !k.isOpened() {
+		k.archive = f.container()
+	}
+	switch {
+	case !k.isOpened() && mime.IsText(f.media):
+		l.lines.Reset(all, entryHead)
+		return s.text(l.lines.Next, false)
+	case !k.isOpened():
+		return nil
+	case depth >= s.rules.Depth:
+		s.unsure("%s is nested deeper than %d levels", mail.PrintableName(f.name), s.rules.Depth)
+		return nil
+	case k.document != nil:
+		return k.document(s, f, s.budget.Reader(all))
+	}
+	return s.archive(k.archive, f, all, depth)
+}
+
+// archive looks into an archive.
+func (s *scan) archive(kind archive.Kind, f *file, r io.Reader, depth int) error {
+	s.enter(f)
+	defer s.leave()
+	opener := &s.at(depth).opener
+	reader := opener.Open(kind, f.name, r, &s.budget, s.rules.TempDir)
+	defer opener.Close()
+	for {
+		entry, err := reader.Next()
+		switch {
+		case err == archive.ErrSealed && s.rules.Encrypted:
+			s.leave()
+			defer s.enter(f)
+			return s.found("encrypted", f, "is an archive that only a password opens")
+		case err != nil:
+			return nil
+		}
+		if err := s.entry(entry, depth); err != nil {
+			return err
+		}
+	}
+}
+
+// entry judges a file in an archive. Too many settle the scan.
+func (s *scan) entry(entry *archive.Entry, depth int) error {
+	s.entries++
+	if s.entries > maxEntries {
+		s.unsure("the message has more than %d files in archives", maxEntries)
+		return errSettled
+	}
+	if err := s.budget.Context.Err(); err != nil {
+		s.budget.Failure = err
+		return errSettled
+	}
+	f, err := s.named("", entry.Names...)
+	switch {
+	case err != nil:
+		return err
+	case s.rules.Macros && slices.ContainsFunc(entry.Names, isMacroPath):
+		return s.found("macro", f, "holds a document's macros")
+	case entry.Encrypted && s.rules.Encrypted:
+		return s.found("encrypted", f, "can be read with a password only")
+	case entry.Content == nil || entry.Encrypted:
+		return nil
+	}
+	return s.content(f, entry.Content, depth+1, entryHead)
+}
+
+// program judges what a file is as a whole.
+func (s *scan) program(f *file, k kind) error {
+	switch {
+	case k.word == "macro":
+		if s.rules.Macros {
+			return s.found("macro", f, "is "+k.what)
+		}
+	case s.rules.Mismatch && k.isProgram() && f.isPassedOff() && !(k.ext == "sh" && f.isText()):
+		return s.found("mismatch", f, "passes for something harmless and is "+k.what)
+	case s.blocked[k.ext] && k.word != "" && !(k.ext == "sh" && f.isText() && f.name == ""):
+		return s.found(k.word, f, "is "+k.what)
+	}
+	return nil
+}
+
+// isProgram reports whether opening such a file runs it.
+func (k kind) isProgram() bool {
+	return k.word == "executable" || k.word == "script" || k.word == "shortcut"
+}
+
+// isText reports whether a file says that it is text, as scripts are.
+func (f *file) isText() bool {
+	return strings.HasPrefix(f.media, "text/") || f.has("txt") || f.has("htm") || f.has("html")
+}
+
+// isPassedOff reports whether a file that is a program says that it is something
+// that is looked at or listened to.
+func (f *file) isPassedOff() bool {
+	family, subtype, _ := strings.Cut(f.media, "/")
+	switch family {
+	case "image", "audio", "video", "font":
+		return true
+	case "text":
+		return f.name != ""
+	case "application":
+		if subtype == "pdf" || subtype == "msword" || strings.HasPrefix(subtype, "vnd.openxmlformats") || strings.HasPrefix(subtype, "vnd.ms-excel") {
+			return true
+		}
+	}
+	for _, ext := range f.exts {
+		switch ext {
+		case "pdf", "jpg", "jpeg", "png", "gif", "bmp", "tif", "tiff", "webp", "mp3", "mp4", "avi", "mov", "wav", "txt", "csv", "htm", "html",
+			"doc", "docx", "xls", "xlsx", "ppt", "pptx", "odt", "ods", "rtf", "zip":
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,221 @@
+// Package mime takes a message apart as mail programs do, good ones and sloppy ones. A
+// Reader gives its parts one after the other, in one pass. What mail programs may read in
+// several ways is told as a doubt, and read in one of them.
+package mime
+
+import (
+	"bytes"
+	"io"
+	"slices"
+	"strings"
+)
+
+// maxLevels bounds the parts within each other.
+const maxLevels = 100
+
+// Part is one part of a message, or what stands outside of parts.
+type Part struct {
+	// Media is the type, "text/plain". It is empty when the header says nonsense.
+	Media string
+	// Names are all that the header may give the part's file.
+	Names []string
+	// Encoding is "base64", "quoted-printable", or empty: the content is as it is.
+	Encoding string
+	// IsMultipart and IsMessage say that the following parts are within this one.
+	IsMultipart, IsMessage bool
+	// IsOutside says that there is no part: what Lines gives stands before, between or
+	// behind parts, where only files within a text can be.
+	IsOutside bool
+	// HasBody says that it does not end within its header.
+	HasBody bool
+	// Level counts the parts around it.
+	Level int
+
+	body body
+}
+
+// multipart is one whose parts are being read.
+type multipart struct {
+	boundary []byte
+	standard string // the type of a part that does not say
+	level    int
+	closed   bool // its last boundary was there
+}
+
+// stop is what ended a part: the delimiter line of the multipart at that level
+// of the reader's stack, or at level -1 the end of the message.
+type stop struct {
+	level int
+	last  bool // it closes the multipart
+}
+
+// following is what stands behind the part that was given last.
+type following uint8
+
+const (
+	afterBody following = iota
+	afterMultipart
+	afterMessage
+)
+
+// Reader walks through the parts of one message. The line that ends a part is looked up
+// among the boundaries of all multiparts around it. A missing last boundary hides nothing:
+// the delimiter of a multipart further out ends it too, and so does the end of the message.
+//
+// It takes the place of go-message's reader of multiparts. That one ends a
+// part's header at an empty line only, refuses a header with a line that it cannot
+// read and a multipart whose last boundary is missing, and copies each byte
+// once for each level.
+type Reader struct {
+	doubt  func(format string, args ...any)
+	src    Lines
+	fields fieldReader
+	base64 base64Body
+	part   Part
+	after  following
+	open   []multipart
+	level  int // of parts around the message
+}
+
+// Reset begins a message, which has so many parts around it. Each doubt is told once it is
+// seen.
+func (r *Reader) Reset(message io.Reader, level int, doubt func(format string, args ...any)) {
+	r.doubt, r.level = doubt, level
+	r.src.Reset(message, lineBuffer)
+	r.open, r.after = r.open[:0], afterMessage
+	r.part = Part{Level: level}
+}
+
+// End drops the message, so that the reader keeps buffers only.
+func (r *Reader) End() {
+	r.doubt, r.part, r.base64.body = nil, Part{}, nil
+	r.src.Reset(nil, 0)
+	clear(r.open[:cap(r.open)])
+}
+
+// Next returns the next part, or what stands outside of parts. It is good until the next
+// call, which goes on behind its content. The end is io.EOF.
+func (r *Reader) Next() (*Part, error) {
+	switch r.after {
+	case afterMultipart:
+		return r.outside(), nil
+	case afterMessage:
+		return r.next("text/plain", r.part.Level+1), nil
+	}
+	body := &r.part.body
+	for line, _ := body.Next(); line != nil; line, _ = body.Next() {
+	}
+	if body.isPreamble && body.end.level < len(r.open)-1 && !body.isBlank {
+		r.doubt("a multipart does not contain its boundary")
+	}
+	end := body.end
+	r.open = r.open[:end.level+1]
+	if end.level < 0 {
+		return nil, io.EOF
+	}
+	around := &r.open[end.level]
+	if end.last {
+		around.closed = true
+		return r.outside(), nil
+	}
+	if around.closed {
+		r.doubt("a multipart goes on behind its last boundary")
+	}
+	return r.next(around.standard, around.level+1), nil
+}
+
+// outside gives what stands outside of parts.
+func (r *Reader) outside() *Part {
+	r.part = Part{IsOutside: true, Level: r.part.Level, body: body{r: r, isPreamble: r.after == afterMultipart, isBlank: true}}
+	r.after = afterBody
+	return &r.part
+}
+
+// next reads a part's header. Standard is its type when it does not say.
+func (r *Reader) next(standard string, level int) *Part {
+	h, end, ended := r.header()
+	if h.media == "" {
+		h.media = standard
+	}
+	r.part = Part{Media: h.media, Names: h.names, Encoding: h.encoding, HasBody: !ended, Level: level, body: body{r: r, end: end, ended: ended}}
+	r.after = afterBody
+	p := &r.part
+	switch {
+	case ended:
+	case level > maxLevels:
+		r.doubt("the message has more than %d parts within each other", maxLevels)
+		p.IsOutside = true
+	case h.boundary != "":
+		p.IsMultipart, r.after = true, afterMultipart
+		inner := multipart{boundary: []byte(h.boundary), standard: "text/plain", level: level}
+		if h.media == "multipart/digest" {
+			inner.standard = "message/rfc822"
+		}
+		r.open = append(r.open, inner)
+	case h.media == "message/partial":
+		r.doubt("the message holds only a piece of another one (message/partial)")
+	case IsMessageType(h.media) && h.encoding == "":
+		p.IsMessage, r.after = true, afterMessage
+	}
+	return p
+}
+
+// IsMessageType reports the type of a message within a message.
+func IsMessageType(media string) bool {
+	return media == "message/rfc822" || media == "message/global" || media == "message/news"
+}
+
+// delimiter finds the boundary that a line is the delimiter of. A line that some
+// mail programs take for a delimiter and others do not is a doubt.
+func (r *Reader) delimiter(line []byte) (stop, bool) {
+	if len(r.open) == 0 {
+		return stop{}, false
+	}
+	r.bareDelimiter(line)
+	if len(line) < 2 || line[0] != '-' || line[1] != '-' {
+		return stop{}, false
+	}
+	text := bytes.TrimRight(line[2:], " \t\r\n")
+	found, matches, like := stop{}, 0, false
+	for i := len(r.open) - 1; i >= 0; i-- {
+		rest, ok := bytes.CutPrefix(text, r.open[i].boundary)
+		switch {
+		case !ok:
+		case len(rest) == 0 || string(rest) == "--":
+			if matches == 0 {
+				found = stop{i, len(rest) > 0}
+			}
+			matches++
+		default:
+			like = true
+		}
+	}
+	if matches > 1 {
+		r.doubt("two multiparts within each other share a boundary")
+	} else if matches == 0 && like {
+		r.doubt("a line begins like a boundary and goes on")
+	}
+	return found, matches > 0
+}
+
+// bareDelimiter finds a delimiter behind a CR that ends no line.
+func (r *Reader) bareDelimiter(line []byte) {
+	for cr := bytes.IndexByte(line, '\r'); cr >= 0 && cr+3 < len(line); {
+		if bytes.HasPrefix(line[cr+1:], []byte("--")) && r.mayDelimit(line[cr+3:]) {
+			r.doubt("a boundary stands behind a bare CR")
+		}
+		next := bytes.IndexByte(line[cr+1:], '\r')
+		if next < 0 {
+			break
+		}
+		cr += 1 + next
+	}
+}
+
+// mayDelimit reports whether text begins with a boundary.
+func (r *Reader) mayDelimit(text []byte) bool {
+	return slices.ContainsFunc(r.open, func(m multipart) bool { return bytes.HasPrefix(text, m.boundary) })
+}
+
+// IsText reports a type of text.
+func IsText(media string) bool { return strings.HasPrefix(media, "text/") }

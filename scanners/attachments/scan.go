@@ -1,0 +1,124 @@
+package attachments
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"coexistd/policy/mail"
+	"coexistd/policy/verdict"
+	"coexistd/scanners"
+	"coexistd/scanners/attachments/archive"
+	"coexistd/scanners/attachments/mime"
+)
+
+// errSettled ends a scan: it has its finding.
+var errSettled = errors.New("the scan is settled")
+
+// scan is one scan under way.
+type scan struct {
+	*Scanner
+	budget         archive.Budget
+	parts, entries int
+	inside         []string // the files that are being looked into, outermost first
+	hit            verdict.Finding
+	doubt          string   // the first thing that it could not tell
+	levels         []*level // of archives and encoded messages within each other
+}
+
+// level has the buffers of one level.
+type level struct {
+	mime   mime.Reader
+	opener archive.Opener
+	head   []byte
+	lines  mime.Lines
+}
+
+func (s *scan) begin(a *Scanner, ctx context.Context, size int64) {
+	s.Scanner = a
+	s.budget = archive.Budget{Context: ctx, Left: min(max(size*100, minUnpack), maxUnpack), Doubt: s.unsure}
+	s.parts, s.entries, s.inside = 0, 0, s.inside[:0]
+	s.hit, s.doubt = verdict.Finding{}, ""
+}
+
+// end drops what the message left, so that the pool keeps buffers only.
+func (s *scan) end() {
+	clear(s.inside)
+	s.Scanner, s.budget = nil, archive.Budget{}
+	for _, l := range s.levels {
+		l.mime.End()
+		l.opener.Close()
+		l.lines.Reset(nil, 0)
+	}
+}
+
+// at returns the buffers of a level.
+func (s *scan) at(depth int) *level {
+	for len(s.levels) <= depth {
+		s.levels = append(s.levels, new(level))
+	}
+	return s.levels[depth]
+}
+
+func (s *scan) finding() verdict.Finding {
+	switch {
+	case s.hit.State == verdict.Hit:
+		return s.hit
+	case s.budget.Failure != nil:
+		return scanners.Unknown(verdict.CheckMalware, fmt.Sprintf("the attachments were not looked through to the end: %v", s.budget.Failure))
+	case s.doubt != "":
+		return scanners.Unknown(verdict.CheckMalware, s.doubt)
+	}
+	return verdict.Passed(verdict.CheckMalware)
+}
+
+// found settles the scan: f is a hit of that word, which what explains: "is a
+// Windows program".
+func (s *scan) found(word string, f *file, what string) error {
+	name := mail.PrintableName(f.name)
+	s.hit = scanners.Hit(verdict.CheckMalware, word+" "+name, "the attachment "+name+s.where()+" "+what)
+	return errSettled
+}
+
+// unsure notes what the scan cannot tell and why.
+func (s *scan) unsure(format string, args ...any) {
+	if s.doubt == "" {
+		s.doubt = fmt.Sprintf(format, args...) + s.where()
+	}
+}
+
+// where names the files around the place where the scan is, innermost first.
+func (s *scan) where() string {
+	var b strings.Builder
+	for i := len(s.inside) - 1; i >= 0; i-- {
+		b.WriteString(" inside " + s.inside[i])
+	}
+	return b.String()
+}
+
+// enter and leave surround looking into a file.
+func (s *scan) enter(f *file) {
+	s.inside = append(s.inside, mail.PrintableName(f.name))
+}
+func (s *scan) leave() { s.inside = s.inside[:len(s.inside)-1] }
+
+// messageReader reads a message for a scan: no further than until the context
+// ends, and an error is the scan's failure.
+type messageReader struct {
+	s *scan
+	r io.Reader
+}
+
+func (m messageReader) Read(p []byte) (int, error) {
+	err := m.s.budget.Context.Err()
+	n := 0
+	if err == nil {
+		n, err = m.r.Read(p)
+	}
+	if err != nil && err != io.EOF && m.s.budget.Failure == nil {
+		m.s.budget.Failure = err
+	}
+	return n, err
+}

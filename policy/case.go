@@ -89,6 +89,7 @@ type Case struct {
 	// mailboxes at its platform.
 	borrowed bool
 	checks   []string    // that are made, in order, loop before all
+	scans    []string    // those of them that scanners make
 	claim    *rate.Claim // what is asked of the limits, once that was worked out
 	stopped  bool        // by a limit: nothing else is asked
 	findings []verdict.Finding
@@ -170,7 +171,7 @@ func (c *Case) Prove(signatures []spoof.DKIM) {
 		facts := c.spoofFacts()
 		c.borrowed = c.policy.Spoof.Borrows(&facts)
 	}
-	c.checks = c.names()
+	c.checks, c.scans = c.names()
 }
 
 // Proof is what was found of the message's tenant so far.
@@ -212,11 +213,9 @@ type Asks struct {
 // Asks returns what Decide needs. It is nothing when the message is refused
 // whatever is found.
 func (c *Case) Asks() Asks {
-	asks := Asks{Scans: make([]string, 0, len(c.checks))}
+	asks := Asks{Scans: c.scans}
 	for _, name := range c.checks {
 		switch {
-		case readsContent(name):
-			asks.Scans = append(asks.Scans, name)
 		case name == verdict.CheckSpoof:
 			asks.Authentication = c.from.Point == verdict.S0 || c.borrowed
 		case name == verdict.CheckRate:
@@ -231,13 +230,13 @@ func (c *Case) Asks() Asks {
 }
 
 // names returns the names of the checks that are made on the message, in order: loop,
-// which always is, and then those of the points.
-func (c *Case) names() []string {
-	names := append(make([]string, 0, 1+len(checkRows)), verdict.CheckLoop)
+// which always is, and then those of the points. Scans are those that scanners make.
+func (c *Case) names() (names, scans []string) {
+	names = append(make([]string, 0, 1+len(checkRows)), verdict.CheckLoop)
 	d := Decision{Recipients: c.rulings}
 	d.conclude()
 	if d.Verdict > verdict.Tag {
-		return names
+		return names, nil
 	}
 	for i := range c.rulings {
 		if c.rulings[i].Verdict > verdict.Tag {
@@ -247,9 +246,12 @@ func (c *Case) names() []string {
 			if !slices.Contains(names, check.Name) {
 				names = append(names, check.Name)
 			}
+			if readsContent(check.Name) && !check.ByWord && !slices.Contains(scans, check.Name) {
+				scans = append(scans, check.Name)
+			}
 		})
 	}
-	return names
+	return names, scans
 }
 
 // points calls yield with what holds for one recipient: the point at which the message

@@ -21,8 +21,13 @@ type CheckRow struct {
 	// ReadsContent is set for a check that a scanner makes by the message itself. What
 	// was held and is released meets such checks alone.
 	ReadsContent bool
-	// OnHit and OnError are the usual verdicts.
+	// ByWord are points at which a platform's own verdict is what the check goes by, unless
+	// the configuration names the check there and has its scanner.
+	ByWord []verdict.Checkpoint
+	// OnHit and OnError are the usual verdicts. OnHitAt has another OnHit for some points,
+	// whatever is said for all points alike.
 	OnHit, OnError verdict.Verdict
+	OnHitAt        map[verdict.Checkpoint]verdict.Verdict
 	// AlwaysTells is set for a check that is never in want of an answer.
 	AlwaysTells bool
 	// Scored is set for a check whose findings may have a score.
@@ -75,9 +80,11 @@ var checkRows = []CheckRow{
 		OnHit: verdict.Reject, OnError: verdict.Accept,
 	},
 	{
-		// Where the MX is elsewhere, spam is that platform's work.
-		Name: verdict.CheckSpam, Usual: []verdict.Checkpoint{verdict.S0}, Scanner: "rspamd", ReadsContent: true,
-		OnHit: verdict.Quarantine, OnError: verdict.Accept, Scored: true,
+		// Where the MX is elsewhere, spam is that platform's work. What it finds, it only
+		// writes into headers for the mail that it passes on: that is heard, and marked.
+		Name: verdict.CheckSpam, Usual: []verdict.Checkpoint{verdict.S0, verdict.S1}, Scanner: "rspamd", ReadsContent: true,
+		ByWord: []verdict.Checkpoint{verdict.S1},
+		OnHit:  verdict.Quarantine, OnError: verdict.Accept, OnHitAt: map[verdict.Checkpoint]verdict.Verdict{verdict.S1: verdict.Tag}, Scored: true,
 	},
 	{
 		Name: verdict.CheckVirus, Usual: []verdict.Checkpoint{verdict.S0, verdict.S1, verdict.S2}, PastMX: true, Scanner: "clamd", ReadsContent: true,
@@ -142,6 +149,8 @@ type Check struct {
 	Name    string
 	OnHit   verdict.Verdict // for what the check objects to
 	OnError verdict.Verdict // for what it could not tell
+	// ByWord has the check go by the platform's own verdict alone: no scanner is asked.
+	ByWord bool
 	// Thresholds give verdicts to scores, ascending. When there are any, a
 	// scored finding's verdict is that of the highest one that it reaches.
 	Thresholds []Threshold

@@ -8,6 +8,7 @@ import (
 
 	"coexistd/policy/mail"
 	"coexistd/policy/route"
+	"coexistd/policy/tenant"
 	"coexistd/policy/verdict"
 )
 
@@ -157,6 +158,24 @@ func (c *Case) find() {
 			c.findings = append(c.findings, c.Entry.authenticated())
 		case name == verdict.CheckSpoof:
 			c.findings = append(c.findings, c.spoofed())
+		case name == verdict.CheckSpam && !slices.Contains(c.scans, name):
+			c.findings = append(c.findings, verdict.Passed(name))
+		}
+	}
+	c.hearPlatform()
+}
+
+// hearPlatform has what a proven platform says of its own mail, that it is spam, for the
+// finding of the check spam, unless a scanner found as much.
+func (c *Case) hearPlatform() {
+	found := c.found(verdict.CheckSpam)
+	if found == nil || found.State == verdict.Hit || c.from.Point != verdict.S1 {
+		return
+	}
+	if name := tenant.Spam(c.Header); name != "" {
+		*found = verdict.Finding{
+			Check: verdict.CheckSpam, State: verdict.Hit, Name: name,
+			Reasons: verdict.Because(verdict.Why(verdict.SpamByPlatform, c.from.Platform.Name, name)),
 		}
 	}
 }

@@ -38,6 +38,8 @@ type pointSummary struct {
 	Point  string   `json:"point"`
 	PastMX bool     `json:"past_mx"`
 	Checks []string `json:"checks"`
+	// ByWord are those that go by what the platform says.
+	ByWord []string `json:"by_word,omitempty"`
 	Report bool     `json:"report"`
 }
 
@@ -171,6 +173,9 @@ func (s *summary) addChecks(p *policy.Rules) {
 		one := pointSummary{Point: at.String(), PastMX: past, Checks: []string{}, Report: point.Report}
 		for _, check := range point.Checks {
 			one.Checks = append(one.Checks, check.Name)
+			if check.ByWord {
+				one.ByWord = append(one.ByWord, check.Name)
+			}
 		}
 		s.Checks = append(s.Checks, one)
 	}
@@ -200,7 +205,13 @@ func (s summary) print(w, stderr io.Writer) {
 		if point.PastMX {
 			name += " past MX"
 		}
-		fmt.Fprintf(w, "%-10s %s\n", name, cmp.Or(strings.Join(point.Checks, ", "), "none"))
+		checks := slices.Clone(point.Checks)
+		for i, check := range checks {
+			if slices.Contains(point.ByWord, check) {
+				checks[i] += " (as the platform says)"
+			}
+		}
+		fmt.Fprintf(w, "%-10s %s\n", name, cmp.Or(strings.Join(checks, ", "), "none"))
 	}
 	for _, d := range s.Domains {
 		fmt.Fprintf(w, "domain     %s: mx %s, %s", d.Domain, d.MX, human.Count(d.Addresses, "address", "addresses"))

@@ -56,7 +56,7 @@ listen     unix:{dir}/milter.sock
 lookup     unix:{dir}/lookup.sock
 platforms  here, google, office365
 S0         ddos, spoof, malware
-S1         none
+S1         spam (as the platform says)
 S2         ddos, auth, spoof
 S3         none
 S4         none
@@ -112,7 +112,12 @@ func TestCheckPrintsItsSummaryAsJSON(t *testing.T) {
     {
       "point": "S1",
       "past_mx": false,
-      "checks": [],
+      "checks": [
+        "spam"
+      ],
+      "by_word": [
+        "spam"
+      ],
       "report": false
     },
     {
@@ -182,7 +187,7 @@ checks = ["loop", "malware"]
 	const want = `
 S0         ddos, spoof, spam, virus, malware
 S0 past MX ddos, spoof, virus, malware
-S1         virus
+S1         spam (as the platform says), virus
 S2         ddos, auth, spoof, virus
 S3         malware
 S4         none

@@ -43,6 +43,14 @@ func usualSettings(check string) settings {
 	return settings{"on_hit": usual.OnHit, "on_error": usual.OnError}
 }
 
+// settingsAt are those that hold for a check at one point, whatever is said of it for all.
+func settingsAt(check string, point verdict.Checkpoint) settings {
+	if onHit, differs := row(check).OnHitAt[point]; differs {
+		return settings{"on_hit": onHit}
+	}
+	return nil
+}
+
 // over returns the settings with those of s in the place of general ones.
 func (s settings) over(general settings) settings {
 	merged := maps.Clone(general)

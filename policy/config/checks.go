@@ -48,6 +48,11 @@ func row(check string) policy.CheckRow {
 	return r
 }
 
+// isByWord reports that a check can go by a platform's own verdict at a point.
+func isByWord(check string, point verdict.Checkpoint) bool {
+	return slices.Contains(row(check).ByWord, point)
+}
+
 // parsePoint reads a contact point of this side.
 func parsePoint(text string) (verdict.Checkpoint, error) {
 	point, ok := verdict.ParseCheckpoint(text)
@@ -137,7 +142,7 @@ func (r *reader) readPoint(t *schema.Table, point verdict.Checkpoint) {
 		t = r.Nothing()
 	}
 	refuseChecks(t, r.Schema.Keys("checkpoint.*"))
-	at := r.readSections(t)
+	at := r.readSections(t, point)
 	names, said := r.named(t, point)
 	if !said {
 		names = r.usual(point)
@@ -145,7 +150,9 @@ func (r *reader) readPoint(t *schema.Table, point verdict.Checkpoint) {
 	report := schema.Value[bool](t, "report")
 	here := policy.Point{Report: report || point == verdict.S0 && !t.Has("report")}
 	for _, name := range names {
-		here.Checks = append(here.Checks, at[name].check(name))
+		check := at[name].check(name)
+		check.ByWord = isByWord(name, point) && !(said && r.hasScannerFor(name))
+		here.Checks = append(here.Checks, check)
 	}
 	r.config.Rules.Points[point] = here
 	if point == verdict.S0 {
@@ -156,7 +163,7 @@ func (r *reader) readPoint(t *schema.Table, point verdict.Checkpoint) {
 }
 
 // readSections reads [checkpoint.POINT.CHECK] over [check.CHECK].
-func (r *reader) readSections(t *schema.Table) map[string]settings {
+func (r *reader) readSections(t *schema.Table, point verdict.Checkpoint) map[string]settings {
 	all := maps.Clone(r.general)
 	for _, name := range setChecks {
 		section := t.Optional(name)
@@ -168,7 +175,7 @@ func (r *reader) readSections(t *schema.Table) map[string]settings {
 			}
 		}
 		own := r.checkSettings(section, name, nil, moved...)
-		all[name] = own.over(r.general[name])
+		all[name] = own.over(settingsAt(name, point).over(r.general[name]))
 		refuseOrder(section, own, all[name])
 	}
 	return all
@@ -191,7 +198,7 @@ func (r *reader) named(t *schema.Table, point verdict.Checkpoint) (names []strin
 		default:
 			r.refuseUnable(one, point)
 			names = append(names, name)
-			r.made[name] = true
+			r.made[name] = r.made[name] || r.hasScannerFor(name)
 		}
 	}
 	return names, items != nil
@@ -204,7 +211,7 @@ func (r *reader) refuseUnable(one schema.Item, point verdict.Checkpoint) {
 		r.Fail(one.Place, `rate cannot be checked without rules; add [[rate]] with a limit, or take "rate" out`)
 	case name == verdict.CheckRate && !r.isRated(point):
 		r.Fail(one.Place, `no [[rate]] counts at %s; add %s to checkpoints of one, or take "rate" out`, point, wording.Quote(point.String()))
-	case !r.hasScannerFor(name):
+	case !r.hasScannerFor(name) && !isByWord(name, point):
 		r.Fail(one.Place, "%s cannot be checked without a scanner; add [scanner.%s] with its address, or take %s out", name, row(name).Scanner, wording.Quote(name))
 	}
 }
@@ -213,7 +220,9 @@ func (r *reader) refuseUnable(one schema.Item, point verdict.Checkpoint) {
 // that lack their scanner or their rules.
 func (r *reader) usual(point verdict.Checkpoint) (names []string) {
 	for _, name := range namesOf(func(r policy.CheckRow) bool { return slices.Contains(r.Usual, point) }) {
-		if r.hasScannerFor(name) && (name != verdict.CheckRate || r.isRated(point)) {
+		if isByWord(name, point) {
+			names = append(names, name)
+		} else if r.hasScannerFor(name) && (name != verdict.CheckRate || r.isRated(point)) {
 			names = append(names, name)
 			r.made[name] = true
 		} else {

@@ -26,10 +26,14 @@ func loadWith(t *testing.T, more string) *Config {
 	return load(t, write(t, smallest+more, map[string]string{"users.csv": users}))
 }
 
-// names lists a point's checks, and whether recipients are told.
+// names lists a point's checks, with a star for one that goes by the platform's word, and
+// whether recipients are told.
 func names(p policy.Point) string {
 	var list []string
 	for _, c := range p.Checks {
+		if c.ByWord {
+			c.Name += "*"
+		}
 		list = append(list, c.Name)
 	}
 	if p.Report {
@@ -44,22 +48,25 @@ func TestEachPointMakesTheChecksThatTheFileSays(t *testing.T) {
 		more                     string
 		s0, past, s1, s2, s3, s4 string
 	}{
-		"nothing": {"", "ddos spoof malware report", "ddos spoof malware", "", "ddos auth spoof", "", ""},
-		"clamd":   {withClamd, "ddos spoof virus malware report", "ddos spoof virus malware", "virus", "ddos auth spoof virus", "", ""},
-		"rspamd":  {withRspamd, "ddos spoof spam malware report", "ddos spoof malware", "", "ddos auth spoof", "", ""},
+		"nothing": {"", "ddos spoof malware report", "ddos spoof malware", "spam*", "ddos auth spoof", "", ""},
+		"clamd":   {withClamd, "ddos spoof virus malware report", "ddos spoof virus malware", "spam* virus", "ddos auth spoof virus", "", ""},
+		"rspamd":  {withRspamd, "ddos spoof spam malware report", "ddos spoof malware", "spam*", "ddos auth spoof", "", ""},
 		"all": {withClamd + withRspamd + withRate, "ddos rate spoof spam virus malware report", "ddos rate spoof virus malware",
-			"virus", "ddos rate auth spoof virus", "", ""},
-		"a rule of S2": {withRate + "checkpoints = [\"S2\"]\n", "ddos spoof malware report", "ddos spoof malware", "", "ddos rate auth spoof", "", ""},
-		"none at S0":   {withClamd + "[checkpoint.S0]\nchecks = []\n", "report", "", "virus", "ddos auth spoof virus", "", ""},
+			"spam* virus", "ddos rate auth spoof virus", "", ""},
+		"a rule of S2": {withRate + "checkpoints = [\"S2\"]\n", "ddos spoof malware report", "ddos spoof malware", "spam*", "ddos rate auth spoof", "", ""},
+		"none at S0":   {withClamd + "[checkpoint.S0]\nchecks = []\n", "report", "", "spam* virus", "ddos auth spoof virus", "", ""},
 		"loop alone": {withClamd + "[checkpoint.S1]\nchecks = [\"loop\"]\n", "ddos spoof virus malware report", "ddos spoof virus malware", "",
 			"ddos auth spoof virus", "", ""},
 		"said of S0": {withRspamd + "[checkpoint.S0]\nchecks = [\"malware\", \"loop\", \"spam\", \"ddos\"]\nreport = true\n[checkpoint.S2]\nchecks = [\"loop\"]\n",
-			"malware spam ddos report", "malware spam ddos report", "", "", "", ""},
-		"no report": {"[checkpoint.S0]\nreport = false\n", "ddos spoof malware", "ddos spoof malware", "", "ddos auth spoof", "", ""},
+			"malware spam ddos report", "malware spam ddos report", "spam*", "", "", ""},
+		"no report": {"[checkpoint.S0]\nreport = false\n", "ddos spoof malware", "ddos spoof malware", "spam*", "ddos auth spoof", "", ""},
 		"on the way out": {withClamd + withRate + "[checkpoint.S3]\nchecks = [\"virus\"]\n[checkpoint.S4]\nchecks = [\"malware\", \"rate\"]\nreport = true\n",
-			"ddos rate spoof virus malware report", "ddos rate spoof virus malware", "virus", "ddos rate auth spoof virus", "virus", "malware rate report"},
+			"ddos rate spoof virus malware report", "ddos rate spoof virus malware", "spam* virus", "ddos rate auth spoof virus", "virus", "malware rate report"},
+		"spam at S1": {withClamd + withRspamd + "[checkpoint.S1]\nchecks = [\"spam\"]\n", "ddos spoof spam virus malware report", "ddos spoof virus malware", "spam",
+			"ddos auth spoof virus", "", ""},
+		"spam at S1 without rspamd": {"[checkpoint.S1]\nchecks = [\"spam\"]\n", "ddos spoof malware report", "ddos spoof malware", "spam*", "ddos auth spoof", "", ""},
 		"a section changes no list": {withClamd + "[checkpoint.S1.virus]\non_hit = \"discard\"\n[checkpoint.S2.auth]\non_hit = \"tag\"\n",
-			"ddos spoof virus malware report", "ddos spoof virus malware", "virus", "ddos auth spoof virus", "", ""},
+			"ddos spoof virus malware report", "ddos spoof virus malware", "spam* virus", "ddos auth spoof virus", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

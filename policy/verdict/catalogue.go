@@ -60,16 +60,17 @@ var (
 	SignaturesNotLooked = says("signatures-not-looked-at", "signatures are not verified here, and a daemon may find one that proves the tenant")
 
 	// What spares a message checks.
-	PassOfOurs    = says("pass-of-ours", "this is a mail of our own")
-	PassOfRelease = says("pass-of-release", "released from quarantine as {0}")
-	SparedByOurs  = says("spared-by-ours", "{0} is passed by: this is a mail of our own")
-	SparedByPass  = says("spared-by-pass", "{0} is passed by: released from quarantine as {1}")
-	SparedByAllow = says("spared-by-allow", "{0} is passed by: {u1} allows it")
-	ByCheck       = says("by-check", "{0}:")
-	Reported      = says("reported", "{=0}")
-	CheckNotMade  = says("check-not-made", "the check was not made")
-	LoopingBounce = says("looping-bounce", "a looping bounce is dropped")
-	LeftToMTA     = says("left-to-mta", "left to the MTA to bounce")
+	PassOfOurs     = says("pass-of-ours", "this is a mail of our own")
+	PassOfRelease  = says("pass-of-release", "released from quarantine as {0}")
+	SparedByOurs   = says("spared-by-ours", "{0} is passed by: this is a mail of our own")
+	SparedByPass   = says("spared-by-pass", "{0} is passed by: released from quarantine as {1}")
+	SparedByAllow  = says("spared-by-allow", "{0} is passed by: {u1} allows it")
+	ByCheck        = says("by-check", "{0}:")
+	Reported       = says("reported", "{=0}")
+	SpamByPlatform = says("spam-by-platform", "{0} holds it for spam ({1})")
+	CheckNotMade   = says("check-not-made", "the check was not made")
+	LoopingBounce  = says("looping-bounce", "a looping bounce is dropped")
+	LeftToMTA      = says("left-to-mta", "left to the MTA to bounce")
 
 	// Where a recipient lives.
 	Listed            = says("listed", "the directory says that {0} lives at {1}")

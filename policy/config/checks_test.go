@@ -219,6 +219,7 @@ extensions = ["EXE", "com", "exe"]
 macros = false
 encrypted = false
 mismatch = false
+smuggling = "quarantine"
 depth = 0
 [[allow]]
 name = "partner"
@@ -249,7 +250,7 @@ func TestScannersAllowancesAndTheQuarantineAreReadWhole(t *testing.T) {
 		Addresses: []string{"unix:/run/clamav/clamd.ctl", "inet:localhost:3310"}, Timeout: time.Minute, MaxSize: 100 << 20, MaxScans: 4,
 	})
 	check(t, "Rspamd", *c.Rspamd, Rspamd{Address: "http://[::1]:11333", Timeout: 5 * time.Second, MaxSize: 512 << 10, MaxScans: 100})
-	check(t, "Malware", c.Malware, Malware{Extensions: []string{"exe", "com"}})
+	check(t, "Malware", c.Malware, Malware{Extensions: []string{"exe", "com"}, Smuggling: verdict.Quarantine})
 	check(t, "Allow", c.Rules.Allow, []policy.Allowance{
 		{Name: "partner", Checks: []string{"spam"}, Clients: networks.SetOf(netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")),
 			Senders: []string{"news+tag@partner.example", "@xn--bcher-kva.example"}},
@@ -271,7 +272,7 @@ func TestScannersAndTheQuarantineHaveDefaults(t *testing.T) {
 	c := loadWith(t, withClamd+withRspamd+"[domain.\"a.example\"]\nunlisted = \"here\"\n")
 	check(t, "Clamd", *c.Clamd, Clamd{Addresses: []string{"unix:/run/clamav/clamd.ctl"}, Timeout: 30 * time.Second, MaxSize: 25 << 20, MaxScans: 10})
 	check(t, "Rspamd", *c.Rspamd, Rspamd{Address: "http://127.0.0.1:11333", Timeout: 20 * time.Second, MaxSize: 50 << 20, MaxScans: 20})
-	check(t, "Malware", c.Malware, Malware{Macros: true, Encrypted: true, Mismatch: true, Depth: 5})
+	check(t, "Malware", c.Malware, Malware{Macros: true, Encrypted: true, Mismatch: true, Smuggling: verdict.Tag, Depth: 5})
 	check(t, "Quarantine", c.Quarantine, Quarantine{
 		Dir: "/var/lib/coexistd/quarantine", Keep: 30 * 24 * time.Hour, MaxBytes: 10 << 30, SMTP: "127.0.0.1:25",
 		Report: Report{Hour: 7, Zone: time.Local, From: "postmaster@a.example", Contact: "postmaster@a.example", Summary: []string{"postmaster@a.example"}},

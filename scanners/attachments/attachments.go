@@ -2,11 +2,12 @@ package attachments
 
 import (
 	"context"
-	"strings"
+	"slices"
 	"sync"
 
 	"coexistd/policy/verdict"
 	"coexistd/scanners"
+	"coexistd/scanners/attachments/mime"
 )
 
 // The bounds of one scan. What lies beyond them makes the finding unknown.
@@ -29,16 +30,19 @@ type Rules struct {
 	// with an interpreter line, elf, macho, class, lnk, msi, hta, chm, iso, img,
 	// vhd, vhdx, cab, rar, 7z, xz, lzh and ace for their kinds.
 	Extensions []string
-	// Macros makes documents with macros (VBA, Excel 4, OpenDocument Basic), those
-	// whose extension says so (docm), and those with embedded packages or RTF
-	// objects hits.
+	// Macros makes documents with macros (VBA, Excel 4, OpenDocument Basic), whatever
+	// they are saved as, those whose extension says so (docm), and those with embedded packages
+	// or RTF objects hits.
 	Macros bool
-	// Encrypted makes archives and Office documents hits of which a part can be
-	// read with a password only.
+	// Encrypted makes archives and documents (Office, OpenDocument, PDF) hits of which a
+	// part can be read with a password only.
 	Encrypted bool
 	// Mismatch makes a program a hit that passes for an image, a document or
 	// the like, even when programs are none.
 	Mismatch bool
+	// Smuggling is done with a page of HTML or SVG that builds a file by a script, which no
+	// filter has seen then; at most what is done with hits. Accept: it is not looked for.
+	Smuggling verdict.Verdict
 	// Depth is how many archives and encoded messages within each other are
 	// looked into.
 	Depth int
@@ -47,30 +51,12 @@ type Rules struct {
 	TempDir string
 }
 
-// DefaultRules returns rules that suit an organisation's incoming
-// mail. The extensions are those that Exchange Online's common attachments
-// filter and Outlook block and that nobody sends as a document. RAR and 7z are
-// not among them: such an archive is a hit when it is encrypted or, for RAR, by
+// DefaultRules returns rules that suit an organisation's incoming mail. RAR and 7z are not
+// among the extensions: such an archive is a hit when it is encrypted or, for RAR, by
 // the names in it, and its content is the virus scanner's to judge.
 func DefaultRules() Rules {
 	return Rules{
-		Extensions: strings.Fields(`
-			ace ade adp ani apk app appcontent-ms application appref-ms appx appxbundle arj asp
-			bas bat bgi cab cdxml chm class cmd cnt com cpl crx
-			deb desktop dex diagcab dll elf exe fxp gadget grp
-			hlp hpj hta htc img inf ins iso isp its
-			jar jnlp js jse kext ksh lha library-ms lnk lzh
-			macho mad maf mag mam mar mas mau mav maw mcf mda mdw mdz mht mhtml
-			msc msh msh1 msh1xml msh2 msh2xml mshxml msi msix msixbundle msp mst msu
-			ocx ops osd pcd pif pl plg prf prg printerexport ps1 ps1xml ps2 ps2xml
-			psc1 psc2 psd1 psdm1 psm1 pyc pyo pyw pyz pyzw reg rpm
-			scf scr sct search-ms settingcontent-ms sh shb shs sys theme themepack udl uif url
-			vb vbe vbp vbs vhd vhdx vsmacros vsw vxd webpnp website wll wsb wsc wsf wsh
-			xbap xll xnk xz z`),
-		Macros:    true,
-		Encrypted: true,
-		Mismatch:  true,
-		Depth:     5,
+		Extensions: slices.Clone(usualExtensions), Macros: true, Encrypted: true, Mismatch: true, Smuggling: verdict.Tag, Depth: 5,
 	}
 }
 
@@ -78,16 +64,16 @@ func DefaultRules() Rules {
 // message's attachments and at what they are, inside archives too.
 //
 // It is no virus scanner. It does not see: macros in PowerPoint 97 files, Excel 4
-// macros in OLE files, the old encryption of such files, what PDF, OneNote and
-// Outlook's .msg files embed, files in 7z, CAB and other archives without a
-// reader here, S/MIME and PGP content. Such attachments are clean as far as
-// their names and first bytes are.
+// macros in OLE files, what PDF, OneNote and Outlook's .msg files embed, files in 7z, CAB
+// and other archives without a reader here, S/MIME and PGP content. Such attachments are
+// clean as far as their names and first bytes are.
 //
 // A message that mail programs may read in several ways is unknown, as is an
-// archive that cannot be read to its end. What ordinary mail programs do wrong is
+// archive that cannot be read to its end: unless all that anybody can read in it is text, or
+// it is the copy of a message that a report returns. What ordinary mail programs do wrong is
 // not held against a message: a missing last boundary, unquoted names, wrong
 // charsets, broken encodings of text that has no file name, line ends of
-// one LF, the same field twice with the same value.
+// one LF, the same field twice.
 //
 // Each scan holds some 200 KB, and up to 256 KiB for each level of archives.
 type Scanner struct {
@@ -113,13 +99,17 @@ func (a *Scanner) Check() string { return verdict.CheckMalware }
 // Scan looks through m. The first hit ends it; without one, the first thing that
 // it could not tell makes the finding unknown. A hit's name begins with one of
 // the words extension, executable, script, shortcut, installer, image, archive,
-// macro, object, encrypted and mismatch, and goes on with the file's name.
+// macro, object, encrypted, mismatch and smuggling, and goes on with the file's name.
 func (a *Scanner) Scan(ctx context.Context, m *scanners.Message) verdict.Finding {
 	s := a.scans.Get().(*scan)
 	defer a.scans.Put(s)
 	s.begin(a, ctx, m.Size)
-	if err := s.message(m.Reader(), 0, 0); err != nil && err != errSettled && s.budget.Failure == nil {
+	if err := s.message(messageReader{s, m.Reader()}, nil, 0); err != nil && err != errSettled && s.budget.Failure == nil {
 		s.budget.Failure = err
+	}
+	// What may be read in several ways is harmless where all of them give texts.
+	if s.doubt != "" && mime.OnlyTexts(m.Reader()) {
+		s.doubt = ""
 	}
 	f := s.finding()
 	s.end()

@@ -154,3 +154,115 @@ func tnef(name string, content []byte) []byte {
 	}
 	return b
 }
+
+// node is a file of a compound file, or a folder of others.
+type node struct {
+	name    string
+	content string // of a file
+	nodes   []node // of a folder
+}
+
+// compound makes a compound file with a directory and a table of sectors that can be read.
+func compound(nodes ...node) []byte {
+	const sector, end, none = 512, 0xfffffffe, 0xffffffff
+	var entries [][]byte
+	var streams [][]byte
+	var add func(nodes []node) uint32
+	add = func(nodes []node) uint32 {
+		first := uint32(none)
+		for i := len(nodes) - 1; i >= 0; i-- {
+			n := nodes[i]
+			entry := make([]byte, 128)
+			for j, c := range utf16.Encode([]rune(n.name)) {
+				binary.LittleEndian.PutUint16(entry[2*j:], c)
+			}
+			entry[64], entry[66] = byte(2*len(n.name)+2), 2
+			id := uint32(len(entries))
+			entries = append(entries, entry)
+			child := uint32(none)
+			if n.content == "" {
+				entry[66] = 1
+				child = add(n.nodes)
+			} else {
+				binary.LittleEndian.PutUint32(entry[116:], uint32(len(streams))) // its number until the sectors are known
+				streams = append(streams, append([]byte(n.content), make([]byte, sector-len(n.content)%sector)...))
+				binary.LittleEndian.PutUint32(entry[120:], uint32(len(n.content)))
+			}
+			binary.LittleEndian.PutUint32(entry[68:], none)
+			binary.LittleEndian.PutUint32(entry[72:], first)
+			binary.LittleEndian.PutUint32(entry[76:], child)
+			first = id
+		}
+		return first
+	}
+	root := add([]node{{name: "Root Entry", nodes: nodes}})
+	entries[root][66] = 5
+	for len(entries)%4 != 0 {
+		entries = append(entries, make([]byte, 128))
+	}
+	table := []uint32{0xfffffffd}
+	for i := range len(entries) / 4 {
+		table = append(table, uint32(i+2))
+	}
+	table[len(table)-1] = end
+	places := make([]uint32, len(streams))
+	for i, stream := range streams {
+		places[i] = uint32(len(table))
+		for range len(stream) / sector {
+			table = append(table, uint32(len(table)+1))
+		}
+		table[len(table)-1] = end
+	}
+	head := make([]byte, sector)
+	copy(head, "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
+	binary.LittleEndian.PutUint16(head[26:], 3)
+	binary.LittleEndian.PutUint16(head[28:], 0xfffe)
+	binary.LittleEndian.PutUint16(head[30:], 9)
+	binary.LittleEndian.PutUint16(head[32:], 6)
+	binary.LittleEndian.PutUint32(head[44:], 1)
+	binary.LittleEndian.PutUint32(head[48:], 1)
+	for at := 76; at < sector; at += 4 {
+		binary.LittleEndian.PutUint32(head[at:], none)
+	}
+	binary.LittleEndian.PutUint32(head[76:], 0)
+	b := head
+	for i := range sector / 4 {
+		next := uint32(none)
+		if i < len(table) {
+			next = table[i]
+		}
+		b = binary.LittleEndian.AppendUint32(b, next)
+	}
+	for _, entry := range entries {
+		if entry[66] == 2 {
+			binary.LittleEndian.PutUint32(entry[116:], places[binary.LittleEndian.Uint32(entry[116:])])
+		}
+		b = append(b, entry...)
+	}
+	return append(b, bytes.Join(streams, nil)...)
+}
+
+// tnefLong makes a winmail.dat whose attachment has these properties besides a short name.
+func tnefLong(short string, content []byte, properties ...[]byte) []byte {
+	list := binary.LittleEndian.AppendUint32(nil, uint32(len(properties)))
+	list = append(list, bytes.Join(properties, nil)...)
+	b := tnef(short, content)
+	b = binary.LittleEndian.AppendUint32(append(b, 2), 0x00069005)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(list)))
+	return append(append(b, list...), 0, 0)
+}
+
+// property is one property of an attachment whose value has no size of its own.
+func property(id, kind uint16, value []byte) []byte {
+	b := binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(nil, kind), id)
+	b = binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(b, 1), uint32(len(value)))
+	return append(append(b, value...), make([]byte, -len(value)&3)...)
+}
+
+func wide(text string) []byte {
+	var b []byte
+	for _, c := range utf16.Encode([]rune(text)) {
+		b = binary.LittleEndian.AppendUint16(b, c)
+	}
+	return b
+}

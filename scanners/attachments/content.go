@@ -7,16 +7,13 @@ import (
 	"strings"
 
 	"coexistd/policy/mail"
+	"coexistd/policy/verdict"
 	"coexistd/scanners/attachments/archive"
 	"coexistd/scanners/attachments/mime"
 )
 
-// How much of a file is read to tell what it is. An ISO image says so at 32 KiB;
-// within an archive its name must do.
-const (
-	partHead  = 36 << 10
-	entryHead = 4 << 10
-)
+// fileHead is how much of a file is read to tell what it is. An ISO image says so at 32 KiB.
+const fileHead = 36 << 10
 
 // container is what a file is opened as by its extension, whatever stands in it
 // before the archive.
@@ -34,22 +31,25 @@ func (f *file) container() archive.Kind {
 	return 0
 }
 
-// content judges a file by its bytes. size is how many of them may tell what it is.
-func (s *scan) content(f *file, r io.Reader, depth, size int) error {
+// content judges a file by its bytes.
+func (s *scan) content(f *file, r io.Reader, depth int) error {
 	l := s.at(depth)
 	if l.head == nil {
-		l.head = make([]byte, partHead)
+		l.head = make([]byte, fileHead)
 	}
-	head := l.head[:size]
-	n, err := io.ReadFull(r, head)
-	head = head[:n]
+	n, err := io.ReadFull(r, l.head)
+	head := l.head[:n]
 	if err != nil {
 		s.readToEnd(f, err)
 	}
 	if n == 0 {
 		return nil
 	}
+	if err := s.judgeHost(f, head); err != nil {
+		return err
+	}
 	k := recognise(head)
+	f.isOpened = k.isOpened()
 	if err := s.program(f, k); err != nil {
 		return err
 	}
@@ -57,17 +57,30 @@ func (s *scan) content(f *file, r io.Reader, depth, size int) error {
 	if !k.isOpened() {
 		k.archive = f.container()
 	}
+	isMessage, isSaved := f.isMessage(), isMHTML(head)
 	switch {
-	case !k.isOpened() && mime.IsText(f.media):
-		l.lines.Reset(all, entryHead)
-		return s.text(l.lines.Next, false)
-	case !k.isOpened():
-		return nil
-	case depth >= s.rules.Depth:
-		s.unsure("%s is nested deeper than %d levels", mail.PrintableName(f.name), s.rules.Depth)
-		return nil
-	case k.document != nil:
+	case k.document != nil && !isMessage:
 		return k.document(s, f, s.budget.Reader(all))
+	case isMessage || k.archive != 0 || isSaved:
+		if depth >= s.rules.Depth {
+			s.unsure("%s is nested deeper than %d levels", mail.PrintableName(f.name), s.rules.Depth)
+			return nil
+		}
+	case f.isPage() && s.rules.Smuggling > verdict.Accept:
+		return s.page(f, all, depth)
+	case mime.IsText(f.media):
+		return s.lines(all, depth)
+	default:
+		return nil
+	}
+	switch {
+	case isMessage:
+		return s.inner(f, all, nil, depth)
+	case k.archive == 0:
+		// It is no mail, so that what programs differ on does not matter.
+		s.quiet++
+		defer func() { s.quiet-- }()
+		return s.inner(f, all, nil, depth)
 	}
 	return s.archive(k.archive, f, all, depth)
 }
@@ -95,18 +108,22 @@ func (s *scan) archive(kind archive.Kind, f *file, r io.Reader, depth int) error
 	}
 }
 
-// entry judges a file in an archive. Too many settle the scan.
+// entry judges a file in an archive or a text. Too many settle the scan.
 func (s *scan) entry(entry *archive.Entry, depth int) error {
 	s.entries++
 	if s.entries > maxEntries {
-		s.unsure("the message has more than %d files in archives", maxEntries)
+		s.unsure("the message has more than %d files in archives and texts", maxEntries)
 		return errSettled
 	}
 	if err := s.budget.Context.Err(); err != nil {
 		s.budget.Failure = err
 		return errSettled
 	}
-	f, err := s.named("", entry.Names...)
+	media := ""
+	if entry.IsTitle {
+		media = "message/rfc822"
+	}
+	f, err := s.named(media, entry.Names...)
 	switch {
 	case err != nil:
 		return err
@@ -115,9 +132,12 @@ func (s *scan) entry(entry *archive.Entry, depth int) error {
 	case entry.Encrypted && s.rules.Encrypted:
 		return s.found("encrypted", f, "can be read with a password only")
 	case entry.Content == nil || entry.Encrypted:
-		return nil
+		return s.judgeHost(f, nil)
+	case s.rules.Encrypted && slices.Contains(entry.Names, "META-INF/manifest.xml") && s.contains(f, entry.Content, []string{"encryption-data"}),
+		s.rules.Encrypted && slices.Contains(entry.Names, "encrypted-package"):
+		return s.found("encrypted", f, "says that only a password opens the document")
 	}
-	return s.content(f, entry.Content, depth+1, entryHead)
+	return s.content(f, entry.Content, depth+1)
 }
 
 // program judges what a file is as a whole.

@@ -2,8 +2,8 @@ package attachments
 
 import (
 	"bytes"
-	"encoding/binary"
 	"io"
+	"slices"
 	"strings"
 
 	"coexistd/policy/mail"
@@ -28,86 +28,163 @@ func (s *scan) rtf(f *file, r io.Reader) error {
 	if !s.rules.Macros {
 		return nil
 	}
-	const longest = 16
-	buf := make([]byte, 32<<10)
-	kept := 0
-	for {
-		n, err := r.Read(buf[kept:])
-		text := buf[:kept+n]
-		for _, word := range rtfObjects {
-			if bytes.Contains(text, []byte(word)) {
-				return s.found("object", f, "is an RTF document with an embedded object")
-			}
-		}
+	if s.contains(f, r, rtfObjects) {
+		return s.found("object", f, "is an RTF document with an embedded object")
+	}
+	return nil
+}
+
+// contains looks through a file for words, as watcher does.
+func (s *scan) contains(f *file, r io.Reader, words []string) bool {
+	w := watcher{words: words}
+	buf := make([]byte, 16<<10)
+	for len(w.seen) == 0 {
+		n, err := r.Read(buf)
+		_, _ = w.Write(buf[:n])
 		if err != nil {
 			s.readToEnd(f, err)
-			return nil
+			break
 		}
-		kept = copy(buf, text[max(0, len(text)-longest):])
 	}
+	return len(w.seen) > 0
+}
+
+// xmlRoots are the elements, and the instruction, that a document in one file of XML begins
+// with: of Word 2003, of Office since (flat OPC), of OpenDocument (flat ODF) and of Visio.
+var xmlRoots = []string{"<?mso-application ", "<w:wordDocument", "<pkg:package", "<office:document ", "<VisioDocument"}
+
+// isXMLDocument reports such a document, in UTF-8 or UTF-16.
+func isXMLDocument(head []byte) bool {
+	const begin = 8 // a mark of the order of bytes, and the first letters
+	if first := head[:min(len(head), begin)]; bytes.IndexByte(first, '<') < 0 && len(bytes.TrimLeft(first, "\xef\xbb\xbf \t\r\n")) > 0 {
+		return false
+	} else if bytes.IndexByte(first, 0) >= 0 {
+		head = bytes.ReplaceAll(head, []byte{0}, nil)
+	}
+	head = bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), "\xff\xfe \t\r\n")
+	return bytes.HasPrefix(head, []byte("<")) &&
+		slices.ContainsFunc(xmlRoots, func(root string) bool { return bytes.Contains(head, []byte(root)) })
+}
+
+// xmlMacros are what such a document has where it has macros.
+var xmlMacros = []string{
+	`w:macrosPresent="yes"`, `editdata.mso"`, "QWN0aXZlTWltZQ", // Word 2003, with what ActiveMime begins with
+	`/vbaProject.bin"`, "<VBProjectData", // flat OPC, Visio
+	"library-embedded ", "<script:module ", // flat ODF
+}
+
+// xml looks for macros in a document in one file of XML.
+func (s *scan) xml(f *file, r io.Reader) error {
+	if s.rules.Macros && s.contains(f, r, xmlMacros) {
+		return s.found("macro", f, "is a document with macros")
+	}
+	return nil
+}
+
+// isPage reports an attachment that a browser shows.
+func (f *file) isPage() bool {
+	for _, ext := range f.exts {
+		switch ext {
+		case "htm", "html", "xhtml", "xht", "shtml", "svg":
+			return true
+		}
+	}
+	isHTML := f.media == "text/html" || f.media == "application/xhtml+xml"
+	return isHTML && (f.isAttached || f.name != "") || f.media == "image/svg+xml"
+}
+
+// What a script has that builds a file, or that decodes a further script.
+var (
+	smugglesFile   = []string{"Blob(", "new File(", "createObjectURL", "msSaveBlob", "msSaveOrOpenBlob", "showSaveFilePicker"}
+	smugglesOut    = []string{".download", ".click(", "msSaveBlob", "msSaveOrOpenBlob", "showSaveFilePicker", "location"}
+	smugglesCode   = []string{"atob(", "unescape(", "fromCharCode", "decodeURIComponent("}
+	smugglesRun    = []string{"eval(", "document.write(", "Function("}
+	smugglesInLink = []string{`"data:application/`, `'data:application/`}
+)
+
+// page looks for a script that builds a file, in a page that a browser shows.
+func (s *scan) page(f *file, r io.Reader, depth int) error {
+	w := watcher{words: slices.Concat(smugglesFile, smugglesOut, smugglesCode, smugglesRun, smugglesInLink, []string{"download"})}
+	if err := s.lines(io.TeeReader(r, &w), depth); err != nil {
+		return err
+	}
+	switch {
+	case w.hasAny(smugglesFile) && w.hasAny(smugglesOut):
+		s.suspect(s.rules.Smuggling, "smuggling", f, "is a page whose script builds a file")
+	case w.hasAny(smugglesCode) && w.hasAny(smugglesRun):
+		s.suspect(s.rules.Smuggling, "smuggling", f, "is a page whose script decodes another")
+	case w.hasAny(smugglesInLink) && w.seen["download"]:
+		s.suspect(s.rules.Smuggling, "smuggling", f, "is a page that holds a file to be downloaded")
+	}
+	return nil
+}
+
+// watcher looks for words of at most 32 bytes in what is written to it. NULs are passed
+// over, so that UTF-16 is read as well.
+type watcher struct {
+	words []string
+	seen  map[string]bool
+	text  []byte
+}
+
+// Write never fails.
+func (w *watcher) Write(p []byte) (int, error) {
+	const longest = 32
+	n := len(p)
+	if bytes.IndexByte(p, 0) >= 0 {
+		p = bytes.ReplaceAll(p, []byte{0}, nil)
+	}
+	w.text = append(w.text, p...)
+	for _, word := range w.words {
+		if !w.seen[word] && bytes.Contains(w.text, []byte(word)) {
+			if w.seen == nil {
+				w.seen = make(map[string]bool)
+			}
+			w.seen[word] = true
+		}
+	}
+	w.text = w.text[:copy(w.text, w.text[max(0, len(w.text)-longest):])]
+	return n, nil
+}
+
+func (w *watcher) hasAny(words []string) bool {
+	return slices.ContainsFunc(words, func(word string) bool { return w.seen[word] })
+}
+
+// fileReader reads a file for a scan, and notes when that fails.
+type fileReader struct {
+	s *scan
+	f *file
+	r io.Reader
+}
+
+func (r fileReader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	if err != nil {
+		r.s.readToEnd(r.f, err)
+	}
+	return n, err
 }
 
 // readToEnd notes that a file's bytes ended in an error, unless that is its end.
 func (s *scan) readToEnd(f *file, err error) {
 	if err != io.EOF && err != io.ErrUnexpectedEOF {
-		s.unsure("the file %s cannot be read (%v)", mail.PrintableName(f.name), err)
+		s.short("the file %s cannot be read (%v)", mail.PrintableName(f.name), err)
 	}
 }
 
-// oleRecord is the size of a directory entry of an OLE compound file ([MS-CFB]
-// section 2.6), and every such entry stands at a multiple of it.
-const oleRecord = 128
-
-// ole looks for directory entries in an OLE compound file. It looks at each
-// place where one can stand and follows no chain of sectors, so a chain that is
-// broken, or hides its end, makes no difference.
-func (s *scan) ole(f *file, r io.Reader) error {
-	buf := make([]byte, 16<<10)
-	for {
-		n, err := io.ReadFull(r, buf)
-		for i := 0; i+oleRecord <= n; i += oleRecord {
-			if err := s.oleEntry(f, buf[i:i+oleRecord]); err != nil {
-				return err
-			}
+// isMHTML reports what begins as a message does: a web page that was saved as one (RFC 2557).
+// Office opens it under any name, macros included.
+func isMHTML(head []byte) bool {
+	const field = "mime-version:"
+	head = bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n")
+	for line := range bytes.Lines(head[:min(len(head), 4<<10)]) {
+		if len(line) >= len(field) && bytes.EqualFold(line[:len(field)], []byte(field)) {
+			return true
 		}
-		if err != nil {
-			s.readToEnd(f, err)
-			return nil
+		if line[0] != ' ' && line[0] != '\t' && bytes.IndexByte(line, ':') <= 0 {
+			return false
 		}
 	}
-}
-
-func (s *scan) oleEntry(f *file, record []byte) error {
-	size := int(binary.LittleEndian.Uint16(record[64:]))
-	if size < 4 || size > 64 || size%2 != 0 || record[66] == 0 || record[66] > 5 {
-		return nil
-	}
-	name := make([]byte, 0, 32)
-	for i := 0; i < size-2; i += 2 {
-		if record[i+1] != 0 {
-			return nil
-		}
-		name = append(name, record[i])
-	}
-	switch strings.ToLower(string(name)) {
-	case "macros", "_vba_project", "_vba_project_cur", "vba":
-		if s.rules.Macros {
-			return s.found("macro", f, "is a document with macros")
-		}
-	case "\x01ole10native":
-		if s.rules.Macros {
-			return s.found("object", f, "is a document with an embedded package")
-		}
-	case "encryptedpackage":
-		if s.rules.Encrypted {
-			return s.found("encrypted", f, "is a document that only a password opens")
-		}
-	case "root entry":
-		// The class of Windows Installer's packages, transforms and patches.
-		if string(record[81:96]) == "\x10\x0c\x00\x00\x00\x00\x00\xc0\x00\x00\x00\x00\x00\x00\x46" && s.blocked["msi"] &&
-			(record[80] == 0x82 || record[80] == 0x84 || record[80] == 0x86) {
-			return s.found("installer", f, "is a Windows Installer package")
-		}
-	}
-	return nil
+	return false
 }

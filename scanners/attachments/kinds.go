@@ -38,6 +38,8 @@ func recognise(head []byte) kind {
 	case len(head) >= 512 && head[510] == 0x55 && head[511] == 0xaa && (head[0] == 0xeb || head[0] == 0xe9) &&
 		(bytes.Contains(head[:512], []byte("FAT")) || bytes.Contains(head[:512], []byte("NTFS"))):
 		return kind{"img", "image", "a disk image", 0, nil}
+	case isXMLDocument(head):
+		return kind{"xml", "", "a document in XML", 0, (*scan).xml}
 	case isHTA(head):
 		return kind{"hta", "script", "an HTML application", 0, nil}
 	}
@@ -54,6 +56,7 @@ var magics = []struct {
 	{0, "PK\x07\x08", kind{"zip", "", "a zip archive", archive.Zip, nil}},
 	{0, "PK\x30\x30PK", kind{"zip", "", "a zip archive", archive.Zip, nil}},
 	{0, "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", kind{"", "", "an OLE file", 0, (*scan).ole}},
+	{0, "%PDF-", kind{"pdf", "", "a PDF document", 0, (*scan).pdf}},
 	{0, "{\\rt", kind{"rtf", "", "an RTF document", 0, (*scan).rtf}},
 	{0, "ActiveMime", kind{"", "macro", "a container of macros", 0, nil}},
 	{0, "\x7fELF", kind{"elf", "executable", "a Unix program", 0, nil}},
@@ -78,6 +81,18 @@ var magics = []struct {
 	{0, "MSCF", kind{"cab", "archive", "a cabinet archive", 0, nil}},
 	{0, "\xfd7zXZ\x00", kind{"xz", "archive", "an xz file", 0, nil}},
 	{2, "-lh", kind{"lzh", "archive", "an LHA archive", 0, nil}},
+	{0, "RE~^", kind{"rar", "archive", "a RAR archive", 0, nil}},
+	{0, "\x60\xea", kind{"arj", "archive", "an ARJ archive", 0, nil}},
+	{0, "\x1f\x9d", kind{"z", "archive", "a compressed file", 0, nil}},
+	{0, "!<arch>\ndebian", kind{"deb", "archive", "a Debian package", 0, nil}},
+	{0, "\xed\xab\xee\xdb", kind{"rpm", "archive", "an RPM package", 0, nil}},
+	{0, "xar!", kind{"pkg", "archive", "a macOS package", 0, nil}},
+	{0, "MSWIM\x00\x00\x00", kind{"wim", "image", "a disk image", 0, nil}},
+	{0, "KDMV", kind{"vmdk", "image", "a disk image", 0, nil}},
+	{0, "QFI\xfb", kind{"qcow2", "image", "a disk image", 0, nil}},
+	{0, "\x00\x01\x00\x00Standard Jet DB", kind{"mdb", "archive", "a database of Access", 0, nil}},
+	{0, "!BDN", kind{"pst", "archive", "a mailbox of Outlook", 0, nil}},
+	{0, "\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3", kind{"one", "archive", "a notebook of OneNote", 0, nil}},
 	{7, "**ACE**", kind{"ace", "archive", "an ACE archive", 0, nil}},
 }
 

@@ -1,13 +1,16 @@
 package attachments
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"unicode"
 
+	"golang.org/x/net/publicsuffix"
 	"golang.org/x/text/unicode/norm"
 
 	"coexistd/policy/mail"
+	"coexistd/scanners/attachments/mime"
 )
 
 // file is a file as its names and its sender's words describe it.
@@ -16,14 +19,24 @@ type file struct {
 	exts []string // every extension that a program may find in one of its names
 	// media is the declared type, "image/png", or empty.
 	media string
+	// isAttached says that it is an attachment, whether it has a name or not.
+	isAttached bool
+	// host is the name that is that of a host, perhaps: "www.example.com". What is in the
+	// file tells whether it is a program.
+	host string
+	// isOpened says that the content was looked into as that of an archive or a document.
+	isOpened bool
 }
 
 func (f *file) has(ext string) bool { return slices.Contains(f.exts, ext) }
 
+// isMessage reports a file that is a whole message.
+func (f *file) isMessage() bool { return mime.IsMessageType(f.media) || f.has("eml") }
+
 // macroExtensions are those of Office documents that hold macros.
 var macroExtensions = map[string]bool{
 	"docm": true, "dotm": true, "xlsm": true, "xltm": true, "xlam": true,
-	"pptm": true, "potm": true, "ppsm": true, "ppam": true, "sldm": true,
+	"pptm": true, "potm": true, "ppsm": true, "ppam": true, "sldm": true, "vsdm": true, "vssm": true, "vstm": true,
 }
 
 // classExtension is the extension of a name that ends in a class identifier,
@@ -42,23 +55,76 @@ func (s *scan) named(media string, names ...string) (*file, error) {
 			s.unsure("a file name is longer than %d bytes", maxFileName)
 			name = name[len(name)-maxFileName:]
 		}
-		exts := extensions(name)
 		if f.name == "" {
 			f.name = name
 		}
+		exts := extensions(name)
 		for _, ext := range exts {
-			if ext == classExtension || s.blocked[ext] {
-				f.name = name
-				return f, s.found("extension", f, "has the extension "+mail.PrintableName(ext)+", which is not accepted")
-			}
-			if s.rules.Macros && macroExtensions[ext] {
-				f.name = name
-				return f, s.found("macro", f, "is a document with macros by its extension "+ext)
+			if err := s.extension(f, name, ext); err != nil {
+				return f, err
 			}
 		}
 		f.exts = append(f.exts, exts...)
 	}
+	if ext := programTypes[media]; f.name == "" && s.quiet == 0 && s.blocked[ext] {
+		return f, s.found("extension", f, "is of the type "+media+", that of files with the extension "+ext+", which is not accepted")
+	}
 	return f, nil
+}
+
+// extension judges an extension of one of a file's names.
+func (s *scan) extension(f *file, name, ext string) error {
+	isBlocked := ext == classExtension || s.blocked[ext]
+	switch {
+	case mime.IsMessageType(f.media) && isTopLevelDomain(ext): // it is called by its subject
+	case isBlocked && ext == "com":
+		f.host = name
+	case isBlocked:
+		f.name = name
+		return s.found("extension", f, "has the extension "+mail.PrintableName(ext)+", which is not accepted")
+	case s.rules.Macros && macroExtensions[ext]:
+		f.name = name
+		return s.found("macro", f, "is a document with macros by its extension "+ext)
+	}
+	return nil
+}
+
+// judgeHost judges a file whose name may be that of a host, by how it begins: a program is
+// binary, and what a host's name is given to is a text, a page or a known kind of document. The
+// head is nil when there is no content to be judged.
+func (s *scan) judgeHost(f *file, head []byte) error {
+	isHarmless := func() bool {
+		return bytes.IndexByte(head, 0) < 0 || slices.ContainsFunc(harmless, func(magic string) bool { return bytes.HasPrefix(head, []byte(magic)) })
+	}
+	if f.host == "" || head != nil && isHarmless() {
+		return nil
+	}
+	f.name = f.host
+	return s.found("extension", f, "has the extension com, which is not accepted")
+}
+
+// harmless is what files begin with that no system runs.
+var harmless = []string{"%PDF-", "\x89PNG", "\xff\xd8\xff", "GIF8", "PK\x03\x04", "\x1f\x8b", "\xd0\xcf\x11\xe0", "\xff\xfe<\x00"}
+
+// programTypes are types of files that run, with the extension that a file without a name is
+// given when it is saved.
+var programTypes = map[string]string{
+	"application/bat": "bat", "application/com": "com", "application/dos-exe": "exe", "application/exe": "exe", "application/hta": "hta",
+	"application/internet-shortcut": "url", "application/java-archive": "jar", "application/msdos-windows": "exe",
+	"application/vnd.android.package-archive": "apk", "application/vnd.debian.binary-package": "deb", "application/vnd.microsoft.portable-executable": "exe",
+	"application/vnd.ms-cab-compressed": "cab", "application/vnd.ms-htmlhelp": "chm", "application/winhlp": "hlp", "application/x-bat": "bat",
+	"application/x-chm": "chm", "application/x-com": "com", "application/x-dosexec": "exe", "application/x-exe": "exe", "application/x-iso9660-image": "iso",
+	"application/x-java-archive": "jar", "application/x-java-jnlp-file": "jnlp", "application/x-ms-application": "application", "application/x-ms-installer": "msi",
+	"application/x-ms-shortcut": "lnk", "application/x-ms-xbap": "xbap", "application/x-msdos-program": "exe", "application/x-msdownload": "exe",
+	"application/x-msi": "msi", "application/x-mswebsite": "website", "application/x-redhat-package-manager": "rpm", "application/x-rpm": "rpm", "application/x-sh": "sh",
+	"application/x-shellscript": "sh", "application/x-winexe": "exe", "application/x-winhlp": "hlp", "text/scriptlet": "sct", "text/vbs": "vbs",
+	"text/vbscript": "vbs", "text/x-sh": "sh", "vms/exe": "exe",
+}
+
+// isTopLevelDomain reports an ending that names a host.
+func isTopLevelDomain(ext string) bool {
+	_, icann := publicsuffix.PublicSuffix("x." + ext)
+	return icann
 }
 
 // extensions returns what programs may take for the extension of a file's name,

@@ -1,17 +1,20 @@
 package attachments
 
 import (
+	"cmp"
 	"io"
+	"slices"
 
 	"coexistd/policy/mail"
+	"coexistd/scanners/attachments/archive"
 	"coexistd/scanners/attachments/mime"
 )
 
-// message looks through a whole message, which has so many parts and so many archives and
-// encoded messages around it.
-func (s *scan) message(r io.Reader, parts, depth int) error {
+// message looks through a whole message, which has so many archives and encoded messages
+// around it, and may be within a part of another.
+func (s *scan) message(r io.Reader, within *mime.Part, depth int) error {
 	reader := &s.at(depth).mime
-	reader.Reset(messageReader{s, r}, parts, s.unsure)
+	reader.Reset(r, within, s.unsure)
 	for {
 		p, err := reader.Next()
 		if err == io.EOF {
@@ -24,6 +27,7 @@ func (s *scan) message(r io.Reader, parts, depth int) error {
 			s.unsure("the message has more than %d parts", maxParts)
 			return errSettled
 		}
+		s.isCut = p.Returned
 		if err := s.part(p, depth); err != nil {
 			return err
 		}
@@ -37,7 +41,7 @@ func (s *scan) part(p *mime.Part, depth int) error {
 	case err != nil || p.IsMultipart || p.IsMessage:
 		return err
 	case p.IsOutside:
-		return s.text(p.Line, false)
+		return s.text(p.Line, depth)
 	case !p.HasBody:
 		return nil
 	}
@@ -47,63 +51,96 @@ func (s *scan) part(p *mime.Part, depth int) error {
 // leaf looks at a part that has no parts. It may be a message of its own.
 func (s *scan) leaf(f *file, p *mime.Part, depth int) (err error) {
 	plain := mime.IsText(p.Media) && f.name == ""
-	if plain && p.Encoding == "" {
-		return s.text(p.Line, true)
+	switch {
+	case p.Encoding == "uuencode":
+		return s.uuencoded(f, p, depth)
+	case plain && p.Encoding == "":
+		return s.plain(p, depth)
 	}
 	content, broken := p.Content()
 	what := "attachment"
 	switch {
-	case !mime.IsMessageType(p.Media) && !f.has("eml"):
-		err = s.content(f, content, depth, partHead)
+	case !f.isMessage():
+		f.isAttached = p.IsAttached
+		err = s.content(f, content, depth)
 	case depth >= s.rules.Depth:
 		s.unsure("the message %s is nested deeper than %d levels", mail.PrintableName(f.name), s.rules.Depth)
 	default:
 		what = "message"
-		s.enter(f)
-		err = s.message(content, p.Level, depth+1)
-		s.leave()
+		err = s.inner(f, content, p, depth)
+	}
+	// What is no quoted-printable stays as it is or goes, as mail programs differ: that makes
+	// another text of a text, but a broken archive of an archive.
+	if p.Encoding == "quoted-printable" && !f.isOpened {
+		return err
 	}
 	if why := broken(); why != "" && !plain && err == nil {
-		s.unsure("the encoding of the %s %s is broken: %s", what, mail.PrintableName(f.name), why)
+		s.short("the encoding of the %s %s is broken: %s", what, mail.PrintableName(f.name), why)
 	}
 	return err
 }
 
-// text looks for files within a text, whose lines next gives. IsFile says that the text
-// itself can be one.
-func (s *scan) text(next func() (line []byte, begins bool), isFile bool) error {
-	var files mime.TextFiles
-	var f *file
-	for line, begins := next(); line != nil; line, begins = next() {
-		if isFile {
-			isFile = false
-			if err := s.program(&file{media: "text/plain"}, recognise(line)); err != nil {
-				return err
-			}
-		}
-		before, name, found := files.Line(line, begins)
-		if !found {
-			continue
-		}
-		err := s.textFile(f, before)
+// uuencoded looks at a part whose content is a file within a text.
+func (s *scan) uuencoded(f *file, p *mime.Part, depth int) error {
+	files := mime.NewTextFiles(p.Line)
+	name, content, err := files.Next()
+	if err != nil && f.name != "" {
+		s.short("the encoding of the attachment %s is broken: it is no uuencode", mail.PrintableName(f.name))
+	}
+	for ; err == nil; name, content, err = files.Next() {
+		f, err = s.named(p.Media, append(slices.Clone(p.Names), name)...)
 		if err == nil {
-			f, err = s.named("", name)
+			err = s.content(f, content, depth)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return s.textFile(f, files.End())
+	return nil
 }
 
-// textFile judges a file within a text by its first bytes, which are nil when there is none.
-func (s *scan) textFile(f *file, head []byte) error {
-	if head == nil {
-		return nil
+// text looks into the files that stand within a text, whose lines next gives.
+func (s *scan) text(next func() (line []byte, begins bool), depth int) error {
+	files := mime.NewTextFiles(next)
+	for {
+		name, content, err := files.Next()
+		if err == io.EOF {
+			return nil
+		}
+		err = s.entry(&archive.Entry{Names: []string{name}, Content: content}, depth)
+		if err != nil {
+			return err
+		}
 	}
-	k := recognise(head)
-	if k.isOpened() {
-		s.unsure("the file %s within a text is %s, which is not looked into there", mail.PrintableName(f.name), k.what)
-	}
-	return s.program(f, k)
+}
+
+// inner looks through the message that a file is, which may be a part of another.
+func (s *scan) inner(f *file, r io.Reader, part *mime.Part, depth int) error {
+	s.enter(f)
+	defer s.leave()
+	defer func(before bool) { s.isCut = before }(s.isCut)
+	return s.message(fileReader{s, f, r}, part, depth+1)
+}
+
+// lines looks into the files that stand within a text that r gives.
+func (s *scan) lines(r io.Reader, depth int) error {
+	lines := &s.at(depth).lines
+	lines.Reset(r, 4<<10)
+	return s.text(lines.Next, depth)
+}
+
+// plain looks at a part that is a text without a name, which can be a program all the same.
+func (s *scan) plain(p *mime.Part, depth int) (err error) {
+	first := true
+	found := s.text(func() (line []byte, begins bool) {
+		line, begins = p.Line()
+		if first && line != nil {
+			first, err = false, s.program(&file{media: "text/plain"}, recognise(line))
+		}
+		if err != nil {
+			return nil, false
+		}
+		return line, begins
+	}, depth)
+	return cmp.Or(err, found)
 }

@@ -1,6 +1,7 @@
 package attachments_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -35,16 +36,52 @@ func TestOrdinaryMailIsClean(t *testing.T) {
 		{"LF only", strings.ReplaceAll(mixed(file("a.pdf", []byte("%PDF"))), "\r\n", "\n"), "clean"},
 		{"the word begin", crlf("Subject: x\n\nbegin 2 day tour\nbegin with it\nbegin 100%\n"), "clean"},
 		{"S/MIME", crlf("Content-Type: application/pkcs7-mime; name=smime.p7m\nContent-Transfer-Encoding: base64\n\n" + wrapped([]byte("\x30\x80\x06"))), "clean"},
+		{"two dispositions", mixed("Content-Type: image/png\nContent-Disposition: inline\nContent-Disposition: attachment\n\nx"), "clean"},
+		{"two types of texts", mixed("Content-Type: text/html; charset=utf-8; name=a.html\nContent-Type: text/html\n\nx"), "clean"},
+		{"three encodings of which one encodes", mixed("Content-Type: application/pkcs7-mime; name=smime.p7m\nContent-Transfer-Encoding: raw\nContent-Transfer-Encoding: raw\nContent-Transfer-Encoding: base64\n\n" + wrapped([]byte("\x30\x80\x06"))), "clean"},
+		{"quoted-printable that is none", mixed("Content-Type: text/html; name=a.html\nContent-Transfer-Encoding: quoted-printable\n\n<a href=\"x\">"), "clean"},
+		{"an encoding with a semicolon", mixed("Content-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: base64;\n\n" + wrapped([]byte("%PDF-1.4"))), "clean"},
+		{"an encoding in quotes", mixed("Content-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: \"8-bit\"\n\n%PDF-1.4"), "clean"},
+		{"a charset for an encoding", mixed("Content-Type: text/csv; name=a.csv\nContent-Transfer-Encoding: utf-8\n\na;b"), "clean"},
 		{"signature separator", mixed("Content-Type: text/plain\n\nhello\n-- \nme\n--\nyou"), "clean"},
 	})
 }
 
 func TestWhatMayBeReadInSeveralWaysIsUnknown(t *testing.T) {
-	head := "From: a@example.net\n"
+	// In some reading there is an attachment, perhaps.
+	rows := waysToRead()
+	for i := range rows {
+		rows[i].message += crlf("\nContent-Type: image/png\n")
+	}
+	check(t, defaults(), rows)
+}
+
+func TestWhatIsNothingButTextHoweverItIsReadIsClean(t *testing.T) {
+	var rows []expect
+	for _, row := range waysToRead() {
+		if !slices.Contains([]string{"encoded multipart", "a header of 80 KB about the content"}, row.about) && !strings.Contains(strings.ToLower(row.message), "image/png") && !strings.Contains(row.message, "/partial") {
+			rows = append(rows, expect{row.about, row.message, "clean"})
+		}
+	}
+	check(t, defaults(), rows)
+	if len(rows) < 15 {
+		t.Errorf("these are %d", len(rows))
+	}
+	encoded := crlf("Content-Type: multipart/mixed; boundary=b\nContent-Transfer-Encoding: base64\n\n" + wrapped([]byte("--b\nContent-Type: image/png; name=a.exe\n\nx\n--b--\n")))
 	check(t, defaults(), []expect{
+		{"a multipart that is encoded", encoded, "unknown: is encoded"},
+		{"an attachment behind an empty line too many", crlf("Content-Type: text/plain\nnonsense\n\nContent-Disposition: attachment; filename=a.pdf\n\nx"), "unknown: no field"},
+		{"a file within a text", crlf("Content-Type: text/plain\nnonsense\n\nbegin 644 a.txt\nend\n"), "unknown: no field"},
+		{"a folded name", crlf("Content-Type: text/plain;\n\tname=a.pdf\nnonsense\n\nx"), "unknown: no field"},
+	})
+}
+
+// waysToRead are messages that mail programs may read in several ways.
+func waysToRead() []expect {
+	head := "From: a@example.net\n"
+	return []expect{
 		{"two types", crlf(head + "Content-Type: text/plain\nContent-Type: multipart/mixed; boundary=b\n\nx\n"), "unknown: several fields Content-Type"},
-		{"two dispositions", mixed("Content-Disposition: inline\nContent-Disposition: attachment\n\nx"), "unknown: several fields Content-Disposition"},
-		{"two encodings", mixed("Content-Type: image/png\nContent-Transfer-Encoding: base64\nContent-Transfer-Encoding: 7bit\n\nx"), "unknown: several fields Content-Transfer-Encoding"},
+		{"two encodings", mixed("Content-Type: image/png\nContent-Transfer-Encoding: base64\nContent-Transfer-Encoding: quoted-printable\n\nx"), "unknown: several fields Content-Transfer-Encoding"},
 		{"two boundaries", crlf(head + "Content-Type: multipart/mixed; boundary=a; boundary=b\n\n--a\n\nx\n--a--\n"), "unknown: several ways"},
 		{"boundary with a comment", crlf(head + "Content-Type: multipart/mixed; boundary=a(b)\n\n--a\n\nx\n--a--\n"), "unknown: several ways"},
 		{"boundary in two encodings", crlf(head + "Content-Type: multipart/mixed; boundary=a; boundary*=utf-8''b\n\n--a\n\nx\n--a--\n"), "unknown: several ways"},
@@ -63,15 +100,15 @@ func TestWhatMayBeReadInSeveralWaysIsUnknown(t *testing.T) {
 		{"NUL in the header", crlf(head + "Subject: a\x00b\n\nx"), "unknown: NUL"},
 		{"a line that is no field", mixed("Content-Type: image/png\nnothing\n\nx"), "unknown: no field"},
 		{"a broken name of a field", mixed("Content-Type: image/png\nContent-Ty pe: image/png\n\nx"), "unknown: broken name"},
-		{"unknown encoding", mixed("Content-Type: image/png\nContent-Transfer-Encoding: x-own\n\nx"), "unknown: unknown encoding x-own"},
-		{"encoded multipart", crlf(head + "Content-Type: multipart/mixed; boundary=b\nContent-Transfer-Encoding: base64\n\n--b\n\nx\n--b--\n"), "unknown: is encoded"},
+		{"unknown encoding", mixed("Content-Type: image/png\nContent-Transfer-Encoding: x-own\n\n" + wrapped(pe)), "unknown: unknown encoding x-own"},
+		{"encoded multipart", crlf(head + "Content-Type: multipart/mixed; boundary=b\nContent-Transfer-Encoding: base64\n\n" + wrapped([]byte(strings.Repeat("text ", 20))) + "\n--b\n\nx\n--b--\n"), "unknown: is encoded"},
 		{"junk in base64", mixed("Content-Type: image/png\nContent-Transfer-Encoding: base64\n\niVBO!!!!Rw0K"), "unknown: other characters"},
 		{"a program in base64 with junk", mixed("Content-Type: image/png\nContent-Transfer-Encoding: base64\n\nTV!qQ-A-A--MAAAAE"), "mismatch without a name"},
 		{"text behind the padding", mixed("Content-Type: image/png\nContent-Transfer-Encoding: base64\n\niVBORw==\niVBORw=="), "unknown: behind its padding"},
 		{"base64 that ends within a byte", mixed("Content-Type: image/png\nContent-Transfer-Encoding: base64\n\niVBOR"), "unknown: within a byte"},
-		{"broken quoted-printable", mixed("Content-Type: image/png\nContent-Transfer-Encoding: quoted-printable\n\n=ZZ=QQ"), "unknown: quoted-printable"},
+		{"broken quoted-printable", mixed("Content-Type: image/png\nContent-Transfer-Encoding: quoted-printable\n\n{\\rtf1 =ZZ=QQ}"), "unknown: quoted-printable"},
 		{"a piece of a message", crlf(head + "Content-Type: message/partial; id=x; number=1\n\nx"), "unknown: message/partial"},
 		{"a header of 80 KB about the content", crlf(head + "Content-Type: text/plain; x=" + strings.Repeat("y", 80<<10) + "\n\nx"), "unknown: more than 65536 bytes"},
 		{"2,000 parameters", crlf(head + "Content-Type: text/plain" + strings.Repeat("; a=b", 2000) + "\n\nx"), "unknown: 1000 parameters"},
-	})
+	}
 }

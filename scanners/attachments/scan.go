@@ -24,8 +24,13 @@ type scan struct {
 	parts, entries int
 	inside         []string // the files that are being looked into, outermost first
 	hit            verdict.Finding
-	doubt          string   // the first thing that it could not tell
-	levels         []*level // of archives and encoded messages within each other
+	mild           verdict.Finding // a hit that does not settle the scan
+	doubt          string          // the first thing that it could not tell
+	// isCut says that what is looked at may be cut off anywhere: a message that a report
+	// returns.
+	isCut  bool
+	quiet  int      // more than 0: doubts do not count
+	levels []*level // of archives and encoded messages within each other
 }
 
 // level has the buffers of one level.
@@ -38,9 +43,9 @@ type level struct {
 
 func (s *scan) begin(a *Scanner, ctx context.Context, size int64) {
 	s.Scanner = a
-	s.budget = archive.Budget{Context: ctx, Left: min(max(size*100, minUnpack), maxUnpack), Doubt: s.unsure}
+	s.budget = archive.Budget{Context: ctx, Left: min(max(size*100, minUnpack), maxUnpack), Doubt: s.unsure, Short: s.short}
 	s.parts, s.entries, s.inside = 0, 0, s.inside[:0]
-	s.hit, s.doubt = verdict.Finding{}, ""
+	s.hit, s.mild, s.doubt, s.isCut, s.quiet = verdict.Finding{}, verdict.Finding{}, "", false, 0
 }
 
 // end drops what the message left, so that the pool keeps buffers only.
@@ -69,7 +74,11 @@ func (s *scan) finding() verdict.Finding {
 	case s.budget.Failure != nil:
 		return scanners.Unknown(verdict.CheckMalware, fmt.Sprintf("the attachments were not looked through to the end: %v", s.budget.Failure))
 	case s.doubt != "":
-		return scanners.Unknown(verdict.CheckMalware, s.doubt)
+		unknown := scanners.Unknown(verdict.CheckMalware, s.doubt)
+		unknown.Proposed = s.mild.Proposed
+		return unknown
+	case s.mild.State == verdict.Hit:
+		return s.mild
 	}
 	return verdict.Passed(verdict.CheckMalware)
 }
@@ -77,15 +86,35 @@ func (s *scan) finding() verdict.Finding {
 // found settles the scan: f is a hit of that word, which what explains: "is a
 // Windows program".
 func (s *scan) found(word string, f *file, what string) error {
-	name := mail.PrintableName(f.name)
-	s.hit = scanners.Hit(verdict.CheckMalware, word+" "+name, "the attachment "+name+s.where()+" "+what)
+	s.hit = s.hitOf(word, f, what)
 	return errSettled
+}
+
+// suspect notes a hit of that verdict, beside which a stricter one may be found.
+func (s *scan) suspect(v verdict.Verdict, word string, f *file, what string) {
+	if s.mild.State != verdict.Hit {
+		s.mild = s.hitOf(word, f, what)
+		s.mild.Proposed = v
+	}
+}
+
+func (s *scan) hitOf(word string, f *file, what string) verdict.Finding {
+	name := mail.PrintableName(f.name)
+	return scanners.Hit(verdict.CheckMalware, word+" "+name, "the attachment "+name+s.where()+" "+what)
 }
 
 // unsure notes what the scan cannot tell and why.
 func (s *scan) unsure(format string, args ...any) {
-	if s.doubt == "" {
+	if s.doubt == "" && s.quiet == 0 {
 		s.doubt = fmt.Sprintf(format, args...) + s.where()
+	}
+}
+
+// short notes what the scan cannot tell because something ends too soon, or goes on as if it
+// had ended.
+func (s *scan) short(format string, args ...any) {
+	if !s.isCut {
+		s.unsure(format, args...)
 	}
 }
 

@@ -84,7 +84,7 @@ func NewRspamd(conf *config.Config) *rspamd.Scanner {
 // filled in.
 func attachmentRules(conf *config.Config) attachments.Rules {
 	m, rules := conf.Malware, attachments.DefaultRules()
-	rules.Macros, rules.Encrypted, rules.Mismatch, rules.Depth = m.Macros, m.Encrypted, m.Mismatch, m.Depth
+	rules.Macros, rules.Encrypted, rules.Mismatch, rules.Smuggling, rules.Depth = m.Macros, m.Encrypted, m.Mismatch, m.Smuggling, m.Depth
 	rules.TempDir = SpoolDir(conf)
 	if m.Extensions != nil {
 		rules.Extensions = m.Extensions

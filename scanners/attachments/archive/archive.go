@@ -33,6 +33,8 @@ type Entry struct {
 	// Names are all that programs may take for its name. A folder, which may be called
 	// what it likes, has none.
 	Names []string
+	// IsTitle says that the name is for people: that of a message is its subject.
+	IsTitle bool
 	// Encrypted says that only a password opens it.
 	Encrypted bool
 	// Content is good until the next entry is asked for. It is nil when there is none, or
@@ -63,7 +65,7 @@ func (o *Opener) Open(kind Kind, name string, r io.Reader, b *Budget, tempDir st
 	case Gzip:
 		z, err := gzip.NewReader(r)
 		if err != nil {
-			b.Doubt("its gzip header cannot be read")
+			b.Short("its gzip header cannot be read")
 			return &packed{}
 		}
 		return &packed{&Entry{Names: []string{packedName(name), z.Name}, Content: b.Reader(z)}}
@@ -76,7 +78,7 @@ func (o *Opener) Open(kind Kind, name string, r io.Reader, b *Budget, tempDir st
 	}
 	file, err := newSpool(r, tempDir, &o.memory)
 	if err != nil {
-		b.Doubt("the file cannot be read to its end (%v)", err)
+		b.Short("the file cannot be read to its end (%v)", err)
 	}
 	if o.spool = file; file == nil {
 		return &packed{}
@@ -143,7 +145,7 @@ func (t *tarReader) Next() (*Entry, error) {
 	case err == io.EOF:
 		return nil, io.EOF
 	case err != nil:
-		t.budget.Doubt("the tar archive cannot be read")
+		t.budget.Short("the tar archive cannot be read")
 		return nil, io.EOF
 	case h.Typeflag == tar.TypeDir:
 		return &Entry{}, nil

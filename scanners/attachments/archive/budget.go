@@ -15,6 +15,8 @@ type Budget struct {
 	Left int64
 	// Doubt is told what cannot be read, or may be read in several ways.
 	Doubt func(format string, args ...any)
+	// Short is told what ends too soon, or looks as if it did.
+	Short func(format string, args ...any)
 	// Failure is the context's error, once it ended a reading.
 	Failure error
 }

@@ -17,7 +17,7 @@ type rarReader struct {
 func newRAR(file *spool, b *Budget) Reader {
 	var mark [8]byte
 	if _, err := file.ReadAt(mark[:], 0); err != nil {
-		b.Doubt("the RAR archive is broken")
+		b.Short("the RAR archive is broken")
 		return &packed{}
 	}
 	if mark[6] == 1 {
@@ -34,7 +34,7 @@ func (r *rarReader) Next() (*Entry, error) {
 	block, ok := r.block(r.at)
 	switch {
 	case !ok:
-		r.budget.Doubt("the RAR archive is broken")
+		r.budget.Short("the RAR archive is broken")
 		return nil, io.EOF
 	case !block.isFile && block.encrypted:
 		return nil, ErrSealed

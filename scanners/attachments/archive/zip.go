@@ -42,6 +42,7 @@ type zipReader struct {
 	extents   []zipExtent
 	gaps      []zipExtent // what is left to be looked through
 	gap       *bufio.Reader
+	isCut     bool // it has no directory
 }
 
 // zipExtent is where an entry's header and data stand.
@@ -59,8 +60,8 @@ func newZip(file *spool, b *Budget, o *Opener) *zipReader {
 	z := &zipReader{file: file, budget: b, opener: o}
 	start, size, ok := z.findDirectory()
 	if !ok {
-		b.Doubt("a zip archive has no directory")
-		z.gaps = []zipExtent{{0, file.size}}
+		b.Short("a zip archive has no directory")
+		z.gaps, z.isCut = []zipExtent{{0, file.size}}, true
 		return z
 	}
 	z.begins, z.directory = start, bufio.NewReaderSize(b.Reader(io.NewSectionReader(file, start, size)), 8<<10)
@@ -75,7 +76,7 @@ func (z *zipReader) Next() (*Entry, error) {
 			return z.open(e), nil
 		}
 		if err != io.EOF {
-			z.budget.Doubt("a zip archive's directory is broken")
+			z.budget.Short("a zip archive's directory is broken")
 		}
 		z.directory, z.gaps = nil, z.findGaps(z.begins)
 	}
@@ -273,7 +274,9 @@ func (z *zipReader) unlisted() (*Entry, error) {
 			z.gap = bufio.NewReaderSize(z.budget.Reader(io.NewSectionReader(z.file, gap.start, gap.end-gap.start)), 8<<10)
 		}
 		if name, found := nextHeader(z.gap); found {
-			z.budget.Doubt("a zip archive contains a file that its directory does not list")
+			if !z.isCut {
+				z.budget.Doubt("a zip archive contains a file that its directory does not list")
+			}
 			return &Entry{Names: []string{name}}, nil
 		}
 		z.gap = nil

@@ -13,6 +13,8 @@ type body struct {
 	// isPreamble says that it stands before a multipart's first part, and isBlank that there
 	// was nothing but white space so far.
 	isPreamble, isBlank bool
+	// mayBe is what is doubtful when there is a line of base64; empty: nothing.
+	mayBe string
 	// What Read has still to give: the end of the line before, then the line.
 	// That line's own end comes when it is known that no delimiter follows.
 	lead    string
@@ -38,6 +40,10 @@ func (b *body) Next() (line []byte, begins bool) {
 	}
 	if b.isBlank && len(bytes.TrimSpace(line)) > 0 {
 		b.isBlank = false
+	}
+	if b.mayBe != "" && isBase64(line) {
+		b.r.doubt("%s", b.mayBe)
+		b.mayBe = ""
 	}
 	return line, begins
 }

@@ -12,30 +12,48 @@ import (
 	"coexistd/policy/mail"
 )
 
-// encoding reads Content-Transfer-Encoding. An encoding that is not known
+// encodings are the names of the ways in which a body is encoded (RFC 2045 section 6.1),
+// without what people write around and within them: x-, blanks, hyphens, slashes, an s at the
+// end.
+var encodings = map[string]string{
+	"base64": "base64", "quotedprintable": "quoted-printable", "uuencode": "uuencode", "uue": "uuencode",
+	"": "", "7bit": "", "8bit": "", "16bit": "", "binary": "", "none": "", "raw": "", "plain": "", "default": "",
+}
+
+// encodingOf returns the way of encoding that a field means; ok is false when nobody knows it.
+func encodingOf(value string) (encoding string, ok bool) {
+	name, _, _ := strings.Cut(mail.WithoutComments(value), ";")
+	name = strings.ToLower(strings.Trim(name, " \t\"'.,"))
+	name = strings.TrimSuffix(strings.NewReplacer("-", "", " ", "", "/", "", "_", "").Replace(strings.TrimPrefix(name, "x-")), "s")
+	encoding, ok = encodings[name]
+	return encoding, ok
+}
+
+// encoding reads Content-Transfer-Encoding, of which some programs write several. One that
+// encodes goes before those that do not, since what is encoded is no attachment of anything
+// when it is read as it is. An encoding that is not known
 // matters in an attachment only: text with a name for an encoding that does not
-// exist is ordinary, and is read as it is. A multipart cannot be encoded (RFC 2045
-// section 6.4); mail programs ignore quoted-printable there, as is done here, but
-// differ on base64.
-func (r *Reader) encoding(fields textproto.Header, h partHeader) string {
-	value := r.only(fields, "Content-Transfer-Encoding")
-	name := strings.ToLower(strings.TrimSpace(mail.WithoutComments(value)))
+// exist is ordinary, and is read as it is. So is an attachment, with a doubt when it looks like
+// base64. A multipart cannot be encoded (RFC 2045
+// section 6.4), and some programs say all the same that it is. Mail programs ignore that,
+// as is done here; a few decode what is base64 there.
+func (r *Reader) encoding(fields textproto.Header, h *partHeader) {
 	plain := len(h.names) == 0 && (h.media == "" || IsText(h.media))
-	switch name {
-	case "", "7bit", "8bit", "binary":
-		return ""
-	case "base64":
-		if h.boundary != "" {
-			r.doubt("a multipart is encoded")
+	for _, value := range fields.Values("Content-Transfer-Encoding") {
+		encoding, ok := encodingOf(value)
+		switch {
+		case !ok && !plain && h.boundary == "":
+			h.mayBe = "an attachment has the unknown encoding " + mail.PrintableName(value)
+		case encoding == "" || encoding == h.encoding:
+		case h.encoding != "":
+			r.headerDoubt("a header has several fields Content-Transfer-Encoding")
+		default:
+			h.encoding = encoding
 		}
-		return name
-	case "quoted-printable":
-		return name
 	}
-	if !plain && h.boundary == "" {
-		r.doubt("an attachment has the unknown encoding %s", mail.PrintableName(value))
+	if h.boundary != "" && h.encoding == "base64" {
+		h.mayBe = "a multipart is encoded"
 	}
-	return ""
 }
 
 // readFilled reads from out, which fill fills until it returns false.
@@ -212,3 +230,9 @@ var base64Alphabet = func() (is [256]bool) {
 	}
 	return is
 }()
+
+// isBase64 reports a line of nothing but base64 that can hold something.
+func isBase64(line []byte) bool {
+	text := bytes.TrimRight(line, "= \t\r\n")
+	return len(text) >= 16 && !bytes.ContainsFunc(text, func(c rune) bool { return c > 0x7f || !base64Alphabet[c] })
+}

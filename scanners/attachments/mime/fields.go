@@ -23,6 +23,11 @@ type parameter struct{ key, value string }
 // readings is there once for each. ok is false when there are too many.
 func parameters(field string) (kind string, list []parameter, ok bool) {
 	kind, rest, _ := strings.Cut(field, ";")
+	if equals := strings.IndexByte(kind, '='); equals >= 0 {
+		// The semicolon is missing, or the kind is: "filename=a.exe".
+		end := 1 + strings.LastIndexAny(strings.TrimRight(kind[:equals], " \t"), " \t")
+		kind, rest = field[:end], field[end:]
+	}
 	kind = strings.ToLower(strings.Trim(mail.WithoutComments(kind), " \t\""))
 	for rest != "" {
 		if len(list) > maxParameters {
@@ -39,7 +44,7 @@ func parameters(field string) (kind string, list []parameter, ok bool) {
 			}
 			continue
 		}
-		key := strings.ToLower(strings.TrimSpace(mail.WithoutComments(rest[:end])))
+		key := strings.ToLower(strings.Trim(mail.WithoutComments(rest[:end]), " \t\""))
 		var values []string
 		values, rest = parameterValue(strings.TrimLeft(rest[end+1:], " \t"))
 		for _, value := range values {
@@ -176,7 +181,7 @@ var charsetFamilies = []string{
 	"utf-8", "utf8", "us-ascii", "ascii", "ansi_x3.4", "iso-8859", "iso8859", "iso_8859", "latin", "windows-", "cp125", "cp437", "cp85",
 	"cp86", "cp93", "cp949", "cp950", "ibm437", "ibm85", "ibm86", "koi8", "gb2312", "gbk", "gb18030", "big5", "hz-gb", "shift_jis", "shift-jis", "sjis", "x-sjis", "ms932",
 	"ms_kanji", "euc-", "x-euc", "iso-2022", "ks_c_5601", "ksc5601", "ksc_5601", "tis-620", "viscii", "x-mac", "macintosh", "mac", "utf-16", "utf16",
-	"armscii", "x-gbk", "unknown-8bit", "x-unknown",
+	"armscii", "x-gbk", "unknown", "x-unknown", "win-", "cp-", "default", "x-default", "binary",
 }
 
 func isKnownCharset(charset string) bool {
@@ -213,6 +218,9 @@ func fileNames(list []parameter) (names []string, doubt string) {
 		}
 	}
 	names = append(names, raw...)
+	if doubt != "" && endAlike(names) {
+		doubt = ""
+	}
 	for _, name := range raw {
 		if strings.Contains(name, "%") {
 			decoded, _ := mail.Unhex(name, '%')
@@ -220,4 +228,20 @@ func fileNames(list []parameter) (names []string, doubt string) {
 		}
 	}
 	return names, doubt
+}
+
+// endAlike reports that all readings of a file's name have the same ending, so that it does
+// not matter which of them is right.
+func endAlike(names []string) bool {
+	const most = 5
+	first := ""
+	for i, name := range names {
+		ending := strings.ToLower(name[strings.LastIndexByte(name, '.')+1:])
+		odd := func(c rune) bool { return c < '0' || c > '9' && c < 'a' || c > 'z' }
+		if len(ending) == len(name) || ending == "" || len(ending) > most || strings.ContainsFunc(ending, odd) || i > 0 && ending != first {
+			return false
+		}
+		first = ending
+	}
+	return first != ""
 }

@@ -3,6 +3,7 @@ package mime
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"strings"
 
 	"github.com/emersion/go-message/textproto"
@@ -21,6 +22,10 @@ type partHeader struct {
 	boundary string // of a multipart whose boundary is known, else empty
 	encoding string // base64, quoted-printable, or empty: as it is
 	names    []string
+	// mayBe is what is doubtful when the body, which is read as it is, looks like base64.
+	mayBe string
+	// disposition is "attachment", "inline", or what else is said.
+	disposition string
 }
 
 // fieldReader collects the fields of one header that say something of the body:
@@ -69,31 +74,64 @@ func (r *Reader) header() (h partHeader, end stop, ended bool) {
 			if end, ended = r.delimiter(line); ended {
 				break
 			}
-			if len(withoutEnd(line)) == 0 {
+			if len(withoutEnd(line)) == 0 && !r.goesOn() {
 				break
 			}
+		}
+		if begun := bytes.TrimLeft(line, " \t"); first && begins && len(begun) > 0 {
+			line = begun // it continues nothing
 		}
 		r.headerLine(line, begins, first)
 	}
 	if r.fields.tooLarge {
-		r.doubt("a header says more than %d bytes of its content", maxFields)
+		r.headerDoubt("a header says more than %d bytes of its content", maxFields)
 	}
 	if len(r.fields.raw) == 0 {
 		return h, end, ended
 	}
 	fields, err := r.fields.read()
 	if err != nil {
-		r.doubt("a header cannot be read")
+		r.headerDoubt("a header cannot be read")
 	}
-	h.media, h.boundary, h.names = r.contentType(fields)
-	h.encoding = r.encoding(fields, h)
+	r.content(fields, &h)
+	r.encoding(fields, &h)
 	return h, end, ended
+}
+
+// goesOn reports that the header goes on behind an empty line, within a field: some programs
+// break a field so, and some mail programs read on.
+func (r *Reader) goesOn() bool {
+	if !r.fields.keep || !bytes.HasSuffix(bytes.TrimRight(r.fields.raw, " \t\r\n"), []byte(";")) {
+		return false
+	}
+	line, _ := r.src.Next()
+	name, _, isParameter := strings.Cut(string(line[:min(len(line), maxBoundary)]), "=")
+	name = strings.ToLower(strings.Trim(name, " \t*0123456789\""))
+	if !isParameter || name != "name" && name != "filename" && name != "boundary" {
+		r.src.unread(line)
+		return false
+	}
+	r.headerDoubt("a header goes on behind an empty line")
+	r.fields.add([]byte(" "))
+	r.fields.add(line)
+	return true
+}
+
+// headerDoubt tells a doubt about a header, or keeps it for when the header turns out not to
+// be cut off.
+func (r *Reader) headerDoubt(format string, args ...any) {
+	switch {
+	case !r.part.Returned:
+		r.doubt(format, args...)
+	case r.pending == "":
+		r.pending = fmt.Sprintf(format, args...)
+	}
 }
 
 // headerLine takes one line of a header, or a further piece of a long one.
 func (r *Reader) headerLine(line []byte, begins, first bool) {
 	if bytes.IndexByte(line, 0) >= 0 {
-		r.doubt("a header contains a NUL")
+		r.headerDoubt("a header contains a NUL")
 	}
 	r.bareReturns(line)
 	f := &r.fields
@@ -108,13 +146,13 @@ func (r *Reader) headerLine(line []byte, begins, first bool) {
 	}
 	name, _, ok := bytes.Cut(line, []byte(":"))
 	if !ok {
-		r.doubt("a header contains a line that is no field")
+		r.headerDoubt("a header contains a line that is no field")
 		return
 	}
 	name = bytes.TrimRight(name, " \t")
 	if len(name) >= len("content-") && bytes.EqualFold(name[:len("content-")], []byte("content-")) {
 		if bytes.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c >= 0x7f }) {
-			r.doubt("a header contains a field with a broken name")
+			r.headerDoubt("a header contains a field with a broken name")
 			return
 		}
 		f.keep = true
@@ -129,49 +167,43 @@ func (r *Reader) bareReturns(line []byte) {
 	for cr := bytes.IndexByte(text, '\r'); cr >= 0; cr = bytes.IndexByte(text, '\r') {
 		text = text[cr+1:]
 		if len(text) == 0 || text[0] == '\r' || len(text) >= 8 && bytes.EqualFold(text[:8], []byte("content-")) {
-			r.doubt("a header contains a bare CR that may end a line")
+			r.headerDoubt("a header contains a bare CR that may end a line")
 			return
 		}
 	}
 }
 
-// only returns the one value of a field. Several are one when they are equal.
-func (r *Reader) only(fields textproto.Header, name string) string {
-	all := fields.Values(name)
-	if len(all) == 0 {
-		return ""
-	}
-	for _, value := range all[1:] {
-		if value != all[0] {
-			r.doubt("a header has several fields %s", name)
-		}
-	}
-	return all[0]
-}
-
-// contentType reads Content-Type, and the names that this and Content-Disposition
+// content reads Content-Type and Content-Disposition, and the names that they
 // give: of each field, when there are several.
-func (r *Reader) contentType(fields textproto.Header) (media, boundary string, names []string) {
-	r.only(fields, "Content-Disposition")
-	r.only(fields, "Content-Type")
+func (r *Reader) content(fields textproto.Header, h *partHeader) {
 	// The disposition's name is the one that mail programs show.
 	for _, field := range [...]string{"Content-Disposition", "Content-Type"} {
 		for i, value := range fields.Values(field) {
 			kind, list, ok := parameters(value)
 			if !ok {
-				r.doubt("a header has more than %d parameters", maxParameters)
+				r.headerDoubt("a header has more than %d parameters", maxParameters)
 			}
 			found, doubt := fileNames(list)
 			if doubt != "" {
-				r.doubt("%s", doubt)
+				r.headerDoubt("%s", doubt)
 			}
-			names = append(names, found...)
-			if field == "Content-Type" && i == 0 {
-				media, boundary = r.mediaType(kind, list)
+			h.names = append(h.names, found...)
+			switch {
+			case field == "Content-Disposition":
+				h.disposition = kind
+			case i == 0:
+				h.media, h.boundary = r.mediaType(kind, list)
+			case value != fields.Values(field)[0] && (hasInner(kind) || hasInner(h.media)):
+				r.headerDoubt("a header has several fields Content-Type")
 			}
 		}
 	}
-	return media, boundary, names
+}
+
+// hasInner reports a type of what holds parts or a message. Other types differ in nothing but
+// what shows a file.
+func hasInner(kind string) bool {
+	return strings.HasPrefix(kind, "multipart") || strings.HasPrefix(kind, "message")
 }
 
 // mediaType judges a Content-Type's type and boundary.
@@ -185,7 +217,7 @@ func (r *Reader) mediaType(kind string, list []parameter) (media, boundary strin
 	all := append(plain, encoded...)
 	if !isMultipart {
 		if kind == "" && len(all) > 0 {
-			r.doubt("a part with a boundary has a type that cannot be read")
+			r.headerDoubt("a part with a boundary has a type that cannot be read")
 			return "multipart/mixed", strings.TrimRight(all[0], " \t")
 		}
 		return kind, ""
@@ -194,14 +226,14 @@ func (r *Reader) mediaType(kind string, list []parameter) (media, boundary strin
 		boundary = strings.TrimRight(all[0], " \t")
 	}
 	if boundary == "" {
-		r.doubt("a multipart has no boundary")
+		r.headerDoubt("a multipart has no boundary")
 		return kind, ""
 	}
 	if len(all) > 1 {
-		r.doubt("a multipart's boundary can be read in several ways")
+		r.headerDoubt("a multipart's boundary can be read in several ways")
 	}
 	if len(boundary) > maxBoundary {
-		r.doubt("a multipart's boundary is longer than %d bytes", maxBoundary)
+		r.headerDoubt("a multipart's boundary is longer than %d bytes", maxBoundary)
 	}
 	return kind, boundary
 }

@@ -54,6 +54,12 @@ func (l *Lines) Next() (line []byte, begins bool) {
 	return line, begins
 }
 
+// unread takes the line back that Next has returned last.
+func (l *Lines) unread(line []byte) {
+	l.start -= len(line)
+	l.inside = false
+}
+
 // fill reads more into the buffer, which has room in front or behind.
 func (l *Lines) fill() {
 	if l.start > 0 {

@@ -5,6 +5,7 @@ package mime
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"slices"
 	"strings"
@@ -19,7 +20,10 @@ type Part struct {
 	Media string
 	// Names are all that the header may give the part's file.
 	Names []string
-	// Encoding is "base64", "quoted-printable", or empty: the content is as it is.
+	// IsAttached says that it is to be shown as an attachment.
+	IsAttached bool
+	// Encoding is "base64", "quoted-printable", "uuencode" (the content is a file within a
+	// text), or empty: the content is as it is.
 	Encoding string
 	// IsMultipart and IsMessage say that the following parts are within this one.
 	IsMultipart, IsMessage bool
@@ -28,10 +32,13 @@ type Part struct {
 	IsOutside bool
 	// HasBody says that it does not end within its header.
 	HasBody bool
-	// Level counts the parts around it.
-	Level int
+	// Returned says that it belongs to a message that a report returns to its sender
+	// (RFC 6522 section 3). Such a copy is often cut off, wherever that may be.
+	Returned bool
 
-	body body
+	level    int  // counts the parts around it
+	ofReport bool // it is a part of a report itself
+	body     body
 }
 
 // multipart is one whose parts are being read.
@@ -40,6 +47,8 @@ type multipart struct {
 	standard string // the type of a part that does not say
 	level    int
 	closed   bool // its last boundary was there
+	isReport bool
+	returned bool
 }
 
 // stop is what ended a part: the delimiter line of the multipart at that level
@@ -74,16 +83,20 @@ type Reader struct {
 	part   Part
 	after  following
 	open   []multipart
-	level  int // of parts around the message
+	// pending is what is doubtful about the header of a part that is Returned. It is told
+	// once there is more than the header, which therefore was not cut off.
+	pending string
 }
 
-// Reset begins a message, which has so many parts around it. Each doubt is told once it is
-// seen.
-func (r *Reader) Reset(message io.Reader, level int, doubt func(format string, args ...any)) {
-	r.doubt, r.level = doubt, level
+// Reset begins a message: one within a part, if that is not nil, which another Reader gave.
+// Each doubt is told once it is seen.
+func (r *Reader) Reset(message io.Reader, within *Part, doubt func(format string, args ...any)) {
+	r.doubt, r.pending = doubt, ""
 	r.src.Reset(message, lineBuffer)
 	r.open, r.after = r.open[:0], afterMessage
-	r.part = Part{Level: level}
+	if r.part = (Part{}); within != nil {
+		r.part = Part{level: within.level, Returned: within.Returned, ofReport: within.ofReport}
+	}
 }
 
 // End drops the message, so that the reader keeps buffers only.
@@ -100,15 +113,10 @@ func (r *Reader) Next() (*Part, error) {
 	case afterMultipart:
 		return r.outside(), nil
 	case afterMessage:
-		return r.next("text/plain", r.part.Level+1), nil
+		p := &r.part
+		return r.next(&multipart{standard: "text/plain", level: p.level, returned: p.Returned || p.ofReport}), nil
 	}
-	body := &r.part.body
-	for line, _ := body.Next(); line != nil; line, _ = body.Next() {
-	}
-	if body.isPreamble && body.end.level < len(r.open)-1 && !body.isBlank {
-		r.doubt("a multipart does not contain its boundary")
-	}
-	end := body.end
+	end := r.finish(&r.part.body)
 	r.open = r.open[:end.level+1]
 	if end.level < 0 {
 		return nil, io.EOF
@@ -121,40 +129,62 @@ func (r *Reader) Next() (*Part, error) {
 	if around.closed {
 		r.doubt("a multipart goes on behind its last boundary")
 	}
-	return r.next(around.standard, around.level+1), nil
+	return r.next(around), nil
+}
+
+// finish skips the rest of a body.
+func (r *Reader) finish(b *body) stop {
+	for line, _ := b.Next(); line != nil; line, _ = b.Next() {
+	}
+	hasParts := b.isPreamble && b.end.level == len(r.open)-1
+	if b.isPreamble && !hasParts && !b.isBlank && !r.part.Returned {
+		r.doubt("a multipart does not contain its boundary")
+	}
+	if r.pending != "" && (hasParts || !b.isBlank) {
+		r.doubt("%s", r.pending)
+	}
+	r.pending = ""
+	return b.end
 }
 
 // outside gives what stands outside of parts.
 func (r *Reader) outside() *Part {
-	r.part = Part{IsOutside: true, Level: r.part.Level, body: body{r: r, isPreamble: r.after == afterMultipart, isBlank: true}}
+	around := r.part
+	r.part = Part{IsOutside: true, Returned: around.Returned, level: around.level, body: body{r: r, isBlank: true}}
+	if r.after == afterMultipart {
+		r.part.body.isPreamble, r.part.body.mayBe = true, around.body.mayBe
+	}
 	r.after = afterBody
 	return &r.part
 }
 
-// next reads a part's header. Standard is its type when it does not say.
-func (r *Reader) next(standard string, level int) *Part {
+// next reads the header of the next part within a multipart, or of a message.
+func (r *Reader) next(around *multipart) *Part {
+	r.part = Part{level: around.level + 1, ofReport: around.isReport, Returned: around.returned}
 	h, end, ended := r.header()
-	if h.media == "" {
-		h.media = standard
-	}
-	r.part = Part{Media: h.media, Names: h.names, Encoding: h.encoding, HasBody: !ended, Level: level, body: body{r: r, end: end, ended: ended}}
-	r.after = afterBody
 	p := &r.part
+	p.Media, p.Names, p.Encoding = cmp.Or(h.media, around.standard), h.names, h.encoding
+	p.IsAttached = h.disposition == "attachment"
+	p.HasBody, p.body = !ended, body{r: r, end: end, ended: ended, isBlank: true, mayBe: h.mayBe}
+	r.after = afterBody
 	switch {
 	case ended:
-	case level > maxLevels:
+	case p.level > maxLevels:
 		r.doubt("the message has more than %d parts within each other", maxLevels)
 		p.IsOutside = true
 	case h.boundary != "":
 		p.IsMultipart, r.after = true, afterMultipart
-		inner := multipart{boundary: []byte(h.boundary), standard: "text/plain", level: level}
-		if h.media == "multipart/digest" {
+		inner := multipart{
+			boundary: []byte(h.boundary), standard: "text/plain", level: p.level,
+			isReport: p.Media == "multipart/report", returned: p.Returned,
+		}
+		if p.Media == "multipart/digest" {
 			inner.standard = "message/rfc822"
 		}
 		r.open = append(r.open, inner)
-	case h.media == "message/partial":
+	case p.Media == "message/partial":
 		r.doubt("the message holds only a piece of another one (message/partial)")
-	case IsMessageType(h.media) && h.encoding == "":
+	case IsMessageType(p.Media) && p.Encoding == "":
 		p.IsMessage, r.after = true, afterMessage
 	}
 	return p

@@ -1,0 +1,107 @@
+package mime
+
+import (
+	"bytes"
+	"io"
+	"slices"
+	"strings"
+)
+
+// textTypes are those of parts that hold nothing but text.
+var textTypes = []string{"text/plain", "text/html", "text/enriched", "text/richtext", "text/rfc822-headers", "message/delivery-status", "message/rfc822"}
+
+// textFields are the fields of a header that do not say what a part holds.
+var textFields = []string{
+	"content-language", "content-id", "content-description", "content-length", "content-location", "content-class", "content-base", "content-md5",
+	"content-features", "content-duration", "content-return",
+}
+
+// maxTextField bounds a field that is read whole.
+const maxTextField = 4 << 10
+
+// OnlyTexts reports a message in which nobody can find anything but texts without a name,
+// however they read it: no line of it, whether it stands in a header or not, says that
+// something else follows, or that parts are encoded as a whole, and none begins a file within
+// a text.
+func OnlyTexts(message io.Reader) bool {
+	var lines Lines
+	var t textFinder
+	for lines.Reset(message, lineBuffer); ; {
+		line, begins := lines.Next()
+		if line == nil {
+			return t.endField() && t.endBlock()
+		}
+		text := withoutEnd(line)
+		if begins && len(text) == 0 && !(t.endField() && t.endBlock()) {
+			return false
+		}
+		// A CR that ends no line may do so all the same.
+		for i, piece := range bytes.Split(text, []byte("\r")) {
+			if !t.line(piece, begins || i > 0) {
+				return false
+			}
+		}
+	}
+}
+
+// textFinder looks for what is not only a text. Its methods report false for that.
+type textFinder struct {
+	field []byte // that may go on
+	// What the lines up to the next empty one say, which may be one header: that it has parts,
+	// and that it is encoded.
+	hasParts, isEncoded bool
+}
+
+// line takes a line, or a further piece of one.
+func (t *textFinder) line(text []byte, begins bool) bool {
+	if !begins || len(text) > 0 && (text[0] == ' ' || text[0] == '\t') {
+		if len(t.field) > 0 {
+			t.field = append(t.field, text...)
+		}
+		return len(t.field) <= maxTextField
+	}
+	if !t.endField() {
+		return false
+	}
+	if len(text) > 8 && bytes.EqualFold(text[:8], []byte("content-")) {
+		t.field = append(t.field, text...)
+	}
+	_, decode := uuBegin(text)
+	return decode == nil
+}
+
+// endField judges the field that has ended.
+func (t *textFinder) endField() bool {
+	if len(t.field) == 0 {
+		return true
+	}
+	field := strings.ToLower(string(bytes.ReplaceAll(t.field, []byte{0}, nil)))
+	t.field = t.field[:0]
+	name, value, _ := strings.Cut(field, ":")
+	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+	kind, _, _ := strings.Cut(value, ";")
+	kind = strings.TrimSpace(kind)
+	family, _, _ := strings.Cut(kind, "/")
+	switch {
+	case name == "content-transfer-encoding":
+		t.isEncoded = t.isEncoded || kind != "7bit" && kind != "8bit" && kind != "binary"
+		return true
+	case slices.Contains(textFields, name):
+		return true
+	case strings.Contains(value, "name"):
+		return false
+	case name == "content-disposition":
+		return kind == "inline"
+	case name != "content-type":
+		return false
+	}
+	t.hasParts = t.hasParts || family != "text"
+	return slices.Contains(textTypes, kind) || family == "multipart"
+}
+
+// endBlock judges what may be a header.
+func (t *textFinder) endBlock() bool {
+	isText := !(t.hasParts && t.isEncoded)
+	t.hasParts, t.isEncoded = false, false
+	return isText
+}

@@ -1,0 +1,311 @@
+package attachments
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/md5"
+	"crypto/rc4"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/binary"
+	"io"
+	"strconv"
+)
+
+const (
+	// pdfWindow is how much of a PDF file is looked at at once, and pdfReach how far the parts
+	// of its encryption dictionary lie from each other at most.
+	pdfWindow = 64 << 10
+	pdfReach  = 4 << 10
+)
+
+// pdf looks whether only a password opens a PDF document. Most that are encrypted open
+// without one, and say only that they must not be printed or changed.
+func (s *scan) pdf(f *file, r io.Reader) error {
+	if !s.rules.Encrypted {
+		return nil
+	}
+	var p pdfEncryption
+	buf := make([]byte, pdfWindow)
+	kept := 0
+	for {
+		n, err := io.ReadFull(r, buf[kept:])
+		text := buf[:kept+n]
+		p.look(text, err != nil)
+		if err != nil {
+			s.readToEnd(f, err)
+			break
+		}
+		kept = copy(buf, text[len(text)-2*pdfReach:])
+	}
+	if p.isEncrypted && !p.opens() {
+		return s.found("encrypted", f, "is a document that only a password opens")
+	}
+	return nil
+}
+
+// pdfEncryption is what a PDF file says of its encryption (ISO 32000-2 section 7.6).
+type pdfEncryption struct {
+	isEncrypted bool
+	id          []byte           // the first part of the file's identifier
+	handlers    []map[string]any // dictionaries of the standard security handler: integers and strings
+}
+
+// look looks at a window of the file. What stands in the last pdfReach bytes is left to the
+// next one, unless this is the last.
+func (p *pdfEncryption) look(text []byte, last bool) {
+	end := len(text) - pdfReach
+	if last {
+		end = len(text)
+	}
+	for at := range occurrences(text, "/Encrypt", end) {
+		if after := text[at+len("/Encrypt"):]; len(after) > 0 && bytes.IndexByte([]byte(" \t\r\n<"), after[0]) >= 0 {
+			p.isEncrypted = true
+		}
+	}
+	for at := range occurrences(text, "/ID", end) {
+		rest := bytes.TrimLeft(text[at+len("/ID"):], " \t\r\n")
+		if inner, isList := bytes.CutPrefix(rest, []byte("[")); isList && p.id == nil {
+			p.id, _ = pdfString(bytes.TrimLeft(inner, " \t\r\n"))
+		}
+	}
+	for at := range occurrences(text, "/Standard", end) {
+		before := text[max(0, at-pdfReach):at]
+		begin := max(bytes.LastIndex(before, []byte("obj")), bytes.LastIndex(before, []byte("/Encrypt")))
+		if begin < 0 || len(p.handlers) >= 10 {
+			continue
+		}
+		p.handlers = append(p.handlers, pdfDictionary(before[begin:], text[at:min(len(text), at+pdfReach)]))
+	}
+}
+
+// occurrences yields the places of a word that begin before end.
+func occurrences(text []byte, word string, end int) func(func(int) bool) {
+	return func(yield func(int) bool) {
+		for at := 0; at < end; at += len(word) {
+			next := bytes.Index(text[at:], []byte(word))
+			if at += next; next < 0 || at >= end || !yield(at) {
+				return
+			}
+		}
+	}
+}
+
+// pdfDictionary reads the entries of a dictionary, of which two pieces are given, that hold
+// an integer, true or false, or a string. Those of dictionaries within are among them.
+func pdfDictionary(pieces ...[]byte) map[string]any {
+	entries := make(map[string]any)
+	text := bytes.Join(pieces, nil)
+	for len(text) > 0 {
+		switch {
+		case bytes.HasPrefix(text, []byte("endobj")):
+			return entries
+		case bytes.HasPrefix(text, []byte("<<")):
+			text = text[2:]
+		case text[0] == '(' || text[0] == '<':
+			_, text = pdfString(text)
+		case text[0] == '/':
+			var name []byte
+			name, text = pdfWord(text[1:])
+			value := bytes.TrimLeft(text, " \t\r\n")
+			if _, taken := entries[string(name)]; taken {
+				continue
+			}
+			if decoded, rest := pdfString(value); decoded != nil {
+				entries[string(name)], text = decoded, rest
+				continue
+			}
+			word, rest := pdfWord(value)
+			if number, err := strconv.ParseInt(string(word), 10, 64); err == nil {
+				entries[string(name)], text = number, rest
+			} else if string(word) == "true" || string(word) == "false" {
+				entries[string(name)], text = string(word) == "true", rest
+			}
+		default:
+			text = text[1:]
+		}
+	}
+	return entries
+}
+
+// pdfWord reads what stands before the next delimiter.
+func pdfWord(text []byte) (word, rest []byte) {
+	end := bytes.IndexAny(text, " \t\r\n\x00\f()<>[]{}/%")
+	if end < 0 {
+		end = len(text)
+	}
+	return text[:end], text[end:]
+}
+
+// pdfString reads the string that text begins with; nil: it begins with none.
+func pdfString(text []byte) (value, rest []byte) {
+	switch {
+	case bytes.HasPrefix(text, []byte("(")):
+		return pdfLiteral(text[1:])
+	case !bytes.HasPrefix(text, []byte("<")) || bytes.HasPrefix(text, []byte("<<")):
+		return nil, text
+	}
+	digits, rest, _ := bytes.Cut(text[1:], []byte(">"))
+	value = []byte{}
+	high, half := byte(0), false
+	for _, c := range digits {
+		digit, err := strconv.ParseUint(string(rune(c)), 16, 8)
+		switch {
+		case err != nil:
+		case half:
+			value, half = append(value, high<<4|byte(digit)), false
+		default:
+			high, half = byte(digit), true
+		}
+	}
+	if half {
+		value = append(value, high<<4)
+	}
+	return value, rest
+}
+
+// pdfLiteral reads a string in parentheses, of which the first has been read.
+func pdfLiteral(text []byte) (value, rest []byte) {
+	value = []byte{}
+	for depth := 1; len(text) > 0; {
+		c := text[0]
+		text = text[1:]
+		switch {
+		case c == '\\' && len(text) > 0:
+			value, text = pdfEscape(value, text)
+			continue
+		case c == '(':
+			depth++
+		case c == ')':
+			if depth--; depth == 0 {
+				return value, text
+			}
+		}
+		value = append(value, c)
+	}
+	return value, text
+}
+
+// pdfEscape reads what stands behind a backslash.
+func pdfEscape(value, text []byte) (longer, rest []byte) {
+	if digits := text[:min(3, len(text))]; digits[0] >= '0' && digits[0] <= '7' {
+		n, used := 0, 0
+		for used < len(digits) && digits[used] >= '0' && digits[used] <= '7' {
+			n, used = n*8+int(digits[used]-'0'), used+1
+		}
+		return append(value, byte(n)), text[used:]
+	}
+	switch c := text[0]; c {
+	case '\r':
+		return value, bytes.TrimPrefix(text[1:], []byte("\n"))
+	case '\n':
+		return value, text[1:]
+	default:
+		if i := bytes.IndexByte([]byte("nrtbf"), c); i >= 0 {
+			c = "\n\r\t\b\f"[i]
+		}
+		return append(value, c), text[1:]
+	}
+}
+
+// opens reports that the document opens without a password.
+func (p *pdfEncryption) opens() bool {
+	for _, handler := range p.handlers {
+		user, _ := handler["U"].([]byte)
+		owner, _ := handler["O"].([]byte)
+		revision, _ := handler["R"].(int64)
+		switch {
+		case revision >= 5 && len(user) >= 48:
+			if !bytes.Equal(pdfHash(revision, user[32:40]), user[:32]) {
+				return false
+			}
+		case revision < 2 || revision > 4 || len(user) < 32 || len(owner) < 32:
+			return false
+		case !p.opensAsBefore2008(handler, owner[:32], user[:32], revision):
+			return false
+		}
+	}
+	return len(p.handlers) > 0
+}
+
+// pdfPadding fills a password up (section 7.6.4.3.2, algorithm 2).
+const pdfPadding = "\x28\xbf\x4e\x5e\x4e\x75\x8a\x41\x64\x00\x4e\x56\xff\xfa\x01\x08\x2e\x2e\x00\xb6\xd0\x68\x3e\x80\x2f\x0c\xa9\xfe\x64\x53\x69\x7a"
+
+// opensAsBefore2008 tries the empty password on a document of revision 2 to 4 (algorithm 6).
+func (p *pdfEncryption) opensAsBefore2008(handler map[string]any, owner, user []byte, revision int64) bool {
+	permissions, _ := handler["P"].(int64)
+	text := append([]byte(pdfPadding), owner...)
+	text = append(binary.LittleEndian.AppendUint32(text, uint32(permissions)), p.id...)
+	if encrypted, said := handler["EncryptMetadata"].(bool); revision >= 4 && said && !encrypted {
+		text = append(text, 0xff, 0xff, 0xff, 0xff)
+	}
+	size := 5
+	if bits, _ := handler["Length"].(int64); revision >= 3 && bits >= 40 && bits <= 128 && bits%8 == 0 {
+		size = int(bits / 8)
+	}
+	for _, size := range []int{size, 16} { // some leave the length out, or say it in bytes
+		key := md5.Sum(text)
+		if revision == 2 {
+			encrypted := bytes.Clone([]byte(pdfPadding))
+			rc4Over(key[:5], encrypted, 0)
+			return bytes.Equal(encrypted, user)
+		}
+		for range 50 {
+			key = md5.Sum(key[:size])
+		}
+		sum := md5.Sum(append([]byte(pdfPadding), p.id...))
+		for i := range byte(20) {
+			rc4Over(key[:size], sum[:], i)
+		}
+		if bytes.Equal(sum[:], user[:16]) {
+			return true
+		}
+	}
+	return false
+}
+
+// rc4Over encrypts data in place, by the key of which each byte is changed by the same mask.
+func rc4Over(key, data []byte, mask byte) {
+	changed := make([]byte, len(key))
+	for i := range key {
+		changed[i] = key[i] ^ mask
+	}
+	if c, err := rc4.NewCipher(changed); err == nil {
+		c.XORKeyStream(data, data)
+	}
+}
+
+// pdfHash is the hash of the empty password with a salt (algorithm 2.B; revision 5 has its
+// first step only).
+func pdfHash(revision int64, salt []byte) []byte {
+	first := sha256.Sum256(salt)
+	k := first[:]
+	for round := 0; revision >= 6 && round < 1000; round++ {
+		encrypted := bytes.Repeat(k, 64)
+		block, err := aes.NewCipher(k[:16])
+		if err != nil {
+			return nil
+		}
+		cipher.NewCBCEncrypter(block, k[16:32]).CryptBlocks(encrypted, encrypted)
+		sum := 0
+		for _, c := range encrypted[:16] {
+			sum += int(c)
+		}
+		switch sum % 3 {
+		case 0:
+			next := sha256.Sum256(encrypted)
+			k = next[:]
+		case 1:
+			next := sha512.Sum384(encrypted)
+			k = next[:]
+		default:
+			next := sha512.Sum512(encrypted)
+			k = next[:]
+		}
+		if round >= 63 && int(encrypted[len(encrypted)-1]) <= round-31 {
+			break
+		}
+	}
+	return k[:32]
+}

@@ -273,7 +273,11 @@ func (z *zipReader) unlisted() (*Entry, error) {
 			}
 			z.gap = bufio.NewReaderSize(z.budget.Reader(io.NewSectionReader(z.file, gap.start, gap.end-gap.start)), 8<<10)
 		}
-		if name, found := nextHeader(z.gap); found {
+		name, found, err := nextHeader(z.gap)
+		if err != nil && err != io.EOF {
+			z.budget.Short("a zip archive cannot be looked through (%v)", err)
+		}
+		if found {
 			if !z.isCut {
 				z.budget.Doubt("a zip archive contains a file that its directory does not list")
 			}
@@ -284,12 +288,13 @@ func (z *zipReader) unlisted() (*Entry, error) {
 	return nil, io.EOF
 }
 
-// nextHeader finds the next header of a file, and returns its name.
-func nextHeader(r *bufio.Reader) (name string, found bool) {
+// nextHeader finds the next header of a file, and returns its name. An error is why no more was
+// read, io.EOF at the end.
+func nextHeader(r *bufio.Reader) (name string, found bool, err error) {
 	for {
-		ahead, _ := r.Peek(max(zipLocalLen, r.Buffered()))
+		ahead, err := r.Peek(max(zipLocalLen, r.Buffered()))
 		if len(ahead) < zipLocalLen {
-			return "", false
+			return "", false, err
 		}
 		i := bytes.Index(ahead, []byte(zipLocal))
 		if i < 0 {
@@ -297,12 +302,12 @@ func nextHeader(r *bufio.Reader) (name string, found bool) {
 			continue
 		}
 		r.Discard(i)
-		if ahead, _ = r.Peek(zipLocalLen); len(ahead) < zipLocalLen {
-			return "", false
+		if ahead, err = r.Peek(zipLocalLen); len(ahead) < zipLocalLen {
+			return "", false, err
 		}
 		size := int(binary.LittleEndian.Uint16(ahead[26:]))
 		r.Discard(zipLocalLen)
 		name, _ := r.Peek(min(size, 1<<10))
-		return string(name), true
+		return string(name), true, nil
 	}
 }

@@ -146,16 +146,21 @@ func hexByte(escape []byte) (byte, bool) {
 const base64Chunk = 16 << 10
 
 // base64Body decodes base64 as RFC 2045 section 6.8 wants it: characters of
-// no meaning are skipped, where go-message's decoder stops. White space and a
-// missing padding are nothing to note; other characters, and text behind the
-// padding, are, for mail programs differ on them.
+// no meaning are skipped, where go-message's decoder stops. Mail programs differ on other
+// characters, and on what stands behind the padding: some stop, some go on. It goes on, and
+// notes that. White space and a missing padding are nothing to note, nor is a text
+// behind the content, such as the footer of a mailing list, in which there is no line of base64.
 type base64Body struct {
 	body   *body
 	raw    []byte // not yet decoded
+	lines  []int  // where lines begin in raw
 	out    []byte // decoded and not yet read
 	store  []byte // what out is in
 	padded bool
 	broken string
+	// hasData is set by a line of base64, and odd is what was odd in those behind it.
+	hasData bool
+	odd     string
 }
 
 func (b *base64Body) Read(p []byte) (int, error) { return readFilled(p, &b.out, b.fill) }
@@ -169,6 +174,7 @@ func (b *base64Body) fill() bool {
 				last = true
 				break
 			}
+			b.lines = append(b.lines, len(b.raw))
 			b.raw = append(b.raw, withoutEnd(line)...)
 		}
 		if b.decode(last) > 0 {
@@ -187,40 +193,77 @@ func (b *base64Body) decode(last bool) int {
 		}
 		return len(b.raw) &^ 3
 	}
-	if size := base64.RawStdEncoding.DecodedLen(len(b.raw)); len(b.store) < size {
-		b.store = make([]byte, max(size, base64Chunk))
-	}
+	b.makeRoom()
 	whole := quanta()
 	n, err := base64.RawStdEncoding.Decode(b.store, b.raw[:whole])
-	if err != nil || b.padded || n < base64.RawStdEncoding.DecodedLen(whole) {
+	if err != nil || b.padded || b.odd != "" || n < base64.RawStdEncoding.DecodedLen(whole) {
 		b.sift()
 		if whole = quanta(); whole%4 == 1 {
-			b.broken = "it ends within a byte"
+			if b.odd == "" && b.broken == "" {
+				b.broken = "it ends within a byte"
+			}
 			whole--
 		}
+		b.makeRoom()
 		n, _ = base64.RawStdEncoding.Decode(b.store, b.raw[:whole])
+	} else if len(b.lines) > 0 {
+		b.hasData = true
 	}
-	b.raw = b.raw[:copy(b.raw, b.raw[whole:])]
+	b.raw, b.lines = b.raw[:copy(b.raw, b.raw[whole:])], b.lines[:0]
 	b.out = b.store[:n]
 	return n
 }
 
-// sift leaves only characters of the alphabet, those before the padding.
+// makeRoom has room for what raw decodes to.
+func (b *base64Body) makeRoom() {
+	if size := base64.RawStdEncoding.DecodedLen(len(b.raw)); len(b.store) < size {
+		b.store = make([]byte, max(size, base64Chunk))
+	}
+}
+
+// sift leaves only characters of the alphabet. What is odd in a line is noted as broken when
+// nothing of base64 stands before it, or something behind it.
 func (b *base64Body) sift() {
-	kept := b.raw[:0]
-	for _, c := range b.raw {
+	all, starts := bytes.Clone(b.raw), append(b.lines, len(b.raw))
+	b.raw = b.raw[:starts[0]]
+	for i, start := range starts[:len(starts)-1] {
+		b.siftLine(all[start:starts[i+1]])
+	}
+}
+
+func (b *base64Body) siftLine(line []byte) {
+	const behind, other = "it goes on behind its padding", "it contains other characters than those of base64"
+	isData := isBase64(bytes.TrimLeft(line, " \t"))
+	if b.padded && !isData && b.hasData {
+		b.odd = behind
+		return // a text that follows
+	}
+	odd := ""
+	for _, c := range line {
 		switch {
-		case base64Alphabet[c] && !b.padded:
-			kept = append(kept, c)
 		case base64Alphabet[c]:
-			b.broken = "it goes on behind its padding"
+			if b.padded {
+				// Those who go on take the padding for zeros, or begin anew.
+				for odd = behind; len(b.raw)%4 != 0; {
+					b.raw = append(b.raw, 'A')
+				}
+			}
+			b.raw = append(b.raw, c)
 		case c == '=':
 			b.padded = true
 		case c != ' ' && c != '\t' && c != '\r' && c != '\n':
-			b.broken = "it contains other characters than those of base64"
+			odd = other
 		}
 	}
-	b.raw = kept
+	switch {
+	case odd != "" && (!b.hasData || isData):
+		b.broken = odd
+	case odd != "":
+		b.odd = odd
+	case isData && b.odd != "":
+		b.broken = b.odd
+	}
+	b.hasData = b.hasData || isData
 }
 
 // base64Alphabet tells the characters that stand for six bits.

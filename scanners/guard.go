@@ -19,6 +19,9 @@ type Guarded struct {
 	// Timeout is the time that a message may spend with the scanner, the wait for
 	// a slot included.
 	Timeout time.Duration
+	// Answers asks whether the server is there, until ctx ends. It tells a message that takes
+	// long from a server that does not answer. Nil: both count as the second.
+	Answers func(ctx context.Context) bool
 	// MaxScans is the number of messages, at least 1, that the scanner works on
 	// at once.
 	MaxScans int
@@ -28,6 +31,9 @@ type Guarded struct {
 // second, and after twice the pause before each further time, up to half a minute. It
 // scans for many at once: an answer counts, whoever had asked.
 var caution = breaker.Options{Failures: 3, MinPause: time.Second, MaxPause: 30 * time.Second}
+
+// answerTime is within which a server that is there says so.
+const answerTime = 3 * time.Second
 
 // Guard is one scanner with what is known of its server, and with the slots of its scans.
 // Several Runners may use it at once and one after the other: a server that is down stays
@@ -84,11 +90,23 @@ func (g *Guard) check(ctx context.Context, m *Message) verdict.Finding {
 	case limited.Err() != nil && time.Since(begun) < g.Timeout/2:
 		// Most of the time went by waiting for a slot: the server is busy, and
 		// was not given the time that it may take.
+	case limited.Err() != nil && g.isThere(ctx):
+		// The message took too long, and the next one may not.
 	default:
 		told = breaker.Failed
 	}
 	g.settle(pass, told, finding.Reasons)
 	return finding
+}
+
+// isThere asks the server, which has not answered a scan in time, whether it is there.
+func (g *Guard) isThere(ctx context.Context) bool {
+	if g.Answers == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(answerTime, g.Timeout))
+	defer cancel()
+	return g.Answers(ctx)
 }
 
 // settle gives the pass back, and tells the log of what changes by it.

@@ -219,6 +219,40 @@ func TestAHungServerCostsManyMessagesOneTimeoutAndLaterOnesNone(t *testing.T) {
 	})
 }
 
+func TestAMessageThatTakesTooLongIsNotTakenForAServerThatIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{check: verdict.CheckVirus, scan: hang}
+		isThere, asked := true, 0
+		r := scanners.NewRunner(scanners.NewGuard(fake.NewLog().Logger, scanners.Guarded{
+			Scanner: s, Name: "clamd", Timeout: 30 * time.Second, MaxScans: 10,
+			Answers: func(ctx context.Context) bool {
+				if asked++; !isThere {
+					<-ctx.Done()
+				}
+				return isThere
+			},
+		}))
+		for i := range 5 {
+			if f := runOne(t.Context(), r); f.State != verdict.Unknown || s.asked.Load() != int32(i+1) {
+				t.Errorf("message %d: the scanner was asked %d times; %+v", i, s.asked.Load(), f)
+			}
+		}
+		// The server hangs as a whole.
+		isThere = false
+		for range 3 {
+			begun := time.Now()
+			runOne(t.Context(), r)
+			if took := time.Since(begun); took > 33*time.Second {
+				t.Errorf("a message took %v", took)
+			}
+		}
+		before := s.asked.Load()
+		if f := runOne(t.Context(), r); !f.Down || s.asked.Load() != before || asked != 8 {
+			t.Errorf("a server that hangs is asked: %+v; whether it is there was asked %d times", f, asked)
+		}
+	})
+}
+
 func TestMessagesThatWaitForAPlaceAreRefusedWhenTheBreakerOpens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int32

@@ -94,7 +94,9 @@ func (s *scan) extension(f *file, name, ext string) error {
 // head is nil when there is no content to be judged.
 func (s *scan) judgeHost(f *file, head []byte) error {
 	isHarmless := func() bool {
-		return bytes.IndexByte(head, 0) < 0 || slices.ContainsFunc(harmless, func(magic string) bool { return bytes.HasPrefix(head, []byte(magic)) })
+		// A program that is written in letters, such as EICAR's, has no spaces.
+		isText := bytes.IndexByte(head, 0) < 0 && bytes.ContainsAny(head[:min(len(head), 512)], " <")
+		return isText || slices.ContainsFunc(harmless, func(magic string) bool { return bytes.HasPrefix(head, []byte(magic)) })
 	}
 	if f.host == "" || head != nil && isHarmless() {
 		return nil

@@ -58,12 +58,21 @@ func holdScanners(h *holds, conf *config.Config, log *slog.Logger) *scanners.Run
 	})}
 	if conf.Clamd != nil {
 		guards = append(guards, hold(h, clamdSettings{conf.Clamd}, func(s clamdSettings) (*scanners.Guard, func()) {
-			return scanners.NewGuard(log, scanners.Guarded{Scanner: NewClamd(s.Clamd), Name: "clamd", Timeout: s.Timeout, MaxScans: s.MaxScans}), nil
+			client := NewClamd(s.Clamd)
+			answers := func(ctx context.Context) bool {
+				return slices.ContainsFunc(client.Ping(ctx), func(one clamd.Status) bool { return one.Err == nil })
+			}
+			return scanners.NewGuard(log, scanners.Guarded{Scanner: client, Name: "clamd", Timeout: s.Timeout, Answers: answers, MaxScans: s.MaxScans}), nil
 		}))
 	}
 	if conf.Rspamd != nil {
 		guards = append(guards, hold(h, rspamdSettings{conf.Rspamd, conf.Rules.Hostname}, func(s rspamdSettings) (*scanners.Guard, func()) {
-			return scanners.NewGuard(log, scanners.Guarded{Scanner: NewRspamd(conf), Name: "rspamd", Timeout: s.Timeout, MaxScans: s.MaxScans}), nil
+			client := NewRspamd(conf)
+			answers := func(ctx context.Context) bool {
+				_, err := client.Ping(ctx)
+				return err == nil
+			}
+			return scanners.NewGuard(log, scanners.Guarded{Scanner: client, Name: "rspamd", Timeout: s.Timeout, Answers: answers, MaxScans: s.MaxScans}), nil
 		}))
 	}
 	return scanners.NewRunner(guards...)

@@ -145,6 +145,7 @@ func TestAttachmentNamesAreSeenThroughTheirDisguise(t *testing.T) {
 		{"a comma", mixed(encodedPart("Content-Type: application/octet-stream\nContent-Disposition: attachment, filename=a.exe", []byte("x"))), "extension a.exe"},
 		{"a header that begins with a blank", mixed(encodedPart(" Content-Disposition: attachment; filename=a.exe", []byte("x"))), "extension a.exe"},
 		{"a parameter behind an empty line", mixed("Content-Type: application/octet-stream; x-unix-mode=0600;\n\nname=\"a.exe\"\nContent-Transfer-Encoding: base64\n\neA==\n"), "extension a.exe"},
+		{"a folded parameter behind an empty line", mixed("Content-Type: application/octet-stream; x-unix-mode=0600;\n\nname=\"a.pdf\";\n\tfilename=\"b.exe\"\n\nx"), "extension b.exe"},
 		{"an empty line behind a semicolon", mixed("Content-Type: text/plain; charset=utf-8;\n\nhello = you"), "clean"},
 		{"a host as a name", mixed(file("www.example.com", []byte("a page of ours\r\n"))), "clean"},
 		{"a program called like a host", mixed(file("www.example.com", pe)), "extension www.example.com"},

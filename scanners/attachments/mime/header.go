@@ -20,7 +20,7 @@ const (
 type partHeader struct {
 	media    string // "text/plain", or empty when it does not say or says nonsense
 	boundary string // of a multipart whose boundary is known, else empty
-	encoding string // base64, quoted-printable, or empty: as it is
+	encoding string // as Part has it
 	names    []string
 	// mayBe is what is doubtful when the body, which is read as it is, looks like base64.
 	mayBe string
@@ -74,7 +74,10 @@ func (r *Reader) header() (h partHeader, end stop, ended bool) {
 			if end, ended = r.delimiter(line); ended {
 				break
 			}
-			if len(withoutEnd(line)) == 0 && !r.goesOn() {
+			if len(withoutEnd(line)) == 0 {
+				if r.goesOn() {
+					continue
+				}
 				break
 			}
 		}

@@ -238,6 +238,7 @@ func (c *Case) names() (names, scans []string) {
 	if d.Verdict > verdict.Tag {
 		return names, nil
 	}
+	scans = make([]string, 0, len(checkRows))
 	for i := range c.rulings {
 		if c.rulings[i].Verdict > verdict.Tag {
 			continue
@@ -246,7 +247,7 @@ func (c *Case) names() (names, scans []string) {
 			if !slices.Contains(names, check.Name) {
 				names = append(names, check.Name)
 			}
-			if readsContent(check.Name) && !check.ByWord && !slices.Contains(scans, check.Name) {
+			if check.asksScanner() && !slices.Contains(scans, check.Name) {
 				scans = append(scans, check.Name)
 			}
 		})

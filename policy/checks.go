@@ -162,6 +162,9 @@ type Threshold struct {
 	Verdict verdict.Verdict
 }
 
+// asksScanner reports that a scanner makes the check, by the message itself.
+func (c Check) asksScanner() bool { return readsContent(c.Name) && !c.ByWord }
+
 // verdict is what follows from a finding. What a scanner only wants to mark is
 // never treated worse than a hit, and what it wants to see again later is put
 // off, unless hits are of no consequence.

@@ -125,7 +125,7 @@ func (r *Rules) readsBody(s stage) bool {
 				return rule.Count == rate.Bytes && slices.Contains(rule.Points, s.at)
 			})
 		}
-		return readsContent(c.Name) && !c.ByWord
+		return c.asksScanner()
 	})
 }
 

@@ -214,7 +214,7 @@ func (s summary) print(w, stderr io.Writer) {
 		fmt.Fprintf(w, "%-10s %s\n", name, cmp.Or(strings.Join(checks, ", "), "none"))
 	}
 	for _, d := range s.Domains {
-		fmt.Fprintf(w, "domain     %s: mx %s, %s", d.Domain, d.MX, human.Count(d.Addresses, "address", "addresses"))
+		fmt.Fprintf(w, "domain     %s: mx %s, %s", d.Domain, d.MX, human.Count(d.Addresses, "address"))
 		for _, residence := range slices.Sorted(maps.Keys(d.Residence)) {
 			fmt.Fprintf(w, ", %d %s", d.Residence[residence], residence)
 		}

@@ -64,19 +64,19 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 	line("configuration", "%s, loaded %s", s.Configuration.Path, human.Age(now.Sub(s.Configuration.Loaded)))
 	refused(s.Configuration.Refused)
 	for _, l := range s.Listeners {
-		line(l.Use, "%s, %s", l.Address, countText(len(l.Connections), "connection"))
+		line(l.Use, "%s, %s", l.Address, human.Count(len(l.Connections), "connection"))
 	}
 	line("messages", "%d under way", s.Messages)
 	for _, d := range s.Directories {
 		age := "no list"
 		if !d.Loaded.IsZero() {
-			age = fmt.Sprintf("%s, %s, loaded %s", countText(d.Addresses, "address"), human.Size(d.Bytes), human.Age(now.Sub(d.Loaded)))
+			age = fmt.Sprintf("%s, %s, loaded %s", human.Count(d.Addresses, "address"), human.Size(d.Bytes), human.Age(now.Sub(d.Loaded)))
 		}
 		line("directory", "%s for %s: %s", d.Source, strings.Join(d.Domains, ", "), age)
 		refused(d.Refused)
 	}
 	for _, n := range s.Networks {
-		text := fmt.Sprintf("%s, %s: %s, known to be right %s", n.Platform, n.Source, countText(n.Count, "network"), human.Age(time.Duration(n.Age)*time.Second))
+		text := fmt.Sprintf("%s, %s: %s, known to be right %s", n.Platform, n.Source, human.Count(n.Count, "network"), human.Age(time.Duration(n.Age)*time.Second))
 		if n.Error != "" {
 			text += "; it cannot be refreshed: " + n.Error
 		}
@@ -101,15 +101,4 @@ func serverText(s control.Server, now time.Time) string {
 		return s.Name + ": in use"
 	}
 	return fmt.Sprintf("%s: DOES NOT ANSWER since %s: %s", s.Name, strings.TrimSuffix(human.Age(now.Sub(s.Since)), " ago"), s.Reason)
-}
-
-// countText writes a number of things: "1 network", "3 networks".
-func countText(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	if strings.HasSuffix(thing, "s") {
-		return fmt.Sprintf("%d %ses", n, thing)
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }

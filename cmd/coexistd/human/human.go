@@ -3,6 +3,7 @@ package human
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -20,17 +21,20 @@ func Size(bytes int64) string {
 	return fmt.Sprintf("%.1f %ciB", size, units[unit])
 }
 
-// Count writes a number of things, of which one and several are called so.
-func Count(n int, one, several string) string {
+// Count writes a number of things: "1 network", "3 networks".
+func Count(n int, thing string) string {
 	if n == 1 {
-		return "1 " + one
+		return "1 " + thing
 	}
-	return fmt.Sprintf("%d %s", n, several)
+	if strings.HasSuffix(thing, "s") {
+		thing += "e"
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // Age writes how long ago something was, in the unit that fits.
 func Age(age time.Duration) string {
-	count := func(n time.Duration, unit string) string { return Count(int(n), unit, unit+"s") + " ago" }
+	count := func(n time.Duration, unit string) string { return Count(int(n), unit) + " ago" }
 	const day = 24 * time.Hour
 	switch {
 	case age < 0:

@@ -149,6 +149,7 @@ func parse(path, text string) Reading {
 		return Reading{Problems: mistakes.Problems{{Place: mistakes.Place{File: path}, Text: fmt.Sprintf("cannot be found: %v", err)}}}
 	}
 	r := newReader(path, absolute)
+	r.Schema = r.keys()
 	written, err := document.Parse(text)
 	if wrong, is := errors.AsType[*document.Mistake](err); is {
 		r.Fail(mistakes.Place{File: path, Line: wrong.Line}, "%s", wrong.Text)
@@ -208,7 +209,6 @@ func newReader(path, absolute string) *reader {
 		made:    make(map[string]bool),
 		lacking: make(map[string][]string),
 	}
-	r.Schema = r.keys()
 	r.Kinds = map[string]mistakes.Kind{"platform": mistakes.OfDomains, "domain": mistakes.OfDomains}
 	return r
 }
@@ -229,7 +229,7 @@ func (r *reader) keys() schema.Schema {
 // and with its usual value or an example, all commented out. At least one [[listen]] and
 // one [domain."NAME"] must be uncommented.
 func Default() string {
-	return newReader("", "").Schema.Default("# The configuration of coexistd. A line that begins with # and no space is a setting: it shows what\n" +
+	return newReader("", "").keys().Default("# The configuration of coexistd. A line that begins with # and no space is a setting: it shows what\n" +
 		"# holds when nothing is said, or an example where nothing does. Needed are a [[listen]] with its address\n" +
 		"# and a [domain.\"NAME\"] with its directory. The whole is told by contrib/docs/configuration.md.\n")
 }

@@ -34,10 +34,18 @@ func (s *scan) rtf(f *file, r io.Reader) error {
 	return nil
 }
 
+// piece returns room for a piece of a document.
+func (s *scan) piece(size int) []byte {
+	if cap(s.window) < size {
+		s.window = make([]byte, size)
+	}
+	return s.window[:size]
+}
+
 // contains looks through a file for words, as watcher does.
 func (s *scan) contains(f *file, r io.Reader, words []string) bool {
 	w := watcher{words: words}
-	buf := make([]byte, 16<<10)
+	buf := s.piece(16 << 10)
 	for len(w.seen) == 0 {
 		n, err := r.Read(buf)
 		_, _ = w.Write(buf[:n])

@@ -25,7 +25,7 @@ const (
 // that a place for macros is empty.
 func (s *scan) ole(f *file, r io.Reader) error {
 	var directory oleDirectory
-	buf := make([]byte, 16<<10)
+	buf := s.piece(16 << 10)
 	for at := int64(0); ; {
 		n, err := io.ReadFull(r, buf)
 		directory.take(at, buf[:n])
@@ -174,7 +174,7 @@ type oleDirectory struct {
 	shift   uint   // a sector has 1<<shift bytes; 0: the header cannot be read
 	first   uint32 // sector of the directory
 	table   []uint32
-	places  []int64 // where the sectors of the table stand, nil: the file has more than the header names
+	places  []int64 // where the sectors of the table stand
 	entries map[int64]oleEntry
 }
 

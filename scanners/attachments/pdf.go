@@ -27,7 +27,7 @@ func (s *scan) pdf(f *file, r io.Reader) error {
 		return nil
 	}
 	var p pdfEncryption
-	buf := make([]byte, pdfWindow)
+	buf := s.piece(pdfWindow)
 	kept := 0
 	for {
 		n, err := io.ReadFull(r, buf[kept:])

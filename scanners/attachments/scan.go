@@ -31,6 +31,7 @@ type scan struct {
 	isCut  bool
 	quiet  int      // more than 0: doubts do not count
 	levels []*level // of archives and encoded messages within each other
+	window []byte   // of the document that is being looked into; none is within another
 }
 
 // level has the buffers of one level.

@@ -20,11 +20,14 @@ var encodings = map[string]string{
 	"": "", "7bit": "", "8bit": "", "16bit": "", "binary": "", "none": "", "raw": "", "plain": "", "default": "",
 }
 
+// within takes out what stands within such a name.
+var within = strings.NewReplacer("-", "", " ", "", "/", "", "_", "")
+
 // encodingOf returns the way of encoding that a field means; ok is false when nobody knows it.
 func encodingOf(value string) (encoding string, ok bool) {
 	name, _, _ := strings.Cut(mail.WithoutComments(value), ";")
 	name = strings.ToLower(strings.Trim(name, " \t\"'.,"))
-	name = strings.TrimSuffix(strings.NewReplacer("-", "", " ", "", "/", "", "_", "").Replace(strings.TrimPrefix(name, "x-")), "s")
+	name = strings.TrimSuffix(within.Replace(strings.TrimPrefix(name, "x-")), "s")
 	encoding, ok = encodings[name]
 	return encoding, ok
 }

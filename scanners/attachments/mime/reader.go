@@ -27,7 +27,7 @@ type Part struct {
 	Encoding string
 	// IsMultipart and IsMessage say that the following parts are within this one.
 	IsMultipart, IsMessage bool
-	// IsOutside says that there is no part: what Lines gives stands before, between or
+	// IsOutside says that there is no part: what Line gives stands before, between or
 	// behind parts, where only files within a text can be.
 	IsOutside bool
 	// HasBody says that it does not end within its header.

@@ -63,29 +63,7 @@ func (f *fieldReader) read() (textproto.Header, error) {
 // header reads a part's header. ended tells that a delimiter, or the end of the
 // message, ends the part in its header; end is that.
 func (r *Reader) header() (h partHeader, end stop, ended bool) {
-	r.fields.reset()
-	for first := true; ; first = false {
-		line, begins := r.src.Next()
-		if line == nil {
-			end, ended = stop{level: -1}, true
-			break
-		}
-		if begins {
-			if end, ended = r.delimiter(line); ended {
-				break
-			}
-			if len(withoutEnd(line)) == 0 {
-				if r.goesOn() {
-					continue
-				}
-				break
-			}
-		}
-		if begun := bytes.TrimLeft(line, " \t"); first && begins && len(begun) > 0 {
-			line = begun // it continues nothing
-		}
-		r.headerLine(line, begins, first)
-	}
+	end, ended = r.headerLines()
 	if r.fields.tooLarge {
 		r.headerDoubt("a header says more than %d bytes of its content", maxFields)
 	}
@@ -99,6 +77,32 @@ func (r *Reader) header() (h partHeader, end stop, ended bool) {
 	r.content(fields, &h)
 	r.encoding(fields, &h)
 	return h, end, ended
+}
+
+// headerLines collects the fields of a part's header; end and ended are as header has them.
+func (r *Reader) headerLines() (end stop, ended bool) {
+	r.fields.reset()
+	for first := true; ; first = false {
+		line, begins := r.src.Next()
+		if line == nil {
+			return stop{level: -1}, true
+		}
+		if begins {
+			if end, ended = r.delimiter(line); ended {
+				return end, true
+			}
+			if len(withoutEnd(line)) == 0 {
+				if r.goesOn() {
+					continue
+				}
+				return stop{}, false
+			}
+		}
+		if begun := bytes.TrimLeft(line, " \t"); first && begins && len(begun) > 0 {
+			line = begun // it continues nothing
+		}
+		r.headerLine(line, begins, first)
+	}
 }
 
 // goesOn reports that the header goes on behind an empty line, within a field: some programs

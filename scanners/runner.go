@@ -48,6 +48,15 @@ func (r *Runner) Run(ctx context.Context, checks []string, m *Message) []verdict
 	return findings
 }
 
+// Heard is that of the breaker.Breaker before the scanner of that name.
+func (r *Runner) Heard(name, reason string) {
+	for _, g := range r.guards {
+		if g.Name == name {
+			g.breaker.Heard(reason)
+		}
+	}
+}
+
 // State tells of each scanner, sorted by name.
 func (r *Runner) State() []GuardState {
 	all := make([]GuardState, 0, len(r.guards))

@@ -97,8 +97,11 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 
 // serverText says how a server is.
 func serverText(s control.Server, now time.Time) string {
-	if !s.Away {
+	switch {
+	case s.Reason == "":
 		return s.Name + ": in use"
+	case !s.Away:
+		return fmt.Sprintf("%s: DID NOT ANSWER when it was last asked, %s: %s", s.Name, human.Age(now.Sub(s.Since)), s.Reason)
 	}
 	return fmt.Sprintf("%s: DOES NOT ANSWER since %s: %s", s.Name, strings.TrimSuffix(human.Age(now.Sub(s.Since)), " ago"), s.Reason)
 }

@@ -232,7 +232,7 @@ func TestAListThatGrowsTooOldIsToldAndUsedOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.ageSaved(73 * time.Hour)
-	mustSay(t, s.examined("networks"), "warn  networks       spf:"+outlook+" of office365 has 1 networks now, but the daemon has not refreshed its 1 since 3 days ago", "  do: see that the daemon runs")
+	mustSay(t, s.examined("networks"), "warn  networks       spf:"+outlook+" of office365 has 1 network now, but the daemon, which has 1 network, has not asked since 3 days ago", "  do: see that the daemon runs")
 	names.Fail(outlook, lab.DNSRefused)
 	if err := s.StartDaemon(deadline(t)); err != nil {
 		t.Fatal(err)
@@ -246,7 +246,7 @@ func TestAListThatGrowsTooOldIsToldAndUsedOn(t *testing.T) {
 	s.mustComeFrom(lab.FromOffice365, "S1")
 	s.mustComeFrom(lab.FromInternet, "S0")
 	mustSay(t, s.examined("networks"), "warn  networks       spf:"+outlook+" of office365 cannot be refreshed: ")
-	if said := s.examined("networks"); !strings.Contains(said, "its 1 networks are used, last known to be right 3 days ago, which is more than max_age") {
+	if said := s.examined("networks"); !strings.Contains(said, "1 network in use, last known to be right 3 days ago, which is more than max_age") {
 		t.Errorf("the doctor says %s", said)
 	}
 }

@@ -30,8 +30,8 @@ type Breaker struct {
 	failures int // in a row, while closed
 	trying   bool
 	opened   chan struct{} // closed when the breaker opens, new when it closes
-	since    time.Time     // when it opened
-	reason   string        // of the last failure while it is open
+	since    time.Time     // when it opened, or while it is closed, when reason was met
+	reason   string        // of the last failure that nothing has followed
 	pause    time.Duration
 	until    time.Time // the end of the pause
 }
@@ -117,23 +117,33 @@ func (b *Breaker) Settle(p Pass, o Outcome, reason string) Change {
 	case o == Answered && b.open():
 		if tried || !b.options.TrialOnly {
 			b.change()
-			b.pause, b.opened = 0, make(chan struct{})
+			b.pause, b.opened, b.reason = 0, make(chan struct{}), ""
 			return Closed
 		}
 	case o == Answered:
-		b.failures = 0
+		b.failures, b.reason = 0, ""
 	case o == Failed && tried:
 		b.rest(reason)
 	case o == Failed && fresh && !b.open():
+		b.since, b.reason = time.Now(), reason
 		if b.failures++; b.failures == b.options.Failures {
 			b.change()
-			b.since = time.Now()
 			b.rest(reason)
 			close(b.opened)
 			return Opened
 		}
 	}
 	return None
+}
+
+// Heard takes what somebody learnt of the server who needs no leave to ask: why it did not
+// answer, or "" when it did. It opens and closes nothing, and shows in State.
+func (b *Breaker) Heard(reason string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.open() {
+		b.since, b.reason = time.Now(), reason
+	}
 }
 
 func (b *Breaker) open() bool { return b.changes%2 == 1 }
@@ -154,7 +164,9 @@ func (b *Breaker) rest(reason string) {
 type State struct {
 	// Open is set while the server is taken for down.
 	Open bool
-	// Since is when it was first, and Reason what the last one who asked it met.
+	// Since is when it was first, and Reason what the last one who asked it met. While it
+	// is not, Reason is that of the last one, and empty when they had an answer; and Since
+	// is when that was.
 	Since  time.Time
 	Reason string
 	// Next is when the server may be asked again. It has passed when nobody has needed the
@@ -167,8 +179,11 @@ type State struct {
 func (b *Breaker) State() State {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.open() {
+	switch {
+	case b.reason == "":
 		return State{}
+	case !b.open():
+		return State{Since: b.since, Reason: b.reason}
 	}
 	return State{Open: true, Since: b.since, Reason: b.reason, Next: b.until, Trying: b.trying}
 }

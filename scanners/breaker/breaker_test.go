@@ -137,8 +137,13 @@ func TestTheStateTellsSinceWhenAndUntilWhen(t *testing.T) {
 		}
 		want(State{})
 		b.Settle(enter(t, b), Failed, "one")
-		b.Settle(enter(t, b), Failed, "two")
+		want(State{Since: time.Now(), Reason: "one"})
+		b.Settle(enter(t, b), Answered, "")
 		want(State{})
+		b.Settle(enter(t, b), Failed, "one")
+		b.Settle(enter(t, b), Failed, "two")
+		time.Sleep(time.Minute)
+		want(State{Since: time.Now().Add(-time.Minute), Reason: "two"})
 		opened := time.Now()
 		b.Settle(enter(t, b), Failed, "three")
 		want(State{Open: true, Since: opened, Reason: "three", Next: opened.Add(time.Second)})
@@ -151,4 +156,22 @@ func TestTheStateTellsSinceWhenAndUntilWhen(t *testing.T) {
 		b.Settle(enter(t, b), Answered, "")
 		want(State{})
 	})
+}
+
+func TestWhatWasHeardOfTheServerIsToldAndChangesNothing(t *testing.T) {
+	b := shy()
+	b.Heard("it is away")
+	if got := b.State(); got.Open || got.Reason != "it is away" || got.Since.IsZero() {
+		t.Errorf("after a bad answer to others, the state is %+v", got)
+	}
+	b.Heard("")
+	if got := b.State(); got != (State{}) {
+		t.Errorf("after a good answer to others, the state is %+v", got)
+	}
+	settle(t, b, enter(t, b), Failed, Opened)
+	before := b.State()
+	b.Heard("")
+	if got := b.State(); got != before {
+		t.Errorf("what was heard has changed the state of an open breaker from %+v to %+v", before, got)
+	}
 }

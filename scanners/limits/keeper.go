@@ -33,6 +33,9 @@ func NewKeeper(log *slog.Logger, redis *Redis, memory *Memory) *Keeper {
 // State returns what is known of Redis at the moment, the zero State where there is none.
 func (k *Keeper) State() breaker.State { return k.breaker.State() }
 
+// Heard is that of breaker.Breaker.
+func (k *Keeper) Heard(reason string) { k.breaker.Heard(reason) }
+
 // Take is that of Limiter, but that it never fails, and takes 200 milliseconds at
 // most. When Redis does not answer in that time, charges of rules with
 // rate.ErrorMemory are counted in this process's memory, and the others'

@@ -51,9 +51,9 @@ func (s *Status) Well() bool {
 		refused = refused || n.Old || n.Error != ""
 	}
 	for _, one := range s.Scanners {
-		refused = refused || one.Away
+		refused = refused || one.Reason != ""
 	}
-	return !refused && (s.Redis == nil || !s.Redis.Away)
+	return !refused && (s.Redis == nil || s.Redis.Reason == "")
 }
 
 // Configuration is the one that messages are decided by.
@@ -112,12 +112,13 @@ type Networks struct {
 	Error string `json:"error"`
 }
 
-// Server is one that the daemon asks. While Away is set it is not waited for.
+// Server is one that the daemon asks. While Away is set it is not waited for. A Reason without
+// it is why the last who asked had no answer; the next will ask all the same.
 type Server struct {
 	Name   string `json:"name"`
 	Away   bool   `json:"away"`
 	Reason string `json:"reason"`
-	// Since is when it went away, and Next when it is asked again.
+	// Since is when it went away, or had no answer for the last, and Next when it is asked again.
 	Since time.Time `json:"since,omitzero"`
 	Next  time.Time `json:"next,omitzero"`
 }

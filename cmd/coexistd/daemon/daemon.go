@@ -154,13 +154,14 @@ func (d *Daemon) Start() { d.change(d.start) }
 
 func (d *Daemon) start() {
 	d.keep()
-	conf := d.current.conf
+	g := d.current
+	conf := g.conf
 	d.serving.Go(func() { d.lists.Run(d.alive) })
 	d.serving.Go(func() { d.notices.Run(d.alive) })
 	d.serving.Go(func() { d.unproven.Run(d.alive) })
 	d.serving.Go(d.work)
 	d.serve(conf, d.listeners)
-	d.serving.Go(func() { tellServers(d.alive, conf, d.log) })
+	d.serving.Go(func() { tellServers(d.alive, g, d.log) })
 	for _, address := range d.inherited.Unused() {
 		d.log.Warn("systemd passed a socket that no [[listen]] or [[lookup]] names", "address", address)
 	}

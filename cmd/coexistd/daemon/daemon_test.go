@@ -299,6 +299,18 @@ func TestServersThatAreAwayStayAwayAfterAReloadOfOtherThingsAndStatusTellsOfThem
 	}
 }
 
+func TestStatusTellsOfServersThatDidNotAnswerAtTheStartAndAreAskedAllTheSame(t *testing.T) {
+	s := start(t, "[scanner.clamd]\naddress = \"unix:{dir}/none.sock\"\n[redis]\naddresses = [\"127.0.0.1:1\"]\n")
+	s.eventually("a status that tells of both", func() bool {
+		status := s.status()
+		return status.Scanners[1].Reason != "" && status.Redis.Reason != ""
+	})
+	status := s.status()
+	if status.Well() || status.Scanners[0].Reason != "" || status.Scanners[1].Away || status.Redis.Away {
+		t.Errorf("the status is well: %v, with the scanners %+v and the Redis %+v", status.Well(), status.Scanners, status.Redis)
+	}
+}
+
 func TestAHundredAndFiftyReloadsUnderLoadLeaveNothingBehind(t *testing.T) {
 	s := start(t, "\n[checkpoint.S0]\nchecks = [\"malware\"]\n") // no bounds for clients
 	descriptors := func() int {

@@ -106,9 +106,9 @@ func (d *Daemon) reloadAndTell() (applied bool, err error) {
 		return applied, err
 	}
 	d.tellRefused(d.current.directories)
-	conf := d.current.conf
-	d.serving.Go(func() { tellServers(d.alive, conf, d.log) })
-	d.log.Info("reloaded", "config", conf.Path)
+	g := d.current
+	d.serving.Go(func() { tellServers(d.alive, g, d.log) })
+	d.log.Info("reloaded", "config", g.conf.Path)
 	return applied, err
 }
 

@@ -200,29 +200,34 @@ func NewReporter(conf *config.Config, keys seal.Keys, store *quarantine.Store, l
 	}
 }
 
-// tellServers says in the log which servers answer. Mail does not wait for it.
-func tellServers(ctx context.Context, conf *config.Config, log *slog.Logger) {
+// tellServers says in the log which servers answer, and has those who stand before them know.
+// Mail does not wait for it.
+func tellServers(ctx context.Context, g *generation, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, pingTime)
 	defer cancel()
-	tell := func(server, key string, at any, version string, err error) {
+	tell := func(server, key string, at any, version string, err error) string {
 		if err != nil {
 			log.Error(server+" does not answer", key, at, "error", err)
-		} else {
-			log.Info(server+" answers", key, at, "version", version)
+			return err.Error()
 		}
+		log.Info(server+" answers", key, at, "version", version)
+		return ""
 	}
+	conf := g.conf
 	if redis := NewRedis(conf); redis != nil {
 		version, err := redis.Ping(ctx)
 		redis.Close()
-		tell("Redis", "addresses", conf.Redis.Addresses, version, err)
+		g.limits.Heard(tell("Redis", "addresses", conf.Redis.Addresses, version, err))
 	}
 	if conf.Clamd != nil {
+		var reasons []string
 		for _, status := range NewClamd(conf.Clamd).Ping(ctx) {
-			tell("clamd", "address", status.Address, status.Version, status.Err)
+			reasons = append(reasons, tell("clamd", "address", status.Address, status.Version, status.Err))
 		}
+		g.scanners.Heard("clamd", slices.Min(reasons)) // "" where one of them answers
 	}
 	if conf.Rspamd != nil {
 		version, err := NewRspamd(conf).Ping(ctx)
-		tell("rspamd", "address", conf.Rspamd.Address, version, err)
+		g.scanners.Heard("rspamd", tell("rspamd", "address", conf.Rspamd.Address, version, err))
 	}
 }

@@ -42,22 +42,23 @@ func lookAtList(ctx context.Context, x *examination, resolver *sender.Resolver, 
 		remedy = "see that the domain is right, and that the DNS answers; it is asked again by itself"
 	}
 	const askDaemon = "see that the daemon runs, and what its log says of networks: journalctl -u coexistd | grep networks"
+	count := human.Count(s.Count, "network")
 	switch {
 	case problem != nil && s.Count == 0:
 		return failure("%s is not known, so that its mail is put off, or counts as S0: %v", of, problem).do("%s", remedy)
 	case problem != nil && s.Old:
-		return warning("%s cannot be refreshed: %v; its %d networks are used, last known to be right %s, which is more than max_age", of, problem, s.Count, human.Age(s.Age)).do("%s", remedy)
+		return warning("%s cannot be refreshed: %v; %s in use, last known to be right %s, which is more than max_age", of, problem, count, human.Age(s.Age)).do("%s", remedy)
 	case problem != nil:
-		return warning("%s cannot be refreshed: %v; its %d networks are used, last known to be right %s", of, problem, s.Count, human.Age(s.Age)).do("%s", remedy)
+		return warning("%s cannot be refreshed: %v; %s in use, last known to be right %s", of, problem, count, human.Age(s.Age)).do("%s", remedy)
 	case isSPF && s.Count == 0:
-		return warning("%s has %d networks, but none are saved, and a restart while the DNS fails would put off mail from unknown clients", of, len(now)).do(askDaemon)
+		return warning("%s has %s, but none are saved, and a restart while the DNS fails would put off mail from unknown clients", of, human.Count(len(now), "network")).do(askDaemon)
 	case isSPF && s.Age > lateRefresh:
-		return warning("%s has %d networks now, but the daemon has not refreshed its %d since %s", of, len(now), s.Count, human.Age(s.Age)).do(askDaemon)
+		return warning("%s has %s now, but the daemon, which has %s, has not asked since %s", of, human.Count(len(now), "network"), count, human.Age(s.Age)).do(askDaemon)
 	case len(s.Skipped) > 0:
-		return warning("%s has %d networks, without what no list can hold: %s", of, s.Count, some(s.Skipped)).
+		return warning("%s has %s, without what no list can hold: %s", of, count, some(s.Skipped)).
 			do("name what is missing as CIDRs: platform.%s.networks in %s", s.Platform, x.conf.Path)
 	case isSPF:
-		return fine("%s has %d networks, last asked for %s", of, s.Count, human.Age(s.Age))
+		return fine("%s has %s, last asked for %s", of, count, human.Age(s.Age))
 	}
-	return fine("%s has %d networks", of, s.Count)
+	return fine("%s has %s", of, count)
 }

@@ -115,12 +115,16 @@ func (x *examination) aliasTables(ctx context.Context) (list []aliasTable, findi
 				findings = append(findings, warning("%s of %s cannot be read: %v", table, setting, err).
 					do("see that it is there and that %s can read it; postmap or newaliases makes it", account.OwnName()))
 			} else if listed {
-				list = append(list, aliasTable{setting, table, rows})
+				list = append(list, aliasTable{setting, table, slices.DeleteFunc(rows, func(one row) bool { return setting == "alias_maps" && ofMakers(one.key) })})
 			}
 		}
 	}
 	return list, findings
 }
+
+// ofMakers reports the name of a row that postalias(1) or newaliases puts into each table
+// beside the aliases, for NIS.
+func ofMakers(key string) bool { return key == "@" || strings.HasPrefix(key, "YP_") }
 
 // place is where an address lives, when it is one of ours. Listed says that the directory
 // has it.
@@ -138,8 +142,6 @@ func (a *aliases) place(address string) (p route.Place, listed, ours bool) {
 func (a *aliases) names(t aliasTable, key string) (list []string) {
 	domains := a.origin
 	switch local := t.setting == "alias_maps"; {
-	case local && (key == "@" || strings.HasPrefix(key, "YP_")):
-		return nil // which the makers of the table have put there
 	case local:
 		domains = a.local
 	case strings.HasPrefix(key, "@"):

@@ -27,7 +27,7 @@ func lookAtUnproven(_ context.Context, x *examination) []Finding {
 		if proofs := x.conf.Rules.Tenants[one.Platform]; proofs.Header != "" {
 			remedy = fmt.Sprintf("see that the rule over there adds %s to all mail", proofs.Header)
 		}
-		findings = append(findings, warning("mail in our own name from %s without proof of its tenant was put off %d times in the last 24 hours, last %s", one.Platform, one.Day, human.Age(x.now.Sub(one.Last.Time))).
+		findings = append(findings, warning("mail in our own name from %s without proof of its tenant was put off %s in the last 24 hours, last %s", one.Platform, human.Count(int(one.Day), "time"), human.Age(x.now.Sub(one.Last.Time))).
 			do("%s; contrib/docs/senders.md tells more", remedy))
 	}
 	if findings == nil {

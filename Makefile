@@ -4,6 +4,8 @@
 # make test   everything, with the race detector, a real Postfix, clamd and rspamd, as CI runs it
 
 PREFIX  ?= /usr/local
+# Fish looks below /usr/local only where XDG_DATA_DIRS says so.
+FISH    := $(if $(filter /usr,$(PREFIX)),/usr/share/fish/vendor_completions.d,/etc/fish/completions)
 LAB     := $(CURDIR)/.lab
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 60s
@@ -95,7 +97,7 @@ install: build
 	install -m 0644 contrib/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
 	install -D -m 0644 contrib/completions/coexistd.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/coexistd
 	install -D -m 0644 contrib/completions/_coexistd $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_coexistd
-	install -D -m 0644 contrib/completions/coexistd.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/coexistd.fish
+	install -D -m 0644 contrib/completions/coexistd.fish $(DESTDIR)$(FISH)/coexistd.fish
 	sed 's|/usr/local/sbin/|$(PREFIX)/sbin/|' contrib/systemd/coexistd.service | \
 		install -D -m 0644 /dev/stdin $(DESTDIR)/usr/lib/systemd/system/coexistd.service
 	install -D -m 0644 contrib/systemd/coexistd.socket $(DESTDIR)/usr/lib/systemd/system/coexistd.socket

@@ -213,6 +213,17 @@ func (a *assumed) noteAsked(what string) {
 	a.asked[what] = true
 }
 
+// checksAsked are the checks that were asked so far.
+func (a *assumed) checksAsked() []string {
+	asked := []string{}
+	for _, check := range policy.Checks() {
+		if a.asked[check.Name] {
+			asked = append(asked, check.Name)
+		}
+	}
+	return asked
+}
+
 // finding is what a check is assumed to find.
 func (a *assumed) finding(check string) verdict.Finding {
 	a.noteAsked(check)

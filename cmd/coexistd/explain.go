@@ -296,6 +296,9 @@ func (e *explanation) fill(entry policy.Entry, r *record.Record, q *question, re
 	d := r.Decision
 	e.Checkpoint, e.Verdict, e.Reply, e.strictest = d.Checkpoint.String(), d.Verdict.String(), d.Reply.String(), d.Verdict
 	e.Checks = append(e.Checks, d.Checks...)
+	if len(d.Checks) == 0 {
+		e.Checks = q.checksAsked()
+	}
 	if d.Checkpoint != verdict.Undecided {
 		e.Trace = append(e.Trace, fmt.Sprintf("the message enters at %s: %s", d.Checkpoint, entry.Why))
 	}

@@ -5,8 +5,10 @@ package main
 import (
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	// Reports have a time zone, which the system may not know.
 	_ "time/tzdata"
@@ -30,12 +32,26 @@ func run(args []string, stdout, stderr io.Writer) int {
 	out := &output{Writer: stdout}
 	c := &call{stdout: out, stderr: stderr}
 	root := c.root()
+	if len(args) > 0 && args[0] == cobra.ShellCompRequestCmd {
+		unquote(root)
+	}
 	// Without any, cobra would take those of the process.
 	root.SetArgs(append([]string{}, args...))
 	if cmd, err := root.ExecuteC(); err != nil {
 		return c.misused(cmd, err)
 	}
 	return out.finish(c.status, stderr)
+}
+
+// unquote takes the backticks from the flags' texts, in which they mark a value's name. Help goes
+// by them, but a shell that completes is told the texts as they are.
+func unquote(cmd *cobra.Command) {
+	plain := func(f *pflag.Flag) { f.Usage = strings.ReplaceAll(f.Usage, "`", "") }
+	cmd.Flags().VisitAll(plain)
+	cmd.PersistentFlags().VisitAll(plain)
+	for _, one := range cmd.Commands() {
+		unquote(one)
+	}
 }
 
 // root is the table of commands.

@@ -104,6 +104,7 @@ func TestTheShellIsToldWhatMayFollow(t *testing.T) {
 		"__complete check --config x":     "toml\n:8\n",
 		"__complete help check x":         ":4\n",
 		"__complete quarantine show --ra": "--raw\tprint the message's bytes and nothing else\n:4\n",
+		"__complete quarantine list --to": "--to\tonly what is held for the ADDRESS\n:4\n",
 	} {
 		if status, out, _ := typed(line); status != exitYes || out != want {
 			t.Errorf("%q ended with %d and %q; %q is right", line, status, out, want)

@@ -86,8 +86,12 @@ func listHeld(c *call, q quarantine.Query) int {
 	}
 	table.flush()
 	err = c.print(facts, func(io.Writer) {
-		if table.count == 0 {
+		switch {
+		case table.count > 0:
+		case len(q.Words) > 0 || q.To != "":
 			fmt.Fprintln(c.stderr, "no entry is chosen")
+		default:
+			fmt.Fprintln(c.stderr, "nothing is held")
 		}
 	})
 	if err != nil {

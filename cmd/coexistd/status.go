@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,9 +52,14 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 	line := func(what, format string, args ...any) {
 		fmt.Fprintf(w, "%-13s  %s\n", what, printableLine(fmt.Sprintf(format, args...)))
 	}
+	// A reload and the watch over a directory may both refuse one row.
+	var told []string
 	refused := func(texts []string) {
 		for _, text := range texts {
-			line("  REFUSED", "%s", text)
+			if !slices.Contains(told, text) {
+				told = append(told, text)
+				line("  REFUSED", "%s", text)
+			}
 		}
 	}
 	state := ""

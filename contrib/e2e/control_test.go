@@ -51,6 +51,10 @@ func TestTheStatusTellsWhatTheDaemonHas(t *testing.T) {
 	s.writeDirectory("bob@acmecorp.com,here,bob", "bob@acmecorp.com,nowhere,bob")
 	s.waitDaemonLog("directory refused, the old one stays")
 	s.says(exitNo, "status", "7 addresses", "REFUSED", "nowhere")
+	s.says(exitNo, "reload", "nowhere")
+	if out := s.says(exitNo, "status", "REFUSED"); strings.Count(out, "nowhere") != 1 {
+		t.Errorf("after a reload that was refused for the same row, the status is\n%s", out)
+	}
 	if err := s.Daemon.Stop(); err != nil {
 		t.Fatal(err)
 	}

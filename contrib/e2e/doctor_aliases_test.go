@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -102,7 +103,6 @@ func TestTheDoctorSaysWhichMembersOfAliases5AreBounced(t *testing.T) {
 
 func TestTheDoctorSaysWhichAliasesWeRefuse(t *testing.T) {
 	t.Parallel()
-	p := lab.Lend(t)
 	for _, c := range []struct {
 		name, rows, unlisted string
 		says                 string // "": nothing of aliases
@@ -122,24 +122,8 @@ func TestTheDoctorSaysWhichAliasesWeRefuse(t *testing.T) {
 	} {
 		t.Run(strings.ReplaceAll(c.name, ",", ""), func(t *testing.T) {
 			t.Parallel()
-			dir, err := lab.TempDir()
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { os.RemoveAll(dir) })
-			table := "hash:" + filepath.Join(dir, "virtual")
-			main := "compatibility_level = 3.6\nmail_owner = daemon\nsetgid_group = mail\n"
-			if err := errors.Join(os.WriteFile(filepath.Join(dir, "virtual"), []byte(c.rows), 0o644), os.WriteFile(filepath.Join(dir, "main.cf"), []byte(main), 0o644)); err != nil {
-				t.Fatal(err)
-			}
-			if out, err := p.Command(deadline(t), "postmap", "-c", dir, table).CombinedOutput(); err != nil {
-				t.Fatalf("postmap: %v: %s", err, out)
-			}
-			toml := lab.SiteTOML
-			if c.unlisted != "" {
-				toml = strings.Replace(toml, "[domain.\"acmecorp.com\"]\n", "[domain.\"acmecorp.com\"]\nunlisted = "+c.unlisted+"\n", 1)
-			}
-			out := ofPostfix(t, toml, map[string]string{"virtual_alias_maps": "proxy:" + table + " socketmap:unix:{dir}/lookup.sock:aliases"}, nil)
+			table := aliasTable(t, "postmap", c.rows)
+			out := ofPostfix(t, siteWithUnlisted(c.unlisted), map[string]string{"virtual_alias_maps": "proxy:" + table + " socketmap:unix:{dir}/lookup.sock:aliases"}, nil)
 			if says := strings.ReplaceAll(c.says, "{table}", table); !strings.Contains(out, says) || says == "" && strings.Contains(out, " has aliases") {
 				t.Errorf("the doctor should say %q:\n%s", says, out)
 			}
@@ -147,4 +131,77 @@ func TestTheDoctorSaysWhichAliasesWeRefuse(t *testing.T) {
 	}
 	out := ofPostfix(t, lab.SiteTOML, map[string]string{"virtual_alias_maps": "hash:{dir}/none socketmap:unix:{dir}/lookup.sock:aliases"}, nil)
 	mustSay(t, out, "warn  postfix        hash:{dir}/none of virtual_alias_maps cannot be read: ", "  do: see that it is there and that root can read it")
+}
+
+// postalias(1) puts rows of its own beside the aliases, whose values are no members.
+func TestTheDoctorTakesWhatPostaliasAddsForNoAlias(t *testing.T) {
+	t.Parallel()
+	table := aliasTable(t, "postalias", "team: bob@acmecorp.com\npostmaster: bob@acmecorp.com\n")
+	out := ofPostfix(t, lab.SiteTOML, map[string]string{
+		"alias_maps": table, "mydestination": "acmecorp.com", "myorigin": "acmecorp.com", "virtual_mailbox_domains": "globex.example",
+	}, nil)
+	mustSay(t, out, "warn  postfix        "+table+" of alias_maps has aliases that the directory lacks, so that their mail is refused: team@acmecorp.com\n")
+	if strings.Contains(out, "members") || strings.Contains(strings.ToLower(out), "yp_") {
+		t.Errorf("the doctor takes rows of postalias for aliases:\n%s", out)
+	}
+}
+
+func TestTheDoctorSaysWhosePostmastersNobodyReads(t *testing.T) {
+	t.Parallel()
+	const taken = "warn  postfix        mail to %s is taken, as each domain must, but neither the directory nor an alias of Postfix says who reads it\n" +
+		"  do: write an alias for each into virtual_alias_maps, before our map, or list those that have a mailbox here in the directory\n"
+	for name, c := range map[string]struct {
+		rows, unlisted, main, lost string // lost: "": nothing of them is said
+	}{
+		"none has one":             {"x@other.example bob@acmecorp.com", "", "", "postmaster@acmecorp.com, abuse@acmecorp.com, postmaster@globex.example, abuse@globex.example"},
+		"one has":                  {"postmaster@acmecorp.com bob@acmecorp.com\nABUSE@acmecorp.com bob@acmecorp.com", "", "", "postmaster@globex.example, abuse@globex.example"},
+		"one for all of a domain":  {"@acmecorp.com bob@acmecorp.com\n@globex.example hugo@globex.example", "", "", ""},
+		"without a domain, origin": {"postmaster bob@acmecorp.com\nabuse bob@acmecorp.com", "", "globex.example", "postmaster@acmecorp.com, abuse@acmecorp.com"},
+		"unlisted ones live here":  {"@globex.example hugo@globex.example", `"here"`, "", ""},
+		"unlisted ones live there": {"@globex.example hugo@globex.example", `"office365"`, "", ""},
+	} {
+		t.Run(strings.ReplaceAll(name, ",", ""), func(t *testing.T) {
+			t.Parallel()
+			main := map[string]string{"virtual_alias_maps": aliasTable(t, "postmap", c.rows) + " socketmap:unix:{dir}/lookup.sock:aliases"}
+			if c.main != "" {
+				main["myorigin"] = c.main
+			}
+			out := ofPostfix(t, siteWithUnlisted(c.unlisted), main, nil)
+			says := "is taken, as each domain must"
+			if c.lost != "" {
+				says = fmt.Sprintf(taken, c.lost)
+			}
+			if strings.Contains(out, says) != (c.lost != "") {
+				t.Errorf("the doctor should say %q:\n%s", c.lost, out)
+			}
+		})
+	}
+}
+
+// aliasTable makes a table of rows, by postmap or postalias.
+func aliasTable(t *testing.T, maker, rows string) string {
+	t.Helper()
+	dir, err := lab.TempDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	table := "hash:" + filepath.Join(dir, "table")
+	main := "compatibility_level = 3.6\nmail_owner = daemon\nsetgid_group = mail\n"
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "table"), []byte(rows), 0o644), os.WriteFile(filepath.Join(dir, "main.cf"), []byte(main), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := lab.Lend(t).Command(deadline(t), maker, "-c", dir, table).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", maker, err, out)
+	}
+	return table
+}
+
+// siteWithUnlisted is the usual configuration in which the addresses of acmecorp.com that the
+// directory lacks live somewhere; "": nowhere.
+func siteWithUnlisted(somewhere string) string {
+	if somewhere == "" {
+		return lab.SiteTOML
+	}
+	return strings.Replace(lab.SiteTOML, "[domain.\"acmecorp.com\"]\n", "[domain.\"acmecorp.com\"]\nunlisted = "+somewhere+"\n", 1)
 }

@@ -271,7 +271,7 @@ func TestThePlatformsNetworksComeFromAFile(t *testing.T) {
 	s := startSite(t, lab.SiteConfig{TOML: listedTOML(names, "file:"+list)})
 	s.mustComeFrom(lab.FromOffice365, "S1")
 	s.mustComeFrom("127.0.1.200", "S0")
-	mustSay(t, s.examined("networks"), "ok    networks       file:"+list+" of office365 has 1 networks\n")
+	mustSay(t, s.examined("networks"), "ok    networks       file:"+list+" of office365 has 1 network\n")
 
 	write(endpoints("127.0.1.128/25", "127.0.1.1/32"))
 	s.waitDaemonLog("the networks of a platform have changed.*added=2 removed=1 networks=2")
@@ -374,7 +374,7 @@ func TestTheDoctorLooksAtWhatSendersAreJudgedBy(t *testing.T) {
 
 	names.Set(outlook, "TXT", "v=spf1 ip4:127.0.1.0/24 exists:%{i}.x.example -all")
 	mustSay(t, examine(toml, "redis"), "ok    redis          Redis at "+redis.Addr+" counts, version 7.")
-	mustSay(t, examine(toml, "networks"), "warn  networks       spf:"+outlook+" of office365 has 1 networks, but none are saved")
+	mustSay(t, examine(toml, "networks"), "warn  networks       spf:"+outlook+" of office365 has 1 network, but none are saved")
 	mustSay(t, examine(lab.SiteTOML, "redis"), "ok    redis          no [[rate]] needs it")
 	mustSay(t, examine(lab.SiteTOML, "networks"), "ok    networks       no platform's networks come from a list")
 

@@ -113,11 +113,14 @@ func (d *Domain) platformNames() string {
 	return strings.Join(names, ", ")
 }
 
-// IsRole reports the two mailboxes that every domain must have: postmaster (RFC 5321
-// section 4.5.1) and abuse (RFC 2142).
+// Roles are the local parts of the two mailboxes that every domain must have: postmaster (RFC
+// 5321 section 4.5.1) and abuse (RFC 2142).
+var Roles = [...]string{"postmaster", "abuse"}
+
+// IsRole reports one of the Roles.
 func IsRole(a mail.Address) bool {
 	local, _, _ := strings.Cut(a.Owner, "@")
-	return local == "postmaster" || local == "abuse"
+	return slices.Contains(Roles[:], local)
 }
 
 // Row is what the directory holds of an address beside where it lives.

@@ -23,7 +23,7 @@ var postfixSettings = [...]string{
 	"message_size_limit", "mynetworks", "recipient_delimiter", "queue_directory", "compatibility_level",
 	"mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains", "parent_domain_matches_subdomains",
 	"local_transport", "virtual_transport", "relay_transport", "relayhost", "virtual_mailbox_base",
-	"alias_maps", "myorigin", "append_at_myorigin", "mail_version", "config_directory", "command_directory",
+	"alias_maps", "myorigin", "myhostname", "append_at_myorigin", "mail_version", "config_directory", "command_directory",
 }
 
 // postfix is what Postfix's own configuration says.
@@ -53,7 +53,7 @@ func readPostfix(ctx context.Context) *postfix {
 			return &postfix{err: errNoPostfix}
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, questionTime)
+	ctx, cancel := context.WithTimeout(ctx, examineTime)
 	defer cancel()
 	p := &postfix{main: make(map[string]string), explicit: make(map[string]bool)}
 	for _, question := range [...]struct {

@@ -30,6 +30,7 @@ func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 		lookAtNetworks(x),
 		lookAtDomains(ctx, x),
 		lookAtAliases(ctx, x),
+		lookAtHostname(x),
 	)
 }
 
@@ -71,6 +72,17 @@ func lookAtDelimiters(x *examination) []Finding {
 	}
 	return []Finding{warning("recipient_delimiter is %q in main.cf and %q here, so one of us takes a subaddress for another's address", theirs, ours).
 		do("set recipient_delimiter = %q in %s, or put into main.cf: recipient_delimiter = %s", theirs, x.conf.Path, ours)}
+}
+
+// lookAtHostname looks for a name of the host without a domain, which is what many systems call
+// themselves: an MTA may refuse it in our HELO (reject_non_fqdn_helo_hostname).
+func lookAtHostname(x *examination) []Finding {
+	ours, theirs := x.conf.Rules.Hostname, x.mta.main["myhostname"]
+	if strings.Contains(ours, ".") || !strings.Contains(theirs, ".") {
+		return nil
+	}
+	return []Finding{warning("hostname is %q, which has no domain, so that other hosts may take none of our mail; Postfix calls itself %q", ours, theirs).
+		do("put at the top of %s: hostname = %q; then run: systemctl reload coexistd", x.conf.Path, theirs)}
 }
 
 // lookAtNetworks compares the clients that need no login.

@@ -95,21 +95,8 @@ func (x *examination) domains() []string {
 // aliasTables lists the tables of the administrator's own aliases, as far as they can be,
 // for the services of master.cf as well.
 func (x *examination) aliasTables(ctx context.Context) (list []aliasTable, findings []Finding) {
-	values := map[string][]string{"alias_maps": {x.mta.main["alias_maps"]}, "virtual_alias_maps": {x.mta.main["virtual_alias_maps"]}}
-	for _, s := range x.mta.services {
-		for setting := range values {
-			if own, is := s.own[setting]; is {
-				values[setting] = append(values[setting], own)
-			}
-		}
-	}
-	for _, setting := range slices.Sorted(maps.Keys(values)) {
-		var seen []string
-		for _, table := range tables(strings.Join(values[setting], " ")) {
-			if slices.Contains(seen, table) {
-				continue
-			}
-			seen = append(seen, table)
+	for _, setting := range []string{"alias_maps", "virtual_alias_maps"} {
+		for _, table := range x.mta.everywhere(setting) {
 			rows, listed, err := x.mta.rows(ctx, table)
 			if err != nil {
 				findings = append(findings, warning("%s of %s cannot be read: %v", table, setting, err).

@@ -57,7 +57,11 @@ func lookAtDomains(ctx context.Context, x *examination) []Finding {
 		findings = append(findings, fine("Postfix takes mail for %s", some(taken)))
 	}
 	findings = append(findings, lookAtDoubles(taken, has)...)
-	return append(findings, lookAtDelivery(ctx, x, taken, has)...)
+	findings = append(findings, lookAtDelivery(ctx, x, taken, has)...)
+	isLocal := func(domain string) bool {
+		return slices.ContainsFunc(has[domain], func(c class) bool { return c.domains == "mydestination" })
+	}
+	return append(findings, lookAtRoles(ctx, x, taken, isLocal)...)
 }
 
 // withDomains is virtual_mailbox_domains with more of them.

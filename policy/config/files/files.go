@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/user"
 	"strings"
 	"syscall"
 )
@@ -120,8 +121,8 @@ func Same(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
-// Plain drops the operation and the path that the error of a file begins with. The
-// result still wraps the error.
+// Plain drops the operation and the path that the error of a file begins with, and says whom
+// permission was denied. The result still wraps the error.
 func Plain(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return &problem{"does not exist", err}
@@ -129,6 +130,9 @@ func Plain(err error) error {
 	cause := err
 	if failed, ok := errors.AsType[*fs.PathError](err); ok {
 		cause = failed.Err
+	}
+	if who, unknown := user.Current(); unknown == nil && errors.Is(err, fs.ErrPermission) {
+		return &problem{fmt.Sprintf("cannot be read: %v to the user %s", cause, who.Username), err}
 	}
 	return &problem{fmt.Sprintf("cannot be read: %v", cause), err}
 }

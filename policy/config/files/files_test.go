@@ -85,7 +85,7 @@ func TestErrorsTellWhatIsWrongAndWrapTheSystems(t *testing.T) {
 		t.Errorf("a file in an absent folder: %v", err)
 	}
 	err = Plain(&fs.PathError{Op: "open", Path: "/secret", Err: syscall.EACCES})
-	if err.Error() != "cannot be read: permission denied" || !errors.Is(err, fs.ErrPermission) {
+	if !strings.HasPrefix(err.Error(), "cannot be read: permission denied to the user ") || !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("a file without permission: %v", err)
 	}
 }

@@ -54,7 +54,7 @@ at = "never"
 
 func startClinic(t *testing.T) *clinic {
 	t.Helper()
-	c := &clinic{clamd: startClamd(t, lab.ClamdConfig{}), rspamd: startRspamd(t, lab.RspamdConfig{})}
+	c := &clinic{clamd: startClamd(t, lab.ClamdConfig{Settings: map[string]string{"AlertExceedsMax": "yes"}}), rspamd: startRspamd(t, lab.RspamdConfig{})}
 	c.held = mountSmall(t, 64<<20)
 	c.site = startSite(t, lab.SiteConfig{TOML: c.toml(), Main: map[string]string{
 		"mynetworks":         "127.0.0.1/32 127.0.4.0/24",
@@ -186,6 +186,7 @@ ok    directory      {dir}/users.csv has 7 addresses, 1 of them moving; it was c
 warn  clamd          {clamd} is ClamAV {version}, without the signatures of ClamAV's makers
   do: run freshclam, and see that its service runs: systemctl enable --now clamav-freshclam
 ok    clamd          {clamd} finds the EICAR test file: Eicar-Test-Signature.UNOFFICIAL
+ok    clamd          {clamd} tells what it did not look into: a limit of clamd's kept it from looking into all of the message: Heuristics.Limits.Exceeded.MaxRecursion
 ok    rspamd         {rspamd} answers, rspamd/{version}
 ok    rspamd         {rspamd} finds the GTUBE test message: rspamd scores it 15.00 of 15.00: reject
 ok    redis          no [[rate]] needs it

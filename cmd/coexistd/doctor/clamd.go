@@ -3,7 +3,6 @@ package doctor
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,6 +31,8 @@ const (
 	largestProbe = 64 << 20
 )
 
+func eicar() string { return strings.Replace(eicarParts, "?", eicarHole, 1) }
+
 // lookAtClamd asks each clamd, and has it find the test virus.
 func lookAtClamd(ctx context.Context, x *examination) []Finding {
 	c := x.conf.Clamd
@@ -49,6 +50,7 @@ func lookAtClamd(ctx context.Context, x *examination) []Finding {
 		one := *c
 		one.Addresses = []string{status.Address}
 		findings = append(findings, signatures(x, status), findEICAR(ctx, x, daemon.NewClamd(&one), status))
+		findings = append(findings, lookAtLimits(ctx, x, daemon.NewClamd(&one), status.Address)...)
 		findings = append(findings, probeClamd(ctx, x, daemon.NewClamd(&one), status.Address)...)
 	}
 	return append(findings, compareSizes(x, "clamd", c.MaxSize, "StreamMaxLength in clamd.conf")...)
@@ -82,12 +84,7 @@ func signatures(x *examination, status clamd.Status) Finding {
 
 // findEICAR has clamd scan the test virus, attached to a message.
 func findEICAR(ctx context.Context, x *examination, scanner *clamd.Scanner, status clamd.Status) Finding {
-	file := strings.Replace(eicarParts, "?", eicarHole, 1)
-	m := testMessage(x, "Content-Type: application/octet-stream; name=eicar.com\r\nContent-Transfer-Encoding: base64\r\n",
-		base64.StdEncoding.EncodeToString([]byte(file)))
-	ctx, cancel := context.WithTimeout(ctx, questionTime)
-	defer cancel()
-	switch found := scanner.Scan(ctx, m); {
+	switch found := scan(ctx, scanner, attached(x, "eicar.com", []byte(eicar()))); {
 	case found.State == verdict.Hit:
 		return fine("%s finds the EICAR test file: %s", status.Address, found.Name)
 	case found.State == verdict.Unknown:

@@ -24,6 +24,7 @@ var postfixSettings = [...]string{
 	"mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains", "parent_domain_matches_subdomains",
 	"local_transport", "virtual_transport", "relay_transport", "relayhost", "virtual_mailbox_base",
 	"alias_maps", "myorigin", "myhostname", "append_at_myorigin", "mail_version", "config_directory", "command_directory",
+	"message_strip_characters", "message_reject_characters",
 }
 
 // postfix is what Postfix's own configuration says.

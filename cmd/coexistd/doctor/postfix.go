@@ -24,6 +24,7 @@ func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 		lookAtMilters(x, "smtpd", "smtpd_milters"),
 		lookAtMilters(x, "cleanup", "non_smtpd_milters"),
 		lookAtProtocol(x.mta),
+		lookAtCharacters(x.mta),
 		lookAtMaps(x),
 		lookAtChroot(x),
 		lookAtDelimiters(x),

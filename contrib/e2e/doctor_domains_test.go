@@ -13,7 +13,7 @@ import (
 
 // rightMain is what main.cf should have for the usual site, which no daemon serves here.
 var rightMain = map[string]string{
-	"compatibility_level": "3.6", "queue_directory": "{dir}/queue", "mydestination": "mail.acmecorp.com", "myhostname": "mail.acmecorp.com",
+	"compatibility_level": "3.6", "queue_directory": "{queue}", "mydestination": "mail.acmecorp.com", "myhostname": "mail.acmecorp.com",
 	// Postfix's commands ask for accounts that exist.
 	"mail_owner": "daemon", "setgid_group": "mail",
 	"smtpd_milters": "unix:{dir}/milter.sock", "non_smtpd_milters": "unix:{dir}/milter.sock", "milter_default_action": "tempfail",
@@ -35,12 +35,13 @@ discard unix - - n - - discard
 `
 
 // ofPostfix is what the doctor says of a Postfix whose main.cf differs from rightMain, and
-// whose folder has further files. {dir} stands for the folder.
+// whose folder has further files. {dir} stands for the folder, {queue} for Postfix's queue directory.
 func ofPostfix(t *testing.T, toml string, main, files map[string]string) string {
 	t.Helper()
 	p := lab.Lend(t)
 	config := configuration(t, toml, lab.SiteDirectory)
 	dir := filepath.Dir(config)
+	queue := queueWith(t, "mailboxes")
 	all := maps.Clone(rightMain)
 	maps.Copy(all, main)
 	if all["milter_default_action"] == "" {
@@ -53,7 +54,7 @@ func ofPostfix(t *testing.T, toml string, main, files map[string]string) string 
 	written := map[string]string{"main.cf": text.String(), "master.cf": rightMaster}
 	maps.Copy(written, files)
 	for name, content := range written {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.ReplaceAll(content, "{dir}", dir)), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.NewReplacer("{dir}", dir, "{queue}", queue).Replace(content)), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -61,7 +62,7 @@ func ofPostfix(t *testing.T, toml string, main, files map[string]string) string 
 	if complaint != "" {
 		t.Errorf("the doctor complains: %s", complaint)
 	}
-	return about("postfix", strings.ReplaceAll(out, dir, "{dir}"))
+	return about("postfix", strings.NewReplacer(dir, "{dir}", queue, "{queue}").Replace(out))
 }
 
 // about is what the doctor says of a subject.
@@ -133,7 +134,7 @@ func TestTheDoctorSaysThatPostfixHasNoWayToTheMailboxesHere(t *testing.T) {
 		{"to where the MX points", map[string]string{"virtual_transport": "smtp"}, nil, "goes to where its MX points (virtual_transport is smtp), and comes back"},
 		{"a relay domain without a way", map[string]string{"virtual_mailbox_domains": "", "relay_domains": "acmecorp.com globex.example"}, nil, "goes to where its MX points (relay_transport is relay), and comes back"},
 		{"a relay domain with a relay host", map[string]string{"virtual_mailbox_domains": "", "relay_domains": "acmecorp.com globex.example", "relayhost": "[127.0.0.1]"}, nil, ""},
-		{"by the domain's transport", map[string]string{"virtual_transport": "virtual", "transport_maps": table}, map[string]string{"transport": "acmecorp.com lmtp:unix:private/x\nglobex.example smtp:[127.0.0.1]\n"}, ""},
+		{"by the domain's transport", map[string]string{"virtual_transport": "virtual", "transport_maps": table}, map[string]string{"transport": "acmecorp.com lmtp:unix:private/mailboxes\nglobex.example smtp:[127.0.0.1]\n"}, ""},
 		{"by everything's transport", map[string]string{"virtual_transport": "virtual", "transport_maps": table}, map[string]string{"transport": "* smtp:[127.0.0.1]\n"}, ""},
 		{"the domain's transport is wrong", map[string]string{"transport_maps": table}, map[string]string{"transport": "* lntp:unix:private/x\n"}, `goes to "lntp" (transport_maps), which master.cf lacks`},
 		{"aliases lead to accounts", map[string]string{"virtual_transport": "error", "virtual_alias_maps": "texthash:{dir}/virtual socketmap:unix:{dir}/lookup.sock:aliases"},

@@ -24,7 +24,7 @@ var postfixSettings = [...]string{
 	"mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains", "parent_domain_matches_subdomains",
 	"local_transport", "virtual_transport", "relay_transport", "relayhost", "virtual_mailbox_base",
 	"alias_maps", "myorigin", "myhostname", "append_at_myorigin", "mail_version", "config_directory", "command_directory",
-	"message_strip_characters", "message_reject_characters",
+	"message_strip_characters", "message_reject_characters", "smtpd_sasl_auth_enable", "smtpd_sasl_type", "smtpd_sasl_path",
 }
 
 // postfix is what Postfix's own configuration says.
@@ -33,7 +33,8 @@ type postfix struct {
 	main     map[string]string // postfixSettings by name
 	explicit map[string]bool   // those that main.cf sets
 	services []*postfixService
-	postmap  string // the path of the command that reads tables
+	logins   []string // the values that smtpd_sasl_type may have
+	postmap  string   // the path of the command that reads tables
 }
 
 // postfixService is one line of master.cf.
@@ -65,6 +66,7 @@ func readPostfix(ctx context.Context) *postfix {
 		{append([]string{"-n"}, postfixSettings[:]...), p.addExplicit},
 		{[]string{"-M"}, p.addService},
 		{[]string{"-xP"}, p.addOption},
+		{[]string{"-a"}, p.addLogin},
 	} {
 		lines, err := postconf(ctx, path, question.args...)
 		if err != nil {
@@ -131,6 +133,12 @@ func (p *postfix) addOption(line string) {
 		if parameter, is := strings.CutPrefix(key, s.name+"/"+s.kind+"/"); is {
 			s.own[parameter] = value
 		}
+	}
+}
+
+func (p *postfix) addLogin(line string) {
+	if line != "" {
+		p.logins = append(p.logins, line)
 	}
 }
 

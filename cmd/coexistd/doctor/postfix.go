@@ -32,6 +32,7 @@ func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 		lookAtDomains(ctx, x),
 		lookAtAliases(ctx, x),
 		lookAtHostname(x),
+		lookAtLogins(ctx, x),
 	)
 }
 

@@ -56,7 +56,7 @@ func lookAtDelivery(ctx context.Context, x *examination, domains []string, has m
 	}
 	var findings []Finding
 	for _, w := range ways {
-		findings = append(findings, x.judgeWay(some(by[w]), w)...)
+		findings = append(findings, x.judgeWay(ctx, some(by[w]), w)...)
 	}
 	return findings
 }
@@ -154,7 +154,7 @@ func (x *examination) wayOf(at class, transports answers, keys []string) way {
 }
 
 // judgeWay says what is wrong with the way of mail for mailboxes here.
-func (x *examination) judgeWay(domains string, w way) []Finding {
+func (x *examination) judgeWay(ctx context.Context, domains string, w way) []Finding {
 	i := slices.IndexFunc(x.mta.services, func(s *postfixService) bool { return s.name == w.transport && s.kind == "unix" })
 	if i < 0 {
 		return []Finding{failure("mail for the mailboxes of %s here goes to %q (%s), which master.cf lacks: all of it is put off", domains, w.transport, w.setting).
@@ -173,6 +173,8 @@ func (x *examination) judgeWay(domains string, w way) []Finding {
 		return []Finding{failure("mail for the mailboxes of %s here goes to where its MX points (%s is %s), and comes back", domains, w.setting, w.transport).do(remedy)}
 	case s.program == "virtual":
 		return x.judgeVirtual(domains, s, remedy)
+	case s.program == "lmtp":
+		return x.judgeSocket(ctx, domains, s, w)
 	}
 	return nil
 }

@@ -87,6 +87,8 @@ func waysToRead() []expect {
 		{"two boundaries", crlf(head + "Content-Type: multipart/mixed; boundary=a; boundary=b\n\n--a\n\nx\n--a--\n"), "unknown: several ways"},
 		{"boundary with a comment", crlf(head + "Content-Type: multipart/mixed; boundary=a(b)\n\n--a\n\nx\n--a--\n"), "unknown: several ways"},
 		{"boundary in two encodings", crlf(head + "Content-Type: multipart/mixed; boundary=a; boundary*=utf-8''b\n\n--a\n\nx\n--a--\n"), "unknown: several ways"},
+		{"boundary of which a piece is missing", crlf(head + "Content-Type: multipart/mixed; boundary*0=a; boundary*2=b\n\n--a\n\nx\n--ab\n\nx\n--ab--\n"), "unknown: several ways"},
+		{"boundary of which a piece stands twice", crlf(head + "Content-Type: multipart/mixed; boundary*0=a; boundary*0=b\n\n--a\n\nx\n--ab\n\nx\n--ab--\n"), "unknown: several ways"},
 		{"no boundary", crlf(head + "Content-Type: multipart/mixed\n\n--a\n\nx\n--a--\n"), "unknown: no boundary"},
 		{"empty boundary", crlf(head + "Content-Type: multipart/mixed; boundary=\"\"\n\n--\n\nx\n----\n"), "unknown: no boundary"},
 		{"boundary that is not there", crlf(head + "Content-Type: multipart/mixed; boundary=b\n\n--a\n\nx\n--a--\n"), "unknown: does not contain its boundary"},

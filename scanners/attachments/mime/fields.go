@@ -106,10 +106,11 @@ type segment struct {
 }
 
 // values returns what the parameter of that name may be: each plain value, and
-// as encoded the pieces of "name*0*" put together and decoded. doubt is what
-// could not be decoded, or empty.
+// as encoded the pieces of "name*0*" put together and decoded, in each of the ways in which
+// programs do so. doubt is what could not be decoded, or empty.
 func values(list []parameter, name string) (plain []string, encoded []string, doubt string) {
 	var segments []segment
+	var ways [][]segment
 	for _, p := range list {
 		if p.key == name {
 			if !slices.Contains(plain, p.value) {
@@ -133,16 +134,46 @@ func values(list []parameter, name string) (plain []string, encoded []string, do
 			}
 		}
 		segments = append(segments, segment{int(number), percent, p.value})
+		if section == "" { // which most programs take for the whole
+			ways = append(ways, []segment{segments[len(segments)-1]})
+		}
 	}
 	if len(segments) == 0 {
 		return plain, nil, doubt
 	}
-	slices.SortStableFunc(segments, func(a, b segment) int { return cmp.Compare(a.number, b.number) })
-	joined, why := joinSegments(segments)
-	if why != "" {
-		doubt = why
+	for _, way := range append(ways, orders(segments)...) {
+		joined, why := joinSegments(way)
+		if why != "" {
+			doubt = why
+		}
+		if !slices.Contains(encoded, joined) {
+			encoded = append(encoded, joined)
+		}
 	}
-	return plain, []string{joined}, doubt
+	return plain, encoded, doubt
+}
+
+// orders returns the pieces of a value as programs take them: all of them; of those that have
+// the same number the first, or the last; and up to the first number that is missing.
+func orders(pieces []segment) [][]segment {
+	byNumber := func(a, b segment) int { return cmp.Compare(a.number, b.number) }
+	isSame := func(a, b segment) bool { return a.number == b.number }
+	all := slices.SortedStableFunc(slices.Values(pieces), byNumber)
+	pieces = slices.Clone(pieces)
+	slices.Reverse(pieces)
+	first := slices.CompactFunc(slices.Clone(all), isSame)
+	last := slices.CompactFunc(slices.SortedStableFunc(slices.Values(pieces), byNumber), isSame)
+	ways := [][]segment{all}
+	for _, way := range [...][]segment{first, last} {
+		end := 0
+		for end < len(way) && way[end].number == end {
+			end++
+		}
+		if ways = append(ways, way); end > 0 {
+			ways = append(ways, way[:end])
+		}
+	}
+	return ways
 }
 
 func joinSegments(segments []segment) (joined, doubt string) {

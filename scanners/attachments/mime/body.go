@@ -92,7 +92,7 @@ func (p *Part) Content() (content io.Reader, broken func() string) {
 	switch p.Encoding {
 	case "base64":
 		b := &p.body.r.base64
-		*b = base64Body{body: &p.body, raw: b.raw[:0], lines: b.lines[:0], store: b.store}
+		*b = base64Body{body: &p.body, raw: b.raw[:0], lines: b.lines[:0], cuts: b.cuts[:0], store: b.store}
 		return b, func() string { return b.broken }
 	case "quoted-printable":
 		q := &quotedBody{body: &p.body}

@@ -150,16 +150,19 @@ const base64Chunk = 16 << 10
 
 // base64Body decodes base64 as RFC 2045 section 6.8 wants it: characters of
 // no meaning are skipped, where go-message's decoder stops. Mail programs differ on other
-// characters, and on what stands behind the padding: some stop, some go on. It goes on, and
-// notes that. White space and a missing padding are nothing to note, nor is a text
-// behind the content, such as the footer of a mailing list, in which there is no line of base64.
+// characters, and on what stands behind the padding: some stop, some begin anew. It begins anew,
+// and notes that. White space and a missing padding are nothing to note, nor is a text
+// behind the content, such as the footer of a mailing list, in which there is no line of base64:
+// what those who go on make of it stands behind the content.
 type base64Body struct {
 	body   *body
 	raw    []byte // not yet decoded
 	lines  []int  // where lines begin in raw
+	cuts   []int  // where it begins anew in raw
 	out    []byte // decoded and not yet read
 	store  []byte // what out is in
 	padded bool
+	ended  bool // by the padding that was read last, behind which nothing was
 	broken string
 	// hasData is set by a line of base64, and odd is what was odd in those behind it.
 	hasData bool
@@ -190,30 +193,51 @@ func (b *base64Body) fill() bool {
 // decode decodes the whole quanta that are there, and all that is left when it
 // is the last. It tries first whether there is nothing but the alphabet.
 func (b *base64Body) decode(last bool) int {
-	quanta := func() int {
-		if last {
-			return len(b.raw)
-		}
-		return len(b.raw) &^ 3
-	}
 	b.makeRoom()
-	whole := quanta()
+	whole := b.quanta(last)
 	n, err := base64.RawStdEncoding.Decode(b.store, b.raw[:whole])
 	if err != nil || b.padded || b.odd != "" || n < base64.RawStdEncoding.DecodedLen(whole) {
 		b.sift()
-		if whole = quanta(); whole%4 == 1 {
-			if b.odd == "" && b.broken == "" {
-				b.broken = "it ends within a byte"
-			}
-			whole--
-		}
 		b.makeRoom()
-		n, _ = base64.RawStdEncoding.Decode(b.store, b.raw[:whole])
+		n = 0
+		for i := range b.cuts {
+			n += b.quantum(n, b.raw[b.begin(i):b.cuts[i]])
+		}
+		whole = b.quanta(last)
+		n += b.quantum(n, b.raw[b.begin(len(b.cuts)):whole])
 	} else if len(b.lines) > 0 {
 		b.hasData = true
 	}
-	b.raw, b.lines = b.raw[:copy(b.raw, b.raw[whole:])], b.lines[:0]
+	b.raw, b.lines, b.cuts = b.raw[:copy(b.raw, b.raw[whole:])], b.lines[:0], b.cuts[:0]
 	b.out = b.store[:n]
+	return n
+}
+
+// begin is where the piece of raw begins that stands behind so many cuts.
+func (b *base64Body) begin(cuts int) int {
+	if cuts == 0 {
+		return 0
+	}
+	return b.cuts[cuts-1]
+}
+
+// quanta is how much of raw is decoded, the last quantum as far as there is one.
+func (b *base64Body) quanta(last bool) int {
+	if last {
+		return len(b.raw)
+	}
+	return len(b.raw) - (len(b.raw)-b.begin(len(b.cuts)))%4
+}
+
+// quantum decodes a piece of nothing but the alphabet to that place of the store.
+func (b *base64Body) quantum(at int, piece []byte) int {
+	if len(piece)%4 == 1 {
+		if b.odd == "" && b.broken == "" {
+			b.broken = "it ends within a byte"
+		}
+		piece = piece[:len(piece)-1]
+	}
+	n, _ := base64.RawStdEncoding.Decode(b.store[at:], piece)
 	return n
 }
 
@@ -235,29 +259,24 @@ func (b *base64Body) sift() {
 }
 
 func (b *base64Body) siftLine(line []byte) {
-	const behind, other = "it goes on behind its padding", "it contains other characters than those of base64"
-	isData := isBase64(bytes.TrimLeft(line, " \t"))
-	if b.padded && !isData && b.hasData {
-		b.odd = behind
-		return // a text that follows
-	}
 	odd := ""
 	for _, c := range line {
 		switch {
 		case base64Alphabet[c]:
 			if b.padded {
-				// Those who go on take the padding for zeros, or begin anew.
-				for odd = behind; len(b.raw)%4 != 0; {
-					b.raw = append(b.raw, 'A')
-				}
+				odd = "it goes on behind its padding"
 			}
-			b.raw = append(b.raw, c)
+			if b.ended && (len(b.raw)-b.begin(len(b.cuts)))%4 != 0 {
+				b.cuts = append(b.cuts, len(b.raw))
+			}
+			b.raw, b.ended = append(b.raw, c), false
 		case c == '=':
-			b.padded = true
+			b.padded, b.ended = true, true
 		case c != ' ' && c != '\t' && c != '\r' && c != '\n':
-			odd = other
+			odd = "it contains other characters than those of base64"
 		}
 	}
+	isData := isBase64(bytes.TrimLeft(line, " \t"))
 	switch {
 	case odd != "" && (!b.hasData || isData):
 		b.broken = odd

@@ -31,8 +31,8 @@ func (f *file) container() archive.Kind {
 	return 0
 }
 
-// content judges a file by its bytes.
-func (s *scan) content(f *file, r io.Reader, depth int) error {
+// content judges a file by its bytes. It may be a part of a message, which is nil otherwise.
+func (s *scan) content(f *file, r io.Reader, part *mime.Part, depth int) error {
 	l := s.at(depth)
 	if l.head == nil {
 		l.head = make([]byte, fileHead)
@@ -54,10 +54,31 @@ func (s *scan) content(f *file, r io.Reader, depth int) error {
 		return err
 	}
 	all := io.MultiReader(bytes.NewReader(head), r)
+	if !f.isPage() || s.rules.Smuggling == verdict.Accept {
+		return s.open(f, k, head, all, part, depth)
+	}
+	// A browser shows it as a page, whatever it begins with.
+	w := watcher{words: smuggling}
+	all = io.TeeReader(all, &w)
+	if err := s.open(f, k, head, all, part, depth); err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, all); err != nil {
+		s.readToEnd(f, err)
+	}
+	s.page(f, &w)
+	return nil
+}
+
+// open looks into a file of that kind, which begins with head.
+func (s *scan) open(f *file, k kind, head []byte, all io.Reader, part *mime.Part, depth int) error {
+	isMessage, isSaved := f.isMessage(), isMHTML(head)
+	if isMessage && k.isOpened() {
+		s.unsure("%s is a message by its type or one of its names and %s by its content", mail.PrintableName(f.name), k.what)
+	}
 	if !k.isOpened() {
 		k.archive = f.container()
 	}
-	isMessage, isSaved := f.isMessage(), isMHTML(head)
 	switch {
 	case k.document != nil && !isMessage:
 		return k.document(s, f, s.budget.Reader(all))
@@ -66,16 +87,14 @@ func (s *scan) content(f *file, r io.Reader, depth int) error {
 			s.unsure("%s is nested deeper than %d levels", mail.PrintableName(f.name), s.rules.Depth)
 			return nil
 		}
-	case f.isPage() && s.rules.Smuggling > verdict.Accept:
-		return s.page(f, all, depth)
-	case mime.IsText(f.media):
+	case f.isPage() || mime.IsText(f.media):
 		return s.lines(all, depth)
 	default:
 		return nil
 	}
 	switch {
 	case isMessage:
-		return s.inner(f, all, nil, depth)
+		return s.inner(f, all, part, depth)
 	case k.archive == 0:
 		// It is no mail, so that what programs differ on does not matter.
 		s.quiet++
@@ -137,7 +156,7 @@ func (s *scan) entry(entry *archive.Entry, depth int) error {
 		s.rules.Encrypted && slices.Contains(entry.Names, "encrypted-package"):
 		return s.found("encrypted", f, "says that only a password opens the document")
 	}
-	return s.content(f, entry.Content, depth+1)
+	return s.content(f, entry.Content, nil, depth+1)
 }
 
 // program judges what a file is as a whole.

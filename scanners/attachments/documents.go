@@ -110,12 +110,11 @@ var (
 	smugglesInLink = []string{`"data:application/`, `'data:application/`}
 )
 
-// page looks for a script that builds a file, in a page that a browser shows.
-func (s *scan) page(f *file, r io.Reader, depth int) error {
-	w := watcher{words: slices.Concat(smugglesFile, smugglesOut, smugglesCode, smugglesRun, smugglesInLink, []string{"download"})}
-	if err := s.lines(io.TeeReader(r, &w), depth); err != nil {
-		return err
-	}
+// smuggling are all of them.
+var smuggling = slices.Concat(smugglesFile, smugglesOut, smugglesCode, smugglesRun, smugglesInLink, []string{"download"})
+
+// page judges a page that a browser shows, in which w has looked for smuggling.
+func (s *scan) page(f *file, w *watcher) {
 	switch {
 	case w.hasAny(smugglesFile) && w.hasAny(smugglesOut):
 		s.suspect(s.rules.Smuggling, "smuggling", f, "is a page whose script builds a file")
@@ -124,7 +123,6 @@ func (s *scan) page(f *file, r io.Reader, depth int) error {
 	case w.hasAny(smugglesInLink) && w.seen["download"]:
 		s.suspect(s.rules.Smuggling, "smuggling", f, "is a page that holds a file to be downloaded")
 	}
-	return nil
 }
 
 // watcher looks for words of at most 32 bytes in what is written to it. NULs are passed

@@ -49,32 +49,27 @@ func (s *scan) part(p *mime.Part, depth int) error {
 }
 
 // leaf looks at a part that has no parts. It may be a message of its own.
-func (s *scan) leaf(f *file, p *mime.Part, depth int) (err error) {
+func (s *scan) leaf(f *file, p *mime.Part, depth int) error {
+	f.isAttached = p.IsAttached
 	plain := mime.IsText(p.Media) && f.name == ""
 	switch {
 	case p.Encoding == "uuencode":
 		return s.uuencoded(f, p, depth)
-	case plain && p.Encoding == "":
+	case plain && p.Encoding == "" && (p.Media == "text/plain" || p.Media == "text/html" && !f.isPage()):
 		return s.plain(p, depth)
 	}
 	content, broken := p.Content()
-	what := "attachment"
-	switch {
-	case !f.isMessage():
-		f.isAttached = p.IsAttached
-		err = s.content(f, content, depth)
-	case depth >= s.rules.Depth:
-		s.unsure("the message %s is nested deeper than %d levels", mail.PrintableName(f.name), s.rules.Depth)
-	default:
-		what = "message"
-		err = s.inner(f, content, p, depth)
-	}
+	err := s.content(f, content, p, depth)
 	// What is no quoted-printable stays as it is or goes, as mail programs differ: that makes
 	// another text of a text, but a broken archive of an archive.
 	if p.Encoding == "quoted-printable" && !f.isOpened {
 		return err
 	}
 	if why := broken(); why != "" && !plain && err == nil {
+		what := "attachment"
+		if f.isMessage() {
+			what = "message"
+		}
 		s.short("the encoding of the %s %s is broken: %s", what, mail.PrintableName(f.name), why)
 	}
 	return err
@@ -90,7 +85,7 @@ func (s *scan) uuencoded(f *file, p *mime.Part, depth int) error {
 	for ; err == nil; name, content, err = files.Next() {
 		f, err = s.named(p.Media, append(slices.Clone(p.Names), name)...)
 		if err == nil {
-			err = s.content(f, content, depth)
+			err = s.content(f, content, nil, depth)
 		}
 		if err != nil {
 			return err

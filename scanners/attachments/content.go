@@ -54,20 +54,37 @@ func (s *scan) content(f *file, r io.Reader, part *mime.Part, depth int) error {
 		return err
 	}
 	all := io.MultiReader(bytes.NewReader(head), r)
-	if !f.isPage() || s.rules.Smuggling == verdict.Accept {
-		return s.open(f, k, head, all, part, depth)
+	var page, form watcher
+	if f.isPage() && s.rules.Smuggling > verdict.Accept {
+		page.words = smuggling // a browser shows it as a page, whatever it begins with
 	}
-	// A browser shows it as a page, whatever it begins with.
-	w := watcher{words: smuggling}
-	all = io.TeeReader(all, &w)
-	if err := s.open(f, k, head, all, part, depth); err != nil {
+	if form = (watcher{words: f.otherForm(k, head), fold: true}); len(page.words)+len(form.words) > 0 {
+		all = io.TeeReader(all, io.MultiWriter(&page, &form))
+	}
+	if err := s.open(f, k, head, all, part, depth); err != nil || len(page.words)+len(form.words) == 0 {
 		return err
 	}
 	if _, err := io.Copy(io.Discard, all); err != nil {
 		s.readToEnd(f, err)
 	}
-	s.page(f, &w)
+	if len(form.seen) > 0 {
+		s.unsure("the file %s is something else by its beginning than by its name", mail.PrintableName(f.name))
+	}
+	s.page(f, &page)
 	return nil
+}
+
+// otherForm is what shows that a file is also, as its name says, what it does not begin with: a
+// zip archive, which is found by its end, or a web page that was saved as a message, which Word
+// finds behind the beginning of a PDF document.
+func (f *file) otherForm(k kind, head []byte) (words []string) {
+	if f.container() == archive.Zip && k.isOpened() && k.archive != archive.Zip {
+		words = append(words, "pk\x05\x06")
+	}
+	if f.isOffice() && (k.ext == "pdf" || !k.isOpened()) && !isMHTML(head) {
+		words = append(words, "mime-version:")
+	}
+	return words
 }
 
 // open looks into a file of that kind, which begins with head.

@@ -20,6 +20,17 @@ func isMacroPath(name string) bool {
 		strings.HasPrefix(path, "xl/macrosheets/") || strings.HasPrefix(path, "basic/") && strings.HasSuffix(path, "/script-lb.xml")
 }
 
+// isOffice reports a file that Word, Excel or PowerPoint open by its name.
+func (f *file) isOffice() bool {
+	for _, ext := range f.exts {
+		switch ext {
+		case "doc", "dot", "wbk", "rtf", "docx", "dotx", "xls", "xlt", "xlsx", "xltx", "ppt", "pps", "pot", "pptx", "ppsx":
+			return true
+		}
+	}
+	return false
+}
+
 // rtfObjects are the RTF control words that embed or link other programs' data.
 var rtfObjects = []string{`\objdata`, `\objupdate`, `\objocx`, `\objlink`, `\objautlink`, `\objhtml`}
 
@@ -129,6 +140,7 @@ func (s *scan) page(f *file, w *watcher) {
 // over, so that UTF-16 is read as well.
 type watcher struct {
 	words []string
+	fold  bool // the words are in lower case, and any case is that
 	seen  map[string]bool
 	text  []byte
 }
@@ -141,6 +153,9 @@ func (w *watcher) Write(p []byte) (int, error) {
 		p = bytes.ReplaceAll(p, []byte{0}, nil)
 	}
 	w.text = append(w.text, p...)
+	if w.fold {
+		lower(w.text[len(w.text)-len(p):])
+	}
 	for _, word := range w.words {
 		if !w.seen[word] && bytes.Contains(w.text, []byte(word)) {
 			if w.seen == nil {
@@ -151,6 +166,15 @@ func (w *watcher) Write(p []byte) (int, error) {
 	}
 	w.text = w.text[:copy(w.text, w.text[max(0, len(w.text)-longest):])]
 	return n, nil
+}
+
+// lower makes lower case of the letters of ASCII.
+func lower(text []byte) {
+	for i, c := range text {
+		if 'A' <= c && c <= 'Z' {
+			text[i] = c + 'a' - 'A'
+		}
+	}
 }
 
 func (w *watcher) hasAny(words []string) bool {

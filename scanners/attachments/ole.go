@@ -176,6 +176,7 @@ type oleDirectory struct {
 	table   []uint32
 	places  []int64 // where the sectors of the table stand
 	entries map[int64]oleEntry
+	missed  bool // one for macros is not among the entries: there are too many
 }
 
 // take reads the header and the table out of a piece of the file, which stands at a multiple
@@ -218,6 +219,8 @@ func (d *oleDirectory) add(at int64, entry oleEntry) {
 	}
 	if len(d.entries) < oleMaxEntries {
 		d.entries[at] = entry
+	} else if entry.isMacros() {
+		d.missed = true
 	}
 }
 
@@ -240,8 +243,8 @@ func (d *oleDirectory) hasMacros() bool {
 			suspects++
 		}
 	}
-	if suspects == 0 {
-		return false
+	if suspects == 0 || d.missed {
+		return d.missed
 	}
 	list, ok := d.list()
 	if !ok || len(d.entries) >= oleMaxEntries {

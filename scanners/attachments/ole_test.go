@@ -36,6 +36,17 @@ func TestAPlaceForMacrosIsEmptyOnlyWhereTheDirectoryShowsIt(t *testing.T) {
 	})
 }
 
+func TestMacrosAreFoundBehindAnyNumberOfEntries(t *testing.T) {
+	many := make([]string, 5000)
+	for i := range many {
+		many[i] = "x"
+	}
+	check(t, defaults(), []expect{
+		{"none", mixed(file("a.doc", ole("", many...))), "clean"},
+		{"one", mixed(file("a.doc", ole("", append(many, "Macros")...))), "macro a.doc"},
+	})
+}
+
 func TestThePropertiesOfAnAttachmentInATNEFFileAreReadWhateverStandsBeforeThem(t *testing.T) {
 	long := property(0x3707, 0x1f, wide("invoice.exe\x00"))
 	named := append([]byte{0x1f, 0, 1, 0x80}, make([]byte, 16)...)

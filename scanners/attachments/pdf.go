@@ -11,6 +11,8 @@ import (
 	"encoding/binary"
 	"io"
 	"strconv"
+
+	"coexistd/policy/mail"
 )
 
 const (
@@ -18,6 +20,8 @@ const (
 	// of its encryption dictionary lie from each other at most.
 	pdfWindow = 64 << 10
 	pdfReach  = 4 << 10
+	// pdfHandlers is how many times a document may name the security handler.
+	pdfHandlers = 100
 )
 
 // pdf looks whether only a password opens a PDF document. Most that are encrypted open
@@ -39,7 +43,7 @@ func (s *scan) pdf(f *file, r io.Reader) error {
 		}
 		kept = copy(buf, text[len(text)-2*pdfReach:])
 	}
-	if p.isEncrypted && !p.opens() {
+	if p.isEncrypted && (p.isOdd || !p.opens()) {
 		return s.found("encrypted", f, "is a document that only a password opens")
 	}
 	return nil
@@ -48,8 +52,10 @@ func (s *scan) pdf(f *file, r io.Reader) error {
 // pdfEncryption is what a PDF file says of its encryption (ISO 32000-2 section 7.6).
 type pdfEncryption struct {
 	isEncrypted bool
+	isOdd       bool             // it says so as no honest program does
 	id          []byte           // the first part of the file's identifier
 	handlers    []map[string]any // dictionaries of the standard security handler: integers and strings
+	seen        int              // times that the handler is named
 }
 
 // look looks at a window of the file. What stands in the last pdfReach bytes is left to the
@@ -60,8 +66,16 @@ func (p *pdfEncryption) look(text []byte, last bool) {
 		end = len(text)
 	}
 	for at := range occurrences(text, "/Encrypt", end) {
-		if after := text[at+len("/Encrypt"):]; len(after) > 0 && bytes.IndexByte([]byte(" \t\r\n<"), after[0]) >= 0 {
+		if word, _ := pdfWord(text[at+1:]); len(word) == len("Encrypt") {
 			p.isEncrypted = true
+		}
+	}
+	for at := range occurrences(text, "#", end) {
+		switch oddName(text, at) {
+		case "Encrypt":
+			p.isEncrypted, p.isOdd = true, true
+		case "Standard", "U":
+			p.isOdd = true
 		}
 	}
 	for at := range occurrences(text, "/ID", end) {
@@ -71,13 +85,35 @@ func (p *pdfEncryption) look(text []byte, last bool) {
 		}
 	}
 	for at := range occurrences(text, "/Standard", end) {
-		before := text[max(0, at-pdfReach):at]
-		begin := max(bytes.LastIndex(before, []byte("obj")), bytes.LastIndex(before, []byte("/Encrypt")))
-		if begin < 0 || len(p.handlers) >= 10 {
-			continue
+		if word, _ := pdfWord(text[at+1:]); len(word) > len("Standard") {
+			continue // StandardEncoding
 		}
-		p.handlers = append(p.handlers, pdfDictionary(before[begin:], text[at:min(len(text), at+pdfReach)]))
+		if p.seen++; p.seen > pdfHandlers {
+			p.isOdd = true
+			break
+		}
+		before := text[max(0, at-pdfReach):at]
+		if begin := max(bytes.LastIndex(before, []byte("obj")), bytes.LastIndex(before, []byte("/Encrypt"))); begin >= 0 {
+			p.handlers = append(p.handlers, pdfDictionary(before[begin:], text[at:min(len(text), at+pdfReach)]))
+		} else {
+			p.isOdd = true
+		}
 	}
+}
+
+// oddName returns a short name that has a letter in hexadecimal at that place. Nobody needs to
+// write those of the encryption so, and it hides them.
+func oddName(text []byte, at int) string {
+	const longest = len("/Standard")
+	from := max(0, at-longest)
+	begin := bytes.LastIndexByte(text[from:at], '/')
+	if begin < 0 {
+		return ""
+	}
+	begin += from
+	word, _ := pdfWord(text[begin+1 : min(len(text), begin+3*longest)])
+	name, _ := mail.Unhex(string(word), '#')
+	return name
 }
 
 // occurrences yields the places of a word that begin before end.
@@ -109,7 +145,13 @@ func pdfDictionary(pieces ...[]byte) map[string]any {
 			var name []byte
 			name, text = pdfWord(text[1:])
 			value := bytes.TrimLeft(text, " \t\r\n")
-			if _, taken := entries[string(name)]; taken {
+			if first, taken := entries[string(name)]; taken {
+				if second, _ := pdfString(value); second != nil && string(name) == "U" {
+					value, _ := first.([]byte)
+					if !bytes.Equal(value, second) {
+						entries[pdfTwoVerifiers] = true
+					}
+				}
 				continue
 			}
 			if decoded, rest := pdfString(value); decoded != nil {
@@ -128,6 +170,10 @@ func pdfDictionary(pieces ...[]byte) map[string]any {
 	}
 	return entries
 }
+
+// pdfTwoVerifiers is an entry of a dictionary that has several verifiers of the password. No
+// name is like it.
+const pdfTwoVerifiers = "/U"
 
 // pdfWord reads what stands before the next delimiter.
 func pdfWord(text []byte) (word, rest []byte) {
@@ -215,7 +261,10 @@ func (p *pdfEncryption) opens() bool {
 		user, _ := handler["U"].([]byte)
 		owner, _ := handler["O"].([]byte)
 		revision, _ := handler["R"].(int64)
+		two, _ := handler[pdfTwoVerifiers].(bool)
 		switch {
+		case two: // of which a program takes the first or the last
+			return false
 		case revision >= 5 && len(user) >= 48:
 			if !bytes.Equal(pdfHash(revision, user[32:40]), user[:32]) {
 				return false

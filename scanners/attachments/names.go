@@ -66,7 +66,7 @@ func (s *scan) named(media string, names ...string) (*file, error) {
 		}
 		f.exts = append(f.exts, exts...)
 	}
-	if ext := programTypes[media]; f.name == "" && s.quiet == 0 && s.blocked[ext] {
+	if ext := programTypes[media]; len(f.exts) == 0 && s.quiet == 0 && s.blocked[ext] {
 		return f, s.found("extension", f, "is of the type "+media+", that of files with the extension "+ext+", which is not accepted")
 	}
 	return f, nil
@@ -108,14 +108,16 @@ func (s *scan) judgeHost(f *file, head []byte) error {
 // harmless is what files begin with that no system runs.
 var harmless = []string{"%PDF-", "\x89PNG", "\xff\xd8\xff", "GIF8", "PK\x03\x04", "\x1f\x8b", "\xd0\xcf\x11\xe0", "\xff\xfe<\x00"}
 
-// programTypes are types of files that run, with the extension that a file without a name is
+// programTypes are types of files that run, with the extension that a file without one is
 // given when it is saved.
 var programTypes = map[string]string{
 	"application/bat": "bat", "application/com": "com", "application/dos-exe": "exe", "application/exe": "exe", "application/hta": "hta",
 	"application/internet-shortcut": "url", "application/java-archive": "jar", "application/msdos-windows": "exe",
 	"application/vnd.android.package-archive": "apk", "application/vnd.debian.binary-package": "deb", "application/vnd.microsoft.portable-executable": "exe",
 	"application/vnd.ms-cab-compressed": "cab", "application/vnd.ms-htmlhelp": "chm", "application/winhlp": "hlp", "application/x-bat": "bat",
-	"application/x-chm": "chm", "application/x-com": "com", "application/x-dosexec": "exe", "application/x-exe": "exe", "application/x-iso9660-image": "iso",
+	"application/ecmascript": "js", "application/javascript": "js", "application/x-javascript": "js", "text/ecmascript": "js", "text/javascript": "js",
+	"text/jscript": "js", "application/x-vbscript": "vbs", "application/x-perl": "pl", "text/x-perl": "pl", "application/x-csh": "csh",
+	"application/x-apple-diskimage": "dmg", "application/x-chm": "chm", "application/x-com": "com", "application/x-dosexec": "exe", "application/x-exe": "exe", "application/x-iso9660-image": "iso",
 	"application/x-java-archive": "jar", "application/x-java-jnlp-file": "jnlp", "application/x-ms-application": "application", "application/x-ms-installer": "msi",
 	"application/x-ms-shortcut": "lnk", "application/x-ms-xbap": "xbap", "application/x-msdos-program": "exe", "application/x-msdownload": "exe",
 	"application/x-msi": "msi", "application/x-mswebsite": "website", "application/x-redhat-package-manager": "rpm", "application/x-rpm": "rpm", "application/x-sh": "sh",

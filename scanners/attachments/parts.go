@@ -37,6 +37,14 @@ func (s *scan) message(r io.Reader, within *mime.Part, depth int) error {
 // part looks at one part, or at what stands outside of parts.
 func (s *scan) part(p *mime.Part, depth int) error {
 	f, err := s.named(p.Media, p.Names...)
+	f.isAttached = p.IsAttached
+	for i := 0; i < len(p.Others) && err == nil; i++ {
+		var other *file
+		other, err = s.named(p.Others[i], p.Names...)
+		if other.isAttached = p.IsAttached; other.isPage() {
+			f = other
+		}
+	}
 	switch {
 	case err != nil || p.IsMultipart || p.IsMessage:
 		return err
@@ -50,12 +58,11 @@ func (s *scan) part(p *mime.Part, depth int) error {
 
 // leaf looks at a part that has no parts. It may be a message of its own.
 func (s *scan) leaf(f *file, p *mime.Part, depth int) error {
-	f.isAttached = p.IsAttached
 	plain := mime.IsText(p.Media) && f.name == ""
 	switch {
 	case p.Encoding == "uuencode":
 		return s.uuencoded(f, p, depth)
-	case plain && p.Encoding == "" && (p.Media == "text/plain" || p.Media == "text/html" && !f.isPage()):
+	case plain && p.Encoding == "" && len(p.Others) == 0 && (p.Media == "text/plain" || p.Media == "text/html" && !p.IsAttached):
 		return s.plain(p, depth)
 	}
 	content, broken := p.Content()

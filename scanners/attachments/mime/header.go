@@ -12,15 +12,18 @@ import (
 const (
 	// maxFields is how many bytes of one header's Content- fields are read.
 	maxFields = 64 << 10
+	// maxOthers is how many types of one part are looked at besides the first.
+	maxOthers = 10
 	// maxBoundary is the longest boundary; RFC 2046 section 5.1.1 allows 70.
 	maxBoundary = 1000
 )
 
 // partHeader is what a part's header says of its body.
 type partHeader struct {
-	media    string // "text/plain", or empty when it does not say or says nonsense
-	boundary string // of a multipart whose boundary is known, else empty
-	encoding string // as Part has it
+	media    string   // "text/plain", or empty when it does not say or says nonsense
+	others   []string // as Part has them
+	boundary string   // of a multipart whose boundary is known, else empty
+	encoding string   // as Part has it
 	names    []string
 	// mayBe is what is doubtful when the body, which is read as it is, looks like base64.
 	mayBe string
@@ -197,18 +200,30 @@ func (r *Reader) content(fields textproto.Header, h *partHeader) {
 			h.names = append(h.names, found...)
 			switch {
 			case field == "Content-Disposition":
-				h.disposition = kind
+				if h.disposition != "attachment" {
+					h.disposition = kind
+				}
 			case i == 0:
 				h.media, h.boundary = r.mediaType(kind, list)
-			case value != fields.Values(field)[0] && (hasInner(kind) || hasInner(h.media)):
+			case value != fields.Values(field)[0] && (hasInner(kind) || hasInner(h.media)) || len(h.others) == maxOthers:
 				r.headerDoubt("a header has several fields Content-Type")
+			case kind != h.media:
+				h.others = append(h.others, kind)
 			}
 		}
+	}
+	// Thunderbird knows this one as well.
+	for _, value := range fields.Values("Content-Name") {
+		found, doubt := fileNames([]parameter{{"name", strings.Trim(value, " \t\"")}})
+		if doubt != "" {
+			r.headerDoubt("%s", doubt)
+		}
+		h.names = append(h.names, found...)
 	}
 }
 
 // hasInner reports a type of what holds parts or a message. Other types differ in nothing but
-// what shows a file.
+// what shows a file, so that each of them is looked at.
 func hasInner(kind string) bool {
 	return strings.HasPrefix(kind, "multipart") || strings.HasPrefix(kind, "message")
 }

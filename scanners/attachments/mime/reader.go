@@ -18,6 +18,8 @@ const maxLevels = 100
 type Part struct {
 	// Media is the type, "text/plain". It is empty when the header says nonsense.
 	Media string
+	// Others are further types, where the header has several fields.
+	Others []string
 	// Names are all that the header may give the part's file.
 	Names []string
 	// IsAttached says that it is to be shown as an attachment.
@@ -164,7 +166,7 @@ func (r *Reader) next(around *multipart) *Part {
 	h, end, ended := r.header()
 	p := &r.part
 	p.Media, p.Names, p.Encoding = cmp.Or(h.media, around.standard), h.names, h.encoding
-	p.IsAttached = h.disposition == "attachment"
+	p.Others, p.IsAttached = h.others, h.disposition == "attachment"
 	p.HasBody, p.body = !ended, body{r: r, end: end, ended: ended, isBlank: true, mayBe: h.mayBe}
 	r.after = afterBody
 	switch {

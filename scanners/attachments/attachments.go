@@ -108,7 +108,7 @@ func (a *Scanner) Scan(ctx context.Context, m *scanners.Message) verdict.Finding
 		s.budget.Failure = err
 	}
 	// What may be read in several ways is harmless where all of them give texts.
-	if s.doubt != "" && mime.OnlyTexts(m.Reader()) {
+	if s.doubt != "" && mime.OnlyTexts(messageReader{s, m.Reader()}) {
 		s.doubt = ""
 	}
 	f := s.finding()

@@ -73,8 +73,24 @@ func TestWhatIsNothingButTextHoweverItIsReadIsClean(t *testing.T) {
 	check(t, defaults(), []expect{
 		{"a multipart that is encoded", encoded, "unknown: is encoded"},
 		{"an attachment behind an empty line too many", crlf("Content-Type: text/plain\nnonsense\n\nContent-Disposition: attachment; filename=a.pdf\n\nx"), "unknown: no field"},
+		{"a header that begins with a blank", mixed("Content-Type: text/plain\n\n--b0x\n Content-Type: image/png; name=a.exe\n\nx"), "unknown: begins like a boundary"},
+		{"messages of a digest, encoded", crlf("Content-Type: multipart/mixed; boundary=a; boundary=b\n\n--b\nContent-Type: multipart/digest; boundary=c\n\n--c\nContent-Transfer-Encoding: base64\n\n" + wrapped([]byte("Content-Type: image/png; name=a.exe\n\nx")) + "\n--c--\n--b--\n"), "unknown: several ways"},
+		{"messages of a digest", crlf("Content-Type: multipart/mixed; boundary=a; boundary=b\n\n--b\nContent-Type: multipart/digest; boundary=c\n\n--c\n\nSubject: x\n\nx\n--c--\n--b--\n"), "clean"},
+		{"a quoted message in a text", crlf("Content-Type: text/plain\nnonsense\n\n  Subject: x\n  Content-Type: text/plain\n"), "clean"},
 		{"a file within a text", crlf("Content-Type: text/plain\nnonsense\n\nbegin 644 a.txt\nend\n"), "unknown: no field"},
 		{"a folded name", crlf("Content-Type: text/plain;\n\tname=a.pdf\nnonsense\n\nx"), "unknown: no field"},
+	})
+}
+
+// A copy that a report returns may be cut off anywhere, but that puts nothing odd into it.
+func TestWhatNoCuttingOffDoesToAMessageIsADoubtInAReport(t *testing.T) {
+	report := func(returned string) string {
+		return crlf("Content-Type: multipart/report; boundary=r; report-type=delivery-status\n\n--r\n\nhello\n--r\nContent-Type: message/rfc822\n\n" + returned + "\n--r--\n")
+	}
+	check(t, defaults(), []expect{
+		{"bare CRs", report("Subject: x\rContent-Type: image/png; name=a.exe\r\rx"), "unknown: bare CR"},
+		{"a NUL", report("Subject: x\nContent-Type: image/png; name=a.p\x00ng"), "unknown: NUL"},
+		{"a header cut off", report("Subject: x\nContent-Type: image/png; na"), "clean"},
 	})
 }
 

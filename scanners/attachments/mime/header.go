@@ -141,7 +141,7 @@ func (r *Reader) headerDoubt(format string, args ...any) {
 // headerLine takes one line of a header, or a further piece of a long one.
 func (r *Reader) headerLine(line []byte, begins, first bool) {
 	if bytes.IndexByte(line, 0) >= 0 {
-		r.headerDoubt("a header contains a NUL")
+		r.doubt("a header contains a NUL") // which no header has for being cut off
 	}
 	r.bareReturns(line)
 	f := &r.fields
@@ -177,7 +177,7 @@ func (r *Reader) bareReturns(line []byte) {
 	for cr := bytes.IndexByte(text, '\r'); cr >= 0; cr = bytes.IndexByte(text, '\r') {
 		text = text[cr+1:]
 		if len(text) == 0 || text[0] == '\r' || len(text) >= 8 && bytes.EqualFold(text[:8], []byte("content-")) {
-			r.headerDoubt("a header contains a bare CR that may end a line")
+			r.doubt("a header contains a bare CR that may end a line") // even of a copy that is cut off
 			return
 		}
 	}

@@ -50,15 +50,20 @@ type textFinder struct {
 	// What the lines up to the next empty one say, which may be one header: that it has parts,
 	// and that it is encoded.
 	hasParts, isEncoded bool
+	isDigest            bool // parts may be messages without saying so
 }
 
 // line takes a line, or a further piece of one.
 func (t *textFinder) line(text []byte, begins bool) bool {
-	if !begins || len(text) > 0 && (text[0] == ' ' || text[0] == '\t') {
+	isFolded := len(text) > 0 && (text[0] == ' ' || text[0] == '\t')
+	if !begins || isFolded && len(t.field) > 0 {
 		if len(t.field) > 0 {
 			t.field = append(t.field, text...)
 		}
 		return len(t.field) <= maxTextField
+	}
+	if isFolded { // of nothing that says what follows, so that it may begin a header
+		text = bytes.TrimLeft(text, " \t")
 	}
 	if !t.endField() {
 		return false
@@ -96,12 +101,13 @@ func (t *textFinder) endField() bool {
 		return false
 	}
 	t.hasParts = t.hasParts || family != "text"
+	t.isDigest = t.isDigest || kind == "multipart/digest"
 	return slices.Contains(textTypes, kind) || family == "multipart"
 }
 
 // endBlock judges what may be a header.
 func (t *textFinder) endBlock() bool {
-	isText := !(t.hasParts && t.isEncoded)
+	isText := !((t.hasParts || t.isDigest) && t.isEncoded)
 	t.hasParts, t.isEncoded = false, false
 	return isText
 }

@@ -402,6 +402,30 @@ func TestAttachmentsThatCannotBeReadAreUnknown(t *testing.T) {
 	}
 }
 
+// brokenLater cannot be read a second time.
+type brokenLater struct {
+	io.ReaderAt
+	begun int
+}
+
+func (b *brokenLater) ReadAt(p []byte, off int64) (int, error) {
+	if off == 0 {
+		b.begun++
+	}
+	if b.begun > 1 {
+		return 0, errors.New("the disk is gone")
+	}
+	return b.ReaderAt.ReadAt(p, off)
+}
+
+func TestAMessageThatCannotBeReadAgainIsUnknown(t *testing.T) {
+	text := crlf("Content-Type: text/plain\nnonsense\n\nContent-Disposition: attachment; filename=a.pdf\n\nx")
+	f := defaults().Scan(t.Context(), &scanners.Message{Content: &brokenLater{ReaderAt: strings.NewReader(text)}, Size: int64(len(text))})
+	if f.State != verdict.Unknown || !strings.Contains(f.Reasons.String(), "the disk is gone") {
+		t.Errorf("got %v (%s)", f, f.Reasons.String())
+	}
+}
+
 func TestALargeAttachmentLeavesNoFile(t *testing.T) {
 	rules := attachments.DefaultRules()
 	rules.TempDir = t.TempDir()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"io"
 	"slices"
+	"strings"
 
 	"coexistd/policy/mail"
 	"coexistd/scanners/attachments/archive"
@@ -68,8 +69,9 @@ func (s *scan) leaf(f *file, p *mime.Part, depth int) error {
 	content, broken := p.Content()
 	err := s.content(f, content, p, depth)
 	// What is no quoted-printable stays as it is or goes, as mail programs differ: that makes
-	// another text of a text, but a broken archive of an archive.
-	if p.Encoding == "quoted-printable" && !f.isOpened {
+	// another text of a text, but a broken archive of an archive, or an archive of nothing.
+	isText := (f.isText() || strings.HasPrefix(p.Media, "message/")) && !f.isOffice() && f.container() == 0
+	if p.Encoding == "quoted-printable" && isText && !f.isOpened {
 		return err
 	}
 	if why := broken(); why != "" && !plain && err == nil {
@@ -86,6 +88,9 @@ func (s *scan) leaf(f *file, p *mime.Part, depth int) error {
 func (s *scan) uuencoded(f *file, p *mime.Part, depth int) error {
 	files := mime.NewTextFiles(p.Line)
 	name, content, err := files.Next()
+	if f.isPage() { // as which other programs show it without decoding
+		s.unsure("the page %s is said to be uuencoded", mail.PrintableName(f.name))
+	}
 	if err != nil && f.name != "" {
 		s.short("the encoding of the attachment %s is broken: it is no uuencode", mail.PrintableName(f.name))
 	}

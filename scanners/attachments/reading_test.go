@@ -94,6 +94,29 @@ func TestWhatNoCuttingOffDoesToAMessageIsADoubtInAReport(t *testing.T) {
 	})
 }
 
+func TestAPageThatNotEveryProgramDecodesIsADoubt(t *testing.T) {
+	const page = "QUJDREVGR0hJSktMTU5PUA==\n<html><script>a.href = URL.createObjectURL(new Blob([x])); a.click()</script></html>\n"
+	named := func(encodings string) string { return "Content-Type: text/html; name=a.html\n" + encodings + "\n\n" }
+	check(t, defaults(), []expect{
+		{"two encodings", mixed(named("Content-Transfer-Encoding: 7bit\nContent-Transfer-Encoding: base64") + page), "unknown: other characters"},
+		{"an odd name of the encoding", mixed(named("Content-Transfer-Encoding: base-64") + page), "unknown: other characters"},
+		{"uuencode", mixed(named("Content-Transfer-Encoding: x-uuencode") + "begin 644 a.txt\n`\nend\n" + page), "unknown: uuencoded"},
+		{"two encodings of what is base64", mixed(named("Content-Transfer-Encoding: 7bit\nContent-Transfer-Encoding: base64") + wrapped([]byte("<html></html>"))), "clean"},
+	})
+}
+
+func TestWhatIsNoQuotedPrintableIsADoubtInWhatIsNoText(t *testing.T) {
+	quoted := func(name, text string) string {
+		return mixed("Content-Type: application/octet-stream; name=" + name + "\nContent-Transfer-Encoding: quoted-printable\n\n" + text)
+	}
+	check(t, defaults(), []expect{
+		{"a document, perhaps", quoted("a.doc", "{=ZZ\\rtf1\\objdata 00}"), "unknown: quoted-printable"},
+		{"a CR for a line end", quoted("a.doc", "{=\r\\rtf1\\objdata 00}"), "object a.doc"},
+		{"a page", quoted("a.html", "<a href=\"x\">"), "clean"},
+		{"a text", quoted("a.txt", "a=b"), "clean"},
+	})
+}
+
 // waysToRead are messages that mail programs may read in several ways.
 func waysToRead() []expect {
 	head := "From: a@example.net\n"

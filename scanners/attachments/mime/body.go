@@ -93,7 +93,12 @@ func (p *Part) Content() (content io.Reader, broken func() string) {
 	case "base64":
 		b := &p.body.r.base64
 		*b = base64Body{body: &p.body, raw: b.raw[:0], lines: b.lines[:0], cuts: b.cuts[:0], store: b.store}
-		return b, func() string { return b.broken }
+		return b, func() string {
+			if b.broken == "" && p.isOdd {
+				return b.odd
+			}
+			return b.broken
+		}
 	case "quoted-printable":
 		q := &quotedBody{body: &p.body}
 		return q, func() string { return q.broken }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-message/textproto"
@@ -19,6 +20,9 @@ var encodings = map[string]string{
 	"base64": "base64", "quotedprintable": "quoted-printable", "uuencode": "uuencode", "uue": "uuencode",
 	"": "", "7bit": "", "8bit": "", "16bit": "", "binary": "", "none": "", "raw": "", "plain": "", "default": "",
 }
+
+// usualEncodings are those that every program knows as they are written.
+var usualEncodings = []string{"base64", "quoted-printable", "7bit", "8bit", "binary"}
 
 // within takes out what stands within such a name.
 var within = strings.NewReplacer("-", "", " ", "", "/", "", "_", "")
@@ -37,13 +41,16 @@ func encodingOf(value string) (encoding string, ok bool) {
 // when it is read as it is. An encoding that is not known
 // matters in an attachment only: text with a name for an encoding that does not
 // exist is ordinary, and is read as it is. So is an attachment, with a doubt when it looks like
-// base64. A multipart cannot be encoded (RFC 2045
+// base64. Nor may there be anything but base64 where programs may differ on whether it is some. A
+// multipart cannot be encoded (RFC 2045
 // section 6.4), and some programs say all the same that it is. Mail programs ignore that,
 // as is done here; a few decode what is base64 there.
 func (r *Reader) encoding(fields textproto.Header, h *partHeader) {
 	plain := len(h.names) == 0 && (h.media == "" || IsText(h.media))
-	for _, value := range fields.Values("Content-Transfer-Encoding") {
+	values := fields.Values("Content-Transfer-Encoding")
+	for _, value := range values {
 		encoding, ok := encodingOf(value)
+		h.isOdd = h.isOdd || !strings.EqualFold(value, values[0]) || !slices.Contains(usualEncodings, strings.ToLower(strings.TrimSpace(value)))
 		switch {
 		case !ok && !plain && h.boundary == "":
 			h.mayBe = "an attachment has the unknown encoding " + mail.PrintableName(value)
@@ -124,6 +131,10 @@ func (q *quotedBody) decode(line []byte) {
 		}
 		if c, ok := hexByte(text); ok {
 			q.store, text = append(q.store, c), text[3:]
+		} else if len(text) > 1 && text[1] == '\r' {
+			// Thunderbird takes the CR for a line end.
+			q.broken = "it is no quoted-printable"
+			text = text[2:]
 		} else {
 			q.broken = "it is no quoted-printable"
 			q.store, text = append(q.store, '='), text[1:]

@@ -24,6 +24,7 @@ type partHeader struct {
 	others   []string // as Part has them
 	boundary string   // of a multipart whose boundary is known, else empty
 	encoding string   // as Part has it
+	isOdd    bool     // the encoding is written as not every program knows it
 	names    []string
 	// mayBe is what is doubtful when the body, which is read as it is, looks like base64.
 	mayBe string

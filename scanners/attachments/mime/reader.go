@@ -38,6 +38,7 @@ type Part struct {
 	// (RFC 6522 section 3). Such a copy is often cut off, wherever that may be.
 	Returned bool
 
+	isOdd    bool // the encoding is written as not every program knows it
 	level    int  // counts the parts around it
 	ofReport bool // it is a part of a report itself
 	body     body
@@ -166,6 +167,7 @@ func (r *Reader) next(around *multipart) *Part {
 	h, end, ended := r.header()
 	p := &r.part
 	p.Media, p.Names, p.Encoding = cmp.Or(h.media, around.standard), h.names, h.encoding
+	p.isOdd = h.isOdd
 	p.Others, p.IsAttached = h.others, h.disposition == "attachment"
 	p.HasBody, p.body = !ended, body{r: r, end: end, ended: ended, isBlank: true, mayBe: h.mayBe}
 	r.after = afterBody

@@ -69,27 +69,36 @@ func (s *scan) contains(f *file, r io.Reader, words []string) bool {
 }
 
 // xmlRoots are the elements, and the instruction, that a document in one file of XML begins
-// with: of Word 2003, of Office since (flat OPC), of OpenDocument (flat ODF) and of Visio.
-var xmlRoots = []string{"<?mso-application ", "<w:wordDocument", "<pkg:package", "<office:document ", "<VisioDocument"}
+// with, and the names of what they are of, whatever stands before them: of Word 2003, of Office
+// since (flat OPC), of OpenDocument (flat ODF) and of Visio.
+var xmlRoots = []string{
+	"<?mso-application", "<w:wordDocument", "<pkg:package", "<office:document ", "<VisioDocument",
+	"/office/word/2003/wordml", "/office/2006/xmlPackage", "opendocument:xmlns:office:", "/visio/2003/core",
+}
 
-// isXMLDocument reports such a document, in UTF-8 or UTF-16.
+// isXMLDocument reports such a document, in UTF-8 or UTF-16, or one that may be, since it does
+// not come to its root so soon.
 func isXMLDocument(head []byte) bool {
 	const begin = 8 // a mark of the order of bytes, and the first letters
+	isWhole := len(head) < fileHead
 	if first := head[:min(len(head), begin)]; bytes.IndexByte(first, '<') < 0 && len(bytes.TrimLeft(first, "\xef\xbb\xbf \t\r\n")) > 0 {
 		return false
 	} else if bytes.IndexByte(first, 0) >= 0 {
 		head = bytes.ReplaceAll(head, []byte{0}, nil)
 	}
 	head = bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), "\xff\xfe \t\r\n")
+	if !isWhole && bytes.HasPrefix(head, []byte("<?xml")) {
+		return true
+	}
 	return bytes.HasPrefix(head, []byte("<")) &&
 		slices.ContainsFunc(xmlRoots, func(root string) bool { return bytes.Contains(head, []byte(root)) })
 }
 
 // xmlMacros are what such a document has where it has macros.
 var xmlMacros = []string{
-	`w:macrosPresent="yes"`, `editdata.mso"`, "QWN0aXZlTWltZQ", // Word 2003, with what ActiveMime begins with
-	`/vbaProject.bin"`, "<VBProjectData", // flat OPC, Visio
-	"library-embedded ", "<script:module ", // flat ODF
+	`macrosPresent="yes"`, `macrosPresent='yes'`, "docSuppData", "editdata.mso", "QWN0aXZlTWltZQ", // Word 2003, with what ActiveMime begins with
+	"/vbaProject.bin", "ms-office.vbaProject", "relationships/vbaProject", "VBProjectData", // flat OPC, Visio
+	"library-embedded", "script:module", // flat ODF
 }
 
 // xml looks for macros in a document in one file of XML.

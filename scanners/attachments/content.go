@@ -113,9 +113,11 @@ func (s *scan) open(f *file, k kind, head []byte, all io.Reader, part *mime.Part
 	case isMessage:
 		return s.inner(f, all, part, depth)
 	case k.archive == 0:
-		// It is no mail, so that what programs differ on does not matter.
-		s.quiet++
-		defer func() { s.quiet-- }()
+		// It is no mail, so that what programs differ on does not matter, but for Word.
+		if !f.isOffice() {
+			s.quiet++
+			defer func() { s.quiet-- }()
+		}
 		return s.inner(f, all, nil, depth)
 	}
 	return s.archive(k.archive, f, all, depth)

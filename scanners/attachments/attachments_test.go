@@ -78,6 +78,7 @@ func TestAttachmentNamesAreSeenThroughTheirDisguise(t *testing.T) {
 		{"semicolon", disposition(`filename="a.exe;.pdf"`), "extension a.exe;.pdf"},
 		{"semicolon without quotes", disposition(`filename=a.exe;.pdf`), "extension a.exe"},
 		{"semicolon without quotes before the extension", disposition(`filename=a.pdf;b.exe`), "extension a.pdf;b.exe"},
+		{"several semicolons without quotes", disposition(`filename=a.pdf;b.exe;c;d`), "extension a.pdf;b.exe;c;d"},
 		{"stream", disposition(`filename="a.exe::$DATA"`), "extension a.exe::$DATA"},
 		{"stream with a name", disposition(`filename="a.txt:b.exe"`), "extension a.txt:b.exe"},
 		{"path", disposition(`filename="C:\\temp\\a.exe"`), `extension C:\temp\a.exe`},

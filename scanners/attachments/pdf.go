@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/binary"
+	"encoding/hex"
 	"io"
 	"strconv"
 
@@ -105,6 +106,12 @@ func (p *pdfEncryption) look(text []byte, last bool) {
 // write those of the encryption so, and it hides them.
 func oddName(text []byte, at int) string {
 	const longest = len("/Standard")
+	var letter [1]byte
+	if digits := text[at+1 : min(len(text), at+3)]; len(digits) < 2 || digits[0] < '4' || digits[0] > '7' {
+		return "" // no letter, as most are
+	} else if _, err := hex.Decode(letter[:], digits); err != nil || !bytes.Contains([]byte("EncryptStandardU"), letter[:]) {
+		return ""
+	}
 	from := max(0, at-longest)
 	begin := bytes.LastIndexByte(text[from:at], '/')
 	if begin < 0 {

@@ -29,6 +29,7 @@ func parameters(field string) (kind string, list []parameter, ok bool) {
 		kind, rest = field[:end], field[end:]
 	}
 	kind = strings.ToLower(strings.Trim(mail.WithoutComments(kind), " \t\""))
+	isLonger := false // the last one is that before it, with more behind it
 	for rest != "" {
 		if len(list) > maxParameters {
 			return kind, list, false
@@ -39,11 +40,16 @@ func parameters(field string) (kind string, list []parameter, ok bool) {
 			var loose string
 			loose, rest, _ = strings.Cut(rest, ";")
 			if n := len(list); n > 0 && strings.TrimSpace(loose) != "" {
-				// The value before it may have held a semicolon without quotes.
-				list = append(list, parameter{list[n-1].key, list[n-1].value + ";" + loose})
+				// The value before it may have held a semicolon without quotes, or several.
+				longer := parameter{list[n-1].key, list[n-1].value + ";" + loose}
+				if isLonger {
+					list = list[:n-1]
+				}
+				list, isLonger = append(list, longer), true
 			}
 			continue
 		}
+		isLonger = false
 		key := strings.ToLower(strings.Trim(mail.WithoutComments(rest[:end]), " \t\""))
 		var values []string
 		values, rest = parameterValue(strings.TrimLeft(rest[end+1:], " \t"))

@@ -189,7 +189,8 @@ func (r *Reader) bareReturns(line []byte) {
 func (r *Reader) content(fields textproto.Header, h *partHeader) {
 	// The disposition's name is the one that mail programs show.
 	for _, field := range [...]string{"Content-Disposition", "Content-Type"} {
-		for i, value := range fields.Values(field) {
+		values := fields.Values(field)
+		for i, value := range values {
 			kind, list, ok := parameters(value)
 			if !ok {
 				r.headerDoubt("a header has more than %d parameters", maxParameters)
@@ -206,7 +207,7 @@ func (r *Reader) content(fields textproto.Header, h *partHeader) {
 				}
 			case i == 0:
 				h.media, h.boundary = r.mediaType(kind, list)
-			case value != fields.Values(field)[0] && (hasInner(kind) || hasInner(h.media)) || len(h.others) == maxOthers:
+			case value != values[0] && (hasInner(kind) || hasInner(h.media)) || len(h.others) == maxOthers:
 				r.headerDoubt("a header has several fields Content-Type")
 			case kind != h.media:
 				h.others = append(h.others, kind)

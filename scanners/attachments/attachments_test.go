@@ -98,6 +98,11 @@ func TestAttachmentNamesAreSeenThroughTheirDisguise(t *testing.T) {
 
 		{"no quotes", disposition(`filename=a.exe`), "extension a.exe"},
 		{"no quotes and spaces", disposition(`filename=my invoice.exe`), "extension my invoice.exe"},
+		{"no semicolon behind quotes", disposition(`x="y" filename=a.exe`), "extension a.exe"},
+		{"no semicolon and no blank behind quotes", disposition(`x="y"filename="a.exe"`), "extension a.exe"},
+		{"no semicolon behind a value", disposition(`size=10 filename="a.exe"`), "extension a.exe"},
+		{"words before a key", disposition(`x y filename=a.exe`), "extension a.exe"},
+		{"no semicolon, harmless", disposition(`filename="a.pdf" x-mac-type="50444620"`), "clean"},
 		{"quote not closed", disposition(`filename="a.exe`), "extension a.exe"},
 		{"quote not closed, with more", disposition(`filename="a.exe; x=y`), "extension a.exe; x=y"},
 		{"text behind the quotes", disposition(`filename="a."exe`), `extension a.exe`},
@@ -232,6 +237,7 @@ func TestDocumentsWithMacrosAreHits(t *testing.T) {
 		{"encrypted document", mixed(file("a.docx", ole("", "EncryptionInfo", "EncryptedPackage"))), "encrypted a.docx"},
 		{"RTF", mixed(file("a.rtf", []byte(`{\rtf1\ansi hello}`))), "clean"},
 		{"RTF with an object", mixed(file("a.doc", []byte(`{\rtf1\ansi{\object\objemb{\*\objdata 0105}}}`))), "object a.doc"},
+		{"RTF with an object behind a line end", mixed(file("a.doc", []byte("\r\n{\\rtf1{\\*\\objdata 0105}}"))), "object a.doc"},
 		{"RTF with an object far behind", mixed(file("a.rtf", []byte(`{\rt`+strings.Repeat("text ", 20000)+`{\*\objdata 0105}}`))), "object a.rtf"},
 	})
 }

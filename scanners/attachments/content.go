@@ -56,7 +56,7 @@ func (s *scan) content(f *file, r io.Reader, part *mime.Part, depth int) error {
 	all := io.MultiReader(bytes.NewReader(head), r)
 	var page, form watcher
 	if f.isPage() && s.rules.Smuggling > verdict.Accept {
-		page.words = smuggling // a browser shows it as a page, whatever it begins with
+		page = watcher{words: smuggling, tight: true} // a browser shows it as a page, whatever it begins with
 	}
 	if form = (watcher{words: f.otherForm(k, head), fold: true}); len(page.words)+len(form.words) > 0 {
 		all = io.TeeReader(all, io.MultiWriter(&page, &form))

@@ -121,9 +121,9 @@ func (f *file) isPage() bool {
 	return isHTML && (f.isAttached || f.name != "") || f.media == "image/svg+xml"
 }
 
-// What a script has that builds a file, or that decodes a further script.
+// What a script has, without its blanks, that builds a file, or that decodes a further script.
 var (
-	smugglesFile   = []string{"Blob(", "new File(", "createObjectURL", "msSaveBlob", "msSaveOrOpenBlob", "showSaveFilePicker"}
+	smugglesFile   = []string{"Blob(", "newFile(", "createObjectURL", "msSaveBlob", "msSaveOrOpenBlob", "showSaveFilePicker"}
 	smugglesOut    = []string{".download", ".click(", "msSaveBlob", "msSaveOrOpenBlob", "showSaveFilePicker", "location"}
 	smugglesCode   = []string{"atob(", "unescape(", "fromCharCode", "decodeURIComponent("}
 	smugglesRun    = []string{"eval(", "document.write(", "Function("}
@@ -150,6 +150,7 @@ func (s *scan) page(f *file, w *watcher) {
 type watcher struct {
 	words []string
 	fold  bool // the words are in lower case, and any case is that
+	tight bool // blanks and line ends are passed over as well
 	seen  map[string]bool
 	text  []byte
 }
@@ -158,7 +159,9 @@ type watcher struct {
 func (w *watcher) Write(p []byte) (int, error) {
 	const longest = 32
 	n := len(p)
-	if bytes.IndexByte(p, 0) >= 0 {
+	if w.tight {
+		p = bytes.Map(tight, p)
+	} else if bytes.IndexByte(p, 0) >= 0 {
 		p = bytes.ReplaceAll(p, []byte{0}, nil)
 	}
 	w.text = append(w.text, p...)
@@ -175,6 +178,15 @@ func (w *watcher) Write(p []byte) (int, error) {
 	}
 	w.text = w.text[:copy(w.text, w.text[max(0, len(w.text)-longest):])]
 	return n, nil
+}
+
+// tight drops NULs, blanks and line ends.
+func tight(c rune) rune {
+	switch c {
+	case 0, ' ', '\t', '\r', '\n':
+		return -1
+	}
+	return c
 }
 
 // lower makes lower case of the letters of ASCII.

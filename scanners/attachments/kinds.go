@@ -38,6 +38,8 @@ func recognise(head []byte) kind {
 	case len(head) >= 512 && head[510] == 0x55 && head[511] == 0xaa && (head[0] == 0xeb || head[0] == 0xe9) &&
 		(bytes.Contains(head[:512], []byte("FAT")) || bytes.Contains(head[:512], []byte("NTFS"))):
 		return kind{"img", "image", "a disk image", 0, nil}
+	case bytes.HasPrefix(bytes.TrimLeft(head[:min(len(head), 512)], " \t\r\n"), []byte("{\\rt")):
+		return kind{"rtf", "", "an RTF document", 0, (*scan).rtf}
 	case isXMLDocument(head):
 		return kind{"xml", "", "a document in XML", 0, (*scan).xml}
 	case isHTA(head):

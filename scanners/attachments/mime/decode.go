@@ -31,8 +31,13 @@ var within = strings.NewReplacer("-", "", " ", "", "/", "", "_", "")
 func encodingOf(value string) (encoding string, ok bool) {
 	name, _, _ := strings.Cut(mail.WithoutComments(value), ";")
 	name = strings.ToLower(strings.Trim(name, " \t\"'.,"))
-	name = strings.TrimSuffix(within.Replace(strings.TrimPrefix(name, "x-")), "s")
-	encoding, ok = encodings[name]
+	first, _, _ := strings.Cut(name, " ")
+	for _, name := range [...]string{name, first} { // behind which some write more
+		name = strings.TrimSuffix(within.Replace(strings.TrimPrefix(name, "x-")), "s")
+		if encoding, ok = encodings[name]; ok {
+			break
+		}
+	}
 	return encoding, ok
 }
 

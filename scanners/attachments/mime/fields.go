@@ -51,6 +51,7 @@ func parameters(field string) (kind string, list []parameter, ok bool) {
 		}
 		isLonger = false
 		key := strings.ToLower(strings.Trim(mail.WithoutComments(rest[:end]), " \t\""))
+		key = key[strings.LastIndexAny(key, " \t")+1:] // a semicolon is missing before it
 		var values []string
 		values, rest = parameterValue(strings.TrimLeft(rest[end+1:], " \t"))
 		for _, value := range values {
@@ -67,6 +68,9 @@ func parameterValue(s string) (values []string, rest string) {
 		value, rest, _ := strings.Cut(s, ";")
 		values = append(values, strings.TrimRight(value, " \t"))
 		if end := strings.IndexAny(values[0], " \t("); end > 0 {
+			if strings.Contains(values[0][end:], "=") {
+				rest = s[end:] // the next parameter, before which the semicolon is missing
+			}
 			values = append(values, values[0][:end])
 		}
 		return values, rest
@@ -98,6 +102,11 @@ func parameterValue(s string) (values []string, rest string) {
 		return append(values, value), rest
 	}
 	tail, rest, _ := strings.Cut(s[end+1:], ";")
+	if equals := strings.IndexByte(tail, '='); equals >= 0 {
+		// The next parameter, before which the semicolon is missing.
+		rest = s[end+1:]
+		tail = tail[:1+strings.LastIndexAny(tail[:equals], " \t")]
+	}
 	if strings.TrimSpace(tail) != "" {
 		values = append(values, escaped.String()+tail)
 	}

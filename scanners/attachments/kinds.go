@@ -40,6 +40,8 @@ func recognise(head []byte) kind {
 		return kind{"img", "image", "a disk image", 0, nil}
 	case bytes.HasPrefix(bytes.TrimLeft(head[:min(len(head), 512)], " \t\r\n"), []byte("{\\rt")):
 		return kind{"rtf", "", "an RTF document", 0, (*scan).rtf}
+	case bytes.Contains(head[:min(len(head), 1024)], []byte("%PDF-")): // where readers look for it
+		return kind{"pdf", "", "a PDF document", 0, (*scan).pdf}
 	case isXMLDocument(head):
 		return kind{"xml", "", "a document in XML", 0, (*scan).xml}
 	case isHTA(head):

@@ -203,6 +203,11 @@ func (f *file) isText() bool {
 	return strings.HasPrefix(f.media, "text/") || f.has("txt") || f.has("htm") || f.has("html")
 }
 
+// isData reports whether a file's name says that it is data in letters, for other programs.
+func (f *file) isData() bool {
+	return slices.ContainsFunc([]string{"xml", "json", "csv", "ics", "vcf", "log", "asc"}, f.has)
+}
+
 // isPassedOff reports whether a file that is a program says that it is something
 // that is looked at or listened to.
 func (f *file) isPassedOff() bool {

@@ -114,6 +114,7 @@ func TestWhatIsNoQuotedPrintableIsADoubtInWhatIsNoText(t *testing.T) {
 		{"a CR for a line end", quoted("a.doc", "{=\r\\rtf1\\objdata 00}"), "object a.doc"},
 		{"a page", quoted("a.html", "<a href=\"x\">"), "clean"},
 		{"a text", quoted("a.txt", "a=b"), "clean"},
+		{"data", quoted("a.xml", "<a b=\"x\"/>"), "clean"},
 	})
 }
 

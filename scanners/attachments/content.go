@@ -48,7 +48,7 @@ func (s *scan) content(f *file, r io.Reader, part *mime.Part, depth int) error {
 	if err := s.judgeHost(f, head); err != nil {
 		return err
 	}
-	k := recognise(head)
+	k := f.recognise(head)
 	f.isOpened = k.isOpened()
 	if err := s.program(f, k); err != nil {
 		return err

@@ -19,6 +19,21 @@ type kind struct {
 // isOpened reports a kind that has to be looked into.
 func (k kind) isOpened() bool { return k.archive != 0 || k.document != nil }
 
+// recognise tells what a file is by its first bytes, or by those that its programs look for
+// behind something else.
+func (f *file) recognise(head []byte) kind {
+	k := recognise(head)
+	begin := head[:min(len(head), 1024)]
+	switch {
+	case k.isOpened() || k.word != "":
+	case (f.has("pdf") || f.media == "application/pdf") && bytes.Contains(begin, []byte("%PDF-")):
+		return kind{"pdf", "", "a PDF document", 0, (*scan).pdf}
+	case (f.isOffice() || f.media == "application/msword") && bytes.HasPrefix(bytes.TrimLeft(begin, " \t\r\n"), []byte("{\\rt")):
+		return kind{"rtf", "", "an RTF document", 0, (*scan).rtf}
+	}
+	return k
+}
+
 // recognise tells what a file is by its first bytes. The zero kind is any other.
 func recognise(head []byte) kind {
 	if len(head) < 4 {
@@ -38,10 +53,6 @@ func recognise(head []byte) kind {
 	case len(head) >= 512 && head[510] == 0x55 && head[511] == 0xaa && (head[0] == 0xeb || head[0] == 0xe9) &&
 		(bytes.Contains(head[:512], []byte("FAT")) || bytes.Contains(head[:512], []byte("NTFS"))):
 		return kind{"img", "image", "a disk image", 0, nil}
-	case bytes.HasPrefix(bytes.TrimLeft(head[:min(len(head), 512)], " \t\r\n"), []byte("{\\rt")):
-		return kind{"rtf", "", "an RTF document", 0, (*scan).rtf}
-	case bytes.Contains(head[:min(len(head), 1024)], []byte("%PDF-")): // where readers look for it
-		return kind{"pdf", "", "a PDF document", 0, (*scan).pdf}
 	case isXMLDocument(head):
 		return kind{"xml", "", "a document in XML", 0, (*scan).xml}
 	case isHTA(head):

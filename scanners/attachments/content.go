@@ -93,6 +93,9 @@ func (s *scan) open(f *file, k kind, head []byte, all io.Reader, part *mime.Part
 	if isMessage && k.isOpened() {
 		s.unsure("%s is a message by its type or one of its names and %s by its content", mail.PrintableName(f.name), k.what)
 	}
+	if bytes.HasPrefix(head, []byte("\x00\x05\x16\x00")) {
+		s.unsure("%s has the name of its file and the file within (AppleSingle)", mail.PrintableName(f.name))
+	}
 	if !k.isOpened() {
 		k.archive = f.container()
 	}

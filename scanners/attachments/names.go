@@ -72,6 +72,23 @@ func (s *scan) named(media string, names ...string) (*file, error) {
 	return f, nil
 }
 
+// titled judges a file without a name by what people call it, as far as that ends like a file's
+// name and not like that of a host. A hit is errSettled.
+func (s *scan) titled(f *file, titles []string) error {
+	for _, title := range titles {
+		for _, ext := range extensions(title[max(0, len(title)-maxFileName):]) {
+			if isTopLevelDomain(ext) {
+				continue
+			}
+			if err := s.extension(f, title, ext); err != nil {
+				return err
+			}
+			f.exts = append(f.exts, ext)
+		}
+	}
+	return nil
+}
+
 // extension judges an extension of one of a file's names.
 func (s *scan) extension(f *file, name, ext string) error {
 	isBlocked := ext == classExtension || s.blocked[ext]

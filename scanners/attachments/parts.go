@@ -46,6 +46,9 @@ func (s *scan) part(p *mime.Part, depth int) error {
 			f = other
 		}
 	}
+	if err == nil && f.name == "" && !mime.IsMessageType(p.Media) {
+		err = s.titled(f, p.Titles)
+	}
 	switch {
 	case err != nil || p.IsMultipart || p.IsMessage:
 		return err

@@ -55,6 +55,9 @@ func (r *Reader) encoding(fields textproto.Header, h *partHeader) {
 	values := fields.Values("Content-Transfer-Encoding")
 	for _, value := range values {
 		encoding, ok := encodingOf(value)
+		if strings.Contains(strings.ToLower(value), "binhex") {
+			r.doubt("a file is encoded by BinHex") // which Exchange decodes
+		}
 		h.isOdd = h.isOdd || !strings.EqualFold(value, values[0]) || !slices.Contains(usualEncodings, strings.ToLower(strings.TrimSpace(value)))
 		switch {
 		case !ok && !plain && h.boundary == "":

@@ -26,6 +26,7 @@ type partHeader struct {
 	encoding string   // as Part has it
 	isOdd    bool     // the encoding is written as not every program knows it
 	names    []string
+	titles   []string // as Part has them
 	// mayBe is what is doubtful when the body, which is read as it is, looks like base64.
 	mayBe string
 	// disposition is "attachment", "inline", or what else is said.
@@ -221,6 +222,10 @@ func (r *Reader) content(fields textproto.Header, h *partHeader) {
 			r.headerDoubt("%s", doubt)
 		}
 		h.names = append(h.names, found...)
+	}
+	for _, value := range fields.Values("Content-Description") {
+		found, _ := fileNames([]parameter{{"name", strings.Trim(value, " \t\"")}})
+		h.titles = append(h.titles, found...)
 	}
 }
 

@@ -22,6 +22,9 @@ type Part struct {
 	Others []string
 	// Names are all that the header may give the part's file.
 	Names []string
+	// Titles are what people call it (Content-Description), in all readings. Exchange takes that for the
+	// name of a file that has none ([MS-OXCMAIL] section 2.2.3.4.1.1).
+	Titles []string
 	// IsAttached says that it is to be shown as an attachment.
 	IsAttached bool
 	// Encoding is "base64", "quoted-printable", "uuencode" (the content is a file within a
@@ -168,7 +171,7 @@ func (r *Reader) next(around *multipart) *Part {
 	p := &r.part
 	p.Media, p.Names, p.Encoding = cmp.Or(h.media, around.standard), h.names, h.encoding
 	p.isOdd = h.isOdd
-	p.Others, p.IsAttached = h.others, h.disposition == "attachment"
+	p.Others, p.Titles, p.IsAttached = h.others, h.titles, h.disposition == "attachment"
 	p.HasBody, p.body = !ended, body{r: r, end: end, ended: ended, isBlank: true, mayBe: h.mayBe}
 	r.after = afterBody
 	switch {
@@ -186,6 +189,8 @@ func (r *Reader) next(around *multipart) *Part {
 			inner.standard = "message/rfc822"
 		}
 		r.open = append(r.open, inner)
+	case p.Media == "application/mac-binhex40":
+		r.doubt("a file is encoded by BinHex")
 	case p.Media == "message/partial":
 		r.doubt("the message holds only a piece of another one (message/partial)")
 	case IsMessageType(p.Media) && p.Encoding == "":

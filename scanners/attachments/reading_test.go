@@ -109,6 +109,7 @@ func TestFilesOfOldMacsAreADoubt(t *testing.T) {
 	const binhex = "(This file must be converted with BinHex 4.0)\n:#hGPBR9dD@acAh\"X!$mr2cmr2cmr!!!!!!!8!!!!!-ka5%p-38K26%&)6da:\n"
 	check(t, defaults(), []expect{
 		{"BinHex as an encoding", mixed("Content-Type: application/octet-stream\nContent-Transfer-Encoding: mac-binhex40\n\n" + binhex), "unknown: BinHex"},
+		{"BinHex as the encoding of a text", mixed("Content-Type: text/plain\nContent-Transfer-Encoding: mac-binhex40\n\n" + binhex), "unknown: BinHex"},
 		{"BinHex as a type", mixed("Content-Type: application/mac-binhex40; name=a.hqx\n\n" + binhex), "unknown: BinHex"},
 		{"AppleSingle", mixed(encodedPart("Content-Type: application/applefile; name=a", []byte("\x00\x05\x16\x00\x00\x02\x00\x00"))), "unknown: AppleSingle"},
 		{"AppleDouble", mixed(encodedPart("Content-Type: application/applefile; name=a", []byte("\x00\x05\x16\x07\x00\x02\x00\x00"))), "clean"},

@@ -88,6 +88,8 @@ func (t *textFinder) endField() bool {
 	kind = strings.TrimSpace(kind)
 	family, _, _ := strings.Cut(kind, "/")
 	switch {
+	case name == "content-transfer-encoding" && strings.Contains(value, "binhex"): // which may name a file
+		return false
 	case name == "content-transfer-encoding":
 		t.isEncoded = t.isEncoded || kind != "7bit" && kind != "8bit" && kind != "binary"
 		return true

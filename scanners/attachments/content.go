@@ -26,7 +26,12 @@ func (f *file) container() archive.Kind {
 			return archive.Tar
 		case "gz", "tgz":
 			return archive.Gzip
+		case "ics", "vcs":
+			return archive.Calendar
 		}
+	}
+	if f.media == "text/calendar" {
+		return archive.Calendar
 	}
 	return 0
 }
@@ -102,6 +107,8 @@ func (s *scan) open(f *file, k kind, head []byte, all io.Reader, part *mime.Part
 	switch {
 	case k.document != nil && !isMessage:
 		return k.document(s, f, s.budget.Reader(all))
+	case k.archive == archive.Calendar && !isMessage:
+		return s.archive(k.archive, f, all, depth)
 	case isMessage || k.archive != 0 || isSaved:
 		if depth >= s.rules.Depth {
 			s.unsure("%s is nested deeper than %d levels", mail.PrintableName(f.name), s.rules.Depth)

@@ -73,7 +73,7 @@ func (s *scan) leaf(f *file, p *mime.Part, depth int) error {
 	err := s.content(f, content, p, depth)
 	// What is no quoted-printable stays as it is or goes, as mail programs differ: that makes
 	// another text of a text, but a broken archive of an archive, or an archive of nothing.
-	isText := (f.isText() || f.isData() || strings.HasPrefix(p.Media, "message/")) && !f.isOffice() && f.container() == 0
+	isText := (f.isText() || f.isData() || strings.HasPrefix(p.Media, "message/")) && !f.isOffice() && (f.container() == 0 || f.container() == archive.Calendar)
 	if p.Encoding == "quoted-printable" && isText && !f.isOpened {
 		return err
 	}

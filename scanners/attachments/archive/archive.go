@@ -1,4 +1,4 @@
-// Package archive opens files that hold files: zip, gzip, bzip2, tar, RAR, 7z and TNEF. It
+// Package archive opens files that hold files: zip, gzip, bzip2, tar, RAR, 7z, TNEF and calendars. It
 // gives their names and, where it can unpack them, their contents. Whatever an archive
 // claims, no more is read and written than a Budget allows.
 package archive
@@ -26,6 +26,7 @@ const (
 	TNEF
 	RAR
 	SevenZip
+	Calendar
 )
 
 // Entry is a file in an archive.
@@ -75,6 +76,8 @@ func (o *Opener) Open(kind Kind, name string, r io.Reader, b *Budget, tempDir st
 		return &tarReader{tar.NewReader(r), b}
 	case TNEF:
 		return newTNEF(r, b)
+	case Calendar:
+		return newCalendar(r)
 	}
 	file, err := newSpool(r, tempDir, &o.memory)
 	if err != nil {

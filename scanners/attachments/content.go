@@ -172,6 +172,7 @@ func (s *scan) entry(entry *archive.Entry, depth int) error {
 		media = "message/rfc822"
 	}
 	f, err := s.named(media, entry.Names...)
+	f.isRenamed = entry.IsRenamed
 	switch {
 	case err != nil:
 		return err

@@ -109,7 +109,7 @@ func (s *scan) xml(f *file, r io.Reader) error {
 	return nil
 }
 
-// isPage reports an attachment that a browser shows.
+// isPage reports an attachment that a browser shows, perhaps.
 func (f *file) isPage() bool {
 	for _, ext := range f.exts {
 		switch ext {
@@ -118,7 +118,7 @@ func (f *file) isPage() bool {
 		}
 	}
 	isHTML := f.media == "text/html" || f.media == "application/xhtml+xml"
-	return isHTML && (f.isAttached || f.name != "") || f.media == "image/svg+xml"
+	return isHTML && (f.isAttached || f.name != "") || f.media == "image/svg+xml" || f.isRenamed
 }
 
 // What a script has, without its blanks, that builds a file, or that decodes a further script.

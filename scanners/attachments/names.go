@@ -24,6 +24,8 @@ type file struct {
 	// host is the name that is that of a host, perhaps: "www.example.com". What is in the
 	// file tells whether it is a program.
 	host string
+	// isRenamed says that it may have another name, which is not among these.
+	isRenamed bool
 	// isOpened says that the content was looked into as that of an archive or a document.
 	isOpened bool
 }

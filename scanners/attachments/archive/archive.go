@@ -36,6 +36,8 @@ type Entry struct {
 	Names []string
 	// IsTitle says that the name is for people: that of a message is its subject.
 	IsTitle bool
+	// IsRenamed says that the file may have another name, which is given without its content.
+	IsRenamed bool
 	// Encrypted says that only a password opens it.
 	Encrypted bool
 	// Content is good until the next entry is asked for. It is nil when there is none, or

@@ -70,13 +70,13 @@ func (l *mapiList) next(name string) (*Entry, error) {
 	}
 	switch {
 	case l.id == mapiData && l.kind == mapiBinary:
-		return &Entry{Names: []string{name}, Content: &l.value}, nil
+		return &Entry{Names: []string{name}, IsRenamed: true, Content: &l.value}, nil
 	case l.id == mapiData && l.kind == mapiObject:
 		// The interface that the object is of stands before it.
 		if _, err := io.CopyN(io.Discard, &l.value, 16); err != nil {
 			return nil, errBroken
 		}
-		return &Entry{Names: []string{name}, Content: &l.value}, nil
+		return &Entry{Names: []string{name}, IsRenamed: true, Content: &l.value}, nil
 	case (l.id == mapiDisplayName || l.id == mapiName || l.id == mapiLongName) && (l.kind == mapiString8 || l.kind == mapiUnicode):
 		text, err := io.ReadAll(io.LimitReader(&l.value, 8<<10))
 		if err != nil {

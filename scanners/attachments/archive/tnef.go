@@ -87,7 +87,7 @@ func (t *tnefReader) attribute() (*Entry, error) {
 		t.name = string(bytes.TrimRight(name, "\x00"))
 		return &Entry{Names: []string{t.name}}, nil
 	case attachData:
-		return &Entry{Names: []string{t.name}, Content: &t.value}, nil
+		return &Entry{Names: []string{t.name}, IsRenamed: true, Content: &t.value}, nil
 	}
 	return nil, nil
 }

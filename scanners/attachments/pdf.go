@@ -75,7 +75,7 @@ func (p *pdfEncryption) look(text []byte, last bool) {
 		switch oddName(text, at) {
 		case "Encrypt":
 			p.isEncrypted, p.isOdd = true, true
-		case "Standard", "U":
+		case "Filter", "Standard", "U":
 			p.isOdd = true
 		}
 	}
@@ -86,8 +86,8 @@ func (p *pdfEncryption) look(text []byte, last bool) {
 		}
 	}
 	for at := range occurrences(text, "/Standard", end) {
-		if word, _ := pdfWord(text[at+1:]); len(word) > len("Standard") {
-			continue // StandardEncoding
+		if word, _ := pdfWord(text[at+1:]); len(word) > len("Standard") || !isFilter(text[max(0, at-pdfReach):at]) {
+			continue // StandardEncoding, or a paragraph of that style
 		}
 		if p.seen++; p.seen > pdfHandlers {
 			p.isOdd = true
@@ -102,6 +102,14 @@ func (p *pdfEncryption) look(text []byte, last bool) {
 	}
 }
 
+// isFilter reports that a value follows the name of a handler's kind, perhaps with a comment
+// between them.
+func isFilter(before []byte) bool {
+	before = bytes.TrimRight(before, " \t\r\n\x00\f")
+	line := before[bytes.LastIndexAny(before, "\r\n")+1:]
+	return bytes.HasSuffix(before, []byte("/Filter")) || bytes.IndexByte(line, '%') >= 0
+}
+
 // oddName returns a short name that has a letter in hexadecimal at that place. Nobody needs to
 // write those of the encryption so, and it hides them.
 func oddName(text []byte, at int) string {
@@ -109,7 +117,7 @@ func oddName(text []byte, at int) string {
 	var letter [1]byte
 	if digits := text[at+1 : min(len(text), at+3)]; len(digits) < 2 || digits[0] < '4' || digits[0] > '7' {
 		return "" // no letter, as most are
-	} else if _, err := hex.Decode(letter[:], digits); err != nil || !bytes.Contains([]byte("EncryptStandardU"), letter[:]) {
+	} else if _, err := hex.Decode(letter[:], digits); err != nil || !bytes.Contains([]byte("EncryptFilterStandardU"), letter[:]) {
 		return ""
 	}
 	from := max(0, at-longest)

@@ -33,6 +33,8 @@ func TestAPDFDocumentThatOnlyAPasswordOpensIsFoundHoweverItSaysSo(t *testing.T) 
 		{"sealed", pdfWith(encrypt, pdfSealed), "encrypted a.pdf"},
 		{"open", pdfWith(encrypt, pdfOpens), "clean"},
 		{"open, with fonts", pdfWith(encrypt, append(fonts, pdfOpens)...), "clean"},
+		{"open, with a style", pdfWith(encrypt, pdfOpens, "<< /RoleMap << /Standard /P >> >>"), "clean"},
+		{"an open one beside one with a comment", pdfWith(encrypt, pdfOpens, changed("/Filter ", "/Filter % x\n")), "encrypted a.pdf"},
 		{"not encrypted", pdfWith("", pdfSealed), "clean"},
 		{"its encryption is described only", pdfWith("/EncryptMetadata true", pdfSealed), "clean"},
 		{"a comment behind the name", pdfWith("/Encrypt%\n3 0 R", pdfSealed), "encrypted a.pdf"},

@@ -41,6 +41,7 @@ func TestOrdinaryMailIsClean(t *testing.T) {
 		{"three encodings of which one encodes", mixed("Content-Type: application/pkcs7-mime; name=smime.p7m\nContent-Transfer-Encoding: raw\nContent-Transfer-Encoding: raw\nContent-Transfer-Encoding: base64\n\n" + wrapped([]byte("\x30\x80\x06"))), "clean"},
 		{"quoted-printable that is none", mixed("Content-Type: text/html; name=a.html\nContent-Transfer-Encoding: quoted-printable\n\n<a href=\"x\">"), "clean"},
 		{"a list's footer behind a base64 attachment", mixed(file("a.pdf", []byte("%PDF-1.4 a document of one line or two")) + "\n_______________________________________________\nlist mailing list\nlist@lists.example.net"), "clean"},
+		{"a list's footer behind a gzip file in base64", mixed(file("a.txt.gz", gzipped("a.txt", []byte("a text of some words"))) + "\n_______________________________________________\nlist mailing list\nlist@lists.example.net"), "clean"},
 		{"a footer behind base64 that needs no padding", mixed(file("a.pdf", []byte("%PDF-1.4 a document of one line or two!")) + "\n-- \nsent from my scanner"), "clean"},
 		{"an encoding with a semicolon", mixed("Content-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: base64;\n\n" + wrapped([]byte("%PDF-1.4"))), "clean"},
 		{"an encoding in quotes", mixed("Content-Type: application/pdf; name=a.pdf\nContent-Transfer-Encoding: \"8-bit\"\n\n%PDF-1.4"), "clean"},

@@ -71,7 +71,7 @@ func (o *Opener) Open(kind Kind, name string, r io.Reader, b *Budget, tempDir st
 			b.Short("its gzip header cannot be read")
 			return &packed{}
 		}
-		return &packed{&Entry{Names: []string{packedName(name), z.Name}, Content: b.Reader(z)}}
+		return &packed{&Entry{Names: []string{packedName(name), z.Name}, Content: b.Reader(gzipReader{z})}}
 	case Bzip2:
 		return &packed{&Entry{Names: []string{packedName(name)}, Content: b.Reader(bzip2.NewReader(r))}}
 	case Tar:
@@ -128,6 +128,17 @@ func (p *packed) Next() (*Entry, error) {
 		return nil, io.EOF
 	}
 	return entry, nil
+}
+
+// gzipReader ends where there is something else behind what is packed, as gunzip does.
+type gzipReader struct{ *gzip.Reader }
+
+func (z gzipReader) Read(p []byte) (int, error) {
+	n, err := z.Reader.Read(p)
+	if err == gzip.ErrHeader {
+		err = io.EOF
+	}
+	return n, err
 }
 
 // packedName is the name of the one file in a packed file.

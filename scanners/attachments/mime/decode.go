@@ -210,12 +210,17 @@ func (b *base64Body) fill() bool {
 }
 
 // decode decodes the whole quanta that are there, and all that is left when it
-// is the last. It tries first whether there is nothing but the alphabet.
+// is the last. It tries first whether there is nothing but the alphabet, and at the end the
+// padding that belongs there.
 func (b *base64Body) decode(last bool) int {
 	b.makeRoom()
 	whole := b.quanta(last)
-	n, err := base64.RawStdEncoding.Decode(b.store, b.raw[:whole])
-	if err != nil || b.padded || b.odd != "" || n < base64.RawStdEncoding.DecodedLen(whole) {
+	text := b.raw[:whole]
+	if unpadded := bytes.TrimRight(text, "="); last && whole%4 == 0 && whole-len(unpadded) <= 2 {
+		text = unpadded
+	}
+	n, err := base64.RawStdEncoding.Decode(b.store, text)
+	if err != nil || b.padded || b.odd != "" || n < base64.RawStdEncoding.DecodedLen(len(text)) {
 		b.sift()
 		b.makeRoom()
 		n = 0
@@ -318,5 +323,10 @@ var base64Alphabet = func() (is [256]bool) {
 // isBase64 reports a line of nothing but base64 that can hold something.
 func isBase64(line []byte) bool {
 	text := bytes.TrimRight(line, "= \t\r\n")
-	return len(text) >= 16 && !bytes.ContainsFunc(text, func(c rune) bool { return c > 0x7f || !base64Alphabet[c] })
+	for _, c := range text {
+		if !base64Alphabet[c] {
+			return false
+		}
+	}
+	return len(text) >= 16
 }

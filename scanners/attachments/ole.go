@@ -29,6 +29,7 @@ func (s *scan) ole(f *file, r io.Reader) error {
 	for at := int64(0); ; {
 		n, err := io.ReadFull(r, buf)
 		directory.take(at, buf[:n])
+		directory.lookForSource(buf[:n])
 		for i := 0; i+oleRecord <= n; i += oleRecord {
 			record := buf[i : i+oleRecord]
 			if err := s.oleContent(f, at+int64(i), record); err != nil {
@@ -176,7 +177,24 @@ type oleDirectory struct {
 	table   []uint32
 	places  []int64 // where the sectors of the table stand
 	entries map[int64]oleEntry
-	missed  bool // one for macros is not among the entries: there are too many
+	missed  bool   // one for macros is not among the entries: there are too many
+	source  bool   // the text of a module is in the file, whatever the stream is called
+	end     []byte // of the piece that was looked at last
+}
+
+// moduleSource is what the text of a module begins with ([MS-OVBA] section 2.3.4.3): as it
+// is, and behind the flags of its compression (section 2.4.1), of which the first say that
+// letters follow.
+var moduleSource = [][]byte{[]byte("Attribute VB_"), []byte("\x00Attribut")}
+
+// lookForSource looks for it in a piece of the file, and where it joins the one before.
+func (d *oleDirectory) lookForSource(piece []byte) {
+	const longest = len("Attribute VB_")
+	joint := append(d.end, piece[:min(len(piece), longest)]...)
+	for _, text := range moduleSource {
+		d.source = d.source || bytes.Contains(joint, text) || bytes.Contains(piece, text)
+	}
+	d.end = append(d.end[:0], piece[max(0, len(piece)-longest):]...)
 }
 
 // take reads the header and the table out of a piece of the file, which stands at a multiple
@@ -247,7 +265,7 @@ func (d *oleDirectory) hasMacros() bool {
 		return d.missed
 	}
 	list, ok := d.list()
-	if !ok || len(d.entries) >= oleMaxEntries {
+	if !ok || d.source || len(d.entries) >= oleMaxEntries {
 		return true
 	}
 	for _, entry := range list {

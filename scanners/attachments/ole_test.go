@@ -3,6 +3,7 @@ package attachments_test
 import (
 	"bytes"
 	"encoding/binary"
+	"strings"
 	"testing"
 )
 
@@ -16,11 +17,18 @@ func TestAPlaceForMacrosIsEmptyOnlyWhereTheDirectoryShowsIt(t *testing.T) {
 		return content
 	}
 	described := []node{{name: "dir", content: "x"}, {name: "_VBA_PROJECT", content: "x"}, {name: "__SRP_1", content: "x"}}
+	const source = "\x01\x19\xb0\x00Attribut\x00e VB_Nam"
+	renamed := func(before int) []byte {
+		return publisher(append(described, node{name: "__SRP_2", content: strings.Repeat("x", before) + source})...)
+	}
+	joint := 2*(16<<10) - 6 - bytes.Index(renamed(8000), []byte(source)) // of two pieces that are read
 	vba := func(b []byte) int { return bytes.Index(b, wide("VBA")) }
 	check(t, defaults(), []expect{
 		{"nothing in it", mixed(file("a.pub", publisher())), "clean"},
 		{"what describes the project", mixed(file("a.pub", publisher(described...))), "clean"},
 		{"a module", mixed(file("a.pub", publisher(append(described, node{name: "ThisDocument", content: "x"})...))), "macro a.pub"},
+		{"a module that is called otherwise", mixed(file("a.pub", renamed(8000))), "macro a.pub"},
+		{"a module that is called otherwise, at the joint", mixed(file("a.pub", renamed(8000+joint))), "macro a.pub"},
 		{"a form", mixed(file("a.pub", publisher(append(described, node{name: "UserForm1", nodes: described})...))), "macro a.pub"},
 		{"a module two folders down", mixed(file("a.pub", publisher(node{name: "VBA", nodes: []node{{name: "Module1", content: "x"}}}))), "macro a.pub"},
 		{"a name that is not ASCII", mixed(file("a.pub", publisher(node{name: "Модуль", content: "x"}))), "macro a.pub"},

@@ -23,6 +23,9 @@ const (
 	pdfReach  = 4 << 10
 	// pdfHandlers is how many times a document may name the security handler.
 	pdfHandlers = 100
+	// pdfOddNames is how many names it may spell so that they must be looked at: each takes
+	// its time, and an honest document has none or few.
+	pdfOddNames = 100_000
 )
 
 // pdf looks whether only a password opens a PDF document. Most that are encrypted open
@@ -57,6 +60,7 @@ type pdfEncryption struct {
 	id          []byte           // the first part of the file's identifier
 	handlers    []map[string]any // dictionaries of the standard security handler: integers and strings
 	seen        int              // times that the handler is named
+	odd         int              // names with a letter in hexadecimal
 }
 
 // look looks at a window of the file. What stands in the last pdfReach bytes is left to the
@@ -72,7 +76,15 @@ func (p *pdfEncryption) look(text []byte, last bool) {
 		}
 	}
 	for at := range occurrences(text, "#", end) {
-		switch oddName(text, at) {
+		name := oddName(text, at)
+		if name != "" {
+			p.odd++
+		}
+		if p.odd > pdfOddNames {
+			p.isEncrypted, p.isOdd = true, true
+			break
+		}
+		switch name {
 		case "Encrypt":
 			p.isEncrypted, p.isOdd = true, true
 		case "Filter", "Standard", "U":

@@ -45,6 +45,8 @@ func TestAPDFDocumentThatOnlyAPasswordOpensIsFoundHoweverItSaysSo(t *testing.T) 
 		{"an open one beside one that is far from its beginning", pdfWith(encrypt, pdfOpens, "<< "+strings.Repeat(" ", 5000)+pdfSealed[3:]), "encrypted a.pdf"},
 		{"two verifiers, the first is that of another", pdfWith(encrypt, strings.Replace(pdfOpens, " /V 2", " /U <b1d147381c1a525e7b1681199714ea630122456a91bae5134273a6db134c87c4> /V 2", 1)), "encrypted a.pdf"},
 		{"something before it", mixed(file("a.pdf", []byte("\n\xef\xbb\xbfnothing\n%PDF-1.4\ntrailer << /Encrypt 3 0 R >>"))), "encrypted a.pdf"},
+		{"odd names", pdfWith("", strings.Repeat("/#45 ", 1000)), "clean"},
+		{"more odd names than can be looked at", pdfWith("", strings.Repeat("/#45 ", 200_000)), "encrypted a.pdf"},
 		{"a color in hexadecimal", pdfWith("/Color#20Name 1", pdfOpens), "clean"},
 	})
 }

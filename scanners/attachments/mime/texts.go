@@ -35,9 +35,11 @@ func OnlyTexts(message io.Reader) bool {
 		if begins && len(text) == 0 && !(t.endField() && t.endBlock()) {
 			return false
 		}
-		// A CR that ends no line may do so all the same.
+		// A CR that ends no line may do so all the same, and need not: a field that it cuts may
+		// say either.
 		for i, piece := range bytes.Split(text, []byte("\r")) {
-			if !t.line(piece, begins || i > 0) {
+			isCut := i > 0 && len(piece) > 0 && len(t.field) > 0
+			if isCut || !t.line(piece, begins || i > 0) {
 				return false
 			}
 		}

@@ -273,6 +273,8 @@ func TestArchivesAreLookedInto(t *testing.T) {
 		{"no zip at all", mixed(file("a.zip", []byte("nothing of that kind"))), "unknown: no directory"},
 		{"two archives", mixed(file("a.zip", append(zipped(member{"b.txt", []byte("x")}), zipped(member{"a.txt", nil})...))), "unknown: does not list"},
 		{"two archives, a program in the first", mixed(file("a.zip", append(zipped(member{"b.exe", []byte("x")}), zipped(member{"a.txt", nil})...))), "extension b.exe"},
+		{"a directory that lists fewer files than it says", mixed(file("a.zip", recounted(zipped(member{"a.txt", []byte("x")}), 2))), "unknown: directory is broken"},
+		{"a directory of no length", mixed(file("a.zip", withoutLength(zipped(member{"a.txt", nil})))), "unknown: two directories"},
 		{"two names for an entry", mixed(file("a.zip", bytes.Replace(zipped(member{"a.txt", []byte("x")}), []byte("a.txt"), []byte("a.doc"), 1))), "unknown: two names"},
 		{"two names for an entry, a program", mixed(file("a.zip", bytes.Replace(zipped(member{"a.txt", []byte("x")}), []byte("a.txt"), []byte("a.exe"), 1))), "extension a.exe"},
 		{"encrypted", mixed(file("a.zip", bytes.ReplaceAll(zipped(member{"a.txt", []byte("x")}), []byte("\x14\x00\x08\x00"), []byte("\x14\x00\x09\x00")))), "encrypted a.txt"},

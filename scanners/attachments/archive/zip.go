@@ -39,6 +39,7 @@ type zipReader struct {
 	base      int64         // where offsets count from: archives may have something in front
 	directory *bufio.Reader // nil when it has been read
 	begins    int64         // where the directory does
+	count     uint16        // of its entries, or what is left of that in 16 bits
 	extents   []zipExtent
 	gaps      []zipExtent // what is left to be looked through
 	gap       *bufio.Reader
@@ -64,6 +65,11 @@ func newZip(file *spool, b *Budget, o *Opener) *zipReader {
 		z.gaps, z.isCut = []zipExtent{{0, file.size}}, true
 		return z
 	}
+	if mark := make([]byte, len(zipCentral)); z.base > 0 {
+		if _, err := file.ReadAt(mark, start-z.base); err == nil && string(mark) == zipCentral {
+			b.Doubt("a zip archive has two directories")
+		}
+	}
 	z.begins, z.directory = start, bufio.NewReaderSize(b.Reader(io.NewSectionReader(file, start, size)), 8<<10)
 	return z
 }
@@ -73,9 +79,10 @@ func (z *zipReader) Next() (*Entry, error) {
 	if z.directory != nil {
 		e, err := readZipEntry(z.directory)
 		if err == nil {
+			z.count--
 			return z.open(e), nil
 		}
-		if err != io.EOF {
+		if err != io.EOF || z.count != 0 {
 			z.budget.Short("a zip archive's directory is broken")
 		}
 		z.directory, z.gaps = nil, z.findGaps(z.begins)
@@ -97,29 +104,31 @@ func (z *zipReader) findDirectory() (start, size int64, ok bool) {
 		end := tailStart + int64(i)
 		dirSize := uint64(binary.LittleEndian.Uint32(tail[i+12:]))
 		offset := uint64(binary.LittleEndian.Uint32(tail[i+16:]))
-		if dirSize == 1<<32-1 || offset == 1<<32-1 || binary.LittleEndian.Uint16(tail[i+10:]) == 1<<16-1 {
-			if at, size64, offset64, ok := z.directory64(end); ok {
-				end, dirSize, offset = at, size64, offset64
+		count := binary.LittleEndian.Uint16(tail[i+10:])
+		if dirSize == 1<<32-1 || offset == 1<<32-1 || count == 1<<16-1 {
+			if at, record, ok := z.directory64(end); ok {
+				end, count = at, binary.LittleEndian.Uint16(record[32:])
+				dirSize, offset = binary.LittleEndian.Uint64(record[40:]), binary.LittleEndian.Uint64(record[48:])
 			}
 		}
 		if dirSize > uint64(end) || offset > uint64(end)-dirSize {
 			continue
 		}
 		start = end - int64(dirSize)
-		z.base = start - int64(offset)
+		z.base, z.count = start-int64(offset), count
 		return start, int64(dirSize), true
 	}
 	return 0, 0, false
 }
 
-// directory64 reads the 64-bit record of an archive whose directory ends at end.
-func (z *zipReader) directory64(end int64) (at int64, size, offset uint64, ok bool) {
-	var record [zip64EndLen]byte
+// directory64 reads the 64-bit record of an archive whose directory ends at end, and where it
+// stands.
+func (z *zipReader) directory64(end int64) (at int64, record [zip64EndLen]byte, ok bool) {
 	if end < 20+zip64EndLen {
-		return 0, 0, 0, false
+		return 0, record, false
 	}
 	if _, err := z.file.ReadAt(record[:20], end-20); err != nil || string(record[:4]) != zip64Place {
-		return 0, 0, 0, false
+		return 0, record, false
 	}
 	// The place that it names counts from the archive's start, wherever that is.
 	for _, at := range [...]int64{int64(binary.LittleEndian.Uint64(record[8:]) & (1<<62 - 1)), end - 20 - zip64EndLen} {
@@ -127,10 +136,10 @@ func (z *zipReader) directory64(end int64) (at int64, size, offset uint64, ok bo
 			continue
 		}
 		if _, err := z.file.ReadAt(record[:], at); err == nil && string(record[:4]) == zip64End {
-			return at, binary.LittleEndian.Uint64(record[40:]), binary.LittleEndian.Uint64(record[48:]), true
+			return at, record, true
 		}
 	}
-	return 0, 0, 0, false
+	return 0, record, false
 }
 
 // readZipEntry reads the directory's next entry. The end is io.EOF.

@@ -304,6 +304,11 @@ func TestArchivesAreLookedInto(t *testing.T) {
 		{"RAR 5 with a program", mixed(file("a.rar", rar5("a.exe", ""))), "extension a.exe"},
 		{"RAR 5, encrypted", mixed(file("a.rar", rar5("a.txt", "\x03\x01\x00\x00"))), "encrypted a.txt"},
 		{"RAR 5, encrypted names", mixed(file("a.rar", []byte("Rar!\x1a\x07\x01\x00\x00\x00\x00\x00\x03\x04\x00\x00garbage"))), "encrypted a.rar"},
+		{"RAR with a name in Unicode", mixed(file("a.rar", rar4(0x200, "a.txt\x00\x00\x00b.tx\x00t"))), "clean"},
+		{"RAR with a program by the name in Unicode", mixed(file("a.rar", rar4(0x200, "a.txt\x00\x00\xc0\x00exe"))), "extension a.exe"},
+		{"RAR with a program by the other name", mixed(file("a.rar", rar4(0x200, "a.exe\x00\x00\xc0\x00txt"))), "extension a.exe"},
+		{"RAR with a program by what the name in Unicode corrects", mixed(file("a.rar", rar4(0x200, "`-dwd\x00\x00\xc0\x83\x01"))), "extension a.exe"},
+		{"RAR with a program by a name in UTF-8", mixed(file("a.rar", rar4(0x200, "\u00fc.exe"))), "extension ?.exe"},
 		{"RAR, truncated", mixed(file("a.rar", rar4(0, "a.txt")[:30])), "unknown: RAR archive is broken"},
 		{"7z, encrypted", mixed(file("a.7z", append(append([]byte("7z\xbc\xaf\x27\x1c\x00\x04\x00\x00\x00\x00"), "\x00\x00\x00\x00\x00\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"...), "\x17\x06\x06\xf1\x07\x01"...))), "encrypted a.7z"},
 	})

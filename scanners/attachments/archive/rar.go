@@ -45,7 +45,7 @@ func (r *rarReader) Next() (*Entry, error) {
 	if !block.isFile {
 		return &Entry{}, nil
 	}
-	return &Entry{Names: []string{block.name}, Encrypted: block.encrypted}, nil
+	return &Entry{Names: block.names, Encrypted: block.encrypted}, nil
 }
 
 // rarBlock is one block of a RAR archive, of size bytes with its data. One that
@@ -53,7 +53,7 @@ func (r *rarReader) Next() (*Entry, error) {
 type rarBlock struct {
 	size                    int64
 	isFile, encrypted, last bool
-	name                    string
+	names                   []string
 }
 
 // rar4 reads the block at that place of an archive of RAR 1.5 to 4.
@@ -79,7 +79,10 @@ func (f *spool) rar4(at int64) (b rarBlock, ok bool) {
 			name = 40
 		}
 		needed = name + int(binary.LittleEndian.Uint16(head[26:]))
-		b.isFile, b.encrypted, b.name = true, flags&4 != 0, string(head[name:needed])
+		b.isFile, b.encrypted, b.names = true, flags&4 != 0, []string{string(head[name:needed])}
+		if flags&0x200 != 0 {
+			b.names = rar4Names(head[name:needed])
+		}
 	}
 	return b, needed <= size && size <= n && b.size > 0
 }
@@ -116,7 +119,7 @@ func (f *spool) rar5(at int64) (b rarBlock, ok bool) {
 		}
 		v.next() // compression
 		v.next() // system
-		b.isFile, b.name = true, string(v.take(v.next()))
+		b.isFile, b.names = true, []string{string(v.take(v.next()))}
 		b.encrypted = hasRAR5Encryption(v.rest)
 	case 4:
 		b.encrypted = true

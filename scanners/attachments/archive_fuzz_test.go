@@ -122,7 +122,8 @@ func FuzzTar(f *testing.F) {
 func FuzzRAR(f *testing.F) {
 	f.Add(rar4(0, "a.txt"))
 	f.Add(rar4(4, "a.txt"))
-	f.Add(rar5("a.txt", ""))
+	f.Add(rar4(0x200, "a.txt\x00\x00\xc0\x83\x01exe"))
+	f.Add(append([]byte("in front"), rar5("a.txt", "")...))
 	f.Add(rar5("a.txt", "\x03\x01\x00\x00"))
 	f.Add([]byte("Rar!\x1a\x07\x01\x00\x00\x00\x00\x00\x03\x04\x00\x00garbage"))
 	fuzzArchive(f, archive.RAR)

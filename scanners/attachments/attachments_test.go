@@ -309,6 +309,9 @@ func TestArchivesAreLookedInto(t *testing.T) {
 		{"RAR with a program by the other name", mixed(file("a.rar", rar4(0x200, "a.exe\x00\x00\xc0\x00txt"))), "extension a.exe"},
 		{"RAR with a program by what the name in Unicode corrects", mixed(file("a.rar", rar4(0x200, "`-dwd\x00\x00\xc0\x83\x01"))), "extension a.exe"},
 		{"RAR with a program by a name in UTF-8", mixed(file("a.rar", rar4(0x200, "\u00fc.exe"))), "extension ?.exe"},
+		{"RAR with something in front", mixed(file("a.rar", append(make([]byte, 100<<10), rar5("a.exe", "")...))), "extension a.exe"},
+		{"RAR with something in front, by its name only", mixed(file("a.rar", append([]byte("GIF89a and so on"), rar4(0, "a.exe")...))), "extension a.exe"},
+		{"no RAR at all", mixed(file("a.rar", []byte("nothing of that kind"))), "unknown: RAR archive is broken"},
 		{"RAR, truncated", mixed(file("a.rar", rar4(0, "a.txt")[:30])), "unknown: RAR archive is broken"},
 		{"7z, encrypted", mixed(file("a.7z", append(append([]byte("7z\xbc\xaf\x27\x1c\x00\x04\x00\x00\x00\x00"), "\x00\x00\x00\x00\x00\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"...), "\x17\x06\x06\xf1\x07\x01"...))), "encrypted a.7z"},
 	})

@@ -28,6 +28,8 @@ func (f *file) container() archive.Kind {
 			return archive.Gzip
 		case "ics", "vcs":
 			return archive.Calendar
+		case "rar":
+			return archive.RAR
 		}
 	}
 	if f.media == "text/calendar" {

@@ -1,8 +1,16 @@
 package archive
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
+)
+
+const (
+	rarMark = "Rar!\x1a\x07"
+	// rarMaxFront is how much may stand before an archive: a program that unpacks it, for which
+	// unrar takes anything.
+	rarMaxFront = 4 << 20
 )
 
 // rarReader reads the names in a RAR archive and whether they, or the files, are
@@ -16,14 +24,30 @@ type rarReader struct {
 
 func newRAR(file *spool, b *Budget) Reader {
 	var mark [8]byte
-	if _, err := file.ReadAt(mark[:], 0); err != nil {
+	at := file.findRAR()
+	if _, err := file.ReadAt(mark[:], max(at, 0)); err != nil || at < 0 {
 		b.Short("the RAR archive is broken")
 		return &packed{}
 	}
 	if mark[6] == 1 {
-		return &rarReader{file, b, file.rar5, 8}
+		return &rarReader{file, b, file.rar5, at + 8}
 	}
-	return &rarReader{file, b, file.rar4, 7}
+	return &rarReader{file, b, file.rar4, at + 7}
+}
+
+// findRAR returns where an archive begins; below 0: nowhere.
+func (f *spool) findRAR() int64 {
+	window := make([]byte, 64<<10)
+	for at := int64(0); at <= rarMaxFront; at += int64(len(window) - len(rarMark)) {
+		n, err := f.ReadAt(window, at)
+		if i := bytes.Index(window[:n], []byte(rarMark)); i >= 0 {
+			return at + int64(i)
+		}
+		if err != nil {
+			break
+		}
+	}
+	return -1
 }
 
 // Next returns the next file.

@@ -64,8 +64,9 @@ func DefaultRules() Rules {
 // message's attachments and at what they are, inside archives too.
 //
 // It is no virus scanner. It does not see: macros in PowerPoint 97 files, Excel 4
-// macros in OLE files, what PDF, OneNote and Outlook's .msg files embed, files in 7z, CAB
-// and other archives without a reader here, S/MIME and PGP content. Such attachments are
+// macros in OLE files, what PDF, OneNote and Outlook's .msg files embed, what files in RAR
+// archives hold, files in 7z, CAB and other archives without a reader here, S/MIME and PGP
+// content. Such attachments are
 // clean as far as their names and first bytes are.
 //
 // A message that mail programs may read in several ways is unknown, as is an

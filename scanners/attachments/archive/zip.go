@@ -39,6 +39,7 @@ type zipReader struct {
 	base      int64         // where offsets count from: archives may have something in front
 	directory *bufio.Reader // nil when it has been read
 	begins    int64         // where the directory does
+	behind    int64         // where what is behind the archive's end begins, comment and all
 	count     uint16        // of its entries, or what is left of that in 16 bits
 	extents   []zipExtent
 	gaps      []zipExtent // what is left to be looked through
@@ -85,7 +86,7 @@ func (z *zipReader) Next() (*Entry, error) {
 		if err != io.EOF || z.count != 0 {
 			z.budget.Short("a zip archive's directory is broken")
 		}
-		z.directory, z.gaps = nil, z.findGaps(z.begins)
+		z.directory, z.gaps = nil, append(z.findGaps(z.begins), zipExtent{z.behind, z.file.size})
 	}
 	return z.unlisted()
 }
@@ -99,6 +100,7 @@ func (z *zipReader) findDirectory() (start, size int64, ok bool) {
 	}
 	for i := bytes.LastIndex(tail, []byte(zipEnd)); i >= 0; i = bytes.LastIndex(tail[:i], []byte(zipEnd)) {
 		if len(tail)-i < zipEndLen {
+			z.budget.Short("a zip archive ends within its end")
 			continue
 		}
 		end := tailStart + int64(i)
@@ -112,10 +114,11 @@ func (z *zipReader) findDirectory() (start, size int64, ok bool) {
 			}
 		}
 		if dirSize > uint64(end) || offset > uint64(end)-dirSize {
+			z.budget.Doubt("a zip archive's directory lies outside of it")
 			continue
 		}
 		start = end - int64(dirSize)
-		z.base, z.count = start-int64(offset), count
+		z.base, z.count, z.behind = start-int64(offset), count, tailStart+int64(i)+zipEndLen
 		return start, int64(dirSize), true
 	}
 	return 0, 0, false

@@ -80,6 +80,7 @@ func TestWhatIsNothingButTextHoweverItIsReadIsClean(t *testing.T) {
 		{"a quoted message in a text", crlf("Content-Type: text/plain\nnonsense\n\n  Subject: x\n  Content-Type: text/plain\n"), "clean"},
 		{"a file within a text", crlf("Content-Type: text/plain\nnonsense\n\nbegin 644 a.txt\nend\n"), "unknown: no field"},
 		{"a type that a bare CR cuts", crlf("Content-Type: text/plain\rx\nnonsense\n\nx"), "unknown: no field"},
+		{"a type behind a form feed", crlf("Content-Type:\ftext/plain\nnonsense\n\nx"), "unknown: no field"},
 		{"a folded name", crlf("Content-Type: text/plain;\n\tname=a.pdf\nnonsense\n\nx"), "unknown: no field"},
 	})
 }

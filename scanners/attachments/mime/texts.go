@@ -85,9 +85,9 @@ func (t *textFinder) endField() bool {
 	field := strings.ToLower(string(bytes.ReplaceAll(t.field, []byte{0}, nil)))
 	t.field = t.field[:0]
 	name, value, _ := strings.Cut(field, ":")
-	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+	name, value = strings.TrimSpace(name), strings.Trim(value, " \t")
 	kind, _, _ := strings.Cut(value, ";")
-	kind = strings.TrimSpace(kind)
+	kind = strings.Trim(kind, " \t") // what only some programs drop counts
 	family, _, _ := strings.Cut(kind, "/")
 	switch {
 	case name == "content-transfer-encoding" && strings.Contains(value, "binhex"): // which may name a file

@@ -81,6 +81,9 @@ func TestWhatIsNothingButTextHoweverItIsReadIsClean(t *testing.T) {
 		{"a file within a text", crlf("Content-Type: text/plain\nnonsense\n\nbegin 644 a.txt\nend\n"), "unknown: no field"},
 		{"a type that a bare CR cuts", crlf("Content-Type: text/plain\rx\nnonsense\n\nx"), "unknown: no field"},
 		{"a type behind a form feed", crlf("Content-Type:\ftext/plain\nnonsense\n\nx"), "unknown: no field"},
+		{"an indented field that begins a header", crlf("  Content-Type: image/gif\nnonsense\n\nx"), "unknown: no field"},
+		{"a name with a comment within", crlf("Content-Type: text/plain; na(x)me=a.pdf\nnonsense\n\nx"), "unknown: no field"},
+		{"a name behind an empty line", crlf("Content-Type: text/plain;\n\nname=a.pdf\nnonsense\n\nx"), "unknown: behind an empty line"},
 		{"a folded name", crlf("Content-Type: text/plain;\n\tname=a.pdf\nnonsense\n\nx"), "unknown: no field"},
 	})
 }

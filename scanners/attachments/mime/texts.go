@@ -5,6 +5,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"coexistd/policy/mail"
 )
 
 // textTypes are those of parts that hold nothing but text.
@@ -57,19 +59,17 @@ type textFinder struct {
 
 // line takes a line, or a further piece of one.
 func (t *textFinder) line(text []byte, begins bool) bool {
-	isFolded := len(text) > 0 && (text[0] == ' ' || text[0] == '\t')
-	if !begins || isFolded && len(t.field) > 0 {
-		if len(t.field) > 0 {
-			t.field = append(t.field, text...)
-		}
+	unfolded := bytes.TrimLeft(text, " \t")
+	switch {
+	case len(t.field) > 0 && (!begins || len(unfolded) < len(text)):
+		t.field = append(t.field, text...)
 		return len(t.field) <= maxTextField
-	}
-	if isFolded { // of nothing that says what follows, so that it may begin a header
-		text = bytes.TrimLeft(text, " \t")
-	}
-	if !t.endField() {
+	case !begins:
+		return true
+	case !t.endField():
 		return false
 	}
+	text = unfolded // where a header begins, this goes on with nothing
 	if len(text) > 8 && bytes.EqualFold(text[:8], []byte("content-")) {
 		t.field = append(t.field, text...)
 	}
@@ -97,8 +97,8 @@ func (t *textFinder) endField() bool {
 		return true
 	case slices.Contains(textFields, name):
 		return true
-	case strings.Contains(value, "name"):
-		return false
+	case strings.Contains(value, "name"), strings.Contains(mail.WithoutComments(value), "name"), strings.HasSuffix(value, ";"):
+		return false // the last may go on behind an empty line
 	case name == "content-disposition":
 		return kind == "inline"
 	case name != "content-type":

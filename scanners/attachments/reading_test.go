@@ -84,6 +84,10 @@ func TestWhatIsNothingButTextHoweverItIsReadIsClean(t *testing.T) {
 		{"an indented field that begins a header", crlf("  Content-Type: image/gif\nnonsense\n\nx"), "unknown: no field"},
 		{"a name with a comment within", crlf("Content-Type: text/plain; na(x)me=a.pdf\nnonsense\n\nx"), "unknown: no field"},
 		{"a name behind an empty line", crlf("Content-Type: text/plain;\n\nname=a.pdf\nnonsense\n\nx"), "unknown: behind an empty line"},
+		{"a NUL in a type", crlf("Content-Type: text/pl\x00ain\n\nx"), "unknown: NUL"},
+		{"a NUL in a field's name", crlf("Con\x00tent-Type: image/gif\n\nx"), "unknown: NUL"},
+		{"a NUL before a folded name", crlf("Content-Type: text/plain\n\x00 ; name=a.pdf\n\nx"), "unknown: NUL"},
+		{"a NUL in the line before a file", crlf("Subject: \x00\n\nbe\x00gin 644 a.pdf\n#0V%T\nend\n"), "unknown: NUL"},
 		{"a folded name", crlf("Content-Type: text/plain;\n\tname=a.pdf\nnonsense\n\nx"), "unknown: no field"},
 	})
 }

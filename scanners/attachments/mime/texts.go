@@ -59,9 +59,16 @@ type textFinder struct {
 
 // line takes a line, or a further piece of one.
 func (t *textFinder) line(text []byte, begins bool) bool {
-	unfolded := bytes.TrimLeft(text, " \t")
+	// Some programs drop NULs.
+	clean := text
+	if bytes.IndexByte(text, 0) >= 0 {
+		clean = bytes.ReplaceAll(text, []byte{0}, nil)
+	}
+	unfolded := bytes.TrimLeft(clean, " \t")
 	switch {
-	case len(t.field) > 0 && (!begins || len(unfolded) < len(text)):
+	case begins && len(t.field) > 0 && len(text) > 0 && text[0] == 0:
+		return false // whether the field goes on
+	case len(t.field) > 0 && (!begins || len(unfolded) < len(clean)):
 		t.field = append(t.field, text...)
 		return len(t.field) <= maxTextField
 	case !begins:
@@ -69,11 +76,11 @@ func (t *textFinder) line(text []byte, begins bool) bool {
 	case !t.endField():
 		return false
 	}
-	text = unfolded // where a header begins, this goes on with nothing
-	if len(text) > 8 && bytes.EqualFold(text[:8], []byte("content-")) {
-		t.field = append(t.field, text...)
+	// Where a header begins, an indented line goes on with nothing.
+	if len(unfolded) > 8 && bytes.EqualFold(unfolded[:8], []byte("content-")) {
+		t.field = append(t.field, bytes.TrimLeft(text, " \t\x00")...)
 	}
-	_, decode := uuBegin(text)
+	_, decode := uuBegin(clean)
 	return decode == nil
 }
 
@@ -82,6 +89,7 @@ func (t *textFinder) endField() bool {
 	if len(t.field) == 0 {
 		return true
 	}
+	hasNUL := bytes.IndexByte(t.field, 0) >= 0
 	field := strings.ToLower(string(bytes.ReplaceAll(t.field, []byte{0}, nil)))
 	t.field = t.field[:0]
 	name, value, _ := strings.Cut(field, ":")
@@ -99,6 +107,8 @@ func (t *textFinder) endField() bool {
 		return true
 	case strings.Contains(value, "name"), strings.Contains(mail.WithoutComments(value), "name"), strings.HasSuffix(value, ";"):
 		return false // the last may go on behind an empty line
+	case hasNUL: // whoever keeps it finds something else
+		return false
 	case name == "content-disposition":
 		return kind == "inline"
 	case name != "content-type":

@@ -80,6 +80,7 @@ func TestWhatIsNothingButTextHoweverItIsReadIsClean(t *testing.T) {
 		{"a quoted message in a text", crlf("Content-Type: text/plain\nnonsense\n\n  Subject: x\n  Content-Type: text/plain\n"), "clean"},
 		{"a file within a text", crlf("Content-Type: text/plain\nnonsense\n\nbegin 644 a.txt\nend\n"), "unknown: no field"},
 		{"a type that a bare CR cuts", crlf("Content-Type: text/plain\rx\nnonsense\n\nx"), "unknown: no field"},
+		{"a type that two bare CRs cut", crlf("Content-Type: text/plain\r\rx\nnonsense\n\nx"), "unknown: bare CR"},
 		{"a type behind a form feed", crlf("Content-Type:\ftext/plain\nnonsense\n\nx"), "unknown: no field"},
 		{"an indented field that begins a header", crlf("  Content-Type: image/gif\nnonsense\n\nx"), "unknown: no field"},
 		{"a name with a comment within", crlf("Content-Type: text/plain; na(x)me=a.pdf\nnonsense\n\nx"), "unknown: no field"},

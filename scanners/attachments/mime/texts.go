@@ -39,9 +39,10 @@ func OnlyTexts(message io.Reader) bool {
 		}
 		// A CR that ends no line may do so all the same, and need not: a field that it cuts may
 		// say either.
-		for i, piece := range bytes.Split(text, []byte("\r")) {
-			isCut := i > 0 && len(piece) > 0 && len(t.field) > 0
-			if isCut || !t.line(piece, begins || i > 0) {
+		for rest, more := text, true; more; begins = true {
+			var piece []byte
+			piece, rest, more = bytes.Cut(rest, []byte("\r"))
+			if !t.line(piece, begins) || len(t.field) > 0 && len(bytes.TrimLeft(rest, "\r")) > 0 {
 				return false
 			}
 		}

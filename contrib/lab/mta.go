@@ -24,12 +24,19 @@ func (m MTA) known() error {
 
 // Drain has what was put off tried again until the queue is empty. A queue manager
 // that is busy may miss that there is mail, or leave alone for a minute what an attempt
-// has not quite ended of, so that asking once is not enough. When ctx ends first, the
-// error says what is still in the queue.
+// has not quite ended of, so that asking once is not enough; where nothing was put off,
+// it need not be asked at all. When ctx ends first, the error says what is still in the
+// queue.
 func (m *Postfix) Drain(ctx context.Context) error {
+	late, err := m.holds("deferred")
+	if err != nil {
+		return err
+	}
 	for while := time.Second; ; while *= 2 {
-		if err := m.Flush(ctx); err != nil {
-			return err
+		if late {
+			if err := m.Flush(ctx); err != nil {
+				return err
+			}
 		}
 		some, cancel := context.WithTimeout(ctx, while)
 		err := m.WaitEmpty(some)
@@ -37,6 +44,7 @@ func (m *Postfix) Drain(ctx context.Context) error {
 		if err == nil || ctx.Err() != nil || some.Err() == nil {
 			return err
 		}
+		late = true
 	}
 }
 

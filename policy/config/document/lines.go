@@ -2,7 +2,6 @@ package document
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -21,22 +20,6 @@ const (
 	maxParts = 8 // parts of one written key
 	// MaxKey is how long a written key can be, in bytes.
 	MaxKey = 512
-)
-
-// quoted is a string of any kind, or the beginning of one that does not end. Up to two
-// quotes may stand before the three that close.
-const quoted = `"""(?:\\(?s:.)|[^\\])*?(?:"{3,5}|\\?\z)` +
-	`|'''(?s:.*?)(?:'{3,5}|\z)` +
-	`|"(?:\\(?s:.)|[^"\\\n])*"?` +
-	`|'[^'\n]*'?`
-
-// What can come next.
-var (
-	spaces     = regexp.MustCompile(`^[ \t]*`)
-	blank      = regexp.MustCompile(`^(?:[ \t\r\n]|#[^\n]*)*`)
-	restOfLine = regexp.MustCompile(`^[^\n]*`)
-	keyPart    = regexp.MustCompile(`^(?:` + quoted + `|[A-Za-z0-9_-]*)`)
-	plainValue = regexp.MustCompile(`^(?:` + quoted + `|[^,\]}#\r\n]*)`)
 )
 
 // scanner walks one TOML text.
@@ -100,10 +83,11 @@ func Join(path, part string) string {
 // Element is the path of an array's element.
 func Element(path string, i int) string { return path + ".#" + strconv.Itoa(i) }
 
-// take reads what comes next.
-func (s *scanner) take(what *regexp.Regexp) string {
-	taken := what.FindString(s.text)
-	s.text = s.text[len(taken):]
+// take reads what comes next, a token of tokens.go.
+func (s *scanner) take(token func(text string) int) string {
+	n := token(s.text)
+	taken := s.text[:n]
+	s.text = s.text[n:]
 	s.line += strings.Count(taken, "\n")
 	return taken
 }

@@ -51,11 +51,12 @@ cc:
 
 # Tests mostly wait, so more of them run side by side than a small machine has
 # processors. Each wait has a bound of its own; the one here is for a package that
-# hangs. A test that is skipped would be one that says nothing: none may be.
+# hangs. A test that is skipped would be one that says nothing: none may be. "lint" has
+# had all looked at by "go vet", so that "go test" need not do so once more.
 race: go cc
 	@contrib/lab/fetch.sh --scanners $(LAB)
 	$(GOTESTSUM) --format testname --format-hide-empty-pkg --jsonfile $(LAB)/tests.json -- \
-		-race -count=1 -p 3 -parallel 8 -timeout 60m ./...
+		-race -vet=off -count=1 -p 3 -parallel 8 -timeout 60m ./...
 	@! grep '"Action":"skip".*"Test":' $(LAB)/tests.json || { echo 'make test: these tests were skipped; all must run' >&2; exit 1; }
 
 vet: go

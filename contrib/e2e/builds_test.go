@@ -64,12 +64,12 @@ var program = sync.OnceValues(func() (string, error) {
 	return path, build(path, commandPath, "-race")
 })
 
-// build builds the program of a package.
+// build builds the program of a package, without what only a debugger reads.
 func build(program, pkg string, flags ...string) error {
 	if err := lookAtSources(); err != nil {
 		return err
 	}
-	out, err := exec.Command("go", slices.Concat([]string{"build", "-o", program}, flags, []string{pkg})...).CombinedOutput()
+	out, err := exec.Command("go", slices.Concat([]string{"build", "-ldflags=-s -w", "-o", program}, flags, []string{pkg})...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("building %s with %q: %w\n%s", pkg, flags, err, out)
 	}

@@ -75,28 +75,19 @@ func (p *pdfEncryption) look(text []byte, last bool) {
 			p.isEncrypted = true
 		}
 	}
-	for at := range occurrences(text, "#", end) {
-		name := oddName(text, at)
-		if name != "" {
-			p.odd++
-		}
-		if p.odd > pdfOddNames {
-			p.isEncrypted, p.isOdd = true, true
-			break
-		}
-		switch name {
-		case "Encrypt":
-			p.isEncrypted, p.isOdd = true, true
-		case "Filter", "Standard", "U":
-			p.isOdd = true
-		}
-	}
+	p.lookForOdd(text, end)
 	for at := range occurrences(text, "/ID", end) {
 		rest := bytes.TrimLeft(text[at+len("/ID"):], " \t\r\n")
 		if inner, isList := bytes.CutPrefix(rest, []byte("[")); isList && p.id == nil {
 			p.id, _ = pdfString(bytes.TrimLeft(inner, " \t\r\n"))
 		}
 	}
+	p.lookForHandlers(text, end)
+}
+
+// lookForHandlers looks for dictionaries of the standard security handler, which its name
+// stands in.
+func (p *pdfEncryption) lookForHandlers(text []byte, end int) {
 	for at := range occurrences(text, "/Standard", end) {
 		if word, _ := pdfWord(text[at+1:]); len(word) > len("Standard") || !isFilter(text[max(0, at-pdfReach):at]) {
 			continue // StandardEncoding, or a paragraph of that style
@@ -109,6 +100,26 @@ func (p *pdfEncryption) look(text []byte, last bool) {
 		if begin := max(bytes.LastIndex(before, []byte("obj")), bytes.LastIndex(before, []byte("/Encrypt"))); begin >= 0 {
 			p.handlers = append(p.handlers, pdfDictionary(before[begin:], text[at:min(len(text), at+pdfReach)]))
 		} else {
+			p.isOdd = true
+		}
+	}
+}
+
+// lookForOdd looks for names that hide what they are.
+func (p *pdfEncryption) lookForOdd(text []byte, end int) {
+	for at := range occurrences(text, "#", end) {
+		name := oddName(text, at)
+		if name == "" {
+			continue
+		}
+		if p.odd++; p.odd > pdfOddNames {
+			p.isEncrypted, p.isOdd = true, true
+			return
+		}
+		switch name {
+		case "Encrypt":
+			p.isEncrypted, p.isOdd = true, true
+		case "Filter", "Standard", "U":
 			p.isOdd = true
 		}
 	}
@@ -169,33 +180,43 @@ func pdfDictionary(pieces ...[]byte) map[string]any {
 		case text[0] == '(' || text[0] == '<':
 			_, text = pdfString(text)
 		case text[0] == '/':
-			var name []byte
-			name, text = pdfWord(text[1:])
-			value := bytes.TrimLeft(text, " \t\r\n")
-			if first, taken := entries[string(name)]; taken {
-				if second, _ := pdfString(value); second != nil && string(name) == "U" {
-					value, _ := first.([]byte)
-					if !bytes.Equal(value, second) {
-						entries[pdfTwoVerifiers] = true
-					}
+			name, behind := pdfWord(text[1:])
+			value, rest := pdfValue(bytes.TrimLeft(behind, " \t\r\n"))
+			first, taken := entries[string(name)]
+			switch {
+			case value == nil:
+				text = behind
+			case !taken:
+				entries[string(name)], text = value, rest
+			default:
+				text = behind
+				verifier, isString := value.([]byte)
+				if other, _ := first.([]byte); isString && string(name) == "U" && !bytes.Equal(verifier, other) {
+					entries[pdfTwoVerifiers] = true
 				}
-				continue
-			}
-			if decoded, rest := pdfString(value); decoded != nil {
-				entries[string(name)], text = decoded, rest
-				continue
-			}
-			word, rest := pdfWord(value)
-			if number, err := strconv.ParseInt(string(word), 10, 64); err == nil {
-				entries[string(name)], text = number, rest
-			} else if string(word) == "true" || string(word) == "false" {
-				entries[string(name)], text = string(word) == "true", rest
 			}
 		default:
 			text = text[1:]
 		}
 	}
 	return entries
+}
+
+// pdfValue reads the integer, true, false or string that text begins with; nil: it begins
+// with none.
+func pdfValue(text []byte) (value any, rest []byte) {
+	if decoded, rest := pdfString(text); decoded != nil {
+		return decoded, rest
+	}
+	word, rest := pdfWord(text)
+	number, err := strconv.ParseInt(string(word), 10, 64)
+	switch {
+	case err == nil:
+		return number, rest
+	case string(word) == "true" || string(word) == "false":
+		return string(word) == "true", rest
+	}
+	return nil, text
 }
 
 // pdfTwoVerifiers is an entry of a dictionary that has several verifiers of the password. No

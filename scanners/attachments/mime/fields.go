@@ -64,18 +64,11 @@ func parameters(field string) (kind string, list []parameter, ok bool) {
 // parameterValue reads the value that s begins with, in each of its readings,
 // and returns what follows it.
 func parameterValue(s string) (values []string, rest string) {
-	if s == "" || s[0] != '"' {
-		value, rest, _ := strings.Cut(s, ";")
-		values = append(values, strings.TrimRight(value, " \t"))
-		if end := strings.IndexAny(values[0], " \t("); end > 0 {
-			if strings.Contains(values[0][end:], "=") {
-				rest = s[end:] // the next parameter, before which the semicolon is missing
-			}
-			values = append(values, values[0][:end])
-		}
-		return values, rest
+	quoted, isQuoted := strings.CutPrefix(s, `"`)
+	if !isQuoted {
+		return bareValue(s)
 	}
-	s = s[1:]
+	s = quoted
 	var escaped strings.Builder
 	end, backslash := 0, false
 	for end < len(s) && s[end] != '"' {
@@ -113,11 +106,35 @@ func parameterValue(s string) (values []string, rest string) {
 	return values, rest
 }
 
+// bareValue is parameterValue of a value without quotes.
+func bareValue(s string) (values []string, rest string) {
+	value, rest, _ := strings.Cut(s, ";")
+	values = append(values, strings.TrimRight(value, " \t"))
+	if end := strings.IndexAny(values[0], " \t("); end > 0 {
+		if strings.Contains(values[0][end:], "=") {
+			rest = s[end:] // the next parameter, before which the semicolon is missing
+		}
+		values = append(values, values[0][:end])
+	}
+	return values, rest
+}
+
 // segment is one piece of a value that RFC 2231 section 3 splits up.
 type segment struct {
 	number  int
 	percent bool // it is encoded (section 4)
 	value   string
+}
+
+// newSegment reads a section of "name*section": a number, or nothing where the value is whole.
+// Either is followed by a further asterisk, or not.
+func newSegment(section, value string) (one segment, isWhole bool, err error) {
+	section, percent := strings.CutSuffix(section, "*")
+	if section == "" {
+		return segment{0, true, value}, true, nil
+	}
+	number, err := strconv.ParseUint(section, 10, 16)
+	return segment{int(number), percent, value}, false, err
 }
 
 // values returns what the parameter of that name may be: each plain value, and
@@ -137,20 +154,14 @@ func values(list []parameter, name string) (plain []string, encoded []string, do
 		if !ok {
 			continue
 		}
-		section, percent := strings.CutSuffix(section, "*")
-		number := uint64(0)
-		if section == "" {
-			percent = true // "name*": one piece, encoded
-		} else {
-			var err error
-			if number, err = strconv.ParseUint(section, 10, 16); err != nil {
-				doubt = "the parameter " + mail.PrintableName(p.key) + " cannot be read"
-				continue
-			}
+		one, isWhole, err := newSegment(section, p.value)
+		if err != nil {
+			doubt = "the parameter " + mail.PrintableName(p.key) + " cannot be read"
+			continue
 		}
-		segments = append(segments, segment{int(number), percent, p.value})
-		if section == "" { // which most programs take for the whole
-			ways = append(ways, []segment{segments[len(segments)-1]})
+		segments = append(segments, one)
+		if isWhole { // as most programs take it, whatever else there is
+			ways = append(ways, []segment{one})
 		}
 	}
 	if len(segments) == 0 {

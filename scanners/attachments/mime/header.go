@@ -215,7 +215,12 @@ func (r *Reader) content(fields textproto.Header, h *partHeader) {
 			}
 		}
 	}
-	// Thunderbird knows this one as well.
+	r.otherNames(fields, h)
+}
+
+// otherNames reads the fields that some mail programs take a name from besides.
+func (r *Reader) otherNames(fields textproto.Header, h *partHeader) {
+	// Thunderbird knows this one.
 	for _, value := range fields.Values("Content-Name") {
 		found, doubt := fileNames([]parameter{{"name", strings.Trim(value, " \t\"")}})
 		if doubt != "" {

@@ -200,7 +200,8 @@ func (b *base64Body) fill() bool {
 				break
 			}
 			b.lines = append(b.lines, len(b.raw))
-			b.raw = append(b.raw, withoutEnd(line)...)
+			// Blanks mean nothing; at a line's end they are not rare.
+			b.raw = append(b.raw, bytes.TrimRight(line, " \t\r\n")...)
 		}
 		if b.decode(last) > 0 {
 			return true

@@ -26,7 +26,7 @@ LINT_TOOL := go tool -modfile=contrib/tools/lint/go.mod
 .PHONY: build demo quick test race vet lint vuln fuzz bench docs install clean go lab cc
 
 build: go
-	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o coexistd ./cmd/coexistd
+	go build -trimpath -buildvcs=false -ldflags "-X main.version=$(VERSION)" -o coexistd ./cmd/coexistd
 
 go:
 	@: $(if $(GO_LACK),$(error $(GO_LACK)))

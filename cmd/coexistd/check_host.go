@@ -35,7 +35,7 @@ func unreadable(conf *config.Config) (errs []string) {
 		return nil // The doctor tells more of that.
 	}
 	for _, file := range append([]config.File{{Path: conf.Path}}, conf.Files...) {
-		barring, err := who.BarredFrom(file.Path)
+		barring, err := who.BarredFrom(file.Path, account.Reading)
 		if err != nil || barring == "" {
 			continue
 		}

@@ -125,3 +125,17 @@ func TestTheDoctorSaysThatTheDaemonCannotBeAsked(t *testing.T) {
 	mustSay(t, s.aboutDaemon(), "warn  daemon         the milter answers at unix:{dir}/milter.sock; whether it is coexistd cannot be told\n",
 		"FAIL  daemon         what the daemon has in its memory cannot be told: no daemon runs with this configuration: nothing answers at unix:{dir}/state/control.sock")
 }
+
+func TestTheDoctorSeesAListenerThatTheDaemonHasNotYet(t *testing.T) {
+	t.Parallel()
+	s := startSite(t, lab.SiteConfig{})
+	toml := strings.Replace(lab.SiteTOML, "[[lookup]]\n", "[[listen]]\naddress = \"unix:{dir}/second.sock\"\n[[lookup]]\n", 1)
+	if err := s.WriteTOML(toml); err != nil {
+		t.Fatal(err)
+	}
+	mustSay(t, s.aboutDaemon(), "FAIL  daemon         the milter does not answer at unix:{dir}/second.sock, where the running daemon does not listen yet\n  do: run: systemctl reload coexistd\n")
+	if _, err := s.Daemon.Reload(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	mustSay(t, s.aboutDaemon(), "ok    daemon         the milter answers at unix:{dir}/second.sock\n")
+}

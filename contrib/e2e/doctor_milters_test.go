@@ -41,3 +41,40 @@ func TestTheDoctorSaysWhatBecomesOfMailWhileAMilterIsAway(t *testing.T) {
 		})
 	}
 }
+
+func TestTheDoctorSaysWhereMailGoesPastOurMilterOrMaps(t *testing.T) {
+	t.Parallel()
+	const ours = "unix:{dir}/milter.sock"
+	const aliases = "inline:{team@acmecorp.com=bob@acmecorp.com}"
+	master := strings.Replace(rightMaster, "0 cleanup\n", "0 cleanup -o virtual_alias_maps=socketmap:unix:{dir}/lookup.sock:members\n", 1)
+	for _, c := range []struct {
+		name        string
+		main, files map[string]string
+		says        []string
+	}{
+		{"clients with other milters", map[string]string{"smtpd_milter_maps": "cidr:{dir}/clients"}, nil, []string{
+			"warn  postfix        smtpd (smtp) hands its mail to coexistd by " + ours + ", but smtpd_milter_maps (cidr:{dir}/clients) has other milters, or none, for the clients that it names",
+			"  do: take smtpd_milter_maps out"}},
+		{"a socket that Postfix may not use", nil, map[string]string{"milter.sock": ""}, []string{
+			"FAIL  postfix        daemon, as whom Postfix runs, may not use {dir}/milter.sock: ", "  do: run: usermod -aG root daemon; systemctl restart postfix"}},
+		{"an old address of ours", map[string]string{"virtual_alias_maps": aliases + ", socketmap:inet:127.0.0.1:1:aliases"}, nil, []string{
+			"FAIL  postfix        virtual_alias_maps does not ask coexistd for aliases",
+			"  do: put into main.cf: virtual_alias_maps = " + aliases + ", socketmap:unix:{dir}/lookup.sock:aliases; then run"}},
+		{"a cleanup service without the administrator's aliases", map[string]string{"virtual_alias_maps": aliases + ", socketmap:unix:{dir}/lookup.sock:aliases"},
+			map[string]string{"master.cf": master}, []string{
+				"FAIL  postfix        cleanup (cleanup) has alias maps of its own without " + aliases + ": what comes by it for the aliases there goes astray or is bounced",
+				"  do: put into its lines in master.cf: -o virtual_alias_maps=" + aliases + ",socketmap:unix:{dir}/lookup.sock:members; then run"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			mustSay(t, ofPostfix(t, lab.SiteTOML, c.main, c.files), c.says...)
+		})
+	}
+	all := ofPostfix(t, lab.SiteTOML, map[string]string{"virtual_alias_maps": aliases + ", socketmap:unix:{dir}/lookup.sock:aliases"},
+		map[string]string{"master.cf": strings.Replace(master, "maps=", "maps="+aliases+",", 1)})
+	for _, text := range []string{"smtpd_milter_maps", "as whom Postfix runs", "of its own without"} {
+		if strings.Contains(all, text) {
+			t.Errorf("of a Postfix that is right the doctor says %q:\n%s", text, all)
+		}
+	}
+}

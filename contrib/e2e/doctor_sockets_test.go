@@ -105,7 +105,7 @@ func TestTheDoctorSaysWhatItMayNotSeeInPostfixsFolder(t *testing.T) {
 	out = strings.ReplaceAll(about("postfix", out), queue, "{queue}")
 	mustSay(t, out,
 		"warn  postfix        mail for the mailboxes of acmecorp.com, globex.example here goes to {queue}/private/none (virtual_transport); daemon may not see whether somebody listens there\n",
-		"  do: see as root that it is there: ls -l {queue}/private/none\n")
+		"  do: see as root that somebody does: ss -xl | grep {queue}/private/none\n")
 	if strings.Contains(out, "log in") {
 		t.Errorf("the doctor does not see who listens for logins:\n%s", out)
 	}

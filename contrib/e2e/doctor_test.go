@@ -266,7 +266,7 @@ func TestTheDoctorNamesWhatIsWrongAndWhatToDo(t *testing.T) {
 
 	wrong := map[string]string{
 		"smtpd_milters": "inet:127.0.0.1:1", "milter_default_action": "accept", "milter_protocol": "2",
-		"transport_maps": "texthash:$config_directory/transport", "message_size_limit": "0", "mynetworks": "127.0.1.0/24",
+		"transport_maps": "texthash:$config_directory/transport", "message_size_limit": "0", "mynetworks": "127.0.1.0/24 127.0.9.0/24",
 		"recipient_delimiter": "-",
 	}
 	milters := "unix:" + c.Dir + "/milter.sock"
@@ -275,14 +275,14 @@ func TestTheDoctorNamesWhatIsWrongAndWhatToDo(t *testing.T) {
 		"warn  clamd          Postfix takes messages of any size", "  do: raise scanner.clamd.max_size in {dir}/coexistd.toml and StreamMaxLength in clamd.conf, or set message_size_limit = 10485760 in main.cf",
 		"warn  rspamd         Postfix takes messages of any size", "  do: raise scanner.rspamd.max_size",
 		`FAIL  postfix        smtpd ({mta}, {submission}) does not hand its mail to coexistd: smtpd_milters is "inet:127.0.0.1:1"`,
-		"  do: put into main.cf: smtpd_milters = unix:{dir}/milter.sock, inet:127.0.0.1:1; then run: postfix reload",
+		"  do: put into main.cf: smtpd_milters = unix:{dir}/milter.sock; then run: postfix reload",
 		"FAIL  postfix        cleanup (cleanup-milter, cleanup) hands its mail to coexistd by unix:{dir}/milter.sock, but while coexistd is away, mail passes by",
 		"  do: put into main.cf: milter_default_action = tempfail",
 		"warn  postfix        milter_protocol is 2",
 		"FAIL  postfix        transport_maps does not ask coexistd for transport", "  do: put into main.cf: transport_maps = texthash:",
 		"warn  postfix        recipient_delimiter is",
 		"FAIL  postfix        mynetworks has 127.0.1.0/24, from where every tenant of office365 sends",
-		`warn  postfix        mynetworks has "127.0.1.0/24", which our_networks lacks`,
+		`warn  postfix        mynetworks has "127.0.9.0/24", which our_networks lacks`,
 		"warn  smtp           the releases come from 127.0.0.1, which is not one of our own networks", "  do: add 127.0.0.1 to mynetworks in main.cf")
 	do(c.Restart(deadline(t), map[string]string{
 		"smtpd_milters": milters, "milter_default_action": "tempfail", "milter_protocol": "6", "recipient_delimiter": "+",

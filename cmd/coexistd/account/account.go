@@ -91,10 +91,24 @@ func service() (*Account, error) {
 // IsRoot reports the account that may read everything.
 func (a *Account) IsRoot() bool { return a.uid == 0 }
 
-// BarredFrom returns what keeps the account from reading a file by its owner and mode: the
-// file, or a folder on the way to it. Nothing does: "".
-func (a *Account) BarredFrom(path string) (string, error) {
-	need := fs.FileMode(0o4) // to read; a folder must be entered
+// What BarredFrom asks for.
+const (
+	Reading fs.FileMode = 0o4
+	Writing fs.FileMode = 0o2 // as a socket must be for who connects to it
+)
+
+// Named is the account of a user.
+func Named(name string) (*Account, error) {
+	found, err := user.Lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	return newAccount(found)
+}
+
+// BarredFrom returns what keeps the account from reading or writing a file by its owner and
+// mode: the file, or a folder on the way to it. Nothing does: "".
+func (a *Account) BarredFrom(path string, need fs.FileMode) (string, error) {
 	for at := path; ; at, need = filepath.Dir(at), 0o1 {
 		info, err := os.Stat(at)
 		if err != nil {

@@ -28,7 +28,7 @@ func TestAFileIsBarredByItsModeOrAFolders(t *testing.T) {
 		if err := errors.Join(os.Chmod(path, c.file), os.Chmod(folder, c.folder)); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := c.who.BarredFrom(path); err != nil || got != c.want {
+		if got, err := c.who.BarredFrom(path, Reading); err != nil || got != c.want {
 			t.Errorf("the file %o in the folder %o is barred from %+v by %q (%v), not %q", c.file, c.folder, c.who, got, err, c.want)
 		}
 	}

@@ -86,6 +86,8 @@ func (v *visited) leave() {
 // judge says whether the listener answers, and is the daemon's whose status this is.
 func (v *visited) judge(status control.Status, unknown error) Finding {
 	switch {
+	case v.err != nil && unknown == nil && !slices.ContainsFunc(status.Listeners, func(l control.Listener) bool { return l.Address == v.address }):
+		return failure("%s does not answer at %s, where the running daemon does not listen yet", v.what, v.address).do("run: systemctl reload coexistd")
 	case v.err != nil:
 		return failure("%s does not answer at %s: %v", v.what, v.address, plainNet(v.err)).do("%s", daemonRemedy(v.err))
 	case unknown != nil:

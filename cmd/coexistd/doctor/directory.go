@@ -2,9 +2,13 @@ package doctor
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
+	"coexistd/cmd/coexistd/account"
 	"coexistd/cmd/coexistd/human"
 	"coexistd/milter/sources"
 	"coexistd/policy/config"
@@ -30,8 +34,12 @@ func lookAtDirectory(x *examination, d *sources.CSV) []Finding {
 		for _, line := range strings.Split(d.Err.Error(), "\n") {
 			findings = append(findings, failure("%s", line))
 		}
-		const remedy = "correct %s; the daemon takes it as soon as it is right, and until then keeps the list that it has, or answers 451 when it has none"
-		findings[len(findings)-1] = findings[len(findings)-1].do(remedy, d.Source.Path)
+		first := "correct " + d.Source.Path
+		if errors.Is(d.Err, fs.ErrPermission) {
+			first = fmt.Sprintf("let %s read it (chgrp %s %s; chmod 0640 %s) and enter its folder", account.OwnName(), account.OwnName(), d.Source.Path, d.Source.Path)
+		}
+		const rest = "%s; the daemon takes it as soon as it is right, and until then keeps the list that it has, or answers 451 when it has none"
+		findings[len(findings)-1] = findings[len(findings)-1].do(rest, first)
 		return findings
 	}
 	moving := 0

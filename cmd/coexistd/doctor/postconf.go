@@ -25,6 +25,7 @@ var postfixSettings = [...]string{
 	"local_transport", "virtual_transport", "relay_transport", "relayhost", "virtual_mailbox_base",
 	"alias_maps", "myorigin", "myhostname", "append_at_myorigin", "mail_version", "config_directory", "command_directory",
 	"message_strip_characters", "message_reject_characters", "smtpd_sasl_auth_enable", "smtpd_sasl_type", "smtpd_sasl_path",
+	"smtpd_milter_maps", "mail_owner",
 }
 
 // postfix is what Postfix's own configuration says.

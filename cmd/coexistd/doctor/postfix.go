@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"coexistd/cmd/coexistd/account"
-	"coexistd/policy/config"
 )
 
 // lookAtPostfix compares Postfix's settings with ours.
@@ -21,12 +20,14 @@ func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 		return []Finding{warning("Postfix's settings cannot be read: %v", err).do("see what postconf says as %s", account.OwnName())}
 	}
 	return slices.Concat(
-		lookAtMilters(x, "smtpd", "smtpd_milters"),
-		lookAtMilters(x, "cleanup", "non_smtpd_milters"),
+		lookAtMilters(ctx, x, "smtpd", "smtpd_milters"),
+		lookAtMilters(ctx, x, "cleanup", "non_smtpd_milters"),
 		lookAtProtocol(x.mta),
 		lookAtCharacters(x.mta),
 		lookAtMaps(x),
+		lookAtOwnMaps(x),
 		lookAtChroot(x),
+		lookAtRights(x),
 		lookAtDelimiters(x),
 		lookAtNetworks(x),
 		lookAtDomains(ctx, x),
@@ -47,13 +48,7 @@ func lookAtProtocol(p *postfix) []Finding {
 // lookAtChroot looks for services that cannot see a Unix socket of ours, because
 // the queue directory is all that they see.
 func lookAtChroot(x *examination) []Finding {
-	var used strings.Builder
-	for _, setting := range postfixSettings {
-		used.WriteString(x.mta.main[setting] + " ")
-	}
-	hidden := slices.ContainsFunc(slices.Concat(x.conf.Listeners, x.conf.Lookups), func(l config.Listener) bool {
-		return strings.HasPrefix(l.Address, "unix:") && strings.Contains(used.String(), l.Address)
-	})
+	hidden := len(x.unixSockets()) > 0
 	var names []string
 	for _, s := range x.mta.services {
 		if s.chroot && slices.Contains([]string{"smtpd", "cleanup", "trivial-rewrite", "pickup"}, s.program) {
@@ -65,6 +60,37 @@ func lookAtChroot(x *examination) []Finding {
 	}
 	return []Finding{failure("Postfix runs %s in its chroot, where they do not see coexistd's Unix sockets: all mail is put off", strings.Join(names, ", ")).
 		do("write n into the chroot column of their lines in master.cf, or let coexistd listen on inet:127.0.0.1:8701; then run: systemctl restart postfix")}
+}
+
+// unixSockets are our Unix sockets that main.cf names.
+func (x *examination) unixSockets() (paths []string) {
+	var used strings.Builder
+	for _, setting := range postfixSettings {
+		used.WriteString(x.mta.main[setting] + " ")
+	}
+	for _, l := range slices.Concat(x.conf.Listeners, x.conf.Lookups) {
+		if path, is := strings.CutPrefix(l.Address, "unix:"); is && strings.Contains(used.String(), l.Address) {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// lookAtRights sees whether the user as whom Postfix runs may use our Unix sockets.
+func lookAtRights(x *examination) []Finding {
+	postfix, err := account.Named(x.mta.main["mail_owner"])
+	if err != nil || postfix.IsRoot() {
+		return nil // It does not run then, or may do all.
+	}
+	var findings []Finding
+	for _, path := range x.unixSockets() {
+		barring, err := postfix.BarredFrom(path, account.Writing)
+		if err == nil && barring != "" {
+			findings = append(findings, failure("%s, as whom Postfix runs, may not use %s: the owner and the mode of %s do not allow it, and all mail is put off", postfix.Name, path, barring).
+				do("run: usermod -aG %s %s; systemctl restart postfix", account.OwnName(), postfix.Name))
+		}
+	}
+	return findings
 }
 
 func lookAtDelimiters(x *examination) []Finding {
@@ -93,13 +119,15 @@ func lookAtNetworks(x *examination) []Finding {
 	var lacking []string
 	list, _ := x.mta.networks()
 	for _, network := range list {
+		isPlatforms := false
 		for _, platform := range x.conf.Rules.Routes.Platforms {
 			if _, overlaps := x.networks[platform.Name].Networks.Overlapping(network); overlaps {
+				isPlatforms = true
 				findings = append(findings, failure("mynetworks has %s, from where every tenant of %s sends: all of them may relay through Postfix", network, platform.Name).
 					do("take it out of mynetworks in main.cf; see may_relay in contrib/postfix for the platform's own users"))
 			}
 		}
-		if !x.conf.Rules.OurNetworks.Holds(network) {
+		if !isPlatforms && !x.conf.Rules.OurNetworks.Holds(network) {
 			lacking = append(lacking, fmt.Sprintf("%q", network))
 		}
 	}

@@ -26,9 +26,39 @@ func lookAtMaps(x *examination) []Finding {
 			findings = append(findings, fine("%s asks coexistd for %s", one.settings[i], one.name))
 			continue
 		}
-		value := strings.TrimPrefix(x.mta.main[one.settings[0]]+", socketmap:"+x.conf.Lookups[0].Address+":"+one.name, ", ")
+		value := strings.Join(append(x.othersTables(one.settings[0]), "socketmap:"+x.conf.Lookups[0].Address+":"+one.name), ", ")
 		findings = append(findings, failure("%s does not ask coexistd for %s: %s", strings.Join(one.settings, " or "), one.name, one.without).
 			do("put into main.cf: %s = %s; then run: postfix reload", one.settings[0], value))
+	}
+	return findings
+}
+
+// othersTables are the tables of a setting that are not ours, nor seem to be: with another
+// address, as after a change, or a name that is none of our maps.
+func (x *examination) othersTables(setting string) []string {
+	return slices.DeleteFunc(postfixList(x.mta.main[setting]), func(table string) bool {
+		name := table[strings.LastIndexByte(table, ':')+1:]
+		seems := strings.HasPrefix(direct(table), "socketmap:") && slices.Contains([]string{"recipients", "aliases", "members", "transport", "senders"}, name)
+		return seems || x.mta.isAnyOfOurs(table, x.conf.Lookups)
+	})
+}
+
+// lookAtOwnMaps looks for cleanup services with alias maps of their own, ours among them, that
+// lack some of the administrator's: these are not asked besides.
+func lookAtOwnMaps(x *examination) []Finding {
+	var findings []Finding
+	for _, s := range x.mta.running("cleanup") {
+		own := tables(s.own["virtual_alias_maps"])
+		if !slices.ContainsFunc(own, func(table string) bool { return x.mta.isAnyOfOurs(table, x.conf.Lookups) }) {
+			continue
+		}
+		lacking := slices.DeleteFunc(tables(x.mta.main["virtual_alias_maps"]), func(table string) bool {
+			return slices.Contains(own, table) || x.mta.isAnyOfOurs(table, x.conf.Lookups)
+		})
+		if len(lacking) > 0 {
+			findings = append(findings, failure("cleanup (%s) has alias maps of its own without %s: what comes by it for the aliases there goes astray or is bounced", s.name, some(lacking)).
+				do("put into its lines in master.cf: -o virtual_alias_maps=%s; then run: postfix reload", strings.Join(append(lacking, own...), ",")))
+		}
 	}
 	return findings
 }

@@ -2,12 +2,16 @@ package doctor
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"coexistd/policy/config"
 	"coexistd/policy/config/sockets"
@@ -46,7 +50,7 @@ func milterEntries(text string) []milterEntry {
 
 // lookAtMilters sees whether the services that run a program give their mail to
 // us. Services about which there is the same to say are told together.
-func lookAtMilters(x *examination, program, setting string) []Finding {
+func lookAtMilters(ctx context.Context, x *examination, program, setting string) []Finding {
 	services := x.mta.running(program)
 	if len(services) == 0 {
 		return []Finding{warning("master.cf has no service that runs %s", program).do("add one, as contrib/postfix describes")}
@@ -54,7 +58,7 @@ func lookAtMilters(x *examination, program, setting string) []Finding {
 	var findings []Finding
 	names := make(map[Finding][]string)
 	for _, s := range services {
-		f := judgeService(x, s, setting)
+		f := judgeService(ctx, x, s, setting)
 		if names[f] == nil {
 			findings = append(findings, f)
 		}
@@ -68,7 +72,7 @@ func lookAtMilters(x *examination, program, setting string) []Finding {
 
 // judgeService says of one service whether it gives its mail to us. What it finds
 // reads on from the service's name.
-func judgeService(x *examination, s *postfixService, setting string) Finding {
+func judgeService(ctx context.Context, x *examination, s *postfixService, setting string) Finding {
 	options, milters := x.mta.value(s, "receive_override_options"), x.mta.value(s, setting)
 	file := "main.cf"
 	if _, own := s.own[setting]; own {
@@ -84,10 +88,33 @@ func judgeService(x *examination, s *postfixService, setting string) Finding {
 	entries := milterEntries(milters)
 	if i := slices.IndexFunc(entries, func(e milterEntry) bool { return x.mta.leadsTo(e.address, x.conf.Listeners) }); i >= 0 {
 		us := entries[i]
+		if maps := x.mta.value(s, "smtpd_milter_maps"); setting == "smtpd_milters" && maps != "" {
+			return warning("hands its mail to coexistd by %s, but smtpd_milter_maps (%s) has other milters, or none, for the clients that it names: their mail passes by", us.address, maps).
+				do("take smtpd_milter_maps out, or see that it names coexistd for each client; then run: postfix reload")
+		}
 		return x.mta.judgeAbsence(s, setting, file, us, slices.Delete(entries, i, i+1))
 	}
+	list := []string{x.conf.Listeners[0].Address}
+	for i, one := range postfixList(milters) {
+		if !isDeserted(ctx, entries[i].address) { // as our own address is that was changed
+			list = append(list, one)
+		}
+	}
 	return failure("does not hand its mail to coexistd: %s is %q", setting, milters).
-		do("put into %s: %s = %s; then run: postfix reload", file, setting, strings.TrimSuffix(x.conf.Listeners[0].Address+", "+milters, ", "))
+		do("put into %s: %s = %s; then run: postfix reload", file, setting, strings.Join(list, ", "))
+}
+
+// isDeserted reports that nobody listens at a milter's address.
+func isDeserted(ctx context.Context, address string) bool {
+	network, address, _ := strings.Cut(address, ":")
+	if network == "inet" {
+		network = "tcp"
+	}
+	conn, err := dial(ctx, network, address)
+	if err == nil {
+		conn.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
 }
 
 // judgeAbsence says of a service that hands its mail to us what becomes of mail while we

@@ -84,7 +84,7 @@ func (x *examination) judgeSocket(ctx context.Context, domains string, s *postfi
 			do("start the server of the mailboxes, such as by systemctl restart dovecot, and have it listen there, as contrib/postfix describes")}
 	case unseen:
 		return []Finding{warning("mail for the mailboxes of %s here goes to %s (%s); %s may not see whether somebody listens there", domains, path, w.setting, account.OwnName()).
-			do("see as root that it is there: ls -l %s", path)}
+			do("see as root that somebody does: ss -xl | grep %s", path)}
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func (p *postfix) judgeLogin(ctx context.Context, s *postfixService) (finding Fi
 			do("start Dovecot (systemctl restart dovecot), and have it listen there, as contrib/postfix describes; or set smtpd_sasl_auth_enable = no for that service"), true
 	case unseen:
 		return warning("lets clients log in by %s (smtpd_sasl_path); %s may not see whether somebody listens there", path, account.OwnName()).
-			do("see as root that it is there: ls -l %s", path), true
+			do("see as root that somebody does: ss -xl | grep %s", path), true
 	}
 	return Finding{}, false
 }

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"os/user"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -131,7 +132,8 @@ func Plain(err error) error {
 	if failed, ok := errors.AsType[*fs.PathError](err); ok {
 		cause = failed.Err
 	}
-	if who, unknown := user.Current(); unknown == nil && errors.Is(err, fs.ErrPermission) {
+	// Not user.Current, which knows who a process was at its start.
+	if who, unknown := user.LookupId(strconv.Itoa(os.Geteuid())); unknown == nil && errors.Is(err, fs.ErrPermission) {
 		return &problem{fmt.Sprintf("cannot be read: %v to the user %s", cause, who.Username), err}
 	}
 	return &problem{fmt.Sprintf("cannot be read: %v", cause), err}

@@ -119,6 +119,12 @@ func FuzzTar(f *testing.F) {
 	fuzzArchive(f, archive.Tar)
 }
 
+func FuzzCalendar(f *testing.F) {
+	f.Add([]byte("BEGIN:VCALENDAR\r\nATTACH;ENCODING=BASE64;VALUE=BINARY;FMTTYPE=text/plain;X-FILENAME=\"a.exe\":TVqQ\r\n AAMA\r\nEND:VCALENDAR\r\n"))
+	f.Add([]byte("ATTACH;VALUE=BINARY:TVqQ\nATTACH;FILENAME=b.js:x"))
+	fuzzArchive(f, archive.Calendar)
+}
+
 func FuzzRAR(f *testing.F) {
 	f.Add(rar4(0, "a.txt"))
 	f.Add(rar4(4, "a.txt"))

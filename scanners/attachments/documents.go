@@ -22,13 +22,7 @@ func isMacroPath(name string) bool {
 
 // isOffice reports a file that Word, Excel or PowerPoint open by its name.
 func (f *file) isOffice() bool {
-	for _, ext := range f.exts {
-		switch ext {
-		case "doc", "dot", "wbk", "rtf", "docx", "dotx", "xls", "xlt", "xlsx", "xltx", "ppt", "pps", "pot", "pptx", "ppsx":
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc([]string{"doc", "dot", "wbk", "rtf", "docx", "dotx", "xls", "xlt", "xlsx", "xltx", "ppt", "pps", "pot", "pptx", "ppsx"}, f.has)
 }
 
 // rtfObjects are the RTF control words that embed or link other programs' data.

@@ -49,9 +49,10 @@ func lookAtClamd(ctx context.Context, x *examination) []Finding {
 		}
 		one := *c
 		one.Addresses = []string{status.Address}
-		findings = append(findings, signatures(x, status), findEICAR(ctx, x, daemon.NewClamd(&one), status))
-		findings = append(findings, lookAtLimits(ctx, x, daemon.NewClamd(&one), status.Address)...)
-		findings = append(findings, probeClamd(ctx, x, daemon.NewClamd(&one), status.Address)...)
+		scanner := daemon.NewClamd(&one)
+		findings = append(findings, signatures(x, status), findEICAR(ctx, x, scanner, status))
+		findings = append(findings, lookAtLimits(ctx, x, scanner, status.Address)...)
+		findings = append(findings, probeClamd(ctx, x, scanner, status.Address)...)
 	}
 	return append(findings, compareSizes(x, "clamd", c.MaxSize, "StreamMaxLength in clamd.conf")...)
 }

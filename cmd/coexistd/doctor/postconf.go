@@ -143,6 +143,14 @@ func (p *postfix) addLogin(line string) {
 	}
 }
 
+// whereIs says where a setting stands, as it holds for the service.
+func (s *postfixService) whereIs(name string) string {
+	if _, own := s.own[name]; own {
+		return "the -o options of " + s.name + " in master.cf"
+	}
+	return "main.cf"
+}
+
 // value is a setting as it holds for a service.
 func (p *postfix) value(s *postfixService, name string) string {
 	if value, own := s.own[name]; own {

@@ -13,10 +13,7 @@ func lookAtCharacters(p *postfix) []Finding {
 	var findings []Finding
 	told := make(map[string]bool)
 	for _, s := range p.running("cleanup") {
-		has, file := p.value(s, taken), "main.cf"
-		if _, own := s.own[taken]; own {
-			file = "the -o options of " + s.name + " in master.cf"
-		}
+		has, file := p.value(s, taken), s.whereIs(taken)
 		strips, refuses := unescape(has), unescape(p.value(s, refused))
 		left := strings.Map(func(c rune) rune {
 			if strings.ContainsRune(refuses, c) {

@@ -3,15 +3,12 @@ package doctor
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"coexistd/policy/config"
 	"coexistd/policy/config/sockets"
@@ -49,16 +46,26 @@ func milterEntries(text string) []milterEntry {
 }
 
 // lookAtMilters sees whether the services that run a program give their mail to
-// us. Services about which there is the same to say are told together.
+// us.
 func lookAtMilters(ctx context.Context, x *examination, program, setting string) []Finding {
 	services := x.mta.running(program)
 	if len(services) == 0 {
 		return []Finding{warning("master.cf has no service that runs %s", program).do("add one, as contrib/postfix describes")}
 	}
+	return together(program, services, func(s *postfixService) (Finding, bool) { return judgeService(ctx, x, s, setting), true })
+}
+
+// together tells what judge finds of services that run a program, those about which there is
+// the same to say at once. What it finds reads on from a service's name; ok is false where
+// there is nothing to say.
+func together(program string, services []*postfixService, judge func(*postfixService) (f Finding, ok bool)) []Finding {
 	var findings []Finding
 	names := make(map[Finding][]string)
 	for _, s := range services {
-		f := judgeService(ctx, x, s, setting)
+		f, ok := judge(s)
+		if !ok {
+			continue
+		}
 		if names[f] == nil {
 			findings = append(findings, f)
 		}
@@ -73,11 +80,7 @@ func lookAtMilters(ctx context.Context, x *examination, program, setting string)
 // judgeService says of one service whether it gives its mail to us. What it finds
 // reads on from the service's name.
 func judgeService(ctx context.Context, x *examination, s *postfixService, setting string) Finding {
-	options, milters := x.mta.value(s, "receive_override_options"), x.mta.value(s, setting)
-	file := "main.cf"
-	if _, own := s.own[setting]; own {
-		file = "the -o options of " + s.name + " in master.cf"
-	}
+	options, milters, file := x.mta.value(s, "receive_override_options"), x.mta.value(s, setting), s.whereIs(setting)
 	if slices.Contains(postfixList(options), "no_milters") {
 		if _, own := s.own["receive_override_options"]; own && isLoopback(s.name) {
 			return fine("takes mail back from a content filter, without milters")
@@ -96,25 +99,16 @@ func judgeService(ctx context.Context, x *examination, s *postfixService, settin
 	}
 	list := []string{x.conf.Listeners[0].Address}
 	for i, one := range postfixList(milters) {
-		if !isDeserted(ctx, entries[i].address) { // as our own address is that was changed
+		network, address, _ := strings.Cut(entries[i].address, ":")
+		if network == "inet" {
+			network = "tcp"
+		}
+		if knock(ctx, network, address) != deaf { // as our own address is that was changed
 			list = append(list, one)
 		}
 	}
 	return failure("does not hand its mail to coexistd: %s is %q", setting, milters).
 		do("put into %s: %s = %s; then run: postfix reload", file, setting, strings.Join(list, ", "))
-}
-
-// isDeserted reports that nobody listens at a milter's address.
-func isDeserted(ctx context.Context, address string) bool {
-	network, address, _ := strings.Cut(address, ":")
-	if network == "inet" {
-		network = "tcp"
-	}
-	conn, err := dial(ctx, network, address)
-	if err == nil {
-		conn.Close()
-	}
-	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
 }
 
 // judgeAbsence says of a service that hands its mail to us what becomes of mail while we

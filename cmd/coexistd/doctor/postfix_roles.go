@@ -22,6 +22,9 @@ func lookAtRoles(ctx context.Context, x *examination, domains []string, isLocal 
 			}
 		}
 	}
+	if len(unknown) == 0 {
+		return nil // and no table need be asked
+	}
 	isVirtual, isAlias := x.aliasesOf(ctx, "virtual_alias_maps", domains), x.aliasesOf(ctx, "alias_maps", domains)
 	origin, _ := x.mta.origin() // lookAtAliases tells the error.
 	var lost []string

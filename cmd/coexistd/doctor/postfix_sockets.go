@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -17,25 +16,33 @@ import (
 	"coexistd/cmd/coexistd/account"
 )
 
-// hearing says whether somebody listens at a Unix socket.
+// hearing says whether somebody listens at a socket.
 type hearing int
 
 const (
-	unseen hearing = iota // it cannot be told: a folder on the way is closed to us
+	unseen hearing = iota // it cannot be told, such as when a folder on the way is closed to us
 	deaf
 	hears
 )
 
-// listens tries a Unix socket. Postfix's folder private is closed to all but Postfix; the kernel's
-// list of sockets is not, but has only those that were named by the same path.
-func listens(ctx context.Context, path string) hearing {
-	conn, err := dial(ctx, "unix", path)
+// knock tries a socket.
+func knock(ctx context.Context, network, address string) hearing {
+	conn, err := dial(ctx, network, address)
 	switch {
 	case err == nil:
 		conn.Close()
 		return hears
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return deaf
+	}
+	return unseen
+}
+
+// listens tries a Unix socket. Postfix's folder private is closed to all but Postfix; the kernel's
+// list of sockets is not, but has only those that were named by the same path.
+func listens(ctx context.Context, path string) hearing {
+	if heard := knock(ctx, "unix", path); heard != unseen {
+		return heard
 	}
 	list, err := os.Open("/proc/net/unix")
 	if err != nil {
@@ -90,28 +97,14 @@ func (x *examination) judgeSocket(ctx context.Context, domains string, s *postfi
 }
 
 // lookAtLogins sees whether smtpd, where it lets clients log in, finds who checks their passwords.
-// Otherwise it ends at each connection, whether the client wants to log in or not. Services about
-// which there is the same to say are told together.
+// Otherwise it ends at each connection, whether the client wants to log in or not.
 func lookAtLogins(ctx context.Context, x *examination) []Finding {
-	var findings []Finding
-	names := make(map[Finding][]string)
-	for _, s := range x.mta.running("smtpd") {
+	return together("smtpd", x.mta.running("smtpd"), func(s *postfixService) (f Finding, wrong bool) {
 		if !strings.EqualFold(x.mta.value(s, "smtpd_sasl_auth_enable"), "yes") {
-			continue
+			return f, false
 		}
-		f, wrong := x.mta.judgeLogin(ctx, s)
-		if !wrong {
-			continue
-		}
-		if names[f] == nil {
-			findings = append(findings, f)
-		}
-		names[f] = append(names[f], s.name)
-	}
-	for i, f := range findings {
-		findings[i].Found = fmt.Sprintf("smtpd (%s) %s", strings.Join(names[f], ", "), f.Found)
-	}
-	return findings
+		return x.mta.judgeLogin(ctx, s)
+	})
 }
 
 // judgeLogin says what is wrong with the logins of one service. It reads on from the service's

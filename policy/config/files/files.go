@@ -132,9 +132,11 @@ func Plain(err error) error {
 	if failed, ok := errors.AsType[*fs.PathError](err); ok {
 		cause = failed.Err
 	}
-	// Not user.Current, which knows who a process was at its start.
-	if who, unknown := user.LookupId(strconv.Itoa(os.Geteuid())); unknown == nil && errors.Is(err, fs.ErrPermission) {
-		return &problem{fmt.Sprintf("cannot be read: %v to the user %s", cause, who.Username), err}
+	if errors.Is(err, fs.ErrPermission) {
+		// Not user.Current, which knows who a process was at its start.
+		if who, unknown := user.LookupId(strconv.Itoa(os.Geteuid())); unknown == nil {
+			return &problem{fmt.Sprintf("cannot be read: %v to the user %s", cause, who.Username), err}
+		}
 	}
 	return &problem{fmt.Sprintf("cannot be read: %v", cause), err}
 }

@@ -270,7 +270,7 @@ func TestTheDoctorNamesWhatIsWrongAndWhatToDo(t *testing.T) {
 		"recipient_delimiter": "-",
 	}
 	milters := "unix:" + c.Dir + "/milter.sock"
-	do(c.Restart(deadline(t), wrong))
+	do(c.Postfix.Restart(deadline(t), wrong))
 	c.must(exitNo,
 		"warn  clamd          Postfix takes messages of any size", "  do: raise scanner.clamd.max_size in {dir}/coexistd.toml and StreamMaxLength in clamd.conf, or set message_size_limit = 10485760 in main.cf",
 		"warn  rspamd         Postfix takes messages of any size", "  do: raise scanner.rspamd.max_size",
@@ -284,7 +284,7 @@ func TestTheDoctorNamesWhatIsWrongAndWhatToDo(t *testing.T) {
 		"FAIL  postfix        mynetworks has 127.0.1.0/24, from where every tenant of office365 sends",
 		`warn  postfix        mynetworks has "127.0.9.0/24", which our_networks lacks`,
 		"warn  smtp           the releases come from 127.0.0.1, which is not one of our own networks", "  do: add 127.0.0.1 to mynetworks in main.cf")
-	do(c.Restart(deadline(t), map[string]string{
+	do(c.Postfix.Restart(deadline(t), map[string]string{
 		"smtpd_milters": milters, "milter_default_action": "tempfail", "milter_protocol": "6", "recipient_delimiter": "+",
 		"transport_maps": "socketmap:unix:" + c.Dir + "/lookup.sock:transport, texthash:$config_directory/transport", "message_size_limit": "10240000", "mynetworks": "127.0.0.1/32 127.0.4.0/24",
 	}))

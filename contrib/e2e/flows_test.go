@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"regexp"
 	"slices"
@@ -86,7 +87,7 @@ func (d shared) passages(mxThere bool) []*passage {
 // hand hands a passage's message in.
 func (s *site) hand(p *passage) {
 	s.t.Helper()
-	p.message = lab.Plain(p.from, p.to, p.about)
+	p.message = lab.Plain(cmp.Or(p.from, "postmaster@example.net"), p.to, p.about)
 	if p.tenant != "" {
 		p.message = fromTenant(p.tenant, p.message)
 	}

@@ -138,7 +138,7 @@ func TestMailInTheQueueGoesByTheDirectoryAsItIs(t *testing.T) {
 			s := startSite(t, c)
 			s.relayToOffice()
 			// What local(8) keeps comes to the same mailboxes as the rest.
-			if err := s.Restart(deadline(t), map[string]string{"mailbox_transport": s.Here.NextHop()}); err != nil {
+			if err := s.Postfix.Restart(deadline(t), map[string]string{"mailbox_transport": s.Here.NextHop()}); err != nil {
 				t.Fatal(err)
 			}
 			m := lab.Plain("eve@example.net", "team@acmecorp.com", "to an alias")

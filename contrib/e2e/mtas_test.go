@@ -7,7 +7,7 @@ import (
 )
 
 // mtas are the MTAs on which mail flows alike.
-func mtas() []lab.MTA { return []lab.MTA{lab.PostfixMTA} }
+func mtas() []lab.MTA { return lab.MTAs() }
 
 // onEachMTA runs a test for each of them, side by side.
 func onEachMTA(t *testing.T, test func(t *testing.T, mta lab.MTA)) {

@@ -54,12 +54,12 @@ func TestAHeldMessageWithANULIsKeptWhenItsReleaseIsRefused(t *testing.T) {
 	s := startSite(t, lab.SiteConfig{TOML: checkedTOML("", "", neverReport)})
 	message := append(programFor("bob@acmecorp.com", "nul", 100), "a\x00b\r\n"...)
 	held := s.hold(message, "bob@acmecorp.com")
-	if err := s.Restart(deadline(t), map[string]string{"message_reject_characters": `\0`}); err != nil {
+	if err := s.Postfix.Restart(deadline(t), map[string]string{"message_reject_characters": `\0`}); err != nil {
 		t.Fatal(err)
 	}
 	s.release(held[0].ID, "failed", "550 5.7.1 disallowed character")
 	// As contrib/postfix says of an smtpd for releases.
-	if err := s.Restart(deadline(t), map[string]string{"receive_override_options": "no_header_body_checks"}); err != nil {
+	if err := s.Postfix.Restart(deadline(t), map[string]string{"receive_override_options": "no_header_body_checks"}); err != nil {
 		t.Fatal(err)
 	}
 	s.release(held[0].ID, "released", "")

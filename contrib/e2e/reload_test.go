@@ -139,7 +139,7 @@ func TestListenersComeAndGoWithAReload(t *testing.T) {
 	s.writeTOML("[[listen]]\n"+first, "[[listen]]\n"+second+"\nmode = \"0666\"\n\n[[listen]]\n"+first)
 	s.mustReload()
 	milter := "unix:" + filepath.Join(s.Dir, "second.sock")
-	if err := s.Restart(deadline(t), map[string]string{"smtpd_milters": milter, "non_smtpd_milters": milter}); err != nil {
+	if err := s.Postfix.Restart(deadline(t), map[string]string{"smtpd_milters": milter, "non_smtpd_milters": milter}); err != nil {
 		t.Fatal(err)
 	}
 	s.mustFlow("alice@acmecorp.com", "office365 alice@acmecorp-com.onmicrosoft.com")

@@ -168,7 +168,7 @@ func TestPostfixWaitsForALongScanThatShowsProgress(t *testing.T) {
 		t.Errorf("a Postfix that waits for 2 s answers %s; want 451 4.7.1", r.Data)
 	}
 	close(givenUp)
-	if err := s.Restart(deadline(t), map[string]string{"milter_content_timeout": long}); err != nil {
+	if err := s.Postfix.Restart(deadline(t), map[string]string{"milter_content_timeout": long}); err != nil {
 		t.Fatal(err)
 	}
 	p := postAt("S0")

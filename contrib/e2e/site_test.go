@@ -50,7 +50,7 @@ func startSite(t *testing.T, c lab.SiteConfig) *site {
 	t.Cleanup(func() {
 		err := s.Close()
 		if t.Failed() {
-			t.Logf("Postfix said:\n%s\ncoexistd said:\n%s", tail(s.Log()), tail(s.Daemon.Log()))
+			t.Logf("the MTA said:\n%s\ncoexistd said:\n%s", tail(s.Log()), tail(s.Daemon.Log()))
 		}
 		if err != nil {
 			t.Error(err)

@@ -2,13 +2,14 @@
 # fetch.sh [--bench] [--scanners] [DIR]
 #
 # Makes DIR (default: .lab in the repository's root) hold the programs that the
-# lab starts and the machine lacks: Debian's Postfix, with --bench also
-# libmilter with its headers, and with --scanners also clamd (with clamdscan),
+# lab starts and the machine lacks: Debian's Postfix and Sendmail, with --bench
+# also libmilter with its headers, and with --scanners also clamd (with clamdscan),
 # rspamd, Redis and Dovecot. The packages are unpacked below DIR, with those of
 # their libraries that the machine lacks. Nothing is installed, replaced,
 # configured or started, and apt's own files are left as they are.
 #
 #   DIR/postfix     the unpacked Postfix (absent when one is installed)
+#   DIR/sendmail    the unpacked Sendmail, with the m4 that makes its sendmail.cf
 #   DIR/libmilter   the unpacked libmilter (absent when it is installed)
 #   DIR/clamd       the unpacked clamd (absent when one is installed)
 #   DIR/rspamd      the unpacked rspamd (absent when one is installed)
@@ -174,6 +175,8 @@ fetch_tree() {
 		get $packages
 		unpack "$tree"
 	done
+	# A program that changes its group by itself gets no LD_LIBRARY_PATH.
+	chmod -R ug-s "$tree"
 	mv "$tree" "$dir/$name"
 	rm -rf "$dir/apt"
 	say "$name is unpacked: $dir/$name"
@@ -184,6 +187,10 @@ if command -v postfix >/dev/null && [ -x "$(postconf -dh daemon_directory 2>/dev
 else
 	fetch_tree postfix 'usr/sbin/* usr/lib/postfix/sbin/*' postfix
 fi
+
+# One that is installed is not used: Debian's Postfix and Sendmail exclude each
+# other, and what "sendmail" is called may be either.
+fetch_tree sendmail 'usr/libexec/sendmail/sendmail usr/bin/m4' sendmail-bin sendmail-base sendmail-cf m4 libsasl2-modules
 
 if [ $bench = yes ]; then
 	if [ -e /usr/include/libmilter/mfapi.h ]; then

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // logSocket is where Postfix's processes send each line of their log, below
@@ -38,7 +39,7 @@ type logbook struct {
 	changed chan struct{} // closed and replaced at each change
 }
 
-var errLogEnded = errors.New("Postfix has ended")
+var errLogEnded = errors.New("the MTA has ended")
 
 func newLogbook() *logbook { return &logbook{changed: make(chan struct{})} }
 
@@ -199,6 +200,33 @@ func (b *logbook) wait(ctx context.Context, n int, re *regexp.Regexp) (string, e
 		}
 	}
 }
+
+// waitLine is wait from the first line on, with an error that has the last lines.
+func (b *logbook) waitLine(ctx context.Context, re *regexp.Regexp) (string, error) {
+	line, err := b.wait(ctx, 0, re)
+	if err != nil {
+		const tail = 20
+		last, _ := b.since(max(0, b.len()-tail))
+		return "", fmt.Errorf("lab: nothing in the MTA's log matches %q: %w; its last lines: %q", re, err, last)
+	}
+	return line, nil
+}
+
+// somethingHappens returns when there is another line behind the first seen ones of the
+// log, or soon: whatever leaves the queue is logged, but what pickup has handed on leaves
+// maildrop behind that, and at times behind the last line of all.
+func (b *logbook) somethingHappens(ctx context.Context, seen int) error {
+	const soon = 100 * time.Millisecond
+	some, cancel := context.WithTimeout(ctx, soon)
+	defer cancel()
+	_, err := b.wait(some, seen, anyLine)
+	if err != nil && ctx.Err() == nil && some.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+var anyLine = regexp.MustCompile("")
 
 // String is the whole log.
 func (b *logbook) String() string {

@@ -31,8 +31,8 @@ import (
 //go:embed fetch.sh
 var fetchScript string
 
-// Programs are Postfix's programs: those that are installed, or those that
-// fetch.sh has unpacked. The zero value is of no use; call Open.
+// Programs are the programs of the MTAs: the installed Postfix, or the one that fetch.sh
+// has unpacked, and an unpacked Sendmail. The zero value is of no use; call Open.
 type Programs struct {
 	commands  string // postqueue, smtp-source, …
 	daemons   string // master, smtpd, …
@@ -40,27 +40,40 @@ type Programs struct {
 	meta      string // dynamicmaps.cf
 	sendmail  string
 	loadPath  string // LD_LIBRARY_PATH of unpacked programs, otherwise empty
+
+	sendmailTree string // Sendmail, as fetch.sh has unpacked it
+	sendmailPath string // LD_LIBRARY_PATH of that tree
 }
 
-// Open finds Postfix's programs. Where none is installed it runs fetch.sh,
-// which leaves them in dir for the next time and tells each of its steps to
-// progress in one line. An empty dir means the folder .lab beside the go.mod
-// at or above the working directory.
+// Open finds the programs. Where some are missing it runs fetch.sh, which leaves them in
+// dir for the next time and tells each of its steps to progress in one line. An empty dir
+// means the folder .lab beside the go.mod at or above the working directory.
 func Open(ctx context.Context, dir string, progress io.Writer) (*Programs, error) {
-	if p, ok := installed(ctx); ok {
-		return p, nil
-	}
 	dir, err := fetchFolder(dir)
 	if err != nil {
 		return nil, err
 	}
-	tree := filepath.Join(dir, "postfix")
-	if !isDir(tree) {
+	postfix, sendmail := filepath.Join(dir, "postfix"), filepath.Join(dir, "sendmail")
+	p, found := installed(ctx)
+	if !isDir(sendmail) || !found && !isDir(postfix) {
 		if err := fetch(ctx, progress, dir); err != nil {
 			return nil, err
 		}
 	}
-	return unpacked(tree)
+	if !found {
+		if p, err = unpacked(postfix); err != nil {
+			return nil, err
+		}
+	}
+	p.sendmailTree = sendmail
+	p.sendmailPath, err = libraryPath(sendmail)
+	return p, err
+}
+
+// saslPlugins is where Sendmail finds the mechanisms of AUTH.
+func (p *Programs) saslPlugins() string {
+	found, _ := filepath.Glob(filepath.Join(p.sendmailTree, "usr/lib/*/sasl2"))
+	return strings.Join(found, ":")
 }
 
 // fetchFolder is the absolute path of the folder for fetch.sh. An empty dir

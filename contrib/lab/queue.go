@@ -81,7 +81,7 @@ func (m *Postfix) WaitEmpty(ctx context.Context) error {
 			return nil
 		}
 		if err == nil {
-			err = m.somethingHappens(ctx, seen)
+			err = m.log.somethingHappens(ctx, seen)
 		}
 		if err != nil {
 			return fmt.Errorf("lab: the queue did not become empty: %w; in it: %s", err, m.inQueue(ctx))
@@ -116,22 +116,6 @@ func (m *Postfix) holds(queues ...string) (bool, error) {
 	return found, nil
 }
 
-// somethingHappens returns when there is another line behind the first seen ones of the
-// log, or soon: whatever leaves the queue is logged, but what pickup has handed on leaves
-// maildrop behind that, and at times behind the last line of all.
-func (m *Postfix) somethingHappens(ctx context.Context, seen int) error {
-	const soon = 100 * time.Millisecond
-	some, cancel := context.WithTimeout(ctx, soon)
-	defer cancel()
-	_, err := m.log.wait(some, seen, anyLine)
-	if err != nil && ctx.Err() == nil && some.Err() != nil {
-		return nil
-	}
-	return err
-}
-
-var anyLine = regexp.MustCompile("")
-
 // inQueue lists what is in the queue for an error, even though the time is up.
 func (m *Postfix) inQueue(ctx context.Context) string {
 	const patience = 10 * time.Second
@@ -150,13 +134,7 @@ func (m *Postfix) Log() string { return m.log.String() }
 // WaitLog returns the first line of the log, from the start of the instance
 // on, that matches. When ctx ends first, the error has the last lines.
 func (m *Postfix) WaitLog(ctx context.Context, re *regexp.Regexp) (string, error) {
-	line, err := m.log.wait(ctx, 0, re)
-	if err != nil {
-		const tail = 20
-		last, _ := m.log.since(max(0, m.log.len()-tail))
-		return "", fmt.Errorf("lab: nothing in Postfix's log matches %q: %w; its last lines: %q", re, err, last)
-	}
-	return line, nil
+	return m.log.waitLine(ctx, re)
 }
 
 func (m *Postfix) command(ctx context.Context, input []byte, name string, args ...string) ([]byte, error) {

@@ -81,6 +81,7 @@ type SiteConfig struct {
 	TOML      string            // empty: SiteTOML; see WriteTOML for what is replaced in it
 	Directory string            // users.csv; empty: SiteDirectory
 	Main      map[string]string // further main.cf settings; {dir} stands for the site's folder
+	MC        []string          // further lines of sendmail.mc, likewise
 	Routes    map[string]string // further routes; see Config.Routes
 	Files     map[string]string // further files; see Config.Files
 	// SASL is the socket of the server that knows the users' passwords; see
@@ -91,13 +92,14 @@ type SiteConfig struct {
 	RefuseHere func(recipient string) *Reply
 }
 
-// Site is a Postfix with coexistd attached, as contrib/postfix describes it,
-// and a sink for each place where mail can go. Its smtpd services are "public",
+// Site is an MTA with coexistd attached, as contrib/postfix or contrib/sendmail describes it,
+// and a sink for each place where mail can go. Its services are "public",
 // for everybody, and "submission", for logged-in users: bob with the password
 // "secret".
 type Site struct {
-	*Postfix
-	Dir     string // holds coexistd.toml, users.csv and the sockets
+	Host
+	Postfix *Postfix // the host, where it is that
+	Dir     string   // holds coexistd.toml, users.csv and the sockets
 	Daemon  *Daemon
 	Here    *Sink // the local mailboxes
 	Office  *Sink // acmecorp-com.onmicrosoft.com
@@ -140,7 +142,7 @@ func (p *Programs) StartSite(ctx context.Context, c SiteConfig) (_ *Site, err er
 	if err := s.StartDaemon(ctx); err != nil {
 		return nil, err
 	}
-	if s.Postfix, err = p.Start(ctx, s.postfixConfig(c)); err != nil {
+	if err := s.startHost(ctx, p, c); err != nil {
 		return nil, err
 	}
 	if strings.Contains(c.TOML, mtaMark) {
@@ -153,6 +155,25 @@ func (p *Programs) StartSite(ctx context.Context, c SiteConfig) (_ *Site, err er
 		}
 	}
 	return s, nil
+}
+
+func (s *Site) startHost(ctx context.Context, p *Programs, c SiteConfig) (err error) {
+	if c.MTA == SendmailMTA {
+		config, err := s.sendmailConfig(c)
+		if err != nil {
+			return err
+		}
+		m, err := p.StartSendmail(ctx, config)
+		if err == nil {
+			s.Host = m
+		}
+		return err
+	}
+	if s.Postfix, err = p.Start(ctx, s.postfixConfig(c)); err != nil {
+		return err
+	}
+	s.Host = s.Postfix
+	return nil
 }
 
 func (s *Site) startSinks(c SiteConfig) error {
@@ -192,14 +213,7 @@ func (s *Site) postfixConfig(c SiteConfig) Config {
 	for name, value := range c.Main {
 		main[name] = strings.ReplaceAll(value, "{dir}", s.Dir)
 	}
-	routes := map[string]string{
-		"acmecorp.com":                 s.Here.NextHop(),
-		"globex.example":               s.Here.NextHop(),
-		"acmecorp-com.onmicrosoft.com": s.Office.NextHop(),
-		"gapps.globex.example":         s.Google.NextHop(),
-		"*":                            s.Outside.NextHop(),
-	}
-	maps.Copy(routes, c.Routes)
+	routes := s.routes(c)
 	files := map[string]string{"platforms.cidr": "127.0.1.0/24 OK\n127.0.2.0/24 OK\n"}
 	maps.Copy(files, c.Files)
 	behind := map[string]string{"cleanup_service_name": "cleanup-milter"}
@@ -223,6 +237,53 @@ func (s *Site) postfixConfig(c SiteConfig) Config {
 	}
 }
 
+// routes says by domain where mail goes.
+func (s *Site) routes(c SiteConfig) map[string]string {
+	routes := map[string]string{
+		"acmecorp.com":                 s.Here.NextHop(),
+		"globex.example":               s.Here.NextHop(),
+		"acmecorp-com.onmicrosoft.com": s.Office.NextHop(),
+		"gapps.globex.example":         s.Google.NextHop(),
+		"*":                            s.Outside.NextHop(),
+	}
+	maps.Copy(routes, c.Routes)
+	return routes
+}
+
+// sendmailConfig includes contrib/sendmail's coexistd.m4, with what it leaves to the
+// administrator.
+func (s *Site) sendmailConfig(c SiteConfig) (SendmailConfig, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return SendmailConfig{}, err
+	}
+	routes := s.routes(c)
+	routes["."] = routes["*"]
+	delete(routes, "*")
+	mc := []string{
+		"define(`confMILTER_LOG_LEVEL', `9')dnl",
+		"RELAY_DOMAIN(`acmecorp.com')dnl",
+		"RELAY_DOMAIN(`globex.example')dnl",
+		"RELAY_DOMAIN(`127.0.1')dnl", // platforms may relay
+		"RELAY_DOMAIN(`127.0.2')dnl",
+		"RELAY_DOMAIN(`127.0.4')dnl", // our networks
+		"define(`COEXISTD_DOMAINS', `acmecorp.com globex.example')dnl",
+		"define(`COEXISTD_MILTER', `unix:" + filepath.Join(s.Dir, "milter.sock") + "')dnl",
+		"define(`COEXISTD_LOOKUP', `unix:" + filepath.Join(s.Dir, "lookup.sock") + "')dnl",
+	}
+	for _, line := range c.MC {
+		mc = append(mc, strings.ReplaceAll(line, "{dir}", s.Dir))
+	}
+	return SendmailConfig{
+		Services: map[string]string{"public": "A", "submission": ""},
+		MC:       append(mc, "include(`"+filepath.Join(root, "contrib/sendmail/coexistd.m4")+"')dnl"),
+		Routes:   routes,
+		Users:    map[string]string{"bob": "secret"},
+		Files:    c.Files,
+		Visible:  []string{s.Dir},
+	}, nil
+}
+
 // WriteDirectory replaces users.csv at once, as an administrator should.
 func (s *Site) WriteDirectory(content string) error {
 	return s.replace("users.csv", content)
@@ -235,7 +296,7 @@ const mtaMark = "{mta}"
 // the address of its DNS, and {mta} for that of its Postfix.
 func (s *Site) WriteTOML(content string) error {
 	mta := "127.0.0.1:25"
-	if s.Postfix != nil {
+	if s.Host != nil {
 		mta = s.Addr("public")
 	}
 	return s.replace("coexistd.toml", strings.NewReplacer("{dir}", s.Dir, "{dns}", s.DNS.Addr, mtaMark, mta).Replace(content))
@@ -282,8 +343,8 @@ func (s *Site) StartDaemon(ctx context.Context) error {
 // Close ends all that the site started, and removes its files.
 func (s *Site) Close() error {
 	var errs []error
-	if s.Postfix != nil {
-		errs = append(errs, s.Postfix.Stop())
+	if s.Host != nil {
+		errs = append(errs, s.Host.Stop())
 	}
 	if s.Daemon != nil {
 		errs = append(errs, s.Daemon.Stop())

@@ -16,7 +16,7 @@ const (
 	notFound   = "NOTFOUND "
 	failed     = "TEMP the directory cannot answer at the moment"
 	noKey      = "PERM a request is the name of a map, a space, and a key"
-	unknownMap = "PERM unknown map %q; there are recipients, aliases, members, transport, senders"
+	unknownMap = "PERM unknown map %q; there are recipients, aliases, members, transport, senders, sendmail"
 )
 
 // question is one key, asked with one policy and one directory.
@@ -44,6 +44,8 @@ func answer(p *policy.Policy, set *directory.Set, request string) string {
 		return q.transport()
 	case "senders":
 		return q.senders()
+	case "sendmail":
+		return q.sendmail()
 	}
 	const longest = 40
 	return fmt.Sprintf(unknownMap, name[:min(len(name), longest)])
@@ -97,10 +99,8 @@ func (q question) aliases(copies bool) string {
 // answer Postfix's local(8) would take the member of an alias for its own, and
 // not have it rewritten.
 func (q question) transport() string {
-	if domain, ok := q.domain(); ok {
-		if platform := q.Routes.AlternateOf(domain); platform != nil && platform.Relay != "" {
-			return "OK smtp:" + platform.Relay
-		}
+	if relay := q.relay(); relay != "" {
+		return "OK smtp:" + relay
 	}
 	a, place, ok := q.place()
 	switch {
@@ -114,6 +114,20 @@ func (q question) transport() string {
 		return "OK smtp:" + place.Platform.Relay
 	}
 	return "OK smtp:" + q.Routes.Domains[a.Domain].Alternates[place.Platform.Name]
+}
+
+// relay is the host that takes the mail for the key's domain, when that is the alternate
+// domain of a platform which has one; otherwise "".
+func (q question) relay() string {
+	domain, ok := q.domain()
+	if !ok {
+		return ""
+	}
+	platform := q.Routes.AlternateOf(domain)
+	if platform == nil {
+		return ""
+	}
+	return platform.Relay
 }
 
 // stop has Postfix defer mail, or bounce it, by its services retry and error. smtpd keeps

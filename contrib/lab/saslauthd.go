@@ -1,0 +1,42 @@
+package lab
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"os"
+)
+
+// startSaslauthd starts a server that speaks saslauthd's protocol (Cyrus SASL,
+// saslauthd/ipc_unix.c): login, password, service and realm, each with its length in 16
+// bits, are answered with "OK" or "NO" in the same form.
+func startSaslauthd(path string, users map[string]string) (*server, error) {
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("lab: %w", err)
+	}
+	if err := os.Chmod(path, 0o666); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("lab: %w", err)
+	}
+	return serveEach(l, func(conn net.Conn) {
+		var asked [4]string
+		for i := range asked {
+			var size uint16
+			if binary.Read(conn, binary.BigEndian, &size) != nil {
+				return
+			}
+			text := make([]byte, size)
+			if _, err := io.ReadFull(conn, text); err != nil {
+				return
+			}
+			asked[i] = string(text)
+		}
+		answer := "NO"
+		if password, ok := users[asked[0]]; ok && password == asked[1] {
+			answer = "OK"
+		}
+		conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...))
+	}), nil
+}

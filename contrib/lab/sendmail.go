@@ -1,0 +1,249 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// SendmailConfig says how an instance of Sendmail differs from the lab's plain one. The
+// plain one is called mta.lab.test, is final destination of no domain, lets loopback
+// alone relay, and asks no DNS.
+type SendmailConfig struct {
+	// Services are the listeners on 127.0.0.1, by the names under which Addr knows them,
+	// with their modifiers (M=): "A" offers no AUTH, "a" demands it.
+	Services map[string]string
+	// MC are further lines of sendmail.mc, behind the lab's FEATURE lines and before its
+	// mailers.
+	MC []string
+	// Routes says by domain where mail goes: a domain or "." to a next hop such as
+	// Sink.NextHop gives.
+	Routes map[string]string
+	// Users are logins with their passwords, for AUTH PLAIN.
+	Users map[string]string
+	// Accounts are the local mailboxes: names that Sendmail finds in /etc/passwd. Their
+	// home folders are below Dir, in "home".
+	Accounts []string
+	// Files are further files of the folder etc, by their bare names.
+	Files map[string]string
+	// Visible are folders that the instance must reach: those of sockets.
+	Visible []string
+}
+
+// Sendmail is a running private instance: its own configuration, queue, processes and
+// log. It sees a machine of its own: the host's name, /etc/hosts, /etc/passwd, /dev/log
+// and /tmp are not those of the machine.
+type Sendmail struct {
+	// Dir is the instance's folder: etc, queue and home are below it.
+	Dir string
+
+	programs  *Programs
+	config    SendmailConfig
+	addresses map[string]string
+	auth      *server
+	log       *logbook
+
+	mu     sync.Mutex // held while processes are started or ended
+	daemon *exec.Cmd
+	guard  *guard
+	gone   chan struct{} // closed when no process of the instance is left
+}
+
+// StartSendmail starts an instance and returns when its services accept connections. The
+// error holds what Sendmail said. ctx bounds the start only; Stop ends the instance.
+func (p *Programs) StartSendmail(ctx context.Context, c SendmailConfig) (_ *Sendmail, err error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("lab: only root can give Sendmail a machine of its own: run as root")
+	}
+	dir, err := TempDir()
+	if err != nil {
+		return nil, err
+	}
+	m := &Sendmail{Dir: dir, programs: p, config: c, log: newLogbook()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.Stop())
+		}
+	}()
+	var services []Service
+	for name := range c.Services {
+		services = append(services, Service{Name: name})
+	}
+	if m.addresses, err = addressesOf(services); err != nil {
+		return nil, err
+	}
+	if err := m.layOut(); err != nil {
+		return nil, err
+	}
+	if err := m.log.listen(m.path("dev", "log")); err != nil {
+		return nil, err
+	}
+	if c.Users != nil {
+		if m.auth, err = startSaslauthd(m.path("auth"), c.Users); err != nil {
+			return nil, err
+		}
+	}
+	if err := m.configure(ctx); err != nil {
+		return nil, err
+	}
+	return m, m.begin(ctx)
+}
+
+func (m *Sendmail) path(elem ...string) string {
+	return filepath.Join(append([]string{m.Dir}, elem...)...)
+}
+
+// machine gives what it runs a machine of its own: $1 is the instance's folder, $2 the
+// number of folders of /tmp that stay visible, which follow, and then the command. Sendmail
+// wants a host's name with a dot that /etc/hosts knows, logs to /dev/log, and takes no
+// socket or map below a folder into which others may write, as /tmp is.
+const machine = `set -e
+dir=$1 visible=$2
+shift 2
+hostname mta.lab.test
+for file in hosts nsswitch.conf passwd; do mount --bind "$dir/etc/$file" /etc/$file; done
+for device in null zero random urandom; do mount --bind /dev/$device "$dir/dev/$device"; done
+mount --rbind "$dir/dev" /dev
+mount --bind "${dir%/*}" /mnt
+mount -t tmpfs -o mode=0755 lab "${dir%/*}"
+while [ $visible -gt 0 ]; do
+	mkdir "$1"
+	mount --rbind "/mnt/${1##*/}" "$1"
+	shift
+	visible=$((visible - 1))
+done
+umount -l /mnt
+cd /
+exec "$@"`
+
+// command prepares Sendmail's program in the instance's machine.
+func (m *Sendmail) command(ctx context.Context, args ...string) *exec.Cmd {
+	visible := append([]string{m.Dir}, m.config.Visible...)
+	all := []string{"--uts", "--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-c", machine, "machine", m.Dir, fmt.Sprint(len(visible))}
+	all = append(append(all, visible...), filepath.Join(m.programs.sendmailTree, "usr/libexec/sendmail/sendmail"))
+	cmd := exec.CommandContext(ctx, "unshare", append(all, args...)...)
+	cmd.Env = environment(m.programs.sendmailPath)
+	cmd.Dir = "/"
+	return cmd
+}
+
+var listening = regexp.MustCompile(`sendmail\[\d+\]: started as: `)
+
+// begin starts the daemon in the foreground, as the first process of its machine: its
+// end is the end of all the others.
+func (m *Sendmail) begin(ctx context.Context) error {
+	cmd := m.command(context.WithoutCancel(ctx), "-C", m.path("etc", "sendmail.cf"), "-bD", "-q1h")
+	cmd.Stdout, cmd.Stderr = m.log, m.log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.WaitDelay = stopTime
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("lab: starting Sendmail: %w", err)
+	}
+	from := m.log.len()
+	m.daemon, m.gone = cmd, make(chan struct{})
+	go func() {
+		cmd.Wait()
+		m.log.finish()
+	}()
+	gone := m.gone
+	m.log.open()
+	go func() {
+		m.log.read()
+		close(gone)
+	}()
+	var err error
+	if m.guard, err = startGuard(cmd.Process.Pid, m.Dir, "KILL"); err != nil {
+		return err
+	}
+	if _, err := m.log.wait(ctx, from, listening); err != nil {
+		return fmt.Errorf("lab: Sendmail did not start: %w; it said:\n%s", err, m.log)
+	}
+	return m.waitListening(ctx)
+}
+
+// waitListening returns when each service accepts connections. Of that Sendmail logs
+// nothing: what it says last, it says before.
+func (m *Sendmail) waitListening(ctx context.Context) error {
+	const often = 5 * time.Millisecond
+	for name, address := range m.addresses {
+		for {
+			conn, err := net.Dial("tcp", address)
+			if err == nil {
+				conn.Close()
+				break
+			}
+			select {
+			case <-time.After(often):
+			case <-m.gone:
+				return fmt.Errorf("lab: Sendmail has ended; it said:\n%s", m.log)
+			case <-ctx.Done():
+				return fmt.Errorf("lab: Sendmail's service %s: %w; it said:\n%s", name, err, m.log)
+			}
+		}
+	}
+	return nil
+}
+
+// Addr is the address, HOST:PORT, of the service of that name. An unknown name panics:
+// it is a slip of the caller's.
+func (m *Sendmail) Addr(service string) string {
+	a, ok := m.addresses[service]
+	if !ok {
+		panic(fmt.Sprintf("lab: no service is called %q", service))
+	}
+	return a
+}
+
+// Restart ends the instance's processes and starts it again, with these further lines
+// of sendmail.mc and with the same addresses, queue and log. Sessions under way break off;
+// mail in the queue stays.
+func (m *Sendmail) Restart(ctx context.Context, mc ...string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.end()
+	m.config.MC = append(m.config.MC, mc...)
+	if err := m.configure(ctx); err != nil {
+		return err
+	}
+	return m.begin(ctx)
+}
+
+// Stop ends the instance at once, with whatever is in its queue, and returns when no
+// process, socket and file of it is left. A second call does nothing.
+func (m *Sendmail) Stop() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.end()
+	if m.auth != nil {
+		m.auth.close()
+	}
+	if m.log.socket != nil {
+		m.log.socket.Close()
+	}
+	if err := os.RemoveAll(m.Dir); err != nil {
+		return fmt.Errorf("lab: %w", err)
+	}
+	return nil
+}
+
+// end returns when no process of the instance is left.
+func (m *Sendmail) end() {
+	if m.daemon == nil {
+		return
+	}
+	syscall.Kill(-m.daemon.Process.Pid, syscall.SIGKILL)
+	<-m.gone
+	if m.guard != nil {
+		m.guard.dismiss()
+		m.guard = nil
+	}
+	m.daemon = nil
+}

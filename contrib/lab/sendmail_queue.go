@@ -1,0 +1,188 @@
+package lab
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Log is all that the instance has logged.
+func (m *Sendmail) Log() string { return m.log.String() }
+
+// WaitLog returns the first line of the log, from the start of the instance on, that
+// matches. When ctx ends first, the error has the last lines.
+func (m *Sendmail) WaitLog(ctx context.Context, re *regexp.Regexp) (string, error) {
+	return m.log.waitLine(ctx, re)
+}
+
+// Sendmail hands a message in as a program on the host does: to submit.cf's queue, from
+// where it goes to the service "public".
+func (m *Sendmail) Sendmail(ctx context.Context, from string, to []string, message []byte) error {
+	if from == "" {
+		from = "<>"
+	}
+	cmd := m.command(ctx, append([]string{"-Ac", "-C", m.path("etc", "submit.cf"), "-i", "-f", from, "--"}, to...)...)
+	cmd.Stdin = bytes.NewReader(message)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("lab: sendmail: %w: %s", err, out)
+	}
+	return nil
+}
+
+// Queue lists the messages that are in the queue; "submit" is that of the sendmail
+// command.
+func (m *Sendmail) Queue(context.Context) ([]Queued, error) {
+	var queue []Queued
+	for _, name := range []string{"submit", "queue"} {
+		files, err := filepath.Glob(m.path(name, "[qhQ]f*"))
+		if err != nil {
+			return nil, fmt.Errorf("lab: %w", err)
+		}
+		for _, file := range files {
+			q, err := readQueueFile(file)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // it has gone meanwhile
+			}
+			if err != nil {
+				return nil, err
+			}
+			q.Queue = name
+			queue = append(queue, q)
+		}
+	}
+	return queue, nil
+}
+
+// readQueueFile reads of a qf file what is known of its message.
+func readQueueFile(path string) (Queued, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return Queued{}, fmt.Errorf("lab: %w", err)
+	}
+	q := Queued{ID: filepath.Base(path)[2:]}
+	delay := ""
+	for lines := bufio.NewScanner(bytes.NewReader(content)); lines.Scan(); {
+		line := lines.Text()
+		switch {
+		case strings.HasPrefix(line, "S"):
+			q.Sender = strings.Trim(line[1:], "<>")
+		case strings.HasPrefix(line, "M"):
+			delay = line[1:]
+		case strings.HasPrefix(line, "R"):
+			_, address, _ := strings.Cut(line, ":")
+			q.Recipients = append(q.Recipients, QueuedRecipient{Address: strings.Trim(address, "<>"), Delay: delay})
+		}
+	}
+	return q, nil
+}
+
+// Flush has every message that waits for its next attempt tried now.
+func (m *Sendmail) Flush(ctx context.Context) error {
+	for _, args := range [][]string{{"-Ac", "-C", m.path("etc", "submit.cf"), "-q"}, {"-C", m.path("etc", "sendmail.cf"), "-q"}} {
+		if out, err := m.command(ctx, args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("lab: running Sendmail's queue: %w: %s", err, out)
+		}
+	}
+	return nil
+}
+
+// WaitEmpty returns when the queue is empty. When ctx ends first, the error says what is
+// still there.
+func (m *Sendmail) WaitEmpty(ctx context.Context) error {
+	for {
+		seen := m.log.len()
+		empty, err := m.isEmpty()
+		if err == nil {
+			err = m.log.catchUp(ctx)
+		}
+		if err == nil && empty && seen == m.log.len() {
+			return nil
+		}
+		if err == nil {
+			err = m.log.somethingHappens(ctx, seen)
+		}
+		if err != nil {
+			queue, _ := m.Queue(ctx)
+			return fmt.Errorf("lab: the queue did not become empty: %w; in it: %+v", err, queue)
+		}
+	}
+}
+
+// isEmpty reports that there is no file of a message in a queue.
+func (m *Sendmail) isEmpty() (bool, error) {
+	for _, name := range []string{"submit", "queue"} {
+		entries, err := os.ReadDir(m.path(name))
+		if err != nil {
+			return false, fmt.Errorf("lab: looking for mail in the queue: %w", err)
+		}
+		if len(entries) > 0 {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// Drain has what was put off tried again until the queue is empty. When ctx ends first,
+// the error says what is still in the queue.
+func (m *Sendmail) Drain(ctx context.Context) error {
+	for while := time.Second; ; while *= 2 {
+		some, cancel := context.WithTimeout(ctx, while)
+		err := m.WaitEmpty(some)
+		cancel()
+		if err == nil || ctx.Err() != nil || some.Err() == nil {
+			return err
+		}
+		if err := m.Flush(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+var takenAs = regexp.MustCompile(`(\S+) Message accepted`)
+
+// QueueID is the id in the queue of a message that was answered with r. The id is empty
+// when the reply names none.
+func (m *Sendmail) QueueID(r Reply) string {
+	if id := takenAs.FindStringSubmatch(r.Text); id != nil {
+		return id[1]
+	}
+	return ""
+}
+
+// WaitConnect returns once a client has connected.
+func (m *Sendmail) WaitConnect(ctx context.Context, client string) error {
+	return m.waitFor(ctx, `connect from .*`+regexp.QuoteMeta(client))
+}
+
+// WaitDeferred returns once a delivery to an address was put off, for a reason that
+// matches.
+func (m *Sendmail) WaitDeferred(ctx context.Context, to, why string) error {
+	return m.waitFor(ctx, "to=<?"+regexp.QuoteMeta(to)+">?,.*stat=Deferred.*"+why)
+}
+
+// WaitHostMailPutOff returns once mail of the host itself was put off: a milter said so or
+// did not answer, or a lookup failed.
+func (m *Sendmail) WaitHostMailPutOff(ctx context.Context) error {
+	return m.waitFor(ctx, `to=.*relay=\[127\.0\.0\.1\].*stat=Deferred`)
+}
+
+func (m *Sendmail) waitFor(ctx context.Context, pattern string) error {
+	_, err := m.WaitLog(ctx, regexp.MustCompile(pattern))
+	return err
+}
+
+// Visits is how often a message was begun at the services of the instance so far.
+func (m *Sendmail) Visits() int { return strings.Count(m.Log(), ": from=") }
+
+// Bounced is how many deliveries the instance has given up so far.
+func (m *Sendmail) Bounced() int {
+	return strings.Count(m.Log(), "dsn=5.")
+}

@@ -1,0 +1,50 @@
+package lookup
+
+import (
+	"strings"
+
+	"coexistd/policy/route"
+	"coexistd/policy/verdict"
+)
+
+// sendmail says where Sendmail's ruleset 0 shall send mail for an address: to another
+// address, nowhere because of an error, or by a mailer to a host; not found leaves it to
+// the rules that follow. See contrib/sendmail/coexistd.m4, which takes the answer apart.
+//
+// Sendmail asks at RCPT already, before it asks a milter, and takes the address that it
+// gets here and the one that a milter adds for the same recipient when both are written
+// alike: what the milter says of delivery reports would be lost (recipient.c). So the
+// domain, which has no case (RFC 4343), is written otherwise here.
+func (q question) sendmail() string {
+	if relay := q.relay(); relay != "" {
+		return "OK esmtp:" + withoutPort(relay)
+	}
+	_, place, ok := q.place()
+	switch code := place.Refused.Code; {
+	case !ok:
+		return notFound
+	case code == verdict.DirectoryFailed:
+		return failed
+	case code != "":
+		r := place.Refused.Reply()
+		return "OK error:" + r.Enhanced + ":" + r.String()
+	case place.Residence.Kind != route.There:
+		return notFound
+	}
+	at := strings.LastIndexByte(place.Elsewhere, '@')
+	return "OK " + place.Elsewhere[:at] + upperFirst(place.Elsewhere[at:])
+}
+
+// withoutPort is a next hop without its port, which Sendmail has with its mailers.
+func withoutPort(hop string) string {
+	if end := strings.IndexByte(hop, ']'); end >= 0 {
+		return hop[:end+1]
+	}
+	host, _, _ := strings.Cut(hop, ":")
+	return host
+}
+
+// upperFirst has the first letter of a domain that follows an "@" in upper case.
+func upperFirst(at string) string {
+	return at[:1] + strings.ToUpper(at[1:2]) + at[2:]
+}

@@ -1,4 +1,5 @@
-# make demo   real mail through a real Postfix, and a table of where it went
+# make demo   real mail through a real Postfix, and a table of where it went;
+#             make demo MTA=sendmail: through a real Sendmail
 # make quick  what needs no server program: under a minute, and no network after "go mod download"
 # make lint   the habits that a program can see to; its tools are fetched and built once
 # make test   everything, with the race detector, a real Postfix, clamd and rspamd, as CI runs it
@@ -9,6 +10,7 @@ FISH    := $(if $(filter /usr,$(PREFIX)),/usr/share/fish/vendor_completions.d,/e
 LAB     := $(CURDIR)/.lab
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 60s
+MTA     ?= postfix
 
 # From 1.21 on, Go fetches by itself the version that go.mod asks for. An older one does
 # not know what go.mod says, and complains of that.
@@ -35,7 +37,7 @@ lab:
 	@contrib/lab/fetch.sh $(LAB)
 
 demo: go lab build
-	@go run ./contrib/demo --lab $(LAB)
+	@go run ./contrib/demo --lab $(LAB) --mta $(MTA)
 
 # Tests that borrow a program of the lab, and those of contrib/e2e, know -short. Of lint
 # it has only what needs no tool but Go.

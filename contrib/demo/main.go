@@ -1,5 +1,5 @@
-// Command demo shows coexistd's main job on a real Postfix, with nothing to set up: it
-// sends mail through both on loopback, and prints where each message arrived. The exit
+// Command demo shows coexistd's main job on a real Postfix or Sendmail, with nothing to set
+// up: it sends mail through both on loopback, and prints where each message arrived. The exit
 // status is 0 when all of it is where it should be, 1 when some is not, and 2 when that
 // could not be told.
 package main
@@ -47,16 +47,17 @@ type expectation struct {
 
 func main() {
 	flags := flag.NewFlagSet("demo", flag.ExitOnError)
-	folder := flags.String("lab", "", "the `FOLDER` for Postfix's programs where none is installed")
+	folder := flags.String("lab", "", "the `FOLDER` for the programs of the MTA where none is installed")
+	mta := flags.String("mta", string(lab.PostfixMTA), "the `MTA`: postfix or sendmail")
 	program := flags.String("program", "./coexistd", "the coexistd to show, a `FILE`")
 	_ = flags.Parse(os.Args[1:]) // it exits with 2 where they are wrong
 	if flags.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "demo: %q is one argument too many; the flags are --lab and --program\n", flags.Arg(0))
+		fmt.Fprintf(os.Stderr, "demo: %q is one argument too many; the flags are --lab, --mta and --program\n", flags.Arg(0))
 		os.Exit(2)
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	ok, err := run(ctx, *folder, *program, os.Stdout)
+	ok, err := run(ctx, *folder, lab.MTA(*mta), *program, os.Stdout)
 	switch {
 	case err != nil:
 		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
@@ -68,18 +69,18 @@ func main() {
 	fmt.Println("\nEvery message arrived where it should, and nowhere else.")
 }
 
-func run(ctx context.Context, folder, program string, out io.Writer) (ok bool, err error) {
-	fmt.Fprintln(out, "demo: looking for Postfix")
+func run(ctx context.Context, folder string, mta lab.MTA, program string, out io.Writer) (ok bool, err error) {
+	fmt.Fprintf(out, "demo: looking for %s\n", mta)
 	programs, err := lab.Open(ctx, folder, out)
 	if err != nil {
 		return false, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, demoTime)
 	defer cancel()
-	fmt.Fprintln(out, "demo: starting Postfix, coexistd, and sinks for the Internet, Office 365, Google and the mailboxes here")
+	fmt.Fprintf(out, "demo: starting %s, coexistd, and sinks for the Internet, Office 365, Google and the mailboxes here\n", mta)
 	// Google writes no tenant into its mail; its DKIM signatures prove it.
 	toml := strings.Replace(lab.SiteTOML, `tenant   = "`+lab.GoogleTenant+`"`, `proof    = { dkim = "globex.example" }`, 1)
-	site, err := programs.StartSite(ctx, lab.SiteConfig{Program: program, TOML: toml})
+	site, err := programs.StartSite(ctx, lab.SiteConfig{MTA: mta, Program: program, TOML: toml})
 	if err != nil {
 		return false, err
 	}
@@ -97,7 +98,7 @@ func run(ctx context.Context, folder, program string, out io.Writer) (ok bool, e
 			return false, err
 		}
 	}
-	fmt.Fprintln(out, "demo: waiting until Postfix has delivered them")
+	fmt.Fprintf(out, "demo: waiting until %s has delivered them\n", mta)
 	if err := site.WaitEmpty(ctx); err != nil {
 		return false, err
 	}

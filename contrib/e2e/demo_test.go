@@ -13,11 +13,11 @@ import (
 	"coexistd/contrib/lab"
 )
 
-// startDemo builds the demonstration with some changes and runs it, for the coexistd
+// startDemo builds the demonstration with some changes and runs it, for an MTA and a coexistd
 // program, with a folder of its own for its files. It calls during, when that is not nil,
 // while it sends its messages. It returns the exit status and what was printed. That
 // anything is left fails the test.
-func startDemo(t *testing.T, program string, changes map[string][2]string, during func(cmd *exec.Cmd, dir string)) (status int, printed string) {
+func startDemo(t *testing.T, mta lab.MTA, program string, changes map[string][2]string, during func(cmd *exec.Cmd, dir string)) (status int, printed string) {
 	t.Helper()
 	dir, err := lab.TempDir()
 	if err != nil {
@@ -28,7 +28,7 @@ func startDemo(t *testing.T, program string, changes map[string][2]string, durin
 	if err := buildChanged(demo, demoPath, changes); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(deadline(t), demo, "--program", program)
+	cmd := exec.CommandContext(deadline(t), demo, "--mta", string(mta), "--program", program)
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -87,28 +87,29 @@ func processes(t *testing.T, dir string) []string {
 }
 
 func TestDemoDeliversEveryMessageAndLeavesNothing(t *testing.T) {
-	t.Parallel()
-	path, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	beside := startSite(t, lab.SiteConfig{})
-	for range 2 {
-		status, printed := startDemo(t, path, nil, func(cmd *exec.Cmd, dir string) {
-			// It is stopped meanwhile, since a look at all processes takes its time.
-			cmd.Process.Signal(syscall.SIGSTOP)
-			defer cmd.Process.Signal(syscall.SIGCONT)
-			// The demonstration, the daemon and Postfix at least: otherwise
-			// finding none at the end would mean nothing.
-			if n := len(processes(t, dir)); n < 3 {
-				t.Errorf("%d processes of the demonstration were found while it runs", n)
-			}
-		})
-		if status != exitYes || !strings.Contains(printed, "Every message arrived where it should") {
-			t.Fatalf("demo ended with %d and said:\n%s", status, printed)
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		path, err := program()
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	beside.mustFlow("alice@acmecorp.com", "office365 alice@acmecorp-com.onmicrosoft.com")
+		beside := startSite(t, lab.SiteConfig{MTA: mta})
+		for range 2 {
+			status, printed := startDemo(t, mta, path, nil, func(cmd *exec.Cmd, dir string) {
+				// It is stopped meanwhile, since a look at all processes takes its time.
+				cmd.Process.Signal(syscall.SIGSTOP)
+				defer cmd.Process.Signal(syscall.SIGCONT)
+				// The demonstration, the daemon and the MTA at least: otherwise
+				// finding none at the end would mean nothing.
+				if n := len(processes(t, dir)); n < 3 {
+					t.Errorf("%d processes of the demonstration were found while it runs", n)
+				}
+			})
+			if status != exitYes || !strings.Contains(printed, "Every message arrived where it should") {
+				t.Fatalf("demo ended with %d and said:\n%s", status, printed)
+			}
+		}
+		beside.mustFlow("alice@acmecorp.com", "office365 alice@acmecorp-com.onmicrosoft.com")
+	})
 }
 
 func TestInterruptedDemoLeavesNothing(t *testing.T) {
@@ -117,7 +118,7 @@ func TestInterruptedDemoLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	status, printed := startDemo(t, path, nil, func(cmd *exec.Cmd, _ string) {
+	status, printed := startDemo(t, lab.PostfixMTA, path, nil, func(cmd *exec.Cmd, _ string) {
 		if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 			t.Error(err)
 		}
@@ -138,7 +139,7 @@ func TestDemoFailsWhenMailGoesAstray(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	status, printed := startDemo(t, program, map[string][2]string{
+	status, printed := startDemo(t, lab.PostfixMTA, program, map[string][2]string{
 		"../../contrib/lab/site.go": {"carol@acmecorp.com,both,carol", "carol@acmecorp.com,here,carol"},
 	}, nil)
 	if status != exitNo {

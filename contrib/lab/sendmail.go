@@ -112,11 +112,13 @@ hostname mta.lab.test
 for file in hosts nsswitch.conf passwd; do mount --bind "$dir/etc/$file" /etc/$file; done
 for device in null zero random urandom; do mount --bind /dev/$device "$dir/dev/$device"; done
 mount --rbind "$dir/dev" /dev
-mount --bind "${dir%/*}" /mnt
-mount -t tmpfs -o mode=0755 lab "${dir%/*}"
+mount --bind /tmp /mnt
+mount -t tmpfs -o mode=0755 lab /tmp
 while [ $visible -gt 0 ]; do
-	mkdir "$1"
-	mount --rbind "/mnt/${1##*/}" "$1"
+	case $1 in /tmp/*)
+		mkdir -p "$1"
+		mount --rbind "/mnt${1#/tmp}" "$1" ;;
+	esac
 	shift
 	visible=$((visible - 1))
 done

@@ -14,14 +14,14 @@ ifdef(`COEXISTD_MILTER', `', `define(`COEXISTD_MILTER', `inet:8701@127.0.0.1')')
 ifdef(`COEXISTD_LOOKUP', `', `define(`COEXISTD_LOOKUP', `inet:8702@127.0.0.1')')
 divert(0)dnl
 
-# Every message that enters by SMTP passes coexistd, and mail of the sendmail
-# command, which submit.cf hands on by SMTP. F=T: while it is away, clients are
-# told to try again. E: the scanners have their time after the end of a message.
+# Every message that enters by SMTP passes coexistd, and so does mail of the
+# sendmail command, which submit.cf hands on by SMTP. F=T: while coexistd is away,
+# clients are told to try again. The scanners have their time behind the end of a
+# message, E.
 INPUT_MAIL_FILTER(`coexistd', `S=COEXISTD_MILTER, F=T, T=C:30s;S:30s;R:1m;E:5m')
 
-# Where mail for one of these domains goes is asked before any other rule is
-# tried. -f keeps upper case in local parts; -T marks that the lookups do not
-# answer, and mail is put off.
+# Before any other rule, coexistd says where mail for one of these domains goes.
+# The map keeps upper case in local parts (-f), and marks that it got no answer (-T).
 LOCAL_CONFIG
 C{Coexistd}COEXISTD_DOMAINS
 Ksendmail socket -f -T<TMPF> COEXISTD_LOOKUP
@@ -29,9 +29,9 @@ Ksendmail socket -f -T<TMPF> COEXISTD_LOOKUP
 LOCAL_RULE_0
 R$+ < @ $={Coexistd} . >	$: < $(sendmail $1 @ $2 $: @ $) > $1 < @ $2 . >
 R$+ < @ $={Coexistd} >		$: < $(sendmail $1 @ $2 $: @ $) > $1 < @ $2 >
-# Nothing to say: the mailbox is here.
-R< @ > $*			$: $1
-R< $* <TMPF> > $*		$#error $@ 4.3.0 $: "451 4.3.0 The directory cannot answer at the moment. Please try again later."
+R< @ > $*			$: $1			the mailbox is here
+R< $* <TMPF> > $*		$#error $@ 4.3.0 $: "451 4.3.0 The directory cannot answer at the moment, try again later"
 R< error : $-.$-.$- : $+ > $*	$#error $@ $1.$2.$3 $: $4
-R< $- : $+ > $* < @ $+ >	$#$1 $@ $2 $: $3 < @ $4 >
-R< $+ > $*			$@ $>Recurse $1
+R< $- : $+ > $* < @ $+ >	$#$1 $@ $2 $: $3 < @ $4 >	an alternate domain with a relay
+R< $+ > $*			$@ $>Recurse $1		the mailbox is elsewhere
+divert(0)dnl

@@ -20,3 +20,14 @@ func onEachMTA(t *testing.T, test func(t *testing.T, mta lab.MTA)) {
 		})
 	}
 }
+
+// ways are what the MTAs do in ways of their own, with coexistd and without. Each
+// is a row in contrib/docs/sendmail.md.
+type ways struct {
+	smtpUTF8 bool // addresses beyond ASCII (RFC 6531)
+}
+
+var waysOf = map[lab.MTA]ways{
+	lab.PostfixMTA:  {smtpUTF8: true},
+	lab.SendmailMTA: {},
+}

@@ -127,7 +127,7 @@ func (f *failing) toml(address, timeout, keys string, onError map[string]string)
 // in has another test use the site.
 func (f *failing) in(t *testing.T) *failing {
 	other := *f
-	other.site = &site{f.Site, t}
+	other.site = f.site.in(t)
 	return &other
 }
 

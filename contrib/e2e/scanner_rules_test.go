@@ -142,7 +142,7 @@ func TestThresholdsOfOurOwnJudgeTheScore(t *testing.T) {
 		{"reject_at = 5", "good morning", "accept", "250 2.0.0"},
 	} {
 		t.Run(c.keys+" "+c.word, func(t *testing.T) {
-			s := &site{s.Site, t}
+			s := s.in(t)
 			s.configure(checkedTOML("", rspamd, "[check.spam]\n"+c.keys+"\n"))
 			from, m := stranger(), letter("score", "", c.word+"\n")
 			r := s.send(lab.FromInternet, lab.Mail{From: from, To: lab.To("bob@acmecorp.com"), Data: m})

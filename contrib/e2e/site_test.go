@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"bytes"
 	"context"
 	"slices"
@@ -29,6 +30,7 @@ func deadline(t *testing.T) context.Context {
 // site is a lab.Site with what tests ask of it.
 type site struct {
 	*lab.Site
+	ways
 	t *testing.T
 }
 
@@ -59,8 +61,11 @@ func startSite(t *testing.T, c lab.SiteConfig) *site {
 			t.Errorf("coexistd has a data race:\n%s", s.Daemon.Log())
 		}
 	})
-	return &site{Site: s, t: t}
+	return &site{Site: s, ways: waysOf[cmp.Or(c.MTA, lab.PostfixMTA)], t: t}
 }
+
+// in is the same site for a test within the test.
+func (s *site) in(t *testing.T) *site { return &site{Site: s.Site, ways: s.ways, t: t} }
 
 // tail is the end of a log, as much as somebody would read.
 func tail(log string) string {

@@ -218,7 +218,7 @@ func TestALoginSendsInItsOwnNameOnly(t *testing.T) {
 					u.login = "bob"
 				}
 				mail := lab.Mail{From: c.from, To: lab.To(recipient(i)), Data: messages[i]}
-				here := &site{s.Site, t}
+				here := s.in(t)
 				r := here.submitAs(u, mail)
 				line := s.loggedTo(t, recipient(i))
 				e := here.explainSubmitted(t, u, mail)

@@ -111,9 +111,12 @@ func newRing(t *testing.T, sites []*site, hops ...*lab.Postfix) *ring {
 // another meanwhile is logged, and has all of them looked at again.
 func (r *ring) settle() {
 	r.t.Helper()
-	all := slices.Clone(r.hops)
+	var all []lab.Host
+	for _, hop := range r.hops {
+		all = append(all, hop)
+	}
 	for _, s := range r.sites {
-		all = append(all, s.Postfix)
+		all = append(all, s)
 	}
 	logged := func() (n int) {
 		for _, p := range all {

@@ -17,7 +17,7 @@ import (
 // layOut makes the instance's folders, and the files of its machine.
 func (m *Sendmail) layOut() error {
 	var errs []error
-	for name, mode := range map[string]os.FileMode{"etc": 0o755, "dev": 0o755, "queue": 0o700, "submit": 0o700, "home": 0o755} {
+	for name, mode := range map[string]os.FileMode{"etc": 0o755, "dev": 0o755, "queue": 0o700, "submit": 0o770, "home": 0o755} {
 		errs = append(errs, os.Mkdir(m.path(name), mode))
 	}
 	for _, device := range []string{"null", "zero", "random", "urandom"} {
@@ -26,10 +26,12 @@ func (m *Sendmail) layOut() error {
 	passwd, err := os.ReadFile("/etc/passwd")
 	errs = append(errs, err)
 	const uids = 61000 // from here on: no distribution gives them away
-	for i, name := range m.config.Accounts {
+	for i, name := range append([]string{"smmsp"}, m.config.Accounts...) {
 		passwd = fmt.Appendf(passwd, "%s:x:%d:%d::%s:/bin/sh\n", name, uids+i, uids+i, m.path("home", name))
 		errs = append(errs, os.Mkdir(m.path("home", name), 0o755), os.Chown(m.path("home", name), uids+i, uids+i))
 	}
+	// The sendmail command, which hands mail on as smmsp, has a queue of its own.
+	errs = append(errs, os.Chown(m.path("submit"), uids, uids))
 	files := map[string]string{
 		"passwd":         string(passwd),
 		"hosts":          "127.0.0.1 localhost\n127.0.0.1 mta.lab.test\n",
@@ -92,10 +94,7 @@ func (m *Sendmail) configure(ctx context.Context) error {
 	_, port, _ := net.SplitHostPort(m.addresses["public"])
 	submit := append(head,
 		"define(`MSP_QUEUE_DIR', `"+m.path("submit")+"')dnl",
-		"define(`confPID_FILE', `"+m.path("submit.pid")+"')dnl",
-		"define(`confTRUSTED_USER', `root')dnl",
-		"define(`confRUN_AS_USER', `root')dnl",
-		"define(`confUSE_MSP', `True')dnl",
+		"define(`confPID_FILE', `"+m.path("submit", "pid")+"')dnl",
 		"FEATURE(`msp', `[127.0.0.1]', `"+port+"')dnl")
 	if err := errors.Join(m.build(ctx, "sendmail", mc), m.build(ctx, "submit", submit)); err != nil {
 		return err

@@ -119,11 +119,11 @@ func (m *Sendmail) WaitEmpty(ctx context.Context) error {
 // isEmpty reports that there is no file of a message in a queue.
 func (m *Sendmail) isEmpty() (bool, error) {
 	for _, name := range []string{"submit", "queue"} {
-		entries, err := os.ReadDir(m.path(name))
+		files, err := filepath.Glob(m.path(name, "[a-zA-Z]f*"))
 		if err != nil {
 			return false, fmt.Errorf("lab: looking for mail in the queue: %w", err)
 		}
-		if len(entries) > 0 {
+		if len(files) > 0 {
 			return false, nil
 		}
 	}

@@ -128,7 +128,7 @@ exec "$@"`
 
 // command prepares Sendmail's program in the instance's machine.
 func (m *Sendmail) command(ctx context.Context, args ...string) *exec.Cmd {
-	visible := append([]string{m.Dir}, m.config.Visible...)
+	visible := append([]string{m.Dir, m.programs.sendmailTree}, m.config.Visible...)
 	all := []string{"--uts", "--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-c", machine, "machine", m.Dir, fmt.Sprint(len(visible))}
 	all = append(append(all, visible...), filepath.Join(m.programs.sendmailTree, "usr/libexec/sendmail/sendmail"))
 	cmd := exec.CommandContext(ctx, "unshare", append(all, args...)...)

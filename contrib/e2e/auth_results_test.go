@@ -93,81 +93,83 @@ func (s *site) verifyOptions() *dkim.VerifyOptions {
 }
 
 func TestOurResultsAreAddedAndThoseInOurNameRemovedWhereverTheMailComesFrom(t *testing.T) {
-	t.Parallel()
-	s := startInternet(t, lab.SiteConfig{TOML: checkedTOML("", "", `[[allow]]
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		s := startInternet(t, lab.SiteConfig{MTA: mta, TOML: withHost(checkedTOML("", "", `[[allow]]
 name = "partner"
 checks = ["spoof", "malware"]
 clients = ["127.0.9.0/24"]
-`)})
-	s.tellDNS(map[string]string{"acmecorp.com": usualSPF})
-	for _, c := range []struct {
-		about, client, sender, from, signed string
-		tenant, ours                        string
-	}{
-		{"a stranger", spfPass, "x@reject.example", "x@reject.example", "reject.example", "", "pass/pass/pass"},
-		{"a stranger whom SPF calls a fail", spfFail, "x@none.example", "x@none.example", "esp.example", "", "fail/fail/pass"},
-		{"the null sender", spfFail, "", "x@none.example", "none.example/ed", "", "none/pass/pass"},
-		{"one who is spared the check", "127.0.9.1", "x@reject.example", "x@reject.example", "esp.example", "", ""},
-		{"the platform", lab.FromOffice365, "alice@acmecorp.com", "alice@acmecorp.com", "acmecorp.com", lab.OfficeTenant, ""},
-		{"a user", lab.FromUser, "bob@acmecorp.com", "bob@acmecorp.com", "acmecorp.com", "", ""},
-	} {
-		message := lab.Plain(c.from, "bob@acmecorp.com", c.about)
-		if c.tenant != "" {
-			message = fromTenant(c.tenant, message)
+`))})
+		s.tellDNS(map[string]string{"acmecorp.com": usualSPF})
+		for _, c := range []struct {
+			about, client, sender, from, signed string
+			tenant, ours                        string
+		}{
+			{"a stranger", spfPass, "x@reject.example", "x@reject.example", "reject.example", "", "pass/pass/pass"},
+			{"a stranger whom SPF calls a fail", spfFail, "x@none.example", "x@none.example", "esp.example", "", "fail/fail/pass"},
+			{"the null sender", spfFail, "", "x@none.example", "none.example/ed", "", "none/pass/pass"},
+			{"one who is spared the check", "127.0.9.1", "x@reject.example", "x@reject.example", "esp.example", "", ""},
+			{"the platform", lab.FromOffice365, "alice@acmecorp.com", "alice@acmecorp.com", "acmecorp.com", lab.OfficeTenant, ""},
+			{"a user", lab.FromUser, "bob@acmecorp.com", "bob@acmecorp.com", "acmecorp.com", "", ""},
+		} {
+			message := lab.Plain(c.from, "bob@acmecorp.com", c.about)
+			if c.tenant != "" {
+				message = fromTenant(c.tenant, message)
+			}
+			claims, cleaned := claiming(dkimSigned(t, message, c.signed))
+			s.deliver(c.client, lab.Mail{From: c.sender, To: lab.To("bob@acmecorp.com"), Data: claims})
+			s.mustBeClean(c.about, cleaned, c.ours)
 		}
-		claims, cleaned := claiming(dkimSigned(t, message, c.signed))
-		s.deliver(c.client, lab.Mail{From: c.sender, To: lab.To("bob@acmecorp.com"), Data: claims})
-		s.mustBeClean(c.about, cleaned, c.ours)
-	}
-	claims, cleaned := claiming(dkimSigned(t, lab.Plain("bob@acmecorp.com", "bob@acmecorp.com", "from the host"), "acmecorp.com"))
-	s.sendmail("bob@acmecorp.com", claims, "bob@acmecorp.com")
-	s.mustBeClean("a program on the host", cleaned, "")
+		claims, cleaned := claiming(dkimSigned(t, lab.Plain("bob@acmecorp.com", "bob@acmecorp.com", "from the host"), "acmecorp.com"))
+		s.sendmail("bob@acmecorp.com", claims, "bob@acmecorp.com")
+		s.mustBeClean("a program on the host", cleaned, "")
+	})
 }
 
 func TestOurResultsSayWhatWasFoundOfWhom(t *testing.T) {
-	t.Parallel()
-	s := startInternet(t, lab.SiteConfig{TOML: checkedTOML("", "")})
-	s.tellDNS(map[string]string{"client.lab.test": usualSPF})
-	for _, c := range []struct {
-		about, sender, from, signed string
-		want                        []authres.Result
-	}{
-		{"all of one domain", "Some.Body+x@Reject.example", "X <x@reject.example>", "reject.example", []authres.Result{
-			&authres.SPFResult{Value: "pass", From: "Some.Body+x@reject.example"},
-			&authres.DMARCResult{Value: "pass", From: "reject.example"},
-			&authres.DKIMResult{Value: "pass", Domain: "reject.example"},
-		}},
-		{"two authors, two signatures", "x@esp.example", "x@none.example, y@sp.example", "none.example, !esp.example", []authres.Result{
-			&authres.SPFResult{Value: "pass", From: "x@esp.example"},
-			&authres.DMARCResult{Value: "pass", From: "none.example"},
-			&authres.DMARCResult{Value: "fail", From: "sp.example"},
-			&authres.DKIMResult{Value: "pass", Domain: "none.example"},
-			&authres.DKIMResult{Value: "fail", Domain: "esp.example"},
-		}},
-		{"the null sender", "", "x@quiet.example", "", []authres.Result{
-			&authres.SPFResult{Value: "pass", Helo: "client.lab.test"},
-			&authres.DMARCResult{Value: "none", From: "quiet.example"},
-			&authres.DKIMResult{Value: "none"},
-		}},
-		{"a sender that would break the field", `"a; dkim=pass header.d=acmecorp.com"@esp.example`, "x@quiet.example", "", []authres.Result{
-			&authres.SPFResult{Value: "pass", From: "esp.example"},
-			&authres.DMARCResult{Value: "none", From: "quiet.example"},
-			&authres.DKIMResult{Value: "none"},
-		}},
-	} {
-		message := dkimSigned(t, lab.Plain(c.from, "bob@acmecorp.com", c.about), c.signed)
-		s.deliver(spfPass, lab.Mail{From: c.sender, To: lab.To("bob@acmecorp.com"), Data: message})
-		s.settle()
-		copies, _ := s.copies(message)
-		if len(copies["here"]) != 1 {
-			t.Errorf("%s: it did not arrive once", c.about)
-			continue
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		s := startInternet(t, lab.SiteConfig{MTA: mta, TOML: checkedTOML("", "")})
+		s.tellDNS(map[string]string{"client.lab.test": usualSPF})
+		for _, c := range []struct {
+			about, sender, from, signed string
+			want                        []authres.Result
+		}{
+			{"all of one domain", "Some.Body+x@Reject.example", "X <x@reject.example>", "reject.example", []authres.Result{
+				&authres.SPFResult{Value: "pass", From: "Some.Body+x@reject.example"},
+				&authres.DMARCResult{Value: "pass", From: "reject.example"},
+				&authres.DKIMResult{Value: "pass", Domain: "reject.example"},
+			}},
+			{"two authors, two signatures", "x@esp.example", "x@none.example, y@sp.example", "none.example, !esp.example", []authres.Result{
+				&authres.SPFResult{Value: "pass", From: "x@esp.example"},
+				&authres.DMARCResult{Value: "pass", From: "none.example"},
+				&authres.DMARCResult{Value: "fail", From: "sp.example"},
+				&authres.DKIMResult{Value: "pass", Domain: "none.example"},
+				&authres.DKIMResult{Value: "fail", Domain: "esp.example"},
+			}},
+			{"the null sender", "", "x@quiet.example", "", []authres.Result{
+				&authres.SPFResult{Value: "pass", Helo: "client.lab.test"},
+				&authres.DMARCResult{Value: "none", From: "quiet.example"},
+				&authres.DKIMResult{Value: "none"},
+			}},
+			{"a sender that would break the field", `"a; dkim=pass header.d=acmecorp.com"@esp.example`, "x@quiet.example", "", []authres.Result{
+				&authres.SPFResult{Value: "pass", From: "esp.example"},
+				&authres.DMARCResult{Value: "none", From: "quiet.example"},
+				&authres.DKIMResult{Value: "none"},
+			}},
+		} {
+			message := dkimSigned(t, lab.Plain(c.from, "bob@acmecorp.com", c.about), c.signed)
+			s.deliver(spfPass, lab.Mail{From: c.sender, To: lab.To("bob@acmecorp.com"), Data: message})
+			s.settle()
+			copies, _ := s.copies(message)
+			if len(copies["here"]) != 1 {
+				t.Errorf("%s: it did not arrive once", c.about)
+				continue
+			}
+			host, got, err := authres.Parse(readFields(t, copies["here"][0]).Get("Authentication-Results"))
+			if err != nil || host != "mail.acmecorp.com" || printed(got) != printed(c.want) {
+				t.Errorf("%s: %s says %s (%v); it must say %s", c.about, host, printed(got), err, printed(c.want))
+			}
 		}
-		host, got, err := authres.Parse(readFields(t, copies["here"][0]).Get("Authentication-Results"))
-		if err != nil || host != "mail.acmecorp.com" || printed(got) != printed(c.want) {
-			t.Errorf("%s: %s says %s (%v); it must say %s", c.about, host, printed(got), err, printed(c.want))
-		}
-	}
+	})
 }
 
 func printed(results []authres.Result) string {
@@ -181,40 +183,41 @@ func printed(results []authres.Result) string {
 // What is released comes from 127.0.0.1, for which no record of a sender's says
 // that it may send.
 func TestWhatIsReleasedIsNotJudgedByItsSenderAgain(t *testing.T) {
-	t.Parallel()
-	s := startInternet(t, lab.SiteConfig{TOML: checkedTOML("", "", neverReport)})
-	s.tellDNS(map[string]string{"_dmarc.acmecorp.com": "v=DMARC1; p=reject", "acmecorp.com": usualSPF})
-	program := func(from string) []byte {
-		return bytes.Replace(programFor("bob@acmecorp.com", "a program", 0), []byte("From: eve@example.net"), []byte("From: "+from), 1)
-	}
-	for _, c := range []struct {
-		about, client, sender, signed, check string
-		message                              []byte
-	}{
-		{"held for DMARC", spfFail, "x@quarantine.example", "esp.example", "spoof", lab.Plain("x@quarantine.example", "bob@acmecorp.com", "dmarc")},
-		{"held for its attachment, SPF had passed", spfPass, "x@reject.example", "esp.example", "malware", program("x@reject.example")},
-		{"held for its attachment, signed", spfFail, "x@esp.example", "reject.example", "malware", program("x@reject.example")},
-		{"held for its attachment, in our own name", spfPass, "bob@acmecorp.com", "esp.example", "malware", program("bob@acmecorp.com")},
-	} {
-		claims, cleaned := claiming(dkimSigned(t, c.message, c.signed, "Content-Type"))
-		s.deliver(c.client, lab.Mail{From: c.sender, To: lab.To("bob@acmecorp.com"), Data: claims})
-		s.mustArrive(claims)
-		held := s.held(claims)
-		if len(held) != 1 || !slices.Equal(held[0].Checks, []string{c.check}) {
-			t.Errorf("%s: held is %+v", c.about, held)
-			continue
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		s := startInternet(t, lab.SiteConfig{MTA: mta, TOML: checkedTOML("", "", neverReport)})
+		s.tellDNS(map[string]string{"_dmarc.acmecorp.com": "v=DMARC1; p=reject", "acmecorp.com": usualSPF})
+		program := func(from string) []byte {
+			return bytes.Replace(programFor("bob@acmecorp.com", "a program", 0), []byte("From: eve@example.net"), []byte("From: "+from), 1)
 		}
-		// Postfix drops the space before a colon.
-		if raw, _ := s.quarantine("show", held[0].ID, "--raw"); raw != strings.Replace(string(claims), "Results :", "Results:", 1) {
-			t.Errorf("%s: what is held is\n%q\nsent was\n%q", c.about, raw, claims)
+		for _, c := range []struct {
+			about, client, sender, signed, check string
+			message                              []byte
+		}{
+			{"held for DMARC", spfFail, "x@quarantine.example", "esp.example", "spoof", lab.Plain("x@quarantine.example", "bob@acmecorp.com", "dmarc")},
+			{"held for its attachment, SPF had passed", spfPass, "x@reject.example", "esp.example", "malware", program("x@reject.example")},
+			{"held for its attachment, signed", spfFail, "x@esp.example", "reject.example", "malware", program("x@reject.example")},
+			{"held for its attachment, in our own name", spfPass, "bob@acmecorp.com", "esp.example", "malware", program("bob@acmecorp.com")},
+		} {
+			claims, cleaned := claiming(dkimSigned(t, c.message, c.signed, "Content-Type"))
+			s.deliver(c.client, lab.Mail{From: c.sender, To: lab.To("bob@acmecorp.com"), Data: claims})
+			s.mustArrive(claims)
+			held := s.held(claims)
+			if len(held) != 1 || !slices.Equal(held[0].Checks, []string{c.check}) {
+				t.Errorf("%s: held is %+v", c.about, held)
+				continue
+			}
+			// Postfix drops the space before a colon.
+			if raw, _ := s.quarantine("show", held[0].ID, "--raw"); raw != strings.Replace(string(claims), "Results :", "Results:", 1) {
+				t.Errorf("%s: what is held is\n%q\nsent was\n%q", c.about, raw, claims)
+			}
+			s.release(held[0].ID, "released", "")
+			if got := s.state(held[0].ID); got != quarantine.Released {
+				t.Errorf("%s: the entry is %s", c.about, got)
+			}
+			s.mustBeClean(c.about, cleaned, "")
+			if got := outcomeOf(t, parseLogLine(t, s.waitDaemonLog("msg=message .*released from quarantine as "+held[0].ID))); got != "accept not checked" {
+				t.Errorf("%s: released, its outcome is %q", c.about, got)
+			}
 		}
-		s.release(held[0].ID, "released", "")
-		if got := s.state(held[0].ID); got != quarantine.Released {
-			t.Errorf("%s: the entry is %s", c.about, got)
-		}
-		s.mustBeClean(c.about, cleaned, "")
-		if got := outcomeOf(t, parseLogLine(t, s.waitDaemonLog("msg=message .*released from quarantine as "+held[0].ID))); got != "accept not checked" {
-			t.Errorf("%s: released, its outcome is %q", c.about, got)
-		}
-	}
+	})
 }

@@ -193,39 +193,40 @@ func TestABounceOfWhatThePlatformRefusesShowsTheAddressThatTheSenderWrote(t *tes
 // The platform takes the message and bounces it later: a second Postfix, whose
 // mailboxes refuse everybody.
 func TestABounceFromThePlatformShowsTheAddressThatTheSenderWrote(t *testing.T) {
-	t.Parallel()
-	p := lab.Lend(t)
-	mailboxes := refusingSink(t)
-	platform, err := p.Start(deadline(t), lab.Config{
-		Services: []lab.Service{{Name: "public"}},
-		Main:     map[string]string{"mynetworks": "127.0.0.0/8", "smtp_bind_address": "127.0.1.7", "myhostname": "platform.lab.test"},
-		Routes:   map[string]string{alternate[1:]: mailboxes.NextHop()},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := platform.Stop(); err != nil {
-			t.Error(err)
-		}
-		if t.Failed() {
-			t.Logf("the platform said:\n%s", platform.Log())
-		}
-	})
-	s := startSite(t, lab.SiteConfig{Directory: dsnUsers, Routes: map[string]string{alternate[1:]: "smtp:[127.0.0.1]:" + port(platform.Addr("public"))}})
-	if err := platform.Restart(deadline(t), map[string]string{"relayhost": "[127.0.0.1]:" + port(s.Addr("public"))}); err != nil {
-		t.Fatal(err)
-	}
-	sendAll(s)
-	for _, queue := range []*lab.Postfix{s.Postfix, platform, s.Postfix} {
-		if err := queue.WaitEmpty(deadline(t)); err != nil {
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		p := lab.Lend(t)
+		mailboxes := refusingSink(t)
+		platform, err := p.Start(deadline(t), lab.Config{
+			Services: []lab.Service{{Name: "public"}},
+			Main:     map[string]string{"mynetworks": "127.0.0.0/8", "smtp_bind_address": "127.0.1.7", "myhostname": "platform.lab.test"},
+			Routes:   map[string]string{alternate[1:]: mailboxes.NextHop()},
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	checkBounces(s)
-	if n := platform.Bounced(); n != len(s.rewrites()) {
-		t.Errorf("the platform has bounced %d messages; it must be %d", n, len(s.rewrites()))
-	}
+		t.Cleanup(func() {
+			if err := platform.Stop(); err != nil {
+				t.Error(err)
+			}
+			if t.Failed() {
+				t.Logf("the platform said:\n%s", platform.Log())
+			}
+		})
+		s := startSite(t, lab.SiteConfig{MTA: mta, Directory: dsnUsers, Routes: map[string]string{alternate[1:]: "smtp:[127.0.0.1]:" + port(platform.Addr("public"))}})
+		if err := platform.Restart(deadline(t), map[string]string{"relayhost": "[127.0.0.1]:" + port(s.Addr("public"))}); err != nil {
+			t.Fatal(err)
+		}
+		sendAll(s)
+		for _, queue := range []lab.Host{s, platform, s} {
+			if err := queue.WaitEmpty(deadline(t)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		checkBounces(s)
+		if n := platform.Bounced(); n != len(s.rewrites()) {
+			t.Errorf("the platform has bounced %d messages; it must be %d", n, len(s.rewrites()))
+		}
+	})
 }
 
 // port is the port of HOST:PORT.

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"strings"
 	"testing"
 
 	"coexistd/contrib/lab"
@@ -19,6 +20,12 @@ func onEachMTA(t *testing.T, test func(t *testing.T, mta lab.MTA)) {
 			test(t, mta)
 		})
 	}
+}
+
+// withHost is a configuration with the host itself in our_networks: Sendmail takes mail of
+// the sendmail command by SMTP.
+func withHost(toml string) string {
+	return strings.Replace(toml, `["127.0.4.0/24"]`, `["127.0.0.1", "127.0.4.0/24"]`, 1)
 }
 
 // ways are what the MTAs do in ways of their own, with coexistd and without. Each

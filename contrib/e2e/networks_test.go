@@ -164,91 +164,93 @@ func (s *site) examined(subject string) string {
 }
 
 func TestThePlatformsNetworksComeFromItsSPFRecord(t *testing.T) {
-	t.Parallel()
-	names := startNames(t)
-	names.Fail(outlook, lab.DNSServFail)
-	s := startSite(t, lab.SiteConfig{TOML: listedTOML(names, "spf:"+outlook)})
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		names := startNames(t)
+		names.Fail(outlook, lab.DNSServFail)
+		s := startSite(t, lab.SiteConfig{MTA: mta, TOML: listedTOML(names, "spf:"+outlook)})
 
-	// Nothing is known yet. Only who may be the platform waits for that.
-	s.waitDaemonLog("the networks of a platform are not known: mail from unknown clients is put off.*platform=office365.*" + outlook)
-	s.mustPutOff(lab.FromOffice365)
-	s.mustPutOff(lab.FromInternet)
-	s.mustComeFrom(lab.FromUser, "S2")
-	s.mustComeFrom(lab.FromGoogle, "S0") // whose tenant that is not
-	s.mustExplain(lab.FromInternet, "the networks of office365 are not known yet: a daemon puts the message off until they are")
-	mustSay(t, s.examined("networks"), "FAIL  networks       spf:"+outlook+" of office365 is not known, so that its mail is put off, or counts as S0: ", "  do: see that the domain is right")
+		// Nothing is known yet. Only who may be the platform waits for that.
+		s.waitDaemonLog("the networks of a platform are not known: mail from unknown clients is put off.*platform=office365.*" + outlook)
+		s.mustPutOff(lab.FromOffice365)
+		s.mustPutOff(lab.FromInternet)
+		s.mustComeFrom(lab.FromUser, "S2")
+		s.mustComeFrom(lab.FromGoogle, "S0") // whose tenant that is not
+		s.mustExplain(lab.FromInternet, "the networks of office365 are not known yet: a daemon puts the message off until they are")
+		mustSay(t, s.examined("networks"), "FAIL  networks       spf:"+outlook+" of office365 is not known, so that its mail is put off, or counts as S0: ", "  do: see that the domain is right")
 
-	names.Clear(outlook)
-	names.Set(outlook, "TXT", "v=spf1 include:a."+outlook+" -all")
-	names.Set("a."+outlook, "TXT", "v=spf1 ip4:127.0.1.0/25 ip6:2001:db8::/32 -all")
-	s.waitDaemonLog("the networks of a platform are known.*networks=2")
-	s.mustSoonComeFrom(lab.FromOffice365, "", "S1")
-	s.mustComeFrom(lab.FromInternet, "S0")
-	s.mustComeFrom("127.0.1.200", "S0")
-	s.mustExplain(lab.FromOffice365, "enters at  S1", "the client 127.0.1.1 is in the networks of office365")
-	mustSay(t, s.examined("networks"), "ok    networks       spf:"+outlook+" of office365 has 2 networks, last asked for ")
+		names.Clear(outlook)
+		names.Set(outlook, "TXT", "v=spf1 include:a."+outlook+" -all")
+		names.Set("a."+outlook, "TXT", "v=spf1 ip4:127.0.1.0/25 ip6:2001:db8::/32 -all")
+		s.waitDaemonLog("the networks of a platform are known.*networks=2")
+		s.mustSoonComeFrom(lab.FromOffice365, "", "S1")
+		s.mustComeFrom(lab.FromInternet, "S0")
+		s.mustComeFrom("127.0.1.200", "S0")
+		s.mustExplain(lab.FromOffice365, "enters at  S1", "the client 127.0.1.1 is in the networks of office365")
+		mustSay(t, s.examined("networks"), "ok    networks       spf:"+outlook+" of office365 has 2 networks, last asked for ")
 
-	// A change is taken over at a reload.
-	names.Set("a."+outlook, "TXT", "v=spf1 ip4:127.0.1.0/24 ip6:2001:db8::/32 -all")
-	s.mustReload()
-	s.waitDaemonLog("the networks of a platform have changed.*added=1 removed=1 networks=2")
-	s.mustSoonComeFrom("127.0.1.200", "S0", "S1")
-	s.mustComeFrom(lab.FromInternet, "S0")
+		// A change is taken over at a reload.
+		names.Set("a."+outlook, "TXT", "v=spf1 ip4:127.0.1.0/24 ip6:2001:db8::/32 -all")
+		s.mustReload()
+		s.waitDaemonLog("the networks of a platform have changed.*added=1 removed=1 networks=2")
+		s.mustSoonComeFrom("127.0.1.200", "S0", "S1")
+		s.mustComeFrom(lab.FromInternet, "S0")
 
-	// One that would make our users the platform's is not.
-	names.Set("a."+outlook, "TXT", "v=spf1 ip4:127.0.1.0/24 ip4:127.0.4.0/24 ip6:2001:db8::/32 -all")
-	s.mustReload()
-	s.waitDaemonLog("cannot be refreshed: the last ones stay.*127.0.4.0/24 overlaps 127.0.4.0/24 of our_networks")
-	s.mustComeFrom(lab.FromUser, "S2")
-	s.mustComeFrom(lab.FromOffice365, "S1")
+		// One that would make our users the platform's is not.
+		names.Set("a."+outlook, "TXT", "v=spf1 ip4:127.0.1.0/24 ip4:127.0.4.0/24 ip6:2001:db8::/32 -all")
+		s.mustReload()
+		s.waitDaemonLog("cannot be refreshed: the last ones stay.*127.0.4.0/24 overlaps 127.0.4.0/24 of our_networks")
+		s.mustComeFrom(lab.FromUser, "S2")
+		s.mustComeFrom(lab.FromOffice365, "S1")
 
-	names.Set("a."+outlook, "TXT", "v=spf1 ip4:127.0.1.0/24 ip6:2001:db8::/32 ip6:2001:db9::/32 -all")
-	s.mustReload()
-	s.waitDaemonLog("the networks of a platform have changed.*added=1 removed=0 networks=3")
-	names.Fail("a."+outlook, lab.DNSServFail)
-	s.mustReload()
-	s.waitDaemonLog("cannot be refreshed: the last ones stay.*SPF record of " + regexp.QuoteMeta(outlook))
-	s.mustComeFrom("127.0.1.200", "S1")
-	mustSay(t, s.examined("networks"), "warn  networks       spf:"+outlook+" of office365 cannot be refreshed: ", "  do: see that the domain is right")
+		names.Set("a."+outlook, "TXT", "v=spf1 ip4:127.0.1.0/24 ip6:2001:db8::/32 ip6:2001:db9::/32 -all")
+		s.mustReload()
+		s.waitDaemonLog("the networks of a platform have changed.*added=1 removed=0 networks=3")
+		names.Fail("a."+outlook, lab.DNSServFail)
+		s.mustReload()
+		s.waitDaemonLog("cannot be refreshed: the last ones stay.*SPF record of " + regexp.QuoteMeta(outlook))
+		s.mustComeFrom("127.0.1.200", "S1")
+		mustSay(t, s.examined("networks"), "warn  networks       spf:"+outlook+" of office365 cannot be refreshed: ", "  do: see that the domain is right")
 
-	// What was good last outlives the daemon.
-	s.restart()
-	s.mustComeFrom("127.0.1.200", "S1")
-	s.mustComeFrom(lab.FromInternet, "S0")
-	if log := s.Daemon.Log(); strings.Contains(log, "not known") {
-		t.Errorf("the daemon does not know the networks at once:\n%s", log)
-	}
+		// What was good last outlives the daemon.
+		s.restart()
+		s.mustComeFrom("127.0.1.200", "S1")
+		s.mustComeFrom(lab.FromInternet, "S0")
+		if log := s.Daemon.Log(); strings.Contains(log, "not known") {
+			t.Errorf("the daemon does not know the networks at once:\n%s", log)
+		}
+	})
 }
 
 func TestAListThatGrowsTooOldIsToldAndUsedOn(t *testing.T) {
-	t.Parallel()
-	names := startNames(t)
-	names.Set(outlook, "TXT", "v=spf1 ip4:127.0.1.0/24 -all")
-	toml := listedTOML(names, "spf:"+outlook)
-	s := startSite(t, lab.SiteConfig{TOML: strings.Replace(toml, "[platform.office365]\n", "[platform.office365]\nmax_age = \"2d\"\n", 1)})
-	s.waitDaemonLog("the networks of a platform are known")
-	s.mustSoonComeFrom(lab.FromOffice365, "", "S1")
-	if err := s.Daemon.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	s.ageSaved(73 * time.Hour)
-	mustSay(t, s.examined("networks"), "warn  networks       spf:"+outlook+" of office365 has 1 network now, but the daemon, which has 1 network, has not asked since 3 days ago", "  do: see that the daemon runs")
-	names.Fail(outlook, lab.DNSRefused)
-	if err := s.StartDaemon(deadline(t)); err != nil {
-		t.Fatal(err)
-	}
-	line := s.waitDaemonLog("the networks of a platform have not been refreshed for long")
-	for _, want := range []string{"level=WARN", "platform=office365", "source=spf:" + outlook, "age=73h0m", "max_age=48h0m0s"} {
-		if !strings.Contains(line, want) {
-			t.Errorf("the log lacks %s: %s", want, line)
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		names := startNames(t)
+		names.Set(outlook, "TXT", "v=spf1 ip4:127.0.1.0/24 -all")
+		toml := listedTOML(names, "spf:"+outlook)
+		s := startSite(t, lab.SiteConfig{MTA: mta, TOML: strings.Replace(toml, "[platform.office365]\n", "[platform.office365]\nmax_age = \"2d\"\n", 1)})
+		s.waitDaemonLog("the networks of a platform are known")
+		s.mustSoonComeFrom(lab.FromOffice365, "", "S1")
+		if err := s.Daemon.Stop(); err != nil {
+			t.Fatal(err)
 		}
-	}
-	s.mustComeFrom(lab.FromOffice365, "S1")
-	s.mustComeFrom(lab.FromInternet, "S0")
-	mustSay(t, s.examined("networks"), "warn  networks       spf:"+outlook+" of office365 cannot be refreshed: ")
-	if said := s.examined("networks"); !strings.Contains(said, "1 network in use, last known to be right 3 days ago, which is more than max_age") {
-		t.Errorf("the doctor says %s", said)
-	}
+		s.ageSaved(73 * time.Hour)
+		mustSay(t, s.examined("networks"), "warn  networks       spf:"+outlook+" of office365 has 1 network now, but the daemon, which has 1 network, has not asked since 3 days ago", "  do: see that the daemon runs")
+		names.Fail(outlook, lab.DNSRefused)
+		if err := s.StartDaemon(deadline(t)); err != nil {
+			t.Fatal(err)
+		}
+		line := s.waitDaemonLog("the networks of a platform have not been refreshed for long")
+		for _, want := range []string{"level=WARN", "platform=office365", "source=spf:" + outlook, "age=73h0m", "max_age=48h0m0s"} {
+			if !strings.Contains(line, want) {
+				t.Errorf("the log lacks %s: %s", want, line)
+			}
+		}
+		s.mustComeFrom(lab.FromOffice365, "S1")
+		s.mustComeFrom(lab.FromInternet, "S0")
+		mustSay(t, s.examined("networks"), "warn  networks       spf:"+outlook+" of office365 cannot be refreshed: ")
+		if said := s.examined("networks"); !strings.Contains(said, "1 network in use, last known to be right 3 days ago, which is more than max_age") {
+			t.Errorf("the doctor says %s", said)
+		}
+	})
 }
 
 // endpoints is a part of Microsoft's list with these networks for mail.
@@ -258,78 +260,79 @@ func endpoints(networks ...string) string {
 }
 
 func TestThePlatformsNetworksComeFromAFile(t *testing.T) {
-	t.Parallel()
-	names := startNames(t)
-	list := filepath.Join(t.TempDir(), "office365.json")
-	write := func(text string) {
-		t.Helper()
-		if err := errors.Join(os.WriteFile(list+".new", []byte(text), 0o644), os.Rename(list+".new", list)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("# the platform's\n127.0.1.0/25\n")
-	s := startSite(t, lab.SiteConfig{TOML: listedTOML(names, "file:"+list)})
-	s.mustComeFrom(lab.FromOffice365, "S1")
-	s.mustComeFrom("127.0.1.200", "S0")
-	mustSay(t, s.examined("networks"), "ok    networks       file:"+list+" of office365 has 1 network\n")
-
-	write(endpoints("127.0.1.128/25", "127.0.1.1/32"))
-	s.waitDaemonLog("the networks of a platform have changed.*added=2 removed=1 networks=2")
-	s.mustSoonComeFrom("127.0.1.200", "S0", "S1")
-	s.mustComeFrom(lab.FromOffice365, "S1")
-	s.mustComeFrom("127.0.1.2", "S0")
-	s.mustComeFrom(lab.FromInternet, "S0") // of an entry that is not for mail
-
-	// A broken one changes nothing, and the reload is refused.
-	write("127.0.1.0/24\nthe rest is missing\n")
-	s.waitDaemonLog("cannot be refreshed: the last ones stay.*" + regexp.QuoteMeta(list) + ":2")
-	s.mustComeFrom("127.0.1.200", "S1")
-	s.mustComeFrom("127.0.1.2", "S0")
-	s.mustRefuse(list + ":2")
-	if status, _, complaint := run(t, "check", "-c", s.Config()); status != exitNo || !strings.Contains(complaint, list+":2") {
-		t.Errorf("check ended with %d and %q", status, complaint)
-	}
-	s.mustExplain("127.0.1.200", "enters at  S1")
-	said, _ := os.ReadFile(list)
-	mustSay(t, s.examined("configuration"), "FAIL  configuration  "+list+":2", "  do: correct that")
-	mustSay(t, s.examined("networks"), "warn  networks       file:"+list+" of office365 cannot be refreshed: ", "  do: correct the file; it is read again by itself")
-
-	// A restart uses the saved copy, of a broken file and of a missing one.
-	for _, about := range []string{"broken", "missing"} {
-		if about == "missing" {
-			if err := os.Remove(list); err != nil {
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		names := startNames(t)
+		list := filepath.Join(t.TempDir(), "office365.json")
+		write := func(text string) {
+			t.Helper()
+			if err := errors.Join(os.WriteFile(list+".new", []byte(text), 0o644), os.Rename(list+".new", list)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		s.restart()
-		s.waitDaemonLog("a list of networks cannot be taken as it is.*" + regexp.QuoteMeta(list))
+		write("# the platform's\n127.0.1.0/25\n")
+		s := startSite(t, lab.SiteConfig{MTA: mta, TOML: listedTOML(names, "file:"+list)})
+		s.mustComeFrom(lab.FromOffice365, "S1")
+		s.mustComeFrom("127.0.1.200", "S0")
+		mustSay(t, s.examined("networks"), "ok    networks       file:"+list+" of office365 has 1 network\n")
+
+		write(endpoints("127.0.1.128/25", "127.0.1.1/32"))
+		s.waitDaemonLog("the networks of a platform have changed.*added=2 removed=1 networks=2")
+		s.mustSoonComeFrom("127.0.1.200", "S0", "S1")
+		s.mustComeFrom(lab.FromOffice365, "S1")
+		s.mustComeFrom("127.0.1.2", "S0")
+		s.mustComeFrom(lab.FromInternet, "S0") // of an entry that is not for mail
+
+		// A broken one changes nothing, and the reload is refused.
+		write("127.0.1.0/24\nthe rest is missing\n")
+		s.waitDaemonLog("cannot be refreshed: the last ones stay.*" + regexp.QuoteMeta(list) + ":2")
 		s.mustComeFrom("127.0.1.200", "S1")
 		s.mustComeFrom("127.0.1.2", "S0")
-		s.mustComeFrom(lab.FromInternet, "S0")
-	}
+		s.mustRefuse(list + ":2")
+		if status, _, complaint := run(t, "check", "-c", s.Config()); status != exitNo || !strings.Contains(complaint, list+":2") {
+			t.Errorf("check ended with %d and %q", status, complaint)
+		}
+		s.mustExplain("127.0.1.200", "enters at  S1")
+		said, _ := os.ReadFile(list)
+		mustSay(t, s.examined("configuration"), "FAIL  configuration  "+list+":2", "  do: correct that")
+		mustSay(t, s.examined("networks"), "warn  networks       file:"+list+" of office365 cannot be refreshed: ", "  do: correct the file; it is read again by itself")
 
-	// Without a copy, nobody can be told from the platform.
-	if err := s.Daemon.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range s.savedPaths() {
-		if err := os.Remove(path); err != nil {
+		// A restart uses the saved copy, of a broken file and of a missing one.
+		for _, about := range []string{"broken", "missing"} {
+			if about == "missing" {
+				if err := os.Remove(list); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.restart()
+			s.waitDaemonLog("a list of networks cannot be taken as it is.*" + regexp.QuoteMeta(list))
+			s.mustComeFrom("127.0.1.200", "S1")
+			s.mustComeFrom("127.0.1.2", "S0")
+			s.mustComeFrom(lab.FromInternet, "S0")
+		}
+
+		// Without a copy, nobody can be told from the platform.
+		if err := s.Daemon.Stop(); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if err := s.StartDaemon(deadline(t)); err != nil {
-		t.Fatal(err)
-	}
-	s.mustPutOff(lab.FromOffice365)
-	s.mustPutOff(lab.FromInternet)
-	s.mustComeFrom(lab.FromUser, "S2")
-	mustSay(t, s.examined("networks"), "FAIL  networks       file:"+list+" of office365 is not known, so that its mail is put off, or counts as S0: ")
+		for _, path := range s.savedPaths() {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.StartDaemon(deadline(t)); err != nil {
+			t.Fatal(err)
+		}
+		s.mustPutOff(lab.FromOffice365)
+		s.mustPutOff(lab.FromInternet)
+		s.mustComeFrom(lab.FromUser, "S2")
+		mustSay(t, s.examined("networks"), "FAIL  networks       file:"+list+" of office365 is not known, so that its mail is put off, or counts as S0: ")
 
-	// It comes back without a reload.
-	write(strings.Replace(string(said), "the rest is missing\n", "", 1))
-	s.waitDaemonLog("the networks of a platform are known.*networks=1")
-	s.mustSoonComeFrom("127.0.1.2", "", "S1")
-	s.mustComeFrom(lab.FromInternet, "S0")
+		// It comes back without a reload.
+		write(strings.Replace(string(said), "the rest is missing\n", "", 1))
+		s.waitDaemonLog("the networks of a platform are known.*networks=1")
+		s.mustSoonComeFrom("127.0.1.2", "", "S1")
+		s.mustComeFrom(lab.FromInternet, "S0")
+	})
 }
 
 func TestAMistakeBesideABrokenListIsStillRefused(t *testing.T) {

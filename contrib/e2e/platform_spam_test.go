@@ -26,56 +26,59 @@ var platformHam = []string{
 }
 
 func TestWhatAProvenPlatformCallsSpamIsMarked(t *testing.T) {
-	t.Parallel()
-	s := startSite(t, lab.SiteConfig{TOML: checkedTOML("", "", neverReport)})
-	const to = "bob@acmecorp.com"
-	for _, c := range platformSpam {
-		m := fromTenant(lab.OfficeTenant, withHeader(c.field, lab.Plain("eve@example.net", to, c.name)))
-		line := s.mustEnter(c.field, s.send(lab.FromOffice365, lab.Mail{From: "eve@example.net", To: lab.To(to), Data: m}), "S1", "names our tenant")
-		if line["verdict"] != "tag" || !strings.Contains(line["reason"], "office365 holds it for spam ("+c.name+")") {
-			t.Errorf("%s: %v", c.field, line)
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		s := startSite(t, lab.SiteConfig{MTA: mta, TOML: checkedTOML("", "", neverReport)})
+		const to = "bob@acmecorp.com"
+		for _, c := range platformSpam {
+			m := fromTenant(lab.OfficeTenant, withHeader(c.field, lab.Plain("eve@example.net", to, c.name)))
+			line := s.mustEnter(c.field, s.send(lab.FromOffice365, lab.Mail{From: "eve@example.net", To: lab.To(to), Data: m}), "S1", "names our tenant")
+			if line["verdict"] != "tag" || !strings.Contains(line["reason"], "office365 holds it for spam ("+c.name+")") {
+				t.Errorf("%s: %v", c.field, line)
+			}
+			s.mustArriveTagged(m, []string{"spam; " + c.name}, "here "+to)
 		}
-		s.mustArriveTagged(m, []string{"spam; " + c.name}, "here "+to)
-	}
-	for _, field := range platformHam {
-		m := fromTenant(lab.OfficeTenant, withHeader(field, lab.Plain("eve@example.net", to, field)))
-		line := s.mustEnter(field, s.send(lab.FromOffice365, lab.Mail{From: "eve@example.net", To: lab.To(to), Data: m}), "S1", "names our tenant")
-		if line["verdict"] != "accept" {
-			t.Errorf("%s: %v", field, line)
-		}
-		s.mustArrive(m, "here "+to)
-	}
-}
-
-func TestWhatAnybodyElseCallsSpamCountsForNothing(t *testing.T) {
-	t.Parallel()
-	s := startSite(t, lab.SiteConfig{TOML: checkedTOML("", "", neverReport)})
-	const to = "bob@acmecorp.com"
-	for _, c := range platformSpam {
-		for about, m := range map[string][]byte{
-			lab.FromInternet:  lab.Plain("eve@example.net", to, c.name),
-			lab.FromOffice365: fromTenant(foreignTenant, lab.Plain("eve@example.net", to, c.name)),
-			lab.FromGoogle:    lab.Plain("eve@example.net", to, c.name),
-		} {
-			m = withHeader(c.field, m)
-			if line := s.logged(s.send(about, lab.Mail{From: "eve@example.net", To: lab.To(to), Data: m})); line["verdict"] != "accept" || line["point"] != "S0" {
-				t.Errorf("%s from %s: %v", c.field, about, line)
+		for _, field := range platformHam {
+			m := fromTenant(lab.OfficeTenant, withHeader(field, lab.Plain("eve@example.net", to, field)))
+			line := s.mustEnter(field, s.send(lab.FromOffice365, lab.Mail{From: "eve@example.net", To: lab.To(to), Data: m}), "S1", "names our tenant")
+			if line["verdict"] != "accept" {
+				t.Errorf("%s: %v", field, line)
 			}
 			s.mustArrive(m, "here "+to)
 		}
-	}
+	})
+}
+
+func TestWhatAnybodyElseCallsSpamCountsForNothing(t *testing.T) {
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		s := startSite(t, lab.SiteConfig{MTA: mta, TOML: checkedTOML("", "", neverReport)})
+		const to = "bob@acmecorp.com"
+		for _, c := range platformSpam {
+			for about, m := range map[string][]byte{
+				lab.FromInternet:  lab.Plain("eve@example.net", to, c.name),
+				lab.FromOffice365: fromTenant(foreignTenant, lab.Plain("eve@example.net", to, c.name)),
+				lab.FromGoogle:    lab.Plain("eve@example.net", to, c.name),
+			} {
+				m = withHeader(c.field, m)
+				if line := s.logged(s.send(about, lab.Mail{From: "eve@example.net", To: lab.To(to), Data: m})); line["verdict"] != "accept" || line["point"] != "S0" {
+					t.Errorf("%s from %s: %v", c.field, about, line)
+				}
+				s.mustArrive(m, "here "+to)
+			}
+		}
+	})
 }
 
 func TestWhatAProvenPlatformCallsSpamIsHeldWhereTheFileSaysSo(t *testing.T) {
-	t.Parallel()
-	s := startSite(t, lab.SiteConfig{TOML: checkedTOML("", "", neverReport, "[checkpoint.S1]\nreport = true\n[checkpoint.S1.spam]\non_hit = \"quarantine\"\n")})
-	const to = "bob@acmecorp.com"
-	for _, c := range platformSpam {
-		m := fromTenant(lab.OfficeTenant, withHeader(c.field, lab.Plain("eve@example.net", to, c.name)))
-		s.mustEnter(c.field, s.send(lab.FromOffice365, lab.Mail{From: "eve@example.net", To: lab.To(to), Data: m}), "S1", "names our tenant")
-		entries := s.held(m)
-		if len(entries) != 1 || entries[0].Point.String() != "S1" || !slices.Equal(entries[0].Checks, []string{"spam"}) || !slices.Equal(entries[0].Found, []string{c.name}) {
-			t.Errorf("%s is held as %+v", c.field, entries)
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		s := startSite(t, lab.SiteConfig{MTA: mta, TOML: checkedTOML("", "", neverReport, "[checkpoint.S1]\nreport = true\n[checkpoint.S1.spam]\non_hit = \"quarantine\"\n")})
+		const to = "bob@acmecorp.com"
+		for _, c := range platformSpam {
+			m := fromTenant(lab.OfficeTenant, withHeader(c.field, lab.Plain("eve@example.net", to, c.name)))
+			s.mustEnter(c.field, s.send(lab.FromOffice365, lab.Mail{From: "eve@example.net", To: lab.To(to), Data: m}), "S1", "names our tenant")
+			entries := s.held(m)
+			if len(entries) != 1 || entries[0].Point.String() != "S1" || !slices.Equal(entries[0].Checks, []string{"spam"}) || !slices.Equal(entries[0].Found, []string{c.name}) {
+				t.Errorf("%s is held as %+v", c.field, entries)
+			}
 		}
-	}
+	})
 }

@@ -3,8 +3,8 @@
 package e2e
 
 import (
-	"cmp"
 	"bytes"
+	"cmp"
 	"context"
 	"slices"
 	"strings"

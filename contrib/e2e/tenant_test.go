@@ -40,95 +40,97 @@ func (s *site) mustBeOf(about string, line logLine, point, proof string) {
 }
 
 func TestAnotherTenantOfThePlatformIsTheInternet(t *testing.T) {
-	t.Parallel()
-	rspamd := startRspamd(t, lab.RspamdConfig{})
-	s := startSite(t, lab.SiteConfig{TOML: checkedTOML("", rspamd.URL(), neverReport)})
-	const ours, to = lab.OfficeTenant, "bob@acmecorp.com"
-	upper := strings.ToUpper(ours)
-	const isOurs, isAnother = "names our tenant", "names another tenant: the message counts as S0"
-	for _, c := range []struct {
-		about, client, fields, point, proof string
-	}{
-		{"ours", lab.FromOffice365, crossTenant(ours), "S1", isOurs},
-		{"ours in capitals", lab.FromOffice365, crossTenant(upper), "S1", isOurs},
-		{"the name in small letters", lab.FromOffice365, "x-ms-exchange-crosstenant-id: " + ours, "S1", isOurs},
-		{"the name in capitals", lab.FromOffice365, "X-MS-EXCHANGE-CROSSTENANT-ID: " + upper, "S1", isOurs},
-		{"the name in any case", lab.FromOffice365, "x-Ms-eXcHange-crosstenant-iD: " + ours, "S1", isOurs},
-		{"folded by a space", lab.FromOffice365, crossTenant("\r\n " + ours), "S1", isOurs},
-		{"folded by a tab", lab.FromOffice365, crossTenant("\r\n\t" + ours), "S1", isOurs},
-		{"without a space", lab.FromOffice365, "X-MS-Exchange-CrossTenant-Id:" + ours, "S1", isOurs},
-		{"white space around it", lab.FromOffice365, crossTenant(" \t " + ours + " \t"), "S1", isOurs},
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		rspamd := startRspamd(t, lab.RspamdConfig{})
+		s := startSite(t, lab.SiteConfig{MTA: mta, TOML: checkedTOML("", rspamd.URL(), neverReport)})
+		const ours, to = lab.OfficeTenant, "bob@acmecorp.com"
+		upper := strings.ToUpper(ours)
+		const isOurs, isAnother = "names our tenant", "names another tenant: the message counts as S0"
+		for _, c := range []struct {
+			about, client, fields, point, proof string
+		}{
+			{"ours", lab.FromOffice365, crossTenant(ours), "S1", isOurs},
+			{"ours in capitals", lab.FromOffice365, crossTenant(upper), "S1", isOurs},
+			{"the name in small letters", lab.FromOffice365, "x-ms-exchange-crosstenant-id: " + ours, "S1", isOurs},
+			{"the name in capitals", lab.FromOffice365, "X-MS-EXCHANGE-CROSSTENANT-ID: " + upper, "S1", isOurs},
+			{"the name in any case", lab.FromOffice365, "x-Ms-eXcHange-crosstenant-iD: " + ours, "S1", isOurs},
+			{"folded by a space", lab.FromOffice365, crossTenant("\r\n " + ours), "S1", isOurs},
+			{"folded by a tab", lab.FromOffice365, crossTenant("\r\n\t" + ours), "S1", isOurs},
+			{"without a space", lab.FromOffice365, "X-MS-Exchange-CrossTenant-Id:" + ours, "S1", isOurs},
+			{"white space around it", lab.FromOffice365, crossTenant(" \t " + ours + " \t"), "S1", isOurs},
 
-		{"none", lab.FromOffice365, "", "S0", "the message lacks X-MS-Exchange-CrossTenant-Id: the message counts as S0"},
-		{"a foreign one", lab.FromOffice365, crossTenant(foreignTenant), "S0", isAnother},
-		{"the other platform's", lab.FromOffice365, crossTenant(lab.GoogleTenant), "S0", isAnother},
-		{"an empty one", lab.FromOffice365, crossTenant(""), "S0", isAnother},
-		{"white space only", lab.FromOffice365, crossTenant("  \t "), "S0", isAnother},
-		{"two of ours", lab.FromOffice365, crossTenant(ours) + "\r\n" + crossTenant(ours), "S0", "has 2 headers"},
-		{"ours before a foreign one", lab.FromOffice365, crossTenant(ours) + "\r\n" + crossTenant(foreignTenant), "S0", "has 2 headers"},
-		{"ours after a foreign one", lab.FromOffice365, crossTenant(foreignTenant) + "\r\n" + crossTenant(ours), "S0", "has 2 headers"},
-		{"ours beside an empty one", lab.FromOffice365, crossTenant(ours) + "\r\n" + crossTenant(""), "S0", "has 2 headers"},
-		{"two that differ in case", lab.FromOffice365, crossTenant(ours) + "\r\nx-ms-exchange-crosstenant-id: " + ours, "S0", "has 2 headers"},
-		{"text behind it", lab.FromOffice365, crossTenant(ours + " x"), "S0", isAnother},
-		{"text on a further line", lab.FromOffice365, crossTenant(ours + "\r\n x"), "S0", isAnother},
-		{"a second one behind it", lab.FromOffice365, crossTenant(foreignTenant + ", " + ours), "S0", isAnother},
-		{"a semicolon behind it", lab.FromOffice365, crossTenant(ours + ";"), "S0", isAnother},
-		{"a comment behind it", lab.FromOffice365, crossTenant(ours + " (ours)"), "S0", isAnother},
-		{"text before it", lab.FromOffice365, crossTenant("x " + ours), "S0", isAnother},
-		{"in braces", lab.FromOffice365, crossTenant("{" + ours + "}"), "S0", isAnother},
-		{"in quotes", lab.FromOffice365, crossTenant(`"` + ours + `"`), "S0", isAnother},
-		{"folded in the middle", lab.FromOffice365, crossTenant(ours[:9] + "\r\n " + ours[9:]), "S0", isAnother},
-		{"cut off", lab.FromOffice365, crossTenant(ours[:35]), "S0", isAnother},
-		{"another header's name", lab.FromOffice365, "X-MS-Exchange-CrossTenant-Id-2: " + ours, "S0", "lacks"},
-		{"in the name of another's line", lab.FromOffice365, "X-Note: \r\n " + crossTenant(ours), "S0", "lacks"},
+			{"none", lab.FromOffice365, "", "S0", "the message lacks X-MS-Exchange-CrossTenant-Id: the message counts as S0"},
+			{"a foreign one", lab.FromOffice365, crossTenant(foreignTenant), "S0", isAnother},
+			{"the other platform's", lab.FromOffice365, crossTenant(lab.GoogleTenant), "S0", isAnother},
+			{"an empty one", lab.FromOffice365, crossTenant(""), "S0", isAnother},
+			{"white space only", lab.FromOffice365, crossTenant("  \t "), "S0", isAnother},
+			{"two of ours", lab.FromOffice365, crossTenant(ours) + "\r\n" + crossTenant(ours), "S0", "has 2 headers"},
+			{"ours before a foreign one", lab.FromOffice365, crossTenant(ours) + "\r\n" + crossTenant(foreignTenant), "S0", "has 2 headers"},
+			{"ours after a foreign one", lab.FromOffice365, crossTenant(foreignTenant) + "\r\n" + crossTenant(ours), "S0", "has 2 headers"},
+			{"ours beside an empty one", lab.FromOffice365, crossTenant(ours) + "\r\n" + crossTenant(""), "S0", "has 2 headers"},
+			{"two that differ in case", lab.FromOffice365, crossTenant(ours) + "\r\nx-ms-exchange-crosstenant-id: " + ours, "S0", "has 2 headers"},
+			{"text behind it", lab.FromOffice365, crossTenant(ours + " x"), "S0", isAnother},
+			{"text on a further line", lab.FromOffice365, crossTenant(ours + "\r\n x"), "S0", isAnother},
+			{"a second one behind it", lab.FromOffice365, crossTenant(foreignTenant + ", " + ours), "S0", isAnother},
+			{"a semicolon behind it", lab.FromOffice365, crossTenant(ours + ";"), "S0", isAnother},
+			{"a comment behind it", lab.FromOffice365, crossTenant(ours + " (ours)"), "S0", isAnother},
+			{"text before it", lab.FromOffice365, crossTenant("x " + ours), "S0", isAnother},
+			{"in braces", lab.FromOffice365, crossTenant("{" + ours + "}"), "S0", isAnother},
+			{"in quotes", lab.FromOffice365, crossTenant(`"` + ours + `"`), "S0", isAnother},
+			{"folded in the middle", lab.FromOffice365, crossTenant(ours[:9] + "\r\n " + ours[9:]), "S0", isAnother},
+			{"cut off", lab.FromOffice365, crossTenant(ours[:35]), "S0", isAnother},
+			{"another header's name", lab.FromOffice365, "X-MS-Exchange-CrossTenant-Id-2: " + ours, "S0", "lacks"},
+			{"in the name of another's line", lab.FromOffice365, "X-Note: \r\n " + crossTenant(ours), "S0", "lacks"},
 
-		{"ours, but from the Internet", lab.FromInternet, crossTenant(ours), "S0", ""},
-		{"ours, but from the other platform", lab.FromGoogle, crossTenant(ours), "S0", isAnother},
-		{"ours, in the middle of the Internet", lab.FromInternet, "Received: from mail.protection.outlook.com ([" + lab.FromOffice365 + "]) by x; Mon, 1 Jan 2024 00:00:00 +0000\r\n" + crossTenant(ours), "S0", ""},
-	} {
-		m := spamFor(to, c.about)
-		if c.fields != "" {
-			m = withHeader(c.fields, m)
-		}
-		r := s.send(c.client, lab.Mail{From: "eve@example.net", To: lab.To(to), Data: m})
-		line := s.mustEnter(c.about, r, c.point, c.proof)
-		if c.point == "S1" {
-			if line["verdict"] != "accept" || line["platform"] != "office365" {
-				t.Errorf("%s: our own tenant's mail gets %v", c.about, line)
+			{"ours, but from the Internet", lab.FromInternet, crossTenant(ours), "S0", ""},
+			{"ours, but from the other platform", lab.FromGoogle, crossTenant(ours), "S0", isAnother},
+			{"ours, in the middle of the Internet", lab.FromInternet, "Received: from mail.protection.outlook.com ([" + lab.FromOffice365 + "]) by x; Mon, 1 Jan 2024 00:00:00 +0000\r\n" + crossTenant(ours), "S0", ""},
+		} {
+			m := spamFor(to, c.about)
+			if c.fields != "" {
+				m = withHeader(c.fields, m)
 			}
-			s.mustArrive(m, "here "+to)
-			continue
+			r := s.send(c.client, lab.Mail{From: "eve@example.net", To: lab.To(to), Data: m})
+			line := s.mustEnter(c.about, r, c.point, c.proof)
+			if c.point == "S1" {
+				if line["verdict"] != "accept" || line["platform"] != "office365" {
+					t.Errorf("%s: our own tenant's mail gets %v", c.about, line)
+				}
+				s.mustArrive(m, "here "+to)
+				continue
+			}
+			entries := s.entriesOf(m)
+			if line["verdict"] != "quarantine" || line["check"] != "spam" || line["platform"] != "" || len(entries) != 1 || entries[0].Point.String() != "S0" {
+				t.Errorf("%s: another tenant's GTUBE gets %v and is held as %+v", c.about, line, entries)
+			}
+			s.mustArrive(m)
 		}
-		entries := s.entriesOf(m)
-		if line["verdict"] != "quarantine" || line["check"] != "spam" || line["platform"] != "" || len(entries) != 1 || entries[0].Point.String() != "S0" {
-			t.Errorf("%s: another tenant's GTUBE gets %v and is held as %+v", c.about, line, entries)
-		}
-		s.mustArrive(m)
-	}
+	})
 }
 
 func TestAnotherTenantsMailToAMailboxAtThePlatformGoesBackThereOnce(t *testing.T) {
-	t.Parallel()
-	s := startSite(t, lab.SiteConfig{})
-	for _, tenant := range []string{crossTenant(foreignTenant), "X-Nothing: here"} {
-		m := withHeader(tenant, lab.Plain("eve@contoso.example", "alice@acmecorp.com", "from next door"))
-		r := s.send(lab.FromOffice365, lab.Mail{From: "eve@contoso.example", To: lab.To("alice@acmecorp.com"), Data: m})
-		line := s.mustEnter(tenant, r, "S0", "counts as S0")
-		if line["flow"] != "S0=>S4=>O1=>LD" || line["verdict"] != "accept" {
-			t.Errorf("the flow is %q and the verdict %q: %v", line["flow"], line["verdict"], line)
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		s := startSite(t, lab.SiteConfig{MTA: mta})
+		for _, tenant := range []string{crossTenant(foreignTenant), "X-Nothing: here"} {
+			m := withHeader(tenant, lab.Plain("eve@contoso.example", "alice@acmecorp.com", "from next door"))
+			r := s.send(lab.FromOffice365, lab.Mail{From: "eve@contoso.example", To: lab.To("alice@acmecorp.com"), Data: m})
+			line := s.mustEnter(tenant, r, "S0", "counts as S0")
+			if line["flow"] != "S0=>S4=>O1=>LD" || line["verdict"] != "accept" {
+				t.Errorf("the flow is %q and the verdict %q: %v", line["flow"], line["verdict"], line)
+			}
+			s.mustArrive(m, "office365 "+aliceThere)
+			// Over there, the mailbox is alice's, and nothing sends the message on.
+			if n := strings.Count(s.Daemon.Log(), `msg=message queue_id=`+line["queue_id"]); n != 1 {
+				t.Errorf("the message passed coexistd %d times", n)
+			}
 		}
-		s.mustArrive(m, "office365 "+aliceThere)
-		// Over there, the mailbox is alice's, and nothing sends the message on.
-		if n := strings.Count(s.Daemon.Log(), `msg=message queue_id=`+line["queue_id"]); n != 1 {
-			t.Errorf("the message passed coexistd %d times", n)
-		}
-	}
+	})
 }
 
 // secretSite is a site whose platform office365 proves our tenant by a secret
 // header, and google by another. All programs that mail carries are held,
 // wherever it comes from.
-func secretSite(t *testing.T) (s *site, office, google string) {
+func secretSite(t *testing.T, mta lab.MTA) (s *site, office, google string) {
 	t.Helper()
 	office, google = rand.Text(), rand.Text()
 	toml := checkedTOML("", "", neverReport, `
@@ -141,7 +143,7 @@ checks = ["malware"]
 `)
 	toml = strings.Replace(toml, `tenant   = "`+lab.OfficeTenant+`"`, `proof = { header = "X-Coexist-Proof", secret_file = "`+secretFile(t, office+"\n")+`" }`, 1)
 	toml = strings.Replace(toml, `tenant   = "`+lab.GoogleTenant+`"`, `proof = [{ header = "X-From-Google", secret_file = "`+secretFile(t, google)+`" }]`, 1)
-	return startSite(t, lab.SiteConfig{TOML: toml}), office, google
+	return startSite(t, lab.SiteConfig{MTA: mta, TOML: toml}), office, google
 }
 
 // secretFile writes a secret for the configuration to name.
@@ -155,50 +157,51 @@ func secretFile(t *testing.T, text string) string {
 }
 
 func TestTheSecretHeaderProvesTheTenant(t *testing.T) {
-	t.Parallel()
-	s, office, google := secretSite(t)
-	const holds, differs = "X-Coexist-Proof holds the secret", "X-Coexist-Proof does not hold the secret: the message counts as S0"
-	proof := "X-Coexist-Proof: "
-	for _, c := range []struct{ about, client, fields, point, proof string }{
-		{"right", lab.FromOffice365, proof + office, "S1", holds},
-		{"the name in any case", lab.FromOffice365, "x-COEXIST-proof:" + office, "S1", holds},
-		{"folded", lab.FromOffice365, proof + "\r\n\t" + office + " ", "S1", holds},
-		{"a space before the colon", lab.FromOffice365, "X-Coexist-Proof : " + office, "S1", holds},
-		{"the other platform", lab.FromGoogle, "X-From-Google: " + google, "S1", "X-From-Google holds the secret"},
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		s, office, google := secretSite(t, mta)
+		const holds, differs = "X-Coexist-Proof holds the secret", "X-Coexist-Proof does not hold the secret: the message counts as S0"
+		proof := "X-Coexist-Proof: "
+		for _, c := range []struct{ about, client, fields, point, proof string }{
+			{"right", lab.FromOffice365, proof + office, "S1", holds},
+			{"the name in any case", lab.FromOffice365, "x-COEXIST-proof:" + office, "S1", holds},
+			{"folded", lab.FromOffice365, proof + "\r\n\t" + office + " ", "S1", holds},
+			{"a space before the colon", lab.FromOffice365, "X-Coexist-Proof : " + office, "S1", holds},
+			{"the other platform", lab.FromGoogle, "X-From-Google: " + google, "S1", "X-From-Google holds the secret"},
 
-		{"absent", lab.FromOffice365, "", "S0", "the message lacks X-Coexist-Proof: the message counts as S0"},
-		{"wrong", lab.FromOffice365, proof + google, "S0", differs},
-		{"empty", lab.FromOffice365, proof, "S0", differs},
-		{"in small letters", lab.FromOffice365, proof + strings.ToLower(office), "S0", differs},
-		{"cut off", lab.FromOffice365, proof + office[:len(office)-1], "S0", differs},
-		{"with more", lab.FromOffice365, proof + office + "x", "S0", differs},
-		{"with more on another line", lab.FromOffice365, proof + office + "\r\n x", "S0", differs},
-		{"twice", lab.FromOffice365, proof + office + "\r\n" + proof + office, "S0", "the message has 2 headers X-Coexist-Proof"},
-		{"beside a wrong one", lab.FromOffice365, proof + google + "\r\n" + proof + office, "S0", "the message has 2 headers X-Coexist-Proof"},
-		{"under the other platform's name", lab.FromOffice365, "X-From-Google: " + google, "S0", "lacks X-Coexist-Proof"},
-		{"from the other platform", lab.FromGoogle, proof + office, "S0", "lacks X-From-Google"},
-		{"from the Internet", lab.FromInternet, proof + office, "S0", ""},
-		{"only the tenant's name", lab.FromOffice365, crossTenant(lab.OfficeTenant), "S0", "lacks X-Coexist-Proof"},
-	} {
-		plain := lab.Plain("eve@example.net", "bob@acmecorp.com", c.about)
-		m := plain
-		if c.fields != "" {
-			m = withHeader(c.fields, plain)
+			{"absent", lab.FromOffice365, "", "S0", "the message lacks X-Coexist-Proof: the message counts as S0"},
+			{"wrong", lab.FromOffice365, proof + google, "S0", differs},
+			{"empty", lab.FromOffice365, proof, "S0", differs},
+			{"in small letters", lab.FromOffice365, proof + strings.ToLower(office), "S0", differs},
+			{"cut off", lab.FromOffice365, proof + office[:len(office)-1], "S0", differs},
+			{"with more", lab.FromOffice365, proof + office + "x", "S0", differs},
+			{"with more on another line", lab.FromOffice365, proof + office + "\r\n x", "S0", differs},
+			{"twice", lab.FromOffice365, proof + office + "\r\n" + proof + office, "S0", "the message has 2 headers X-Coexist-Proof"},
+			{"beside a wrong one", lab.FromOffice365, proof + google + "\r\n" + proof + office, "S0", "the message has 2 headers X-Coexist-Proof"},
+			{"under the other platform's name", lab.FromOffice365, "X-From-Google: " + google, "S0", "lacks X-Coexist-Proof"},
+			{"from the other platform", lab.FromGoogle, proof + office, "S0", "lacks X-From-Google"},
+			{"from the Internet", lab.FromInternet, proof + office, "S0", ""},
+			{"only the tenant's name", lab.FromOffice365, crossTenant(lab.OfficeTenant), "S0", "lacks X-Coexist-Proof"},
+		} {
+			plain := lab.Plain("eve@example.net", "bob@acmecorp.com", c.about)
+			m := plain
+			if c.fields != "" {
+				m = withHeader(c.fields, plain)
+			}
+			r := s.send(c.client, lab.Mail{From: "eve@example.net", To: lab.To("bob@acmecorp.com"), Data: m})
+			s.mustEnter(c.about, r, c.point, c.proof)
+			if strings.HasPrefix(c.fields, "X-MS") {
+				plain = m
+			}
+			s.mustArrive(plain, "here bob@acmecorp.com")
 		}
-		r := s.send(c.client, lab.Mail{From: "eve@example.net", To: lab.To("bob@acmecorp.com"), Data: m})
-		s.mustEnter(c.about, r, c.point, c.proof)
-		if strings.HasPrefix(c.fields, "X-MS") {
-			plain = m
-		}
-		s.mustArrive(plain, "here bob@acmecorp.com")
-	}
-	s.mustNotTell(office, google)
+		s.mustNotTell(office, google)
+	})
 }
 
 // mustNotTell looks for secrets wherever something is written.
 func (s *site) mustNotTell(secrets ...string) {
 	s.t.Helper()
-	seen := map[string][]byte{"the daemon's log": []byte(s.Daemon.Log()), "Postfix's log": []byte(s.Log())}
+	seen := map[string][]byte{"the daemon's log": []byte(s.Daemon.Log()), "the MTA's log": []byte(s.Log())}
 	for place, sink := range s.sinks() {
 		for i, d := range sink.All() {
 			seen[fmt.Sprintf("message %d at %s", i, place)] = d.Data
@@ -229,74 +232,75 @@ func (s *site) mustNotTell(secrets ...string) {
 }
 
 func TestTheSecretHeaderGoesNoFurtherFromWhereverItComes(t *testing.T) {
-	t.Parallel()
-	s, office, google := secretSite(t)
-	const bob, gail, frank = "here bob@acmecorp.com", "google gail@gapps.globex.example", "Internet frank@example.org"
-	everywhere := []string{"alice@acmecorp.com", "bob@acmecorp.com", "carol@acmecorp.com", "gail@globex.example"}
-	arrived := []string{"office365 " + aliceThere, bob, "here carol@acmecorp.com", "office365 carol@acmecorp-com.onmicrosoft.com", gail}
-	right := "X-Coexist-Proof: " + office
-	between := func(m []byte) []byte { // not only on top
-		at := bytes.Index(m, []byte("Subject:"))
-		return bytes.Join([][]byte{m[:at], m[at:]}, []byte("X-From-Google:\r\n "+google+"\r\nx-coexist-proof: "+office+"\r\n"))
-	}
-	for _, from := range []struct {
-		about, point, proof string
-		client              lab.Client
-		sender              string
-	}{
-		{"the Internet", "S0", "", lab.Client{Server: s.Addr("public"), Local: lab.FromInternet}, "eve@example.net"},
-		{"another tenant", "S0", "the message has 3 headers X-Coexist-Proof", lab.Client{Server: s.Addr("public"), Local: lab.FromOffice365}, "eve@example.net"},
-		{"our tenant", "S1", "X-Coexist-Proof holds the secret", lab.Client{Server: s.Addr("public"), Local: lab.FromOffice365}, "alice@acmecorp.com"},
-		{"our network", "S2", "", lab.Client{Server: s.Addr("public"), Local: lab.FromUser}, "bob@acmecorp.com"},
-		{"our user", "S2", "", lab.Client{Server: s.Addr("submission"), Local: lab.FromInternet, User: "bob", Password: "secret"}, "bob@acmecorp.com"},
-	} {
-		to, want := everywhere, slices.Clone(arrived)
-		switch from.point {
-		case "S1": // whose own mailboxes it delivers to by itself
-			to, want = []string{"bob@acmecorp.com", "gail@globex.example", "frank@example.org"}, []string{bob, gail, frank}
-		case "S2":
-			to, want = append(slices.Clone(to), "frank@example.org"), append(want, frank)
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		s, office, google := secretSite(t, mta)
+		const bob, gail, frank = "here bob@acmecorp.com", "google gail@gapps.globex.example", "Internet frank@example.org"
+		everywhere := []string{"alice@acmecorp.com", "bob@acmecorp.com", "carol@acmecorp.com", "gail@globex.example"}
+		arrived := []string{"office365 " + aliceThere, bob, "here carol@acmecorp.com", "office365 carol@acmecorp-com.onmicrosoft.com", gail}
+		right := "X-Coexist-Proof: " + office
+		between := func(m []byte) []byte { // not only on top
+			at := bytes.Index(m, []byte("Subject:"))
+			return bytes.Join([][]byte{m[:at], m[at:]}, []byte("X-From-Google:\r\n "+google+"\r\nx-coexist-proof: "+office+"\r\n"))
 		}
-		plain := lab.Plain(from.sender, "bob@acmecorp.com", from.about)
-		m := withHeader(right, plain)
-		if from.point != "S1" {
-			m = between(withHeader("X-COEXIST-PROOF:\r\n\t"+office, m))
-		}
-		r, err := from.client.Send(deadline(t), lab.Mail{From: from.sender, To: lab.To(to...), Data: m})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.mustEnter(from.about, r, from.point, from.proof)
-		s.mustArrive(plain, want...)
-
-		held := programFor("bob@acmecorp.com", "held from "+from.about, 100_000)
-		m = withHeader(right, held)
-		if from.point != "S1" {
-			m = between(m)
-		}
-		if r, err = from.client.Send(deadline(t), lab.Mail{From: from.sender, To: lab.To("bob@acmecorp.com", "gail@globex.example"), Data: m}); err != nil {
-			t.Fatal(err)
-		}
-		if line := s.logged(r); line["verdict"] != "quarantine" || line["point"] != from.point {
-			t.Errorf("%s: a program gets %v", from.about, line)
-		}
-		entries := s.entriesOf(held)
-		if len(entries) != 2 {
-			t.Fatalf("%s: the quarantine has %+v", from.about, entries)
-		}
-		for _, e := range entries {
-			raw, status := s.quarantine("show", "--raw", e.ID)
-			if status != exitYes || !bytes.Equal(below([]byte(raw)), held) {
-				t.Errorf("%s: what is held is not the message without the header: %d\n%.1000q", from.about, status, raw)
+		for _, from := range []struct {
+			about, point, proof string
+			client              lab.Client
+			sender              string
+		}{
+			{"the Internet", "S0", "", lab.Client{Server: s.Addr("public"), Local: lab.FromInternet}, "eve@example.net"},
+			{"another tenant", "S0", "the message has 3 headers X-Coexist-Proof", lab.Client{Server: s.Addr("public"), Local: lab.FromOffice365}, "eve@example.net"},
+			{"our tenant", "S1", "X-Coexist-Proof holds the secret", lab.Client{Server: s.Addr("public"), Local: lab.FromOffice365}, "alice@acmecorp.com"},
+			{"our network", "S2", "", lab.Client{Server: s.Addr("public"), Local: lab.FromUser}, "bob@acmecorp.com"},
+			{"our user", "S2", "", lab.Client{Server: s.Addr("submission"), Local: lab.FromInternet, User: "bob", Password: "secret"}, "bob@acmecorp.com"},
+		} {
+			to, want := everywhere, slices.Clone(arrived)
+			switch from.point {
+			case "S1": // whose own mailboxes it delivers to by itself
+				to, want = []string{"bob@acmecorp.com", "gail@globex.example", "frank@example.org"}, []string{bob, gail, frank}
+			case "S2":
+				to, want = append(slices.Clone(to), "frank@example.org"), append(want, frank)
 			}
-			s.release(e.ID, "released", "")
+			plain := lab.Plain(from.sender, "bob@acmecorp.com", from.about)
+			m := withHeader(right, plain)
+			if from.point != "S1" {
+				m = between(withHeader("X-COEXIST-PROOF:\r\n\t"+office, m))
+			}
+			r, err := from.client.Send(deadline(t), lab.Mail{From: from.sender, To: lab.To(to...), Data: m})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.mustEnter(from.about, r, from.point, from.proof)
+			s.mustArrive(plain, want...)
+
+			held := programFor("bob@acmecorp.com", "held from "+from.about, 100_000)
+			m = withHeader(right, held)
+			if from.point != "S1" {
+				m = between(m)
+			}
+			if r, err = from.client.Send(deadline(t), lab.Mail{From: from.sender, To: lab.To("bob@acmecorp.com", "gail@globex.example"), Data: m}); err != nil {
+				t.Fatal(err)
+			}
+			if line := s.logged(r); line["verdict"] != "quarantine" || line["point"] != from.point {
+				t.Errorf("%s: a program gets %v", from.about, line)
+			}
+			entries := s.entriesOf(held)
+			if len(entries) != 2 {
+				t.Fatalf("%s: the quarantine has %+v", from.about, entries)
+			}
+			for _, e := range entries {
+				raw, status := s.quarantine("show", "--raw", e.ID)
+				if status != exitYes || !bytes.Equal(below([]byte(raw)), held) {
+					t.Errorf("%s: what is held is not the message without the header: %d\n%.1000q", from.about, status, raw)
+				}
+				s.release(e.ID, "released", "")
+			}
+			s.mustArrive(held, bob, gail)
 		}
-		s.mustArrive(held, bob, gail)
-	}
-	made := lab.Plain("bob@acmecorp.com", "bob@acmecorp.com", "from the host")
-	s.sendmail("bob@acmecorp.com", between(withHeader(right, made)), everywhere...)
-	s.mustArrive(made, arrived...)
-	s.mustNotTell(office, google)
+		made := lab.Plain("bob@acmecorp.com", "bob@acmecorp.com", "from the host")
+		s.sendmail("bob@acmecorp.com", between(withHeader(right, made)), everywhere...)
+		s.mustArrive(made, arrived...)
+		s.mustNotTell(office, google)
+	})
 }
 
 func TestExplainTellsOfTheProof(t *testing.T) {

@@ -22,7 +22,7 @@ type SendmailConfig struct {
 	// with their modifiers (M=): "A" offers no AUTH, "a" demands it.
 	Services map[string]string
 	// MC are further lines of sendmail.mc, behind the lab's FEATURE lines and before its
-	// mailers.
+	// mailers. {etc} stands for the folder with Files.
 	MC []string
 	// Routes says by domain where mail goes: a domain or "." to a next hop such as
 	// Sink.NextHop gives.

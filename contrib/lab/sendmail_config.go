@@ -42,7 +42,11 @@ func (m *Sendmail) layOut() error {
 	}
 	maps.Copy(files, m.config.Files)
 	for name, content := range files {
-		errs = append(errs, os.WriteFile(m.path("etc", name), []byte(content), 0o644))
+		mode := os.FileMode(0o644)
+		if strings.HasSuffix(name, "key.pem") {
+			mode = 0o600 // it uses no private key that others can read
+		}
+		errs = append(errs, os.WriteFile(m.path("etc", name), []byte(content), mode))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("lab: laying Sendmail out: %w", err)
@@ -91,11 +95,15 @@ func (m *Sendmail) configure(ctx context.Context) error {
 		"ESASL_CONF_PATH=" + m.path("etc"),
 		"ESASL_PATH=" + m.programs.saslPlugins(),
 	}, []string{"MAILER(`local')dnl", "MAILER(`smtp')dnl"}, mailers)
+	for i, line := range mc {
+		mc[i] = strings.ReplaceAll(line, "{etc}", m.path("etc"))
+	}
 	_, port, _ := net.SplitHostPort(m.addresses["public"])
 	submit := append(head,
 		"define(`MSP_QUEUE_DIR', `"+m.path("submit")+"')dnl",
 		"define(`confPID_FILE', `"+m.path("submit", "pid")+"')dnl",
-		"FEATURE(`msp', `[127.0.0.1]', `"+port+"')dnl")
+		"define(`RELAY_MAILER_ARGS', `TCP $h "+port+"')dnl",
+		"FEATURE(`msp', `[127.0.0.1]')dnl")
 	if err := errors.Join(m.build(ctx, "sendmail", mc), m.build(ctx, "submit", submit)); err != nil {
 		return err
 	}

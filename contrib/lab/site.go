@@ -261,7 +261,6 @@ func (s *Site) sendmailConfig(c SiteConfig) (SendmailConfig, error) {
 	routes["."] = routes["*"]
 	delete(routes, "*")
 	mc := []string{
-		"define(`confMILTER_LOG_LEVEL', `9')dnl",
 		"RELAY_DOMAIN(`acmecorp.com')dnl",
 		"RELAY_DOMAIN(`globex.example')dnl",
 		"RELAY_DOMAIN(`127.0.1')dnl", // platforms may relay

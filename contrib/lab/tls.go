@@ -72,9 +72,22 @@ func (a *Authority) Certificate(name string) (*tls.Certificate, error) {
 	})
 }
 
+// ServerMC are the lines of sendmail.mc by which Sendmail uses the files of
+// Authority.Server as an smtpd does with its settings: it asks clients for a
+// certificate unless TLS_SRV_OPTIONS says otherwise.
+func ServerMC() []string {
+	return []string{
+		"define(`confCACERT', `{etc}/tls-authority.pem')dnl",
+		"define(`confCACERT_PATH', `{etc}')dnl",
+		"define(`confSERVER_CERT', `{etc}/tls-certificate.pem')dnl",
+		"define(`confSERVER_KEY', `{etc}/tls-key.pem')dnl",
+		"define(`confTLS_SRV_OPTIONS', `')dnl",
+	}
+}
+
 // Server makes what an smtpd needs to be the server of that name: settings for
 // Config.Main and files for Config.Files. It offers TLS, asks each client for
-// a certificate, and trusts those of this authority.
+// a certificate, and trusts those of this authority. See ServerMC for Sendmail.
 func (a *Authority) Server(name string) (main, files map[string]string, err error) {
 	c, err := a.Certificate(name)
 	if err != nil {

@@ -12,6 +12,9 @@ ifdef(`COEXISTD_DOMAINS', `',
 ')m4exit(1)')
 ifdef(`COEXISTD_MILTER', `', `define(`COEXISTD_MILTER', `inet:8701@127.0.0.1')')
 ifdef(`COEXISTD_LOOKUP', `', `define(`COEXISTD_LOOKUP', `inet:8702@127.0.0.1')')
+dnl From 9 on, which is the default, Sendmail logs each header that coexistd takes out:
+dnl the secrets that prove a tenant.
+ifdef(`confMILTER_LOG_LEVEL', `', `define(`confMILTER_LOG_LEVEL', `8')')
 divert(0)dnl
 
 # Every message that enters by SMTP passes coexistd, and so does mail of the

@@ -64,7 +64,7 @@ func (s *Sessions) Serve(l net.Listener, serve func(*Conn)) error {
 		case err != nil:
 			return err
 		}
-		c := &Conn{Conn: socket, on: l, spoke: s.wake, mute: true}
+		c := &Conn{Conn: socket, on: l, spoke: s.wake, ack: acknowledger(socket), mute: true}
 		if !s.admit(c) {
 			socket.Close()
 			continue

@@ -55,10 +55,16 @@ func (s *session) edit(e policy.Edit) {
 // place encodes where a field stands: 0 is above all others.
 func place(index int) string { return string(binary.BigEndian.AppendUint32(nil, uint32(index))) }
 
+// takesArguments reports that a recipient may be added with its ESMTP arguments. An MTA
+// that does not offer DSN may lose the recipient then. It offers DSN when it has taken an
+// argument of RFC 3461 of this message's client, or when it says so: contrib/sendmail has
+// Sendmail set the macro {coexistd_dsn}.
+func (s *session) takesArguments() bool { return s.terms.may(gomilter.OptAddRcptWithArgs) && s.dsn }
+
 // add adds a recipient, with its ESMTP arguments (RFC 3461 section 4) where the MTA takes
 // them.
 func (s *session) add(e policy.Edit) {
-	if !s.terms.may(gomilter.OptAddRcptWithArgs) {
+	if !s.takesArguments() {
 		s.conn.send(byte(gomilter.ActAddRcpt), "<", e.Address, ">\x00")
 		return
 	}

@@ -19,31 +19,26 @@ type client struct {
 
 // parseConnect reads CONNECT's payload: host name, NUL, a byte for the address
 // family and, for a known one, 16 bits of port and the address with NUL.
-//
-// Postfix emulates a session for mail that it did not get by SMTP
-// (non_smtpd_milters) and gives port 0 of 127.0.0.1, which no connection comes
-// from. Sendmail gives the name localhost without an address.
-func parseConnect(payload []byte) (client, error) {
+// What tells mail made on the MTA's own host is the MTA's dialect.
+func parseConnect(payload []byte, d *dialect) (client, error) {
 	host, rest, found := bytes.Cut(payload, nul)
 	if !found || len(rest) == 0 {
 		return client{}, protocolError("CONNECT has no address family")
 	}
-	family := gomilter.ProtoFamily(rest[0])
+	from := origin{host: string(host), family: gomilter.ProtoFamily(rest[0])}
 	rest = rest[1:]
-	switch family {
-	case gomilter.FamilyInet, gomilter.FamilyInet6:
-	default:
-		return client{onHost: string(host) == "localhost"}, nil
+	if from.family != gomilter.FamilyInet && from.family != gomilter.FamilyInet6 {
+		return client{onHost: d.onHost(from)}, nil
 	}
 	if len(rest) < 2 {
 		return client{}, protocolError("CONNECT has no port")
 	}
-	port := binary.BigEndian.Uint16(rest)
-	addr := parseAddr(cString(rest[2:]))
+	from.port = binary.BigEndian.Uint16(rest)
+	from.addr = parseAddr(cString(rest[2:]))
 	return client{
-		name:   knownName(string(host)),
-		addr:   addr,
-		onHost: family == gomilter.FamilyInet && port == 0 && addr == netip.AddrFrom4([4]byte{127, 0, 0, 1}),
+		name:   knownName(from.host),
+		addr:   from.addr,
+		onHost: from.addr.IsValid() && d.onHost(from),
 	}, nil
 }
 
@@ -85,6 +80,20 @@ func parseAddr(s string) netip.Addr {
 		return netip.Addr{}
 	}
 	return addr.Unmap().WithZone("")
+}
+
+// asksForReports reports that an envelope command has an argument of RFC 3461 section 4: RET
+// and ENVID of MAIL, NOTIFY and ORCPT of RCPT.
+func asksForReports(payload []byte) bool {
+	_, arguments, _ := strings.Cut(string(payload), "\x00")
+	for argument := range strings.SplitSeq(arguments, "\x00") {
+		keyword, _, _ := strings.Cut(argument, "=")
+		switch strings.ToUpper(keyword) {
+		case "RET", "ENVID", "NOTIFY", "ORCPT":
+			return true
+		}
+	}
+	return false
 }
 
 // parseRecipient reads RCPT's payload: the path as the client wrote it, NUL,

@@ -3,7 +3,6 @@ package milter
 import (
 	"bytes"
 	"fmt"
-	"strings"
 
 	gomilter "github.com/emersion/go-milter"
 
@@ -105,46 +104,24 @@ func (m *macros) get(stage gomilter.Stage, name string) string {
 	return ""
 }
 
-// isPostfix reports that the MTA is Postfix, which names itself with its version.
-func (m *macros) isPostfix() bool {
-	return strings.HasPrefix(m.get(gomilter.StageConnect, "v"), "Postfix")
-}
-
 // certificate returns the common name of the client's TLS certificate when the
-// MTA trusts its chain, or "". Postfix tells only then; Sendmail tells of any, and
-// in {verify} what it thinks of it.
-func (m *macros) certificate() string {
-	subject, verify := m.get(gomilter.StageHelo, "cert_subject"), m.get(gomilter.StageHelo, "verify")
-	switch {
-	case m.isPostfix() && (verify == "" || verify == "OK"):
-		return subject
-	case verify == "OK":
-		return commonName(subject)
-	}
-	return ""
+// MTA trusts its chain, or "".
+func (m *macros) certificate(d *dialect) string {
+	return d.certificate(m.get(gomilter.StageHelo, "cert_subject"), m.get(gomilter.StageHelo, "verify"))
 }
 
 // refusedByMTA tells whether the MTA itself has refused the recipient under way, of which
 // it tells us (SMFIP_RCPT_REJ); unknown says that it is because there is no such address
-// (RFC 3463 section 3.2). Both Postfix and Sendmail name the mailer "error" then. To
-// Postfix that alone proves nothing: it has "error" for the addresses of
-// virtual_alias_domains, too, which it takes. The host of those is a code and a text, and
-// that of a refused one the bare code.
-func (m *macros) refusedByMTA() (unknown, refused bool) {
+// (RFC 3463 section 3.2). All MTAs name the mailer "error" then.
+func (m *macros) refusedByMTA(d *dialect) (unknown, refused bool) {
 	if m.get(gomilter.StageRcptTo, "rcpt_mailer") != "error" {
 		return false, false
 	}
 	code := m.get(gomilter.StageRcptTo, "rcpt_host")
-	if m.isPostfix() && !isStatus(code) {
+	if !d.refusal(code) {
 		return false, false
 	}
 	return code == verdict.Why(verdict.Unlisted).Reply().Enhanced, true
-}
-
-// isStatus reports an enhanced status code (RFC 3463 section 2) of a refusal.
-func isStatus(code string) bool {
-	return len(code) > 2 && len(code) <= 9 && (code[0] == '4' || code[0] == '5') && code[1] == '.' &&
-		strings.Trim(code[2:], "0123456789.") == ""
 }
 
 // queueID returns the MTA's name of the message, or "" while it has none.

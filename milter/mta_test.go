@@ -150,6 +150,9 @@ type mta struct {
 const (
 	allActions  = gomilter.OptAction(0x1ff)
 	allProtocol = gomilter.OptProtocol(0x1fffff)
+	// What MTAs call themselves in the macro v.
+	postfixVersion  = "Postfix 3.7.11"
+	sendmailVersion = "8.17.1.9/8.17.1.9/Debian-2"
 	// waitsAtMail is what an MTA offers that waits for the answer to MAIL. To a
 	// test that answer tells that the message has begun.
 	waitsAtMail = allProtocol &^ gomilter.OptNoMailReply
@@ -171,6 +174,7 @@ func (l *lab) postfix(t testing.TB) *mta {
 	t.Helper()
 	m := l.dial(t)
 	m.negotiate(6, allActions, waitsAtMail)
+	m.macro('C', "v", postfixVersion)
 	m.connect('4', 4711, "192.0.2.1")
 	return m
 }

@@ -65,7 +65,7 @@ var wantedMacros = []struct {
 }{
 	{gomilter.StageConnect, "{client_addr} v"},
 	{gomilter.StageHelo, "{cert_subject} {verify}"},
-	{gomilter.StageMailFrom, "i {auth_authen}"},
+	{gomilter.StageMailFrom, "i {auth_authen} {coexistd_dsn}"},
 	{gomilter.StageRcptTo, "i {rcpt_mailer} {rcpt_host}"},
 	{gomilter.StageEOM, "i"},
 }

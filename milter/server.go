@@ -62,7 +62,7 @@ func (s *Server) Serve(l net.Listener, checkpoint verdict.Checkpoint) error {
 		t = defaultTiming
 	}
 	return s.Sessions.Serve(l, func(socket *listen.Conn) {
-		fresh := &session{server: s, conn: newConn(socket, t, &s.readers), checkpoint: checkpoint}
+		fresh := &session{server: s, conn: newConn(socket, t, &s.readers), checkpoint: checkpoint, dialect: &unknown}
 		fresh.mail = transaction.New(&fresh.visitor)
 		fresh.serve()
 	})

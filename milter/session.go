@@ -26,6 +26,8 @@ type session struct {
 	checkpoint verdict.Checkpoint
 
 	terms   terms
+	dialect *dialect // of the MTA; before CONNECT and after QUIT_NC the unknown one
+	dsn     bool     // the MTA offers DSN: the message's client has used it, or see offersDSN
 	macros  macros
 	client  client
 	visitor transaction.Visitor
@@ -96,7 +98,7 @@ func (s *session) command(code gomilter.Code) error {
 		s.endMessage()
 		s.visitor.Leave()
 		s.macros.forget(gomilter.StageConnect)
-		s.client = client{}
+		s.client, s.dialect = client{}, &unknown
 	case gomilter.CodeQuit:
 		return io.EOF
 	default:
@@ -144,7 +146,8 @@ func (s *session) furtherTerms() gomilter.OptProtocol {
 // the MTA does not wait, at RCPT.
 func (s *session) connect(payload []byte) (err error) {
 	s.conn.socket.Heard()
-	if s.client, err = parseConnect(payload); err != nil {
+	s.dialect = dialectOf(s.macros.get(gomilter.StageConnect, "v"))
+	if s.client, err = parseConnect(payload, s.dialect); err != nil {
 		return err
 	}
 	if reply := s.visitor.Arrive(s.server.runtime(), s.arrival()); !reply.IsZero() && !s.terms.agreed(gomilter.OptNoConnReply) {
@@ -165,6 +168,7 @@ func (s *session) helo(payload []byte) error {
 // mailFrom begins a message: it takes the runtime that the message is decided with.
 func (s *session) mailFrom(payload []byte) error {
 	s.mail.Abort() // the macros are this message's already
+	s.dsn = s.dialect.offersDSN || s.macros.get(gomilter.StageMailFrom, "coexistd_dsn") != "" || asksForReports(payload)
 	arrival := transaction.Arrival{
 		Arrival: s.arrival(), Name: s.client.name, Helo: s.client.helo, Path: stripBrackets(cString(payload)),
 		Terms: transaction.Terms{
@@ -186,7 +190,7 @@ func (s *session) arrival() policy.Arrival {
 		OnHost:   s.client.onHost,
 		Login:    s.macros.get(gomilter.StageMailFrom, "auth_authen"),
 
-		Certificate: s.macros.certificate(),
+		Certificate: s.macros.certificate(s.dialect),
 	}
 	if !a.Client.IsValid() {
 		a.Client = parseAddr(s.macros.get(gomilter.StageConnect, "client_addr"))
@@ -199,9 +203,10 @@ func (s *session) arrival() policy.Arrival {
 func (s *session) rcptTo(payload []byte) error {
 	s.mail.SetQueueID(s.macros.queueID())
 	var reply verdict.Reply
-	if unknown, refused := s.macros.refusedByMTA(); refused {
+	if unknown, refused := s.macros.refusedByMTA(s.dialect); refused {
 		reply = s.mail.RefusedByMTA(unknown)
 	} else {
+		s.dsn = s.dsn || asksForReports(payload)
 		reply = s.mail.Recipient(parseRecipient(payload))
 	}
 	if reply.IsZero() {

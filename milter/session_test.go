@@ -196,6 +196,7 @@ func TestMTADoesNotWaitForAnAnswerToMAIL(t *testing.T) {
 	if _, agreed := m.negotiate(6, allActions, allProtocol); agreed&gomilter.OptNoMailReply == 0 {
 		t.Fatal("the MTA is to wait for answers to MAIL")
 	}
+	m.macro('C', "v", postfixVersion)
 	m.connect('4', 4711, "192.0.2.1")
 	for range 2 {
 		m.put('M', "<x@example.org>\x00")
@@ -236,6 +237,7 @@ func TestNeverLeavesAMessageWithoutRecipients(t *testing.T) {
 	l := newLab(t, newRuntime(t), nil)
 	m := l.dial(t)
 	m.negotiate(6, allActions, waitsAtMail)
+	m.macro('C', "v", postfixVersion)
 	m.connect('4', 25, "10.1.1.1")
 	for _, c := range []struct {
 		to   []string
@@ -262,6 +264,7 @@ func TestMessagesOfAConnectionAreStrangersToEachOther(t *testing.T) {
 	l := newLab(t, newRuntime(t), nil)
 	m := l.dial(t)
 	m.negotiate(6, allActions, allProtocol)
+	m.macro('C', "v", postfixVersion)
 	m.connect('4', 25, "40.92.1.1")
 	m.macro('M', "i", "one", "{auth_authen}", "bob")
 	m.mail("<x@example.org>")
@@ -363,6 +366,7 @@ func TestMailMadeOnThisHostIsNeverRefusedAtRcpt(t *testing.T) {
 	l := newLab(t, newRuntime(t), nil)
 	m := l.dial(t)
 	m.negotiate(6, allActions, allProtocol)
+	m.macro('C', "v", postfixVersion)
 	m.onHost()
 	m.mail("\"root@") // as is
 	for _, path := range []string{"nobody@acmecorp.com", "\"open@acmecorp.com", "mia@acmecorp.com", "alice@acmecorp.com"} {

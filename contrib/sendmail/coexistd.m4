@@ -16,6 +16,13 @@ dnl From 9 on, which is the default, Sendmail logs each header that coexistd tak
 dnl the secrets that prove a tenant.
 ifdef(`confMILTER_LOG_LEVEL', `', `define(`confMILTER_LOG_LEVEL', `8')')
 divert(0)dnl
+ifelse(index(defn(`confPRIVACY_FLAGS'), `noreceipts'):defn(`confMIME_FORMAT_ERRORS'), `-1:False', `', index(defn(`confPRIVACY_FLAGS'), `noreceipts'), `-1', `
+# Sendmail offers delivery reports (DSN), so that coexistd may give a recipient the
+# arguments that ask for them. Where Sendmail does not, it would lose the recipient. Take
+# the line away where srv_features or sendmail.cf has Sendmail not offer them.
+LOCAL_CONFIG
+D{coexistd_dsn}yes
+')dnl
 
 # Every message that enters by SMTP passes coexistd, and so does mail of the
 # sendmail command, which submit.cf hands on by SMTP. F=T: while coexistd is away,

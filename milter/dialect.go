@@ -16,8 +16,8 @@ import (
 // their leading spaces where that was negotiated. Both take a reply for a printf format,
 // and both refuse one whose first digit is not that of a refusal.
 type dialect struct {
-	// is reports an MTA by what it says of itself in v. Postfix says "Postfix 3.7.11"
-	// (mail_version.h, smtpd_milter.c), Sendmail the bare version.
+	// is reports an MTA by what it says of itself in v. Postfix says "Postfix 3.7.11",
+	// unless milter_macro_v has it say otherwise; Sendmail says its bare version.
 	is func(v string) bool
 	// certificate returns the common name of a client's certificate whose chain the MTA
 	// trusts, or "".

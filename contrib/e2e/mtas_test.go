@@ -31,10 +31,22 @@ func withHost(toml string) string {
 // ways are what the MTAs do in ways of their own, with coexistd and without. Each
 // is a row in contrib/docs/sendmail.md.
 type ways struct {
-	smtpUTF8 bool // addresses beyond ASCII (RFC 6531)
+	smtpUTF8  bool   // addresses beyond ASCII (RFC 6531)
+	hostQueue string // where mail of the sendmail command waits before its recipients are decided
+	hostIs    string // why that mail is our users'
+	away      string // the answer while coexistd is away, in the words of quarantine release
 }
 
 var waysOf = map[lab.MTA]ways{
-	lab.PostfixMTA:  {smtpUTF8: true},
-	lab.SendmailMTA: {},
+	lab.PostfixMTA: {
+		smtpUTF8:  true,
+		hostQueue: "maildrop",
+		hostIs:    "the message was made on this host",
+		away:      "the MTA answered MAIL with 451 4.7.1 ",
+	},
+	lab.SendmailMTA: {
+		hostQueue: "submit",
+		hostIs:    "the client 127.0.0.1 is in our_networks",
+		away:      "the MTA answered MAIL with 451 4.3.2 ",
+	},
 }

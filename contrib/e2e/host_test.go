@@ -104,7 +104,9 @@ func TestMailFromTheSendmailCommandToAnUnlistedAddressBouncesAndTheRestArrives(t
 
 		automatic := lab.Plain("bob@acmecorp.com", "nobody@acmecorp.com", "an automatic reply")
 		s.sendmail("", automatic, "nobody@acmecorp.com")
-		s.waitDaemonLog("msg=message.*from=\"\".*verdict=reject")
+		if !s.hostsEach {
+			s.waitDaemonLog("msg=message.*from=\"\".*verdict=reject")
+		}
 		s.mustArrive(automatic)
 	})
 }
@@ -148,8 +150,12 @@ func TestMailFromTheSendmailCommandWaitsWhileTheMailboxMoves(t *testing.T) {
 		s := startSite(t, lab.SiteConfig{MTA: mta, TOML: withHost(lab.SiteTOML)})
 		m := lab.Plain("bob@acmecorp.com", "dave@acmecorp.com", "to one who moves")
 		s.sendmail("bob@acmecorp.com", m, "dave@acmecorp.com", "bob@acmecorp.com", "nobody@acmecorp.com")
-		s.waitDaemonLog("msg=message.*verdict=tempfail.*450 4.2.1")
-		s.mustWaitUndecided()
+		if s.hostsEach {
+			s.do(s.WaitDeferred(deadline(t), "dave@acmecorp.com", "being moved"))
+		} else {
+			s.waitDaemonLog("msg=message.*verdict=tempfail.*450 4.2.1")
+			s.mustWaitUndecided()
+		}
 		if err := s.WriteDirectory(strings.Replace(lab.SiteDirectory, "dave@acmecorp.com,moving", "dave@acmecorp.com,office365", 1)); err != nil {
 			t.Fatal(err)
 		}

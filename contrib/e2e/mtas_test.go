@@ -33,6 +33,7 @@ func withHost(toml string) string {
 type ways struct {
 	smtpUTF8  bool   // addresses beyond ASCII (RFC 6531)
 	hostQueue string // where mail of the sendmail command waits before its recipients are decided
+	hostsEach bool   // each recipient of that mail is refused or put off alone
 	hostIs    string // why that mail is our users'
 	away      string // the answer while coexistd is away, in the words of quarantine release
 }
@@ -46,6 +47,7 @@ var waysOf = map[lab.MTA]ways{
 	},
 	lab.SendmailMTA: {
 		hostQueue: "submit",
+		hostsEach: true,
 		hostIs:    "the client 127.0.0.1 is in our_networks",
 		away:      "the MTA answered MAIL with 451 4.3.2 ",
 	},

@@ -71,6 +71,7 @@ func (m *Sendmail) configure(ctx context.Context) error {
 		"OSTYPE(`linux')dnl",
 		"define(`confDOMAIN_NAME', `mta.lab.test')dnl",
 		"define(`confTO_IDENT', `0')dnl",
+		"define(`confDOUBLE_BOUNCE_ADDRESS', `')dnl",
 		"define(`confMAX_HEADERS_LENGTH', `262144')dnl",
 		"define(`confLOG_LEVEL', `10')dnl", // from here on it logs that it listens
 		"define(`confREFUSE_LA', `200')dnl",

@@ -27,7 +27,8 @@ func (q question) sendmail() string {
 		return failed
 	case code != "":
 		r := place.Refused.Reply()
-		return "OK error:" + r.Enhanced + ":" + r.String()
+		// Unquoted, it would lose the blanks behind commas.
+		return "OK error:" + r.Enhanced + `:"` + r.String() + `"`
 	case place.Residence.Kind != route.There:
 		return notFound
 	}

@@ -76,7 +76,7 @@ func (f *fakeMilter) reply(command byte) []string {
 }
 
 // converse sends one message to the milter and quits.
-func converse(t *testing.T, f *fakeMilter) error {
+func converse(t *testing.T, mta *speaker, f *fakeMilter) error {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", socket)
@@ -92,7 +92,7 @@ func converse(t *testing.T, f *fakeMilter) error {
 			f.serve(conn)
 		}
 	}()
-	s, err := dial(socket, usualClient)
+	s, err := dial(mta, socket, usualClient)
 	if err == nil {
 		m := &message{headers: newMessage(4096, false).headers[:2], body: make([]byte, 2*chunkSize+1)}
 		err = s.send(m, "4BABCDEF", "news@example.net", "a@acmecorp.com", "a@alt.example")
@@ -132,7 +132,7 @@ func TestSendsEveryEventThatTheMilterWants(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			f := test.fake
 			f.answers = rightAnswers
-			if err := converse(t, &f); err != nil {
+			if err := converse(t, postfix, &f); err != nil {
 				t.Fatal(err)
 			}
 			if f.seen != test.want {
@@ -144,7 +144,7 @@ func TestSendsEveryEventThatTheMilterWants(t *testing.T) {
 
 func TestSendsTheMacrosThatTheMilterAskedFor(t *testing.T) {
 	f := fakeMilter{answers: rightAnswers, symbols: "\x00\x00\x00\x00{client_addr}\x00"}
-	if err := converse(t, &f); err != nil {
+	if err := converse(t, postfix, &f); err != nil {
 		t.Fatal(err)
 	}
 	if want := "C{client_addr}\x00203.0.113.7\x00"; f.macros[0] != want {
@@ -155,6 +155,22 @@ func TestSendsTheMacrosThatTheMilterAskedFor(t *testing.T) {
 	}
 	if n := len(f.macros); n != 12 {
 		t.Errorf("%d macro packets; want one before each of 12 events", n)
+	}
+}
+
+func TestSendmailSendsNoAbortAndNoMacrosOfContent(t *testing.T) {
+	f := fakeMilter{answers: rightAnswers}
+	if err := converse(t, sendmail, &f); err != nil {
+		t.Fatal(err)
+	}
+	if want := "OCHMRTLLNBBBEQ"; f.seen != want {
+		t.Errorf("the milter saw %s; want %s", f.seen, want)
+	}
+	if n := len(f.macros); n != 7 {
+		t.Errorf("%d macro packets; want one before each of 7 commands", n)
+	}
+	if want := "Mi\x004BABCDEF\x00"; !strings.HasPrefix(f.macros[2], want) {
+		t.Errorf("macros of MAIL: %q; want the queue id first", f.macros[2])
 	}
 }
 
@@ -178,7 +194,7 @@ func TestRefusesAWrongAnswer(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			answers := slices.Replace(slices.Clone(rightAnswers), test.replace, test.replace+1, test.by...)
-			err := converse(t, &fakeMilter{answers: answers})
+			err := converse(t, postfix, &fakeMilter{answers: answers})
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v; want one that names %q", err, test.want)
 			}
@@ -187,7 +203,7 @@ func TestRefusesAWrongAnswer(t *testing.T) {
 }
 
 func TestRefusesAMilterThatRefusesTheRecipient(t *testing.T) {
-	err := converse(t, &fakeMilter{answers: rightAnswers, refuse: cmdRcpt})
+	err := converse(t, postfix, &fakeMilter{answers: rightAnswers, refuse: cmdRcpt})
 	if err == nil || !strings.HasPrefix(err.Error(), "RCPT a@acmecorp.com") {
 		t.Errorf("error %v; want one about RCPT", err)
 	}

@@ -62,7 +62,7 @@ func benchFlood(ctx context.Context, s settings) error {
 		return err
 	}
 	defer subject.stop()
-	others := &passers{socket: subject.socket, message: newMessage(4<<10, true), random: rand.New(rand.NewPCG(1, 2))}
+	others := &passers{socket: subject.address, message: newMessage(4<<10, true), random: rand.New(rand.NewPCG(1, 2))}
 	if _, err := others.spell(ctx, subject, false); err != nil { // warm up
 		return err
 	}
@@ -146,7 +146,7 @@ func (p *passers) pass() error {
 	p.sent++
 	var client [4]byte
 	binary.BigEndian.PutUint32(client[:], 198<<24|18<<16|p.sent%512<<8|1) // 198.18.0.0/15 is for benchmarks (RFC 2544)
-	mta, err := dial(p.socket, netip.AddrFrom4(client).String())
+	mta, err := dial(postfix, p.socket, netip.AddrFrom4(client).String())
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,8 @@
 // Command bench measures coexistd beside a C milter on libmilter, straight on
 // the milter protocol over unix sockets, in one run.
 //
-// It plays the MTA as Postfix 3.7 does and lets both sides do the same job:
+// It plays the MTA as Postfix 3.7 does, and at its end as Sendmail 8.17 does, over a
+// unix socket and over TCP. It lets both sides do the same job:
 // look a recipient up in a directory of 100,000 addresses, count the trace
 // headers, and rewrite the recipient to the platform's alternate domain. Every
 // answer is checked; a wrong one ends the benchmark. The runs alternate, so
@@ -41,7 +42,7 @@ type settings struct {
 	flood       bool   // measure a flood
 }
 
-// rival is one way to run the C milter.
+// rival is one way to run the C milter, or coexistd itself over its unix socket.
 type rival struct {
 	option string
 	name   string
@@ -52,6 +53,7 @@ var (
 	noReply  = rival{"-n", "C, the same job, asks for no-reply"}
 	envelope = rival{"-e", "C, envelope only, no loop check"}
 	content  = rival{"-b", "C, the same job, reads the body"}
+	itself   = rival{"", "coexistd, over a unix socket"}
 )
 
 // trial is one kind of message with the rivals that are worth measuring there: a
@@ -64,15 +66,20 @@ type trial struct {
 	// check is made: those of the sender would measure the DNS.
 	checks bool
 	rivals []rival
+	mta    *speaker
+	tcp    bool // coexistd is spoken to over TCP
 }
 
 var trials = []trial{
-	{"4 KB", 4 << 10, false, []rival{sameJob, noReply, envelope}},
-	{"100 KB", 100 << 10, false, []rival{sameJob}},
-	{"5 MB", 5 << 20, false, []rival{sameJob}},
-	{"4 KB, attachments checked", 4 << 10, true, []rival{sameJob, content}},
-	{"100 KB, attachments checked", 100 << 10, true, []rival{content}},
-	{"5 MB, attachments checked", 5 << 20, true, []rival{content}},
+	{"4 KB", 4 << 10, false, []rival{sameJob, noReply, envelope}, postfix, false},
+	{"100 KB", 100 << 10, false, []rival{sameJob}, postfix, false},
+	{"5 MB", 5 << 20, false, []rival{sameJob}, postfix, false},
+	{"4 KB, attachments checked", 4 << 10, true, []rival{sameJob, content}, postfix, false},
+	{"100 KB, attachments checked", 100 << 10, true, []rival{content}, postfix, false},
+	{"5 MB, attachments checked", 5 << 20, true, []rival{content}, postfix, false},
+	{"4 KB, Sendmail", 4 << 10, false, []rival{sameJob}, sendmail, false},
+	{"4 KB, Sendmail, TCP", 4 << 10, false, []rival{itself}, sendmail, true},
+	{"4 KB, attachments checked, Sendmail, TCP", 4 << 10, true, []rival{itself}, sendmail, true},
 }
 
 func main() {
@@ -141,30 +148,38 @@ func (s settings) try(ctx context.Context, dir string, t trial) ([]row, error) {
 	defer subject.stop()
 	rivals := make([]*server, len(t.rivals))
 	for i, r := range t.rivals {
+		if r == itself {
+			same := *subject
+			rivals[i] = &same
+			continue
+		}
 		if rivals[i], err = startPeer(ctx, dir, r.option); err != nil {
 			return nil, err
 		}
 		defer rivals[i].stop()
 	}
+	if t.tcp {
+		subject.address = subject.tcp
+	}
 	m := newMessage(t.size, t.checks)
 	for _, v := range append([]*server{subject}, rivals...) { // warm up
-		if _, err := s.run(ctx, v, m, 300*time.Millisecond); err != nil {
+		if _, err := s.run(ctx, t.mta, v, m, 300*time.Millisecond); err != nil {
 			return nil, err
 		}
 	}
 	length := time.Duration(s.seconds * float64(time.Second))
-	before, err := s.run(ctx, subject, m, length)
+	before, err := s.run(ctx, t.mta, subject, m, length)
 	if err != nil {
 		return nil, err
 	}
 	own, pairs := []sample{before}, make([][]pair, len(rivals))
 	for range s.rounds {
 		for i, v := range rivals {
-			theirs, err := s.run(ctx, v, m, length)
+			theirs, err := s.run(ctx, t.mta, v, m, length)
 			if err != nil {
 				return nil, err
 			}
-			after, err := s.run(ctx, subject, m, length)
+			after, err := s.run(ctx, t.mta, subject, m, length)
 			if err != nil {
 				return nil, err
 			}
@@ -182,7 +197,7 @@ type sample struct {
 }
 
 // run sends messages over all connections for the given time.
-func (s settings) run(ctx context.Context, v *server, m *message, length time.Duration) (sample, error) {
+func (s settings) run(ctx context.Context, mta *speaker, v *server, m *message, length time.Duration) (sample, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	cpuBefore, err := v.cpu()
@@ -195,7 +210,7 @@ func (s settings) run(ctx context.Context, v *server, m *message, length time.Du
 	var clients sync.WaitGroup
 	for i := range s.connections {
 		clients.Go(func() {
-			n, err := s.client(ctx, v.socket, m, uint64(i), end)
+			n, err := s.client(ctx, mta, v.address, m, uint64(i), end)
 			if err != nil {
 				cancel(fmt.Errorf("%s: %w", v.name, err))
 			}
@@ -223,10 +238,10 @@ func (s settings) run(ctx context.Context, v *server, m *message, length time.Du
 
 // client is one of the MTA's processes: it connects, sends some messages,
 // quits and begins again until the time is up. It returns how many it sent.
-func (s settings) client(ctx context.Context, socket string, m *message, number uint64, end time.Time) (sent int, err error) {
+func (s settings) client(ctx context.Context, way *speaker, address string, m *message, number uint64, end time.Time) (sent int, err error) {
 	random := rand.New(rand.NewPCG(1, number))
 	for ctx.Err() == nil && time.Now().Before(end) {
-		mta, err := dial(socket, usualClient)
+		mta, err := dial(way, address, usualClient)
 		if err != nil {
 			return sent, err
 		}

@@ -73,10 +73,31 @@ var (
 // colon.
 const leadingSpace = 0x100000
 
-// session is the MTA's side of one milter connection. It speaks as Postfix 3.7
-// does: a macro frame goes before every event, each header and each chunk
-// included; nothing is written before an answer is waited for.
+// speaker is the way in which an MTA speaks.
+type speaker struct {
+	version string // the macro v
+	// macrosOf says before which commands macros go; a chunk's or header's costs a frame.
+	macrosOf string
+	// each has every frame written by itself, macros too; otherwise nothing is written
+	// before an answer is waited for.
+	each bool
+	// abort ends each message but the last of a connection with two ABORTs.
+	abort bool
+	// idAtMail gives the queue id with MAIL.
+	idAtMail bool
+}
+
+var (
+	// Postfix 3.7 (src/milter/milter8.c).
+	postfix = &speaker{version: "Postfix 3.7.11", macrosOf: "CHMRTLNBE", abort: true}
+	// Sendmail 8.17 (sendmail/milter.c). Nagle's algorithm is on, so that the second of two
+	// frames waits over TCP until the first is acknowledged.
+	sendmail = &speaker{version: "8.17.1.9", macrosOf: "CHMRTNE", each: true, idAtMail: true}
+)
+
+// session is the MTA's side of one milter connection.
 type session struct {
+	*speaker
 	conn     net.Conn
 	out      []byte
 	in       []byte // read and not yet used: in[start:end]
@@ -91,16 +112,23 @@ type session struct {
 // clients.
 const usualClient = "203.0.113.7"
 
-// dial connects to the milter's unix socket and goes through negotiation,
-// CONNECT and HELO, for an SMTP client at an IPv4 address.
-func dial(socket, client string) (*session, error) {
-	conn, err := net.Dial("unix", socket)
+// dial connects to the milter at an address, a unix socket's path or HOST:PORT, and goes
+// through negotiation, CONNECT and HELO, for an SMTP client at an IPv4 address.
+func dial(mta *speaker, address, client string) (*session, error) {
+	network := "unix"
+	if !strings.Contains(address, "/") {
+		network = "tcp"
+	}
+	conn, err := net.Dial(network, address)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{conn: conn, in: make([]byte, 8192), lists: map[uint32][]string{}, macros: map[string]string{
+	if tcp, ok := conn.(*net.TCPConn); ok && mta.each {
+		tcp.SetNoDelay(false)
+	}
+	s := &session{speaker: mta, conn: conn, in: make([]byte, 8192), lists: map[uint32][]string{}, macros: map[string]string{
 		"j": "mail.acmecorp.com", "{daemon_name}": "mail.acmecorp.com", "{daemon_addr}": "192.0.2.25",
-		"{daemon_port}": "25", "{if_addr}": "192.0.2.25", "v": "Postfix 3.7.11",
+		"{daemon_port}": "25", "{if_addr}": "192.0.2.25", "v": mta.version,
 		"_": "mail.example.net [" + client + "]", "{client_addr}": client,
 	}}
 	if err := s.greet(client); err != nil {
@@ -157,6 +185,7 @@ func (s *session) negotiate() error {
 
 // frame appends one packet to what is to be written.
 func (s *session) frame(command byte, parts ...[]byte) {
+	s.flushEach()
 	n := 1
 	for _, part := range parts {
 		n += len(part)
@@ -168,8 +197,21 @@ func (s *session) frame(command byte, parts ...[]byte) {
 	}
 }
 
+// flushEach writes what is due where each frame is written by itself. An error shows when
+// the answer is read.
+func (s *session) flushEach() {
+	if s.each && len(s.out) > 0 {
+		s.conn.Write(s.out)
+		s.out = s.out[:0]
+	}
+}
+
 // macro appends the macro frame that goes before an event.
 func (s *session) macro(g *stage) {
+	if strings.IndexByte(s.macrosOf, g.command) < 0 {
+		return
+	}
+	s.flushEach()
 	names, asked := s.lists[g.list]
 	if !asked {
 		names = g.defaults
@@ -197,6 +239,7 @@ func (s *session) event(g *stage, data ...[]byte) error {
 	}
 	s.frame(g.command, data...)
 	if s.protocol&g.noReply != 0 {
+		s.flushEach()
 		return nil
 	}
 	command, text, err := s.answer()
@@ -282,6 +325,9 @@ type header struct{ name, value []byte }
 func (s *session) send(m *message, id, sender, rcpt, want string) error {
 	s.conn.SetDeadline(time.Now().Add(patience))
 	delete(s.macros, "i")
+	if s.idAtMail {
+		s.macros["i"] = id
+	}
 	s.macros["{mail_addr}"] = sender
 	s.macros["{rcpt_addr}"], s.macros["{rcpt_mailer}"] = rcpt, "relay"
 	if err := s.event(&mailStage, []byte("<"+sender+">\x00SIZE=4096\x00")); err != nil {
@@ -300,8 +346,10 @@ func (s *session) send(m *message, id, sender, rcpt, want string) error {
 	if err := s.endOfMessage(rcpt, want); err != nil {
 		return fmt.Errorf("end of message for %s: %w", rcpt, err)
 	}
-	s.frame(cmdAbort)
-	s.frame(cmdAbort)
+	if s.abort {
+		s.frame(cmdAbort)
+		s.frame(cmdAbort)
+	}
 	return nil
 }
 

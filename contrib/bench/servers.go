@@ -18,7 +18,8 @@ import (
 // server is a milter under measurement, in a process of its own.
 type server struct {
 	name    string
-	socket  string
+	address string // a unix socket's path, or HOST:PORT
+	tcp     string // a further one, HOST:PORT, or empty
 	log     string // appended to by the process, emptied after each run
 	process *exec.Cmd
 	ended   chan struct{} // closed when the process is gone
@@ -73,12 +74,19 @@ func command(ctx context.Context, name string, args ...string) error {
 // job, and waits until it listens. Beside that it makes the checks of the list, in
 // TOML, on mail from the Internet.
 func startSubject(ctx context.Context, dir, program, checks string) (*server, error) {
-	v := &server{name: "coexistd", socket: filepath.Join(dir, "coexistd.sock"), log: filepath.Join(dir, "coexistd.log")}
+	tcp, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	v := &server{name: "coexistd", tcp: tcp, address: filepath.Join(dir, "coexistd.sock"), log: filepath.Join(dir, "coexistd.log")}
 	text := fmt.Sprintf(`hostname = "mail.acmecorp.com"
 state_dir = %q
 
 [[listen]]
 address = "unix:%s"
+
+[[listen]]
+address = "inet:%s"
 
 [platform.%s]
 networks = ["40.92.0.0/15"]
@@ -90,7 +98,7 @@ alternate = { %s = %q }
 
 [checkpoint.S0]
 checks = [%s]
-`, filepath.Join(dir, "state"), v.socket, platform, domain, platform, alternate, checks)
+`, filepath.Join(dir, "state"), v.address, v.tcp, platform, domain, platform, alternate, checks)
 	if err := os.MkdirAll(filepath.Join(dir, "state"), 0o700); err != nil {
 		return nil, err
 	}
@@ -101,15 +109,24 @@ checks = [%s]
 	return v, v.start(exec.CommandContext(ctx, program, "serve", "-c", config))
 }
 
+// freeAddress is an address on loopback whose port is free.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
 // startPeer starts the C milter with one of its options, or "".
 func startPeer(ctx context.Context, dir, option string) (*server, error) {
 	name := "peer" + option
-	v := &server{name: name, socket: filepath.Join(dir, name+".sock"), log: filepath.Join(dir, name+".log")}
+	v := &server{name: name, address: filepath.Join(dir, name+".sock"), log: filepath.Join(dir, name+".log")}
 	var args []string
 	if option != "" {
 		args = append(args, option)
 	}
-	args = append(args, "unix:"+v.socket, filepath.Join(dir, "users.csv"), platform, alternate, v.log)
+	args = append(args, "unix:"+v.address, filepath.Join(dir, "users.csv"), platform, alternate, v.log)
 	return v, v.start(exec.CommandContext(ctx, filepath.Join(dir, "peer"), args...))
 }
 
@@ -140,9 +157,9 @@ func (v *server) start(c *exec.Cmd) error {
 			return errors.Join(fmt.Errorf("%s ended before it listened: %v", v.name, c.ProcessState), v.lastWords())
 		case <-deadline:
 			v.stop()
-			return errors.Join(fmt.Errorf("%s does not listen on %s after %v", v.name, v.socket, patience), v.lastWords())
+			return errors.Join(fmt.Errorf("%s does not listen on %s after %v", v.name, v.address, patience), v.lastWords())
 		case <-tick.C:
-			if conn, err := net.Dial("unix", v.socket); err == nil {
+			if conn, err := net.Dial("unix", v.address); err == nil {
 				conn.Close()
 				return nil
 			}

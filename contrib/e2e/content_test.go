@@ -128,24 +128,25 @@ func (s *site) copies(message []byte) (copies map[string][][]byte, arrivals []st
 	return copies, arrivals
 }
 
-// Some messages Postfix itself changes or wraps. What arrives then must be
-// what arrives without coexistd.
-func TestAnOddMessageArrivesAsPostfixAloneWouldPassItOn(t *testing.T) {
-	t.Parallel()
-	plain, err := lab.StartSink(lab.SinkConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { plain.Close() })
-	s := startSite(t, lab.SiteConfig{
-		Main: map[string]string{"mynetworks": "127.0.0.0/8"},
-	})
+// startAlone starts an MTA without coexistd that sends all mail to a next hop.
+func startAlone(t *testing.T, mta lab.MTA, nextHop string) lab.Host {
+	t.Helper()
 	p := lab.Lend(t)
-	alone, err := p.Start(deadline(t), lab.Config{
-		Services: []lab.Service{{Name: "public"}},
-		Main:     map[string]string{"mynetworks": "127.0.0.0/8"},
-		Routes:   map[string]string{"*": plain.NextHop()},
-	})
+	var alone lab.Host
+	var err error
+	if mta == lab.SendmailMTA {
+		alone, err = p.StartSendmail(deadline(t), lab.SendmailConfig{
+			Services: map[string]string{"public": ""},
+			MC:       []string{"RELAY_DOMAIN(`127')dnl"},
+			Routes:   map[string]string{".": nextHop},
+		})
+	} else {
+		alone, err = p.Start(deadline(t), lab.Config{
+			Services: []lab.Service{{Name: "public"}},
+			Main:     map[string]string{"mynetworks": "127.0.0.0/8"},
+			Routes:   map[string]string{"*": nextHop},
+		})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,46 +155,74 @@ func TestAnOddMessageArrivesAsPostfixAloneWouldPassItOn(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for about, m := range map[string][]byte{
-		"a line of 5000":            lab.LongLines("bob@acmecorp.com", "alice@acmecorp.com", "long", 5000),
-		"a field line of 5000":      letter("field", "X-Long: "+strings.Repeat("x", 5000)+"\n", "text\n"),
-		"no body and no empty line": bytes.TrimSuffix(letter("bare", "X-A: b\n", ""), []byte("\r\n")),
-		"no line end at the end":    []byte(strings.TrimSuffix(string(letter("end", "X-A: b\n", "text\n")), "\r\n")),
-		"bare CR":                   append(letter("cr", "X-Cr: a\rb\n", "text\rtext\n"), "\r\r\n"...),
-		"bare LF":                   append(letter("lf", "X-A: b\n", ""), "one\ntwo\n\nthree\r\n"...),
-		"NUL":                       letter("nul", "X-Nul: a\x00b\n", "text\x00text\n"),
-		"a space before the colon":  letter("colon", "X-Odd : value\nX-Odd\t: value\n", "text\n"),
-		"a field that is none":      letter("none", "this is no header field\nX-After: it\n", "text\n"),
-		"only spaces in a fold":     letter("fold", "X-Fold: a\n \n b\n\t\nX-Next: c\n", "text\n"),
-		"mbox's From":               letter("mbox", "X-A: b\n>From here\n", "From here\n"),
-		"a forged trace header":     letter("forged", seal.TraceHeader+": v=2; by=mail.acmecorp.com; id=00; 1=a; sig=b\n", "text\n"),
-	} {
-		mail := lab.Mail{From: "bob@acmecorp.com", Args: "BODY=8BITMIME", To: fourRecipients, Data: m}
-		s.deliver(lab.FromUser, mail)
-		r, err := lab.Client{Server: alone.Addr("public"), Local: lab.FromUser}.Send(deadline(t), mail)
-		if err != nil || !r.Accepted() {
-			t.Fatalf("%s: Postfix alone did not take it: %+v, %v", about, r, err)
-		}
-		if err := s.WaitEmpty(deadline(t)); err != nil {
-			t.Fatal(err)
-		}
-		id := messageID(m)
-		reference, err := plain.Wait(deadline(t), func(d lab.Delivery) bool { return messageID(d.Data) == id })
+	return alone
+}
+
+// Some messages an MTA itself changes or wraps. What arrives then must be
+// what arrives without coexistd.
+func TestAnOddMessageArrivesAsTheMTAAloneWouldPassItOn(t *testing.T) {
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		plain, err := lab.StartSink(lab.SinkConfig{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		copies, arrivals := s.copies(m)
-		for place, copies := range copies {
-			for _, copied := range copies {
-				if !bytes.Equal(below(copied), below(reference.Data)) {
-					t.Errorf("%s: at %s arrived\n%.2000q\nwithout coexistd it is\n%.2000q", about, place, copied, reference.Data)
+		t.Cleanup(func() { plain.Close() })
+		s := startSite(t, lab.SiteConfig{
+			MTA:  mta,
+			Main: map[string]string{"mynetworks": "127.0.0.0/8"},
+		})
+		alone := startAlone(t, mta, plain.NextHop())
+		for about, m := range map[string][]byte{
+			"a line of 5000":            lab.LongLines("bob@acmecorp.com", "alice@acmecorp.com", "long", 5000),
+			"a field line of 5000":      letter("field", "X-Long: "+strings.Repeat("x", 5000)+"\n", "text\n"),
+			"no body and no empty line": bytes.TrimSuffix(letter("bare", "X-A: b\n", ""), []byte("\r\n")),
+			"no line end at the end":    []byte(strings.TrimSuffix(string(letter("end", "X-A: b\n", "text\n")), "\r\n")),
+			"bare CR":                   append(letter("cr", "X-Cr: a\rb\n", "text\rtext\n"), "\r\r\n"...),
+			"bare LF":                   append(letter("lf", "X-A: b\n", ""), "one\ntwo\n\nthree\r\n"...),
+			"NUL":                       letter("nul", "X-Nul: a\x00b\n", "text\x00text\n"),
+			"a space before the colon":  letter("colon", "X-Odd : value\nX-Odd\t: value\n", "text\n"),
+			"a field that is none":      letter("none", "this is no header field\nX-After: it\n", "text\n"),
+			"only spaces in a fold":     letter("fold", "X-Fold: a\n \n b\n\t\nX-Next: c\n", "text\n"),
+			"mbox's From":               letter("mbox", "X-A: b\n>From here\n", "From here\n"),
+			"a forged trace header":     letter("forged", seal.TraceHeader+": v=2; by=mail.acmecorp.com; id=00; 1=a; sig=b\n", "text\n"),
+		} {
+			mail := lab.Mail{From: "bob@acmecorp.com", Args: "BODY=8BITMIME", To: fourRecipients, Data: m}
+			ours := s.send(lab.FromUser, mail)
+			r, err := lab.Client{Server: alone.Addr("public"), Local: lab.FromUser}.Send(deadline(t), mail)
+			if strings.HasPrefix(about, "bare ") && !s.bareLineEnds {
+				if err != nil || r.Accepted() || ours.Data != r.Data {
+					t.Errorf("%s: it was answered %+v; the MTA alone answers %+v, %v", about, ours, r, err)
+				}
+				s.mustArrive(m)
+				continue
+			}
+			if !ours.Accepted() {
+				t.Fatalf("%s: not taken: %+v", about, ours)
+			}
+			if err != nil || !r.Accepted() {
+				t.Fatalf("%s: the MTA alone did not take it: %+v, %v", about, r, err)
+			}
+			if err := s.WaitEmpty(deadline(t)); err != nil {
+				t.Fatal(err)
+			}
+			id := messageID(m)
+			reference, err := plain.Wait(deadline(t), func(d lab.Delivery) bool { return messageID(d.Data) == id })
+			if err != nil {
+				t.Fatal(err)
+			}
+			copies, arrivals := s.copies(m)
+			for place, copies := range copies {
+				for _, copied := range copies {
+					if !bytes.Equal(below(copied), below(reference.Data)) {
+						t.Errorf("%s: at %s arrived\n%.2000q\nwithout coexistd it is\n%.2000q", about, place, copied, reference.Data)
+					}
 				}
 			}
+			if want := slices.Sorted(slices.Values(fourPlaces)); !slices.Equal(arrivals, want) {
+				t.Errorf("%s: it arrived at %q; it must arrive at %q", about, arrivals, want)
+			}
 		}
-		if want := slices.Sorted(slices.Values(fourPlaces)); !slices.Equal(arrivals, want) {
-			t.Errorf("%s: it arrived at %q; it must arrive at %q", about, arrivals, want)
-		}
-	}
+	})
 }
 
 // A milter is given a header field up to its first NUL, whatever stands behind it.

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -36,6 +37,10 @@ type ways struct {
 	hostsEach bool   // each recipient of that mail is refused or put off alone
 	hostIs    string // why that mail is our users'
 	away      string // the answer while coexistd is away, in the words of quarantine release
+
+	bareLineEnds bool // it takes a CR or LF that stands alone
+	// refuses are the answers by which it refuses a message before a milter is asked.
+	refuses *regexp.Regexp
 }
 
 var waysOf = map[lab.MTA]ways{
@@ -44,11 +49,15 @@ var waysOf = map[lab.MTA]ways{
 		hostQueue: "maildrop",
 		hostIs:    "the message was made on this host",
 		away:      "the MTA answered MAIL with 451 4.7.1 ",
+
+		bareLineEnds: true,
 	},
 	lab.SendmailMTA: {
 		hostQueue: "submit",
 		hostsEach: true,
 		hostIs:    "the client 127.0.0.1 is in our_networks",
 		away:      "the MTA answered MAIL with 451 4.3.2 ",
+
+		refuses: regexp.MustCompile(`^(421 4\.5\.0 Bare (carriage return|linefeed) |552 5\.6\.0 Headers too large )`),
 	},
 }

@@ -10,23 +10,25 @@ import (
 	"coexistd/contrib/lab"
 )
 
-// Whatever Postfix does with a NUL, it does before it asks a milter: what is checked is what is
+// Whatever an MTA does with a NUL, it does before it asks a milter: what is checked is what is
 // delivered. But what it takes out, it takes out of what was signed.
 func TestWhatIsDeliveredOfAMessageWithANULIsWhatWasChecked(t *testing.T) {
 	t.Parallel()
 	strip := map[string]string{"message_strip_characters": `\0`}
 	for _, c := range []struct {
 		name   string
+		mta    lab.MTA
 		main   map[string]string
 		seen   bool // the name of a program behind a NUL
 		signed bool // the signature of a message with a NUL in its body holds
 	}{
-		{"left as it is", nil, false, true},
-		{"taken out", strip, true, false},
+		{"left as it is", lab.PostfixMTA, nil, false, true},
+		{"taken out", lab.PostfixMTA, strip, true, false},
+		{"taken out of the header", lab.SendmailMTA, nil, true, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := startSite(t, lab.SiteConfig{TOML: lab.SiteTOML + "\n[check.malware]\non_hit = \"reject\"\n", Main: c.main})
+			s := startSite(t, lab.SiteConfig{MTA: c.mta, TOML: lab.SiteTOML + "\n[check.malware]\non_hit = \"reject\"\n", Main: c.main})
 			message := lab.Plain("eve@example.net", "bob@acmecorp.com", "nul")
 			r := s.send(lab.FromInternet, lab.Mail{From: "eve@example.net", To: lab.To("bob@acmecorp.com"),
 				Data: withHeader("Content-Disposition: attachment;\x00 filename=x.exe", message)})

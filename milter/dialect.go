@@ -21,7 +21,7 @@ type dialect struct {
 	is func(v string) bool
 	// certificate returns the common name of a client's certificate whose chain the MTA
 	// trusts, or "".
-	certificate func(subject, verify string) string
+	certificate func(c certificate) string
 	// refusal reports that a recipient of the mailer "error" is one that the MTA has
 	// refused, by the recipient's host.
 	refusal func(host string) bool
@@ -31,6 +31,10 @@ type dialect struct {
 	// not, session.takesArguments finds out.
 	offersDSN bool
 }
+
+// certificate is what an MTA tells of a client's certificate: {cert_subject}, {cn_subject}
+// and {verify}.
+type certificate struct{ subject, name, verify string }
 
 // origin is where a session comes from, as CONNECT tells it.
 type origin struct {
@@ -45,11 +49,11 @@ var postfix = dialect{
 	is: func(v string) bool { return strings.HasPrefix(v, "Postfix") },
 	// It tells of a certificate only where it trusts the chain, and the common name
 	// alone (smtpd_milter.c).
-	certificate: func(subject, verify string) string {
-		if verify != "" && verify != "OK" {
+	certificate: func(c certificate) string {
+		if c.verify != "" && c.verify != "OK" {
 			return ""
 		}
-		return subject
+		return c.subject
 	},
 	// It has the mailer "error" for addresses of virtual_alias_domains, too, which it
 	// takes. The host of those is a code and a text; that of a refused one is the bare code
@@ -67,8 +71,7 @@ var sendmail = dialect{
 		major, _, found := strings.Cut(v, ".")
 		return found && len(major) <= 2 && strings.Trim(major, "0123456789") == "" && major != ""
 	},
-	// It tells of any certificate, by its whole subject, and in {verify} what it thinks of
-	// it (tls.c).
+	// It tells of any certificate, and in {verify} what it thinks of it (tls.c).
 	certificate: verified,
 	// It has the mailer "error" for refused recipients alone; the host is a code or missing
 	// (srvrsmtp.c, behind RCPT).
@@ -105,12 +108,14 @@ func dialectOf(v string) *dialect {
 	return &unknown
 }
 
-// verified returns the common name of a certificate that was found good.
-func verified(subject, verify string) string {
-	if verify != "OK" {
+// verified returns the common name of a certificate that was found good. Of Sendmail's
+// subject, "/CN=mail.example/OU=x", no part can be told from another: any of them may hold
+// a "/CN=".
+func verified(c certificate) string {
+	if c.verify != "OK" {
 		return ""
 	}
-	return commonName(subject)
+	return c.name
 }
 
 // fromNoPort reports port 0 of 127.0.0.1, which no connection comes from.

@@ -14,7 +14,7 @@ var (
 )
 
 func TestEachMTAIsUnderstoodInItsOwnWay(t *testing.T) {
-	const subject, name = "/C=DE/CN=mail.example", "mail.example"
+	const subject, name = "/C=DE/CN=mail.example/serialNumber=1/CN=other.example", "mail.example"
 	for _, c := range []struct {
 		v               string
 		dialect         *dialect
@@ -34,13 +34,13 @@ func TestEachMTAIsUnderstoodInItsOwnWay(t *testing.T) {
 			t.Errorf("%q is taken for another MTA", c.v)
 			continue
 		}
-		if got := d.certificate(subject, ""); got != c.bare {
+		if got := d.certificate(certificate{subject, name, ""}); got != c.bare {
 			t.Errorf("%q: a certificate of which nothing is said is %q; want %q", c.v, got, c.bare)
 		}
-		if got := d.certificate(subject, "OK"); got != c.trusted {
+		if got := d.certificate(certificate{subject, name, "OK"}); got != c.trusted {
 			t.Errorf("%q: a good certificate is %q; want %q", c.v, got, c.trusted)
 		}
-		if got := d.certificate(subject, "FAIL"); got != "" {
+		if got := d.certificate(certificate{subject, name, "FAIL"}); got != "" {
 			t.Errorf("%q: a bad certificate is %q", c.v, got)
 		}
 		if !d.refusal("5.1.1") || d.refusal("5.1.1 moved away") != c.text {

@@ -51,22 +51,6 @@ func knownName(name string) string {
 	return name
 }
 
-// commonName returns the common name of a certificate's subject as Sendmail gives
-// it: all of it, "/C=DE/CN=mail.example", with odd bytes as +XX. Postfix gives the
-// name alone.
-func commonName(subject string) string {
-	if !strings.HasPrefix(subject, "/") {
-		return subject
-	}
-	name := ""
-	for part := range strings.SplitSeq(subject, "/") {
-		if value, ok := strings.CutPrefix(part, "CN="); ok {
-			name = value
-		}
-	}
-	return name
-}
-
 // parseAddr reads an IP address as MTAs write it: Sendmail puts the tag of
 // RFC 5321 section 4.1.3, "IPv6:", before it. The result is invalid when the
 // text is.

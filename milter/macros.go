@@ -107,7 +107,8 @@ func (m *macros) get(stage gomilter.Stage, name string) string {
 // certificate returns the common name of the client's TLS certificate when the
 // MTA trusts its chain, or "".
 func (m *macros) certificate(d *dialect) string {
-	return d.certificate(m.get(gomilter.StageHelo, "cert_subject"), m.get(gomilter.StageHelo, "verify"))
+	macro := func(name string) string { return m.get(gomilter.StageHelo, name) }
+	return d.certificate(certificate{macro("cert_subject"), macro("cn_subject"), macro("verify")})
 }
 
 // refusedByMTA tells whether the MTA itself has refused the recipient under way, of which

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"strings"
 	"testing"
@@ -143,6 +144,11 @@ func TestACertificateProvesTheTenant(t *testing.T) {
 			Main: main, MC: lab.ServerMC(), Files: files,
 		})
 		const is, isNot, lacks = "the client's certificate is that of relay.contoso.example", "the client's certificate is not that of relay.contoso.example: the message counts as S0", "the client has no certificate that the MTA trusts: the message counts as S0"
+		// An authority may take anything for the other parts of the subject.
+		disguised, err := trusted.CertificateOf(pkix.Name{CommonName: "evil.example", SerialNumber: "1/CN=" + name})
+		if err != nil {
+			t.Fatal(err)
+		}
 		client := func(a *lab.Authority, name, from string) lab.Client {
 			t.Helper()
 			c := lab.Client{Server: s.Addr("public"), Local: from}
@@ -168,6 +174,7 @@ func TestACertificateProvesTheTenant(t *testing.T) {
 			{"another name", client(trusted, "mail.contoso.example", lab.FromOffice365), "S0", isNot},
 			{"a name below", client(trusted, "x."+name, lab.FromOffice365), "S0", isNot},
 			{"a name with more", client(trusted, name+".evil.example", lab.FromOffice365), "S0", isNot},
+			{"the name in another part", lab.Client{Server: s.Addr("public"), Local: lab.FromOffice365, TLS: trusted.Client("mta.lab.test", disguised)}, "S0", isNot},
 			{"another authority", client(stranger, name, lab.FromOffice365), "S0", lacks},
 			{"no certificate", client(nil, "", lab.FromOffice365), "S0", lacks},
 			{"no TLS", client(nil, "none", lab.FromOffice365), "S0", lacks},

@@ -66,8 +66,13 @@ func (a *Authority) issue(template *x509.Certificate) (*tls.Certificate, error) 
 // Certificate makes a certificate of that name, as CN and as DNS name, for a
 // server or a client.
 func (a *Authority) Certificate(name string) (*tls.Certificate, error) {
+	return a.CertificateOf(pkix.Name{CommonName: name})
+}
+
+// CertificateOf makes a certificate of that subject, with its CN as DNS name.
+func (a *Authority) CertificateOf(subject pkix.Name) (*tls.Certificate, error) {
 	return a.issue(&x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, KeyUsage: x509.KeyUsageDigitalSignature,
+		Subject: subject, DNSNames: []string{subject.CommonName}, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	})
 }

@@ -164,93 +164,91 @@ func (s *site) examined(subject string) string {
 }
 
 func TestThePlatformsNetworksComeFromItsSPFRecord(t *testing.T) {
-	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
-		names := startNames(t)
-		names.Fail(outlook, lab.DNSServFail)
-		s := startSite(t, lab.SiteConfig{MTA: mta, TOML: listedTOML(names, "spf:"+outlook)})
+	t.Parallel()
+	names := startNames(t)
+	names.Fail(outlook, lab.DNSServFail)
+	s := startSite(t, lab.SiteConfig{TOML: listedTOML(names, "spf:"+outlook)})
 
-		// Nothing is known yet. Only who may be the platform waits for that.
-		s.waitDaemonLog("the networks of a platform are not known: mail from unknown clients is put off.*platform=office365.*" + outlook)
-		s.mustPutOff(lab.FromOffice365)
-		s.mustPutOff(lab.FromInternet)
-		s.mustComeFrom(lab.FromUser, "S2")
-		s.mustComeFrom(lab.FromGoogle, "S0") // whose tenant that is not
-		s.mustExplain(lab.FromInternet, "the networks of office365 are not known yet: a daemon puts the message off until they are")
-		mustSay(t, s.examined("networks"), "FAIL  networks       spf:"+outlook+" of office365 is not known, so that its mail is put off, or counts as S0: ", "  do: see that the domain is right")
+	// Nothing is known yet. Only who may be the platform waits for that.
+	s.waitDaemonLog("the networks of a platform are not known: mail from unknown clients is put off.*platform=office365.*" + outlook)
+	s.mustPutOff(lab.FromOffice365)
+	s.mustPutOff(lab.FromInternet)
+	s.mustComeFrom(lab.FromUser, "S2")
+	s.mustComeFrom(lab.FromGoogle, "S0") // whose tenant that is not
+	s.mustExplain(lab.FromInternet, "the networks of office365 are not known yet: a daemon puts the message off until they are")
+	mustSay(t, s.examined("networks"), "FAIL  networks       spf:"+outlook+" of office365 is not known, so that its mail is put off, or counts as S0: ", "  do: see that the domain is right")
 
-		names.Clear(outlook)
-		names.Set(outlook, "TXT", "v=spf1 include:a."+outlook+" -all")
-		names.Set("a."+outlook, "TXT", "v=spf1 ip4:127.0.1.0/25 ip6:2001:db8::/32 -all")
-		s.waitDaemonLog("the networks of a platform are known.*networks=2")
-		s.mustSoonComeFrom(lab.FromOffice365, "", "S1")
-		s.mustComeFrom(lab.FromInternet, "S0")
-		s.mustComeFrom("127.0.1.200", "S0")
-		s.mustExplain(lab.FromOffice365, "enters at  S1", "the client 127.0.1.1 is in the networks of office365")
-		mustSay(t, s.examined("networks"), "ok    networks       spf:"+outlook+" of office365 has 2 networks, last asked for ")
+	names.Clear(outlook)
+	names.Set(outlook, "TXT", "v=spf1 include:a."+outlook+" -all")
+	names.Set("a."+outlook, "TXT", "v=spf1 ip4:127.0.1.0/25 ip6:2001:db8::/32 -all")
+	s.waitDaemonLog("the networks of a platform are known.*networks=2")
+	s.mustSoonComeFrom(lab.FromOffice365, "", "S1")
+	s.mustComeFrom(lab.FromInternet, "S0")
+	s.mustComeFrom("127.0.1.200", "S0")
+	s.mustExplain(lab.FromOffice365, "enters at  S1", "the client 127.0.1.1 is in the networks of office365")
+	mustSay(t, s.examined("networks"), "ok    networks       spf:"+outlook+" of office365 has 2 networks, last asked for ")
 
-		// A change is taken over at a reload.
-		names.Set("a."+outlook, "TXT", "v=spf1 ip4:127.0.1.0/24 ip6:2001:db8::/32 -all")
-		s.mustReload()
-		s.waitDaemonLog("the networks of a platform have changed.*added=1 removed=1 networks=2")
-		s.mustSoonComeFrom("127.0.1.200", "S0", "S1")
-		s.mustComeFrom(lab.FromInternet, "S0")
+	// A change is taken over at a reload.
+	names.Set("a."+outlook, "TXT", "v=spf1 ip4:127.0.1.0/24 ip6:2001:db8::/32 -all")
+	s.mustReload()
+	s.waitDaemonLog("the networks of a platform have changed.*added=1 removed=1 networks=2")
+	s.mustSoonComeFrom("127.0.1.200", "S0", "S1")
+	s.mustComeFrom(lab.FromInternet, "S0")
 
-		// One that would make our users the platform's is not.
-		names.Set("a."+outlook, "TXT", "v=spf1 ip4:127.0.1.0/24 ip4:127.0.4.0/24 ip6:2001:db8::/32 -all")
-		s.mustReload()
-		s.waitDaemonLog("cannot be refreshed: the last ones stay.*127.0.4.0/24 overlaps 127.0.4.0/24 of our_networks")
-		s.mustComeFrom(lab.FromUser, "S2")
-		s.mustComeFrom(lab.FromOffice365, "S1")
+	// One that would make our users the platform's is not.
+	names.Set("a."+outlook, "TXT", "v=spf1 ip4:127.0.1.0/24 ip4:127.0.4.0/24 ip6:2001:db8::/32 -all")
+	s.mustReload()
+	s.waitDaemonLog("cannot be refreshed: the last ones stay.*127.0.4.0/24 overlaps 127.0.4.0/24 of our_networks")
+	s.mustComeFrom(lab.FromUser, "S2")
+	s.mustComeFrom(lab.FromOffice365, "S1")
 
-		names.Set("a."+outlook, "TXT", "v=spf1 ip4:127.0.1.0/24 ip6:2001:db8::/32 ip6:2001:db9::/32 -all")
-		s.mustReload()
-		s.waitDaemonLog("the networks of a platform have changed.*added=1 removed=0 networks=3")
-		names.Fail("a."+outlook, lab.DNSServFail)
-		s.mustReload()
-		s.waitDaemonLog("cannot be refreshed: the last ones stay.*SPF record of " + regexp.QuoteMeta(outlook))
-		s.mustComeFrom("127.0.1.200", "S1")
-		mustSay(t, s.examined("networks"), "warn  networks       spf:"+outlook+" of office365 cannot be refreshed: ", "  do: see that the domain is right")
+	names.Set("a."+outlook, "TXT", "v=spf1 ip4:127.0.1.0/24 ip6:2001:db8::/32 ip6:2001:db9::/32 -all")
+	s.mustReload()
+	s.waitDaemonLog("the networks of a platform have changed.*added=1 removed=0 networks=3")
+	names.Fail("a."+outlook, lab.DNSServFail)
+	s.mustReload()
+	s.waitDaemonLog("cannot be refreshed: the last ones stay.*SPF record of " + regexp.QuoteMeta(outlook))
+	s.mustComeFrom("127.0.1.200", "S1")
+	mustSay(t, s.examined("networks"), "warn  networks       spf:"+outlook+" of office365 cannot be refreshed: ", "  do: see that the domain is right")
 
-		// What was good last outlives the daemon.
-		s.restart()
-		s.mustComeFrom("127.0.1.200", "S1")
-		s.mustComeFrom(lab.FromInternet, "S0")
-		if log := s.Daemon.Log(); strings.Contains(log, "not known") {
-			t.Errorf("the daemon does not know the networks at once:\n%s", log)
-		}
-	})
+	// What was good last outlives the daemon.
+	s.restart()
+	s.mustComeFrom("127.0.1.200", "S1")
+	s.mustComeFrom(lab.FromInternet, "S0")
+	if log := s.Daemon.Log(); strings.Contains(log, "not known") {
+		t.Errorf("the daemon does not know the networks at once:\n%s", log)
+	}
 }
 
 func TestAListThatGrowsTooOldIsToldAndUsedOn(t *testing.T) {
-	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
-		names := startNames(t)
-		names.Set(outlook, "TXT", "v=spf1 ip4:127.0.1.0/24 -all")
-		toml := listedTOML(names, "spf:"+outlook)
-		s := startSite(t, lab.SiteConfig{MTA: mta, TOML: strings.Replace(toml, "[platform.office365]\n", "[platform.office365]\nmax_age = \"2d\"\n", 1)})
-		s.waitDaemonLog("the networks of a platform are known")
-		s.mustSoonComeFrom(lab.FromOffice365, "", "S1")
-		if err := s.Daemon.Stop(); err != nil {
-			t.Fatal(err)
+	t.Parallel()
+	names := startNames(t)
+	names.Set(outlook, "TXT", "v=spf1 ip4:127.0.1.0/24 -all")
+	toml := listedTOML(names, "spf:"+outlook)
+	s := startSite(t, lab.SiteConfig{TOML: strings.Replace(toml, "[platform.office365]\n", "[platform.office365]\nmax_age = \"2d\"\n", 1)})
+	s.waitDaemonLog("the networks of a platform are known")
+	s.mustSoonComeFrom(lab.FromOffice365, "", "S1")
+	if err := s.Daemon.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	s.ageSaved(73 * time.Hour)
+	mustSay(t, s.examined("networks"), "warn  networks       spf:"+outlook+" of office365 has 1 network now, but the daemon, which has 1 network, has not asked since 3 days ago", "  do: see that the daemon runs")
+	names.Fail(outlook, lab.DNSRefused)
+	if err := s.StartDaemon(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	line := s.waitDaemonLog("the networks of a platform have not been refreshed for long")
+	for _, want := range []string{"level=WARN", "platform=office365", "source=spf:" + outlook, "age=73h0m", "max_age=48h0m0s"} {
+		if !strings.Contains(line, want) {
+			t.Errorf("the log lacks %s: %s", want, line)
 		}
-		s.ageSaved(73 * time.Hour)
-		mustSay(t, s.examined("networks"), "warn  networks       spf:"+outlook+" of office365 has 1 network now, but the daemon, which has 1 network, has not asked since 3 days ago", "  do: see that the daemon runs")
-		names.Fail(outlook, lab.DNSRefused)
-		if err := s.StartDaemon(deadline(t)); err != nil {
-			t.Fatal(err)
-		}
-		line := s.waitDaemonLog("the networks of a platform have not been refreshed for long")
-		for _, want := range []string{"level=WARN", "platform=office365", "source=spf:" + outlook, "age=73h0m", "max_age=48h0m0s"} {
-			if !strings.Contains(line, want) {
-				t.Errorf("the log lacks %s: %s", want, line)
-			}
-		}
-		s.mustComeFrom(lab.FromOffice365, "S1")
-		s.mustComeFrom(lab.FromInternet, "S0")
-		mustSay(t, s.examined("networks"), "warn  networks       spf:"+outlook+" of office365 cannot be refreshed: ")
-		if said := s.examined("networks"); !strings.Contains(said, "1 network in use, last known to be right 3 days ago, which is more than max_age") {
-			t.Errorf("the doctor says %s", said)
-		}
-	})
+	}
+	s.mustComeFrom(lab.FromOffice365, "S1")
+	s.mustComeFrom(lab.FromInternet, "S0")
+	mustSay(t, s.examined("networks"), "warn  networks       spf:"+outlook+" of office365 cannot be refreshed: ")
+	if said := s.examined("networks"); !strings.Contains(said, "1 network in use, last known to be right 3 days ago, which is more than max_age") {
+		t.Errorf("the doctor says %s", said)
+	}
 }
 
 // endpoints is a part of Microsoft's list with these networks for mail.

@@ -101,8 +101,8 @@ func findEICAR(ctx context.Context, x *examination, scanner *clamd.Scanner, stat
 // will be asked about. What it does not answer is told elsewhere.
 func probeClamd(ctx context.Context, x *examination, scanner *clamd.Scanner, address string) []Finding {
 	size := min(x.conf.Clamd.MaxSize, largestProbe)
-	if limit, is := x.mta.messageSizeLimit(); is && limit > 0 {
-		size = min(size, limit)
+	if limit, is := x.sizeLimit(); is && limit.bytes > 0 {
+		size = min(size, limit.bytes)
 	}
 	m := testMessage(x, "", "")
 	if size > m.Size {

@@ -4,7 +4,9 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -29,6 +31,7 @@ type examination struct {
 	lists    func() sources.Directories // which are read once, as the daemon would at its start
 	networks networks.Live
 	mta      *postfix
+	sendmail *sendmail
 	now      time.Time
 }
 
@@ -54,14 +57,16 @@ func looks() []look {
 		{"quarantine", lookAtQuarantine},
 		{"daemon", lookAtDaemon},
 		{"postfix", lookAtPostfix},
+		{"sendmail", lookAtSendmail},
 		{"smtp", lookAtSMTP},
 	}
 }
 
 // Examine looks at everything. Of a configuration with mistakes only the
 // directories can be looked at besides, and the lists of networks when there are
-// no other mistakes than theirs.
-func Examine(path string) []Finding {
+// no other mistakes than theirs. SendmailCF is where Sendmail's configuration is; empty: it is
+// looked at where it usually is, when there is no Postfix.
+func Examine(path, sendmailCF string) []Finding {
 	ctx := context.Background()
 	reading := config.Load(path)
 	conf := reading.Config
@@ -81,7 +86,8 @@ func Examine(path string) []Finding {
 		}
 		return findings
 	}
-	x := &examination{conf: conf, lists: lists, networks: daemon.SavedLists(conf).Live(), mta: readPostfix(ctx), now: time.Now()}
+	x := &examination{conf: conf, lists: lists, networks: daemon.SavedLists(conf).Live(), now: time.Now()}
+	x.findMTA(ctx, sendmailCF)
 	all := looks()
 	told := make([]chan []Finding, len(all))
 	for i, one := range all {
@@ -99,6 +105,18 @@ func Examine(path string) []Finding {
 		findings = append(findings, named(one.subject, await(patience, told[i]))...)
 	}
 	return findings
+}
+
+// findMTA reads the settings of the MTA of this host: Sendmail's when it is said where they
+// are, otherwise Postfix's, and those of Sendmail when there is no Postfix.
+func (x *examination) findMTA(ctx context.Context, sendmailCF string) {
+	x.mta, x.sendmail = &postfix{err: errNoPostfix}, &sendmail{err: errNoSendmail, path: usualSendmailCF}
+	if sendmailCF == "" {
+		x.mta = readPostfix(ctx)
+	}
+	if errors.Is(x.mta.err, errNoPostfix) {
+		x.sendmail = readSendmail(cmp.Or(sendmailCF, usualSendmailCF))
+	}
 }
 
 // await returns what is told before ctx ends. A look at a disk or a lock that

@@ -54,6 +54,28 @@ func some(names []string) string {
 	return text
 }
 
+// together tells what judge finds of an MTA's services of a kind, those about which there is
+// the same to say at once. What it finds reads on from a service's name; ok is false where
+// there is nothing to say.
+func together[S any](kind string, services []S, name func(S) string, judge func(S) (f Finding, ok bool)) []Finding {
+	var findings []Finding
+	names := make(map[Finding][]string)
+	for _, s := range services {
+		f, ok := judge(s)
+		if !ok {
+			continue
+		}
+		if names[f] == nil {
+			findings = append(findings, f)
+		}
+		names[f] = append(names[f], name(s))
+	}
+	for i, f := range findings {
+		findings[i].Found = fmt.Sprintf("%s (%s) %s", kind, strings.Join(names[f], ", "), f.Found)
+	}
+	return findings
+}
+
 // because drops the path that the error of a file begins with.
 func because(err error) error {
 	if failed, is := errors.AsType[*fs.PathError](err); is {

@@ -143,6 +143,8 @@ func (p *postfix) addLogin(line string) {
 	}
 }
 
+func serviceName(s *postfixService) string { return s.name }
+
 // whereIs says where a setting stands, as it holds for the service.
 func (s *postfixService) whereIs(name string) string {
 	if _, own := s.own[name]; own {

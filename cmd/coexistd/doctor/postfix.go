@@ -13,9 +13,11 @@ import (
 // lookAtPostfix compares Postfix's settings with ours.
 func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 	switch err := x.mta.err; {
+	case errors.Is(err, errNoPostfix) && x.sendmail.path == usualSendmailCF && errors.Is(x.sendmail.err, errNoSendmail):
+		return []Finding{warning("%v, and %v", err, x.sendmail.err).
+			do("where there is a Postfix, put the folder of its postconf command into PATH; where there is a Sendmail, say where its configuration is: coexistd doctor --sendmail-cf FILE")}
 	case errors.Is(err, errNoPostfix):
-		return []Finding{warning("%v; the attachment of Sendmail is not looked at in this version", err).
-			do("where there is a Postfix, put the folder of its postconf command into PATH")}
+		return nil // The MTA is Sendmail.
 	case err != nil:
 		return []Finding{warning("Postfix's settings cannot be read: %v", err).do("see what postconf says as %s", account.OwnName())}
 	}

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"coexistd/policy/config"
-	"coexistd/policy/config/sockets"
 )
 
 // milterEntry is one milter of a list in main.cf.
@@ -52,29 +51,7 @@ func lookAtMilters(ctx context.Context, x *examination, program, setting string)
 	if len(services) == 0 {
 		return []Finding{warning("master.cf has no service that runs %s", program).do("add one, as contrib/postfix describes")}
 	}
-	return together(program, services, func(s *postfixService) (Finding, bool) { return judgeService(ctx, x, s, setting), true })
-}
-
-// together tells what judge finds of services that run a program, those about which there is
-// the same to say at once. What it finds reads on from a service's name; ok is false where
-// there is nothing to say.
-func together(program string, services []*postfixService, judge func(*postfixService) (f Finding, ok bool)) []Finding {
-	var findings []Finding
-	names := make(map[Finding][]string)
-	for _, s := range services {
-		f, ok := judge(s)
-		if !ok {
-			continue
-		}
-		if names[f] == nil {
-			findings = append(findings, f)
-		}
-		names[f] = append(names[f], s.name)
-	}
-	for i, f := range findings {
-		findings[i].Found = fmt.Sprintf("%s (%s) %s", program, strings.Join(names[f], ", "), f.Found)
-	}
-	return findings
+	return together(program, services, serviceName, func(s *postfixService) (Finding, bool) { return judgeService(ctx, x, s, setting), true })
 }
 
 // judgeService says of one service whether it gives its mail to us. What it finds
@@ -148,40 +125,7 @@ func (p *postfix) judgeAbsence(s *postfixService, setting, file string, us milte
 // queue directory.
 func (p *postfix) leadsTo(address string, listeners []config.Listener) bool {
 	kind, rest, _ := strings.Cut(address, ":")
-	for _, l := range listeners {
-		network, ours, err := sockets.Parse(l.Address)
-		switch {
-		case err != nil:
-		case kind == "unix" && network == "unix":
-			if filepath.Clean(rest) == ours || filepath.Join(p.main["queue_directory"], rest) == ours {
-				return true
-			}
-		case kind == "inet" && network == "tcp":
-			if sameSocket(rest, ours) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// sameSocket reports that a connection to address, HOST:PORT, comes to a socket
-// of ours.
-func sameSocket(address, ours string) bool {
-	host, port, err := net.SplitHostPort(address)
-	ourHost, ourPort, ourErr := net.SplitHostPort(ours)
-	if err != nil || ourErr != nil || port != ourPort {
-		return false
-	}
-	our, _ := netip.ParseAddr(ourHost)
-	switch {
-	case strings.EqualFold(host, ourHost), our.IsUnspecified():
-		return true
-	case strings.EqualFold(host, "localhost"):
-		return our.IsLoopback()
-	}
-	theirs, err := netip.ParseAddr(host)
-	return err == nil && theirs.Unmap() == our.Unmap()
+	return isListenedAt(kind, rest, listeners) || kind == "unix" && isListenedAt(kind, filepath.Join(p.main["queue_directory"], rest), listeners)
 }
 
 func isLoopback(service string) bool {

@@ -99,7 +99,7 @@ func (x *examination) judgeSocket(ctx context.Context, domains string, s *postfi
 // lookAtLogins sees whether smtpd, where it lets clients log in, finds who checks their passwords.
 // Otherwise it ends at each connection, whether the client wants to log in or not.
 func lookAtLogins(ctx context.Context, x *examination) []Finding {
-	return together("smtpd", x.mta.running("smtpd"), func(s *postfixService) (f Finding, wrong bool) {
+	return together("smtpd", x.mta.running("smtpd"), serviceName, func(s *postfixService) (f Finding, wrong bool) {
 		if !strings.EqualFold(x.mta.value(s, "smtpd_sasl_auth_enable"), "yes") {
 			return f, false
 		}

@@ -70,8 +70,8 @@ func lookAtSpace(x *examination) []Finding {
 	}
 	free, total := int64(system.Bavail)*system.Bsize, int64(system.Blocks)*system.Bsize
 	largest := int64(usualMessageSize)
-	if limit, known := x.mta.messageSizeLimit(); known && limit > 0 {
-		largest = limit
+	if limit, known := x.sizeLimit(); known && limit.bytes > 0 {
+		largest = limit.bytes
 	}
 	switch {
 	case free < largest:

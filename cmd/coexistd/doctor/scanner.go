@@ -19,18 +19,34 @@ func noScanner(x *examination, scanner, like string) Finding {
 	return fine("no contact point needs it")
 }
 
-// compareSizes looks for messages that Postfix takes and a scanner does not.
+// sizeLimit is the setting of the MTA that bounds the size of messages.
+type sizeLimit struct {
+	mta, setting string
+	bytes        int64  // 0: it takes any
+	remedy       string // sets it, once it is told to what
+}
+
+// sizeLimit finds it, if an MTA's settings are known.
+func (x *examination) sizeLimit() (limit sizeLimit, known bool) {
+	if x.sendmail.err == nil {
+		return sizeLimit{"Sendmail", "MaxMessageSize", x.sendmail.number("MaxMessageSize", 0), "put into sendmail.mc: define(`confMAX_MESSAGE_SIZE', `%d')dnl" + remade}, true
+	}
+	bytes, known := x.mta.messageSizeLimit()
+	return sizeLimit{"Postfix", "message_size_limit", bytes, "set message_size_limit = %d in main.cf"}, known
+}
+
+// compareSizes looks for messages that the MTA takes and a scanner does not.
 func compareSizes(x *examination, scanner string, size int64, setting string) []Finding {
-	limit, is := x.mta.messageSizeLimit()
-	if !is || limit > 0 && limit <= size {
+	limit, is := x.sizeLimit()
+	if !is || limit.bytes > 0 && limit.bytes <= size {
 		return nil
 	}
-	taken := human.Size(limit)
-	if limit == 0 {
+	taken := human.Size(limit.bytes)
+	if limit.bytes == 0 {
 		taken = "any size"
 	}
-	return []Finding{warning("Postfix takes messages of %s (message_size_limit), %s is asked about %s at most (scanner.%s.max_size): what is larger is dealt with by on_error", taken, scanner, human.Size(size), scanner).
-		do("raise scanner.%s.max_size in %s and %s, or set message_size_limit = %d in main.cf", scanner, x.conf.Path, setting, size)}
+	return []Finding{warning("%s takes messages of %s (%s), %s is asked about %s at most (scanner.%s.max_size): what is larger is dealt with by on_error", limit.mta, taken, limit.setting, scanner, human.Size(size), scanner).
+		do("raise scanner.%s.max_size in %s and %s, or "+limit.remedy, scanner, x.conf.Path, setting, size)}
 }
 
 // testMessage makes a message for scanners only, which goes to nobody.

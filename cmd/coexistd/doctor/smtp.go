@@ -76,6 +76,9 @@ func lookAtSource(x *examination, conn net.Conn) []Finding {
 	if trusted, sure := x.mta.trusts(source); sure && !trusted {
 		lacking = append(lacking, "mynetworks in main.cf")
 	}
+	if trusted, sure := x.sendmail.trusts(source); sure && !trusted {
+		lacking = append(lacking, "/etc/mail/relay-domains")
+	}
 	if len(lacking) == 0 {
 		return nil
 	}

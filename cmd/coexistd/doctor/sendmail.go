@@ -1,0 +1,131 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"coexistd/cmd/coexistd/account"
+	"coexistd/policy/config/files"
+	"coexistd/policy/config/sockets"
+)
+
+// remade is what brings a change of sendmail.mc about.
+const remade = "; then make sendmail.cf anew (make -C /etc/mail, or m4 sendmail.mc > sendmail.cf), and run: systemctl restart sendmail"
+
+// inMC returns the finding with what to write into sendmail.mc.
+func (f Finding) inMC(format string, args ...any) Finding {
+	return f.do("put into sendmail.mc: %s", fmt.Sprintf(format, args...)+remade)
+}
+
+// lookAtSendmail compares Sendmail's settings with ours.
+func lookAtSendmail(ctx context.Context, x *examination) []Finding {
+	s := x.sendmail
+	switch {
+	case errors.Is(s.err, errNoSendmail) && s.path == usualSendmailCF:
+		return nil // which is told of Postfix
+	case s.err != nil:
+		return []Finding{warning("Sendmail's settings cannot be read: %v", s.err).
+			do("see that it is there and that %s can read it; --sendmail-cf says where another is", account.OwnName())}
+	}
+	return slices.Concat(
+		lookAtAge(s, x.now),
+		lookAtFilters(x),
+		lookAtTimeouts(x),
+		lookAtLookupMap(x),
+		lookAtRules(s),
+		lookAtCoexistdClass(x),
+		lookAtSendmailSockets(x),
+		lookAtSendmailDomains(x),
+		lookAtAlternates(x),
+		lookAtWays(x),
+		lookAtRelays(x),
+		lookAtSubmission(ctx, x),
+		lookAtBounds(s),
+	)
+}
+
+// lookAtAge looks for changes that Sendmail does not know yet.
+func lookAtAge(s *sendmail, now time.Time) []Finding {
+	var findings []Finding
+	for _, name := range []string{strings.TrimSuffix(filepath.Base(s.path), ".cf") + ".mc", "coexistd.m4"} {
+		source := filepath.Join(filepath.Dir(s.path), name)
+		if state, err := files.Look(source); err == nil && state.ModTime().After(s.changed) {
+			findings = append(findings, warning("%s was changed after %s was made: what it says is not in force", source, s.path).
+				do("run: make -C %s (or m4 sendmail.mc > sendmail.cf); then run: systemctl restart sendmail", filepath.Dir(s.path)))
+		}
+	}
+	started, running := s.started()
+	if !running {
+		return findings
+	}
+	var changed []string
+	for _, path := range append([]string{s.path}, s.files...) {
+		if state, err := files.Look(path); err == nil && state.ModTime().After(started) && !slices.Contains(changed, path) {
+			changed = append(changed, path)
+		}
+	}
+	if len(changed) > 0 {
+		findings = append(findings, warning("Sendmail has run since before %s changed, which it reads when it starts", some(changed)).do("run: systemctl restart sendmail"))
+	}
+	return findings
+}
+
+// started is when the daemon wrote its number down, if that one runs.
+func (s *sendmail) started() (at time.Time, running bool) {
+	const most = 4096
+	text, state, err := files.Read(s.option("PidFile", "/var/run/sendmail.pid"), most)
+	if err != nil {
+		return at, false
+	}
+	line, _, _ := strings.Cut(text, "\n")
+	pid, err := strconv.ParseUint(strings.TrimSpace(line), 10, 31)
+	if err != nil {
+		return at, false
+	}
+	_, _, err = files.Read(fmt.Sprintf("/proc/%d/stat", pid), files.MiB)
+	return state.ModTime(), !errors.Is(err, fs.ErrNotExist)
+}
+
+// sendmailSocket reads a socket's address as Sendmail writes it, such as inet:8701@127.0.0.1, as
+// isListenedAt takes it.
+func sendmailSocket(text string) (kind, address string) {
+	kind, rest, is := strings.Cut(text, ":")
+	switch {
+	case !is, kind == "":
+		return "unix", text
+	case kind == "unix", kind == "local":
+		return "unix", rest
+	}
+	port, host, _ := strings.Cut(rest, "@")
+	return "inet", net.JoinHostPort(strings.Trim(host, "[]"), port)
+}
+
+// inSendmail is an address of ours as Sendmail writes it.
+func inSendmail(ours string) string {
+	network, address, err := sockets.Parse(ours)
+	if err != nil || network == "unix" {
+		return "unix:" + address
+	}
+	host, port, _ := net.SplitHostPort(address)
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case err != nil:
+		return "inet:" + port + "@" + host
+	case ip.IsUnspecified() && ip.Is6():
+		return "inet6:" + port + "@::1"
+	case ip.IsUnspecified():
+		return "inet:" + port + "@127.0.0.1"
+	case ip.Is6():
+		return "inet6:" + port + "@" + host
+	}
+	return "inet:" + port + "@" + host
+}

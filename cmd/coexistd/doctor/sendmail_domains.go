@@ -1,0 +1,112 @@
+package doctor
+
+import (
+	"slices"
+	"strings"
+
+	"coexistd/cmd/coexistd/account"
+)
+
+// isIn reports that a class or table has a domain or, where subdomains count, a parent of it.
+func isIn(has func(word string) bool, domain string, subdomains bool) bool {
+	for {
+		if has(domain) {
+			return true
+		}
+		_, parent, is := strings.Cut(domain, ".")
+		if !subdomains || !is {
+			return false
+		}
+		domain = parent
+	}
+}
+
+func (c *wordClass) has(word string) bool { return c.words[word] }
+
+// relaysTo reports that anybody may send mail to a domain by class R or by the access map.
+func (s *sendmail) relaysTo(domain string, access map[string]string) bool {
+	// FEATURE(relay_hosts_only) takes the domains alone.
+	subdomains := slices.ContainsFunc(s.rules["Rcpt_ok"], func(rule string) bool { return strings.Contains(rule, "$* $=R") })
+	return isIn(s.class("R").has, domain, subdomains) || isIn(func(word string) bool {
+		return strings.EqualFold(access["to:"+word], "RELAY") || strings.EqualFold(access[word], "RELAY")
+	}, domain, true)
+}
+
+// lookAtSendmailDomains sees whether Sendmail takes mail for our domains.
+func lookAtSendmailDomains(x *examination) []Finding {
+	s := x.sendmail
+	access, err := s.table("access")
+	unread := slices.Concat(s.class("w").unread, s.class("R").unread)
+	if err != nil {
+		unread = append(unread, err.Error())
+	}
+	var taken, refused []string
+	for _, domain := range x.domains() {
+		if s.class("w").has(domain) || s.relaysTo(domain, access) {
+			taken = append(taken, domain)
+		} else {
+			refused = append(refused, domain)
+		}
+	}
+	var findings []Finding
+	const remedy = "write each into /etc/mail/local-host-names when its mailboxes are accounts of this host, otherwise into /etc/mail/relay-domains; then run: systemctl restart sendmail"
+	switch {
+	case len(refused) > 0 && len(unread) > 0:
+		findings = append(findings, warning("whether Sendmail takes mail for %s cannot be told: %s", some(refused), some(unread)).
+			do("see that %s can read it, or see as root that mail for them is taken", account.OwnName()))
+	case len(refused) > 0:
+		findings = append(findings, failure("Sendmail takes no mail for %s: all of it is refused, relaying denied", some(refused)).do(remedy))
+	}
+	if len(taken) > 0 {
+		findings = append(findings, fine("Sendmail takes mail for %s", some(taken)))
+	}
+	return findings
+}
+
+// lookAtAlternates looks for alternate domains that Sendmail takes for its own.
+func lookAtAlternates(x *examination) []Finding {
+	s := x.sendmail
+	var own, relayed []string
+	for _, domain := range x.alternates() {
+		switch {
+		case s.class("w").has(domain), s.class("VirtHost").has(domain):
+			own = append(own, domain)
+		case s.class("R").has(domain):
+			relayed = append(relayed, domain)
+		}
+	}
+	var findings []Finding
+	if len(own) > 0 {
+		findings = append(findings, failure("Sendmail takes %s for domains of this host: mail for users who live elsewhere is delivered or refused here", some(own)).
+			do("take them out of /etc/mail/local-host-names, or of VIRTUSER_DOMAIN in sendmail.mc%s", remade))
+	}
+	if len(relayed) > 0 {
+		findings = append(findings, warning("anybody may relay mail through Sendmail to %s, which are alternate domains: only coexistd keeps them from it", some(relayed)).
+			do("take them out of /etc/mail/relay-domains; then run: systemctl restart sendmail"))
+	}
+	return findings
+}
+
+// lookAtWays sees whether Sendmail has a way to the mailboxes here: accounts of the host, users of
+// the virtusertable, or a mailer that the mailertable names. What has none goes to where the MX points.
+func lookAtWays(x *examination) []Finding {
+	s := x.sendmail
+	table, err := s.table("mailertable")
+	if err != nil || s.macros["S"] != "" {
+		return nil // It cannot be told, or a smart host takes all.
+	}
+	here := x.mailboxesHere()
+	var lost []string
+	for _, domain := range x.domains() {
+		_, needed := here[domain]
+		isKey := func(word string) bool { return table[word] != "" || table["."+word] != "" }
+		if needed && !s.class("w").has(domain) && !s.class("VirtHost").has(domain) && !isIn(isKey, domain, true) && table["."] == "" {
+			lost = append(lost, domain)
+		}
+	}
+	if len(lost) == 0 || len(s.class("w").unread) > 0 || len(s.class("VirtHost").unread) > 0 {
+		return nil
+	}
+	return []Finding{failure("mail for the mailboxes of %s here goes to where its MX points, and comes back: it is in neither class w nor the mailertable", some(lost)).
+		do("write into /etc/mail/mailertable how the mailboxes are reached, such as: %s dovecot:localhost, as contrib/sendmail describes; then run: make -C /etc/mail", lost[0])}
+}

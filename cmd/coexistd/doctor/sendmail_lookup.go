@@ -1,0 +1,133 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"coexistd/policy/mail"
+)
+
+const includeIt = "include(`/etc/mail/coexistd.m4')dnl behind the FEATURE lines, as contrib/sendmail describes"
+
+// lookAtLookupMap sees whether Sendmail can ask our lookups.
+func lookAtLookupMap(x *examination) []Finding {
+	m, is := x.sendmail.maps["sendmail"]
+	kind, address := sendmailSocket(m.address)
+	switch {
+	case !is && len(x.conf.Lookups) == 0:
+		return nil
+	case !is, m.class != "socket":
+		return []Finding{failure("Sendmail has no map called sendmail that asks coexistd: its users who live elsewhere are unknown here, and bounces and forwarded mail for them go astray").inMC("%s", includeIt)}
+	case len(x.conf.Lookups) == 0:
+		return []Finding{failure("Sendmail asks coexistd at %s, but there is no [[lookup]]: all mail for the shared domains is put off", m.address).
+			do("add to %s: [[lookup]] with address = %q; then run: systemctl restart coexistd", x.conf.Path, "inet:127.0.0.1:8702")}
+	case !isListenedAt(kind, address, x.conf.Lookups):
+		return []Finding{failure("Sendmail asks coexistd at %s, where no [[lookup]] is: all mail for the shared domains is put off", m.address).
+			inMC("define(`COEXISTD_LOOKUP', `%s')dnl before the include of coexistd.m4", inSendmail(x.conf.Lookups[0].Address))}
+	}
+	right := fmt.Sprintf("Ksendmail socket -f -T<TMPF> %s", m.address)
+	for _, one := range [...]struct {
+		flag byte
+		is   bool
+		what string
+	}{
+		{'t', true, "takes a lookup that fails for an address that is not found: mail goes astray"},
+		{'m', true, "does not take the addresses that coexistd gives"},
+		{'A', true, "adds to the addresses that coexistd gives"},
+		{'N', true, "adds a NUL to each question, so that no address is found"},
+		{'T', false, "does not tell a lookup that fails from an address that is not found: mail goes astray while coexistd cannot answer"},
+		{'f', false, "folds the case of local parts, which is lost for those who live elsewhere"},
+	} {
+		if _, has := m.flags[one.flag]; has == one.is {
+			return []Finding{failure("the map sendmail %s (-%c)", one.what, one.flag).inMC("%s, which is what coexistd.m4 has", right)}
+		}
+	}
+	return []Finding{fine("Sendmail asks coexistd at %s", m.address)}
+}
+
+// parseLocal are the rules of sendmail.mc's own for addresses.
+func (s *sendmail) parseLocal() []string { return slices.Concat(s.rules["ParseLocal"], s.rules["98"]) }
+
+// lookAtRules sees whether the rules of coexistd.m4 use what the map answers.
+func lookAtRules(s *sendmail) []Finding {
+	m, is := s.maps["sendmail"]
+	if !is || m.class != "socket" {
+		return nil // which has been told
+	}
+	lacks := func(parts ...string) bool {
+		return !slices.ContainsFunc(s.parseLocal(), func(rule string) bool {
+			return !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(rule, part) })
+		})
+	}
+	var lacking []string
+	mark, marks := m.flags['T']
+	for _, one := range [...]struct {
+		isMissing bool
+		what      string
+	}{
+		{lacks("$={Coexistd}", "$(sendmail "), "asks the map for addresses of the class {Coexistd}"},
+		{marks && lacks(mark, "$#error"), "puts off what the map cannot answer (" + mark + ")"},
+		{lacks("error :", "$#error"), "refuses what the map says is refused"},
+		{lacks("$>Recurse"), "rewrites to the address that the map gives"},
+	} {
+		if one.isMissing {
+			lacking = append(lacking, one.what)
+		}
+	}
+	if len(lacking) == 0 {
+		return nil
+	}
+	return []Finding{failure("no rule of sendmail.cf (ParseLocal) %s", strings.Join(lacking, ", and none ")).inMC("%s; the file must be the one of this version", includeIt)}
+}
+
+// lookAtCoexistdClass compares the domains for which Sendmail asks with ours.
+func lookAtCoexistdClass(x *examination) []Finding {
+	if _, is := x.sendmail.maps["sendmail"]; !is {
+		return nil
+	}
+	class := x.sendmail.class("Coexistd")
+	known := make(map[string]bool)
+	for word := range class.words {
+		if domain, err := mail.NormalDomain(word); err == nil {
+			known[domain] = true
+		}
+	}
+	wanted := x.domains()
+	routes := &x.conf.Rules.Routes
+	alternates := x.alternates()
+	for _, domain := range alternates {
+		if routes.AlternateOf(domain).Relay != "" {
+			wanted = append(wanted, domain)
+		}
+	}
+	var findings []Finding
+	lacking := slices.DeleteFunc(slices.Clone(wanted), func(domain string) bool { return known[domain] })
+	if len(lacking) > 0 && len(class.unread) == 0 {
+		findings = append(findings, failure("Sendmail does not ask coexistd about %s: the class {Coexistd} lacks them", some(lacking)).
+			inMC("define(`COEXISTD_DOMAINS', `%s')dnl before the include of coexistd.m4", strings.Join(wanted, " ")))
+	}
+	var more []string
+	for domain := range known {
+		if routes.Domains[domain] == nil && !slices.Contains(alternates, domain) {
+			more = append(more, domain)
+		}
+	}
+	slices.Sort(more)
+	if len(more) > 0 {
+		findings = append(findings, warning("Sendmail asks coexistd about %s, which the configuration lacks", some(more)).
+			do("take them out of COEXISTD_DOMAINS in sendmail.mc%s; or add [domain.%q] to %s", remade, more[0], x.conf.Path))
+	}
+	return findings
+}
+
+// alternates are all alternate domains.
+func (x *examination) alternates() (list []string) {
+	for _, domain := range x.conf.Rules.Routes.Domains {
+		for _, alternate := range domain.Alternates {
+			list = append(list, alternate)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}

@@ -1,0 +1,197 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"coexistd/policy/networks"
+)
+
+// sendmailNetwork reads the beginning of an address, as class R and the access map have networks:
+// 192.0.2, 10 or IPv6:2001:db8.
+func sendmailNetwork(text string) (network netip.Prefix, ok bool) {
+	text = strings.Trim(text, "[]")
+	if address, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(address, address.BitLen()), true
+	}
+	separator, base, bits := ".", 10, 8
+	bytes := make([]byte, 4)
+	if rest, is := strings.CutPrefix(strings.ToLower(text), "ipv6:"); is {
+		if address, err := netip.ParseAddr(rest); err == nil {
+			return netip.PrefixFrom(address, address.BitLen()), true
+		}
+		text, separator, base, bits, bytes = rest, ":", 16, 16, make([]byte, 16)
+	}
+	parts := strings.Split(strings.TrimSuffix(text, separator), separator)
+	if len(parts) > len(bytes)*8/bits {
+		return network, false
+	}
+	for i, part := range parts {
+		number, err := strconv.ParseUint(part, base, bits)
+		if err != nil {
+			return network, false
+		}
+		if bits == 8 {
+			bytes[i] = byte(number)
+		} else {
+			bytes[2*i], bytes[2*i+1] = byte(number>>8), byte(number)
+		}
+	}
+	address, _ := netip.AddrFromSlice(bytes)
+	return netip.PrefixFrom(address, len(parts)*bits), true
+}
+
+// relays are the networks whose clients may relay. Others says that there may be more, in what
+// cannot be read.
+func (s *sendmail) relays() (list []netip.Prefix, others bool) {
+	access, err := s.table("access")
+	texts := make([]string, 0, len(access))
+	for key, value := range access {
+		if tag, rest, is := strings.Cut(key, ":"); is && tag == "connect" {
+			key = rest
+		}
+		if strings.EqualFold(value, "RELAY") {
+			texts = append(texts, key)
+		}
+	}
+	for word := range s.class("R").words {
+		texts = append(texts, word)
+	}
+	for _, text := range texts {
+		if network, is := sendmailNetwork(text); is {
+			list = append(list, network)
+		}
+	}
+	slices.SortFunc(list, netip.Prefix.Compare)
+	return slices.Compact(list), err != nil || len(s.class("R").unread) > 0
+}
+
+// trusts tells whether a client may relay by its address, if that is sure. Sendmail lets the
+// addresses of loopback that it is called by.
+func (s *sendmail) trusts(address netip.Addr) (trusted, sure bool) {
+	if s.err != nil {
+		return false, false
+	}
+	list, others := s.relays()
+	trusted = networks.SetOf(list...).Has(address) || address == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || address == netip.IPv6Loopback()
+	return trusted, !others
+}
+
+// lookAtRelays compares the clients that need no login.
+func lookAtRelays(x *examination) []Finding {
+	list, _ := x.sendmail.relays()
+	var findings []Finding
+	var lacking []string
+	for _, network := range list {
+		isPlatforms := false
+		for _, platform := range x.conf.Rules.Routes.Platforms {
+			if _, overlaps := x.networks[platform.Name].Networks.Overlapping(network); !overlaps {
+				continue
+			}
+			isPlatforms = true
+			if !platform.MayRelay {
+				findings = append(findings, failure("Sendmail lets %s relay, from where every tenant of %s sends", network, platform.Name).
+					do("take it out of /etc/mail/relay-domains and the access map; for the platform's own users set platform.%s.may_relay in %s", platform.Name, x.conf.Path))
+			}
+		}
+		if !isPlatforms && !x.conf.Rules.OurNetworks.Holds(network) {
+			lacking = append(lacking, fmt.Sprintf("%q", network))
+		}
+	}
+	if len(lacking) > 0 {
+		findings = append(findings, warning("Sendmail lets %s relay, which our_networks lacks: mail from there counts as the Internet's, and that for other domains is refused", strings.Join(lacking, ", ")).
+			do("add to our_networks in %s: %s", x.conf.Path, strings.Join(lacking, ", ")))
+	}
+	return findings
+}
+
+// submission is where submit.cf has the sendmail command bring mail.
+type submission struct{ host, port string }
+
+// submission reads submit.cf, which stands beside sendmail.cf.
+func (s *sendmail) submission() (to submission, is bool) {
+	submit := readSendmail(filepath.Join(filepath.Dir(s.path), "submit.cf"))
+	host := strings.Trim(submit.macros["MTAHost"], "[]")
+	if submit.err != nil || host == "" {
+		return to, false
+	}
+	return submission{strings.TrimPrefix(host, "IPv6:"), submit.relayPort}, true
+}
+
+// sources are the addresses from which mail comes to it.
+func (s submission) sources() []netip.Addr {
+	v4, v6 := netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()
+	address, err := netip.ParseAddr(s.host)
+	switch {
+	case strings.EqualFold(s.host, "localhost"):
+		return []netip.Addr{v4, v6}
+	case err == nil && address.Is4() && address.IsLoopback():
+		return []netip.Addr{v4}
+	case err == nil && address.IsLoopback():
+		return []netip.Addr{v6}
+	}
+	return nil
+}
+
+// takesHostMail reports the listener to which the sendmail command brings mail.
+func (x *examination) takesHostMail(d sendmailDaemon) bool {
+	to, is := x.sendmail.submission()
+	return is && to.isAt(d)
+}
+
+func (s submission) isAt(d sendmailDaemon) bool {
+	ours, theirs := portNumber(s.port), portNumber(d.port)
+	if ours != theirs || ours == 0 {
+		return false
+	}
+	if d.host == "" || strings.EqualFold(s.host, "localhost") && isLoopback(d.host+":0") {
+		return true
+	}
+	return sameSocket(net.JoinHostPort(s.host, "0"), net.JoinHostPort(strings.TrimPrefix(strings.Trim(d.host, "[]"), "IPv6:"), "0"))
+}
+
+// portNumber reads a port or the name of one; 0 is none that is known.
+func portNumber(text string) int {
+	number, err := net.LookupPort("tcp", text)
+	if err != nil {
+		return 0
+	}
+	return number
+}
+
+// lookAtSubmission sees whether mail of the sendmail command comes to us as mail of our users.
+func lookAtSubmission(ctx context.Context, x *examination) []Finding {
+	to, is := x.sendmail.submission()
+	sources := to.sources()
+	if !is || len(sources) == 0 {
+		return nil // It goes to another host, or there is no submit.cf.
+	}
+	var findings []Finding
+	var lacking []string
+	for _, source := range sources {
+		if !x.conf.Rules.OurNetworks.Has(source) {
+			lacking = append(lacking, fmt.Sprintf("%q", source))
+		}
+	}
+	if len(lacking) > 0 {
+		findings = append(findings, failure("mail of the sendmail command comes from %s, which our_networks lacks: it counts as the Internet's, and that for other domains is refused", strings.Join(lacking, " and ")).
+			do("add to our_networks in %s: %s", x.conf.Path, strings.Join(lacking, ", ")))
+	}
+	daemons := x.sendmail.listening()
+	i := slices.IndexFunc(daemons, to.isAt)
+	switch where := net.JoinHostPort(to.host, to.port); {
+	case i < 0 && knock(ctx, "tcp", where) == deaf:
+		findings = append(findings, failure("the sendmail command brings mail to %s (submit.cf), where nobody listens: it waits in the queue", where).
+			do("have a daemon listen there: DAEMON_OPTIONS(`Name=MTA, Addr=%s, Port=%s')dnl in sendmail.mc%s", to.host, to.port, remade))
+	case i >= 0 && len(x.filtersOfOurs(daemons[i])) == 0:
+		findings = append(findings, failure("the sendmail command brings mail to the daemon %s (submit.cf), which does not hand it to coexistd", daemons[i].name).
+			do("have %s hand its mail to coexistd, as is said of it above, or name another port in FEATURE(`msp') of submit.mc", daemons[i].name))
+	}
+	return findings
+}

@@ -1,0 +1,373 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"coexistd/milter/sources"
+	"coexistd/policy/config"
+	"coexistd/policy/networks"
+)
+
+const besideSendmail = `hostname = "mail.acmecorp.com"
+our_networks = ["127.0.0.0/8", "10.1.0.0/16"]
+state_dir = "{dir}"
+[[listen]]
+address = "inet:127.0.0.1:8701"
+[[lookup]]
+address = "inet:127.0.0.1:8702"
+[platform.office365]
+networks = ["40.92.0.0/15"]
+tenant = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
+[domain."acmecorp.com"]
+directory = "users.csv"
+alternate = { office365 = "acmecorp-com.onmicrosoft.com" }
+[domain."globex.example"]
+directory = "users.csv"
+alternate = { office365 = "globex.onmicrosoft.com" }
+[scanner.clamd]
+address = "unix:/run/clamav/clamd.ctl"
+`
+
+// host has Sendmail's files as they are on a host where all is well, save for what a test
+// replaces in them. A name that begins with "+" adds a file, or lines to one.
+func host(t *testing.T, changes ...[3]string) *examination {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	texts := map[string]string{
+		"coexistd.toml":    besideSendmail,
+		"users.csv":        "address,residence\nalice@acmecorp.com,office365\nbob@acmecorp.com,here\nhugo@globex.example,here\n",
+		"local-host-names": "# none\nmail.acmecorp.com # this host\n",
+		"relay-domains":    "acmecorp.com\nglobex.example\n10.1\n",
+		"access":           "Connect:10.1.2 RELAY\nspam.example REJECT\n",
+		"mailertable":      "acmecorp.com dovecot:localhost\n.example dovecot:localhost\n",
+		"sendmail.pid":     fmt.Sprintf("%d\nsendmail -bd\n", os.Getpid()),
+		"sendmail.mc":      "",
+	}
+	for _, name := range []string{"sendmail.cf", "submit.cf"} {
+		text, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[name] = string(text)
+	}
+	for _, c := range changes {
+		if more, is := strings.CutPrefix(c[0], "+"); is {
+			texts[more] += c[2]
+			continue
+		}
+		if !strings.Contains(texts[c[0]], c[1]) {
+			t.Fatalf("%s lacks %q, which is to be replaced", c[0], c[1])
+		}
+		texts[c[0]] = strings.ReplaceAll(texts[c[0]], c[1], c[2])
+	}
+	order := []string{"sendmail.mc", "sendmail.cf", "sendmail.pid"} // as they are made
+	for name, text := range texts {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "{dir}", dir)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		made := time.Now().Add(-time.Hour)
+		for i, one := range order {
+			if one == name {
+				made = made.Add(time.Duration(i+1) * time.Minute)
+			}
+		}
+		if err := os.Chtimes(path, made, made); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reading := config.Load(filepath.Join(dir, "coexistd.toml"))
+	if len(reading.Problems) > 0 {
+		t.Fatal(reading.Problems)
+	}
+	x := &examination{conf: reading.Config, networks: reading.Config.Networks, mta: &postfix{err: errNoPostfix}, now: time.Now(),
+		lists: sync.OnceValue(func() sources.Directories { return sources.Open(reading.Directories, nil) })}
+	x.sendmail = readSendmail(filepath.Join(dir, "sendmail.cf"))
+	return x
+}
+
+// saysOfSendmail is what the doctor says of Sendmail, a line for each finding and remedy.
+func saysOfSendmail(t *testing.T, x *examination) string {
+	t.Helper()
+	var said strings.Builder
+	for _, f := range lookAtSendmail(t.Context(), x) {
+		fmt.Fprintf(&said, "%s %s\n", f.Status, f.Found)
+		if f.Remedy != "" {
+			fmt.Fprintf(&said, "  do: %s\n", f.Remedy)
+		}
+	}
+	return strings.ReplaceAll(said.String(), filepath.Dir(x.sendmail.path), "{dir}")
+}
+
+const allIsWell = `ok daemon (MTA-v4, MSP-v4) hands its mail to coexistd by inet:8701@127.0.0.1
+ok Sendmail asks coexistd at inet:8702@127.0.0.1
+ok Sendmail takes mail for acmecorp.com, globex.example
+`
+
+func TestTheDoctorFindsASendmailWellThatIsAsContribHasIt(t *testing.T) {
+	t.Parallel()
+	for name, changes := range map[string][][3]string{
+		"as m4 makes it":        nil,
+		"F=4":                   {{"sendmail.cf", "F=T", "F=4"}},
+		"a blank behind O":      {{"sendmail.cf", "O InputMailFilters=coexistd", "O InputMailFilters = coexistd"}},
+		"a list in each daemon": {{"sendmail.cf", "Addr=127.0.0.1\n", "Addr=127.0.0.1, InputMailFilters=other;coexistd\n"}, {"sendmail.cf", "O InputMailFilters=coexistd\n", ""}, {"+sendmail.cf", "", "Xother, S=inet:1@127.0.0.1\n"}},
+		"a signer behind":       {{"sendmail.cf", "O InputMailFilters=coexistd", "O InputMailFilters=coexistd, opendkim"}, {"+sendmail.cf", "", "Xopendkim, S=local:/run/opendkim/sock\n"}},
+		"class w":               {{"relay-domains", "acmecorp.com\n", ""}, {"+local-host-names", "", "ACMECORP.com\n"}},
+		"the access map":        {{"relay-domains", "acmecorp.com\n", ""}, {"+access", "", "To:acmecorp.com\tRELAY\n"}},
+		"a parent domain":       {{"relay-domains", "globex.example", "example"}},
+		"a relay":               {{"coexistd.toml", "tenant =", "relay = \"[127.0.0.1]:25\"\ntenant ="}, {"sendmail.cf", "C{Coexistd}", "C{Coexistd}Globex.OnMicrosoft.com acmecorp-com.onmicrosoft.com "}},
+		"virtual users":         {{"+sendmail.cf", "", "C{VirtHost}acmecorp.com\nCR$={VirtHost}\n"}, {"relay-domains", "acmecorp.com\n", ""}},
+		"may_relay":             {{"coexistd.toml", "tenant =", "may_relay = true\ntenant ="}, {"+access", "", "Connect:40.92 RELAY\n"}},
+		"no pid file":           {{"sendmail.cf", "O PidFile={dir}", "O PidFile={dir}/none"}},
+		"localhost":             {{"sendmail.cf", "@127.0.0.1", "@localhost"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := saysOfSendmail(t, host(t, changes...))
+			if right := strings.ReplaceAll(allIsWell, "127.0.0.1", map[bool]string{true: "localhost", false: "127.0.0.1"}[name == "localhost"]); got != right {
+				t.Errorf("the doctor says\n%s\nright is\n%s", got, right)
+			}
+		})
+	}
+}
+
+func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
+	t.Parallel()
+	const filter = "Xcoexistd, S=inet:8701@127.0.0.1, F=T, T=C:30s;S:30s;R:1m;E:5m"
+	for _, c := range []struct {
+		name    string
+		changes [][3]string
+		says    []string
+	}{
+		{"no filter", [][3]string{{"sendmail.cf", filter + "\n", ""}, {"sendmail.cf", "O InputMailFilters=coexistd\n", ""}}, []string{
+			`fail daemon (MTA-v4, MSP-v4) does not hand its mail to coexistd: the list InputMailFilters is "", and no filter (X) leads to inet:8701@127.0.0.1`,
+			"  do: put into sendmail.mc: include(`/etc/mail/coexistd.m4')dnl, with define(`COEXISTD_MILTER', `inet:8701@127.0.0.1')dnl"}},
+		{"another address", [][3]string{{"sendmail.cf", "8701", "8799"}}, []string{
+			`fail daemon (MTA-v4, MSP-v4) does not hand its mail to coexistd: the filter coexistd is "inet:8799@127.0.0.1", where [[listen]] has none`,
+			"  do: put into sendmail.mc: define(`COEXISTD_MILTER', `inet:8701@127.0.0.1')dnl before"}},
+		{"no list names it", [][3]string{{"sendmail.cf", "O InputMailFilters=coexistd\n", ""}}, []string{
+			`fail daemon (MTA-v4, MSP-v4) does not hand its mail to coexistd: the list InputMailFilters is "", without coexistd`,
+			"  do: put into sendmail.mc: define(`confINPUT_MAIL_FILTERS', `coexistd')dnl; then make sendmail.cf anew (make -C /etc/mail"}},
+		{"a daemon that leaves it out", [][3]string{{"sendmail.cf", "M=Ea, Addr=127.0.0.1", "M=Ea, Addr=0.0.0.0, I=other"}, {"+sendmail.cf", "", "Xother, S=inet:1@127.0.0.1, F=T\n"}}, []string{
+			"ok daemon (MTA-v4) hands",
+			`fail daemon (MSP-v4) does not hand its mail to coexistd: its own list InputMailFilters is "other", without coexistd`,
+			"  do: put into sendmail.mc: InputMailFilters=coexistd;other in the DAEMON_OPTIONS of MSP-v4"}},
+		{"a daemon for a content filter", [][3]string{{"+sendmail.cf", "", "O DaemonPortOptions=Name=back, Addr=127.0.0.1, Port=10026, InputMailFilters=\n"}}, []string{
+			"ok daemon (back) takes mail back from a content filter, without milters"}},
+		{"one of two is unused", [][3]string{{"+sendmail.cf", "", strings.Replace(filter, "coexistd", "more", 1) + "\n"}}, []string{
+			"warn the filter more (inet:8701@127.0.0.1) leads to coexistd, but no list names it"}},
+		{"twice", [][3]string{{"+sendmail.cf", "", strings.Replace(filter, "coexistd", "more", 1) + "\n"}, {"sendmail.cf", "Filters=coexistd", "Filters=more,coexistd"}}, []string{
+			"fail daemon (MTA-v4, MSP-v4) hands its mail to coexistd twice, by coexistd and more"}},
+		{"a signer before", [][3]string{{"+sendmail.cf", "", "Xopendkim, S=local:/run/opendkim/sock\n"}, {"sendmail.cf", "Filters=coexistd", "Filters=opendkim, coexistd"}}, []string{
+			"warn daemon (MTA-v4, MSP-v4) hands its mail to coexistd by inet:8701@127.0.0.1, but to opendkim before, which signs"}},
+		{"no F", [][3]string{{"sendmail.cf", " F=T,", ""}}, []string{
+			"fail daemon (MTA-v4, MSP-v4) hands its mail to coexistd by inet:8701@127.0.0.1, but while coexistd is away, mail passes by unchecked, and that for users who live elsewhere goes astray (F= is missing)",
+			"  do: put into sendmail.mc: INPUT_MAIL_FILTER(`coexistd', `S=inet:8701@127.0.0.1, F=T, T=C:30s;S:30s;R:1m;E:5m')dnl"}},
+		{"F=R", [][3]string{{"sendmail.cf", "F=T", "F=R"}}, []string{
+			"warn daemon (MTA-v4, MSP-v4) hands its mail to coexistd by inet:8701@127.0.0.1, but while coexistd is away, mail is refused for good (F=R)"}},
+		{"short times", [][3]string{{"sendmail.cf", "T=C:30s;S:30s;R:1m;E:5m", "T=C:1s;S:2s;R:3;E:1m"}}, []string{
+			"warn the filter coexistd gives coexistd too little time: T=C:1s for the connection, which may take 5s, S:2s for each piece that it sends, which may take 10s, R:3s for each answer, which may take 10s, E:1m0s for the end of a message, which may take ",
+			"  do: put into sendmail.mc: INPUT_MAIL_FILTER(`coexistd', `S=inet:8701@127.0.0.1, F=T, T=C:30s;S:30s;R:60s;E:300s')dnl"}},
+		{"a scanner that takes long", [][3]string{{"+coexistd.toml", "", "timeout = \"6m\"\n"}}, []string{
+			"warn the filter coexistd gives coexistd too little time: T=E:5m0s for the end of a message, which may take 6m40s", "  do: put into sendmail.mc: INPUT_MAIL_FILTER(`coexistd', `S=inet:8701@127.0.0.1, F=T, T=C:30s;S:30s;R:60s;E:400s')dnl"}},
+		{"no map", [][3]string{{"sendmail.cf", "Ksendmail", "Kother"}}, []string{
+			"fail Sendmail has no map called sendmail that asks coexistd", "  do: put into sendmail.mc: include(`/etc/mail/coexistd.m4')dnl"}},
+		{"a map elsewhere", [][3]string{{"sendmail.cf", "8702", "8799"}}, []string{
+			"fail Sendmail asks coexistd at inet:8799@127.0.0.1, where no [[lookup]] is", "  do: put into sendmail.mc: define(`COEXISTD_LOOKUP', `inet:8702@127.0.0.1')dnl"}},
+		{"no lookup", [][3]string{{"coexistd.toml", "[[lookup]]\naddress = \"inet:127.0.0.1:8702\"\n", ""}}, []string{
+			"fail Sendmail asks coexistd at inet:8702@127.0.0.1, but there is no [[lookup]]"}},
+		{"no -T", [][3]string{{"sendmail.cf", "socket -f -T<TMPF>", "socket -f"}}, []string{
+			"fail the map sendmail does not tell a lookup that fails from an address that is not found: mail goes astray while coexistd cannot answer (-T)",
+			"  do: put into sendmail.mc: Ksendmail socket -f -T<TMPF> inet:8702@127.0.0.1, which is what coexistd.m4 has"}},
+		{"-t", [][3]string{{"sendmail.cf", "socket -f", "socket -t -f"}}, []string{"fail the map sendmail takes a lookup that fails for an address that is not found"}},
+		{"no -f", [][3]string{{"sendmail.cf", "socket -f", "socket"}}, []string{"fail the map sendmail folds the case of local parts"}},
+		{"another mark", [][3]string{{"sendmail.cf", "-f -T<TMPF>", "-f -T<LATER>"}}, []string{
+			"fail no rule of sendmail.cf (ParseLocal) puts off what the map cannot answer (<LATER>)"}},
+		{"no rules", [][3]string{{"sendmail.cf", "SParseLocal=98", "Sother"}}, []string{
+			"fail no rule of sendmail.cf (ParseLocal) asks the map for addresses of the class {Coexistd}, and none puts off"}},
+		{"a domain lacks", [][3]string{{"sendmail.cf", "C{Coexistd}acmecorp.com globex.example", "C{Coexistd}acmecorp.com"}}, []string{
+			"fail Sendmail does not ask coexistd about globex.example: the class {Coexistd} lacks them",
+			"  do: put into sendmail.mc: define(`COEXISTD_DOMAINS', `acmecorp.com globex.example')dnl before the include of coexistd.m4"}},
+		{"a domain more", [][3]string{{"sendmail.cf", "C{Coexistd}", "C{Coexistd}other.example "}}, []string{
+			"warn Sendmail asks coexistd about other.example, which the configuration lacks"}},
+		{"an alternate domain with a relay lacks", [][3]string{{"coexistd.toml", "tenant =", "relay = \"[127.0.0.1]:25\"\ntenant ="}}, []string{
+			"fail Sendmail does not ask coexistd about acmecorp-com.onmicrosoft.com, globex.onmicrosoft.com"}},
+		{"an alternate domain in class w", [][3]string{{"+local-host-names", "", "acmecorp-com.onmicrosoft.com\n"}}, []string{
+			"fail Sendmail takes acmecorp-com.onmicrosoft.com for domains of this host"}},
+		{"an alternate domain in class VirtHost", [][3]string{{"+sendmail.cf", "", "C{VirtHost}globex.onmicrosoft.com\n"}}, []string{
+			"fail Sendmail takes globex.onmicrosoft.com for domains of this host"}},
+		{"an alternate domain in class R", [][3]string{{"+relay-domains", "", "globex.onmicrosoft.com\n"}}, []string{
+			"warn anybody may relay mail through Sendmail to globex.onmicrosoft.com"}},
+		{"a domain that is refused", [][3]string{{"relay-domains", "globex.example\n", ""}}, []string{
+			"fail Sendmail takes no mail for globex.example: all of it is refused, relaying denied", "  do: write each into /etc/mail/local-host-names"}},
+		{"subdomains do not count", [][3]string{{"relay-domains", "globex.example\n", "example\n"}, {"sendmail.cf", "@ $* $=R", "@ $=R"}}, []string{
+			"fail Sendmail takes no mail for globex.example"}},
+		{"a class that cannot be read", [][3]string{{"relay-domains", "globex.example\n", ""}, {"+sendmail.cf", "", "FR@LDAP\nFR|/bin/names\n"}}, []string{
+			"warn whether Sendmail takes mail for globex.example cannot be told: @LDAP is no file, |/bin/names is no file"}},
+		{"no way", [][3]string{{"mailertable", "acmecorp.com", "other.example"}}, []string{
+			"fail mail for the mailboxes of acmecorp.com here goes to where its MX points, and comes back"}},
+		{"a platform in class R", [][3]string{{"+relay-domains", "", "40.92.1\n"}}, []string{
+			"fail Sendmail lets 40.92.1.0/24 relay, from where every tenant of office365 sends"}},
+		{"a platform in the access map", [][3]string{{"+access", "", "Connect:40.93 RELAY\n"}}, []string{
+			"fail Sendmail lets 40.93.0.0/16 relay, from where every tenant of office365 sends"}},
+		{"networks that we lack", [][3]string{{"+relay-domains", "", "192.0.2.7\n"}, {"+access", "", "IPv6:2001:db8 RELAY\n"}}, []string{
+			`warn Sendmail lets "192.0.2.7/32", "2001:db8::/32" relay, which our_networks lacks`, `  do: add to our_networks in {dir}/coexistd.toml: "192.0.2.7/32", "2001:db8::/32"`}},
+		{"the sendmail command", [][3]string{{"coexistd.toml", `"127.0.0.0/8", `, ""}}, []string{
+			`fail mail of the sendmail command comes from "127.0.0.1", which our_networks lacks`}},
+		{"the sendmail command by IPv6", [][3]string{{"submit.cf", "D{MTAHost}[127.0.0.1]", "D{MTAHost}[IPv6:::1]"}, {"sendmail.cf", "Family=inet,  Name=MTA-v4, Port=25, Addr=127.0.0.1", "Family=inet6, Name=MTA-v4, Port=25, Addr=::1"}}, []string{
+			`fail mail of the sendmail command comes from "::1", which our_networks lacks`}},
+		{"the sendmail command past us", [][3]string{{"sendmail.cf", "Port=25, Addr=127.0.0.1", "Port=25, Addr=127.0.0.1, I="}}, []string{
+			"fail daemon (MTA-v4) does not hand its mail to coexistd", "fail the sendmail command brings mail to the daemon MTA-v4 (submit.cf), which does not hand it to coexistd"}},
+		{"the sendmail command to nobody", [][3]string{{"submit.cf", "A=TCP $h", "A=TCP $h 1"}}, []string{
+			"fail the sendmail command brings mail to 127.0.0.1:1 (submit.cf), where nobody listens"}},
+		{"a short header", [][3]string{{"+sendmail.cf", "", "O MaxHeadersLength=4096\n"}}, []string{
+			"warn Sendmail refuses messages whose header is longer than 4096 bytes", "  do: put into sendmail.mc: define(`confMAX_HEADERS_LENGTH', `131072')dnl"}},
+		{"few recipients", [][3]string{{"+sendmail.cf", "", "O MaxRecipientsPerMessage=10\n"}}, []string{"warn Sendmail takes 10 recipients of a message"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			got := saysOfSendmail(t, host(t, c.changes...))
+			rest := got
+			for _, line := range c.says {
+				at := strings.Index("\n"+rest, "\n"+line)
+				if at < 0 {
+					t.Fatalf("no line, or no further line, begins with %q:\n%s", line, got)
+				}
+				rest = rest[at:]
+			}
+		})
+	}
+}
+
+func TestTheDoctorSeesThatSendmailDoesNotKnowChangesYet(t *testing.T) {
+	t.Parallel()
+	x := host(t)
+	dir := filepath.Dir(x.sendmail.path)
+	now := time.Now()
+	change := func(name string) {
+		t.Helper()
+		if err := os.Chtimes(filepath.Join(dir, name), now, now); err != nil {
+			t.Fatal(err)
+		}
+		x.sendmail = readSendmail(x.sendmail.path)
+	}
+	change("relay-domains")
+	if got, right := saysOfSendmail(t, x), "warn Sendmail has run since before {dir}/relay-domains changed, which it reads when it starts\n  do: run: systemctl restart sendmail\n"+allIsWell; got != right {
+		t.Errorf("after a change of a class the doctor says\n%s\nright is\n%s", got, right)
+	}
+	change("sendmail.mc")
+	if got, right := saysOfSendmail(t, x), "warn {dir}/sendmail.mc was changed after {dir}/sendmail.cf was made: what it says is not in force\n"; !strings.HasPrefix(got, right) {
+		t.Errorf("after a change of sendmail.mc the doctor says\n%s\nright is\n%s", got, right)
+	}
+	change("sendmail.pid")
+	change("sendmail.cf")
+	if got := saysOfSendmail(t, x); got != allIsWell {
+		t.Errorf("after all was made anew the doctor says\n%s\nright is\n%s", got, allIsWell)
+	}
+}
+
+func TestTheDoctorSeesThatSendmailDoesNotTakeOurSocket(t *testing.T) {
+	t.Parallel()
+	socket := [][3]string{{"coexistd.toml", "inet:127.0.0.1:8701", "unix:{dir}/open/milter.sock"}, {"sendmail.cf", "inet:8701@127.0.0.1", "local:{dir}/open/milter.sock"}}
+	const openToOthers = "fail others may write into {dir}/open, so that Sendmail does not take {dir}/open/milter.sock: all mail is put off"
+	for _, c := range []struct {
+		mode    os.FileMode
+		options string
+		right   string
+	}{
+		{0o755, "", ""},
+		{0o777, "", openToOthers},
+		{0o775, "", openToOthers},
+		{0o775, "O DontBlameSendmail=GroupWritableDirPathSafe\n", ""},
+		{0o777 | os.ModeSticky, "", openToOthers},
+		{0o777 | os.ModeSticky, "O DontBlameSendmail=ForwardFileInUnsafeDirPath,TrustStickyBit\n", ""},
+		{0o755, "O RunAsUser=daemon:mail\n", "fail daemon, as whom Sendmail runs, may not use {dir}/open/milter.sock: "},
+	} {
+		// Temporary folders may stand in one that is open to all, with the sticky bit.
+		options := c.options
+		if options == "" || strings.Contains(options, "RunAs") {
+			options += "O DontBlameSendmail=TrustStickyBit\n"
+		}
+		if c.mode&os.ModeSticky != 0 && c.options == "" {
+			options = ""
+		}
+		x := host(t, append(socket, [3]string{"+sendmail.cf", "", options})...)
+		folder := filepath.Join(filepath.Dir(x.sendmail.path), "open")
+		if err := errors.Join(os.Mkdir(folder, 0o755), os.WriteFile(folder+"/milter.sock", nil, 0o660), os.Chmod(folder, c.mode)); err != nil {
+			t.Fatal(err)
+		}
+		got := saysOfSendmail(t, x)
+		if c.right == "" && strings.Contains(got, folder) || !strings.Contains(got, c.right) || c.right == "" && strings.Contains(got, "fail ") {
+			t.Errorf("with the mode %v and %q the doctor says\n%s", c.mode, options, got)
+		}
+	}
+}
+
+func TestSendmailsNetworksAreBeginningsOfAddresses(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"10": "10.0.0.0/8", "192.0.2": "192.0.2.0/24", "192.0.2.": "192.0.2.0/24", "192.0.2.7": "192.0.2.7/32", "[192.0.2.7]": "192.0.2.7/32",
+		"IPv6:2001:db8": "2001:db8::/32", "ipv6:2001:db8::7": "2001:db8::7/128", "2001:db8::7": "2001:db8::7/128", "IPv6:2001:0db8:": "2001:db8::/32",
+		"acmecorp.com": "", "": "", ".": "", "256": "", "1.2.3.4.5": "", "-1": "", "IPv6:": "", "IPv6:1:2:3:4:5:6:7:8:9": "", "10.x": "",
+	} {
+		got, ok := sendmailNetwork(text)
+		if ok != (want != "") || ok && got.String() != want {
+			t.Errorf("%q is %v (%v); right is %q", text, got, ok, want)
+		}
+	}
+}
+
+func TestSendmailsTimesAreRead(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{"30s": 30 * time.Second, "5m": 5 * time.Minute, "1h30m": 90 * time.Minute, "7": 7 * time.Second, "0": 0, "1m30": 90 * time.Second} {
+		if got, ok := sendmailTime(text); got != want || !ok {
+			t.Errorf("%q is %v (%v); right is %v", text, got, ok, want)
+		}
+	}
+	for _, text := range []string{"", "x", "5y", "-5s"} {
+		if got, ok := sendmailTime(text); ok {
+			t.Errorf("%q is %v; it is no time", text, got)
+		}
+	}
+	if got, ok := sendmailTime(strings.Repeat("9", 100) + "w"); !ok || got < 0 {
+		t.Errorf("a time without an end is %v (%v)", got, ok)
+	}
+}
+
+func FuzzSendmailCF(f *testing.F) {
+	for _, name := range []string{"sendmail.cf", "submit.cf"} {
+		text, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Add([]byte("O\nC{\nD\nK \nX,=\nF-o\nFw\nCR$=\nS=\nO DaemonPortOptions=,=,I\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		path := filepath.Join(t.TempDir(), "sendmail.cf")
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := readSendmail(path)
+		s.relays()
+		x := &examination{conf: &config.Config{Rules: nil}, sendmail: s, networks: networks.Live{}}
+		for _, d := range s.listening() {
+			x.filtersOfOurs(d)
+			(submission{"127.0.0.1", "25"}).isAt(d)
+		}
+		x.socketsUsed()
+		lookAtRules(s)
+		lookAtBounds(s)
+	})
+}

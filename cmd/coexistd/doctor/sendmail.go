@@ -50,6 +50,8 @@ func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 		lookAtRelays(x),
 		lookAtSubmission(ctx, x),
 		lookAtBounds(s),
+		lookAtNotices(s),
+		lookAtLogging(x),
 	)
 }
 

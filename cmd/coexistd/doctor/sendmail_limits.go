@@ -37,6 +37,34 @@ func lookAtBounds(s *sendmail) []Finding {
 	return findings
 }
 
+// lookAtNotices sees whether coexistd is told rightly that Sendmail offers delivery reports.
+func lookAtNotices(s *sendmail) []Finding {
+	offers := !strings.Contains(strings.ToLower(s.option("PrivacyOptions", "")), "noreceipts") && isYes(s.option("SendMimeErrors", "True"))
+	if offers || s.macros["coexistd_dsn"] == "" {
+		return nil
+	}
+	return []Finding{failure("Sendmail offers no delivery reports (noreceipts in PrivacyOptions, or SendMimeErrors=False), but {coexistd_dsn} says that it does: recipients for whom a report was asked are lost").
+		do("make sendmail.cf anew with the coexistd.m4 of this version behind the define of confPRIVACY_FLAGS, or take D{coexistd_dsn}yes out of it; then run: systemctl restart sendmail")}
+}
+
+// isYes reads a value as Sendmail's options have it.
+func isYes(text string) bool {
+	return text == "" || strings.ContainsAny(text[:1], "tTyY")
+}
+
+// lookAtLogging looks for a log that gets the secrets which prove a tenant: from its level 9 on, it
+// has each header that a milter takes away.
+func lookAtLogging(x *examination) []Finding {
+	const tells, usual = 9, 9
+	secrets := x.conf.Rules.Tenants.SecretHeaders()
+	level := x.sendmail.number("Milter.LogLevel", x.sendmail.number("LogLevel", usual))
+	if level < tells || len(secrets) == 0 {
+		return nil
+	}
+	return []Finding{warning("Sendmail writes the secret of %s into its log, as every header that coexistd takes out (Milter.LogLevel is %d)", some(secrets), level).
+		inMC("define(`confMILTER_LOG_LEVEL', `%d')dnl", tells-1)}
+}
+
 // socketsUsed are our Unix sockets that sendmail.cf names.
 func (x *examination) socketsUsed() (paths []string) {
 	texts := []string{x.sendmail.maps["sendmail"].address}

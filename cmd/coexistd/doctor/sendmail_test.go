@@ -3,6 +3,7 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -110,6 +111,12 @@ func saysOfSendmail(t *testing.T, x *examination) string {
 	return strings.ReplaceAll(said.String(), filepath.Dir(x.sendmail.path), "{dir}")
 }
 
+// Changes to a platform that a secret header proves.
+var (
+	secret = [3]string{"+proof.key", "", "Zm9vYmFyYmF6cXV1eHhjb3JnZWdyYXVsdGdhcnBseXc=\n"}
+	proof  = [3]string{"coexistd.toml", "tenant = \"3f2504e0-4f89-11d3-9a0c-0305e82c3301\"", "proof = { header = \"X-Coexist-Proof\", secret_file = \"proof.key\" }"}
+)
+
 const allIsWell = `ok daemon (MTA-v4, MSP-v4) hands its mail to coexistd by inet:8701@127.0.0.1
 ok Sendmail asks coexistd at inet:8702@127.0.0.1
 ok Sendmail takes mail for acmecorp.com, globex.example
@@ -130,6 +137,9 @@ func TestTheDoctorFindsASendmailWellThatIsAsContribHasIt(t *testing.T) {
 		"virtual users":         {{"+sendmail.cf", "", "C{VirtHost}acmecorp.com\nCR$={VirtHost}\n"}, {"relay-domains", "acmecorp.com\n", ""}},
 		"may_relay":             {{"coexistd.toml", "tenant =", "may_relay = true\ntenant ="}, {"+access", "", "Connect:40.92 RELAY\n"}},
 		"no pid file":           {{"sendmail.cf", "O PidFile={dir}", "O PidFile={dir}/none"}},
+		"secrets":               {secret, proof},
+		"a log without secrets": {{"sendmail.cf", "O Milter.LogLevel=8\n", ""}},
+		"no receipts":           {{"+sendmail.cf", "", "O PrivacyOptions=noreceipts\n"}, {"sendmail.cf", "D{coexistd_dsn}yes\n", ""}},
 		"localhost":             {{"sendmail.cf", "@127.0.0.1", "@localhost"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -234,6 +244,12 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 		{"a short header", [][3]string{{"+sendmail.cf", "", "O MaxHeadersLength=4096\n"}}, []string{
 			"warn Sendmail refuses messages whose header is longer than 4096 bytes", "  do: put into sendmail.mc: define(`confMAX_HEADERS_LENGTH', `131072')dnl"}},
 		{"few recipients", [][3]string{{"+sendmail.cf", "", "O MaxRecipientsPerMessage=10\n"}}, []string{"warn Sendmail takes 10 recipients of a message"}},
+		{"no delivery reports", [][3]string{{"+sendmail.cf", "", "O PrivacyOptions=authwarnings,noreceipts\n"}}, []string{
+			"fail Sendmail offers no delivery reports (noreceipts in PrivacyOptions, or SendMimeErrors=False), but {coexistd_dsn} says that it does"}},
+		{"plain bounces", [][3]string{{"+sendmail.cf", "", "O SendMimeErrors=False\n"}}, []string{"fail Sendmail offers no delivery reports"}},
+		{"secrets in the log", [][3]string{{"sendmail.cf", "O Milter.LogLevel=8\n", ""}, secret, proof}, []string{
+			"warn Sendmail writes the secret of X-Coexist-Proof into its log, as every header that coexistd takes out (Milter.LogLevel is 9)",
+			"  do: put into sendmail.mc: define(`confMILTER_LOG_LEVEL', `8')dnl; then make"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -311,6 +327,33 @@ func TestTheDoctorSeesThatSendmailDoesNotTakeOurSocket(t *testing.T) {
 		if c.right == "" && strings.Contains(got, folder) || !strings.Contains(got, c.right) || c.right == "" && strings.Contains(got, "fail ") {
 			t.Errorf("with the mode %v and %q the doctor says\n%s", c.mode, options, got)
 		}
+	}
+}
+
+func TestTheDoctorSaysOnceThatThereIsNoMTA(t *testing.T) {
+	t.Parallel()
+	x := host(t)
+	x.sendmail = readSendmail(filepath.Join(filepath.Dir(x.sendmail.path), "none.cf"))
+	x.sendmail.path = usualSendmailCF
+	got := append(lookAtPostfix(t.Context(), x), lookAtSendmail(t.Context(), x)...)
+	if len(got) != 1 || got[0].Status != Warn || !strings.HasPrefix(got[0].Found, "no Postfix was found, and no Sendmail was found at ") {
+		t.Errorf("without an MTA the doctor says %+v", got)
+	}
+	if x = host(t); len(lookAtPostfix(t.Context(), x)) > 0 {
+		t.Errorf("beside a Sendmail the doctor says that there is no Postfix")
+	}
+}
+
+func TestTheReleasesSourceIsLookedForAmongSendmailsNetworks(t *testing.T) {
+	t.Parallel()
+	s := host(t).sendmail
+	for address, right := range map[string]bool{"127.0.0.1": true, "::1": true, "10.1.2.3": true, "10.2.0.1": false} {
+		if trusted, sure := s.trusts(netip.MustParseAddr(address)); trusted != right || !sure {
+			t.Errorf("Sendmail lets %s relay: %v (sure: %v)", address, trusted, sure)
+		}
+	}
+	if _, sure := host(t, [3]string{"sendmail.cf", "{dir}/access", "{dir}/none"}).sendmail.trusts(netip.IPv6Unspecified()); sure {
+		t.Error("without its access map it is sure whom Sendmail lets relay")
 	}
 }
 

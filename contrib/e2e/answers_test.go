@@ -22,8 +22,12 @@ var withoutLookups = map[string]string{
 	"mynetworks":           "127.0.0.0/8",
 }
 
-// withLookups asks the lookups first, as contrib/postfix has it.
-var withLookups = map[string]string{}
+// withoutLookupsMC is the same for Sendmail: the rules of coexistd.m4 are for a domain
+// that nobody writes to.
+var withoutLookupsMC = []string{
+	"define(`COEXISTD_DOMAINS', `none.invalid')dnl",
+	"FEATURE(`promiscuous_relay')dnl",
+}
 
 // twoDirectories is the usual configuration with a directory of its own for
 // acmecorp.com, and a Google whose users may not relay. The site's users.csv is
@@ -71,17 +75,22 @@ func (s *site) rcpt(client, from, to string) lab.Reply {
 	return s.send(client, lab.Mail{From: from, To: lab.To(to)}).To[0]
 }
 
-// everyWay runs a test on a site with the lookups and on one without.
+// everyWay runs a test on each MTA, on a site with the lookups and on one without.
 func everyWay(t *testing.T, c func(t *testing.T) lab.SiteConfig, test func(t *testing.T, s *site, milter bool)) {
-	t.Parallel()
-	for about, settings := range map[string]map[string]string{"with lookups": withLookups, "without lookups": withoutLookups} {
-		t.Run(about, func(t *testing.T) {
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		t.Run("with lookups", func(t *testing.T) {
 			t.Parallel()
 			config := c(t)
-			config.Main = maps.Clone(settings)
-			test(t, startSite(t, config), len(settings) > 0)
+			config.MTA = mta
+			test(t, startSite(t, config), false)
 		})
-	}
+		t.Run("without lookups", func(t *testing.T) {
+			t.Parallel()
+			config := c(t)
+			config.MTA, config.Main, config.MC = mta, maps.Clone(withoutLookups), withoutLookupsMC
+			test(t, startSite(t, config), true)
+		})
+	})
 }
 
 func TestRCPTIsAnsweredByTheDirectory(t *testing.T) {
@@ -89,7 +98,7 @@ func TestRCPTIsAnsweredByTheDirectory(t *testing.T) {
 		return lab.SiteConfig{TOML: twoDirectories(t), Directory: globexUsers}
 	}
 	everyWay(t, config, func(t *testing.T, s *site, milter bool) {
-		const ok = "250 2.1.5"
+		const ok, noRelay = "250 2.1.5", "the MTA does not relay"
 		for _, a := range []asked{
 			{lab.FromInternet, "alice@acmecorp.com", ok},
 			{lab.FromInternet, "ALICE+tag@AcmeCorp.COM", ok},
@@ -103,8 +112,8 @@ func TestRCPTIsAnsweredByTheDirectory(t *testing.T) {
 			{lab.FromInternet, "alice@globex.example", "550 5.1.1"},
 			{lab.FromInternet, "dave@acmecorp.com", "450 4.2.1"},
 			{lab.FromInternet, "Dave+tag@acmecorp.com", "450 4.2.1"},
-			{lab.FromInternet, "eve@example.net", "554 5.7.1"},
-			{lab.FromInternet, "alice@acmecorp-com.onmicrosoft.com", "554 5.7.1"},
+			{lab.FromInternet, "eve@example.net", noRelay},
+			{lab.FromInternet, "alice@acmecorp-com.onmicrosoft.com", noRelay},
 			{lab.FromInternet, "alice@sub.acmecorp.com", "554 5.7.1"},
 			{lab.FromUser, "alice@acmecorp.com", ok},
 			{lab.FromUser, "nobody@acmecorp.com", "550 5.1.1"},
@@ -119,6 +128,12 @@ func TestRCPTIsAnsweredByTheDirectory(t *testing.T) {
 			{lab.FromGoogle, "eve@example.net", "554 5.7.1"}, // may_relay is not set
 		} {
 			reply := s.rcpt(a.client, "someone@example.org", a.to)
+			if a.want == noRelay {
+				a.want = "554 5.7.1"
+				if !milter {
+					a.want = s.noRelay
+				}
+			}
 			if got := code(reply); got != a.want {
 				t.Errorf("from %s to %s: the answer is %s; it must be %s", a.client, a.to, reply, a.want)
 			}
@@ -168,7 +183,7 @@ func TestRelayingFromAPlatformWhoseTenantIsNotProvenIsRefused(t *testing.T) {
 
 func TestARefusedRecipientLeavesTheOthersOfItsMessageAlone(t *testing.T) {
 	config := func(*testing.T) lab.SiteConfig { return lab.SiteConfig{} }
-	everyWay(t, config, func(t *testing.T, s *site, _ bool) {
+	everyWay(t, config, func(t *testing.T, s *site, milter bool) {
 		const from = "eve@example.net"
 		m := lab.Plain(from, "alice@acmecorp.com", "some refused")
 		r := s.send(lab.FromInternet, lab.Mail{From: from, Data: m, To: lab.To(
@@ -178,7 +193,11 @@ func TestARefusedRecipientLeavesTheOthersOfItsMessageAlone(t *testing.T) {
 		for _, reply := range r.To {
 			got = append(got, code(reply))
 		}
-		want := []string{"550 5.1.1", "250 2.1.5", "450 4.2.1", "250 2.1.5", "554 5.7.1", "250 2.1.5", "550 5.1.1"}
+		noRelay := s.noRelay
+		if milter {
+			noRelay = "554 5.7.1"
+		}
+		want := []string{"550 5.1.1", "250 2.1.5", "450 4.2.1", "250 2.1.5", noRelay, "250 2.1.5", "550 5.1.1"}
 		if !slices.Equal(got, want) || !r.Accepted() {
 			t.Errorf("the answers are %q, then %s; they must be %q and the message must be taken", got, r.Data, want)
 		}

@@ -32,20 +32,28 @@ smtp = "{mta}"
 // "submission" hands its mail to the second listener, and all others to the first.
 const submissionMilter = "${{$milter_macro_daemon_name} == {submission} ? {unix:{dir}/submission.sock} : {unix:{dir}/milter.sock}}"
 
+// submissionFilter is the same for Sendmail.
+const submissionFilter = "MAIL_FILTER(`coexistd-users', `S=unix:{dir}/submission.sock, F=T, T=C:30s;S:30s;R:1m;E:5m')dnl"
+
 // startSubmission starts a site with that configuration and further tables, whose
-// users' passwords a Dovecot knows: "secret" for each of the logins.
+// users' passwords a Dovecot knows, of Sendmail a saslauthd: "secret" for each of the logins.
 func startSubmission(t *testing.T, c lab.SiteConfig, logins ...string) *site {
 	t.Helper()
 	users := map[string]string{}
 	for _, login := range logins {
 		users[login] = "secret"
 	}
+	c.TOML = submissionTOML + c.TOML
+	if c.MTA == lab.SendmailMTA {
+		c.MC, c.SubmissionFilter, c.Logins = append(c.MC, submissionFilter), "coexistd-users", users
+		return startSite(t, c)
+	}
 	dovecot, err := lab.LendFilters(t).StartDovecot(deadline(t), users)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { stopFilter(t, dovecot.Stop) })
-	c.TOML, c.SASL = submissionTOML+c.TOML, dovecot.Socket
+	c.SASL = dovecot.Socket
 	main := map[string]string{
 		"smtpd_milters":             submissionMilter,
 		"message_reject_characters": `\0`, // as contrib/postfix has it
@@ -232,62 +240,64 @@ func TestASubmissionListenerTakesMailOfOurUsersOnly(t *testing.T) {
 }
 
 func TestEachRecipientOfAStrangerIsRefused(t *testing.T) {
-	t.Parallel()
-	s := startSubmission(t, lab.SiteConfig{}, "bob")
-	m := lab.Plain("bob@acmecorp.com", "alice@acmecorp.com", "not logged in")
-	mail := lab.Mail{From: "bob@acmecorp.com", To: lab.To("alice@acmecorp.com", "bob@acmecorp.com", "hugo@globex.example"), Data: m}
-	for i, reply := range s.submitAs(submitter{}, mail).To {
-		if reply.String() != authenticationRequired {
-			t.Errorf("recipient %d was answered %s; right is %s", i, reply, authenticationRequired)
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		s := startSubmission(t, lab.SiteConfig{MTA: mta}, "bob")
+		m := lab.Plain("bob@acmecorp.com", "alice@acmecorp.com", "not logged in")
+		mail := lab.Mail{From: "bob@acmecorp.com", To: lab.To("alice@acmecorp.com", "bob@acmecorp.com", "hugo@globex.example"), Data: m}
+		for i, reply := range s.submitAs(submitter{}, mail).To {
+			if reply.String() != authenticationRequired {
+				t.Errorf("recipient %d was answered %s; right is %s", i, reply, authenticationRequired)
+			}
 		}
-	}
-	// A password that is wrong is no login.
-	wrong := lab.Client{Server: s.Addr("submission"), Local: lab.FromInternet, User: "bob", Password: "Secret"}
-	if _, err := wrong.Send(deadline(t), mail); err == nil || !strings.Contains(err.Error(), "refused AUTH: 535 5.7.8") {
-		t.Errorf("with a wrong password: %v; want 535 5.7.8", err)
-	}
-	if r := s.submitAs(submitter{login: "bob"}, mail); !r.Accepted() {
-		t.Errorf("with a login: %+v", r)
-	}
-	s.mustArrive(m, "office365 alice@acmecorp-com.onmicrosoft.com", "here bob@acmecorp.com", "here hugo@globex.example")
+		// A password that is wrong is no login.
+		wrong := lab.Client{Server: s.Addr("submission"), Local: lab.FromInternet, User: "bob", Password: "Secret"}
+		if _, err := wrong.Send(deadline(t), mail); err == nil || !strings.Contains(err.Error(), "refused AUTH: "+s.wrongLogin) {
+			t.Errorf("with a wrong password: %v; want %s", err, s.wrongLogin)
+		}
+		if r := s.submitAs(submitter{login: "bob"}, mail); !r.Accepted() {
+			t.Errorf("with a login: %+v", r)
+		}
+		s.mustArrive(m, "office365 alice@acmecorp-com.onmicrosoft.com", "here bob@acmecorp.com", "here hugo@globex.example")
+	})
 }
 
 func TestWhatFollowsForWhoIsNotLoggedIn(t *testing.T) {
-	t.Parallel()
-	s := startSubmission(t, lab.SiteConfig{}, "bob")
-	for _, c := range []struct {
-		onHit string
-		rcpt  string // the reply to RCPT; empty: it is taken, and so is the message
-		tags  []string
-	}{
-		{"accept", "", nil},
-		{"tag", "", []string{"auth; not authenticated"}},
-		{"quarantine", "", nil},
-		{"discard", "", nil},
-		{"tempfail", "451 4.7.1 The message is not taken at the moment, try again later", nil},
-		{"reject", authenticationRequired, nil},
-	} {
-		s.configure(submissionTOML + "\n[checkpoint.S2.auth]\non_hit = \"" + c.onHit + "\"\n")
-		to := "bob+" + c.onHit + "@acmecorp.com"
-		m := lab.Mail{From: "eve@example.net", To: lab.To(to), Data: lab.Plain("eve@example.net", to, c.onHit)}
-		r, e := s.submitAs(submitter{}, m), s.explainSubmitted(t, submitter{}, m)
-		line := s.loggedTo(t, to)
-		if taken := c.rcpt == ""; r.Accepted() != taken || !taken && r.To[0].String() != c.rcpt {
-			t.Errorf("%s: RCPT was answered %s and the message %s; right is %q", c.onHit, r.To[0], r.Data, c.rcpt)
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		s := startSubmission(t, lab.SiteConfig{MTA: mta}, "bob")
+		for _, c := range []struct {
+			onHit string
+			rcpt  string // the reply to RCPT; empty: it is taken, and so is the message
+			tags  []string
+		}{
+			{"accept", "", nil},
+			{"tag", "", []string{"auth; not authenticated"}},
+			{"quarantine", "", nil},
+			{"discard", "", nil},
+			{"tempfail", "451 4.7.1 The message is not taken at the moment, try again later", nil},
+			{"reject", authenticationRequired, nil},
+		} {
+			s.configure(submissionTOML + "\n[checkpoint.S2.auth]\non_hit = \"" + c.onHit + "\"\n")
+			to := "bob+" + c.onHit + "@acmecorp.com"
+			m := lab.Mail{From: "eve@example.net", To: lab.To(to), Data: lab.Plain("eve@example.net", to, c.onHit)}
+			r, e := s.submitAs(submitter{}, m), s.explainSubmitted(t, submitter{}, m)
+			line := s.loggedTo(t, to)
+			if taken := c.rcpt == ""; r.Accepted() != taken || !taken && r.To[0].String() != c.rcpt {
+				t.Errorf("%s: RCPT was answered %s and the message %s; right is %q", c.onHit, r.To[0], r.Data, c.rcpt)
+			}
+			if line["verdict"] != c.onHit || line["point"] != "S2" || line["reply"] != c.rcpt || e.Verdict != c.onHit || e.Reply != c.rcpt {
+				t.Errorf("%s: the log says %s %s %q, and explain %s %q", c.onHit, line["point"], line["verdict"], line["reply"], e.Verdict, e.Reply)
+			}
+			if c.onHit == "accept" || c.onHit == "tag" {
+				s.mustArriveTagged(m.Data, c.tags, "here "+to)
+			} else {
+				s.mustArrive(m.Data)
+			}
+			held := s.held(m.Data)
+			if is := len(held) == 1 && held[0].Found[0] == "not authenticated"; is != (c.onHit == "quarantine") || len(held) > 1 {
+				t.Errorf("%s: the quarantine holds %v", c.onHit, held)
+			}
 		}
-		if line["verdict"] != c.onHit || line["point"] != "S2" || line["reply"] != c.rcpt || e.Verdict != c.onHit || e.Reply != c.rcpt {
-			t.Errorf("%s: the log says %s %s %q, and explain %s %q", c.onHit, line["point"], line["verdict"], line["reply"], e.Verdict, e.Reply)
-		}
-		if c.onHit == "accept" || c.onHit == "tag" {
-			s.mustArriveTagged(m.Data, c.tags, "here "+to)
-		} else {
-			s.mustArrive(m.Data)
-		}
-		held := s.held(m.Data)
-		if is := len(held) == 1 && held[0].Found[0] == "not authenticated"; is != (c.onHit == "quarantine") || len(held) > 1 {
-			t.Errorf("%s: the quarantine holds %v", c.onHit, held)
-		}
-	}
+	})
 }
 
 func TestMailOfTheSendmailCommandNeedsNoLogin(t *testing.T) {

@@ -40,7 +40,29 @@ type ways struct {
 
 	bareLineEnds bool // it takes a CR or LF that stands alone
 	// refuses are the answers by which it refuses a message before a milter is asked.
-	refuses *regexp.Regexp
+	refuses    *regexp.Regexp
+	wrongLogin string // what a wrong password is answered
+	noRelay    string // what is answered where the MTA itself does not relay
+	shut       string // what a client is told that coexistd turns away at CONNECT for now
+	shutHard   string // and for good
+	bareSender bool   // it takes a sender without a domain, and leaves the answer to us
+	// keepsAuthors says that From fields go on as they are, and not qualified, quoted and
+	// folded anew.
+	keepsAuthors bool
+	loginAsGiven bool   // a login is told in the case in which it was given
+	bareCR       string // what a bare carriage return in the header is answered by the MTA itself
+	// hugeField is what it answers to a field that does not fit into a milter's frame of
+	// 64 KB; empty: it fits.
+	hugeField string
+	// refusesNUL says that it can refuse a message with a NUL; else it takes the NUL out,
+	// before milters are told.
+	refusesNUL bool
+	// tellsRefused says that the MTA tells milters of recipients whom the lookups have it
+	// refuse.
+	tellsRefused bool
+	// asksMovers says that the MTA refuses a mailbox that is being moved by the lookup,
+	// before it asks the milter.
+	asksMovers bool
 }
 
 var waysOf = map[lab.MTA]ways{
@@ -51,6 +73,14 @@ var waysOf = map[lab.MTA]ways{
 		away:      "the MTA answered MAIL with 451 4.7.1 ",
 
 		bareLineEnds: true,
+		wrongLogin:   "535 5.7.8",
+		noRelay:      "554 5.7.1",
+		shut:         "421 mta.lab.test Service unavailable - try again later",
+		shutHard:     "554 mta.lab.test ESMTP not accepting connections",
+		keepsAuthors: true,
+		bareSender:   true,
+		refusesNUL:   true,
+		tellsRefused: true,
 	},
 	lab.SendmailMTA: {
 		hostQueue: "submit",
@@ -58,6 +88,14 @@ var waysOf = map[lab.MTA]ways{
 		hostIs:    "the client 127.0.0.1 is in our_networks",
 		away:      "the MTA answered MAIL with 451 4.3.2 ",
 
-		refuses: regexp.MustCompile(`^(421 4\.5\.0 Bare (carriage return|linefeed) |552 5\.6\.0 Headers too large )`),
+		refuses:      regexp.MustCompile(`^(421 4\.5\.0 Bare (carriage return|linefeed) |552 5\.6\.0 Headers too large )`),
+		wrongLogin:   "535 5.7.0",
+		noRelay:      "550 5.7.1",
+		shut:         "421 4.7.0 mta.lab.test closing connection",
+		shutHard:     "554 mta.lab.test ESMTP not accepting messages",
+		asksMovers:   true,
+		loginAsGiven: true,
+		bareCR:       "421 4.5.0",
+		hugeField:    "451 4.3.2",
 	},
 }

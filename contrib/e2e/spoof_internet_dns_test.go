@@ -73,25 +73,26 @@ func TestWhatTheDNSDoesNotTellIsUnknownAndNeverForgery(t *testing.T) {
 // As soon as the servers answer again they are believed: a failure is not
 // remembered.
 func TestAMessageThatWasPutOffIsTakenOnceTheDNSAnswers(t *testing.T) {
-	t.Parallel()
-	s := startInternet(t, lab.SiteConfig{TOML: checkedTOML("", "")})
-	for _, how := range []string{lab.DNSServFail, lab.DNSRefused} {
-		const bob, eve = "bob@acmecorp.com", "eve@later.example"
-		s.DNS.Fail("acmecorp.com", how)
-		s.DNS.Fail("_dmarc.later.example", how)
-		s.restart() // what was known before is forgotten
-		s.judgeAll([]senderCase{
-			{how + ": ours, as long as it lasts", spfPass, bob, bob, "", "tempfail unknown", ""},
-			{how + ": a stranger's, as long as it lasts", spfPass, "x@esp.example", eve, "", "accept unknown", "pass/temperror/none"},
-		})
-		s.DNS.Clear("acmecorp.com")
-		s.DNS.Clear("_dmarc.later.example")
-		s.tellDNS(map[string]string{"acmecorp.com": usualSPF, "_dmarc.later.example": "v=DMARC1; p=reject"})
-		s.judgeAll([]senderCase{
-			{how + ": ours, afterwards", spfPass, bob, bob, "", "accept", "pass/none/none"},
-			{how + ": a stranger's, afterwards", spfPass, "x@esp.example", eve, "", "reject DMARC", ""},
-		})
-	}
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		s := startInternet(t, lab.SiteConfig{MTA: mta, TOML: checkedTOML("", "")})
+		for _, how := range []string{lab.DNSServFail, lab.DNSRefused} {
+			const bob, eve = "bob@acmecorp.com", "eve@later.example"
+			s.DNS.Fail("acmecorp.com", how)
+			s.DNS.Fail("_dmarc.later.example", how)
+			s.restart() // what was known before is forgotten
+			s.judgeAll([]senderCase{
+				{how + ": ours, as long as it lasts", spfPass, bob, bob, "", "tempfail unknown", ""},
+				{how + ": a stranger's, as long as it lasts", spfPass, "x@esp.example", eve, "", "accept unknown", "pass/temperror/none"},
+			})
+			s.DNS.Clear("acmecorp.com")
+			s.DNS.Clear("_dmarc.later.example")
+			s.tellDNS(map[string]string{"acmecorp.com": usualSPF, "_dmarc.later.example": "v=DMARC1; p=reject"})
+			s.judgeAll([]senderCase{
+				{how + ": ours, afterwards", spfPass, bob, bob, "", "accept", "pass/none/none"},
+				{how + ": a stranger's, afterwards", spfPass, "x@esp.example", eve, "", "reject DMARC", ""},
+			})
+		}
+	})
 }
 
 // The key of ptr.example and each of the client's names are asked for in vain, for

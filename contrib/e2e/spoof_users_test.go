@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"coexistd/contrib/lab"
+	"coexistd/policy"
 	"coexistd/policy/verdict"
 )
 
@@ -53,6 +55,12 @@ func notHis(address string) string {
 const (
 	anothers = "carol@acmecorp.com"
 	fromHim  = "From: Bob <bob@acmecorp.com>"
+)
+
+// The cases that an MTA may decide by itself.
+const (
+	bareReturn = "a bare carriage return"
+	emptyFrom  = "an empty From"
 )
 
 // ownMail is what users may send.
@@ -171,7 +179,7 @@ var headerTricks = []submitted{
 	{"UTF-7", "", fromBob, "From: =?utf-7?Q?carol+AEA-acmecorp.com?= <bob@acmecorp.com>", notHis(anothers)},
 	{"UTF-7 in base64", "", fromBob, "From: =?unicode-1-1-utf-7?B?Y2Fyb2wrQUVBLWFjbWVjb3JwLmNvbQ==?= <bob@acmecorp.com>", notHis(anothers)},
 	{"the mail system", "", "", "From: MAILER-DAEMON <>", notHis("mailer-daemon")},
-	{"an empty From", "", fromBob, "From: ", saysBroken},
+	{emptyFrom, "", fromBob, "From: ", saysBroken},
 	{"a comment in From", "", fromBob, "From: bob@acmecorp.com (carol@acmecorp.com)", notHis(anothers)},
 	{"a comment within the address", "", fromBob, "From: carol(bob@acmecorp.com)@acmecorp.com", notHis(anothers)},
 	{"comments in comments", "", fromBob, `From: (x (\) bob@acmecorp.com)) carol@acmecorp.com`, notHis(anothers)},
@@ -183,7 +191,7 @@ var headerTricks = []submitted{
 	{"text behind the brackets", "", fromBob, "From: <bob@acmecorp.com> carol@acmecorp.com", saysBroken},
 	{"a semicolon between them", "", fromBob, "From: bob@acmecorp.com; carol@acmecorp.com", saysBroken},
 	{"no comma between them", "", fromBob, "From: bob@acmecorp.com carol@acmecorp.com", saysBroken},
-	{"a bare carriage return", "", fromBob, "From: bob@acmecorp.com\rFrom: carol@acmecorp.com", saysBroken},
+	{bareReturn, "", fromBob, "From: bob@acmecorp.com\rFrom: carol@acmecorp.com", saysBroken},
 	{"a homoglyph in the domain", "", fromBob, "From: bob@acmecоrp.com", notHis("bob@xn--acmecrp-ejg.com")},
 	{"a homoglyph in the domain, in punycode", "", fromBob, "From: bob@xn--acmecrp-ejg.com", notHis("bob@xn--acmecrp-ejg.com")},
 	{"a digit in the domain", "", fromBob, "From: bob@acmec0rp.com", notHis("bob@acmec0rp.com")},
@@ -203,45 +211,96 @@ func (c submitted) message() []byte {
 }
 
 func TestALoginSendsInItsOwnNameOnly(t *testing.T) {
-	t.Parallel()
-	s := startSubmission(t, lab.SiteConfig{TOML: ownedTOML, Directory: ownedDirectory}, ownedLogins...)
-	cases := slices.Concat(ownMail, envelopeTricks, headerTricks)
-	messages := make([][]byte, len(cases))
-	recipient := func(i int) string { return fmt.Sprintf("case%d@example.org", i) }
-	t.Run("cases", func(t *testing.T) {
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		s := startSubmission(t, lab.SiteConfig{MTA: mta, TOML: ownedTOML, Directory: ownedDirectory}, ownedLogins...)
+		cases := slices.Concat(ownMail, envelopeTricks, headerTricks)
+		for i := range cases {
+			if cases[i].about == emptyFrom && !s.keepsAuthors {
+				cases[i].want = "" // it takes the envelope's, as where there is no From
+			}
+		}
+		messages := make([][]byte, len(cases))
+		recipient := func(i int) string { return fmt.Sprintf("case%d@example.org", i) }
+		t.Run("cases", func(t *testing.T) {
+			for i, c := range cases {
+				t.Run(c.about, func(t *testing.T) {
+					t.Parallel()
+					messages[i] = c.message()
+					u := submitter{login: c.login}
+					if u.login == "" {
+						u.login = "bob"
+					}
+					mail := lab.Mail{From: c.from, To: lab.To(recipient(i)), Data: messages[i]}
+					here := s.in(t)
+					r := here.submitAs(u, mail)
+					switch {
+					case c.about == bareReturn && s.bareCR != "":
+						if code(r.Data) != s.bareCR {
+							t.Errorf("the message was answered %s; right is %s", r.Data, s.bareCR)
+						}
+						return
+					case c.about == emptyFrom && !s.keepsAuthors:
+						// Of such a field no milter is told, and it arrives as the envelope's.
+						if !r.Accepted() {
+							t.Errorf("the message was answered %s", r.Data)
+						}
+						return
+					}
+					line := s.loggedTo(t, recipient(i))
+					e := here.explainSubmitted(t, u, mail)
+					t.Logf("%s: %s; %s; %s", c.header, r.Data, line["verdict"], line["reason"])
+					c.compare(t, r, line, e)
+					if !s.loginAsGiven {
+						u.login = strings.ToLower(u.login)
+					}
+					if line["login"] != u.login {
+						t.Errorf("the log has the login %q", line["login"])
+					}
+				})
+			}
+		})
 		for i, c := range cases {
-			t.Run(c.about, func(t *testing.T) {
-				t.Parallel()
-				messages[i] = c.message()
-				u := submitter{login: c.login}
-				if u.login == "" {
-					u.login = "bob"
-				}
-				mail := lab.Mail{From: c.from, To: lab.To(recipient(i)), Data: messages[i]}
-				here := s.in(t)
-				r := here.submitAs(u, mail)
-				line := s.loggedTo(t, recipient(i))
-				e := here.explainSubmitted(t, u, mail)
-				t.Logf("%s: %s; %s; %s", c.header, r.Data, line["verdict"], line["reason"])
-				c.compare(t, r, line, e)
-				if line["login"] != strings.ToLower(u.login) {
-					t.Errorf("the log has the login %q", line["login"])
-				}
-			})
+			var want, tags []string
+			if c.want == "tag" {
+				tags = []string{"spoof; look-alike"}
+			}
+			if c.want == "" || c.want == "tag" {
+				want = []string{"Internet " + recipient(i)}
+			}
+			if s.keepsAuthors {
+				s.mustArriveTagged(messages[i], tags, want...)
+			} else {
+				s.mustArriveAnew(messages[i], tags, want...)
+			}
+		}
+		if held := s.entries(); len(held) > 0 {
+			t.Errorf("the quarantine holds %v", held)
 		}
 	})
-	for i, c := range cases {
-		var want, tags []string
-		if c.want == "tag" {
-			tags = []string{"spoof; look-alike"}
-		}
-		if c.want == "" || c.want == "tag" {
-			want = []string{"Internet " + recipient(i)}
-		}
-		s.mustArriveTagged(messages[i], tags, want...)
+}
+
+// mustArriveAnew is mustArriveTagged for a message whose author fields the MTA writes
+// anew, before a milter's tags come on top.
+func (s *site) mustArriveAnew(message []byte, tags []string, want ...string) {
+	s.t.Helper()
+	s.settle()
+	copies, arrivals := s.copies(message)
+	if !slices.Equal(arrivals, want) {
+		s.t.Errorf("the message arrived at %q; it must arrive at %q", arrivals, want)
 	}
-	if held := s.entries(); len(held) > 0 {
-		t.Errorf("the quarantine holds %v", held)
+	_, rest, _ := bytes.Cut(message, []byte("\r\nTo: "))
+	for place, copies := range copies {
+		for _, copied := range copies {
+			var got []string
+			for line := range strings.Lines(string(copied)) {
+				if value, found := strings.CutPrefix(line, policy.TagHeader+":"); found {
+					got = append(got, strings.TrimSpace(value))
+				}
+			}
+			if !bytes.HasSuffix(copied, rest) || !slices.Equal(got, tags) {
+				s.t.Errorf("at %s arrived %q; it must have the tags %q", place, copied, tags)
+			}
+		}
 	}
 }
 
@@ -274,20 +333,21 @@ func (c submitted) compare(t *testing.T, r lab.Result, line logLine, e explanati
 // TestTheReplyTellsNothingOfOthers: whether there is such an address, and whose it
 // is, makes no difference.
 func TestTheReplyTellsNothingOfOthers(t *testing.T) {
-	t.Parallel()
-	s := startSubmission(t, lab.SiteConfig{TOML: ownedTOML, Directory: ownedDirectory}, ownedLogins...)
-	for _, address := range []string{anothers, "alice@acmecorp.com", "dave@acmecorp.com", "gail@globex.example", "none@acmecorp.com", "anybody@partner.example", "eve@example.net"} {
-		for _, c := range []submitted{{from: address, header: fromHim}, {from: fromBob, header: "From: " + address}, {from: fromBob, header: fromHim + "\nSender: " + address}} {
-			m := lab.Mail{From: c.from, To: lab.To("far@example.org"), Data: c.message()}
-			r := s.submitAs(submitter{login: "bob"}, m)
-			if r.Data.String() != notHis(address) {
-				t.Errorf("<%s> %q was answered %s", c.from, c.header, r.Data)
-			}
-			if r.Mail.Code != 250 || r.To[0].Code != 250 {
-				t.Errorf("<%s> was answered %s and %s before the message came", c.from, r.Mail, r.To[0])
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		s := startSubmission(t, lab.SiteConfig{MTA: mta, TOML: ownedTOML, Directory: ownedDirectory}, ownedLogins...)
+		for _, address := range []string{anothers, "alice@acmecorp.com", "dave@acmecorp.com", "gail@globex.example", "none@acmecorp.com", "anybody@partner.example", "eve@example.net"} {
+			for _, c := range []submitted{{from: address, header: fromHim}, {from: fromBob, header: "From: " + address}, {from: fromBob, header: fromHim + "\nSender: " + address}} {
+				m := lab.Mail{From: c.from, To: lab.To("far@example.org"), Data: c.message()}
+				r := s.submitAs(submitter{login: "bob"}, m)
+				if r.Data.String() != notHis(address) {
+					t.Errorf("<%s> %q was answered %s", c.from, c.header, r.Data)
+				}
+				if r.Mail.Code != 250 || r.To[0].Code != 250 {
+					t.Errorf("<%s> was answered %s and %s before the message came", c.from, r.Mail, r.To[0])
+				}
 			}
 		}
-	}
+	})
 }
 
 // A milter is told of a field no more than what stands before its first NUL. As
@@ -317,55 +377,56 @@ delegates = { bob = ["team@unread.example"] }
 `
 
 func TestADirectoryThatCannotAnswerPutsUsersOff(t *testing.T) {
-	t.Parallel()
-	s := startSubmission(t, lab.SiteConfig{}, "bob", "una@unread.example")
-	// A reload would keep the list that there is: only at its start is a daemon
-	// without one.
-	directory := filepath.Join(s.Dir, "unread.csv")
-	if err := errors.Join(s.Daemon.Stop(), os.WriteFile(directory, []byte("address,residence,login\nno address,here,\n"), 0o644),
-		s.WriteTOML(submissionTOML+unansweredTOML), s.StartDaemon(deadline(t))); err != nil {
-		t.Fatal(err)
-	}
-	const later = "451 4.3.0 The message cannot be checked at the moment, try again later"
-	answers := func(about string, cases ...submitted) {
-		t.Helper()
-		for _, c := range cases {
-			u := submitter{login: c.login}
-			m := lab.Mail{From: c.from, To: lab.To("far@example.org"), Data: c.message()}
-			r, e := s.submitAs(u, m), s.explainSubmitted(t, u, m)
-			got := ""
-			if !r.Accepted() {
-				got = r.Data.String()
-			}
-			if got != c.want || e.Reply != c.want {
-				t.Errorf("%s, %s: the message was answered %s, and explain says %q; right is %q", about, c.about, r.Data, e.Reply, c.want)
-			}
-			if c.want == "" {
-				s.mustArrive(m.Data, "Internet far@example.org")
-			} else {
-				s.mustArrive(m.Data)
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		s := startSubmission(t, lab.SiteConfig{MTA: mta}, "bob", "una@unread.example")
+		// A reload would keep the list that there is: only at its start is a daemon
+		// without one.
+		directory := filepath.Join(s.Dir, "unread.csv")
+		if err := errors.Join(s.Daemon.Stop(), os.WriteFile(directory, []byte("address,residence,login\nno address,here,\n"), 0o644),
+			s.WriteTOML(submissionTOML+unansweredTOML), s.StartDaemon(deadline(t))); err != nil {
+			t.Fatal(err)
+		}
+		const later = "451 4.3.0 The message cannot be checked at the moment, try again later"
+		answers := func(about string, cases ...submitted) {
+			t.Helper()
+			for _, c := range cases {
+				u := submitter{login: c.login}
+				m := lab.Mail{From: c.from, To: lab.To("far@example.org"), Data: c.message()}
+				r, e := s.submitAs(u, m), s.explainSubmitted(t, u, m)
+				got := ""
+				if !r.Accepted() {
+					got = r.Data.String()
+				}
+				if got != c.want || e.Reply != c.want {
+					t.Errorf("%s, %s: the message was answered %s, and explain says %q; right is %q", about, c.about, r.Data, e.Reply, c.want)
+				}
+				if c.want == "" {
+					s.mustArrive(m.Data, "Internet far@example.org")
+				} else {
+					s.mustArrive(m.Data)
+				}
 			}
 		}
-	}
-	const una, fromUna = "una@unread.example", "From: una@unread.example"
-	answers("unread",
-		submitted{"in the envelope", "bob", una, fromHim, later},
-		submitted{"in From", "bob", fromBob, fromUna, later},
-		submitted{"in Sender", "bob", fromBob, fromHim + "\nSender: una@unread.example", later},
-		submitted{"as display name", "bob", fromBob, "From: una@unread.example <bob@acmecorp.com>", later},
-		submitted{"two From fields", "bob", una, fromUna + "\n" + fromUna, saysSeveral},
-		submitted{"a login that is the address", una, una, fromUna, ""},
-		submitted{"a bare local part", "bob", fromBob, "From: bob", later},
-		submitted{"a delegate", "bob", "team@unread.example", "From: team@unread.example", ""},
-		submitted{"another domain", "bob", fromBob, fromHim, ""},
-	)
-	if err := os.WriteFile(directory, []byte("address,residence,login\nuna@unread.example,google,bob\nother@unread.example,google,carol\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	s.mustReload()
-	answers("read again",
-		submitted{"in the envelope", "bob", una, fromHim, ""},
-		submitted{"in From", "bob", fromBob, fromUna, ""},
-		submitted{"another's", "bob", fromBob, "From: other@unread.example", notHis("other@unread.example")},
-	)
+		const una, fromUna = "una@unread.example", "From: una@unread.example"
+		answers("unread",
+			submitted{"in the envelope", "bob", una, fromHim, later},
+			submitted{"in From", "bob", fromBob, fromUna, later},
+			submitted{"in Sender", "bob", fromBob, fromHim + "\nSender: una@unread.example", later},
+			submitted{"as display name", "bob", fromBob, "From: una@unread.example <bob@acmecorp.com>", later},
+			submitted{"two From fields", "bob", una, fromUna + "\n" + fromUna, saysSeveral},
+			submitted{"a login that is the address", una, una, fromUna, ""},
+			submitted{"a bare local part", "bob", fromBob, "From: bob", later},
+			submitted{"a delegate", "bob", "team@unread.example", "From: team@unread.example", ""},
+			submitted{"another domain", "bob", fromBob, fromHim, ""},
+		)
+		if err := os.WriteFile(directory, []byte("address,residence,login\nuna@unread.example,google,bob\nother@unread.example,google,carol\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		s.mustReload()
+		answers("read again",
+			submitted{"in the envelope", "bob", una, fromHim, ""},
+			submitted{"in From", "bob", fromBob, fromUna, ""},
+			submitted{"another's", "bob", fromBob, "From: other@unread.example", notHis("other@unread.example")},
+		)
+	})
 }

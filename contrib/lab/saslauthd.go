@@ -6,11 +6,13 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 )
 
 // startSaslauthd starts a server that speaks saslauthd's protocol (Cyrus SASL,
 // saslauthd/ipc_unix.c): login, password, service and realm, each with its length in 16
-// bits, are answered with "OK" or "NO" in the same form.
+// bits, are answered with "OK" or "NO" in the same form. Cyrus SASL cuts a login at its
+// "@" into login and realm. Logins have no case, as Dovecot's.
 func startSaslauthd(path string, users map[string]string) (*server, error) {
 	l, err := net.Listen("unix", path)
 	if err != nil {
@@ -33,8 +35,11 @@ func startSaslauthd(path string, users map[string]string) (*server, error) {
 			}
 			asked[i] = string(text)
 		}
-		answer := "NO"
-		if password, ok := users[asked[0]]; ok && password == asked[1] {
+		answer, login := "NO", strings.ToLower(asked[0])
+		if realm := asked[3]; realm != "" {
+			login += "@" + strings.ToLower(realm)
+		}
+		if password, ok := users[login]; ok && password == asked[1] {
 			answer = "OK"
 		}
 		conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...))

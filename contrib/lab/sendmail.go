@@ -19,7 +19,7 @@ import (
 // alone relay, and asks no DNS.
 type SendmailConfig struct {
 	// Services are the listeners on 127.0.0.1, by the names under which Addr knows them,
-	// with their modifiers (M=): "A" offers no AUTH, "a" demands it.
+	// with further options of DaemonPortOptions: "M=A" offers no AUTH, "M=a" demands it.
 	Services map[string]string
 	// MC are further lines of sendmail.mc, behind the lab's FEATURE lines and before its
 	// mailers. {etc} stands for the folder with Files.

@@ -117,8 +117,8 @@ func (m *Sendmail) daemonOptions() []string {
 	for _, name := range slices.Sorted(maps.Keys(m.config.Services)) {
 		host, port, _ := net.SplitHostPort(m.addresses[name])
 		line := "Name=" + name + ", Addr=" + host + ", Port=" + port
-		if modifiers := m.config.Services[name]; modifiers != "" {
-			line += ", M=" + modifiers
+		if options := m.config.Services[name]; options != "" {
+			line += ", " + options
 		}
 		lines = append(lines, "DAEMON_OPTIONS(`"+line+"')dnl")
 	}

@@ -87,6 +87,11 @@ type SiteConfig struct {
 	// SASL is the socket of the server that knows the users' passwords; see
 	// Config.SASL. Empty: the lab's own, which knows bob.
 	SASL string
+	// Logins are the users with their passwords, as Sendmail knows them. Nil: bob.
+	Logins map[string]string
+	// SubmissionFilter is the MAIL_FILTER of MC that Sendmail's service "submission" asks
+	// instead of the usual one.
+	SubmissionFilter string
 	// RefuseHere is asked by the sink that stands for the local mailboxes. Nil
 	// takes every address.
 	RefuseHere func(recipient string) *Reply
@@ -273,11 +278,19 @@ func (s *Site) sendmailConfig(c SiteConfig) (SendmailConfig, error) {
 	for _, line := range c.MC {
 		mc = append(mc, strings.ReplaceAll(line, "{dir}", s.Dir))
 	}
+	submission := ""
+	if c.SubmissionFilter != "" {
+		submission = "InputMailFilters=" + c.SubmissionFilter
+	}
+	users := c.Logins
+	if users == nil {
+		users = map[string]string{"bob": "secret"}
+	}
 	return SendmailConfig{
-		Services: map[string]string{"public": "A", "submission": ""},
+		Services: map[string]string{"public": "M=A", "submission": submission},
 		MC:       append(mc, "include(`"+filepath.Join(root, "contrib/sendmail/coexistd.m4")+"')dnl"),
 		Routes:   routes,
-		Users:    map[string]string{"bob": "secret"},
+		Users:    users,
 		Files:    c.Files,
 		Visible:  []string{s.Dir},
 	}, nil

@@ -37,6 +37,9 @@ C{Coexistd}COEXISTD_DOMAINS
 Ksendmail socket -f -T<TMPF> COEXISTD_LOOKUP
 
 LOCAL_RULE_0
+R$*				$: $&{addr_type} $| $1
+R$* s $| $*			$@ $2			a sender is not sent to
+R$* $| $*			$: $2
 R$+ < @ $={Coexistd} . >	$: < $(sendmail $1 @ $2 $: @ $) > $1 < @ $2 . >
 R$+ < @ $={Coexistd} >		$: < $(sendmail $1 @ $2 $: @ $) > $1 < @ $2 >
 R< @ > $*			$: $1			the mailbox is here

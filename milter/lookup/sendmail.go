@@ -1,6 +1,7 @@
 package lookup
 
 import (
+	"strconv"
 	"strings"
 
 	"coexistd/policy/route"
@@ -14,7 +15,8 @@ import (
 // Sendmail asks at RCPT already, before it asks a milter, and takes the address that it
 // gets here and the one that a milter adds for the same recipient when both are written
 // alike: what the milter says of delivery reports would be lost (recipient.c). So the
-// domain, which has no case (RFC 4343), is written otherwise here.
+// domain, which has no case (RFC 4343), is written otherwise here. A reply stands in
+// quotes: Sendmail would lose spaces beside its commas (parseaddr.c, prescan).
 func (q question) sendmail() string {
 	if relay := q.relay(); relay != "" {
 		return "OK esmtp:" + withoutPort(relay)
@@ -28,7 +30,7 @@ func (q question) sendmail() string {
 	case code != "":
 		r := place.Refused.Reply()
 		// Unquoted, it would lose the blanks behind commas.
-		return "OK error:" + r.Enhanced + `:"` + r.String() + `"`
+		return "OK error:" + r.Enhanced + ":" + strconv.Quote(r.String())
 	case place.Residence.Kind != route.There:
 		return notFound
 	}

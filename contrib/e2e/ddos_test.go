@@ -231,35 +231,25 @@ func TestMessagesOfAConnectionAreBounded(t *testing.T) {
 	})
 }
 
-// mustNotCount names recipients whom nobody has to an MTA that tells us of none that it
-// refuses: it has bounds of its own for those.
-func (s *site) mustNotCount(unlisted ...string) {
-	s.t.Helper()
-	session := s.enter("127.0.10.1")
-	s.mustHear(session, append(unlisted, "bob@acmecorp.com"), strings.Repeat("550 5.1.1, ", len(unlisted))+"250 2.1.5")
-	s.mustTake(session)
-	if lines := s.excesses("127.0.10.1"); len(lines) > 0 {
-		s.t.Errorf("the log says %v", lines)
-	}
-}
-
 // A recipient that Postfix refuses, which with the lookups is one that nobody has,
 // gets its answer from Postfix. The client is told of its excess by the next one that
 // Postfix would take.
 func TestRefusedRecipientsOfAConnectionAreBounded(t *testing.T) {
 	config := func(*testing.T) lab.SiteConfig { return lab.SiteConfig{TOML: bounded("refused = 2\n")} }
 	everyWay(t, config, func(t *testing.T, s *site, milter bool) {
-		if !milter && !s.tellsRefused {
-			s.mustNotCount("nobody+a@acmecorp.com", "nobody+b@acmecorp.com", "nobody+c@acmecorp.com")
-			return
-		}
+		// A mailbox that is being moved is refused by Sendmail's map, and told to nobody.
+		movers := milter || !s.asksMovers
+		milter = milter || !s.refusesUnlisted
 		for client, c := range map[string]struct {
 			local, code string
 			milter      bool // who refuses it
 		}{
 			"127.0.10.1": {"nobody", "550 5.1.1", milter},
-			"127.0.11.1": {"dave", "450 4.2.1", milter || !s.asksMovers},
+			"127.0.11.1": {"dave", "450 4.2.1", true},
 		} {
+			if c.local == "dave" && !movers {
+				continue
+			}
 			address := func(tag string) string { return c.local + tag + "@acmecorp.com" }
 			for range 2 {
 				session := s.enter(client)
@@ -287,10 +277,7 @@ func TestRefusedRecipientsOfAConnectionAreBounded(t *testing.T) {
 func TestAHarvesterOfAddressesIsShutOutOverSeveralConnections(t *testing.T) {
 	config := func(*testing.T) lab.SiteConfig { return lab.SiteConfig{TOML: bounded("unknown = 4\n")} }
 	everyWay(t, config, func(t *testing.T, s *site, milter bool) {
-		if !milter && !s.tellsRefused {
-			s.mustNotCount("n1@acmecorp.com", "n2@acmecorp.com", "n3@acmecorp.com", "n4@acmecorp.com", "n5@acmecorp.com")
-			return
-		}
+		milter = milter || !s.refusesUnlisted
 		const harvester, unlucky = "127.0.10.1", "127.0.10.2"
 		for range 2 {
 			s.mustHear(s.enter(harvester), []string{"n1@acmecorp.com", "n2@acmecorp.com", "bob@acmecorp.com"}, "550 5.1.1, 550 5.1.1, 250 2.1.5")
@@ -372,7 +359,7 @@ func TestCountsOfClientsOutliveAReload(t *testing.T) {
 		s.mustSay(often, "S0", "tempfail", "client "+often+" opened 2 connections in a minute, and the bound is 2")
 		s.mustTake(first)
 		s.mustHear(first, []string{"bob@acmecorp.com"}, "421 4.7.0")
-		if s.tellsRefused {
+		if s.refusesUnlisted {
 			s.mustHear(harvest, []string{"n3@acmecorp.com", "bob@acmecorp.com"}, "550 5.1.1, 421 4.7.0")
 		} else {
 			s.mustHear(harvest, []string{"n3@acmecorp.com"}, "421 4.7.0")

@@ -57,9 +57,9 @@ type ways struct {
 	// refusesNUL says that it can refuse a message with a NUL; else it takes the NUL out,
 	// before milters are told.
 	refusesNUL bool
-	// tellsRefused says that the MTA tells milters of recipients whom the lookups have it
-	// refuse.
-	tellsRefused bool
+	// refusesUnlisted says that the MTA itself refuses an address that nobody has, by the
+	// lookups, and tells the milter; otherwise the milter refuses it.
+	refusesUnlisted bool
 	// asksMovers says that the MTA refuses a mailbox that is being moved by the lookup,
 	// before it asks the milter.
 	asksMovers bool
@@ -72,15 +72,15 @@ var waysOf = map[lab.MTA]ways{
 		hostIs:    "the message was made on this host",
 		away:      "the MTA answered MAIL with 451 4.7.1 ",
 
-		bareLineEnds: true,
-		wrongLogin:   "535 5.7.8",
-		noRelay:      "554 5.7.1",
-		shut:         "421 mta.lab.test Service unavailable - try again later",
-		shutHard:     "554 mta.lab.test ESMTP not accepting connections",
-		keepsAuthors: true,
-		bareSender:   true,
-		refusesNUL:   true,
-		tellsRefused: true,
+		bareLineEnds:    true,
+		wrongLogin:      "535 5.7.8",
+		noRelay:         "554 5.7.1",
+		shut:            "421 mta.lab.test Service unavailable - try again later",
+		shutHard:        "554 mta.lab.test ESMTP not accepting connections",
+		keepsAuthors:    true,
+		bareSender:      true,
+		refusesNUL:      true,
+		refusesUnlisted: true,
 	},
 	lab.SendmailMTA: {
 		hostQueue: "submit",

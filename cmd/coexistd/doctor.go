@@ -30,7 +30,7 @@ usage was wrong or the doctor is not allowed to look.`,
   coexistd doctor --json`,
 		Args: atMost(0),
 	}, func([]string) int { return doctor(c, sendmailCF) })
-	cmd.Flags().StringVar(&sendmailCF, "sendmail-cf", "", "look at the Sendmail of this `file`, whether or not there is a Postfix")
+	cmd.Flags().StringVar(&sendmailCF, "sendmail-cf", "", "look at the Sendmail of this `FILE`, whether or not there is a Postfix")
 	c.jsonFlag(cmd.Flags())
 	return cmd
 }

@@ -85,7 +85,7 @@ func (x *examination) judgeListener(d sendmailDaemon) Finding {
 			do("take one of the two out of the list (InputMailFilters) in sendmail.mc" + remade)
 	}
 	f := us[0]
-	line := fmt.Sprintf("INPUT_MAIL_FILTER(`%s', `S=%s, F=T, T=C:30s;S:30s;R:1m;E:5m')dnl", f.name, f.address)
+	line := fmt.Sprintf("INPUT_MAIL_FILTER(`%s', `S=%s, F=T, T=C:30s;S:30s;R:1m;E:5m')dnl in place of its line", f.name, f.address)
 	switch {
 	case strings.ContainsAny(f.flags, "T4"):
 	case strings.Contains(f.flags, "R"):
@@ -193,7 +193,7 @@ func lookAtTimeouts(x *examination) []Finding {
 		}
 		if len(short) > 0 {
 			findings = append(findings, warning("the filter %s gives coexistd too little time: T=%s; mail that takes longer is put off", f.name, strings.Join(short, ", ")).
-				inMC("INPUT_MAIL_FILTER(`%s', `S=%s, F=T, T=%s')dnl", f.name, f.address, strings.Join(right, ";")))
+				inMC("INPUT_MAIL_FILTER(`%s', `S=%s, F=T, T=%s')dnl in place of its line", f.name, f.address, strings.Join(right, ";")))
 		}
 	}
 	return findings

@@ -35,7 +35,7 @@ func (r *reader) topKeys() schema.Section {
 		{Name: "recipient_delimiter", Kind: schema.Text(schema.AString, delimiters), Usual: "+", Meaning: "the characters that begin a subaddress's tag; `\"\"` for none. Set it as the MTA's"},
 		{Name: "max_passes", Kind: schema.Number(1, 20), Usual: 3, Meaning: "how often a message is sent on for one recipient before it counts as looping"},
 		{Name: "outbound", Kind: schema.Text(schema.AString, schema.As[string]), Usual: "here",
-			Meaning: "a platform's name when all mail for the Internet leaves through it; shown in flows. The MTA is told by its `relayhost`. Not a platform with `may_relay`: its mail would go round"},
+			Meaning: "a platform's name when all mail for the Internet leaves through it; shown in flows. The MTA is told by its `relayhost` (Postfix) or `SMART_HOST` (Sendmail). Not a platform with `may_relay`: its mail would go round"},
 		{Name: "header", Kind: headerName("X-Coexist-Result", "the result header").OrEmpty(), Example: `"X-Coexist-Result"`,
 			Meaning: "the name of a header that is put into each message; those that a message brings along are removed. It says `point=S0; verdict=accept; id=QUEUEID`"},
 		{Name: "log_subject", Kind: schema.Boolean(), Usual: false, Meaning: "has the log tell each message's subject, cut and made harmless. Its Message-Id is there in any case"},

@@ -40,9 +40,9 @@ func platformKeys() schema.Section {
 		{Name: "proof", Kind: schema.Anything("tables", "a table, or a list of them"), Example: likeProof,
 			Meaning: "further ways in which a message proves that our tenant sent it; see below. With neither `tenant` nor `proof`, nothing from the platform is S1; a note says so"},
 		{Name: "may_relay", Kind: schema.Boolean(), Usual: false,
-			Meaning: "the platform's users may send to the Internet through us, once the tenant is proven; needs `tenant` or `proof`, and a line in [Postfix](../postfix/README.md)"},
+			Meaning: "the platform's users may send to the Internet through us, once the tenant is proven; needs `tenant` or `proof`, and a line in [Postfix](../postfix/README.md#a-platforms-users-who-send-through-us) or [Sendmail](../sendmail/README.md#networks-without-authentication)"},
 		{Name: "relay", Kind: schema.Text(schema.AString, sockets.NextHop), Usually: "by MX", Example: `"[mail.example.com]:25"`,
-			Meaning: "the host that takes the platform's mail, as in Postfix's transport tables: `\"[host]:25\"`. Served by the lookup `transport`"},
+			Meaning: "the host that takes the platform's mail, as in Postfix's transport tables: `\"[host]:25\"`. Served by the lookups `transport` and `sendmail`"},
 	}}
 }
 

@@ -14,44 +14,45 @@ import (
 var oftenAgain = map[string]string{"queue_run_delay": "1s", "minimal_backoff_time": "1s", "maximal_backoff_time": "1s"}
 
 func TestNoMessageIsLostWhileClamdIsGone(t *testing.T) {
-	t.Parallel()
-	clamd := startClamd(t, lab.ClamdConfig{})
-	s := startSite(t, lab.SiteConfig{TOML: checkedTOML(clamd.Addr(), "")})
-	far := startHop(t, hop{
-		name: "far.lab.test", address: freeAddress(), from: lab.FromInternet,
-		routes: map[string]string{"acmecorp.com": nextHop(s.Addr("public"))},
-	})
-	if err := errors.Join(far.Restart(deadline(t), oftenAgain), clamd.Kill()); err != nil {
-		t.Fatal(err)
-	}
-	const half = 25
-	var messages [][]byte
-	send := func() {
-		for range half {
-			p := postAt("S0")
-			r, err := lab.Client{Server: far.Addr("public")}.Send(deadline(t), p.mail)
-			if err != nil || !r.Accepted() {
-				t.Fatalf("the sending Postfix answers %+v, %v", r, err)
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		clamd := startClamd(t, lab.ClamdConfig{})
+		s := startSite(t, lab.SiteConfig{MTA: mta, TOML: checkedTOML(clamd.Addr(), "")})
+		far := startHop(t, hop{
+			name: "far.lab.test", address: freeAddress(), from: lab.FromInternet,
+			routes: map[string]string{"acmecorp.com": nextHop(s.Addr("public"))},
+		})
+		if err := errors.Join(far.Restart(deadline(t), oftenAgain), clamd.Kill()); err != nil {
+			t.Fatal(err)
+		}
+		const half = 25
+		var messages [][]byte
+		send := func() {
+			for range half {
+				p := postAt("S0")
+				r, err := lab.Client{Server: far.Addr("public")}.Send(deadline(t), p.mail)
+				if err != nil || !r.Accepted() {
+					t.Fatalf("the sending Postfix answers %+v, %v", r, err)
+				}
+				messages = append(messages, p.mail.Data)
 			}
-			messages = append(messages, p.mail.Data)
 		}
-	}
-	send()
-	s.do(far.WaitDeferred(deadline(t), "bob@acmecorp.com", `451 4\.3\.0 The message cannot be checked`))
-	if err := clamd.Start(deadline(t)); err != nil {
-		t.Fatal(err)
-	}
-	send()
-	s.do(far.Drain(deadline(t)))
-	s.settle()
-	for i, m := range messages {
-		if _, arrivals := s.copies(m); !slices.Equal(arrivals, []string{toBob}) {
-			t.Errorf("message %d has arrived at %q", i, arrivals)
+		send()
+		s.do(far.WaitDeferred(deadline(t), "bob@acmecorp.com", `451 4\.3\.0 The message cannot be checked`))
+		if err := clamd.Start(deadline(t)); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if n := len(s.Here.All()); n != 2*half {
-		t.Errorf("%d messages were sent, and %d have arrived", 2*half, n)
-	}
+		send()
+		s.do(far.Drain(deadline(t)))
+		s.settle()
+		for i, m := range messages {
+			if _, arrivals := s.copies(m); !slices.Equal(arrivals, []string{toBob}) {
+				t.Errorf("message %d has arrived at %q", i, arrivals)
+			}
+		}
+		if n := len(s.Here.All()); n != 2*half {
+			t.Errorf("%d messages were sent, and %d have arrived", 2*half, n)
+		}
+	})
 }
 
 // manyAtOnce lets one client hold that many connections to Postfix.

@@ -32,8 +32,8 @@ func (m *Sendmail) Sendmail(ctx context.Context, from string, to []string, messa
 	}
 	cmd := m.command(ctx, append([]string{"-Ac", "-C", m.path("etc", "submit.cf"), "-i", "-oem", "-f", from, "--"}, to...)...)
 	cmd.Stdin = bytes.NewReader(message)
-	const noUser = 67 // EX_NOUSER of sysexits.h
-	if out, err := cmd.CombinedOutput(); err != nil && cmd.ProcessState.ExitCode() != noUser {
+	const noUser, unavailable = 67, 69 // sysexits.h: it was refused, and bounces
+	if out, err := cmd.CombinedOutput(); err != nil && cmd.ProcessState.ExitCode() != noUser && cmd.ProcessState.ExitCode() != unavailable {
 		return fmt.Errorf("lab: sendmail: %w: %s", err, out)
 	}
 	return nil

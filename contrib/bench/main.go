@@ -146,17 +146,10 @@ func (s settings) try(ctx context.Context, dir string, t trial) ([]row, error) {
 		return nil, err
 	}
 	defer subject.stop()
-	rivals := make([]*server, len(t.rivals))
-	for i, r := range t.rivals {
-		if r == itself {
-			same := *subject
-			rivals[i] = &same
-			continue
-		}
-		if rivals[i], err = startPeer(ctx, dir, r.option); err != nil {
-			return nil, err
-		}
-		defer rivals[i].stop()
+	rivals, stop, err := startRivals(ctx, dir, t.rivals, subject)
+	defer stop()
+	if err != nil {
+		return nil, err
 	}
 	if t.tcp {
 		subject.address = subject.tcp
@@ -188,6 +181,30 @@ func (s settings) try(ctx context.Context, dir string, t trial) ([]row, error) {
 		}
 	}
 	return s.rows(t, subject, rivals, own, pairs)
+}
+
+// startRivals starts those that are not the subject itself. stop ends them, however many
+// were started.
+func startRivals(ctx context.Context, dir string, rivals []rival, subject *server) (servers []*server, stop func(), err error) {
+	var started []*server
+	stop = func() {
+		for _, v := range started {
+			v.stop()
+		}
+	}
+	for _, r := range rivals {
+		if r == itself {
+			same := *subject
+			servers = append(servers, &same)
+			continue
+		}
+		v, err := startPeer(ctx, dir, r.option)
+		if err != nil {
+			return nil, stop, err
+		}
+		started, servers = append(started, v), append(servers, v)
+	}
+	return servers, stop, nil
 }
 
 // sample is what one run measured.

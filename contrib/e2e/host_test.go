@@ -38,7 +38,7 @@ func (s *site) mustBounce(message []byte, sink *lab.Sink, to string, texts ...st
 				continue
 			}
 			count++
-			if other != sink || !slices.Equal(arrivedAt(d), []string{to}) {
+			if other != sink || !slices.Equal(d.To(), []string{to}) {
 				s.t.Errorf("a bounce for %q arrived at %s", d.To(), place)
 			}
 			for _, text := range texts {

@@ -33,6 +33,7 @@ func withHost(toml string) string {
 // is a row in contrib/docs/sendmail.md.
 type ways struct {
 	smtpUTF8  bool   // addresses beyond ASCII (RFC 6531)
+	noMilter  string // the alternate domain as a bounce to a user elsewhere has it, which no milter sees
 	hostQueue string // where mail of the sendmail command waits before its recipients are decided
 	hostsEach bool   // each recipient of that mail is refused or put off alone
 	hostIs    string // why that mail is our users'
@@ -68,6 +69,7 @@ type ways struct {
 var waysOf = map[lab.MTA]ways{
 	lab.PostfixMTA: {
 		smtpUTF8:  true,
+		noMilter:  "acmecorp-com.onmicrosoft.com",
 		hostQueue: "maildrop",
 		hostIs:    "the message was made on this host",
 		away:      "the MTA answered MAIL with 451 4.7.1 ",
@@ -83,6 +85,7 @@ var waysOf = map[lab.MTA]ways{
 		refusesUnlisted: true,
 	},
 	lab.SendmailMTA: {
+		noMilter:  "Acmecorp-com.onmicrosoft.com",
 		hostQueue: "submit",
 		hostsEach: true,
 		hostIs:    "the client 127.0.0.1 is in our_networks",

@@ -112,24 +112,12 @@ func (s *site) arrivals(message []byte) []string {
 			if !bytes.Equal(below(d.Data), below(message)) {
 				s.t.Errorf("the message was changed on its way to %v:\n%q\nwas\n%q", d.To(), d.Data, message)
 			}
-			for _, to := range arrivedAt(d) {
+			for _, to := range d.To() {
 				list = append(list, place+" "+to)
 			}
 		}
 	}
 	slices.Sort(list)
-	return list
-}
-
-// arrivedAt are the addresses of a delivery with the domain in lower case: it has none
-// (RFC 4343), and what Sendmail is told by the lookups, where no milter sees the mail, has a
-// letter of the other.
-func arrivedAt(d lab.Delivery) []string {
-	list := d.To()
-	for i, to := range list {
-		at := strings.LastIndexByte(to, '@')
-		list[i] = to[:at+1] + strings.ToLower(to[at+1:])
-	}
 	return list
 }
 

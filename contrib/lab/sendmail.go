@@ -204,6 +204,21 @@ func (m *Sendmail) Addr(service string) string {
 	return a
 }
 
+// Forward writes the .forward file of an account.
+func (m *Sendmail) Forward(account, content string) error {
+	home := m.path("home", account)
+	info, err := os.Stat(home)
+	if err == nil {
+		path := filepath.Join(home, ".forward")
+		owner := info.Sys().(*syscall.Stat_t)
+		err = errors.Join(os.WriteFile(path, []byte(content), 0o644), os.Chown(path, int(owner.Uid), int(owner.Gid)))
+	}
+	if err != nil {
+		return fmt.Errorf("lab: the .forward file of %s: %w", account, err)
+	}
+	return nil
+}
+
 // Restart ends the instance's processes and starts it again, with these further lines
 // of sendmail.mc and with the same addresses, queue and log. Sessions under way break off;
 // mail in the queue stays.

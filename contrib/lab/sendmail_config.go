@@ -148,7 +148,8 @@ func mailersOf(routes map[string]string) (mailers []string, table string, err er
 // build has m4 make NAME.cf of NAME.mc.
 func (m *Sendmail) build(ctx context.Context, name string, lines []string) error {
 	source := m.path("etc", name+".mc")
-	if err := os.WriteFile(source, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+	text := strings.ReplaceAll(strings.Join(lines, "\n")+"\n", "{etc}", m.path("etc"))
+	if err := os.WriteFile(source, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("lab: %w", err)
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(m.programs.sendmailTree, "usr/bin/m4"), source)

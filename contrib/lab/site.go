@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,9 +82,12 @@ type SiteConfig struct {
 	TOML      string            // empty: SiteTOML; see WriteTOML for what is replaced in it
 	Directory string            // users.csv; empty: SiteDirectory
 	Main      map[string]string // further main.cf settings; {dir} stands for the site's folder
-	MC        []string          // further lines of sendmail.mc, likewise
-	Routes    map[string]string // further routes; see Config.Routes
-	Files     map[string]string // further files; see Config.Files
+	// MC are further lines of sendmail.mc, likewise; {here} and {office} stand for the
+	// ports of these sinks.
+	MC       []string
+	Accounts []string          // see SendmailConfig
+	Routes   map[string]string // further routes; see Config.Routes
+	Files    map[string]string // further files; see Config.Files
 	// SASL is the socket of the server that knows the users' passwords; see
 	// Config.SASL. Empty: the lab's own, which knows bob.
 	SASL string
@@ -275,8 +279,11 @@ func (s *Site) sendmailConfig(c SiteConfig) (SendmailConfig, error) {
 		"define(`COEXISTD_MILTER', `unix:" + filepath.Join(s.Dir, "milter.sock") + "')dnl",
 		"define(`COEXISTD_LOOKUP', `unix:" + filepath.Join(s.Dir, "lookup.sock") + "')dnl",
 	}
+	_, here, _ := net.SplitHostPort(s.Here.Addr())
+	_, office, _ := net.SplitHostPort(s.Office.Addr())
+	known := strings.NewReplacer("{dir}", s.Dir, "{here}", here, "{office}", office)
 	for _, line := range c.MC {
-		mc = append(mc, strings.ReplaceAll(line, "{dir}", s.Dir))
+		mc = append(mc, known.Replace(line))
 	}
 	submission := ""
 	if c.SubmissionFilter != "" {
@@ -292,6 +299,7 @@ func (s *Site) sendmailConfig(c SiteConfig) (SendmailConfig, error) {
 		Routes:   routes,
 		Users:    users,
 		Files:    c.Files,
+		Accounts: c.Accounts,
 		Visible:  []string{s.Dir},
 	}, nil
 }

@@ -31,17 +31,23 @@ D{coexistd_dsn}yes
 INPUT_MAIL_FILTER(`coexistd', `S=COEXISTD_MILTER, F=T, T=C:30s;S:30s;R:1m;E:5m')
 
 # Before any other rule, coexistd says where mail for one of these domains goes.
-# The map keeps upper case in local parts (-f), and marks that it got no answer (-T).
+# The maps keep upper case in local parts (-f), and mark that they got no answer (-T).
+# Within a transaction, which {mail_mailer} belongs to, the milter is asked, too: the
+# address that is answered then is not written as the one that the milter adds.
 LOCAL_CONFIG
 C{Coexistd}COEXISTD_DOMAINS
 Ksendmail socket -f -T<TMPF> COEXISTD_LOOKUP
+Ksendmail_rcpt socket -f -T<TMPF> COEXISTD_LOOKUP
 
 LOCAL_RULE_0
 R$*				$: $&{addr_type} $| $1
 R$* s $| $*			$@ $2			a sender is not sent to
-R$* $| $*			$: $2
-R$+ < @ $={Coexistd} . >	$: < $(sendmail $1 @ $2 $: @ $) > $1 < @ $2 . >
-R$+ < @ $={Coexistd} >		$: < $(sendmail $1 @ $2 $: @ $) > $1 < @ $2 >
+R$* $| $*			$: $&{client_addr} $| $&{mail_mailer} $| $2
+R$+ $| $+ $| $+ < @ $={Coexistd} . >	$: < $(sendmail_rcpt $3 @ $4 $: @ $) > $3 < @ $4 . >
+R$+ $| $+ $| $+ < @ $={Coexistd} >	$: < $(sendmail_rcpt $3 @ $4 $: @ $) > $3 < @ $4 >
+R$* $| $* $| $+ < @ $={Coexistd} . >	$: < $(sendmail $3 @ $4 $: @ $) > $3 < @ $4 . >
+R$* $| $* $| $+ < @ $={Coexistd} >	$: < $(sendmail $3 @ $4 $: @ $) > $3 < @ $4 >
+R$* $| $* $| $*			$: $3			not one of ours
 R< @ > $*			$: $1			the mailbox is here
 R< $* <TMPF> > $*		$#error $@ 4.3.0 $: "451 4.3.0 The directory cannot answer at the moment, try again later"
 # Of an address that nobody has, coexistd wants to hear from an SMTP client: it

@@ -16,7 +16,7 @@ const (
 	notFound   = "NOTFOUND "
 	failed     = "TEMP the directory cannot answer at the moment"
 	noKey      = "PERM a request is the name of a map, a space, and a key"
-	unknownMap = "PERM unknown map %q; there are recipients, aliases, members, transport, senders, sendmail"
+	unknownMap = "PERM unknown map %q; there are recipients, aliases, members, transport, senders, sendmail, sendmail_rcpt"
 )
 
 // question is one key, asked with one policy and one directory.
@@ -45,7 +45,9 @@ func answer(p *policy.Policy, set *directory.Set, request string) string {
 	case "senders":
 		return q.senders()
 	case "sendmail":
-		return q.sendmail()
+		return q.sendmail(false)
+	case "sendmail_rcpt":
+		return q.sendmail(true)
 	}
 	const longest = 40
 	return fmt.Sprintf(unknownMap, name[:min(len(name), longest)])

@@ -3,7 +3,7 @@
 // Some mail passes no milter: bounces, .forward files, the members of an alias.
 // And an MTA refuses recipients that it does not know before it asks a milter.
 // For both, the MTA asks here. The protocol is Postfix's socketmap
-// (socketmap_table(5)), which is Sendmail's socket map too. There are six maps:
+// (socketmap_table(5)), which is Sendmail's socket map too. There are seven maps:
 //
 //	recipients  does this address exist? The residence is the data.
 //	aliases     the addresses that mail for this one goes to instead or besides,
@@ -14,6 +14,7 @@
 //	            service that bounces or defers
 //	senders     the login that owns this address
 //	sendmail    where Sendmail's rules shall send mail for this address
+//	sendmail_rcpt  the same at RCPT, where the milter is asked, too
 //
 // A directory that cannot answer is a temporary error, never "not found".
 package lookup

@@ -117,8 +117,11 @@ var cases = [][2]string{
 	{"members bob@acmecorp.com", notFound},
 	{"members alice@broken.example", failed},
 
-	{"sendmail Alice+x@acmecorp.com", "OK Alice+x@Acmecorp-com.onmicrosoft.com"},
-	{`sendmail "a, b"@acmecorp.com`, `OK "a, b"@Gapps.acmecorp.com`},
+	{"sendmail Alice+x@acmecorp.com", "OK Alice+x@acmecorp-com.onmicrosoft.com"},
+	{"sendmail_rcpt Alice+x@acmecorp.com", "OK Alice+x@Acmecorp-com.onmicrosoft.com"},
+	{`sendmail_rcpt "a, b"@acmecorp.com`, `OK "a, b"@Gapps.acmecorp.com`},
+	{"sendmail_rcpt bob@acmecorp.com", notFound},
+	{"sendmail_rcpt alice@broken.example", failed},
 	{"sendmail alice@acmecorp-com.onmicrosoft.com", "OK esmtp:[acmecorp-com.mail.protection.outlook.com]"},
 	{"sendmail carol@gapps.acmecorp.com", notFound},
 	{"sendmail bob@acmecorp.com", notFound},
@@ -126,7 +129,7 @@ var cases = [][2]string{
 	{"sendmail postmaster@acmecorp.com", notFound},
 	{"sendmail ed@acmecorp.com", `OK error:4.2.1:"450 4.2.1 The mailbox is being moved, try again later"`},
 	{"sendmail nobody@acmecorp.com", `OK error:5.1.1:"550 5.1.1 The address is not known here"`},
-	{"sendmail nobody@all.example", "OK nobody@All.onmicrosoft.com"},
+	{"sendmail nobody@all.example", "OK nobody@all.onmicrosoft.com"},
 	{"sendmail eve@example.net", notFound},
 	{"sendmail bob", notFound},
 	{"sendmail alice@broken.example", failed},
@@ -161,8 +164,8 @@ var cases = [][2]string{
 	{"senders alice@other.example", notFound},
 	{"senders alice@broken.example", failed},
 
-	{"bogus alice@acmecorp.com", `PERM unknown map "bogus"; there are recipients, aliases, members, transport, senders, sendmail`},
-	{" alice@acmecorp.com", `PERM unknown map ""; there are recipients, aliases, members, transport, senders, sendmail`},
+	{"bogus alice@acmecorp.com", `PERM unknown map "bogus"; there are recipients, aliases, members, transport, senders, sendmail, sendmail_rcpt`},
+	{" alice@acmecorp.com", `PERM unknown map ""; there are recipients, aliases, members, transport, senders, sendmail, sendmail_rcpt`},
 	{"recipients", noKey},
 	{"", noKey},
 }

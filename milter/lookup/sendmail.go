@@ -13,11 +13,12 @@ import (
 // the rules that follow. See contrib/sendmail/coexistd.m4, which takes the answer apart.
 //
 // Sendmail asks at RCPT already, before it asks a milter, and takes the address that it
-// gets here and the one that a milter adds for the same recipient when both are written
-// alike: what the milter says of delivery reports would be lost (recipient.c). So the
-// domain, which has no case (RFC 4343), is written otherwise here. A reply stands in
-// quotes: Sendmail would lose spaces beside its commas (parseaddr.c, prescan).
-func (q question) sendmail() string {
+// gets here and the one that the milter adds for one recipient when both are written
+// alike: what the milter says of delivery reports would be lost (recipient.c). So at RCPT
+// the domain, which has no case (RFC 4343), is written otherwise. The milter takes that
+// recipient away again. Otherwise it is written as the milter writes it: a member of an
+// alias who is a recipient, too, gets the message once.
+func (q question) sendmail(atRCPT bool) string {
 	if relay := q.relay(); relay != "" {
 		return "OK esmtp:" + withoutPort(relay)
 	}
@@ -33,6 +34,9 @@ func (q question) sendmail() string {
 		return "OK error:" + r.Enhanced + ":" + strconv.Quote(r.String())
 	case place.Residence.Kind != route.There:
 		return notFound
+	}
+	if !atRCPT {
+		return "OK " + place.Elsewhere
 	}
 	at := strings.LastIndexByte(place.Elsewhere, '@')
 	return "OK " + place.Elsewhere[:at] + upperFirst(place.Elsewhere[at:])

@@ -71,7 +71,7 @@ func TestMembersInSendmailsQueueGoByTheDirectoryAsItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.mustReload()
-	s.flush()
+	s.settle()
 	s.mustBounce(m, s.Outside, "eve@example.net", "nobody@globex.example")
 	s.mustArrive(m, "office365 dave@acmecorp-com.onmicrosoft.com", "here hugo@globex.example")
 }

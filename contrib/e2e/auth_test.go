@@ -186,57 +186,58 @@ func admissions(t *testing.T, ours *lab.Authority) []admission {
 }
 
 func TestASubmissionListenerTakesMailOfOurUsersOnly(t *testing.T) {
-	t.Parallel()
-	ours, err := lab.NewAuthority("lab authority")
-	if err != nil {
-		t.Fatal(err)
-	}
-	main, files, err := ours.Server("mail.acmecorp.com")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := startSubmission(t, lab.SiteConfig{Main: main, Files: files}, "bob", "iris@globex.example")
-	for i, a := range admissions(t, ours) {
-		to, from := fmt.Sprintf("bob+%d@acmecorp.com", i), "eve@example.net"
-		if a.login != "" {
-			from = strings.TrimSuffix(a.login, "@globex.example") + "@acmecorp.com"
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		ours, err := lab.NewAuthority("lab authority")
+		if err != nil {
+			t.Fatal(err)
 		}
-		if a.login == "iris@globex.example" {
-			from = a.login
+		main, files, err := ours.Server("mail.acmecorp.com")
+		if err != nil {
+			t.Fatal(err)
 		}
-		message := lab.Plain(from, to, a.about)
-		if a.tenant {
-			message = fromTenant(lab.OfficeTenant, message)
-		}
-		m := lab.Mail{From: from, To: lab.To(to), Data: message}
-		r, e := s.submitAs(a.submitter, m), s.explainSubmitted(t, a.submitter, m)
-		line := s.loggedTo(t, to)
-		got := line["point"] + " accept"
-		if !r.Accepted() {
-			got = line["point"] + " " + r.To[0].String()
-		}
-		if got != a.want {
-			t.Errorf("%s: %s; right is %s", a.about, got, a.want)
-		}
-		if e.Checkpoint != line["point"] || e.Verdict != line["verdict"] || e.Reply != line["reply"] {
-			t.Errorf("%s: the daemon logged %s %s %q, and explain says %s %s %q",
-				a.about, line["point"], line["verdict"], line["reply"], e.Checkpoint, e.Verdict, e.Reply)
-		}
-		if line["login"] != a.login {
-			t.Errorf("%s: the log has the login %q", a.about, line["login"])
-		}
-		if r.Accepted() {
-			s.mustArrive(message, "here "+to)
-		} else {
-			s.mustArrive(message)
-			if line["check"] != verdict.CheckAuth || line["reply"] != authenticationRequired {
-				t.Errorf("%s: the log says of the check %q and of the reply %q", a.about, line["check"], line["reply"])
+		s := startSubmission(t, lab.SiteConfig{MTA: mta, Main: main, MC: lab.ServerMC(), Files: files}, "bob", "iris@globex.example")
+		for i, a := range admissions(t, ours) {
+			to, from := fmt.Sprintf("bob+%d@acmecorp.com", i), "eve@example.net"
+			if a.login != "" {
+				from = strings.TrimSuffix(a.login, "@globex.example") + "@acmecorp.com"
+			}
+			if a.login == "iris@globex.example" {
+				from = a.login
+			}
+			message := lab.Plain(from, to, a.about)
+			if a.tenant {
+				message = fromTenant(lab.OfficeTenant, message)
+			}
+			m := lab.Mail{From: from, To: lab.To(to), Data: message}
+			r, e := s.submitAs(a.submitter, m), s.explainSubmitted(t, a.submitter, m)
+			line := s.loggedTo(t, to)
+			got := line["point"] + " accept"
+			if !r.Accepted() {
+				got = line["point"] + " " + r.To[0].String()
+			}
+			if got != a.want {
+				t.Errorf("%s: %s; right is %s", a.about, got, a.want)
+			}
+			if e.Checkpoint != line["point"] || e.Verdict != line["verdict"] || e.Reply != line["reply"] {
+				t.Errorf("%s: the daemon logged %s %s %q, and explain says %s %s %q",
+					a.about, line["point"], line["verdict"], line["reply"], e.Checkpoint, e.Verdict, e.Reply)
+			}
+			if line["login"] != a.login {
+				t.Errorf("%s: the log has the login %q", a.about, line["login"])
+			}
+			if r.Accepted() {
+				s.mustArrive(message, "here "+to)
+			} else {
+				s.mustArrive(message)
+				if line["check"] != verdict.CheckAuth || line["reply"] != authenticationRequired {
+					t.Errorf("%s: the log says of the check %q and of the reply %q", a.about, line["check"], line["reply"])
+				}
+			}
+			if taken := strings.HasPrefix(a.want, "S2 accept"); taken != strings.Contains(line["findings"], "auth clean") {
+				t.Errorf("%s: the log has the findings %q", a.about, line["findings"])
 			}
 		}
-		if taken := strings.HasPrefix(a.want, "S2 accept"); taken != strings.Contains(line["findings"], "auth clean") {
-			t.Errorf("%s: the log has the findings %q", a.about, line["findings"])
-		}
-	}
+	})
 }
 
 func TestEachRecipientOfAStrangerIsRefused(t *testing.T) {

@@ -33,11 +33,15 @@ func withHost(toml string) string {
 // is a row in contrib/docs/sendmail.md.
 type ways struct {
 	smtpUTF8  bool   // addresses beyond ASCII (RFC 6531)
+	chaos     int    // how many messages it passes in a minute or so
 	noMilter  string // the alternate domain as a bounce to a user elsewhere has it, which no milter sees
 	hostQueue string // where mail of the sendmail command waits before its recipients are decided
 	hostsEach bool   // each recipient of that mail is refused or put off alone
 	hostIs    string // why that mail is our users'
-	away      string // the answer while coexistd is away, in the words of quarantine release
+	// checksBounces says that a bounce of that mail is checked as mail is, with what it
+	// encloses: of a virus that is refused, nobody gets one.
+	checksBounces bool
+	away          string // the answer while coexistd is away, in the words of quarantine release
 
 	bareLineEnds bool // it takes a CR or LF that stands alone
 	// refuses are the answers by which it refuses a message before a milter is asked.
@@ -69,6 +73,7 @@ type ways struct {
 var waysOf = map[lab.MTA]ways{
 	lab.PostfixMTA: {
 		smtpUTF8:  true,
+		chaos:     10_000,
 		noMilter:  "acmecorp-com.onmicrosoft.com",
 		hostQueue: "maildrop",
 		hostIs:    "the message was made on this host",
@@ -85,11 +90,13 @@ var waysOf = map[lab.MTA]ways{
 		refusesUnlisted: true,
 	},
 	lab.SendmailMTA: {
-		noMilter:  "Acmecorp-com.onmicrosoft.com",
-		hostQueue: "submit",
-		hostsEach: true,
-		hostIs:    "the client 127.0.0.1 is in our_networks",
-		away:      "the MTA answered MAIL with 451 4.3.2 ",
+		chaos:         2_000,
+		noMilter:      "Acmecorp-com.onmicrosoft.com",
+		hostQueue:     "submit",
+		hostsEach:     true,
+		hostIs:        "the client 127.0.0.1 is in our_networks",
+		away:          "the MTA answered MAIL with 451 4.3.2 ",
+		checksBounces: true,
 
 		refuses:      regexp.MustCompile(`^(421 4\.5\.0 Bare (carriage return|linefeed) |552 5\.6\.0 Headers too large )`),
 		wrongLogin:   "535 5.7.0",

@@ -131,49 +131,50 @@ func (s *site) releaseKilled(id, step string) {
 }
 
 func TestAReleaseThatIsKilledIsNotRepeatedUnasked(t *testing.T) {
-	t.Parallel()
-	s := startSite(t, lab.SiteConfig{TOML: checkedTOML("", "", neverReport)})
-	for _, c := range []struct {
-		step    string
-		state   quarantine.State
-		arrives []string // before anybody says --again
-	}{
-		{"release: claimed", quarantine.Releasing, nil},
-		{"release: sent", quarantine.Releasing, []string{"here bob@acmecorp.com"}},
-		{"release: committed", quarantine.Released, []string{"here bob@acmecorp.com"}},
-	} {
-		m := programFor("bob@acmecorp.com", c.step, 0)
-		id := s.hold(m, "bob@acmecorp.com")[0].ID
-		s.releaseKilled(id, c.step)
-		s.mustArrive(m, c.arrives...)
-		if got := s.state(id); got != c.state {
-			t.Errorf("%s: the entry is %s, want %s", c.step, got, c.state)
-		}
-		if c.state == quarantine.Released {
-			s.release(id, "failed", "is not held any more: it is released since")
-			s.release(id, "failed", "is not held any more: it is released since", "--again")
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		s := startSite(t, lab.SiteConfig{MTA: mta, TOML: checkedTOML("", "", neverReport)})
+		for _, c := range []struct {
+			step    string
+			state   quarantine.State
+			arrives []string // before anybody says --again
+		}{
+			{"release: claimed", quarantine.Releasing, nil},
+			{"release: sent", quarantine.Releasing, []string{"here bob@acmecorp.com"}},
+			{"release: committed", quarantine.Released, []string{"here bob@acmecorp.com"}},
+		} {
+			m := programFor("bob@acmecorp.com", c.step, 0)
+			id := s.hold(m, "bob@acmecorp.com")[0].ID
+			s.releaseKilled(id, c.step)
 			s.mustArrive(m, c.arrives...)
-			continue
+			if got := s.state(id); got != c.state {
+				t.Errorf("%s: the entry is %s, want %s", c.step, got, c.state)
+			}
+			if c.state == quarantine.Released {
+				s.release(id, "failed", "is not held any more: it is released since")
+				s.release(id, "failed", "is not held any more: it is released since", "--again")
+				s.mustArrive(m, c.arrives...)
+				continue
+			}
+			s.release(id, "uncertain", "was broken off")
+			s.mustArrive(m, c.arrives...)
+			if out, _ := s.quarantine("list"); !strings.Contains(out, id) || !strings.Contains(out, string(quarantine.Releasing)) {
+				t.Errorf("%s: the list does not tell that it is uncertain:\n%s", c.step, out)
+			}
+			if _, out, _ := runDoctor(t, t.TempDir(), nil, "-c", s.Config()); !strings.Contains(out, id) {
+				t.Errorf("%s: doctor does not tell of %s:\n%s", c.step, id, out)
+			}
+			s.release(id, "released", "", "--again")
+			s.mustArrive(m, append(slices.Clone(c.arrives), "here bob@acmecorp.com")...)
+			s.release(id, "failed", "is not held any more: it is released since", "--again")
 		}
-		s.release(id, "uncertain", "was broken off")
-		s.mustArrive(m, c.arrives...)
-		if out, _ := s.quarantine("list"); !strings.Contains(out, id) || !strings.Contains(out, string(quarantine.Releasing)) {
-			t.Errorf("%s: the list does not tell that it is uncertain:\n%s", c.step, out)
+		// What is uncertain can be deleted instead.
+		m := programFor("bob@acmecorp.com", "deleted", 0)
+		id := s.hold(m, "bob@acmecorp.com")[0].ID
+		s.releaseKilled(id, "release: sent")
+		if out, status := s.quarantine("delete", id); status != exitYes {
+			t.Errorf("delete ended with %d and %s", status, out)
 		}
-		if _, out, _ := runDoctor(t, t.TempDir(), nil, "-c", s.Config()); !strings.Contains(out, id) {
-			t.Errorf("%s: doctor does not tell of %s:\n%s", c.step, id, out)
-		}
-		s.release(id, "released", "", "--again")
-		s.mustArrive(m, append(slices.Clone(c.arrives), "here bob@acmecorp.com")...)
-		s.release(id, "failed", "is not held any more: it is released since", "--again")
-	}
-	// What is uncertain can be deleted instead.
-	m := programFor("bob@acmecorp.com", "deleted", 0)
-	id := s.hold(m, "bob@acmecorp.com")[0].ID
-	s.releaseKilled(id, "release: sent")
-	if out, status := s.quarantine("delete", id); status != exitYes {
-		t.Errorf("delete ended with %d and %s", status, out)
-	}
-	s.release(id, "failed", "is not held any more: it is deleted since", "--again")
-	s.mustArrive(m, "here bob@acmecorp.com")
+		s.release(id, "failed", "is not held any more: it is deleted since", "--again")
+		s.mustArrive(m, "here bob@acmecorp.com")
+	})
 }

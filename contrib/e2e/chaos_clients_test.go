@@ -23,6 +23,7 @@ type chaosKind struct {
 }
 
 const (
+	chaosTotal   = 10_000
 	chaosClients = 6                      // that send at the same time
 	chaosRedial  = 97                     // one in so many messages has a connection of its own; a prime, so that all kinds do
 	chaosRetry   = 100 * time.Millisecond // from a temporary refusal to the next try

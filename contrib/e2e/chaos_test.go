@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -85,20 +84,6 @@ func TestTenThousandMessagesSurviveReloadsAndRestarts(t *testing.T) {
 	onEachMTA(t, surviveReloadsAndRestarts)
 }
 
-// chaosMessages is how many messages are sent: CHAOS_MESSAGES of the environment, or as many
-// as the MTA passes in a minute or so.
-func (s *site) chaosMessages() int {
-	wanted := os.Getenv("CHAOS_MESSAGES")
-	if wanted == "" {
-		return s.chaos
-	}
-	n, err := strconv.Atoi(wanted)
-	if err != nil || n < 100 {
-		s.t.Fatalf("CHAOS_MESSAGES is %q; a number of messages is right, from 100 on", wanted)
-	}
-	return n
-}
-
 func surviveReloadsAndRestarts(t *testing.T, mta lab.MTA) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -114,7 +99,7 @@ func surviveReloadsAndRestarts(t *testing.T, mta lab.MTA) {
 		t.Fatal(err)
 	}
 	c.mustReload()
-	total, begun := c.chaosMessages(), time.Now()
+	total, begun := chaosTotal, time.Now()
 	c.current.Store(c.Daemon)
 	done, reloader := make(chan struct{}), sync.WaitGroup{}
 	reloader.Go(func() {

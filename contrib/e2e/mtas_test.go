@@ -33,7 +33,6 @@ func withHost(toml string) string {
 // is a row in contrib/docs/sendmail.md.
 type ways struct {
 	smtpUTF8  bool   // addresses beyond ASCII (RFC 6531)
-	chaos     int    // how many messages it passes in a minute or so
 	noMilter  string // the alternate domain as a bounce to a user elsewhere has it, which no milter sees
 	hostQueue string // where mail of the sendmail command waits before its recipients are decided
 	hostsEach bool   // each recipient of that mail is refused or put off alone
@@ -73,7 +72,6 @@ type ways struct {
 var waysOf = map[lab.MTA]ways{
 	lab.PostfixMTA: {
 		smtpUTF8:  true,
-		chaos:     10_000,
 		noMilter:  "acmecorp-com.onmicrosoft.com",
 		hostQueue: "maildrop",
 		hostIs:    "the message was made on this host",
@@ -90,7 +88,6 @@ var waysOf = map[lab.MTA]ways{
 		refusesUnlisted: true,
 	},
 	lab.SendmailMTA: {
-		chaos:         2_000,
 		noMilter:      "Acmecorp-com.onmicrosoft.com",
 		hostQueue:     "submit",
 		hostsEach:     true,

@@ -114,13 +114,16 @@ func (s *site) mustAnswerRated(about string, r rated, m lab.Mail) {
 
 func TestLimitsAnswerTheSameInMemoryAndInRedis(t *testing.T) {
 	t.Parallel()
+	inMemory := func(*testing.T) string { return "" }
 	for _, where := range []struct {
 		name  string
+		mta   lab.MTA
 		start func(t *testing.T) (toml string)
 	}{
-		{"memory", func(*testing.T) string { return "" }},
-		{"Redis", func(t *testing.T) string { return redisTOML(startRedis(t, lab.RedisConfig{}).Addr) }},
-		{"cluster of three", func(t *testing.T) string {
+		{"memory", lab.PostfixMTA, inMemory},
+		{"memory, Sendmail", lab.SendmailMTA, inMemory},
+		{"Redis", lab.PostfixMTA, func(t *testing.T) string { return redisTOML(startRedis(t, lab.RedisConfig{}).Addr) }},
+		{"cluster of three", lab.PostfixMTA, func(t *testing.T) string {
 			cluster, err := lab.LendFilters(t).StartRedisCluster(deadline(t))
 			if err != nil {
 				t.Fatal(err)
@@ -132,7 +135,7 @@ func TestLimitsAnswerTheSameInMemoryAndInRedis(t *testing.T) {
 		t.Run(where.name, func(t *testing.T) {
 			t.Parallel()
 			toml := where.start(t)
-			s := startSubmission(t, lab.SiteConfig{Program: patient(t), TOML: toml, Directory: ratedDirectory}, ratedLogins...)
+			s := startSubmission(t, lab.SiteConfig{MTA: where.mta, Program: patient(t), TOML: toml, Directory: ratedDirectory}, ratedLogins...)
 			type one struct {
 				about string
 				rated

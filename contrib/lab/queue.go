@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -50,6 +51,8 @@ func (m *Postfix) Queue(ctx context.Context) ([]Queued, error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("lab: what postqueue -j says is not understood: %w", err)
 		}
+		// What moves to another queue meanwhile is listed in both; it is in the last one.
+		queue = slices.DeleteFunc(queue, func(earlier Queued) bool { return earlier.ID == q.ID })
 		queue = append(queue, q)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 )
 
@@ -21,13 +20,9 @@ type authServer struct {
 }
 
 func startAuthServer(path string, users map[string]string) (*authServer, error) {
-	l, err := net.Listen("unix", path)
+	l, err := listenForAll(path)
 	if err != nil {
-		return nil, fmt.Errorf("lab: %w", err)
-	}
-	if err := os.Chmod(path, 0o666); err != nil {
-		l.Close()
-		return nil, fmt.Errorf("lab: %w", err)
+		return nil, err
 	}
 	s := &authServer{users: users}
 	s.server = serveEach(l, s.serve)

@@ -16,7 +16,7 @@ func TestAKilledProcessLeavesNothing(t *testing.T) {
 	start := map[string]func() (group int, dir string){
 		"postfix": func() (int, string) {
 			m := startPostfix(t, Config{})
-			return m.master.Process.Pid, m.Dir
+			return m.process.Process.Pid, m.Dir
 		},
 		"clamd": func() (int, string) {
 			c := startClamd(t, ClamdConfig{})

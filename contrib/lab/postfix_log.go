@@ -44,26 +44,16 @@ func (m *Postfix) QueueID(r Reply) string {
 	return ""
 }
 
-// WaitConnect returns once a client has connected.
-func (m *Postfix) WaitConnect(ctx context.Context, client string) error {
-	return m.waitLine(ctx, "connect from .*"+regexp.QuoteMeta(client))
-}
-
 // WaitDeferred returns once a delivery to an address was put off, for a reason that
 // matches.
 func (m *Postfix) WaitDeferred(ctx context.Context, to, why string) error {
-	return m.waitLine(ctx, "to=<"+regexp.QuoteMeta(to)+">.*status=deferred.*"+why)
+	return m.waitFor(ctx, "to=<"+regexp.QuoteMeta(to)+">.*status=deferred.*"+why)
 }
 
 // WaitHostMailPutOff returns once mail of the host itself was put off: a milter said so or
 // did not answer, or a lookup failed.
 func (m *Postfix) WaitHostMailPutOff(ctx context.Context) error {
-	return m.waitLine(ctx, `postfix/cleanup.*(?:: milter-reject: .*: 4|try again later)`)
-}
-
-func (m *Postfix) waitLine(ctx context.Context, pattern string) error {
-	_, err := m.WaitLog(ctx, regexp.MustCompile(pattern))
-	return err
+	return m.waitFor(ctx, `postfix/cleanup.*(?:: milter-reject: .*: 4|try again later)`)
 }
 
 // Visits is how often a message was begun at the services of the instance so far.

@@ -315,7 +315,7 @@ func processes(t *testing.T, m *Postfix) []string {
 		}
 		// The name, in parentheses, may hold spaces; state, parent, group and session follow.
 		after := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-		if after[0] != "Z" && after[3] == strconv.Itoa(m.master.Process.Pid) {
+		if after[0] != "Z" && after[3] == strconv.Itoa(m.process.Process.Pid) {
 			found = append(found, string(stat))
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"time"
 )
@@ -129,15 +128,6 @@ func (m *Postfix) inQueue(ctx context.Context) string {
 		return err.Error()
 	}
 	return fmt.Sprintf("%+v", queue)
-}
-
-// Log is all that the instance has logged.
-func (m *Postfix) Log() string { return m.log.String() }
-
-// WaitLog returns the first line of the log, from the start of the instance
-// on, that matches. When ctx ends first, the error has the last lines.
-func (m *Postfix) WaitLog(ctx context.Context, re *regexp.Regexp) (string, error) {
-	return m.log.waitLine(ctx, re)
 }
 
 func (m *Postfix) command(ctx context.Context, input []byte, name string, args ...string) ([]byte, error) {

@@ -2,10 +2,8 @@ package lab
 
 import (
 	"encoding/binary"
-	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
 )
 
@@ -14,13 +12,9 @@ import (
 // bits, are answered with "OK" or "NO" in the same form. Cyrus SASL cuts a login at its
 // "@" into login and realm. Logins have no case, as Dovecot's.
 func startSaslauthd(path string, users map[string]string) (*server, error) {
-	l, err := net.Listen("unix", path)
+	l, err := listenForAll(path)
 	if err != nil {
-		return nil, fmt.Errorf("lab: %w", err)
-	}
-	if err := os.Chmod(path, 0o666); err != nil {
-		l.Close()
-		return nil, fmt.Errorf("lab: %w", err)
+		return nil, err
 	}
 	return serveEach(l, func(conn net.Conn) {
 		var asked [4]string

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -42,19 +41,9 @@ type SendmailConfig struct {
 // log. It sees a machine of its own: the host's name, /etc/hosts, /etc/passwd, /dev/log
 // and /tmp are not those of the machine.
 type Sendmail struct {
-	// Dir is the instance's folder: etc, queue and home are below it.
-	Dir string
+	instance // etc, queue and home are below Dir
 
-	programs  *Programs
-	config    SendmailConfig
-	addresses map[string]string
-	auth      *server
-	log       *logbook
-
-	mu     sync.Mutex // held while processes are started or ended
-	daemon *exec.Cmd
-	guard  *guard
-	gone   chan struct{} // closed when no process of the instance is left
+	config SendmailConfig
 }
 
 // StartSendmail starts an instance and returns when its services accept connections. The
@@ -67,7 +56,7 @@ func (p *Programs) StartSendmail(ctx context.Context, c SendmailConfig) (_ *Send
 	if err != nil {
 		return nil, err
 	}
-	m := &Sendmail{Dir: dir, programs: p, config: c, log: newLogbook()}
+	m := &Sendmail{instance: instance{Dir: dir, programs: p, log: newLogbook(), signal: syscall.SIGKILL}, config: c}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.Stop())
@@ -95,10 +84,6 @@ func (p *Programs) StartSendmail(ctx context.Context, c SendmailConfig) (_ *Send
 		return nil, err
 	}
 	return m, m.begin(ctx)
-}
-
-func (m *Sendmail) path(elem ...string) string {
-	return filepath.Join(append([]string{m.Dir}, elem...)...)
 }
 
 // machine gives what it runs a machine of its own: $1 is the instance's folder, $2 the
@@ -143,30 +128,8 @@ var listening = regexp.MustCompile(`sendmail\[\d+\]: started as: `)
 // end is the end of all the others.
 func (m *Sendmail) begin(ctx context.Context) error {
 	cmd := m.command(context.WithoutCancel(ctx), "-C", m.path("etc", "sendmail.cf"), "-bD", "-q1h")
-	cmd.Stdout, cmd.Stderr = m.log, m.log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	cmd.WaitDelay = stopTime
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("lab: starting Sendmail: %w", err)
-	}
-	from := m.log.len()
-	m.daemon, m.gone = cmd, make(chan struct{})
-	go func() {
-		cmd.Wait()
-		m.log.finish()
-	}()
-	gone := m.gone
-	m.log.open()
-	go func() {
-		m.log.read()
-		close(gone)
-	}()
-	var err error
-	if m.guard, err = startGuard(cmd.Process.Pid, m.Dir, "KILL"); err != nil {
+	if err := m.launch(ctx, "Sendmail", cmd, listening); err != nil {
 		return err
-	}
-	if _, err := m.log.wait(ctx, from, listening); err != nil {
-		return fmt.Errorf("lab: Sendmail did not start: %w; it said:\n%s", err, m.log)
 	}
 	return m.waitListening(ctx)
 }
@@ -194,16 +157,6 @@ func (m *Sendmail) waitListening(ctx context.Context) error {
 	return nil
 }
 
-// Addr is the address, HOST:PORT, of the service of that name. An unknown name panics:
-// it is a slip of the caller's.
-func (m *Sendmail) Addr(service string) string {
-	a, ok := m.addresses[service]
-	if !ok {
-		panic(fmt.Sprintf("lab: no service is called %q", service))
-	}
-	return a
-}
-
 // Forward writes the .forward file of an account.
 func (m *Sendmail) Forward(account, content string) error {
 	home := m.path("home", account)
@@ -217,50 +170,4 @@ func (m *Sendmail) Forward(account, content string) error {
 		return fmt.Errorf("lab: the .forward file of %s: %w", account, err)
 	}
 	return nil
-}
-
-// Restart ends the instance's processes and starts it again, with these further lines
-// of sendmail.mc and with the same addresses, queue and log. Sessions under way break off;
-// mail in the queue stays.
-func (m *Sendmail) Restart(ctx context.Context, mc ...string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.end()
-	m.config.MC = append(m.config.MC, mc...)
-	if err := m.configure(ctx); err != nil {
-		return err
-	}
-	return m.begin(ctx)
-}
-
-// Stop ends the instance at once, with whatever is in its queue, and returns when no
-// process, socket and file of it is left. A second call does nothing.
-func (m *Sendmail) Stop() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.end()
-	if m.auth != nil {
-		m.auth.close()
-	}
-	if m.log.socket != nil {
-		m.log.socket.Close()
-	}
-	if err := os.RemoveAll(m.Dir); err != nil {
-		return fmt.Errorf("lab: %w", err)
-	}
-	return nil
-}
-
-// end returns when no process of the instance is left.
-func (m *Sendmail) end() {
-	if m.daemon == nil {
-		return
-	}
-	syscall.Kill(-m.daemon.Process.Pid, syscall.SIGKILL)
-	<-m.gone
-	if m.guard != nil {
-		m.guard.dismiss()
-		m.guard = nil
-	}
-	m.daemon = nil
 }

@@ -14,15 +14,6 @@ import (
 	"time"
 )
 
-// Log is all that the instance has logged.
-func (m *Sendmail) Log() string { return m.log.String() }
-
-// WaitLog returns the first line of the log, from the start of the instance on, that
-// matches. When ctx ends first, the error has the last lines.
-func (m *Sendmail) WaitLog(ctx context.Context, re *regexp.Regexp) (string, error) {
-	return m.log.waitLine(ctx, re)
-}
-
 // Sendmail hands a message in as a program on the host does: to submit.cf's queue, from
 // where it goes to the service "public". What is refused there bounces (-oem), and is no
 // error.
@@ -160,11 +151,6 @@ func (m *Sendmail) QueueID(r Reply) string {
 	return ""
 }
 
-// WaitConnect returns once a client has connected.
-func (m *Sendmail) WaitConnect(ctx context.Context, client string) error {
-	return m.waitFor(ctx, `connect from .*`+regexp.QuoteMeta(client))
-}
-
 // WaitDeferred returns once a delivery to an address was put off, for a reason that
 // matches. Sendmail does not log what one of its rules puts off; that stands in the queue
 // alone.
@@ -197,11 +183,6 @@ func (m *Sendmail) WaitDeferred(ctx context.Context, to, why string) error {
 // did not answer, or a lookup failed.
 func (m *Sendmail) WaitHostMailPutOff(ctx context.Context) error {
 	return m.waitFor(ctx, `to=.*relay=\[127\.0\.0\.1\].*stat=Deferred`)
-}
-
-func (m *Sendmail) waitFor(ctx context.Context, pattern string) error {
-	_, err := m.WaitLog(ctx, regexp.MustCompile(pattern))
-	return err
 }
 
 // Visits is how often a message was begun at the services of the instance so far.

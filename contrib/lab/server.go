@@ -1,7 +1,9 @@
 package lab
 
 import (
+	"fmt"
 	"net"
+	"os"
 	"sync"
 )
 
@@ -14,6 +16,19 @@ type server struct {
 	mu     sync.Mutex
 	conns  map[net.Conn]bool
 	closed bool
+}
+
+// listenForAll opens a unix socket that every user may connect to.
+func listenForAll(path string) (net.Listener, error) {
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("lab: %w", err)
+	}
+	if err := os.Chmod(path, 0o666); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("lab: %w", err)
+	}
+	return l, nil
 }
 
 // serveEach starts a server that has each connection handled in a goroutine of

@@ -170,8 +170,11 @@ func TestAnotherUserMayNotAskTheDaemon(t *testing.T) {
 
 // It reloads as fast as mail goes, at least 150 times in a minute.
 func TestReloadsUnderLoadPutNoMessageOff(t *testing.T) {
-	t.Parallel()
-	s := startSite(t, lab.SiteConfig{})
+	onEachMTA(t, reloadUnderLoad)
+}
+
+func reloadUnderLoad(t *testing.T, mta lab.MTA) {
+	s := startSite(t, lab.SiteConfig{MTA: mta})
 	descriptors := func() int {
 		list, err := os.ReadDir("/proc/" + strconv.Itoa(s.Daemon.Pid()) + "/fd")
 		if err != nil {
@@ -211,8 +214,8 @@ func TestReloadsUnderLoadPutNoMessageOff(t *testing.T) {
 	if tempfailed := regexp.MustCompile(`msg=message .* verdict=tempfail`).FindString(s.Daemon.Log()); tempfailed != "" {
 		t.Errorf("a message was put off: %s", tempfailed)
 	}
-	// Postfix's processes would keep their connections for as long as they may be idle.
-	s.do(s.Postfix.Stop())
+	// The MTA's processes would keep their connections for as long as they may be idle.
+	s.do(s.Stop())
 	for ctx, again := deadline(t), time.Tick(20*time.Millisecond); descriptors() > open; <-again {
 		if ctx.Err() != nil {
 			t.Fatalf("%d descriptors are open; before the reloads it were %d", descriptors(), open)

@@ -29,23 +29,25 @@ begun@acmecorp.com,moving,
 )
 
 // Postfix has a table of recipients for each of the ways in which it can take
-// mail for a domain.
+// mail for a domain. Sendmail has one, and lets the milter say who is not known.
 func TestASessionUnderWayGoesByTheDirectoryAsItIs(t *testing.T) {
 	t.Parallel()
-	for class, settings := range map[string]map[string]string{
+	for class, c := range map[string]lab.SiteConfig{
 		"a virtual mailbox domain": {},
-		"a local domain":           localDomain,
-		"a relay domain": {
+		"a local domain":           {Main: localDomain},
+		"a relay domain": {Main: map[string]string{
 			"relay_domains":           "acmecorp.com",
 			"virtual_mailbox_domains": "globex.example",
 			"relay_recipient_maps":    "socketmap:unix:{dir}/lookup.sock:recipients",
-		},
+		}},
+		"a domain of Sendmail": {MTA: lab.SendmailMTA},
 	} {
 		t.Run(class, func(t *testing.T) {
 			t.Parallel()
 			toml := strings.Replace(lab.SiteTOML, "[domain.\"acmecorp.com\"]\n", "[domain.\"acmecorp.com\"]\nmax_loss = \"50%\"\n", 1)
-			s := startSite(t, lab.SiteConfig{TOML: toml, Directory: beforeChange, Main: settings})
-			// One session is one smtpd.
+			c.TOML, c.Directory = toml, beforeChange
+			s := startSite(t, c)
+			// One session is one process of the MTA.
 			session := s.enter(lab.FromInternet)
 			const ok, nobody, moving = "250 2.1.5", "550 5.1.1", "450 4.2.1"
 			changes := []struct{ to, before, after string }{

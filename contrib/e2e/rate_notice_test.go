@@ -44,9 +44,9 @@ overrides = { "127.0.3.1" = "unlimited" }
 
 // startNoticed starts a site whose host, too, may send to the Internet, as it may
 // where nothing is said of Postfix's mynetworks, with these further tables.
-func startNoticed(t *testing.T, toml string) *site {
+func startNoticed(t *testing.T, mta lab.MTA, toml string) *site {
 	t.Helper()
-	s := startSubmission(t, lab.SiteConfig{Main: map[string]string{"mynetworks": "127.0.0.1 127.0.4.0/24"}}, "bob", "carol")
+	s := startSubmission(t, lab.SiteConfig{MTA: mta, Main: map[string]string{"mynetworks": "127.0.0.1 127.0.4.0/24"}}, "bob", "carol")
 	s.configure(strings.Replace(submissionTOML, `["127.0.4.0/24"]`, `["127.0.0.1", "127.0.4.0/24"]`, 1) + toml)
 	return s
 }
@@ -83,8 +83,13 @@ func (s *site) limitLines(account string) (lines []logLine) {
 }
 
 func TestAnAccountThatReachesItsLimitIsToldToTheAdministratorsOnce(t *testing.T) {
-	t.Parallel()
-	s := startNoticed(t, noticeTOML)
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) { startNoticed(t, mta, noticeTOML).mustTellOfBobOnce() })
+}
+
+// mustTellOfBobOnce has bob, and then carol, reach a limit.
+func (s *site) mustTellOfBobOnce() {
+	t := s.t
+	t.Helper()
 	administrators := []string{"bob@acmecorp.com", "gail@gapps.globex.example", "far@example.org"}
 	send := func(login, subject string, to ...string) lab.Result {
 		from := login + "@acmecorp.com"
@@ -169,7 +174,7 @@ by    = "user"
 limit = 1
 per   = "2s"
 `
-	s := startNoticed(t, quick)
+	s := startNoticed(t, lab.PostfixMTA, quick)
 	until := deadline(t)
 	for n := 0; len(s.limitLines("bob")) < 3; n++ {
 		if until.Err() != nil {

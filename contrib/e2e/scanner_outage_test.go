@@ -59,25 +59,28 @@ func TestNoMessageIsLostWhileClamdIsGone(t *testing.T) {
 var manyAtOnce = map[string]string{"default_process_limit": "200", "smtpd_client_connection_count_limit": "0"}
 
 func TestAHungScannerIsNotWaitedForByOneMessageAfterTheOther(t *testing.T) {
-	t.Parallel()
+	onEachMTA(t, hungScanners)
+}
+
+func hungScanners(t *testing.T, mta lab.MTA) {
 	t.Run("clamd", func(t *testing.T) {
 		t.Parallel()
 		clamd := startClamd(t, lab.ClamdConfig{})
 		f := failing{check: "virus", scanner: "clamd", server: clamd, address: clamd.Addr(), usual: "tempfail"}
-		f.hang(t, "has not answered in")
+		f.hang(t, mta, "has not answered in")
 	})
 	t.Run("rspamd", func(t *testing.T) {
 		t.Parallel()
 		rspamd := startRspamd(t, lab.RspamdConfig{})
 		f := failing{check: "spam", scanner: "rspamd", server: rspamd, address: rspamd.URL(), usual: "accept"}
-		f.hang(t, "rspamd does not answer: ")
+		f.hang(t, mta, "rspamd does not answer: ")
 	})
 }
 
 // hang sends crowds of mail to a new site while the scanner hangs, and when it
 // goes on; waited is what the findings say of a message that waited for it.
-func (f *failing) hang(t *testing.T, waited string) {
-	f.site = startSite(t, lab.SiteConfig{TOML: f.toml(f.address, inVain, "max_scans = 10", nil), Main: manyAtOnce})
+func (f *failing) hang(t *testing.T, mta lab.MTA, waited string) {
+	f.site = startSite(t, lab.SiteConfig{MTA: mta, TOML: f.toml(f.address, inVain, "max_scans = 10", nil), Main: manyAtOnce})
 	if err := f.server.Suspend(); err != nil {
 		t.Fatal(err)
 	}
@@ -147,38 +150,63 @@ func (f *failing) crowd(verdict string) (findings []string) {
 	return findings
 }
 
-// The daemon says every 5 seconds that it is still at work. A Postfix that waits
+// The daemon says every 5 seconds that it is still at work. An MTA that waits
 // for less gives up while clamd's answer is held back, which shows that the longer
 // time is one that counts: three times those 5 seconds, in which even a busy machine
 // gets something said, and less than the answer is held back for then.
-func TestPostfixWaitsForALongScanThatShowsProgress(t *testing.T) {
-	t.Parallel()
-	const scan, long = 17 * time.Second, "15s"
-	clamd := startClamd(t, lab.ClamdConfig{})
-	givenUp := make(chan time.Time) // closed when Postfix has given up
-	slow := "inet:" + standIn(t, slowly("unix", strings.TrimPrefix(clamd.Addr(), "unix:"), func() <-chan time.Time {
-		select {
-		case <-givenUp:
-			return time.After(scan)
-		default:
-			return givenUp
+func TestTheMTAWaitsForALongScanThatShowsProgress(t *testing.T) {
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		const scan = 17 * time.Second
+		clamd := startClamd(t, lab.ClamdConfig{})
+		givenUp := make(chan time.Time) // closed when the MTA has given up
+		slow := "inet:" + standIn(t, slowly("unix", strings.TrimPrefix(clamd.Addr(), "unix:"), func() <-chan time.Time {
+			select {
+			case <-givenUp:
+				return time.After(scan)
+			default:
+				return givenUp
+			}
+		}))
+		hasty, patient := startWaiting(t, mta, "2s", slow), startWaiting(t, mta, "15s", slow)
+		if r := hasty.scanned(postAt("S0")); !strings.HasSuffix(hasty.away, code(r.Data)+" ") {
+			t.Errorf("an MTA that waits for 2 s answers %s", r.Data)
 		}
-	}))
-	s := startSite(t, lab.SiteConfig{TOML: checkedTOML(slow, ""), Main: map[string]string{"milter_content_timeout": "2s"}})
-	if r := s.postAll([]posting{postAt("S0")})[0]; code(r.Data) != "451 4.7.1" {
-		t.Errorf("a Postfix that waits for 2 s answers %s; want 451 4.7.1", r.Data)
+		close(givenUp)
+		p := postAt("S0")
+		begun := time.Now()
+		if r, took := patient.scanned(p), time.Since(begun); !r.Accepted() || took < scan {
+			t.Errorf("an MTA that waits for 15 s answers %s in %v; want 250 after %v", r.Data, took, scan)
+		}
+		patient.mustArrive(p.mail.Data, toBob)
+		if found := patient.loggedFrom(p.mail.From)["findings"]; !strings.Contains(found, "virus clean") {
+			t.Errorf("the log says that there was found %q", found)
+		}
+	})
+}
+
+// startWaiting starts a site whose MTA waits that long for each answer to a message.
+func startWaiting(t *testing.T, mta lab.MTA, patience, clamd string) *site {
+	t.Helper()
+	return startSite(t, lab.SiteConfig{
+		MTA:  mta,
+		TOML: checkedTOML(clamd, ""),
+		Main: map[string]string{"milter_content_timeout": patience},
+		// The filter that a service names stands in for the usual one.
+		MC:               []string{"MAIL_FILTER(`waiting', `S=unix:{dir}/milter.sock, F=T, T=C:30s;S:30s;R:" + patience + ";E:5m')dnl"},
+		SubmissionFilter: "waiting",
+	})
+}
+
+// scanned hands a message in at the service whose time startWaiting sets.
+func (s *site) scanned(p posting) lab.Result {
+	s.t.Helper()
+	service := "public"
+	if s.Postfix == nil {
+		service = "submission"
 	}
-	close(givenUp)
-	if err := s.Postfix.Restart(deadline(t), map[string]string{"milter_content_timeout": long}); err != nil {
-		t.Fatal(err)
+	r, err := lab.Client{Server: s.Addr(service), Local: p.client}.Send(deadline(s.t), p.mail)
+	if err != nil {
+		s.t.Fatal(err)
 	}
-	p := postAt("S0")
-	begun := time.Now()
-	if r, took := s.postAll([]posting{p})[0], time.Since(begun); !r.Accepted() || took < scan {
-		t.Errorf("a Postfix that waits for %s answers %s in %v; want 250 after %v", long, r.Data, took, scan)
-	}
-	s.mustArrive(p.mail.Data, toBob)
-	if found := s.loggedFrom(p.mail.From)["findings"]; !strings.Contains(found, "virus clean") {
-		t.Errorf("the log says that there was found %q", found)
-	}
+	return r
 }

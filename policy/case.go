@@ -192,11 +192,28 @@ func (c *Case) route() []Ruling {
 			found = routes.Returned(found, c.Sender, r, c.traces.Passes(r.Address.Owner))
 		}
 		rulings[i] = ruling(r, found)
+		if found.Reasons.HasCode(verdict.RelayFromOutside) {
+			c.putOffRelay(&rulings[i])
+		}
 	}
 	if c.from.OnHost {
 		leaveToMTA(rulings)
 	}
 	return rulings
+}
+
+// putOffRelay has a recipient be put off, to whom S0 may not relay, where the platform could
+// and the message is one of our own users that may have lost its proof: see
+// spoof.Rules.Unproven.
+func (c *Case) putOffRelay(r *Ruling) {
+	relays := func(platform string) bool { return c.policy.Routes.Platform(platform).MayRelay }
+	if !slices.ContainsFunc(c.proof.Absent, relays) {
+		return
+	}
+	facts := c.spoofFacts()
+	if why := c.policy.Spoof.Unproven(&facts); why.Code != "" {
+		*r = Refuse(r.Address, why)
+	}
 }
 
 // Asks says what Decide needs to know of a message beyond its envelope and header.

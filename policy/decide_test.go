@@ -192,7 +192,7 @@ func TestALoopingBounceIsDroppedAloneBesideOthers(t *testing.T) {
 	want(t, "added", added(d), "gina@gapps.acmecorp.com")
 }
 
-func TestRelayingFromTheInternetIsAlwaysRefused(t *testing.T) {
+func TestTheInternetNeverRelays(t *testing.T) {
 	w := newWorld().withMX("office365")
 	w.Routes.Outbound = "google"
 	for _, platform := range w.Routes.Platforms {
@@ -207,7 +207,11 @@ func TestRelayingFromTheInternetIsAlwaysRefused(t *testing.T) {
 				if !ok {
 					ruling.Reply = got.Reply
 				}
-				want(t, client+" "+from+" "+to, ruling.Reply.String()[:9], "554 5.7.1")
+				reply := "554 5.7.1"
+				if client == officeClient && from != stranger && from != "<>" && !strings.Contains(to, "@gapps.") {
+					reply = "451 4.7.0" // one of our own users, whose proof the platform may have left out
+				}
+				want(t, client+" "+from+" "+to, ruling.Reply.String()[:9], reply)
 			}
 		}
 	}
@@ -233,7 +237,7 @@ func TestUsersThereSendThroughUsOnlyWhenProvenAndAllowed(t *testing.T) {
 		}
 		if c.flow == "" {
 			if c.allowed {
-				want(t, "reply", got.Reply.String(), "554 5.7.1 Relay access denied")
+				want(t, "reply", got.Reply.String(), "451 4.7.0 The message lacks the proof of its tenant, try again later")
 			}
 			continue
 		}

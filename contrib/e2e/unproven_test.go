@@ -52,15 +52,19 @@ func TestMailWithoutProofOfItsTenantIsPutOffCountedAndToldOnceADay(t *testing.T)
 		})
 		const alice, well = "alice@acmecorp.com", "ok    tenant         no mail in our own name was put off"
 		send := func(about string) lab.Result {
-			m := lab.Plain(alice, "bob@acmecorp.com", about)
+			to := "bob@acmecorp.com"
+			if about == "relayed" {
+				to = "eve@example.net"
+			}
+			m := lab.Plain(alice, to, about)
 			if strings.HasPrefix(about, "foreign") {
 				m = fromTenant(foreignTenant, m)
 			}
-			return s.send(lab.FromOffice365, lab.Mail{From: alice, To: lab.To("bob@acmecorp.com"), Data: m})
+			return s.send(lab.FromOffice365, lab.Mail{From: alice, To: lab.To(to), Data: m})
 		}
 		mustSay(t, s.examined("tenant"), well)
 		s.mustReply(send("foreign"), 550, "5.7.26", "acmecorp.com")
-		for _, about := range []string{"one", "two", "three"} {
+		for _, about := range []string{"one", "relayed", "three"} {
 			s.mustReply(send(about), 451, "4.7.0", "The message lacks the proof of its tenant, try again later")
 		}
 		s.mustReply(send("foreign, too"), 550, "5.7.26", "acmecorp.com")

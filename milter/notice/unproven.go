@@ -97,7 +97,7 @@ func (u *Unproven) Configure(path string) {
 // Record counts a message that is put off since nothing proves its tenant (record.Sink).
 func (u *Unproven) Record(r *record.Record) {
 	unproven := func(f verdict.Finding) bool { return f.Reasons.HasCode(verdict.TenantNotProven) }
-	if r.Decision.Verdict != verdict.Tempfail || !slices.ContainsFunc(r.Decision.Findings, unproven) {
+	if r.Decision.Verdict != verdict.Tempfail || !r.Decision.Reasons.HasCode(verdict.TenantNotProven) && !slices.ContainsFunc(r.Decision.Findings, unproven) {
 		return
 	}
 	example := Example{r.Time.UTC().Round(0), r.Client, clip(r.Sender, maxText)}

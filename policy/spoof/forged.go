@@ -40,6 +40,23 @@ func (r *Rules) Borrows(f *Facts) bool {
 	return len(q.claims()) > 0
 }
 
+// Unproven returns why a message is put off that comes in our own name and bears no
+// proof of any tenant, as far as the envelope and the header tell; the zero Reason, where
+// it does not.
+func (r *Rules) Unproven(f *Facts) verdict.Reason {
+	q := inquiry{r, f}
+	claims := q.claims()
+	if len(q.Unproven) == 0 || len(claims) == 0 || claims[0].domain == "" {
+		return verdict.Reason{}
+	}
+	return q.lacksProof(claims[0])
+}
+
+// lacksProof is the reason for a claim that any tenant of the platforms could make.
+func (q *inquiry) lacksProof(c claim) verdict.Reason {
+	return verdict.Why(verdict.TenantNotProven, c.where, c.domain, strings.Join(q.Unproven, " and "))
+}
+
 // inquiry is the question whether one message from outside is forged.
 type inquiry struct {
 	rules *Rules
@@ -224,7 +241,7 @@ func (q *inquiry) usurped(c claim) []verdict.Finding {
 		return []verdict.Finding{objection("own domain", verdict.None, verdict.Why(verdict.SenderWithoutDomain, c.where))}
 	case len(q.Unproven) > 0:
 		// Nobody can tell whose it is: where forged mail is only marked or held, so is this.
-		return []verdict.Finding{unsettled(verdict.Tempfail, false, verdict.TenantNotProven, c.where, c.domain, results, strings.Join(q.Unproven, " and "))}
+		return []verdict.Finding{{Check: verdict.CheckSpoof, Reasons: verdict.Because(q.lacksProof(c)), Proposed: verdict.Tempfail}}
 	case q.Platform != "":
 		return []verdict.Finding{objection("own domain", verdict.None, verdict.Why(verdict.OwnDomainElsewhere, c.where, c.domain, results, q.Platform))}
 	}

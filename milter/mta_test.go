@@ -61,7 +61,7 @@ func newRuntime(t testing.TB) *transaction.Runtime {
 	if err := os.WriteFile(path, []byte(rows), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	directories := sources.Open([]directory.Source{{Path: path, Domains: p.Routes.Domains, MaxLoss: 0.1, Delimiters: p.Delimiters}}, nil)
+	directories := sources.Open([]directory.Source{{Path: path, Domains: p.Routes.Domains, Platforms: p.Routes.Platforms, MaxLoss: 0.1, Delimiters: p.Delimiters}}, nil)
 	if err := directories.Err(); err != nil {
 		t.Fatal(err)
 	}

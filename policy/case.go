@@ -188,7 +188,7 @@ func (c *Case) route() []Ruling {
 	for i := range c.Recipients {
 		r := &c.Recipients[i]
 		found := routes.Find(c.from, c.Sender, r)
-		if found.Elsewhere != "" {
+		if found.SentOn {
 			found = routes.Returned(found, c.Sender, r, c.traces.Passes(r.Address.Owner))
 		}
 		rulings[i] = ruling(r, found)

@@ -19,6 +19,7 @@ type Ruling struct {
 	Ways      route.Ways // none when it is refused
 	// Elsewhere is the address that the message goes to instead or besides, or empty.
 	Elsewhere string
+	SentOn    bool // see route.Route
 	Verdict   verdict.Verdict
 	Reply     verdict.Reply // set when Verdict is Tempfail or Reject
 	Reasons   verdict.Reasons
@@ -34,7 +35,7 @@ type Ruling struct {
 // ruling makes a ruling of a recipient's route.
 func ruling(r *route.Recipient, found route.Route) Ruling {
 	return Ruling{
-		Address: r.Path, Residence: found.Residence, Ways: found.Ways, Elsewhere: found.Elsewhere,
+		Address: r.Path, Residence: found.Residence, Ways: found.Ways, Elsewhere: found.Elsewhere, SentOn: found.SentOn,
 		Verdict: found.Verdict, Reply: found.Reply(), Reasons: found.Reasons, Check: found.Check,
 	}
 }
@@ -219,7 +220,7 @@ func (c *Case) judge(i int, r *Ruling) (spared []verdict.Reason) {
 		}
 	})
 	if r.Verdict >= verdict.Tempfail {
-		r.Ways, r.Elsewhere = nil, ""
+		r.Ways, r.Elsewhere, r.SentOn = nil, "", false
 	}
 	r.Reasons = r.Reasons.And(spared...)
 	return spared

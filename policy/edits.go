@@ -86,13 +86,21 @@ func (c *Case) readdress(d *Decision) []Edit {
 		if r.isRemoved() || r.Elsewhere == "" {
 			continue
 		}
-		domain := r.Elsewhere[strings.LastIndexByte(r.Elsewhere, '@')+1:]
-		if key := strings.TrimSuffix(to.Address.Key, to.Address.Domain) + domain; !present[key] {
+		if key := keyOf(r.Elsewhere); !present[key] {
 			present[key] = true
 			edits = append(edits, Edit{Kind: AddRecipient, Address: r.Elsewhere, Notify: to.Notify, ORcpt: originalRecipient(to)})
 		}
 	}
 	return edits
+}
+
+// keyOf is the key of an address that a message is sent on to.
+func keyOf(elsewhere string) string {
+	a, err := mail.ParseAddress(elsewhere, "")
+	if err != nil {
+		return elsewhere // unfit to be added, as Edit.unfit will find
+	}
+	return a.Key
 }
 
 // appendRemovals removes a recipient, in each form in which an MTA may have it. It
@@ -112,7 +120,7 @@ func appendRemovals(edits []Edit, r *route.Recipient) []Edit {
 func (c *Case) retrace(d *Decision, edits []Edit) []Edit {
 	var owners []string
 	for i := range d.Recipients {
-		if r := &d.Recipients[i]; r.Elsewhere != "" && !r.isRemoved() {
+		if r := &d.Recipients[i]; r.SentOn && !r.isRemoved() {
 			owners = append(owners, c.Recipients[i].Address.Owner)
 		}
 	}

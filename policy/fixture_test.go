@@ -114,7 +114,7 @@ func (w *world) recipient(t testing.TB, path string) route.Recipient {
 	}
 	for _, key := range []string{home.Key, home.Owner} {
 		if word, ok := w.words[key]; ok {
-			residence, err := domain.Residence(word)
+			residence, err := domain.Residence(word, w.Routes.Platforms)
 			if err != nil {
 				t.Fatal(err)
 			}

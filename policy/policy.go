@@ -79,7 +79,7 @@ type Policy struct {
 func New(rules *Rules, keys seal.Keys, live networks.Live) *Policy {
 	p := &Policy{
 		Rules: rules, Keys: keys, Networks: live,
-		names: spoof.NamesOf(rules.Routes.Domains), secrets: rules.Tenants.SecretHeaders(),
+		names: spoof.NamesOf(&rules.Routes), secrets: rules.Tenants.SecretHeaders(),
 	}
 	p.bounded = append([]string{spoof.ResultsHeader, seal.PassHeader}, p.secrets...)
 	if rules.Header != "" {
@@ -157,7 +157,7 @@ func (r *Rules) mayVerify() bool {
 			return true
 		}
 		for _, domain := range r.Routes.Domains {
-			if proofs.Any() && domain.Alternates[platform.Name] == "" {
+			if proofs.Any() && !platform.Holds(domain) {
 				return true
 			}
 		}

@@ -386,7 +386,7 @@ func printFlows(c *call, conf *config.Config) int {
 	for _, name := range slices.Sorted(maps.Keys(routes.Domains)) {
 		domain := routes.Domains[name]
 		for _, platform := range routes.Platforms {
-			if _, ok := domain.Alternates[platform.Name]; !ok {
+			if !platform.Holds(domain) {
 				continue
 			}
 			t := flowTable{Domain: name, Platform: platform.Name, MX: cmp.Or(domain.MX, "here")}

@@ -82,8 +82,8 @@ type SiteConfig struct {
 	TOML      string            // empty: SiteTOML; see WriteTOML for what is replaced in it
 	Directory string            // users.csv; empty: SiteDirectory
 	Main      map[string]string // further main.cf settings; {dir} stands for the site's folder
-	// MC are further lines of sendmail.mc, likewise; {here} and {office} stand for the
-	// ports of these sinks.
+	// MC are further lines of sendmail.mc, likewise; {here}, {office} and {google} stand for
+	// the ports of these sinks.
 	MC       []string
 	Accounts []string          // see SendmailConfig
 	Routes   map[string]string // further routes; see Config.Routes
@@ -96,9 +96,9 @@ type SiteConfig struct {
 	// SubmissionFilter is the MAIL_FILTER of MC that Sendmail's service "submission" asks
 	// instead of the usual one.
 	SubmissionFilter string
-	// RefuseHere is asked by the sink that stands for the local mailboxes. Nil
-	// takes every address.
-	RefuseHere func(recipient string) *Reply
+	// RefuseHere is asked by the sink that stands for the local mailboxes, and
+	// RefuseOffice by that of Office 365. Nil takes every address.
+	RefuseHere, RefuseOffice func(recipient string) *Reply
 }
 
 // Site is an MTA with coexistd attached, as contrib/postfix or contrib/sendmail describes it,
@@ -193,7 +193,7 @@ func (s *Site) startSinks(c SiteConfig) error {
 		errs = append(errs, err)
 	}
 	start(&s.Here, SinkConfig{LMTP: true, Refuse: c.RefuseHere})
-	start(&s.Office, SinkConfig{})
+	start(&s.Office, SinkConfig{Refuse: c.RefuseOffice})
 	start(&s.Google, SinkConfig{})
 	start(&s.Outside, SinkConfig{})
 	var err error
@@ -281,7 +281,8 @@ func (s *Site) sendmailConfig(c SiteConfig) (SendmailConfig, error) {
 	}
 	_, here, _ := net.SplitHostPort(s.Here.Addr())
 	_, office, _ := net.SplitHostPort(s.Office.Addr())
-	known := strings.NewReplacer("{dir}", s.Dir, "{here}", here, "{office}", office)
+	_, google, _ := net.SplitHostPort(s.Google.Addr())
+	known := strings.NewReplacer("{dir}", s.Dir, "{here}", here, "{office}", office, "{google}", google)
 	for _, line := range c.MC {
 		mc = append(mc, known.Replace(line))
 	}

@@ -96,7 +96,7 @@ func (q question) aliases(copies bool) string {
 // transport gives the way of mail for an alternate domain, and stops mail for
 // addresses of ours that the milter would have refused or put off.
 //
-// An address of ours that lives elsewhere has its alternate domain's way. The
+// An address of ours that lives elsewhere has the way of the address that reaches it there. The
 // queue holds such a one when its mailbox has moved since; and without this
 // answer Postfix's local(8) would take the member of an alias for its own, and
 // not have it rewritten.
@@ -104,7 +104,7 @@ func (q question) transport() string {
 	if relay := q.relay(); relay != "" {
 		return "OK smtp:" + relay
 	}
-	a, place, ok := q.place()
+	_, place, ok := q.place()
 	switch {
 	case !ok:
 		return notFound
@@ -115,7 +115,7 @@ func (q question) transport() string {
 	case place.Platform.Relay != "":
 		return "OK smtp:" + place.Platform.Relay
 	}
-	return "OK smtp:" + q.Routes.Domains[a.Domain].Alternates[place.Platform.Name]
+	return "OK smtp:" + place.Elsewhere[strings.LastIndexByte(place.Elsewhere, '@')+1:]
 }
 
 // relay is the host that takes the mail for the key's domain, when that is the alternate

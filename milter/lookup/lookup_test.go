@@ -32,14 +32,17 @@ import (
 // machine that does other things as well.
 const deadline = 5 * time.Minute
 
-const users = `address,residence,login
-alice@acmecorp.com,office365,al
-bob@acmecorp.com,here,bob
-carol@acmecorp.com,both:google,"carol, dave"
-ed@acmecorp.com,moving,
-frank+vip@acmecorp.com,office365,vip
-frank@acmecorp.com,here,frank
-"""a, b""@acmecorp.com",google,
+const users = `address,residence,login,target
+alice@acmecorp.com,office365,al,
+bob@acmecorp.com,here,bob,
+carol@acmecorp.com,both:google,"carol, dave",
+ed@acmecorp.com,moving,,
+frank+vip@acmecorp.com,office365,vip,
+frank@acmecorp.com,here,frank,
+"""a, b""@acmecorp.com",google,,
+tina@acmecorp.com,google,,Tina.Smith@targets.example
+rita@acmecorp.com,hosted,,
+uwe@acmecorp.com,both:hosted,,uwe@in.hosted.example
 `
 
 func world(t testing.TB) (*policy.Policy, *directory.Set) {
@@ -47,11 +50,12 @@ func world(t testing.TB) (*policy.Policy, *directory.Set) {
 	alternates := map[string]string{"office365": "acmecorp-com.onmicrosoft.com", "google": "gapps.acmecorp.com"}
 	p := policy.New(&policy.Rules{Hostname: "mail.acmecorp.com", Delimiters: "+", Routes: route.Rules{
 		Platforms: []*route.Platform{
-			{Name: "google", Letter: "G"},
+			{Name: "google", Letter: "G", TargetDomains: []string{"targets.example"}},
+			{Name: "hosted", Letter: "H", ByRelay: true, Relay: "[hosted.example]:25", TargetDomains: []string{"in.hosted.example"}},
 			{Name: "office365", Letter: "O", Relay: "[acmecorp-com.mail.protection.outlook.com]:25"},
 		},
 		Domains: map[string]*route.Domain{
-			"acmecorp.com": {Name: "acmecorp.com", Alternates: alternates},
+			"acmecorp.com": {Name: "acmecorp.com", Alternates: alternates, Platforms: []string{"hosted"}},
 			"all.example": {Name: "all.example",
 				Unlisted: route.Residence{Kind: route.There, Platform: "office365"}, Alternates: map[string]string{"office365": "all.onmicrosoft.com"}},
 			"open.example":   {Name: "open.example", Unlisted: route.Residence{Kind: route.Here}},
@@ -62,7 +66,7 @@ func world(t testing.TB) (*policy.Policy, *directory.Set) {
 	if err := os.WriteFile(path, []byte(users), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	directories := sources.Open([]directory.Source{{Path: path, Domains: p.Routes.Domains, Delimiters: "+"}}, nil)
+	directories := sources.Open([]directory.Source{{Path: path, Domains: p.Routes.Domains, Platforms: p.Routes.Platforms, Delimiters: "+"}}, nil)
 	if err := directories.Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -124,6 +128,20 @@ var cases = [][2]string{
 	{"sendmail_rcpt alice@broken.example", failed},
 	{"sendmail alice@acmecorp-com.onmicrosoft.com", "OK esmtp:[acmecorp-com.mail.protection.outlook.com]"},
 	{"sendmail carol@gapps.acmecorp.com", notFound},
+	{"sendmail tina+x@acmecorp.com", "OK Tina.Smith+x@targets.example"},
+	{"sendmail_rcpt tina@acmecorp.com", "OK Tina.Smith@Targets.example"},
+	{"sendmail rita+x@acmecorp.com", "OK esmtp:[hosted.example]"},
+	{"sendmail_rcpt rita@acmecorp.com", "OK esmtp:[hosted.example]"},
+	{"sendmail uwe@acmecorp.com", notFound},
+	{"sendmail uwe@in.hosted.example", "OK esmtp:[hosted.example]"},
+	{"aliases tina@acmecorp.com", "OK Tina.Smith@targets.example"},
+	{"aliases rita@acmecorp.com", notFound},
+	{"aliases uwe@acmecorp.com", "OK uwe@acmecorp.com, uwe@in.hosted.example"},
+	{"recipients rita@acmecorp.com", "OK hosted"},
+	{"transport tina@acmecorp.com", "OK smtp:targets.example"},
+	{"transport rita+x@acmecorp.com", "OK smtp:[hosted.example]:25"},
+	{"transport uwe@acmecorp.com", notFound},
+	{"transport uwe@in.hosted.example", "OK smtp:[hosted.example]:25"},
 	{"sendmail bob@acmecorp.com", notFound},
 	{"sendmail carol@acmecorp.com", notFound},
 	{"sendmail postmaster@acmecorp.com", notFound},

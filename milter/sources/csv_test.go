@@ -18,13 +18,15 @@ import (
 )
 
 var (
-	acme = &route.Domain{Name: "acmecorp.com", Alternates: map[string]string{"office365": "acmecorp-com.onmicrosoft.com"}}
-	twin = &route.Domain{Name: "xn--bcher-kva.example", Alternates: map[string]string{"office365": "o.example", "google": "g.example"}}
+	offices = []*route.Platform{{Name: "google", Letter: "G"}, {Name: "office365", Letter: "O"}}
+	acme    = &route.Domain{Name: "acmecorp.com", Alternates: map[string]string{"office365": "acmecorp-com.onmicrosoft.com"}}
+	twin    = &route.Domain{Name: "xn--bcher-kva.example", Alternates: map[string]string{"office365": "o.example", "google": "g.example"}}
 )
 
 func source(path string) directory.Source {
 	return directory.Source{
 		Path:       path,
+		Platforms:  offices,
 		Domains:    map[string]*route.Domain{acme.Name: acme, twin.Name: twin},
 		MaxLoss:    0.10,
 		Delimiters: "+",

@@ -36,7 +36,7 @@ func FuzzCSV(f *testing.F) {
 			if err != nil || a.Key != e.Address() {
 				t.Fatalf("%q is not in its normal form, %q", e.Address(), a.Key)
 			}
-			r, err := s.Domains[a.Domain].Residence(e.Column("residence"))
+			r, err := s.Domains[a.Domain].Residence(e.Column("residence"), s.Platforms)
 			if err != nil || r != e.Residence() {
 				t.Fatalf("%q lives %v; its word says %v, %v", e.Address(), e.Residence(), r, err)
 			}

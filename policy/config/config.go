@@ -115,6 +115,8 @@ type reader struct {
 	provable   []string // those of which the file says how a message proves them
 	networks   []network
 	alternates []alternate
+	targets    []target
+	relays     []mistakes.Place   // of each deliver = "relay"
 	sources    map[string]*source // by path
 	rates      []rateTable
 	general    map[string]settings // what [check.NAME] says for all points
@@ -254,6 +256,11 @@ func (r *reader) root(t *schema.Table) {
 		t.Fail("outbound", "is %s, whose may_relay lets its users send to the Internet through us: their mail would go round; leave one of the two out", way.Name)
 	}
 	r.listeners(t)
+	if len(r.config.Lookups) == 0 {
+		for _, place := range r.relays {
+			r.Fail(place, "needs a [[lookup]], by which the MTA learns whose mail the relay takes; add one")
+		}
+	}
 	r.control(t)
 	r.domains(t)
 	r.scanners(t)

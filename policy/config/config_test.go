@@ -172,6 +172,7 @@ outbound = "google"
 
 platform.google.networks = ["file:google.txt"]
 platform.google.relay = "aspmx.l.google.com"
+platform.google.deliver = "relay"
 
 [[listen]]
 address = "unix:/run/coexistd/milter.sock"
@@ -189,6 +190,8 @@ networks = ["file:endpoints.json", "40.95.0.0/16"]
 tenant = "3F2504E0-4F89-11D3-9A0C-0305E82C3301"
 may_relay = true
 relay = "[acmecorp-com.mail.protection.outlook.com]:25"
+target_domains = ["Acmecorp.mail.onmicrosoft.com"]
+target_tag = false
 
 [domain."Acmecorp.COM"]
 directory = "users.csv"
@@ -207,6 +210,7 @@ directory = "other.csv"
 recipient = 1
 
 [domain."all.example"]
+platforms = ["google"]
 unlisted = "here"
 
 [checkpoint.S0]
@@ -248,9 +252,10 @@ func TestTheFullFileIsReadWhole(t *testing.T) {
 		{Address: "inet:[::1]:8701", Checkpoint: verdict.S2, Mode: 0o660},
 	})
 	check(t, "Lookups", c.Lookups, []Listener{{Address: "inet:localhost:8702", Mode: 0o660}})
-	check(t, "google", *p.Routes.Platforms[0], route.Platform{Name: "google", Letter: "G", Relay: "aspmx.l.google.com"})
+	check(t, "google", *p.Routes.Platforms[0], route.Platform{Name: "google", Letter: "G", Relay: "aspmx.l.google.com", ByRelay: true})
 	check(t, "office365", *p.Routes.Platforms[1], route.Platform{
 		Name: "office365", Letter: "O", MayRelay: true, Relay: "[acmecorp-com.mail.protection.outlook.com]:25",
+		TargetDomains: []string{"acmecorp.mail.onmicrosoft.com"}, DropsTag: true,
 	})
 	check(t, "Tenants", p.Tenants, tenant.Rules{"google": {}, "office365": {Tenant: "3f2504e0-4f89-11d3-9a0c-0305e82c3301"}})
 	check(t, "Networks", c.Networks, networks.Live{
@@ -264,7 +269,7 @@ func TestTheFullFileIsReadWhole(t *testing.T) {
 		Alternates: map[string]string{"office365": "acmecorp-com.onmicrosoft.com", "google": "gapps.acmecorp.com"},
 	})
 	check(t, "all.example", *p.Routes.Domains["all.example"], route.Domain{
-		Name: "all.example", Unlisted: route.Residence{Kind: route.Here}, Alternates: map[string]string{},
+		Name: "all.example", Unlisted: route.Residence{Kind: route.Here}, Alternates: map[string]string{}, Platforms: []string{"google"},
 	})
 	check(t, "the number of domains", len(p.Routes.Domains), 4)
 	check(t, "Notes", len(c.Notes), 3)

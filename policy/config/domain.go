@@ -24,6 +24,7 @@ type source struct {
 
 type alternate struct {
 	domain, name string // normal forms
+	platform     string
 	place        mistakes.Place
 }
 
@@ -32,6 +33,8 @@ func (r *reader) domainKeys() schema.Section {
 		{Name: "directory", Kind: r.csvFile(), Example: `"users.csv"`, Meaning: "the CSV file that says who lives where; several domains may share one"},
 		{Name: "alternate", Kind: schema.Inline(`{ office365 = "example-com.onmicrosoft.com" }`), Example: `{ office365 = "example-com.onmicrosoft.com" }`,
 			Meaning: "`{ office365 = \"acmecorp-com.onmicrosoft.com\" }`: for each platform, the domain that reaches the same mailboxes there only. An alternate domain belongs to one domain and one platform, and is not itself a domain of ours"},
+		{Name: "platforms", Kind: schema.Texts(schema.Rules{}), Example: `["office365"]`,
+			Meaning: "further platforms that have mailboxes of the domain, besides those with an `alternate`: each needs `deliver = \"relay\"` or `target_domains`"},
 		{Name: "mx", Kind: schema.Text(schema.AString, schema.As[string]), Usual: "here", Meaning: "`\"here\"`, or the platform to which the domain's MX points"},
 		{Name: "past_mx", Kind: schema.Choice[schema.Word]("known", "accept", "reject"), Usual: "accept",
 			Meaning: "`\"reject\"` refuses Internet mail that comes here although the MX is at a platform; that platform needs `networks`, and `tenant` or `proof`"},
@@ -68,6 +71,7 @@ func (r *reader) domains(t *schema.Table) {
 		t.Fail("domain", `is missing: every recipient would be foreign; add [domain."NAME"]`)
 	}
 	r.refuseAlternates()
+	r.refuseTargets()
 	for _, path := range slices.Sorted(maps.Keys(r.sources)) {
 		r.config.Directories = append(r.config.Directories, r.sources[path].Source)
 	}
@@ -93,6 +97,7 @@ func (r *reader) domain(t *schema.Table, name string) *route.Domain {
 	t.ReadSection()
 	d := &route.Domain{Name: name, Alternates: make(map[string]string)}
 	r.readAlternates(t, d)
+	d.Platforms = r.furtherPlatforms(t, d)
 	d.MX = r.platformOrHere(t, "mx")
 	d.RefusePastMX = r.pastMX(t)
 	r.unlisted(t, d)
@@ -136,7 +141,7 @@ func (r *reader) readAlternates(t *schema.Table, d *route.Domain) {
 		}
 		if name, ok := schema.ReadEntry[string](alternates, platform, wantDomain); ok {
 			d.Alternates[platform] = name
-			r.alternates = append(r.alternates, alternate{d.Name, name, alternates.At(platform)})
+			r.alternates = append(r.alternates, alternate{d.Name, name, platform, alternates.At(platform)})
 		}
 	}
 }
@@ -175,11 +180,33 @@ func (r *reader) unlisted(t *schema.Table, d *route.Domain) {
 	case !r.isPlatform(value):
 		t.Fail("unlisted", `%s is neither "reject" nor "here" nor a platform of this file; %s`,
 			wording.Quote(value), wording.Suggest(value, append([]string{"reject", "here"}, r.platforms...)))
-	case !alternateHas(t, value):
+	case !alternateHas(t, value) && !r.takes(d, value):
 		t.Fail("unlisted", "no alternate domain reaches %s; add it to alternate, like alternate = { %s = \"DOMAIN\" }", value, value)
 	default:
 		d.Unlisted = route.Residence{Kind: route.There, Platform: value}
 	}
+}
+
+// furtherPlatforms reads the platforms that need no alternate domain.
+func (r *reader) furtherPlatforms(t *schema.Table, d *route.Domain) []string {
+	return schema.Each(&r.Reader, schema.Value[[]schema.Item](t, "platforms"), func(name string) (string, error) {
+		platform := r.config.Rules.Routes.Platform(name)
+		switch {
+		case !r.isPlatform(name):
+			return name, fmt.Errorf("%s is not a platform of this file; %s", wording.Quote(name), r.suggestPlatform(name))
+		case platform == nil: // It is wrong, which was said.
+		case d.Alternates[name] == "" && !platform.ByRelay && len(platform.TargetDomains) == 0:
+			return name, fmt.Errorf("nothing reaches mailboxes at %s; give the platform deliver = \"relay\" or target_domains, or the domain an alternate there", name)
+		}
+		return name, nil
+	}, schema.Refused)
+}
+
+// takes reports that a platform's relay takes all mail for the domain, or that the
+// platform is wrong.
+func (r *reader) takes(d *route.Domain, name string) bool {
+	platform := r.config.Rules.Routes.Platform(name)
+	return platform == nil || platform.ByRelay && slices.Contains(d.Platforms, name)
 }
 
 // alternateHas reports that the domain names an alternate for a platform, be
@@ -209,7 +236,7 @@ func (r *reader) directory(t *schema.Table, d *route.Domain) {
 	s := r.sources[path]
 	if s == nil {
 		s = &source{Source: directory.Source{
-			Path: path, Domains: make(map[string]*route.Domain), Delimiters: r.config.Rules.Delimiters,
+			Path: path, Domains: make(map[string]*route.Domain), Platforms: r.config.Rules.Routes.Platforms, Delimiters: r.config.Rules.Delimiters,
 			MaxLoss: schema.Value[float64](t, "max_loss"), MaxLossFloor: schema.Value[int](t, "max_loss_floor"),
 		}, said: make(map[string]mistakes.Place)}
 		r.sources[path] = s

@@ -43,6 +43,12 @@ func platformKeys() schema.Section {
 			Meaning: "the platform's users may send to the Internet through us, once the tenant is proven; needs `tenant` or `proof`, and a line in [Postfix](../postfix/README.md#a-platforms-users-who-send-through-us) or [Sendmail](../sendmail/README.md#networks-without-authentication)"},
 		{Name: "relay", Kind: schema.Text(schema.AString, sockets.NextHop), Usually: "by MX", Example: `"[mail.example.com]:25"`,
 			Meaning: "the host that takes the platform's mail, as in Postfix's transport tables: `\"[host]:25\"`. Served by the lookups `transport` and `sendmail`"},
+		{Name: "deliver", Kind: schema.Choice[schema.Word]("known", "rewrite", "relay"), Usual: "rewrite",
+			Meaning: "`\"relay\"`: the address of a mailbox there stays as it is, and the lookups have `relay` take its mail, which must be set; see [which is better](#rewrite-or-relay). A mailbox at `both` is rewritten all the same"},
+		{Name: "target_domains", Kind: schema.Texts(schema.Rules{}), Example: `["acmecorp.mail.onmicrosoft.com"]`,
+			Meaning: "the domains besides the `alternate` that the column `target` of a directory may name there."},
+		{Name: "target_tag", Kind: schema.Boolean(), Usual: true,
+			Meaning: "`false` leaves the tag of a subaddress out of a `target`: mail for `alice+news@acmecorp.com` goes to the target as it stands"},
 	}}
 }
 
@@ -77,7 +83,16 @@ func (r *reader) isPlatform(name string) bool { return slices.Contains(r.platfor
 // platform reads one platform. It is nil when the name is wrong.
 func (r *reader) platform(t *schema.Table) *route.Platform {
 	t.ReadSection()
-	p := &route.Platform{Name: t.Name, MayRelay: schema.Value[bool](t, "may_relay"), Relay: schema.Value[string](t, "relay")}
+	p := &route.Platform{
+		Name: t.Name, MayRelay: schema.Value[bool](t, "may_relay"), Relay: schema.Value[string](t, "relay"),
+		ByRelay: schema.Value[schema.Word](t, "deliver") == "relay", TargetDomains: r.targetDomains(t), DropsTag: !schema.Value[bool](t, "target_tag"),
+	}
+	if p.ByRelay {
+		r.relays = append(r.relays, t.At("deliver"))
+		if !t.Has("relay") {
+			t.Fail("deliver", `needs the host that takes the mail; add relay = "[mail.example.com]:25"`)
+		}
+	}
 	proofs := r.proofs(t)
 	r.config.Rules.Tenants[t.Name] = proofs
 	r.config.Networks[t.Name] = networks.Known{Networks: networks.SetOf(r.readNetworks(t, "networks")...), Pending: r.sourcesOf(t)}

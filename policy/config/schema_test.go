@@ -335,7 +335,7 @@ func TestTheDefaultFileHasEveryKeyAndIsRightOnceItsNeededPartsAreUncommented(t *
 	}
 	// What a setting wants beside it. Nil: what the file shows cannot be said beside the rest.
 	wants := map[string][]string{
-		"alternate": {"[platform.office365]"}, "max_age": {"networks"}, "username": {"password_file"}, "on_error": {"[redis]", "addresses"},
+		"alternate": {"[platform.office365]"}, "platforms": {"[platform.office365]", "alternate"}, "max_age": {"networks"}, "username": {"password_file"}, "on_error": {"[redis]", "addresses"},
 		"mode": nil, "past_mx": nil,
 	}
 	for _, s := range allKeys() {

@@ -57,6 +57,7 @@ type Builder struct {
 	address   int    // the address's place among the fields
 	residence int
 	login     int              // the login's, or -1
+	target    int              // the target's, or -1
 	limits    []int            // the places of Source.Limits
 	given     []int64          // scratch: the limits of a row
 	places    map[placeKey]int // indices of Snapshot.places
@@ -77,8 +78,9 @@ func NewBuilder(s Source, rows, size int) *Builder {
 		slots *= 2
 	}
 	b := &Builder{
-		list:    &Snapshot{source: s, login: -1, table: make([]uint32, slots), seed: maphash.MakeSeed()},
+		list:    &Snapshot{source: s, login: -1, target: -1, table: make([]uint32, slots), seed: maphash.MakeSeed()},
 		login:   -1,
+		target:  -1,
 		places:  make(map[placeKey]int),
 		domains: strings.Join(slices.Sorted(maps.Keys(s.Domains)), ", "),
 	}
@@ -133,8 +135,11 @@ func (b *Builder) readColumns(names []string) error {
 			return fmt.Errorf("the header line names the column %q twice", name)
 		}
 		places[name] = i
-		if name == "login" {
+		switch name {
+		case "login":
 			b.login, b.list.login = i, len(b.list.columns)
+		case "target":
+			b.target, b.list.target = i, len(b.list.columns)
 		}
 		if name != "address" && name != "residence" {
 			b.list.columns = append(b.list.columns, strings.Clone(name))
@@ -184,12 +189,19 @@ func (b *Builder) add(line int, fields []string) error {
 		return fmt.Errorf("the row has %d fields and the header line %d; a comma within a field wants the field in double quotes",
 			len(fields), b.width)
 	}
-	address, domain, err := b.parseAddress(fields[b.address])
+	address, domain, err := b.parseOurs(fields[b.address])
 	if err != nil {
 		return err
 	}
 	index, err := b.placeOf(domain, fields[b.residence])
 	if err != nil {
+		return err
+	}
+	target := ""
+	if b.target >= 0 {
+		target = fields[b.target]
+	}
+	if target, err = b.readTarget(domain, b.list.places[index].residence, target); err != nil {
 		return err
 	}
 	if err := b.readLimits(fields); err != nil {
@@ -201,7 +213,7 @@ func (b *Builder) add(line int, fields []string) error {
 		return fmt.Errorf("the address %s is on line %d already", address.Key, first.Line())
 	}
 	b.list.table[slot] = uint32(b.arena.Len()) + 1
-	b.appendRecord(address.Key, line, index, fields)
+	b.appendRecord(address.Key, line, index, target, fields)
 	if b.login >= 0 {
 		b.list.quotas.give(b.list, fields[b.login], b.given)
 	}
@@ -226,12 +238,16 @@ func (b *Builder) grow() {
 	}
 }
 
-func (b *Builder) appendRecord(key string, line, place int, fields []string) {
+func (b *Builder) appendRecord(key string, line, place int, target string, fields []string) {
 	r := appendText(b.record[:0], key)
 	r = appendNumber(r, line)
 	r = appendNumber(r, place)
 	for i, field := range fields {
-		if i != b.address && i != b.residence {
+		switch i {
+		case b.address, b.residence:
+		case b.target:
+			r = appendText(r, target)
+		default:
 			r = appendText(r, field)
 		}
 	}
@@ -240,25 +256,34 @@ func (b *Builder) appendRecord(key string, line, place int, fields []string) {
 	b.list.arena = b.arena.String()
 }
 
-// parseAddress reads the address of a row. What an MTA would let pass in an
+// parseAddress reads an address of a row. What an MTA would let pass in an
 // envelope may well be a slip in a list: two addresses in one field, say.
-func (b *Builder) parseAddress(written string) (mail.Address, *route.Domain, error) {
-	address, err := mail.ParseAddress(written, b.list.source.Delimiters)
+func parseAddress(written, delimiters string) (mail.Address, error) {
+	address, err := mail.ParseAddress(written, delimiters)
 	if hidden := mail.CheckVisible(written); hidden != nil {
 		err = hidden
 	}
 	switch {
 	case err != nil:
-		return address, nil, fmt.Errorf("%q cannot be an address: %w", clip(written), err)
+		return address, fmt.Errorf("%q cannot be an address: %w", clip(written), err)
 	case address.IsNull():
-		return address, nil, errors.New("the row has no address")
+		return address, errors.New("the row has no address")
 	case address.Path != written:
-		return address, nil, fmt.Errorf("%q holds more than an address; write %s", clip(written), address.Path)
+		return address, fmt.Errorf("%q holds more than an address; write %s", clip(written), address.Path)
 	case address.Domain == "":
-		return address, nil, fmt.Errorf("the address %q has no domain", clip(written))
+		return address, fmt.Errorf("the address %q has no domain", clip(written))
 	case address.Local[0] != '"' && strings.ContainsAny(address.Local, ` @,;:<>()[]\"`):
-		return address, nil, fmt.Errorf("%q is not one address; a local part that holds a space or one of @ , ; : < > ( ) [ ] \\ is written in double quotes",
+		return address, fmt.Errorf("%q is not one address; a local part that holds a space or one of @ , ; : < > ( ) [ ] \\ is written in double quotes",
 			clip(written))
+	}
+	return address, nil
+}
+
+// parseOurs reads the address of a row, and finds its domain.
+func (b *Builder) parseOurs(written string) (mail.Address, *route.Domain, error) {
+	address, err := parseAddress(written, b.list.source.Delimiters)
+	if err != nil {
+		return address, nil, err
 	}
 	domain, ours := b.list.source.Domains[address.Domain]
 	if !ours {
@@ -279,7 +304,7 @@ func (b *Builder) placeOf(domain *route.Domain, word string) (int, error) {
 	}
 	// What is kept must not be a part of the text, or all of it would be kept.
 	key.word = strings.Clone(clip(key.word))
-	residence, err := domain.Residence(key.word)
+	residence, err := domain.Residence(key.word, b.list.source.Platforms)
 	if err != nil {
 		return 0, err
 	}

@@ -27,6 +27,8 @@ type Source struct {
 	// Domains are the domains that may be listed, by their normal form. A row of
 	// any other domain is a bad row.
 	Domains map[string]*route.Domain
+	// Platforms are those where mailboxes may live.
+	Platforms []*route.Platform
 	// MaxLoss is the share of the addresses, from 0 to 1, that a reload may drop, and
 	// MaxLossFloor the number that it may drop in any case, up to half of them. See
 	// Guard.
@@ -124,5 +126,5 @@ func (s *Set) find(a mail.Address) (Entry, route.Listing) {
 	if !found {
 		return Entry{}, route.Listing{}
 	}
-	return e, route.Listing{Found: true, Address: e.Address(), Residence: e.Residence()}
+	return e, route.Listing{Found: true, Address: e.Address(), Residence: e.Residence(), Target: e.Target()}
 }

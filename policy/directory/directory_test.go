@@ -14,12 +14,14 @@ import (
 )
 
 var (
-	acme = &route.Domain{Name: "acmecorp.com", Alternates: map[string]string{"office365": "acmecorp-com.onmicrosoft.com"}}
-	twin = &route.Domain{Name: "xn--bcher-kva.example"}
+	offices = []*route.Platform{{Name: "google", Letter: "G"}, {Name: "office365", Letter: "O"}}
+	acme    = &route.Domain{Name: "acmecorp.com", Alternates: map[string]string{"office365": "acmecorp-com.onmicrosoft.com"}}
+	twin    = &route.Domain{Name: "xn--bcher-kva.example"}
 )
 
 var usual = Source{
 	Path:       "users.csv",
+	Platforms:  offices,
 	Domains:    map[string]*route.Domain{acme.Name: acme, twin.Name: twin},
 	MaxLoss:    0.10,
 	Delimiters: "+",

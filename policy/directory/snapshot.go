@@ -19,6 +19,7 @@ type Snapshot struct {
 	source  Source
 	columns []string // further columns, in the source's order; login among them
 	login   int      // the login's place in columns, or -1
+	target  int      // the target's, likewise
 	places  []place
 	// arena holds the records, one after the other: key, line, the number of
 	// its place, and a text for each of columns. Texts carry their length in
@@ -116,6 +117,10 @@ func (e Entry) Residence() route.Residence { return e.place().residence }
 
 // Login returns the user name that owns the address, or "".
 func (e Entry) Login() string { return e.further(e.list.login) }
+
+// Target returns the address that reaches the mailbox at the other platform, its domain in
+// normal form, or "" where the row names none.
+func (e Entry) Target() string { return e.further(e.list.target) }
 
 // Column returns the value of the column of that name, in lower case as Columns
 // has it, or "" when there is none. "address" gives the address as Address

@@ -44,6 +44,26 @@ func (a Address) IsNull() bool { return a.Path == "" }
 // that is asked to add it, "a,b@example.com" would be two addresses.
 func (a Address) At(domain string) string { return addQuotes(a.Local) + "@" + domain }
 
+// Tag returns the tag of a subaddress as it was written, its delimiter included, or "".
+func (a Address) Tag() string {
+	begin := len(a.Owner) - len("@") - len(a.Domain)
+	if a.Owner == a.Key {
+		return ""
+	}
+	// Before it, Key has none of the delimiters, nor has the local part as written.
+	local := unquote(a.Local)
+	return local[strings.IndexByte(local, a.Key[begin]):]
+}
+
+// Tagged returns the address's mailbox with a further tag behind its local part.
+func (a Address) Tagged(tag string) string {
+	local := addQuotes(a.Local + tag)
+	if inner, quoted := strings.CutSuffix(a.Local, `"`); quoted {
+		local = inner + escaper.Replace(tag) + `"`
+	}
+	return local + "@" + a.Domain
+}
+
 var errDomain = errors.New("the address's domain is not a domain name")
 
 // ParseAddress reads a path as it stands in MAIL FROM or RCPT TO, with or

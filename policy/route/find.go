@@ -34,7 +34,10 @@ type Route struct {
 	// Elsewhere is the address to which the message is sent on instead or, with dual
 	// delivery, besides; else empty.
 	Elsewhere string
-	Reasons   verdict.Reasons
+	// SentOn is set when the message is sent on to another platform's mailbox: to
+	// Elsewhere, or to the address that it has, by the platform's relay.
+	SentOn  bool
+	Reasons verdict.Reasons
 	// Check is verdict.CheckLoop when that decided, else empty.
 	Check string
 }
@@ -106,7 +109,8 @@ func (r *Rules) findForeign(from Origin, sender mail.Address, to *Recipient) Rou
 type Place struct {
 	Residence Residence
 	// Platform is the other platform of the residence, and Elsewhere the address that
-	// reaches the mailbox there; nil and empty where there is none.
+	// reaches the mailbox there; nil and empty where there is none. Elsewhere is empty, too,
+	// where the platform's relay takes the address as it is.
 	Platform  *Platform
 	Elsewhere string
 	// Refused is why mail is refused or put off wherever it comes from, or zero.
@@ -127,15 +131,32 @@ func (r *Rules) Place(a mail.Address, l Listing) Place {
 		p.Refused = verdict.Why(verdict.Moving, a.Owner)
 	case There, Both:
 		p.Platform = r.Platform(p.Residence.Platform)
-		alternate := domain.Alternates[p.Residence.Platform]
-		if p.Platform == nil || alternate == "" {
+		p.Elsewhere = p.Platform.elsewhere(domain, a, l.Target)
+		switch byRelay := p.Platform != nil && p.Platform.ByRelay && p.Residence.Kind == There; {
+		case byRelay:
+			p.Elsewhere = ""
+		case p.Elsewhere == "":
 			// No directory takes a row that says so.
 			p.Refused = verdict.Why(verdict.DirectoryFailed, domain.Name)
-		} else {
-			p.Elsewhere = a.At(alternate)
 		}
 	}
 	return p
+}
+
+// elsewhere is the address that reaches a mailbox at the platform, or "".
+func (p *Platform) elsewhere(domain *Domain, a mail.Address, target string) string {
+	switch {
+	case p == nil:
+		return ""
+	case target == "" && domain.Alternates[p.Name] == "":
+		return ""
+	case target == "":
+		return a.At(domain.Alternates[p.Name])
+	case p.DropsTag || a.Owner == a.Key:
+		return target
+	}
+	to, _ := mail.ParseAddress(target, "") // the directory has
+	return to.Tagged(a.Tag())
 }
 
 // findOurs routes an address of one of our domains.
@@ -182,7 +203,7 @@ func listed(l Listing) verdict.Reason {
 
 // deliver routes to a mailbox here, at a platform, or to both.
 func (r *Rules) deliver(from Origin, sender mail.Address, to *Recipient, place Place, why verdict.Reasons) Route {
-	route := Route{Verdict: verdict.Accept, Residence: place.Residence, Reasons: why, Elsewhere: place.Elsewhere}
+	route := Route{Verdict: verdict.Accept, Residence: place.Residence, Reasons: why, Elsewhere: place.Elsewhere, SentOn: place.Platform != nil}
 	if place.Residence.Kind != There {
 		route.Ways = append(route.Ways, r.way(from, sender, to, LD))
 	}
@@ -195,7 +216,7 @@ func (r *Rules) deliver(from Origin, sender mail.Address, to *Recipient, place P
 // Returned is the route of a recipient for whom the message was sent on so many times
 // before: the route that Find gave, or a refusal.
 func (r *Rules) Returned(route Route, sender mail.Address, to *Recipient, passes int) Route {
-	if route.Elsewhere == "" || passes < r.MaxPasses {
+	if !route.SentOn || passes < r.MaxPasses {
 		return route
 	}
 	why := verdict.Because(r.source(to), verdict.Why(verdict.LoopPasses, strconv.Itoa(passes)))

@@ -4,7 +4,6 @@ package route
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -54,6 +53,9 @@ type Listing struct {
 	Found     bool      // the address, or its owner's, has an entry
 	Address   string    // the entry's address, lower case; empty unless Found
 	Residence Residence // meaningful when Found
+	// Target is the one address that reaches the mailbox at the other platform, its domain
+	// in normal form. Empty: the address's local part does, in the alternate domain.
+	Target string
 }
 
 // Domain is one email domain that is ours. A subdomain is a domain of its own.
@@ -72,12 +74,16 @@ type Domain struct {
 	// Alternates maps a platform's name to the normal form of the alternate
 	// domain that reaches this domain's mailboxes there.
 	Alternates map[string]string
+	// Platforms names further platforms that have mailboxes of the domain, and that need no
+	// alternate domain: mail reaches them by relay or by targets.
+	Platforms []string
 }
 
 // Residence reads a residence as a directory writes it: "here", "moving",
-// "both", "both:PLATFORM" or a platform's name, in any case. The error says
-// what the domain allows.
-func (d *Domain) Residence(word string) (Residence, error) {
+// "both", "both:PLATFORM" or the name of one of the platforms that hold mailboxes of the
+// domain, in any case. The error says what the domain allows.
+func (d *Domain) Residence(word string, platforms []*Platform) (Residence, error) {
+	platforms = slices.DeleteFunc(slices.Clone(platforms), func(p *Platform) bool { return !p.Holds(d) })
 	word = strings.ToLower(strings.TrimSpace(word))
 	switch word {
 	case "here":
@@ -85,30 +91,30 @@ func (d *Domain) Residence(word string) (Residence, error) {
 	case "moving":
 		return Residence{Kind: Moving}, nil
 	case "both":
-		if len(d.Alternates) == 1 {
-			for name := range d.Alternates {
-				return Residence{Kind: Both, Platform: name}, nil
-			}
+		if len(platforms) == 1 {
+			return Residence{Kind: Both, Platform: platforms[0].Name}, nil
 		}
-		return Residence{}, fmt.Errorf("residence %q is ambiguous: %s has %d alternate domains; write both:PLATFORM with one of %s",
-			word, d.Name, len(d.Alternates), d.platformNames())
+		return Residence{}, fmt.Errorf("residence %q is ambiguous: %s has mailboxes at %d platforms; write both:PLATFORM with one of %s",
+			word, d.Name, len(platforms), names(platforms))
 	}
 	kind, name := There, word
 	if rest, ok := strings.CutPrefix(word, "both:"); ok {
 		kind, name = Both, rest
 	}
-	if _, ok := d.Alternates[name]; !ok {
+	if !slices.ContainsFunc(platforms, func(p *Platform) bool { return p.Name == name }) {
 		return Residence{}, fmt.Errorf("residence %q is not known for %s; it would be here, both, moving or one of %s",
-			word, d.Name, d.platformNames())
+			word, d.Name, names(platforms))
 	}
 	return Residence{Kind: kind, Platform: name}, nil
 }
 
-// platformNames lists the platforms that hold mailboxes of the domain.
-func (d *Domain) platformNames() string {
-	names := slices.Sorted(maps.Keys(d.Alternates))
-	if len(names) == 0 {
+func names(platforms []*Platform) string {
+	if len(platforms) == 0 {
 		return "a platform, once the domain's alternate names it"
+	}
+	var names []string
+	for _, platform := range platforms {
+		names = append(names, platform.Name)
 	}
 	return strings.Join(names, ", ")
 }

@@ -62,7 +62,7 @@ func TestResidenceReadsTheDirectorysWords(t *testing.T) {
 		{"eu.acmecorp.com", "office365", "", "once the domain's alternate names it"},
 		{"acmecorp.com", "", "", "google, office365"},
 	} {
-		r, err := r.Domains[c.domain].Residence(c.word)
+		r, err := r.Domains[c.domain].Residence(c.word, r.Platforms)
 		switch {
 		case c.err == "" && err != nil:
 			t.Errorf("%s, %q: %v", c.domain, c.word, err)

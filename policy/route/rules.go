@@ -1,6 +1,7 @@
 package route
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -36,6 +37,19 @@ type Platform struct {
 	// transport's next hop: "[acmecorp-com.mail.protection.outlook.com]:25". Empty: the
 	// MTA finds the host by MX.
 	Relay string
+	// ByRelay says that the address of a mailbox there stays as it is: the MTA's lookups
+	// have Relay take its mail. Nothing else brings a mailbox elsewhere to that host.
+	ByRelay bool
+	// TargetDomains are the normal forms of the domains, besides alternate domains, that
+	// targets may have there. They are of this platform alone.
+	TargetDomains []string
+	// DropsTag has a target be used without the tag of a subaddress.
+	DropsTag bool
+}
+
+// Holds reports a platform that has mailboxes of a domain.
+func (p *Platform) Holds(d *Domain) bool {
+	return d.Alternates[p.Name] != "" || slices.Contains(d.Platforms, p.Name)
 }
 
 // Platform returns the platform of that name, or nil.
@@ -61,10 +75,30 @@ func (r *Rules) alternate(domain string) (ours *Domain, platform string) {
 	return nil, ""
 }
 
-// AlternateOf returns the platform whose alternate domain this is, or nil.
+// AlternateOf returns the platform whose alternate domain or target domain this is, or nil.
 func (r *Rules) AlternateOf(domain string) *Platform {
-	_, name := r.alternate(domain)
-	return r.Platform(name)
+	if _, name := r.alternate(domain); name != "" {
+		return r.Platform(name)
+	}
+	for _, platform := range r.Platforms {
+		if slices.Contains(platform.TargetDomains, domain) {
+			return platform
+		}
+	}
+	return nil
+}
+
+// Alternates returns all alternate domains and target domains, sorted.
+func (r *Rules) Alternates() []string {
+	var all []string
+	for _, d := range r.Domains {
+		all = slices.AppendSeq(all, maps.Values(d.Alternates))
+	}
+	for _, platform := range r.Platforms {
+		all = append(all, platform.TargetDomains...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // Home returns the address of ours that an address of an alternate domain

@@ -34,7 +34,7 @@ func newWorld() *world {
 		Rules: spoof.Rules{DMARC: verdict.Reject, SPF: verdict.Tag, Services: spoof.Services{
 			Networks: networks.SetOf(netip.MustParsePrefix("198.51.100.0/24")), Domains: []string{"mailing.example"},
 		}},
-		routes: route.Rules{Domains: map[string]*route.Domain{
+		routes: route.Rules{Platforms: []*route.Platform{{Name: "google"}, {Name: "office365", TargetDomains: []string{"acmecorp.mail.onmicrosoft.com"}}}, Domains: map[string]*route.Domain{
 			"acmecorp.com": {Name: "acmecorp.com", Alternates: map[string]string{
 				"office365": "acmecorp-com.onmicrosoft.com", "google": "gapps.acmecorp.com"}},
 			"eu.acmecorp.com": {Name: "eu.acmecorp.com"},
@@ -93,7 +93,7 @@ func (w *world) facts(t testing.TB, sender string, authors spoof.Authors) spoof.
 		t.Fatal(err)
 	}
 	return spoof.Facts{
-		Names: spoof.NamesOf(w.routes.Domains), Routes: &w.routes, Delimiters: w.delimiters,
+		Names: spoof.NamesOf(&w.routes), Routes: &w.routes, Delimiters: w.delimiters,
 		Sender: from, Authors: &authors,
 	}
 }

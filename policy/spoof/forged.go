@@ -221,9 +221,13 @@ func (q *inquiry) isAnswered(domain string) bool {
 	if q.Platform == "" {
 		return false
 	}
-	home := q.Routes.Home(mail.Address{Domain: q.Names.above(domain)})
-	ours := q.Routes.Domains[home.Domain]
-	return ours == nil || ours.Alternates[q.Platform] != ""
+	above := q.Names.above(domain)
+	home := q.Routes.Home(mail.Address{Domain: above})
+	if ours := q.Routes.Domains[home.Domain]; ours != nil {
+		return q.Routes.Platform(q.Platform).Holds(ours)
+	}
+	platform := q.Routes.AlternateOf(above)
+	return platform == nil || platform.Name == q.Platform
 }
 
 // usurped objects to a message in the name of a domain of ours, whatever that

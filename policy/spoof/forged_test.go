@@ -485,6 +485,8 @@ func TestAtAPlatformOnlyTheDomainsThatItHasNoMailboxesOfAreAskedFor(t *testing.T
 		{"", "x@acme.net", "google", "acmecorp.com", true, "reject own domain"},
 		{"", "x@acme-net.onmicrosoft.com", "google", "", true, "reject own domain"},
 		{"", "x@acmecorp-com.onmicrosoft.com", "google", "", false, "accept"},
+		{"", "x@acmecorp.mail.onmicrosoft.com", "office365", "", false, "accept"},
+		{"", "x@acmecorp.mail.onmicrosoft.com", "google", "", true, "reject own domain"},
 		{"", "x@eu.acmecorp.com", "google", "mailing.example", true, "accept"},
 	} {
 		w := newWorld()

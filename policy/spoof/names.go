@@ -9,19 +9,22 @@ import (
 	"coexistd/policy/route"
 )
 
-// Names are the names that are ours: our domains, and their alternate domains.
+// Names are the names that are ours: our domains, and the domains by which they are reached
+// at other platforms.
 type Names struct {
 	is   map[string]bool // true for our domains, false for alternate domains
 	like likenesses
 }
 
 // NamesOf returns the names of our domains.
-func NamesOf(domains map[string]*route.Domain) Names {
-	n := Names{is: make(map[string]bool, len(domains))}
-	for name, d := range domains {
+func NamesOf(routes *route.Rules) Names {
+	n := Names{is: make(map[string]bool, len(routes.Domains))}
+	for name := range routes.Domains {
 		n.is[name] = true
-		for _, alternate := range d.Alternates {
-			n.is[alternate] = n.is[alternate] || domains[alternate] != nil
+	}
+	for _, alternate := range routes.Alternates() {
+		if !n.is[alternate] {
+			n.is[alternate] = false
 		}
 	}
 	n.like = n.likenesses()

@@ -67,7 +67,7 @@ func lookAtSendmailDomains(x *examination) []Finding {
 func lookAtAlternates(x *examination) []Finding {
 	s := x.sendmail
 	var own, relayed []string
-	for _, domain := range x.alternates() {
+	for _, domain := range x.conf.Rules.Routes.Alternates() {
 		switch {
 		case s.class("w").has(domain), s.class("VirtHost").has(domain):
 			own = append(own, domain)

@@ -95,7 +95,7 @@ func lookAtCoexistdClass(x *examination) []Finding {
 	}
 	wanted := x.domains()
 	routes := &x.conf.Rules.Routes
-	alternates := x.alternates()
+	alternates := routes.Alternates()
 	for _, domain := range alternates {
 		if routes.AlternateOf(domain).Relay != "" {
 			wanted = append(wanted, domain)
@@ -119,15 +119,4 @@ func lookAtCoexistdClass(x *examination) []Finding {
 			do("take them out of COEXISTD_DOMAINS in sendmail.mc%s; or add [domain.%q] to %s", remade, more[0], x.conf.Path))
 	}
 	return findings
-}
-
-// alternates are all alternate domains.
-func (x *examination) alternates() (list []string) {
-	for _, domain := range x.conf.Rules.Routes.Domains {
-		for _, alternate := range domain.Alternates {
-			list = append(list, alternate)
-		}
-	}
-	slices.Sort(list)
-	return slices.Compact(list)
 }

@@ -1,0 +1,56 @@
+package directory
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"coexistd/policy/route"
+)
+
+// readTarget reads the target of a row, which may be empty. It returns the target with its
+// domain in normal form. Where the mailbox lives at a platform, that one must own the
+// target's domain, or mail would go astray; otherwise any platform may, for a mailbox that
+// is to move there.
+func (b *Builder) readTarget(domain *route.Domain, lives route.Residence, written string) (string, error) {
+	if written == "" {
+		return "", b.needTarget(domain, lives)
+	}
+	target, err := parseAddress(written, "")
+	if err != nil {
+		return "", fmt.Errorf("the target %w", err)
+	}
+	platforms := b.list.source.Platforms
+	if lives.Platform != "" {
+		platforms = slices.DeleteFunc(slices.Clone(platforms), func(p *route.Platform) bool { return p.Name != lives.Platform })
+	}
+	var known []string
+	for _, platform := range platforms {
+		known = append(known, platform.TargetDomains...)
+		if alternate := domain.Alternates[platform.Name]; alternate != "" {
+			known = append(known, alternate)
+		}
+	}
+	switch {
+	case slices.Contains(known, target.Domain):
+		return target.Local + "@" + target.Domain, nil
+	case b.list.source.Domains[target.Domain] != nil:
+		return "", fmt.Errorf("the target %s would come back: %s is one of our domains", target.Key, target.Domain)
+	case known == nil:
+		return "", fmt.Errorf("the target %s is of no domain that is known to reach another platform; name %s in target_domains of its platform", target.Key, target.Domain)
+	}
+	return "", fmt.Errorf("the target %s is of the domain %s; it would be of %s, or of another that target_domains of the platform names",
+		target.Key, target.Domain, strings.Join(known, ", "))
+}
+
+// needTarget refuses a row without a target where nothing else reaches the mailbox.
+func (b *Builder) needTarget(domain *route.Domain, lives route.Residence) error {
+	if lives.Platform == "" || domain.Alternates[lives.Platform] != "" {
+		return nil
+	}
+	i := slices.IndexFunc(b.list.source.Platforms, func(p *route.Platform) bool { return p.Name == lives.Platform })
+	if lives.Kind == route.There && b.list.source.Platforms[i].ByRelay {
+		return nil
+	}
+	return fmt.Errorf("the row needs a target: nothing else reaches the mailbox at %s, since %s has no alternate domain there", lives.Platform, domain.Name)
+}

@@ -139,6 +139,9 @@ func (s *summary) addDirectories(reading config.Reading) (counts map[string]map[
 			continue
 		}
 		for entry := range one.Snapshot.All() {
+			if all.Shadowed(one, entry) {
+				continue
+			}
 			if counts[entry.Domain()] == nil {
 				counts[entry.Domain()] = make(map[string]int)
 			}

@@ -70,7 +70,7 @@ func refusedByRunning(conf *config.Config, status *control.Status, directories s
 		return nil
 	}
 	for _, d := range status.Directories {
-		sound := func(one *sources.CSV) bool { return one.Source.Path == d.Source && one.Err == nil }
+		sound := func(one *sources.List) bool { return one.Source.Path == d.Source && one.Err == nil }
 		if slices.ContainsFunc(directories, sound) {
 			for _, text := range d.Refused {
 				errs = append(errs, "the running daemon refuses a directory: "+text)

@@ -70,7 +70,7 @@ func world(t testing.TB) (*policy.Policy, *directory.Set) {
 	if err := directories.Err(); err != nil {
 		t.Fatal(err)
 	}
-	return p, directory.NewSet(map[string]*directory.Snapshot{"acmecorp.com": directories[0].Snapshot, "broken.example": nil})
+	return p, directory.NewSet(map[string][]*directory.Snapshot{"acmecorp.com": {directories[0].Snapshot}, "broken.example": {nil}})
 }
 
 // cases are requests with their replies.

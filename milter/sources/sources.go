@@ -15,15 +15,15 @@ import (
 
 // Directories are the directories of a configuration. They are for one goroutine;
 // their Snapshots and Sets are for any number.
-type Directories []*CSV
+type Directories []*List
 
 // Open reads all directories of a configuration. One that takes the place of a list
 // in old, which may be nil, is judged by directory.Guard. Old stays what it is.
 func Open(list []directory.Source, old Directories) Directories {
 	var all Directories
 	for _, source := range list {
-		c := &CSV{Source: source, seed: maphash.MakeSeed()}
-		if i := slices.IndexFunc(old, func(before *CSV) bool { return before.Source.Path == source.Path }); i >= 0 {
+		c := &List{Source: source, seed: maphash.MakeSeed()}
+		if i := slices.IndexFunc(old, func(before *List) bool { return before.Source.Path == source.Path }); i >= 0 {
 			if reflect.DeepEqual(old[i].Source, source) {
 				*c = *old[i]
 			}
@@ -46,18 +46,45 @@ func (d Directories) Err() error {
 
 // Set returns the lists as they are now. A directory without any cannot answer.
 func (d Directories) Set() *directory.Set {
-	domains := make(map[string]*directory.Snapshot)
-	for _, c := range d {
-		for domain := range c.Source.Domains {
-			domains[domain] = c.Snapshot
+	domains := make(map[string][]*directory.Snapshot)
+	for domain, lists := range d.byDomain() {
+		for _, one := range lists {
+			domains[domain] = append(domains[domain], one.Snapshot)
 		}
 	}
 	return directory.NewSet(domains)
 }
 
+// Shadowed reports that a list which is asked earlier has the address, too, so that this
+// entry does not count.
+func (d Directories) Shadowed(list *List, entry directory.Entry) bool {
+	domain := entry.Domain()
+	return slices.ContainsFunc(d, func(other *List) bool {
+		if other == list || other.Snapshot == nil || other.Source.Domains[domain] == nil || other.Source.Rank[domain] > list.Source.Rank[domain] {
+			return false
+		}
+		_, found := other.Snapshot.Lookup(entry.Address())
+		return found
+	})
+}
+
+// byDomain returns the lists of each domain, in the order in which they are asked.
+func (d Directories) byDomain() map[string][]*List {
+	all := make(map[string][]*List)
+	for _, one := range d {
+		for domain := range one.Source.Domains {
+			all[domain] = append(all[domain], one)
+		}
+	}
+	for domain, lists := range all {
+		slices.SortFunc(lists, func(a, b *List) int { return a.Source.Rank[domain] - b.Source.Rank[domain] })
+	}
+	return all
+}
+
 // Poll reads the directories that have changed, save those that are being written,
 // and returns those that have a new Snapshot.
-func (d Directories) Poll(now time.Time) (loaded []*CSV) {
+func (d Directories) Poll(now time.Time) (loaded []*List) {
 	for _, c := range d {
 		if c.isBeingWritten(now) {
 			continue
@@ -71,7 +98,7 @@ func (d Directories) Poll(now time.Time) (loaded []*CSV) {
 }
 
 // Untold returns the directories that have an Err which it has not returned before.
-func (d Directories) Untold() (failed []*CSV) {
+func (d Directories) Untold() (failed []*List) {
 	for _, c := range d {
 		text := fmt.Sprint(c.Err)
 		if c.Err != nil && text != c.told {

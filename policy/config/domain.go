@@ -30,7 +30,7 @@ type alternate struct {
 
 func (r *reader) domainKeys() schema.Section {
 	return schema.Section{Path: "domain.*", Header: `[domain."example.com"]`, About: "a domain of ours; at least one", Keys: []schema.Key{
-		{Name: "directory", Kind: r.csvFile(), Example: `"users.csv"`, Meaning: "the CSV file that says who lives where; several domains may share one"},
+		{Name: "directory", Kind: r.csvFile(), Example: `"users.csv"`, Meaning: "the CSV file that says who lives where, or a list of them, of which the first that lists an address counts; several domains may share one. An address is unlisted when none lists it; while one cannot be read, what those before it do not list is put off"},
 		{Name: "alternate", Kind: schema.Inline(`{ office365 = "example-com.onmicrosoft.com" }`), Example: `{ office365 = "example-com.onmicrosoft.com" }`,
 			Meaning: "`{ office365 = \"acmecorp-com.onmicrosoft.com\" }`: for each platform, the domain that reaches the same mailboxes there only. An alternate domain belongs to one domain and one platform, and is not itself a domain of ours"},
 		{Name: "platforms", Kind: schema.Texts(schema.Rules{}), Example: `["office365"]`,
@@ -225,10 +225,14 @@ func (r *reader) directory(t *schema.Table, d *route.Domain) {
 			t.Fail(key, "has no meaning without a directory; leave it out")
 		}
 	}
-	path, isPath := schema.Said[string](t, "directory")
-	if !isPath {
-		return
+	paths, _ := schema.Said[[]string](t, "directory")
+	for rank, path := range paths {
+		r.directoryFile(t, d, rank, path)
 	}
+}
+
+// directoryFile reads one of the directories, the first of which that lists an address counts.
+func (r *reader) directoryFile(t *schema.Table, d *route.Domain, rank int, path string) {
 	// One that is missing is used all the same, to find further mistakes.
 	if _, err := files.Look(path); err != nil {
 		t.Fail("directory", "%s %v; write the path of a CSV file that begins with the line address,residence,login", wording.Quote(path), err)
@@ -236,13 +240,13 @@ func (r *reader) directory(t *schema.Table, d *route.Domain) {
 	s := r.sources[path]
 	if s == nil {
 		s = &source{Source: directory.Source{
-			Path: path, Domains: make(map[string]*route.Domain), Platforms: r.config.Rules.Routes.Platforms, Delimiters: r.config.Rules.Delimiters,
+			Path: path, Domains: make(map[string]*route.Domain), Rank: make(map[string]int), Platforms: r.config.Rules.Routes.Platforms, Delimiters: r.config.Rules.Delimiters,
 			MaxLoss: schema.Value[float64](t, "max_loss"), MaxLossFloor: schema.Value[int](t, "max_loss_floor"),
 		}, said: make(map[string]mistakes.Place)}
 		r.sources[path] = s
 		r.names(t.At("directory").Key, path, false)
 	}
-	s.Domains[d.Name] = d
+	s.Domains[d.Name], s.Rank[d.Name] = d, rank
 	if loss, ok := schema.Said[float64](t, "max_loss"); ok && s.agrees(t, "max_loss", s.MaxLoss == loss) {
 		s.MaxLoss = loss
 	}
@@ -263,9 +267,11 @@ func (s *source) agrees(t *schema.Table, key string, same bool) bool {
 	return true
 }
 
-// csvFile is a directory: the path of its file, which need not be there.
+// csvFile is a domain's directories: the paths of their files, which need not be there.
 func (r *reader) csvFile() schema.Kind {
-	return schema.Text(schema.AString, func(text string) (string, error) { return r.path(text), nil }).But(func(value any) error {
+	return schema.OneOrMore(func(text string) (string, error) { return r.path(text), nil }, schema.Rules{
+		Empty: "names no file; leave it out, or write the path of a CSV file", Most: 20, What: "files", Twice: schema.Refused,
+	}).But(func(value any) error {
 		inner, isTable := value.(map[string]any)
 		if !isTable {
 			return nil

@@ -27,6 +27,9 @@ type Source struct {
 	// Domains are the domains that may be listed, by their normal form. A row of
 	// any other domain is a bad row.
 	Domains map[string]*route.Domain
+	// Rank is the source's place among those of a domain, from 0, by the domains' normal
+	// forms: the first that lists an address counts. A domain that it lacks has rank 0.
+	Rank map[string]int
 	// Platforms are those where mailboxes may live.
 	Platforms []*route.Platform
 	// MaxLoss is the share of the addresses, from 0 to 1, that a reload may drop, and
@@ -55,30 +58,33 @@ func (s Source) refusesUnlisted() bool {
 // Set says which list answers for which domain. It never changes and may be
 // asked by any number of goroutines at once.
 type Set struct {
-	domains map[string]*Snapshot
+	domains map[string][]*Snapshot
 	lists   []*Snapshot // each of domains once, save for nil
 	// broken is set when one of domains is nil.
 	broken bool
 }
 
 // NewSet returns a Set of the lists, by the normal form of the domain that they
-// answer for. A nil *Snapshot is a directory that cannot answer. A domain that is
-// not in the map has no directory.
-func NewSet(domains map[string]*Snapshot) *Set {
+// answer for, in the order in which they are asked. A nil *Snapshot is a directory that
+// cannot answer: what those before it do not list, nobody can tell. A domain that is not in
+// the map has no directory.
+func NewSet(domains map[string][]*Snapshot) *Set {
 	s := &Set{domains: maps.Clone(domains)}
-	for _, list := range domains {
-		switch {
-		case list == nil:
-			s.broken = true
-		case !slices.Contains(s.lists, list):
-			s.lists = append(s.lists, list)
+	for _, lists := range domains {
+		for _, list := range lists {
+			switch {
+			case list == nil:
+				s.broken = true
+			case !slices.Contains(s.lists, list):
+				s.lists = append(s.lists, list)
+			}
 		}
 	}
 	return s
 }
 
-// List returns what the directory of the address's domain says of the address,
-// or of its owner when the address is a subaddress without an entry of its own.
+// List returns what the first of the domain's directories that lists it says of the address,
+// or of its owner when the address is a subaddress without an entry of its own there.
 // A domain without a directory lists nothing.
 func (s *Set) List(a mail.Address) route.Listing {
 	_, listing := s.find(a)
@@ -115,16 +121,13 @@ func (s *Set) Limit(login, column string) (value string, failed bool) {
 }
 
 func (s *Set) find(a mail.Address) (Entry, route.Listing) {
-	list, ok := s.domains[a.Domain]
-	if !ok {
-		return Entry{}, route.Listing{}
+	for _, list := range s.domains[a.Domain] {
+		if list == nil {
+			return Entry{}, route.Listing{Failed: true}
+		}
+		if e, found := list.lookup(a); found {
+			return e, route.Listing{Found: true, Address: e.Address(), Residence: e.Residence(), Target: e.Target()}
+		}
 	}
-	if list == nil {
-		return Entry{}, route.Listing{Failed: true}
-	}
-	e, found := list.lookup(a)
-	if !found {
-		return Entry{}, route.Listing{}
-	}
-	return e, route.Listing{Found: true, Address: e.Address(), Residence: e.Residence(), Target: e.Target()}
+	return Entry{}, route.Listing{}
 }

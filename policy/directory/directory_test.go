@@ -73,7 +73,7 @@ func TestSetListsSubaddressesByTheirOwner(t *testing.T) {
 		"alice@acmecorp.com,office365,al\n"+
 		"alice+vip@acmecorp.com,here,vip\n"+
 		"\"a b\"@acmecorp.com,moving,\n")
-	set := NewSet(map[string]*Snapshot{acme.Name: f, twin.Name: nil})
+	set := NewSet(map[string][]*Snapshot{acme.Name: {f}, twin.Name: {nil}})
 	for address, want := range map[string]string{
 		"Alice@ACMEcorp.com":     "alice@acmecorp.com office365 al",
 		"\"alice\"@acmecorp.com": "alice@acmecorp.com office365 al",
@@ -104,7 +104,7 @@ func TestARowIsThatOfTheAddressOrItsOwner(t *testing.T) {
 	f := load(t, "address,residence,login,hourly\n"+
 		"alice@acmecorp.com,office365,al carol,500\n"+
 		"alice+vip@acmecorp.com,here,vip,\n")
-	set := NewSet(map[string]*Snapshot{acme.Name: f, twin.Name: nil})
+	set := NewSet(map[string][]*Snapshot{acme.Name: {f}, twin.Name: {nil}})
 	for address, want := range map[string]string{
 		"Alice@acmecorp.com":     "al carol, 500",
 		"alice+x@acmecorp.com":   "al carol, 500",
@@ -127,9 +127,9 @@ func TestARowIsThatOfTheAddressOrItsOwner(t *testing.T) {
 }
 
 func TestSetIsNotChangedByItsMap(t *testing.T) {
-	files := map[string]*Snapshot{}
+	files := map[string][]*Snapshot{}
 	set := NewSet(files)
-	files[acme.Name] = nil
+	files[acme.Name] = []*Snapshot{nil}
 	if set.List(parse(t, "bob@acmecorp.com")).Failed {
 		t.Error("the Set shares its map")
 	}
@@ -137,7 +137,7 @@ func TestSetIsNotChangedByItsMap(t *testing.T) {
 
 func TestLookupDoesNotAllocate(t *testing.T) {
 	f := load(t, rows(0, 1000, "both"))
-	set := NewSet(map[string]*Snapshot{acme.Name: f})
+	set := NewSet(map[string][]*Snapshot{acme.Name: {f}})
 	listed, foreign := parse(t, "user500+x@acmecorp.com"), parse(t, "nobody@acmecorp.com")
 	if n := testing.AllocsPerRun(100, func() {
 		if !set.List(listed).Found {
@@ -318,6 +318,43 @@ func TestFindsEveryRowWhileTheTableGrows(t *testing.T) {
 		}
 		if _, found := list.Lookup(fmt.Sprintf("user%d@acmecorp.com", n)); found {
 			t.Fatalf("user%d of %d is found", n, n)
+		}
+	}
+}
+
+func TestTheFirstListThatHasAnAddressCounts(t *testing.T) {
+	read := func(text string) *Snapshot {
+		t.Helper()
+		list, err := build(usual, "address,residence,login\n"+text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	first := read("alice@acmecorp.com,office365,first\n")
+	last := read("alice@acmecorp.com,here,last\nbob@acmecorp.com,here,bob\n")
+	for about, c := range map[string]struct {
+		lists []*Snapshot
+		want  string
+	}{
+		"both":                    {[]*Snapshot{first, last}, "office365 here  "},
+		"the other way round":     {[]*Snapshot{last, first}, "here here  "},
+		"the last cannot answer":  {[]*Snapshot{first, nil}, "office365 failed failed"},
+		"the first cannot answer": {[]*Snapshot{nil, last}, "failed failed failed"},
+		"one between cannot":      {[]*Snapshot{first, nil, last}, "office365 failed failed"},
+	} {
+		set := NewSet(map[string][]*Snapshot{acme.Name: c.lists})
+		var got []string
+		for _, address := range []string{"alice+x@acmecorp.com", "bob@acmecorp.com", "carol@acmecorp.com"} {
+			said := set.List(parse(t, address))
+			word := said.Residence.String()
+			if said.Failed {
+				word = "failed"
+			}
+			got = append(got, word)
+		}
+		if strings.TrimSpace(strings.Join(got, " ")) != strings.TrimSpace(c.want) {
+			t.Errorf("%s: the answers are %q; right is %q", about, got, c.want)
 		}
 	}
 }

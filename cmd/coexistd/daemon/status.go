@@ -97,7 +97,7 @@ func serverStatus(name string, b breaker.State) control.Server {
 	return control.Server{Name: name, Away: b.Open, Reason: b.Reason, Since: b.Since, Next: b.Next}
 }
 
-func directoryStatus(one *sources.CSV) control.Directory {
+func directoryStatus(one *sources.List) control.Directory {
 	d := control.Directory{
 		Source: one.Source.Path, Domains: slices.Sorted(maps.Keys(one.Source.Domains)), Loaded: one.Loaded, Bytes: one.Bytes, Refused: linesOf(one.Err),
 	}

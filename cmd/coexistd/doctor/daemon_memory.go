@@ -61,7 +61,7 @@ func compareConfiguration(x *examination, c control.Configuration) []Finding {
 // isOfDirectory reports that a mistake is of a directory's file, which is taken without a
 // reload as soon as it is right.
 func (x *examination) isOfDirectory(problem string) bool {
-	return slices.ContainsFunc(x.lists(), func(one *sources.CSV) bool { return strings.HasPrefix(problem, one.Source.Path+":") })
+	return slices.ContainsFunc(x.lists(), func(one *sources.List) bool { return strings.HasPrefix(problem, one.Source.Path+":") })
 }
 
 // sameFile reports that two paths lead to one file.
@@ -97,7 +97,7 @@ func compareDirectory(x *examination, d control.Directory) []Finding {
 }
 
 // directory is the directory in a file, as it is now.
-func (x *examination) directory(path string) *sources.CSV {
+func (x *examination) directory(path string) *sources.List {
 	for _, one := range x.lists() {
 		if one.Source.Path == path {
 			return one

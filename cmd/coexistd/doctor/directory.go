@@ -28,7 +28,7 @@ func lookAtDirectories(_ context.Context, x *examination) []Finding {
 	return findings
 }
 
-func lookAtDirectory(x *examination, d *sources.CSV) []Finding {
+func lookAtDirectory(x *examination, d *sources.List) []Finding {
 	if d.Err != nil {
 		var findings []Finding
 		for _, line := range strings.Split(d.Err.Error(), "\n") {
@@ -62,7 +62,7 @@ func lookAtDirectory(x *examination, d *sources.CSV) []Finding {
 // LoginNote says that a directory gives no address to any login although the
 // check spoof at S2 goes by that, or is "". Commands that
 // read directories say it, too.
-func LoginNote(conf *config.Config, d *sources.CSV) string {
+func LoginNote(conf *config.Config, d *sources.List) string {
 	if conf == nil || !conf.Rules.Points[verdict.S2].Makes(verdict.CheckSpoof) {
 		return ""
 	}

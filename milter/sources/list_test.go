@@ -54,7 +54,7 @@ func rewrite(t testing.TB, path, content string, age time.Duration) {
 }
 
 // load reads a directory that nothing is wrong with.
-func load(t testing.TB, s directory.Source) *CSV {
+func load(t testing.TB, s directory.Source) *List {
 	t.Helper()
 	c := open(s)
 	if c.Err != nil {
@@ -64,10 +64,10 @@ func load(t testing.TB, s directory.Source) *CSV {
 }
 
 // open reads a directory.
-func open(s directory.Source) *CSV { return Open([]directory.Source{s}, nil)[0] }
+func open(s directory.Source) *List { return Open([]directory.Source{s}, nil)[0] }
 
 // reload reads a directory again for a source, as a reload of the daemon does.
-func reload(c *CSV, s directory.Source) *CSV { return Open([]directory.Source{s}, Directories{c})[0] }
+func reload(c *List, s directory.Source) *List { return Open([]directory.Source{s}, Directories{c})[0] }
 
 func TestReadsColumnsByNameInAnyOrder(t *testing.T) {
 	f := load(t, source(write(t, "\ufeffName,LOGIN, Residence ,Address\r\n"+

@@ -21,8 +21,8 @@ const (
 	longestWait = 30 * time.Second
 )
 
-// CSV is the directory in a file, and what is known of the file.
-type CSV struct {
+// List is one directory, and what is known of the file.
+type List struct {
 	// Source says which file it is.
 	Source directory.Source
 	// Snapshot is the last list of the file that was taken. It is nil until the
@@ -48,7 +48,7 @@ type CSV struct {
 // read reads the file when it has changed. What Source or directory.Guard refuses
 // leaves Snapshot as it is, and is not judged again until the file changes. The
 // error is the new Err.
-func (c *CSV) read() error {
+func (c *List) read() error {
 	info, err := files.Look(c.Source.Path)
 	if err != nil {
 		return unreadable(c.Source.Path, err)
@@ -83,14 +83,14 @@ type loss struct{ error }
 
 // Lost reports that Err is nothing but that the file lacks too many of Snapshot's
 // addresses: directory.Guard refuses it.
-func (c *CSV) Lost() bool {
+func (c *List) Lost() bool {
 	_, lost := errors.AsType[*loss](c.Err)
 	return lost
 }
 
 // isBeingWritten reports a file that was changed a moment ago. A time in the
 // future tells nothing.
-func (c *CSV) isBeingWritten(now time.Time) bool {
+func (c *List) isBeingWritten(now time.Time) bool {
 	age := -time.Second
 	if info, err := os.Stat(c.Source.Path); err == nil {
 		age = now.Sub(info.ModTime())

@@ -41,7 +41,7 @@ func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 		lookAtFilters(x),
 		lookAtTimeouts(x),
 		lookAtLookupMap(x),
-		lookAtRules(s),
+		lookAtRules(x),
 		lookAtCoexistdClass(x),
 		lookAtSendmailSockets(x),
 		lookAtSendmailDomains(x),

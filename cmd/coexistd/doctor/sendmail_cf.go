@@ -66,6 +66,7 @@ type sendmailFilter struct {
 // sendmailDaemon is a listener of Sendmail's.
 type sendmailDaemon struct {
 	name, host, port string
+	asksLogin        bool     // nobody gets in without one (M=a)
 	own              bool     // it has a list of filters of its own,
 	filters          []string // which is this
 }
@@ -157,6 +158,8 @@ func (s *sendmail) addOption(name, value string) {
 			d.host = value
 		case 'p':
 			d.port = value
+		case 'm':
+			d.asksLogin = strings.Contains(value, "a")
 		case 'i':
 			d.own, d.filters = true, filterNames(value)
 		}

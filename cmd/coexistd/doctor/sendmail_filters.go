@@ -2,10 +2,13 @@ package doctor
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
 
+	"coexistd/policy/config"
+	"coexistd/policy/verdict"
 	"coexistd/scanners/sender"
 )
 
@@ -24,6 +27,15 @@ func (x *examination) leadsToMilter(f sendmailFilter) bool {
 	return isListenedAt(kind, address, x.conf.Listeners)
 }
 
+// isForUsers reports a filter that leads to a listener of ours where all mail is that of our users:
+// whoever is not known there gets 530.
+func (x *examination) isForUsers(f sendmailFilter) bool {
+	kind, address := sendmailSocket(f.address)
+	return slices.ContainsFunc(x.conf.Listeners, func(l config.Listener) bool {
+		return l.Checkpoint == verdict.S2 && isListenedAt(kind, address, []config.Listener{l})
+	})
+}
+
 // listening are Sendmail's listeners; it has one when sendmail.cf names none.
 func (s *sendmail) listening() []sendmailDaemon {
 	if len(s.daemons) == 0 {
@@ -32,13 +44,27 @@ func (s *sendmail) listening() []sendmailDaemon {
 	return s.daemons
 }
 
+// isPublic reports a listener to which other MTAs bring mail.
+func (d sendmailDaemon) isPublic() bool { return portNumber(d.port) == 25 && !d.asksLogin }
+
+// isForUsers reports a listener to which our users alone bring mail.
+func (d sendmailDaemon) isForUsers() bool {
+	return d.asksLogin || slices.Contains([]string{"587", "465", "submission", "submissions", "smtps"}, strings.ToLower(d.port))
+}
+
+func (d sendmailDaemon) isLoopback() bool {
+	return isLoopback(net.JoinHostPort(strings.TrimPrefix(strings.Trim(d.host, "[]"), "IPv6:"), "0"))
+}
+
 // filtersOf are the names of the filters by which a listener's mail goes, in their order.
 func (s *sendmail) filtersOf(d sendmailDaemon) []string {
 	if d.own {
 		return d.filters
 	}
-	return filterNames(s.option("InputMailFilters", ""))
+	return s.commonFilters()
 }
+
+func (s *sendmail) commonFilters() []string { return filterNames(s.option("InputMailFilters", "")) }
 
 // filtersOfOurs are those among them that lead to us.
 func (x *examination) filtersOfOurs(d sendmailDaemon) (list []sendmailFilter) {
@@ -49,6 +75,16 @@ func (x *examination) filtersOfOurs(d sendmailDaemon) (list []sendmailFilter) {
 		}
 	}
 	return list
+}
+
+// undefined is the first of some filters that no X line defines, or "".
+func (s *sendmail) undefined(names []string) string {
+	for _, name := range names {
+		if !slices.ContainsFunc(s.filters, func(f sendmailFilter) bool { return f.name == name }) {
+			return name
+		}
+	}
+	return ""
 }
 
 // lookAtFilters sees whether each listener gives its mail to us.
@@ -75,17 +111,26 @@ func lookAtFilters(x *examination) []Finding {
 // its name.
 func (x *examination) judgeListener(d sendmailDaemon) Finding {
 	names, us := x.sendmail.filtersOf(d), x.filtersOfOurs(d)
+	lacks := x.sendmail.undefined(names)
 	switch {
-	case len(us) == 0 && d.own && len(names) == 0 && isLoopback(d.host+":0") && !x.takesHostMail(d):
+	case lacks != "":
+		return failure("names the filter %s, which no line defines: Sendmail does not start (InputFilter %s not defined)", lacks, lacks).inMC("%s", x.insteadOf(d, names, lacks))
+	case len(us) == 0 && d.own && len(names) == 0 && d.isLoopback() && !x.takesHostMail(d):
 		return fine("takes mail back from a content filter, without milters")
 	case len(us) == 0:
 		return x.judgeLack(d, names)
 	case len(us) > 1:
 		return failure("hands its mail to coexistd twice, by %s and %s", us[0].name, us[1].name).
-			do("take one of the two out of the list (InputMailFilters) in sendmail.mc" + remade)
+			do("in sendmail.mc, take %s out of %s%s", x.needless(d, us), listOf(d), remade)
+	case d.isPublic() && x.isForUsers(us[0]):
+		return x.judgeUsersOnly(d, names, us[0])
 	}
-	f := us[0]
-	line := fmt.Sprintf("INPUT_MAIL_FILTER(`%s', `S=%s, F=T, T=C:30s;S:30s;R:1m;E:5m')dnl in place of its line", f.name, f.address)
+	return x.judgeFilter(names, us[0])
+}
+
+// judgeFilter looks at the filter by which a listener gives its mail to us.
+func (x *examination) judgeFilter(names []string, f sendmailFilter) Finding {
+	line := x.sendmail.filterLine(f.name, f.address, usualTimes) + " in place of its line"
 	switch {
 	case strings.ContainsAny(f.flags, "T4"):
 	case strings.Contains(f.flags, "R"):
@@ -116,34 +161,40 @@ func (x *examination) signerBefore(names []string, ours string) string {
 	return ""
 }
 
+// judgeUsersOnly is of a listener for all whose mail we take for that of our users.
+func (x *examination) judgeUsersOnly(d sendmailDaemon, names []string, f sendmailFilter) Finding {
+	found := failure("hands its mail to coexistd by %s, where all mail counts as that of our users (checkpoint = \"S2\"): mail from the Internet gets 530", f.address)
+	if d.isLoopback() {
+		found = warning("hands its mail to coexistd by %s, where all mail counts as that of our users (checkpoint = \"S2\"): mail from the Internet would get 530 there", f.address)
+	}
+	if x.listenerFor(false) == "" {
+		return found.do("%s", x.addListener())
+	}
+	if right, is := x.fitting(d); is {
+		return found.inMC("%s", listWith(d, names, f.name, right.name))
+	}
+	return found.inMC("%s", x.rightAddress(d, f))
+}
+
 // judgeLack says why a listener gives no mail to us.
 func (x *examination) judgeLack(d sendmailDaemon, names []string) Finding {
-	here := inSendmail(x.conf.Listeners[0].Address)
 	list := "the list InputMailFilters"
 	if d.own {
 		list = "its own list InputMailFilters"
 	}
-	if ours := x.ours(); len(ours) > 0 {
-		return failure("does not hand its mail to coexistd: %s is %q, without %s", list, strings.Join(names, ";"), ours[0].name).
-			inMC("%s", x.listWith(d, names, ours[0].name))
+	if x.listenerFor(d.wantsUsers()) == "" {
+		return failure("does not hand its mail to coexistd, of which each [[listen]] has checkpoint = \"S2\": all mail there counts as that of our users").do("%s", x.addListener())
 	}
 	for _, f := range x.sendmail.filters {
 		if slices.Contains(names, f.name) && strings.HasPrefix(f.name, "coexistd") {
-			return failure("does not hand its mail to coexistd: the filter %s is %q, where [[listen]] has none", f.name, f.address).
-				inMC("define(`COEXISTD_MILTER', `%s')dnl before the include of coexistd.m4", here)
+			return failure("does not hand its mail to coexistd: the filter %s is %q, where [[listen]] has none", f.name, f.address).inMC("%s", x.rightAddress(d, f))
 		}
 	}
-	return failure("does not hand its mail to coexistd: %s is %q, and no filter (X) leads to %s", list, strings.Join(names, ";"), here).
-		inMC("include(`/etc/mail/coexistd.m4')dnl, with define(`COEXISTD_MILTER', `%s')dnl before it, as contrib/sendmail describes", here)
-}
-
-// listWith is the line of sendmail.mc that gives a listener one filter more.
-func (x *examination) listWith(d sendmailDaemon, names []string, more string) string {
-	list := strings.Join(append([]string{more}, names...), ";")
-	if d.own {
-		return fmt.Sprintf("InputMailFilters=%s in the DAEMON_OPTIONS of %s", list, d.name)
+	if f, is := x.fitting(d); is {
+		return failure("does not hand its mail to coexistd: %s is %q, without %s", list, strings.Join(names, ";"), f.name).inMC("%s", listWith(d, names, "", f.name))
 	}
-	return fmt.Sprintf("define(`confINPUT_MAIL_FILTERS', `%s')dnl", strings.ReplaceAll(list, ";", ","))
+	return failure("does not hand its mail to coexistd: %s is %q, and no filter (X) leads to %s", list, strings.Join(names, ";"), x.listenerFor(d.wantsUsers())).
+		inMC("%s", x.newFilter(d, names))
 }
 
 // leastTimes are the times that Sendmail must give us at least, and those of coexistd.m4. At the
@@ -193,7 +244,7 @@ func lookAtTimeouts(x *examination) []Finding {
 		}
 		if len(short) > 0 {
 			findings = append(findings, warning("the filter %s gives coexistd too little time: T=%s; mail that takes longer is put off", f.name, strings.Join(short, ", ")).
-				inMC("INPUT_MAIL_FILTER(`%s', `S=%s, F=T, T=%s')dnl in place of its line", f.name, f.address, strings.Join(right, ";")))
+				inMC("%s in place of its line", x.sendmail.filterLine(f.name, f.address, strings.Join(right, ";"))))
 		}
 	}
 	return findings

@@ -5,10 +5,10 @@ import (
 	"slices"
 	"strings"
 
+	"coexistd/policy/directory"
 	"coexistd/policy/mail"
+	"coexistd/policy/route"
 )
-
-const includeIt = "include(`/etc/mail/coexistd.m4')dnl behind the FEATURE lines, as contrib/sendmail describes"
 
 // lookAtLookupMap sees whether Sendmail can ask our lookups.
 func lookAtLookupMap(x *examination) []Finding {
@@ -18,7 +18,7 @@ func lookAtLookupMap(x *examination) []Finding {
 	case !is && len(x.conf.Lookups) == 0:
 		return nil
 	case !is, m.class != "socket":
-		return []Finding{failure("Sendmail has no map called sendmail that asks coexistd: its users who live elsewhere are unknown here, and bounces and forwarded mail for them go astray").inMC("%s", includeIt)}
+		return []Finding{failure("Sendmail has no map called sendmail that asks coexistd: its users who live elsewhere are unknown here, and bounces and forwarded mail for them go astray").inMC("%s", x.include())}
 	case len(x.conf.Lookups) == 0:
 		return []Finding{failure("Sendmail asks coexistd at %s, but there is no [[lookup]]: all mail for the shared domains is put off", m.address).
 			do("add to %s: [[lookup]] with address = %q; then run: systemctl restart coexistd", x.conf.Path, "inet:127.0.0.1:8702")}
@@ -50,17 +50,26 @@ func lookAtLookupMap(x *examination) []Finding {
 func (s *sendmail) parseLocal() []string { return slices.Concat(s.rules["ParseLocal"], s.rules["98"]) }
 
 // lookAtRules sees whether the rules of coexistd.m4 use what the map answers.
-func lookAtRules(s *sendmail) []Finding {
+func lookAtRules(x *examination) []Finding {
+	lacking := x.sendmail.lackingRules()
+	if len(lacking) == 0 {
+		return nil
+	}
+	return []Finding{failure("no rule of sendmail.cf (ParseLocal) %s", strings.Join(lacking, ", and none ")).inMC("%s; the file must be the one of this version", x.include())}
+}
+
+// lackingRules says what no rule does that must be done with the map's answers. Where there is no
+// map, that has been told.
+func (s *sendmail) lackingRules() (lacking []string) {
 	m, is := s.maps["sendmail"]
 	if !is || m.class != "socket" {
-		return nil // which has been told
+		return nil
 	}
 	lacks := func(parts ...string) bool {
 		return !slices.ContainsFunc(s.parseLocal(), func(rule string) bool {
 			return !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(rule, part) })
 		})
 	}
-	var lacking []string
 	mark, marks := m.flags['T']
 	for _, one := range [...]struct {
 		isMissing bool
@@ -75,10 +84,7 @@ func lookAtRules(s *sendmail) []Finding {
 			lacking = append(lacking, one.what)
 		}
 	}
-	if len(lacking) == 0 {
-		return nil
-	}
-	return []Finding{failure("no rule of sendmail.cf (ParseLocal) %s", strings.Join(lacking, ", and none ")).inMC("%s; the file must be the one of this version", includeIt)}
+	return lacking
 }
 
 // lookAtCoexistdClass compares the domains for which Sendmail asks with ours.
@@ -93,14 +99,9 @@ func lookAtCoexistdClass(x *examination) []Finding {
 			known[domain] = true
 		}
 	}
-	wanted := x.domains()
+	wanted := x.domainsAsked()
 	routes := &x.conf.Rules.Routes
 	alternates := routes.Alternates()
-	for _, domain := range alternates {
-		if routes.AlternateOf(domain).Relay != "" {
-			wanted = append(wanted, domain)
-		}
-	}
 	var findings []Finding
 	lacking := slices.DeleteFunc(slices.Clone(wanted), func(domain string) bool { return known[domain] })
 	if len(lacking) > 0 && len(class.unread) == 0 {
@@ -119,4 +120,24 @@ func lookAtCoexistdClass(x *examination) []Finding {
 			do("take them out of COEXISTD_DOMAINS in sendmail.mc%s; or add [domain.%q] to %s", remade, more[0], x.conf.Path))
 	}
 	return findings
+}
+
+// domainsAsked are those of whose addresses Sendmail must ask: ours, as far as mail for them may go
+// elsewhere or be refused, and alternate domains with a relay.
+func (x *examination) domainsAsked() (list []string) {
+	routes := &x.conf.Rules.Routes
+	isListed := func(domain string) bool {
+		return slices.ContainsFunc(x.conf.Directories, func(source directory.Source) bool { return source.Domains[domain] != nil })
+	}
+	for _, domain := range x.domains() {
+		if one := routes.Domains[domain]; len(one.Alternates) > 0 || one.Unlisted.Kind != route.Here || isListed(domain) {
+			list = append(list, domain)
+		}
+	}
+	for _, domain := range routes.Alternates() {
+		if routes.AlternateOf(domain).Relay != "" {
+			list = append(list, domain)
+		}
+	}
+	return list
 }

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -117,6 +118,22 @@ var (
 	proof  = [3]string{"coexistd.toml", "tenant = \"3f2504e0-4f89-11d3-9a0c-0305e82c3301\"", "proof = { header = \"X-Coexist-Proof\", secret_file = \"proof.key\" }"}
 )
 
+// withSubmission adds what contrib/sendmail has for a daemon to which users bring mail, beside changes.
+func withSubmission(changes ...[3]string) [][3]string {
+	return append([][3]string{
+		{"coexistd.toml", "[[lookup]]", "[[listen]]\naddress = \"inet:127.0.0.1:8703\"\ncheckpoint = \"S2\"\n[[lookup]]"},
+		{"sendmail.cf", "Family=inet,  Name=MSP-v4, Port=587, M=Ea, Addr=127.0.0.1", "Family=inet, Name=MSA, Port=submission, M=Ea, InputMailFilters=coexistd-users"},
+		{"sendmail.cf", "Port=25, Addr=127.0.0.1", "Port=25"},
+		{"+sendmail.cf", "", "Xcoexistd-users, S=inet:8703@127.0.0.1, F=T, T=C:30s;S:30s;R:1m;E:5m\n"},
+	}, changes...)
+}
+
+const submissionIsWell = `ok daemon (MTA-v4) hands its mail to coexistd by inet:8701@127.0.0.1
+ok daemon (MSA) hands its mail to coexistd by inet:8703@127.0.0.1
+ok Sendmail asks coexistd at inet:8702@127.0.0.1
+ok Sendmail takes mail for acmecorp.com, globex.example
+`
+
 const allIsWell = `ok daemon (MTA-v4, MSP-v4) hands its mail to coexistd by inet:8701@127.0.0.1
 ok Sendmail asks coexistd at inet:8702@127.0.0.1
 ok Sendmail takes mail for acmecorp.com, globex.example
@@ -140,12 +157,18 @@ func TestTheDoctorFindsASendmailWellThatIsAsContribHasIt(t *testing.T) {
 		"secrets":               {secret, proof},
 		"a log without secrets": {{"sendmail.cf", "O Milter.LogLevel=8\n", ""}},
 		"no receipts":           {{"+sendmail.cf", "", "O PrivacyOptions=noreceipts\n"}, {"sendmail.cf", "D{coexistd_dsn}yes\n", ""}},
+		"submission":            withSubmission(),
+		"the host's own name":   {{"+coexistd.toml", "", "[domain.\"mail.acmecorp.com\"]\nunlisted = \"here\"\n"}},
 		"localhost":             {{"sendmail.cf", "@127.0.0.1", "@localhost"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := saysOfSendmail(t, host(t, changes...))
-			if right := strings.ReplaceAll(allIsWell, "127.0.0.1", map[bool]string{true: "localhost", false: "127.0.0.1"}[name == "localhost"]); got != right {
+			right := cmp.Or(map[string]string{
+				"localhost":           strings.ReplaceAll(allIsWell, "127.0.0.1", "localhost"),
+				"submission":          submissionIsWell,
+				"the host's own name": strings.Replace(allIsWell, "example", "example, mail.acmecorp.com", 1),
+			}[name], allIsWell)
+			if got := saysOfSendmail(t, host(t, changes...)); got != right {
 				t.Errorf("the doctor says\n%s\nright is\n%s", got, right)
 			}
 		})
@@ -155,6 +178,7 @@ func TestTheDoctorFindsASendmailWellThatIsAsContribHasIt(t *testing.T) {
 func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 	t.Parallel()
 	const filter = "Xcoexistd, S=inet:8701@127.0.0.1, F=T, T=C:30s;S:30s;R:1m;E:5m"
+	noInclude := [][3]string{{"sendmail.cf", filter + "\n", ""}, {"sendmail.cf", "O InputMailFilters=coexistd\n", ""}, {"sendmail.cf", "Ksendmail", "Kother"}}
 	for _, c := range []struct {
 		name    string
 		changes [][3]string
@@ -162,7 +186,44 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 	}{
 		{"no filter", [][3]string{{"sendmail.cf", filter + "\n", ""}, {"sendmail.cf", "O InputMailFilters=coexistd\n", ""}}, []string{
 			`fail daemon (MTA-v4, MSP-v4) does not hand its mail to coexistd: the list InputMailFilters is "", and no filter (X) leads to inet:8701@127.0.0.1`,
-			"  do: put into sendmail.mc: include(`/etc/mail/coexistd.m4')dnl, with define(`COEXISTD_MILTER', `inet:8701@127.0.0.1')dnl"}},
+			"  do: put into sendmail.mc: INPUT_MAIL_FILTER(`coexistd', `S=inet:8701@127.0.0.1, F=T, T=C:30s;S:30s;R:1m;E:5m')dnl, which is what coexistd.m4 has; then"}},
+		{"no include", append(noInclude, [3]string{"coexistd.toml", "127.0.0.1:8701", "127.0.0.1:8711"}), []string{
+			`fail daemon (MTA-v4, MSP-v4) does not hand its mail to coexistd: the list InputMailFilters is "", and no filter (X) leads to inet:8711@127.0.0.1`,
+			"  do: put into sendmail.mc: define(`COEXISTD_DOMAINS', `acmecorp.com globex.example')dnl and define(`COEXISTD_MILTER', `inet:8711@127.0.0.1')dnl and below that include(`/etc/mail/coexistd.m4')dnl, both behind the FEATURE lines"}},
+		{"no include beside submission", withSubmission(noInclude...), []string{
+			`fail daemon (MTA-v4) does not hand its mail to coexistd: the list InputMailFilters is "", and no filter (X) leads to inet:8701@127.0.0.1`,
+			"  do: put into sendmail.mc: define(`COEXISTD_DOMAINS', `acmecorp.com globex.example')dnl and below that include(",
+			"ok daemon (MSA) hands"}},
+		{"no filter beside submission", withSubmission([3]string{"sendmail.cf", filter + "\n", ""}, [3]string{"sendmail.cf", "O InputMailFilters=coexistd\n", ""}), []string{
+			"fail daemon (MTA-v4) does not hand", "  do: put into sendmail.mc: INPUT_MAIL_FILTER(`coexistd', `S=inet:8701@127.0.0.1, "}},
+		{"another address beside submission", withSubmission([3]string{"sendmail.cf", "8701@127.0.0.1", "127.0.0.1:8701"}), []string{
+			`fail daemon (MTA-v4) does not hand its mail to coexistd: the filter coexistd is "inet:127.0.0.1:8701", where [[listen]] has none`,
+			"  do: put into sendmail.mc: define(`COEXISTD_MILTER', `inet:8701@127.0.0.1')dnl before"}},
+		{"the users' listener at port 25", withSubmission([3]string{"sendmail.cf", "8701", "8703"}), []string{
+			`fail daemon (MTA-v4) hands its mail to coexistd by inet:8703@127.0.0.1, where all mail counts as that of our users (checkpoint = "S2"): mail from the Internet gets 530`,
+			"  do: put into sendmail.mc: define(`COEXISTD_MILTER', `inet:8701@127.0.0.1')dnl before"}},
+		{"the users' filter at port 25", withSubmission([3]string{"sendmail.cf", "O InputMailFilters=coexistd", "O InputMailFilters=coexistd-users"}), []string{
+			`fail daemon (MTA-v4) hands its mail to coexistd by inet:8703@127.0.0.1, where all mail counts as that of our users (checkpoint = "S2")`,
+			"  do: put into sendmail.mc: define(`confINPUT_MAIL_FILTERS', `coexistd')dnl; then"}},
+		{"the users' filter at a port 25 of this host", withSubmission([3]string{"sendmail.cf", "Port=25", "Port=25, Addr=127.0.0.1, I=coexistd-users"}), []string{
+			"warn daemon (MTA-v4) hands its mail to coexistd by inet:8703@127.0.0.1, where all mail", "  do: put into sendmail.mc: InputMailFilters=coexistd in the DAEMON_OPTIONS of MTA-v4"}},
+		{"the users' filter is the only one", append(withSubmission(noInclude...), [3]string{"coexistd.toml", "[[listen]]\naddress = \"inet:127.0.0.1:8701\"\n", ""}), []string{
+			"fail daemon (MTA-v4) does not hand its mail to coexistd, of which each [[listen]] has checkpoint = \"S2\"", "  do: add to {dir}/coexistd.toml: [[listen]] with an address of its own and without checkpoint = \"S2\""}},
+		{"both filters at port 25", withSubmission([3]string{"sendmail.cf", "O InputMailFilters=coexistd", "O InputMailFilters=coexistd, coexistd-users"}), []string{
+			"fail daemon (MTA-v4) hands its mail to coexistd twice", "  do: in sendmail.mc, take coexistd-users out of the common list: write MAIL_FILTER in place of its INPUT_MAIL_FILTER"}},
+		{"a wrong name at submission", withSubmission([3]string{"sendmail.cf", "InputMailFilters=coexistd-users", "InputMailFilters=coexistd-user"}), []string{
+			"ok daemon (MTA-v4)", "fail daemon (MSA) names the filter coexistd-user, which no line defines: Sendmail does not start (InputFilter coexistd-user not defined)",
+			"  do: put into sendmail.mc: InputMailFilters=coexistd-users in the DAEMON_OPTIONS of MSA"}},
+		{"no filter of the name at submission", withSubmission([3]string{"sendmail.cf", "Xcoexistd-users, S=inet:8703@127.0.0.1, F=T, T=C:30s;S:30s;R:1m;E:5m\n", ""}), []string{
+			"fail daemon (MSA) names the filter coexistd-users, which no line defines",
+			"  do: put into sendmail.mc: MAIL_FILTER(`coexistd-users', `S=inet:8703@127.0.0.1, F=T, T=C:30s;S:30s;R:1m;E:5m')dnl; then"}},
+		{"a wrong address at submission", withSubmission([3]string{"sendmail.cf", "8703", "8793"}), []string{
+			`fail daemon (MSA) does not hand its mail to coexistd: the filter coexistd-users is "inet:8793@127.0.0.1", where [[listen]] has none`,
+			"  do: put into sendmail.mc: MAIL_FILTER(`coexistd-users', `S=inet:8703@127.0.0.1, F=T, T=C:30s;S:30s;R:1m;E:5m')dnl in place of its line"}},
+		{"no F at submission", withSubmission([3]string{"sendmail.cf", "8703@127.0.0.1, F=T", "8703@127.0.0.1"}), []string{
+			"fail daemon (MSA) hands its mail to coexistd by inet:8703@127.0.0.1, but while", "  do: put into sendmail.mc: MAIL_FILTER(`coexistd-users', "}},
+		{"another's filter that is not defined", [][3]string{{"sendmail.cf", "O InputMailFilters=coexistd", "O InputMailFilters=coexistd, opendkim"}}, []string{
+			"fail daemon (MTA-v4, MSP-v4) names the filter opendkim, which no line defines", "  do: put into sendmail.mc: MAIL_FILTER(`opendkim', `S=…')dnl with its socket, or take opendkim out of the list"}},
 		{"another address", [][3]string{{"sendmail.cf", "8701", "8799"}}, []string{
 			`fail daemon (MTA-v4, MSP-v4) does not hand its mail to coexistd: the filter coexistd is "inet:8799@127.0.0.1", where [[listen]] has none`,
 			"  do: put into sendmail.mc: define(`COEXISTD_MILTER', `inet:8701@127.0.0.1')dnl before"}},
@@ -192,7 +253,7 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 		{"a scanner that takes long", [][3]string{{"+coexistd.toml", "", "timeout = \"6m\"\n"}}, []string{
 			"warn the filter coexistd gives coexistd too little time: T=E:5m0s for the end of a message, which may take 6m40s", "  do: put into sendmail.mc: INPUT_MAIL_FILTER(`coexistd', `S=inet:8701@127.0.0.1, F=T, T=C:30s;S:30s;R:60s;E:400s')dnl"}},
 		{"no map", [][3]string{{"sendmail.cf", "Ksendmail", "Kother"}}, []string{
-			"fail Sendmail has no map called sendmail that asks coexistd", "  do: put into sendmail.mc: include(`/etc/mail/coexistd.m4')dnl"}},
+			"fail Sendmail has no map called sendmail that asks coexistd", "  do: put into sendmail.mc: define(`COEXISTD_DOMAINS', `acmecorp.com globex.example')dnl and below that include(`/etc/mail/coexistd.m4')dnl"}},
 		{"a map elsewhere", [][3]string{{"sendmail.cf", "8702", "8799"}}, []string{
 			"fail Sendmail asks coexistd at inet:8799@127.0.0.1, where no [[lookup]] is", "  do: put into sendmail.mc: define(`COEXISTD_LOOKUP', `inet:8702@127.0.0.1')dnl"}},
 		{"no lookup", [][3]string{{"coexistd.toml", "[[lookup]]\naddress = \"inet:127.0.0.1:8702\"\n", ""}}, []string{
@@ -410,7 +471,7 @@ func FuzzSendmailCF(f *testing.F) {
 			(submission{"127.0.0.1", "25"}).isAt(d)
 		}
 		x.socketsUsed()
-		lookAtRules(s)
+		s.lackingRules()
 		lookAtBounds(s)
 	})
 }

@@ -32,6 +32,11 @@ func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 	switch {
 	case errors.Is(s.err, errNoSendmail) && s.path == usualSendmailCF:
 		return nil // which is told of Postfix
+	case s.err == nil && s.macros["MTAHost"] != "":
+		return []Finding{failure("%s is what the sendmail command reads, as submit.cf, and says nothing of the daemon", s.path).
+			do("run: coexistd doctor --sendmail-cf %s", filepath.Join(filepath.Dir(s.path), "sendmail.cf"))}
+	case errors.Is(s.err, errNoConfiguration):
+		return []Finding{failure("%v", s.err).do("where m4 makes it, run: make -C %s (or m4 sendmail.mc > sendmail.cf), and see that it says no error; --sendmail-cf says where another is", filepath.Dir(s.path))}
 	case s.err != nil:
 		return []Finding{warning("Sendmail's settings cannot be read: %v", s.err).
 			do("see that it is there and that %s can read it; --sendmail-cf says where another is", account.OwnName())}

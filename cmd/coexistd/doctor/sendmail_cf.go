@@ -24,7 +24,10 @@ const (
 	maxTables = 32 * files.MiB
 )
 
-var errNoSendmail = errors.New("no Sendmail was found")
+var (
+	errNoSendmail      = errors.New("no Sendmail was found")
+	errNoConfiguration = errors.New("is no configuration of Sendmail's daemon")
+)
 
 // sendmail is what Sendmail's own configuration says.
 type sendmail struct {
@@ -66,6 +69,7 @@ type sendmailFilter struct {
 // sendmailDaemon is a listener of Sendmail's.
 type sendmailDaemon struct {
 	name, host, port string
+	isIPv6           bool
 	asksLogin        bool     // nobody gets in without one (M=a)
 	own              bool     // it has a list of filters of its own,
 	filters          []string // which is this
@@ -87,6 +91,10 @@ func readSendmail(path string) *sendmail {
 	}
 	// A line that begins with a blank goes on with the one before.
 	text = strings.NewReplacer("\n ", " ", "\n\t", " \t").Replace(text)
+	if !strings.HasPrefix(text, "V") && !strings.Contains(text, "\nV") {
+		s.err = fmt.Errorf("%s %w: it has no line V, as where m4 has failed, and in a sendmail.mc", path, errNoConfiguration)
+		return s
+	}
 	ruleset := ""
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\r\n")
@@ -158,6 +166,8 @@ func (s *sendmail) addOption(name, value string) {
 			d.host = value
 		case 'p':
 			d.port = value
+		case 'f':
+			d.isIPv6 = strings.EqualFold(value, "inet6")
 		case 'm':
 			d.asksLogin = strings.Contains(value, "a")
 		case 'i':

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -78,11 +79,11 @@ func lookAtAlternates(x *examination) []Finding {
 	var findings []Finding
 	if len(own) > 0 {
 		findings = append(findings, failure("Sendmail takes %s for domains of this host: mail for users who live elsewhere is delivered or refused here", some(own)).
-			do("take them out of /etc/mail/local-host-names, or of VIRTUSER_DOMAIN in sendmail.mc%s", remade))
+			do("take each out of /etc/mail/local-host-names, or of VIRTUSER_DOMAIN in sendmail.mc%s", remade))
 	}
 	if len(relayed) > 0 {
-		findings = append(findings, warning("anybody may relay mail through Sendmail to %s, which are alternate domains: only coexistd keeps them from it", some(relayed)).
-			do("take them out of /etc/mail/relay-domains; then run: systemctl restart sendmail"))
+		findings = append(findings, warning("anybody may relay mail through Sendmail to %s, although class R should have no alternate domain: only coexistd keeps them from it", some(relayed)).
+			do("take each out of /etc/mail/relay-domains; then run: systemctl restart sendmail"))
 	}
 	return findings
 }
@@ -107,6 +108,10 @@ func lookAtWays(x *examination) []Finding {
 	if len(lost) == 0 || len(s.class("w").unread) > 0 || len(s.class("VirtHost").unread) > 0 {
 		return nil
 	}
-	return []Finding{failure("mail for the mailboxes of %s here goes to where its MX points, and comes back: it is in neither class w nor the mailertable", some(lost)).
-		do("write into /etc/mail/mailertable how the mailboxes are reached, such as: %s dovecot:localhost, as contrib/sendmail describes; then run: make -C /etc/mail", lost[0])}
+	found := failure("mail for the mailboxes of %s here goes to where its MX points, and comes back: it is in neither class w nor the mailertable", some(lost))
+	line := fmt.Sprintf("in /etc/mail/mailertable stands how the mailboxes are reached, such as: %s dovecot:localhost, as contrib/sendmail describes", lost[0])
+	if _, is := s.maps["mailertable"]; !is {
+		return []Finding{found.inMC("FEATURE(`mailertable')dnl with the other FEATURE lines, and see that %s (Debian's make makes the table when it is run a second time)", line)}
+	}
+	return []Finding{found.do("see that %s; then run: make -C /etc/mail", line)}
 }

@@ -23,12 +23,13 @@ func (s *sendmail) number(name string, usual int64) int64 {
 func lookAtBounds(s *sendmail) []Finding {
 	const (
 		usualHeader   = 32768 // conf.h of Sendmail
+		mostHeader    = 65000 // a field of 64 KiB is more than Sendmail can tell a milter
 		leastReceived = 100   // RFC 5321 section 4.5.3.1.8
 	)
 	var findings []Finding
 	if most := s.number("MaxHeadersLength", usualHeader); most > 0 && most < usualHeader {
 		findings = append(findings, warning("Sendmail refuses messages whose header is longer than %d bytes (MaxHeadersLength), and Exchange Online's may be", most).
-			inMC("define(`confMAX_HEADERS_LENGTH', `131072')dnl"))
+			inMC("define(`confMAX_HEADERS_LENGTH', `%d')dnl", mostHeader))
 	}
 	if most := s.number("MaxRecipientsPerMessage", 0); most > 0 && most < leastReceived {
 		findings = append(findings, warning("Sendmail takes %d recipients of a message (MaxRecipientsPerMessage), where each host must take %d: mail for more of them comes in pieces, and is counted so", most, leastReceived).

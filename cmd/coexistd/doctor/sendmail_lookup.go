@@ -105,7 +105,7 @@ func lookAtCoexistdClass(x *examination) []Finding {
 	var findings []Finding
 	lacking := slices.DeleteFunc(slices.Clone(wanted), func(domain string) bool { return known[domain] })
 	if len(lacking) > 0 && len(class.unread) == 0 {
-		findings = append(findings, failure("Sendmail does not ask coexistd about %s: the class {Coexistd} lacks them", some(lacking)).
+		findings = append(findings, failure("Sendmail does not ask coexistd about %s, which the class {Coexistd} lacks", some(lacking)).
 			inMC("define(`COEXISTD_DOMAINS', `%s')dnl before the include of coexistd.m4", strings.Join(wanted, " ")))
 	}
 	var more []string
@@ -117,7 +117,7 @@ func lookAtCoexistdClass(x *examination) []Finding {
 	slices.Sort(more)
 	if len(more) > 0 {
 		findings = append(findings, warning("Sendmail asks coexistd about %s, which the configuration lacks", some(more)).
-			do("take them out of COEXISTD_DOMAINS in sendmail.mc%s; or add [domain.%q] to %s", remade, more[0], x.conf.Path))
+			do("take what is not yours out of COEXISTD_DOMAINS in sendmail.mc%s; or add [domain.%q] to %s", remade, more[0], x.conf.Path))
 	}
 	return findings
 }

@@ -150,7 +150,10 @@ func (s submission) isAt(d sendmailDaemon) bool {
 	if ours != theirs || ours == 0 {
 		return false
 	}
-	if d.host == "" || strings.EqualFold(s.host, "localhost") && isLoopback(d.host+":0") {
+	if d.host == "" { // On Linux, an IPv6 socket for all addresses gets what comes by IPv4, too.
+		return d.isIPv6 || !strings.Contains(s.host, ":")
+	}
+	if strings.EqualFold(s.host, "localhost") && d.isLoopback() {
 		return true
 	}
 	return sameSocket(net.JoinHostPort(s.host, "0"), net.JoinHostPort(strings.TrimPrefix(strings.Trim(d.host, "[]"), "IPv6:"), "0"))

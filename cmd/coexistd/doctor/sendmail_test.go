@@ -159,6 +159,7 @@ func TestTheDoctorFindsASendmailWellThatIsAsContribHasIt(t *testing.T) {
 		"no receipts":           {{"+sendmail.cf", "", "O PrivacyOptions=noreceipts\n"}, {"sendmail.cf", "D{coexistd_dsn}yes\n", ""}},
 		"submission":            withSubmission(),
 		"the host's own name":   {{"+coexistd.toml", "", "[domain.\"mail.acmecorp.com\"]\nunlisted = \"here\"\n"}},
+		"IPv6 for all":          {{"sendmail.cf", "Family=inet,  Name=MTA-v4, Port=25, Addr=127.0.0.1", "Family=inet6, Name=MTA-v4, Port=25"}},
 		"localhost":             {{"sendmail.cf", "@127.0.0.1", "@localhost"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -268,7 +269,7 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 		{"no rules", [][3]string{{"sendmail.cf", "SParseLocal=98", "Sother"}}, []string{
 			"fail no rule of sendmail.cf (ParseLocal) asks the map for addresses of the class {Coexistd}, and none puts off"}},
 		{"a domain lacks", [][3]string{{"sendmail.cf", "C{Coexistd}acmecorp.com globex.example", "C{Coexistd}acmecorp.com"}}, []string{
-			"fail Sendmail does not ask coexistd about globex.example: the class {Coexistd} lacks them",
+			"fail Sendmail does not ask coexistd about globex.example, which the class {Coexistd} lacks",
 			"  do: put into sendmail.mc: define(`COEXISTD_DOMAINS', `acmecorp.com globex.example')dnl before the include of coexistd.m4"}},
 		{"a domain more", [][3]string{{"sendmail.cf", "C{Coexistd}", "C{Coexistd}other.example "}}, []string{
 			"warn Sendmail asks coexistd about other.example, which the configuration lacks"}},
@@ -287,7 +288,17 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 		{"a class that cannot be read", [][3]string{{"relay-domains", "globex.example\n", ""}, {"+sendmail.cf", "", "FR@LDAP\nFR|/bin/names\n"}}, []string{
 			"warn whether Sendmail takes mail for globex.example cannot be told: @LDAP is no file, |/bin/names is no file"}},
 		{"no way", [][3]string{{"mailertable", "acmecorp.com", "other.example"}}, []string{
-			"fail mail for the mailboxes of acmecorp.com here goes to where its MX points, and comes back"}},
+			"fail mail for the mailboxes of acmecorp.com here goes to where its MX points, and comes back",
+			"  do: see that in /etc/mail/mailertable stands how the mailboxes are reached, such as: acmecorp.com dovecot:localhost,"}},
+		{"no mailertable", [][3]string{{"sendmail.cf", "Kmailertable", "Kother"}}, []string{
+			"fail mail for the mailboxes of acmecorp.com, globex.example here goes to where its MX points, and comes back",
+			"  do: put into sendmail.mc: FEATURE(`mailertable')dnl with the other FEATURE lines, and see that in /etc/mail/mailertable stands"}},
+		{"half a sendmail.cf", [][3]string{{"sendmail.cf", "V10/Berkeley\n", ""}}, []string{
+			"fail {dir}/sendmail.cf is no configuration of Sendmail's daemon: it has no line V, as where m4 has failed, and in a sendmail.mc", "  do: where m4 makes it, run: make -C {dir} (or m4"}},
+		{"submit.cf as sendmail.cf", [][3]string{{"+sendmail.cf", "", "D{MTAHost}[127.0.0.1]\n"}}, []string{
+			"fail {dir}/sendmail.cf is what the sendmail command reads, as submit.cf, and says nothing of the daemon", "  do: run: coexistd doctor --sendmail-cf {dir}/sendmail.cf"}},
+		{"the sendmail command by IPv6 to IPv4", [][3]string{{"submit.cf", "D{MTAHost}[127.0.0.1]", "D{MTAHost}[IPv6:::1]"}, {"submit.cf", "A=TCP $h", "A=TCP $h 1"}, {"sendmail.cf", "Port=25, Addr=127.0.0.1", "Port=1"}, {"coexistd.toml", `"127.0.0.0/8"`, `"127.0.0.0/8", "::1"`}}, []string{
+			"fail the sendmail command brings mail to [::1]:1 (submit.cf), where nobody listens"}},
 		{"a platform in class R", [][3]string{{"+relay-domains", "", "40.92.1\n"}}, []string{
 			"fail Sendmail lets 40.92.1.0/24 relay, from where every tenant of office365 sends"}},
 		{"a platform in the access map", [][3]string{{"+access", "", "Connect:40.93 RELAY\n"}}, []string{
@@ -303,7 +314,7 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 		{"the sendmail command to nobody", [][3]string{{"submit.cf", "A=TCP $h", "A=TCP $h 1"}}, []string{
 			"fail the sendmail command brings mail to 127.0.0.1:1 (submit.cf), where nobody listens"}},
 		{"a short header", [][3]string{{"+sendmail.cf", "", "O MaxHeadersLength=4096\n"}}, []string{
-			"warn Sendmail refuses messages whose header is longer than 4096 bytes", "  do: put into sendmail.mc: define(`confMAX_HEADERS_LENGTH', `131072')dnl"}},
+			"warn Sendmail refuses messages whose header is longer than 4096 bytes", "  do: put into sendmail.mc: define(`confMAX_HEADERS_LENGTH', `65000')dnl"}},
 		{"few recipients", [][3]string{{"+sendmail.cf", "", "O MaxRecipientsPerMessage=10\n"}}, []string{"warn Sendmail takes 10 recipients of a message"}},
 		{"no delivery reports", [][3]string{{"+sendmail.cf", "", "O PrivacyOptions=authwarnings,noreceipts\n"}}, []string{
 			"fail Sendmail offers no delivery reports (noreceipts in PrivacyOptions, or SendMimeErrors=False), but {coexistd_dsn} says that it does"}},

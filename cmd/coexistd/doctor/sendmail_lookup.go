@@ -10,23 +10,38 @@ import (
 	"coexistd/policy/route"
 )
 
-// lookAtLookupMap sees whether Sendmail can ask our lookups.
+// lookAtLookupMap sees whether Sendmail can ask our lookups, by both of its maps.
 func lookAtLookupMap(x *examination) []Finding {
 	m, is := x.sendmail.maps["sendmail"]
+	if !is && len(x.conf.Lookups) == 0 {
+		return nil
+	}
+	for _, name := range [...]string{"sendmail", "sendmail_rcpt"} {
+		if f, bad := x.judgeLookupMap(name); bad {
+			return []Finding{f}
+		}
+	}
+	return []Finding{fine("Sendmail asks coexistd at %s", m.address)}
+}
+
+// judgeLookupMap says what is wrong with a map that asks our lookups.
+func (x *examination) judgeLookupMap(name string) (f Finding, bad bool) {
+	m := x.sendmail.maps[name]
 	kind, address := sendmailSocket(m.address)
 	switch {
-	case !is && len(x.conf.Lookups) == 0:
-		return nil
-	case !is, m.class != "socket":
-		return []Finding{failure("Sendmail has no map called sendmail that asks coexistd: its users who live elsewhere are unknown here, and bounces and forwarded mail for them go astray").inMC("%s", x.include())}
+	case m.class != "socket" && name == "sendmail":
+		return failure("Sendmail has no map called sendmail that asks coexistd: its users who live elsewhere are unknown here, and bounces and forwarded mail for them go astray").inMC("%s", x.include()), true
+	case m.class != "socket":
+		return failure("Sendmail has no map called %s that asks coexistd for recipients: all mail for the shared domains is refused (554)", name).
+			inMC("%s; the file must be the one of this version", x.include()), true
 	case len(x.conf.Lookups) == 0:
-		return []Finding{failure("Sendmail asks coexistd at %s, but there is no [[lookup]]: all mail for the shared domains is put off", m.address).
-			do("add to %s: [[lookup]] with address = %q; then run: systemctl restart coexistd", x.conf.Path, "inet:127.0.0.1:8702")}
+		return failure("Sendmail asks coexistd at %s, but there is no [[lookup]]: all mail for the shared domains is put off", m.address).
+			do("add to %s: [[lookup]] with address = %q; then run: systemctl restart coexistd", x.conf.Path, "inet:127.0.0.1:8702"), true
 	case !isListenedAt(kind, address, x.conf.Lookups):
-		return []Finding{failure("Sendmail asks coexistd at %s, where no [[lookup]] is: all mail for the shared domains is put off", m.address).
-			inMC("define(`COEXISTD_LOOKUP', `%s')dnl before the include of coexistd.m4", inSendmail(x.conf.Lookups[0].Address))}
+		return failure("Sendmail asks coexistd at %s, where no [[lookup]] is: all mail for the shared domains is put off", m.address).
+			inMC("define(`COEXISTD_LOOKUP', `%s')dnl before the include of coexistd.m4", inSendmail(x.conf.Lookups[0].Address)), true
 	}
-	right := fmt.Sprintf("Ksendmail socket -f -T<TMPF> %s", m.address)
+	right := fmt.Sprintf("K%s socket -f -T<TMPF> %s", name, m.address)
 	for _, one := range [...]struct {
 		flag byte
 		is   bool
@@ -40,10 +55,10 @@ func lookAtLookupMap(x *examination) []Finding {
 		{'f', false, "folds the case of local parts, which is lost for those who live elsewhere"},
 	} {
 		if _, has := m.flags[one.flag]; has == one.is {
-			return []Finding{failure("the map sendmail %s (-%c)", one.what, one.flag).inMC("%s, which is what coexistd.m4 has", right)}
+			return failure("the map %s %s (-%c)", name, one.what, one.flag).inMC("%s, which is what coexistd.m4 has", right), true
 		}
 	}
-	return []Finding{fine("Sendmail asks coexistd at %s", m.address)}
+	return f, false
 }
 
 // parseLocal are the rules of sendmail.mc's own for addresses.
@@ -75,7 +90,7 @@ func (s *sendmail) lackingRules() (lacking []string) {
 		isMissing bool
 		what      string
 	}{
-		{lacks("$={Coexistd}", "$(sendmail "), "asks the map for addresses of the class {Coexistd}"},
+		{lacks("$={Coexistd}", "$(sendmail ") || lacks("$={Coexistd}", "$(sendmail_rcpt "), "asks the map for addresses of the class {Coexistd}"},
 		{marks && lacks(mark, "$#error"), "puts off what the map cannot answer (" + mark + ")"},
 		{lacks("error :", "$#error"), "refuses what the map says is refused"},
 		{lacks("$>Recurse"), "rewrites to the address that the map gives"},

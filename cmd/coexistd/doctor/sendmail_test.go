@@ -255,6 +255,13 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 			"warn the filter coexistd gives coexistd too little time: T=E:5m0s for the end of a message, which may take 6m40s", "  do: put into sendmail.mc: INPUT_MAIL_FILTER(`coexistd', `S=inet:8701@127.0.0.1, F=T, T=C:30s;S:30s;R:60s;E:400s')dnl"}},
 		{"no map", [][3]string{{"sendmail.cf", "Ksendmail", "Kother"}}, []string{
 			"fail Sendmail has no map called sendmail that asks coexistd", "  do: put into sendmail.mc: define(`COEXISTD_DOMAINS', `acmecorp.com globex.example')dnl and below that include(`/etc/mail/coexistd.m4')dnl"}},
+		{"no map for recipients", [][3]string{{"sendmail.cf", "Ksendmail_rcpt", "Kother"}}, []string{
+			"fail Sendmail has no map called sendmail_rcpt that asks coexistd for recipients: all mail for the shared domains is refused (554)",
+			"  do: put into sendmail.mc: define(`COEXISTD_DOMAINS', `acmecorp.com globex.example')dnl and below"}},
+		{"a map for recipients elsewhere", [][3]string{{"sendmail.cf", "Ksendmail_rcpt socket -f -T<TMPF> inet:8702", "Ksendmail_rcpt socket -f -T<TMPF> inet:8709"}}, []string{
+			"fail Sendmail asks coexistd at inet:8709@127.0.0.1, where no [[lookup]] is"}},
+		{"rules without the map for recipients", [][3]string{{"sendmail.cf", "$(sendmail_rcpt ", "$(sendmail "}}, []string{
+			"fail no rule of sendmail.cf (ParseLocal) asks the map for addresses of the class {Coexistd}"}},
 		{"a map elsewhere", [][3]string{{"sendmail.cf", "8702", "8799"}}, []string{
 			"fail Sendmail asks coexistd at inet:8799@127.0.0.1, where no [[lookup]] is", "  do: put into sendmail.mc: define(`COEXISTD_LOOKUP', `inet:8702@127.0.0.1')dnl"}},
 		{"no lookup", [][3]string{{"coexistd.toml", "[[lookup]]\naddress = \"inet:127.0.0.1:8702\"\n", ""}}, []string{

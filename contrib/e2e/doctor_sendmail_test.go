@@ -94,6 +94,21 @@ func TestTheDoctorSaysWhatIsWrongWithARealSendmail(t *testing.T) {
 	mustSay(t, s.ofSendmail("sendmail"), "warn  sendmail       {etc}/sendmail.mc was changed after {etc}/sendmail.cf was made")
 }
 
+func TestTheDaemonsUserSeesThatARealSendmailDoesNotKnowChangesYet(t *testing.T) {
+	t.Parallel()
+	s := sendmailSite(t)
+	// Of the machine's accounts, daemon is one that is always there. Root becomes that user, who may not
+	// read the file with Sendmail's number.
+	const uid = 1
+	s.do(os.Chown(filepath.Join(s.Dir, "state"), uid, uid))
+	s.do(os.Chmod(filepath.Join(s.Host.(*lab.Sendmail).Dir, "pid"), 0o600))
+	if out := s.ofSendmail("sendmail"); out != healthySendmail {
+		t.Errorf("the doctor says\n%s\nright is\n%s", out, healthySendmail)
+	}
+	s.change("sendmail.cf", " F=T,", " F=4,")
+	mustSay(t, s.ofSendmail("sendmail"), "warn  sendmail       Sendmail has run since before {etc}/sendmail.cf changed")
+}
+
 func TestTheDoctorSaysThatThereIsNoMTA(t *testing.T) {
 	t.Parallel()
 	config := configuration(t, lab.SiteTOML, lab.SiteDirectory)

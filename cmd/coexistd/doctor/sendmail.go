@@ -43,6 +43,7 @@ func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 	}
 	return slices.Concat(
 		lookAtAge(s, x.now),
+		lookAtDaemons(s),
 		lookAtFilters(x),
 		lookAtTimeouts(x),
 		lookAtLookupMap(x),
@@ -70,9 +71,13 @@ func lookAtAge(s *sendmail, now time.Time) []Finding {
 				do("run: make -C %s (or m4 sendmail.mc > sendmail.cf); then run: systemctl restart sendmail", filepath.Dir(s.path)))
 		}
 	}
-	started, running := s.started()
-	if !running {
+	started, err := s.started()
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errStopped):
 		return findings
+	case err != nil:
+		return append(findings, warning("since when Sendmail runs, and whether that is since its files were changed, cannot be told: %v", err).
+			do("see that %s can look at it (PidFile); or run after each change: systemctl restart sendmail", account.OwnName()))
 	}
 	var changed []string
 	for _, path := range append([]string{s.path}, s.files...) {
@@ -86,20 +91,31 @@ func lookAtAge(s *sendmail, now time.Time) []Finding {
 	return findings
 }
 
-// started is when the daemon wrote its number down, if that one runs.
-func (s *sendmail) started() (at time.Time, running bool) {
+var errStopped = errors.New("Sendmail does not run")
+
+// started is when the daemon wrote its number down, if that one runs. It takes the file away when it
+// ends: where only its time can be seen, as with Debian's, the daemon is taken to run.
+func (s *sendmail) started() (at time.Time, err error) {
 	const most = 4096
-	text, state, err := files.Read(s.option("PidFile", "/var/run/sendmail.pid"), most)
+	path := s.option("PidFile", "/var/run/sendmail.pid")
+	text, state, err := files.Read(path, most)
+	if errors.Is(err, fs.ErrPermission) {
+		if state, err = files.Look(path); err == nil {
+			return state.ModTime(), nil
+		}
+	}
 	if err != nil {
-		return at, false
+		return at, fmt.Errorf("%s %w", path, err)
 	}
 	line, _, _ := strings.Cut(text, "\n")
 	pid, err := strconv.ParseUint(strings.TrimSpace(line), 10, 31)
 	if err != nil {
-		return at, false
+		return at, fmt.Errorf("%s has no number of a process", path)
 	}
-	_, _, err = files.Read(fmt.Sprintf("/proc/%d/stat", pid), files.MiB)
-	return state.ModTime(), !errors.Is(err, fs.ErrNotExist)
+	if _, _, err = files.Read(fmt.Sprintf("/proc/%d/stat", pid), files.MiB); errors.Is(err, fs.ErrNotExist) {
+		return at, errStopped
+	}
+	return state.ModTime(), nil
 }
 
 // sendmailSocket reads a socket's address as Sendmail writes it, such as inet:8701@127.0.0.1, as

@@ -70,7 +70,7 @@ type sendmailFilter struct {
 type sendmailDaemon struct {
 	name, host, port string
 	isIPv6           bool
-	asksLogin        bool     // nobody gets in without one (M=a)
+	modifiers        string   // M=
 	own              bool     // it has a list of filters of its own,
 	filters          []string // which is this
 }
@@ -169,7 +169,7 @@ func (s *sendmail) addOption(name, value string) {
 		case 'f':
 			d.isIPv6 = strings.EqualFold(value, "inet6")
 		case 'm':
-			d.asksLogin = strings.Contains(value, "a")
+			d.modifiers = value
 		case 'i':
 			d.own, d.filters = true, filterNames(value)
 		}

@@ -54,7 +54,7 @@ func lookAtSendmailDomains(x *examination) []Finding {
 	switch {
 	case len(refused) > 0 && len(unread) > 0:
 		findings = append(findings, warning("whether Sendmail takes mail for %s cannot be told: %s", some(refused), some(unread)).
-			do("see that %s can read it, or see as root that mail for them is taken", account.OwnName()))
+			do(`see that %s can read it; or run as root: printf '.D{client_addr}192.0.2.1\ncheck_rcpt postmaster@%s\n' | sendmail -bt, which must not say "Relaying denied"`, account.OwnName(), refused[0]))
 	case len(refused) > 0:
 		findings = append(findings, failure("Sendmail takes no mail for %s: all of it is refused, relaying denied", some(refused)).do(remedy))
 	}

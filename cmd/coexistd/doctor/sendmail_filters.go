@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -34,26 +33,6 @@ func (x *examination) isForUsers(f sendmailFilter) bool {
 	return slices.ContainsFunc(x.conf.Listeners, func(l config.Listener) bool {
 		return l.Checkpoint == verdict.S2 && isListenedAt(kind, address, []config.Listener{l})
 	})
-}
-
-// listening are Sendmail's listeners; it has one when sendmail.cf names none.
-func (s *sendmail) listening() []sendmailDaemon {
-	if len(s.daemons) == 0 {
-		return []sendmailDaemon{{name: "Daemon0", port: "smtp"}}
-	}
-	return s.daemons
-}
-
-// isPublic reports a listener to which other MTAs bring mail.
-func (d sendmailDaemon) isPublic() bool { return portNumber(d.port) == 25 && !d.asksLogin }
-
-// isForUsers reports a listener to which our users alone bring mail.
-func (d sendmailDaemon) isForUsers() bool {
-	return d.asksLogin || slices.Contains([]string{"587", "465", "submission", "submissions", "smtps"}, strings.ToLower(d.port))
-}
-
-func (d sendmailDaemon) isLoopback() bool {
-	return isLoopback(net.JoinHostPort(strings.TrimPrefix(strings.Trim(d.host, "[]"), "IPv6:"), "0"))
 }
 
 // filtersOf are the names of the filters by which a listener's mail goes, in their order.

@@ -150,13 +150,13 @@ func (s submission) isAt(d sendmailDaemon) bool {
 	if ours != theirs || ours == 0 {
 		return false
 	}
-	if d.host == "" { // On Linux, an IPv6 socket for all addresses gets what comes by IPv4, too.
+	if d.address() == "" { // On Linux, an IPv6 socket for all addresses gets what comes by IPv4, too.
 		return d.isIPv6 || !strings.Contains(s.host, ":")
 	}
 	if strings.EqualFold(s.host, "localhost") && d.isLoopback() {
 		return true
 	}
-	return sameSocket(net.JoinHostPort(s.host, "0"), net.JoinHostPort(strings.TrimPrefix(strings.Trim(d.host, "[]"), "IPv6:"), "0"))
+	return sameSocket(net.JoinHostPort(s.host, "0"), net.JoinHostPort(d.address(), "0"))
 }
 
 // portNumber reads a port or the name of one; 0 is none that is known.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"coexistd/cmd/coexistd/account"
 	"coexistd/milter/sources"
 	"coexistd/policy/config"
 	"coexistd/policy/networks"
@@ -142,32 +143,36 @@ ok Sendmail takes mail for acmecorp.com, globex.example
 func TestTheDoctorFindsASendmailWellThatIsAsContribHasIt(t *testing.T) {
 	t.Parallel()
 	for name, changes := range map[string][][3]string{
-		"as m4 makes it":        nil,
-		"F=4":                   {{"sendmail.cf", "F=T", "F=4"}},
-		"a blank behind O":      {{"sendmail.cf", "O InputMailFilters=coexistd", "O InputMailFilters = coexistd"}},
-		"a list in each daemon": {{"sendmail.cf", "Addr=127.0.0.1\n", "Addr=127.0.0.1, InputMailFilters=other;coexistd\n"}, {"sendmail.cf", "O InputMailFilters=coexistd\n", ""}, {"+sendmail.cf", "", "Xother, S=inet:1@127.0.0.1\n"}},
-		"a signer behind":       {{"sendmail.cf", "O InputMailFilters=coexistd", "O InputMailFilters=coexistd, opendkim"}, {"+sendmail.cf", "", "Xopendkim, S=local:/run/opendkim/sock\n"}},
-		"class w":               {{"relay-domains", "acmecorp.com\n", ""}, {"+local-host-names", "", "ACMECORP.com\n"}},
-		"the access map":        {{"relay-domains", "acmecorp.com\n", ""}, {"+access", "", "To:acmecorp.com\tRELAY\n"}},
-		"a parent domain":       {{"relay-domains", "globex.example", "example"}},
-		"a relay":               {{"coexistd.toml", "tenant =", "relay = \"[127.0.0.1]:25\"\ntenant ="}, {"sendmail.cf", "C{Coexistd}", "C{Coexistd}Globex.OnMicrosoft.com acmecorp-com.onmicrosoft.com "}},
-		"virtual users":         {{"+sendmail.cf", "", "C{VirtHost}acmecorp.com\nCR$={VirtHost}\n"}, {"relay-domains", "acmecorp.com\n", ""}},
-		"may_relay":             {{"coexistd.toml", "tenant =", "may_relay = true\ntenant ="}, {"+access", "", "Connect:40.92 RELAY\n"}},
-		"no pid file":           {{"sendmail.cf", "O PidFile={dir}", "O PidFile={dir}/none"}},
-		"secrets":               {secret, proof},
-		"a log without secrets": {{"sendmail.cf", "O Milter.LogLevel=8\n", ""}},
-		"no receipts":           {{"+sendmail.cf", "", "O PrivacyOptions=noreceipts\n"}, {"sendmail.cf", "D{coexistd_dsn}yes\n", ""}},
-		"submission":            withSubmission(),
-		"the host's own name":   {{"+coexistd.toml", "", "[domain.\"mail.acmecorp.com\"]\nunlisted = \"here\"\n"}},
-		"IPv6 for all":          {{"sendmail.cf", "Family=inet,  Name=MTA-v4, Port=25, Addr=127.0.0.1", "Family=inet6, Name=MTA-v4, Port=25"}},
-		"localhost":             {{"sendmail.cf", "@127.0.0.1", "@localhost"}},
+		"as m4 makes it":         nil,
+		"F=4":                    {{"sendmail.cf", "F=T", "F=4"}},
+		"a blank behind O":       {{"sendmail.cf", "O InputMailFilters=coexistd", "O InputMailFilters = coexistd"}},
+		"a list in each daemon":  {{"sendmail.cf", "Addr=127.0.0.1\n", "Addr=127.0.0.1, InputMailFilters=other;coexistd\n"}, {"sendmail.cf", "O InputMailFilters=coexistd\n", ""}, {"+sendmail.cf", "", "Xother, S=inet:1@127.0.0.1\n"}},
+		"a signer behind":        {{"sendmail.cf", "O InputMailFilters=coexistd", "O InputMailFilters=coexistd, opendkim"}, {"+sendmail.cf", "", "Xopendkim, S=local:/run/opendkim/sock\n"}},
+		"class w":                {{"relay-domains", "acmecorp.com\n", ""}, {"+local-host-names", "", "ACMECORP.com\n"}},
+		"the access map":         {{"relay-domains", "acmecorp.com\n", ""}, {"+access", "", "To:acmecorp.com\tRELAY\n"}},
+		"a parent domain":        {{"relay-domains", "globex.example", "example"}},
+		"a relay":                {{"coexistd.toml", "tenant =", "relay = \"[127.0.0.1]:25\"\ntenant ="}, {"sendmail.cf", "C{Coexistd}", "C{Coexistd}Globex.OnMicrosoft.com acmecorp-com.onmicrosoft.com "}},
+		"virtual users":          {{"+sendmail.cf", "", "C{VirtHost}acmecorp.com\nCR$={VirtHost}\n"}, {"relay-domains", "acmecorp.com\n", ""}},
+		"may_relay":              {{"coexistd.toml", "tenant =", "may_relay = true\ntenant ="}, {"+access", "", "Connect:40.92 RELAY\n"}},
+		"no pid file":            {{"sendmail.cf", "O PidFile={dir}", "O PidFile={dir}/none"}},
+		"secrets":                {secret, proof},
+		"a log without secrets":  {{"sendmail.cf", "O Milter.LogLevel=8\n", ""}},
+		"no receipts":            {{"+sendmail.cf", "", "O PrivacyOptions=noreceipts\n"}, {"sendmail.cf", "D{coexistd_dsn}yes\n", ""}},
+		"submission":             withSubmission(),
+		"the host's own name":    {{"+coexistd.toml", "", "[domain.\"mail.acmecorp.com\"]\nunlisted = \"here\"\n"}},
+		"a daemon for each kind": {{"+sendmail.cf", "", "O DaemonPortOptions=Family=inet6, Name=MTA-v6, Addr=::1, I=coexistd\n"}},
+		"a daemon that may lack": {{"+sendmail.cf", "", "O DaemonPortOptions=Name=MTA-v4, Port=25, M=O\n"}},
+		"IPv6 for all":           {{"sendmail.cf", "Family=inet,  Name=MTA-v4, Port=25, Addr=127.0.0.1", "Family=inet6, Name=MTA-v4, Port=25"}},
+		"localhost":              {{"sendmail.cf", "@127.0.0.1", "@localhost"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			right := cmp.Or(map[string]string{
-				"localhost":           strings.ReplaceAll(allIsWell, "127.0.0.1", "localhost"),
-				"submission":          submissionIsWell,
-				"the host's own name": strings.Replace(allIsWell, "example", "example, mail.acmecorp.com", 1),
+				"localhost":              strings.ReplaceAll(allIsWell, "127.0.0.1", "localhost"),
+				"a daemon for each kind": strings.Replace(allIsWell, "MSP-v4", "MSP-v4, MTA-v6", 1),
+				"a daemon that may lack": strings.Replace(allIsWell, "MSP-v4", "MSP-v4, MTA-v4", 1),
+				"submission":             submissionIsWell,
+				"the host's own name":    strings.Replace(allIsWell, "example", "example, mail.acmecorp.com", 1),
 			}[name], allIsWell)
 			if got := saysOfSendmail(t, host(t, changes...)); got != right {
 				t.Errorf("the doctor says\n%s\nright is\n%s", got, right)
@@ -293,7 +298,15 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 		{"subdomains do not count", [][3]string{{"relay-domains", "globex.example\n", "example\n"}, {"sendmail.cf", "@ $* $=R", "@ $=R"}}, []string{
 			"fail Sendmail takes no mail for globex.example"}},
 		{"a class that cannot be read", [][3]string{{"relay-domains", "globex.example\n", ""}, {"+sendmail.cf", "", "FR@LDAP\nFR|/bin/names\n"}}, []string{
-			"warn whether Sendmail takes mail for globex.example cannot be told: @LDAP is no file, |/bin/names is no file"}},
+			"warn whether Sendmail takes mail for globex.example cannot be told: @LDAP is no file, |/bin/names is no file",
+			"  do: see that " + account.OwnName() + ` can read it; or run as root: printf '.D{client_addr}192.0.2.1\ncheck_rcpt postmaster@globex.example\n' | sendmail -bt, which must not say "Relaying denied"`}},
+		{"two daemons at one port", [][3]string{{"+sendmail.cf", "", "O DaemonPortOptions=Name=MSA, Port=submission, M=Ea\n"}}, []string{
+			"fail the daemons MSP-v4 and MSA listen at one port, 587, of the same address: Sendmail cannot open it twice, and ends within a minute",
+			"  do: take the DAEMON_OPTIONS of one of them out of sendmail.mc (Debian's own are MTA-v4 and MSP-v4)"}},
+		{"a daemon for all of IPv6 beside one", [][3]string{{"+sendmail.cf", "", "O DaemonPortOptions=Family=inet6, Name=MTA-v6, Addr=::\n"}}, []string{
+			"fail the daemons MTA-v4 and MTA-v6 listen at one port, 25, of the same address"}},
+		{"a file of its number that has none", [][3]string{{"sendmail.pid", "sendmail -bd", ""}, {"sendmail.pid", fmt.Sprint(os.Getpid()), "x"}}, []string{
+			"warn since when Sendmail runs, and whether that is since its files were changed, cannot be told: {dir}/sendmail.pid has no number", "  do: see that " + account.OwnName() + " can look at it (PidFile)"}},
 		{"no way", [][3]string{{"mailertable", "acmecorp.com", "other.example"}}, []string{
 			"fail mail for the mailboxes of acmecorp.com here goes to where its MX points, and comes back",
 			"  do: see that in /etc/mail/mailertable stands how the mailboxes are reached, such as: acmecorp.com dovecot:localhost,"}},

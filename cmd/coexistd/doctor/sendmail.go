@@ -43,6 +43,7 @@ func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 	}
 	return slices.Concat(
 		lookAtAge(s, x.now),
+		lookAtTables(s),
 		lookAtDaemons(s),
 		lookAtFilters(x),
 		lookAtTimeouts(x),
@@ -91,7 +92,7 @@ func lookAtAge(s *sendmail, now time.Time) []Finding {
 	return findings
 }
 
-var errStopped = errors.New("Sendmail does not run")
+var errStopped = errors.New("no Sendmail runs")
 
 // started is when the daemon wrote its number down, if that one runs. It takes the file away when it
 // ends: where only its time can be seen, as with Debian's, the daemon is taken to run.

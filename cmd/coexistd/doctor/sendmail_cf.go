@@ -40,11 +40,10 @@ type sendmail struct {
 	maps    map[string]sendmailMap
 	filters []sendmailFilter
 	daemons []sendmailDaemon
-	rules   map[string][]string // by the name of their ruleset
-	// relayPort is where the mailer relay calls: with it submit.cf hands mail on.
-	relayPort string
-	files     []string // which the daemon reads at its start
-	budget    int64    // of the bytes that may yet be read from files of classes
+	mailers map[string]sendmailMailer // by name in lower case
+	rules   map[string][]string       // by the name of their ruleset
+	files   []string                  // which the daemon reads at its start
+	budget  int64                     // of the bytes that may yet be read from files of classes
 }
 
 // wordClass is a class of words, in lower case.
@@ -64,6 +63,12 @@ type sendmailMap struct {
 type sendmailFilter struct {
 	name, address, flags string
 	timeouts             map[byte]time.Duration
+}
+
+// sendmailMailer is an M line.
+type sendmailMailer struct {
+	flags string
+	port  string // which it calls by TCP, or ""
 }
 
 // sendmailDaemon is a listener of Sendmail's.
@@ -87,7 +92,7 @@ func readSendmail(path string) *sendmail {
 	}
 	s := &sendmail{
 		path: path, changed: state.ModTime(), budget: maxTables, options: make(map[string]string), macros: make(map[string]string),
-		classes: make(map[string]*wordClass), maps: make(map[string]sendmailMap), rules: make(map[string][]string), relayPort: "smtp",
+		classes: make(map[string]*wordClass), maps: make(map[string]sendmailMap), rules: make(map[string][]string), mailers: make(map[string]sendmailMailer),
 	}
 	// A line that begins with a blank goes on with the one before.
 	text = strings.NewReplacer("\n ", " ", "\n\t", " \t").Replace(text)
@@ -135,11 +140,24 @@ func (s *sendmail) addLine(kind byte, rest string) {
 	case 'X':
 		s.addFilter(rest)
 	case 'M':
-		_, args, _ := strings.Cut(rest, "A=TCP $h")
-		if port := strings.Fields(args); len(port) > 0 && strings.HasPrefix(rest, "relay,") {
-			s.relayPort = port[0]
+		s.addMailer(rest)
+	}
+}
+
+func (s *sendmail) addMailer(text string) {
+	name, rest, _ := strings.Cut(text, ",")
+	var m sendmailMailer
+	for _, one := range strings.Split(rest, ",") {
+		switch key, value := setting(one); key {
+		case "F":
+			m.flags = value
+		case "A":
+			if args := strings.Fields(value); len(args) > 1 && args[0] == "TCP" {
+				m.port = append(args, "smtp")[2]
+			}
 		}
 	}
+	s.mailers[strings.ToLower(strings.TrimSpace(name))] = m
 }
 
 // macroName cuts the name of a macro or class off: one character, or more between braces.
@@ -324,6 +342,9 @@ func (s *sendmail) option(name, usual string) string {
 	return usual
 }
 
+// path is where a map's text is.
+func (m sendmailMap) path() string { return m.address[strings.LastIndexByte(m.address, ' ')+1:] }
+
 // table reads the text that makemap has made a map's database of, or that the map itself reads.
 // It is nil when there is no such map.
 func (s *sendmail) table(name string) (rows map[string]string, err error) {
@@ -331,7 +352,7 @@ func (s *sendmail) table(name string) (rows map[string]string, err error) {
 	if !is {
 		return nil, nil
 	}
-	path := m.address[strings.LastIndexByte(m.address, ' ')+1:]
+	path := m.path()
 	content, _, err := files.Read(path, maxTables)
 	if err != nil {
 		return nil, fmt.Errorf("%s %w", path, err)

@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -86,32 +85,4 @@ func lookAtAlternates(x *examination) []Finding {
 			do("take each out of /etc/mail/relay-domains; then run: systemctl restart sendmail"))
 	}
 	return findings
-}
-
-// lookAtWays sees whether Sendmail has a way to the mailboxes here: accounts of the host, users of
-// the virtusertable, or a mailer that the mailertable names. What has none goes to where the MX points.
-func lookAtWays(x *examination) []Finding {
-	s := x.sendmail
-	table, err := s.table("mailertable")
-	if err != nil || s.macros["S"] != "" {
-		return nil // It cannot be told, or a smart host takes all.
-	}
-	here := x.mailboxesHere()
-	var lost []string
-	for _, domain := range x.domains() {
-		_, needed := here[domain]
-		isKey := func(word string) bool { return table[word] != "" || table["."+word] != "" }
-		if needed && !s.class("w").has(domain) && !s.class("VirtHost").has(domain) && !isIn(isKey, domain, true) && table["."] == "" {
-			lost = append(lost, domain)
-		}
-	}
-	if len(lost) == 0 || len(s.class("w").unread) > 0 || len(s.class("VirtHost").unread) > 0 {
-		return nil
-	}
-	found := failure("mail for the mailboxes of %s here goes to where its MX points, and comes back: it is in neither class w nor the mailertable", some(lost))
-	line := fmt.Sprintf("in /etc/mail/mailertable stands how the mailboxes are reached, such as: %s dovecot:localhost, as contrib/sendmail describes", lost[0])
-	if _, is := s.maps["mailertable"]; !is {
-		return []Finding{found.inMC("FEATURE(`mailertable')dnl with the other FEATURE lines, and see that %s (Debian's make makes the table when it is run a second time)", line)}
-	}
-	return []Finding{found.do("see that %s; then run: make -C /etc/mail", line)}
 }

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -121,7 +122,7 @@ func (s *sendmail) submission() (to submission, is bool) {
 	if submit.err != nil || host == "" {
 		return to, false
 	}
-	return submission{strings.TrimPrefix(host, "IPv6:"), submit.relayPort}, true
+	return submission{strings.TrimPrefix(host, "IPv6:"), cmp.Or(submit.mailers["relay"].port, "smtp")}, true
 }
 
 // sources are the addresses from which mail comes to it.

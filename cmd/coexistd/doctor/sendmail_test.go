@@ -56,6 +56,9 @@ func host(t *testing.T, changes ...[3]string) *examination {
 		"mailertable":      "acmecorp.com dovecot:localhost\n.example dovecot:localhost\n",
 		"sendmail.pid":     fmt.Sprintf("%d\nsendmail -bd\n", os.Getpid()),
 		"sendmail.mc":      "",
+		"access.db":        "",
+		"mailertable.db":   "",
+		"aliases":          "# none\npostmaster: root\nabuse:\n  postmaster,\n  root\n",
 	}
 	for _, name := range []string{"sendmail.cf", "submit.cf"} {
 		text, err := os.ReadFile(filepath.Join("testdata", name))
@@ -74,13 +77,13 @@ func host(t *testing.T, changes ...[3]string) *examination {
 		}
 		texts[c[0]] = strings.ReplaceAll(texts[c[0]], c[1], c[2])
 	}
-	order := []string{"sendmail.mc", "sendmail.cf", "sendmail.pid"} // as they are made
+	begun, order := time.Now(), []string{"sendmail.mc", "sendmail.cf", "sendmail.pid"} // as they are made
 	for name, text := range texts {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "{dir}", dir)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		made := time.Now().Add(-time.Hour)
+		made := begun.Add(-time.Hour)
 		for i, one := range order {
 			if one == name {
 				made = made.Add(time.Duration(i+1) * time.Minute)
@@ -143,27 +146,31 @@ ok Sendmail takes mail for acmecorp.com, globex.example
 func TestTheDoctorFindsASendmailWellThatIsAsContribHasIt(t *testing.T) {
 	t.Parallel()
 	for name, changes := range map[string][][3]string{
-		"as m4 makes it":         nil,
-		"F=4":                    {{"sendmail.cf", "F=T", "F=4"}},
-		"a blank behind O":       {{"sendmail.cf", "O InputMailFilters=coexistd", "O InputMailFilters = coexistd"}},
-		"a list in each daemon":  {{"sendmail.cf", "Addr=127.0.0.1\n", "Addr=127.0.0.1, InputMailFilters=other;coexistd\n"}, {"sendmail.cf", "O InputMailFilters=coexistd\n", ""}, {"+sendmail.cf", "", "Xother, S=inet:1@127.0.0.1\n"}},
-		"a signer behind":        {{"sendmail.cf", "O InputMailFilters=coexistd", "O InputMailFilters=coexistd, opendkim"}, {"+sendmail.cf", "", "Xopendkim, S=local:/run/opendkim/sock\n"}},
-		"class w":                {{"relay-domains", "acmecorp.com\n", ""}, {"+local-host-names", "", "ACMECORP.com\n"}},
-		"the access map":         {{"relay-domains", "acmecorp.com\n", ""}, {"+access", "", "To:acmecorp.com\tRELAY\n"}},
-		"a parent domain":        {{"relay-domains", "globex.example", "example"}},
-		"a relay":                {{"coexistd.toml", "tenant =", "relay = \"[127.0.0.1]:25\"\ntenant ="}, {"sendmail.cf", "C{Coexistd}", "C{Coexistd}Globex.OnMicrosoft.com acmecorp-com.onmicrosoft.com "}},
-		"virtual users":          {{"+sendmail.cf", "", "C{VirtHost}acmecorp.com\nCR$={VirtHost}\n"}, {"relay-domains", "acmecorp.com\n", ""}},
-		"may_relay":              {{"coexistd.toml", "tenant =", "may_relay = true\ntenant ="}, {"+access", "", "Connect:40.92 RELAY\n"}},
-		"no pid file":            {{"sendmail.cf", "O PidFile={dir}", "O PidFile={dir}/none"}},
-		"secrets":                {secret, proof},
-		"a log without secrets":  {{"sendmail.cf", "O Milter.LogLevel=8\n", ""}},
-		"no receipts":            {{"+sendmail.cf", "", "O PrivacyOptions=noreceipts\n"}, {"sendmail.cf", "D{coexistd_dsn}yes\n", ""}},
-		"submission":             withSubmission(),
-		"the host's own name":    {{"+coexistd.toml", "", "[domain.\"mail.acmecorp.com\"]\nunlisted = \"here\"\n"}},
-		"a daemon for each kind": {{"+sendmail.cf", "", "O DaemonPortOptions=Family=inet6, Name=MTA-v6, Addr=::1, I=coexistd\n"}},
-		"a daemon that may lack": {{"+sendmail.cf", "", "O DaemonPortOptions=Name=MTA-v4, Port=25, M=O\n"}},
-		"IPv6 for all":           {{"sendmail.cf", "Family=inet,  Name=MTA-v4, Port=25, Addr=127.0.0.1", "Family=inet6, Name=MTA-v4, Port=25"}},
-		"localhost":              {{"sendmail.cf", "@127.0.0.1", "@localhost"}},
+		"as m4 makes it":               nil,
+		"F=4":                          {{"sendmail.cf", "F=T", "F=4"}},
+		"a blank behind O":             {{"sendmail.cf", "O InputMailFilters=coexistd", "O InputMailFilters = coexistd"}},
+		"a list in each daemon":        {{"sendmail.cf", "Addr=127.0.0.1\n", "Addr=127.0.0.1, InputMailFilters=other;coexistd\n"}, {"sendmail.cf", "O InputMailFilters=coexistd\n", ""}, {"+sendmail.cf", "", "Xother, S=inet:1@127.0.0.1\n"}},
+		"a signer behind":              {{"sendmail.cf", "O InputMailFilters=coexistd", "O InputMailFilters=coexistd, opendkim"}, {"+sendmail.cf", "", "Xopendkim, S=local:/run/opendkim/sock\n"}},
+		"class w":                      {{"relay-domains", "acmecorp.com\n", ""}, {"+local-host-names", "", "ACMECORP.com\n"}, {"mailertable", "acmecorp.com dovecot:localhost\n", ""}},
+		"the access map":               {{"relay-domains", "acmecorp.com\n", ""}, {"+access", "", "To:acmecorp.com\tRELAY\n"}},
+		"a parent domain":              {{"relay-domains", "globex.example", "example"}},
+		"a relay":                      {{"coexistd.toml", "tenant =", "relay = \"[127.0.0.1]:25\"\ntenant ="}, {"sendmail.cf", "C{Coexistd}", "C{Coexistd}Globex.OnMicrosoft.com acmecorp-com.onmicrosoft.com "}},
+		"virtual users":                {{"+sendmail.cf", "", "C{VirtHost}acmecorp.com\nCR$={VirtHost}\n"}, {"relay-domains", "acmecorp.com\n", ""}},
+		"an optional table that lacks": {{"+sendmail.cf", "", "Kvirtuser hash -o {dir}/virtusertable\n"}},
+		"virtual users alone":          {{"+sendmail.cf", "", "C{VirtHost}acmecorp.com\nKvirtuser text {dir}/virtusertable\n"}, {"mailertable", "acmecorp.com", "other.example"}, {"+virtusertable", "", "Bob@acmecorp.com bob\n"}},
+		"all as virtual users":         {{"+sendmail.cf", "", "C{VirtHost}acmecorp.com\nKvirtuser text {dir}/virtusertable\n"}, {"mailertable", "acmecorp.com", "other.example"}, {"+virtusertable", "", "@acmecorp.com bob\n"}},
+		"a mailer with its port":       {{"mailertable", "acmecorp.com dovecot:localhost", "acmecorp.com here:[127.0.0.1]"}, {"+sendmail.cf", "", "Mhere, P=[IPC], F=mDFMuXa, A=TCP $h 10025\n"}},
+		"may_relay":                    {{"coexistd.toml", "tenant =", "may_relay = true\ntenant ="}, {"+access", "", "Connect:40.92 RELAY\n"}},
+		"no pid file":                  {{"sendmail.cf", "O PidFile={dir}", "O PidFile={dir}/none"}},
+		"secrets":                      {secret, proof},
+		"a log without secrets":        {{"sendmail.cf", "O Milter.LogLevel=8\n", ""}},
+		"no receipts":                  {{"+sendmail.cf", "", "O PrivacyOptions=noreceipts\n"}, {"sendmail.cf", "D{coexistd_dsn}yes\n", ""}},
+		"submission":                   withSubmission(),
+		"the host's own name":          {{"+coexistd.toml", "", "[domain.\"mail.acmecorp.com\"]\nunlisted = \"here\"\n"}},
+		"a daemon for each kind":       {{"+sendmail.cf", "", "O DaemonPortOptions=Family=inet6, Name=MTA-v6, Addr=::1, I=coexistd\n"}},
+		"a daemon that may lack":       {{"+sendmail.cf", "", "O DaemonPortOptions=Name=MTA-v4, Port=25, M=O\n"}},
+		"IPv6 for all":                 {{"sendmail.cf", "Family=inet,  Name=MTA-v4, Port=25, Addr=127.0.0.1", "Family=inet6, Name=MTA-v4, Port=25"}},
+		"localhost":                    {{"sendmail.cf", "@127.0.0.1", "@localhost"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -310,6 +317,24 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 		{"no way", [][3]string{{"mailertable", "acmecorp.com", "other.example"}}, []string{
 			"fail mail for the mailboxes of acmecorp.com here goes to where its MX points, and comes back",
 			"  do: see that in /etc/mail/mailertable stands how the mailboxes are reached, such as: acmecorp.com dovecot:localhost,"}},
+		{"virtual users of whom one lacks", [][3]string{{"+sendmail.cf", "", "C{VirtHost}acmecorp.com\nKvirtuser text {dir}/virtusertable\n"}, {"mailertable", "acmecorp.com", "other.example"}, {"+virtusertable", "", "team@acmecorp.com team\n"}}, []string{
+			"fail mail for the mailboxes of acmecorp.com here goes to where its MX points, and comes back"}},
+		{"a parent without a dot", [][3]string{{"mailertable", ".example", "example"}}, []string{
+			"fail mail for the mailboxes of globex.example here goes to where its MX points"}},
+		{"class w beside the mailertable", [][3]string{{"+local-host-names", "", "acmecorp.com\n"}}, []string{
+			"fail Sendmail delivers mail for acmecorp.com to accounts of this host (class w), and does not look at the line of the mailertable"}},
+		{"an unknown mailer", [][3]string{{"mailertable", "acmecorp.com dovecot", "acmecorp.com dovecto"}}, []string{
+			"fail the mailertable gives mail for acmecorp.com to dovecto:localhost, but sendmail.cf has no mailer dovecto"}},
+		{"a domain that the mailertable refuses", [][3]string{{"mailertable", "acmecorp.com dovecot:localhost", "acmecorp.com error:5.1.2:550 not here"}}, []string{
+			"fail the mailertable refuses mail for acmecorp.com (error:5.1.2:550 not here)"}},
+		{"an alternate domain that the mailertable refuses", [][3]string{{"+mailertable", "", "globex.onmicrosoft.com error:nohost\n"}}, []string{
+			"fail the mailertable refuses mail for globex.onmicrosoft.com (error:nohost)"}},
+		{"mail in a circle", [][3]string{{"mailertable", "acmecorp.com dovecot:localhost", "acmecorp.com esmtp:[127.0.0.1]"}}, []string{
+			"fail the mailertable gives mail for acmecorp.com back to this host's own port smtp (esmtp:[127.0.0.1]): it goes in a circle"}},
+		{"an alternate domain in a circle", [][3]string{{"+mailertable", "", ".onmicrosoft.com esmtp:mail.acmecorp.com\n"}}, []string{
+			"fail the mailertable gives mail for acmecorp-com.onmicrosoft.com back to this host's own port smtp (esmtp:mail.acmecorp.com)"}},
+		{"a table without its database", [][3]string{{"sendmail.cf", "Kmailertable hash {dir}/mailertable", "Kmailertable hash {dir}/relay-domains"}}, []string{
+			"fail {dir}/relay-domains.db, of which Sendmail reads its mailertable, is not there: all mail is put off", "  do: run: make -C {dir} (or makemap hash {dir}/relay-domains < {dir}/relay-domains)"}},
 		{"no mailertable", [][3]string{{"sendmail.cf", "Kmailertable", "Kother"}}, []string{
 			"fail mail for the mailboxes of acmecorp.com, globex.example here goes to where its MX points, and comes back",
 			"  do: put into sendmail.mc: FEATURE(`mailertable')dnl with the other FEATURE lines, and see that in /etc/mail/mailertable stands"}},
@@ -374,6 +399,11 @@ func TestTheDoctorSeesThatSendmailDoesNotKnowChangesYet(t *testing.T) {
 	if got, right := saysOfSendmail(t, x), "warn Sendmail has run since before {dir}/relay-domains changed, which it reads when it starts\n  do: run: systemctl restart sendmail\n"+allIsWell; got != right {
 		t.Errorf("after a change of a class the doctor says\n%s\nright is\n%s", got, right)
 	}
+	change("mailertable")
+	if got, right := saysOfSendmail(t, x), "warn {dir}/mailertable was changed after {dir}/mailertable.db was made of it: what it says is not in force\n  do: run: make -C {dir} (or makemap hash {dir}/mailertable < {dir}/mailertable)\n"; !strings.Contains(got, right) {
+		t.Errorf("after a change of the mailertable the doctor says\n%s\nright is\n%s", got, right)
+	}
+	change("mailertable.db")
 	change("sendmail.mc")
 	if got, right := saysOfSendmail(t, x), "warn {dir}/sendmail.mc was changed after {dir}/sendmail.cf was made: what it says is not in force\n"; !strings.HasPrefix(got, right) {
 		t.Errorf("after a change of sendmail.mc the doctor says\n%s\nright is\n%s", got, right)

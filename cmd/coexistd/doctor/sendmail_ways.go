@@ -1,0 +1,170 @@
+package doctor
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// lookAtWays sees where Sendmail sends mail to: for the mailboxes here, and for alternate domains.
+func lookAtWays(x *examination) []Finding {
+	table, err := x.sendmail.table("mailertable")
+	if err != nil {
+		return nil // It cannot be told.
+	}
+	return slices.Concat(x.lookForWay(table), x.lookAtShadows(table), x.lookAtRoutes(table))
+}
+
+// routeIn is what the mailertable has for a domain: its own line, or that of the nearest parent
+// with a dot before it, or ".".
+func routeIn(table map[string]string, domain string) string {
+	if value := table[domain]; value != "" {
+		return value
+	}
+	for {
+		_, parent, is := strings.Cut(domain, ".")
+		if !is {
+			return table["."]
+		}
+		if value := table["."+parent]; value != "" {
+			return value
+		}
+		domain = parent
+	}
+}
+
+// lookForWay sees whether Sendmail has a way to the mailboxes here: accounts of the host, users of
+// the virtusertable, or a mailer that the mailertable names. What has none goes to where the MX points.
+func (x *examination) lookForWay(table map[string]string) []Finding {
+	s := x.sendmail
+	if s.macros["S"] != "" {
+		return nil // A smart host takes all.
+	}
+	here := x.mailboxesHere()
+	var lost []string
+	for _, domain := range x.domains() {
+		mailbox, needed := here[domain]
+		if needed && !s.class("w").has(domain) && routeIn(table, domain) == "" && !s.isVirtual(domain, mailbox) {
+			lost = append(lost, domain)
+		}
+	}
+	if len(lost) == 0 || len(s.class("w").unread) > 0 || len(s.class("VirtHost").unread) > 0 {
+		return nil
+	}
+	found := failure("mail for the mailboxes of %s here goes to where its MX points, and comes back: it is in neither class w nor the mailertable", some(lost))
+	line := fmt.Sprintf("in /etc/mail/mailertable stands how the mailboxes are reached, such as: %s dovecot:localhost, as contrib/sendmail describes", lost[0])
+	if _, is := s.maps["mailertable"]; !is {
+		return []Finding{found.inMC("FEATURE(`mailertable')dnl with the other FEATURE lines, and see that %s (Debian's make makes the table when it is run a second time)", line)}
+	}
+	return []Finding{found.do("see that %s; then run: make -C /etc/mail", line)}
+}
+
+// isVirtual reports that the virtusertable says where a mailbox of a domain is; where none is known,
+// that it has any of them. What cannot be read may do so.
+func (s *sendmail) isVirtual(domain, mailbox string) bool {
+	if !s.class("VirtHost").has(domain) {
+		return false
+	}
+	table, err := s.table("virtuser")
+	if err != nil || table["@"+domain] != "" {
+		return true
+	}
+	if mailbox != "" {
+		return table[strings.ToLower(mailbox)] != ""
+	}
+	for key := range table {
+		if strings.HasSuffix(key, "@"+domain) {
+			return true
+		}
+	}
+	return false
+}
+
+// lookAtShadows looks for domains whose line of the mailertable does not count, since they are this
+// host's own.
+func (x *examination) lookAtShadows(table map[string]string) []Finding {
+	var shadowed []string
+	for _, domain := range x.domains() {
+		if x.sendmail.class("w").has(domain) && table[domain] != "" {
+			shadowed = append(shadowed, domain)
+		}
+	}
+	if len(shadowed) == 0 {
+		return nil
+	}
+	return []Finding{failure("Sendmail delivers mail for %s to accounts of this host (class w), and does not look at the line of the mailertable", some(shadowed)).
+		do("take each out of /etc/mail/local-host-names, and write it into /etc/mail/relay-domains; or take it out of /etc/mail/mailertable; then run: make -C /etc/mail; systemctl restart sendmail")}
+}
+
+// lookAtRoutes looks for lines of the mailertable by which mail gets nowhere.
+func (x *examination) lookAtRoutes(table map[string]string) (findings []Finding) {
+	here := x.mailboxesHere()
+	told := make(map[Finding]bool)
+	for _, domain := range append(x.domains(), x.conf.Rules.Routes.Alternates()...) {
+		_, needed := here[domain]
+		isOurs, alternate := x.conf.Rules.Routes.Domains[domain] != nil, x.conf.Rules.Routes.AlternateOf(domain)
+		if isOurs && !needed || x.sendmail.class("w").has(domain) || !isOurs && alternate != nil && alternate.Relay != "" {
+			continue // The line is not asked for.
+		}
+		if value := routeIn(table, domain); value != "" {
+			if f, bad := x.judgeRoute(domain, value); bad && !told[f] && len(findings) < mostNamed {
+				told[f] = true
+				findings = append(findings, f)
+			}
+		}
+	}
+	return findings
+}
+
+// judgeRoute says what is wrong with a line of the mailertable.
+func (x *examination) judgeRoute(domain, value string) (f Finding, bad bool) {
+	s := x.sendmail
+	name, host, _ := strings.Cut(value, ":")
+	name = strings.ToLower(name)
+	mailer, known := s.mailers[name]
+	const remedy = "correct the line of %s in /etc/mail/mailertable; then run: make -C /etc/mail"
+	switch {
+	case name == "error":
+		return failure("the mailertable refuses mail for %s (%s)", domain, value).do(remedy, domain), true
+	case name == "discard":
+		return failure("the mailertable throws mail for %s away (%s)", domain, value).do(remedy, domain), true
+	case !known:
+		return failure("the mailertable gives mail for %s to %s, but sendmail.cf has no mailer %s: all of it is lost or put off", domain, value, name).
+			do("put the lines of the mailer %s behind MAILER_DEFINITIONS at the end of sendmail.mc, as contrib/sendmail has them for dovecot%s; or "+remedy, name, remade, domain), true
+	case mailer.port != "" && s.isOwn(host, mailer.port):
+		return failure("the mailertable gives mail for %s back to this host's own port %s (%s): it goes in a circle", domain, mailer.port, value).do(remedy, domain), true
+	}
+	return f, false
+}
+
+// isOwn reports that a host of the mailertable is a listener of this Sendmail's.
+func (s *sendmail) isOwn(host, port string) bool {
+	if inner, _, is := strings.Cut(strings.TrimPrefix(host, "["), "]"); is {
+		host = strings.TrimPrefix(inner, "IPv6:")
+	} else {
+		host, _, _ = strings.Cut(host, ":") // It may name several.
+	}
+	switch address, err := netip.ParseAddr(host); {
+	case err == nil && !isOfThisHost(address):
+		return false
+	case err != nil && !strings.EqualFold(host, "localhost") && !s.class("w").has(strings.ToLower(host)):
+		return false
+	case err != nil:
+		host = "localhost"
+	}
+	return slices.ContainsFunc(s.listening(), submission{host, port}.isAt)
+}
+
+// isOfThisHost reports an address that this host has.
+func isOfThisHost(address netip.Addr) bool {
+	if address.IsLoopback() {
+		return true
+	}
+	list, _ := net.InterfaceAddrs()
+	return slices.ContainsFunc(list, func(one net.Addr) bool {
+		prefix, err := netip.ParsePrefix(one.String())
+		return err == nil && prefix.Addr() == address
+	})
+}

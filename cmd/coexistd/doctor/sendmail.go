@@ -54,6 +54,7 @@ func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 		lookAtSendmailDomains(x),
 		lookAtAlternates(x),
 		lookAtWays(x),
+		lookAtSendmailAliases(x),
 		lookAtRelays(x),
 		lookAtSubmission(ctx, x),
 		lookAtBounds(s),

@@ -132,6 +132,13 @@ func withSubmission(changes ...[3]string) [][3]string {
 	}, changes...)
 }
 
+// inClassW has the mailboxes of acmecorp.com as accounts of the host, beside changes.
+func inClassW(changes ...[3]string) [][3]string {
+	return append([][3]string{
+		{"relay-domains", "acmecorp.com\n", ""}, {"+local-host-names", "", "ACMECORP.com\n"}, {"mailertable", "acmecorp.com dovecot:localhost\n", ""},
+	}, changes...)
+}
+
 const submissionIsWell = `ok daemon (MTA-v4) hands its mail to coexistd by inet:8701@127.0.0.1
 ok daemon (MSA) hands its mail to coexistd by inet:8703@127.0.0.1
 ok Sendmail asks coexistd at inet:8702@127.0.0.1
@@ -151,7 +158,10 @@ func TestTheDoctorFindsASendmailWellThatIsAsContribHasIt(t *testing.T) {
 		"a blank behind O":             {{"sendmail.cf", "O InputMailFilters=coexistd", "O InputMailFilters = coexistd"}},
 		"a list in each daemon":        {{"sendmail.cf", "Addr=127.0.0.1\n", "Addr=127.0.0.1, InputMailFilters=other;coexistd\n"}, {"sendmail.cf", "O InputMailFilters=coexistd\n", ""}, {"+sendmail.cf", "", "Xother, S=inet:1@127.0.0.1\n"}},
 		"a signer behind":              {{"sendmail.cf", "O InputMailFilters=coexistd", "O InputMailFilters=coexistd, opendkim"}, {"+sendmail.cf", "", "Xopendkim, S=local:/run/opendkim/sock\n"}},
-		"class w":                      {{"relay-domains", "acmecorp.com\n", ""}, {"+local-host-names", "", "ACMECORP.com\n"}, {"mailertable", "acmecorp.com dovecot:localhost\n", ""}},
+		"class w":                      inClassW(),
+		"aliases of each kind":         inClassW([3]string{"+aliases", "", "Bob: bob@acmecorp.com, \"|/bin/x a@b\", /dev/null\nteam: hugo@globex.example, alice@acmecorp.com, root, all\nall: postmaster\nroot: root, bob\n"}, [3]string{"users.csv", "address,residence\n", "address,residence\nteam@acmecorp.com,here\n"}),
+		"roles as virtual users":       inClassW([3]string{"aliases", "abuse:", "other-root: root\nroot: other-root\nxabuse:"}, [3]string{"+sendmail.cf", "", "Kvirtuser text {dir}/virtusertable\n"}, [3]string{"+virtusertable", "", "abuse@acmecorp.com xabuse\nx@other.example other-root\nbob+*@acmecorp.com bob\n"}),
+		"a host for all names":         inClassW([3]string{"aliases", "abuse:", "mailer-daemon:"}, [3]string{"+sendmail.cf", "", "DLother.example\n"}),
 		"the access map":               {{"relay-domains", "acmecorp.com\n", ""}, {"+access", "", "To:acmecorp.com\tRELAY\n"}},
 		"a parent domain":              {{"relay-domains", "globex.example", "example"}},
 		"a relay":                      {{"coexistd.toml", "tenant =", "relay = \"[127.0.0.1]:25\"\ntenant ="}, {"sendmail.cf", "C{Coexistd}", "C{Coexistd}Globex.OnMicrosoft.com acmecorp-com.onmicrosoft.com "}},
@@ -335,6 +345,17 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 			"fail the mailertable gives mail for acmecorp-com.onmicrosoft.com back to this host's own port smtp (esmtp:mail.acmecorp.com)"}},
 		{"a table without its database", [][3]string{{"sendmail.cf", "Kmailertable hash {dir}/mailertable", "Kmailertable hash {dir}/relay-domains"}}, []string{
 			"fail {dir}/relay-domains.db, of which Sendmail reads its mailertable, is not there: all mail is put off", "  do: run: make -C {dir} (or makemap hash {dir}/relay-domains < {dir}/relay-domains)"}},
+		{"no aliases of roles", inClassW([3]string{"aliases", "abuse:", "mailer-daemon:"}), []string{
+			"warn mail to abuse@acmecorp.com is refused (550), which each domain must take: neither aliases(5) nor an account has the name",
+			"  do: write into {dir}/aliases who reads it, such as a line abuse: root; then run: newaliases"}},
+		{"aliases in a circle", [][3]string{{"+aliases", "", "team: team2, team3\nteam2: team\nteam3: team2@mail.acmecorp.com\nto-team: team\nall: everybody\neverybody: all, x@other.example\ndaemon: nobody-else\nnobody-else: daemon\n"}}, []string{
+			"fail aliases lead to nothing but each other: mail to team, team2, team3, to-team comes back (554)", "  do: correct their lines in {dir}/aliases; then run: newaliases"}},
+		{"members whom the directory lacks", [][3]string{{"+aliases", "", "team: bob@globex.example, alice@acmecorp.com\n"}}, []string{
+			"fail aliases have members that the directory lacks, so that mail to them comes back: bob@globex.example of team\n"}},
+		{"aliases to which no mail comes", inClassW([3]string{"+aliases", "", "sales: root\nmoved: root\n"}, [3]string{"users.csv", "address,residence\n", "address,residence\nmoved@acmecorp.com,moving\n"}), []string{
+			"warn {dir}/aliases has aliases that the directory lacks, or has as moving, so that mail to them is refused or put off: moved@acmecorp.com, sales@acmecorp.com"}},
+		{"virtual users to whom no mail comes", inClassW([3]string{"+sendmail.cf", "", "Kvirtuser text {dir}/virtusertable\n"}, [3]string{"+virtusertable", "", "sales@acmecorp.com root\nteam@globex.example root\n"}), []string{
+			"fail the virtusertable has addresses that the directory lacks, or has as moving, so that mail to them is refused or put off: sales@acmecorp.com\n"}},
 		{"no mailertable", [][3]string{{"sendmail.cf", "Kmailertable", "Kother"}}, []string{
 			"fail mail for the mailboxes of acmecorp.com, globex.example here goes to where its MX points, and comes back",
 			"  do: put into sendmail.mc: FEATURE(`mailertable')dnl with the other FEATURE lines, and see that in /etc/mail/mailertable stands"}},
@@ -404,6 +425,15 @@ func TestTheDoctorSeesThatSendmailDoesNotKnowChangesYet(t *testing.T) {
 		t.Errorf("after a change of the mailertable the doctor says\n%s\nright is\n%s", got, right)
 	}
 	change("mailertable.db")
+	if err := os.WriteFile(filepath.Join(dir, "aliases.db"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Second)
+	change("aliases")
+	if got, right := saysOfSendmail(t, x), "warn {dir}/aliases was changed after {dir}/aliases.db was made of it: what it says is not in force\n  do: run: newaliases\n"; !strings.Contains(got, right) {
+		t.Errorf("after a change of aliases the doctor says\n%s\nright is\n%s", got, right)
+	}
+	change("aliases.db")
 	change("sendmail.mc")
 	if got, right := saysOfSendmail(t, x), "warn {dir}/sendmail.mc was changed after {dir}/sendmail.cf was made: what it says is not in force\n"; !strings.HasPrefix(got, right) {
 		t.Errorf("after a change of sendmail.mc the doctor says\n%s\nright is\n%s", got, right)

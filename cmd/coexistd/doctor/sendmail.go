@@ -47,6 +47,7 @@ func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 		lookAtDaemons(s),
 		lookAtFilters(x),
 		lookAtTimeouts(x),
+		lookAtSendmailLogins(x),
 		lookAtLookupMap(x),
 		lookAtRules(x),
 		lookAtCoexistdClass(x),
@@ -58,6 +59,7 @@ func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 		lookAtRelays(x),
 		lookAtSubmission(ctx, x),
 		lookAtBounds(s),
+		lookAtClientBounds(x),
 		lookAtNotices(s),
 		lookAtLogging(x),
 	)

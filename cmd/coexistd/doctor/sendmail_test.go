@@ -129,6 +129,7 @@ func withSubmission(changes ...[3]string) [][3]string {
 		{"sendmail.cf", "Family=inet,  Name=MSP-v4, Port=587, M=Ea, Addr=127.0.0.1", "Family=inet, Name=MSA, Port=submission, M=Ea, InputMailFilters=coexistd-users"},
 		{"sendmail.cf", "Port=25, Addr=127.0.0.1", "Port=25"},
 		{"+sendmail.cf", "", "Xcoexistd-users, S=inet:8703@127.0.0.1, F=T, T=C:30s;S:30s;R:1m;E:5m\n"},
+		{"+sendmail.cf", "", "C{TrustAuthMech}PLAIN LOGIN\nO AuthMechanisms=PLAIN LOGIN\nO AuthOptions=p y\nO ServerCertFile=/etc/mail/tls/sendmail-server.crt\n"},
 	}, changes...)
 }
 
@@ -170,6 +171,8 @@ func TestTheDoctorFindsASendmailWellThatIsAsContribHasIt(t *testing.T) {
 		"virtual users alone":          {{"+sendmail.cf", "", "C{VirtHost}acmecorp.com\nKvirtuser text {dir}/virtusertable\n"}, {"mailertable", "acmecorp.com", "other.example"}, {"+virtusertable", "", "Bob@acmecorp.com bob\n"}},
 		"all as virtual users":         {{"+sendmail.cf", "", "C{VirtHost}acmecorp.com\nKvirtuser text {dir}/virtusertable\n"}, {"mailertable", "acmecorp.com", "other.example"}, {"+virtusertable", "", "@acmecorp.com bob\n"}},
 		"a mailer with its port":       {{"mailertable", "acmecorp.com dovecot:localhost", "acmecorp.com here:[127.0.0.1]"}, {"+sendmail.cf", "", "Mhere, P=[IPC], F=mDFMuXa, A=TCP $h 10025\n"}},
+		"many connections":             {{"+sendmail.cf", "", "SRateControl\nR$* x\nSConnControl\nR$* x\n"}, {"+access", "", "ClientRate: 10\nClientRate:40.92 0\nClientRate:40.93 0\nClientConn:40 500\n"}},
+		"bounds that are not kept":     {{"+access", "", "ClientRate: 10\n"}},
 		"may_relay":                    {{"coexistd.toml", "tenant =", "may_relay = true\ntenant ="}, {"+access", "", "Connect:40.92 RELAY\n"}},
 		"no pid file":                  {{"sendmail.cf", "O PidFile={dir}", "O PidFile={dir}/none"}},
 		"secrets":                      {secret, proof},
@@ -348,14 +351,25 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 		{"no aliases of roles", inClassW([3]string{"aliases", "abuse:", "mailer-daemon:"}), []string{
 			"warn mail to abuse@acmecorp.com is refused (550), which each domain must take: neither aliases(5) nor an account has the name",
 			"  do: write into {dir}/aliases who reads it, such as a line abuse: root; then run: newaliases"}},
-		{"aliases in a circle", [][3]string{{"+aliases", "", "team: team2, team3\nteam2: team\nteam3: team2@mail.acmecorp.com\nto-team: team\nall: everybody\neverybody: all, x@other.example\ndaemon: nobody-else\nnobody-else: daemon\n"}}, []string{
-			"fail aliases lead to nothing but each other: mail to team, team2, team3, to-team comes back (554)", "  do: correct their lines in {dir}/aliases; then run: newaliases"}},
+		{"aliases in a circle", [][3]string{{"+aliases", "", "team: team2, team3\nteam2: team\nteam3: team2@mail.acmecorp.com\nwhole-team: team\nall: everybody\neverybody: all, x@other.example\ndaemon: nobody-else\nnobody-else: daemon\n"}}, []string{
+			"fail aliases lead to nothing but each other: mail to team, team2, team3, whole-team comes back (554)", "  do: correct their lines in {dir}/aliases; then run: newaliases"}},
 		{"members whom the directory lacks", [][3]string{{"+aliases", "", "team: bob@globex.example, alice@acmecorp.com\n"}}, []string{
 			"fail aliases have members that the directory lacks, so that mail to them comes back: bob@globex.example of team\n"}},
 		{"aliases to which no mail comes", inClassW([3]string{"+aliases", "", "sales: root\nmoved: root\n"}, [3]string{"users.csv", "address,residence\n", "address,residence\nmoved@acmecorp.com,moving\n"}), []string{
 			"warn {dir}/aliases has aliases that the directory lacks, or has as moving, so that mail to them is refused or put off: moved@acmecorp.com, sales@acmecorp.com"}},
 		{"virtual users to whom no mail comes", inClassW([3]string{"+sendmail.cf", "", "Kvirtuser text {dir}/virtusertable\n"}, [3]string{"+virtusertable", "", "sales@acmecorp.com root\nteam@globex.example root\n"}), []string{
 			"fail the virtusertable has addresses that the directory lacks, or has as moving, so that mail to them is refused or put off: sales@acmecorp.com\n"}},
+		{"no login at submission", withSubmission([3]string{"sendmail.cf", "O AuthMechanisms=PLAIN LOGIN\n", ""}), []string{
+			"warn daemon (MSA) offers neither PLAIN nor LOGIN (AuthMechanisms)", "  do: put into sendmail.mc: TRUST_AUTH_MECH(`PLAIN LOGIN')dnl and define(`confAUTH_MECHANISMS', `PLAIN LOGIN')dnl; then"}},
+		{"login switched off at submission", withSubmission([3]string{"sendmail.cf", "Port=submission, M=Ea", "Port=submission, M=EA"}), []string{
+			"fail daemon (MSA) offers no login (M=A), so that all of its mail gets 530"}},
+		{"no trust in logins", withSubmission([3]string{"sendmail.cf", "C{TrustAuthMech}PLAIN LOGIN", "C{TrustAuthMech}PLAIN"}), []string{
+			"fail daemon (MSA) lets users log in by LOGIN, after which their mail for other domains is refused", "  do: put into sendmail.mc: TRUST_AUTH_MECH(`PLAIN LOGIN')dnl"}},
+		{"login without a certificate", withSubmission([3]string{"sendmail.cf", "O ServerCertFile", "#"}), []string{
+			"fail daemon (MSA) offers no login, as AuthOptions has p, which wants TLS first, and there is no certificate"}},
+		{"few connections", [][3]string{{"+sendmail.cf", "", "SRateControl\nR$* x\nSConnControl\nR$* x\n"}, {"+access", "", "ClientRate: 10\nClientRate:40.92 0\nClientConn:40 5\nClientConn:40.92 500\n"}, {"coexistd.toml", `"40.92.0.0/15"`, `"40.92.0.0/15", "2a01:111:f403::/49"`}}, []string{
+			"warn a host of office365 may make few connections only (ClientRate, ClientConn), and more get 421, so that mail comes late: 40.93.0.0/16, 2a01:111:f403::/49\n",
+			"  do: write into /etc/mail/access a line for each: ClientRate:40.93 0, ClientConn:40.93 0, ClientRate:IPv6:2a01:111:f403 0; then run: make -C /etc/mail\n"}},
 		{"no mailertable", [][3]string{{"sendmail.cf", "Kmailertable", "Kother"}}, []string{
 			"fail mail for the mailboxes of acmecorp.com, globex.example here goes to where its MX points, and comes back",
 			"  do: put into sendmail.mc: FEATURE(`mailertable')dnl with the other FEATURE lines, and see that in /etc/mail/mailertable stands"}},

@@ -75,6 +75,9 @@ func lookAtFilters(x *examination) []Finding {
 		for _, name := range x.sendmail.filtersOf(d) {
 			used[name] = true
 		}
+		if f, is := x.fitting(d); is && x.judgeListener(d).Status != OK {
+			used[f.name] = true // or is to be, as has been told
+		}
 	}
 	someAreUsed := slices.ContainsFunc(x.ours(), func(f sendmailFilter) bool { return used[f.name] })
 	for _, f := range x.ours() {

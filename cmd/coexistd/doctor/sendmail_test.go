@@ -239,7 +239,7 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 			"fail daemon (MTA-v4) hands its mail to coexistd twice", "  do: in sendmail.mc, take coexistd-users out of the common list: write MAIL_FILTER in place of its INPUT_MAIL_FILTER"}},
 		{"a wrong name at submission", withSubmission([3]string{"sendmail.cf", "InputMailFilters=coexistd-users", "InputMailFilters=coexistd-user"}), []string{
 			"ok daemon (MTA-v4)", "fail daemon (MSA) names the filter coexistd-user, which no line defines: Sendmail does not start (InputFilter coexistd-user not defined)",
-			"  do: put into sendmail.mc: InputMailFilters=coexistd-users in the DAEMON_OPTIONS of MSA"}},
+			"  do: put into sendmail.mc: InputMailFilters=coexistd-users in the DAEMON_OPTIONS of MSA; then make sendmail.cf anew (make -C /etc/mail, or m4 sendmail.mc > sendmail.cf), and run: systemctl restart sendmail\nok Sendmail asks"}},
 		{"no filter of the name at submission", withSubmission([3]string{"sendmail.cf", "Xcoexistd-users, S=inet:8703@127.0.0.1, F=T, T=C:30s;S:30s;R:1m;E:5m\n", ""}), []string{
 			"fail daemon (MSA) names the filter coexistd-users, which no line defines",
 			"  do: put into sendmail.mc: MAIL_FILTER(`coexistd-users', `S=inet:8703@127.0.0.1, F=T, T=C:30s;S:30s;R:1m;E:5m')dnl; then"}},

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,9 @@ const (
 	// in bytes.
 	maxTables = 32 * files.MiB
 )
+
+// versionLine is in each configuration that m4 has made to its end; a sendmail.mc has VERSIONID.
+var versionLine = regexp.MustCompile(`(?m)^V[0-9]`)
 
 var (
 	errNoSendmail      = errors.New("no Sendmail was found")
@@ -96,7 +100,7 @@ func readSendmail(path string) *sendmail {
 	}
 	// A line that begins with a blank goes on with the one before.
 	text = strings.NewReplacer("\n ", " ", "\n\t", " \t").Replace(text)
-	if !strings.HasPrefix(text, "V") && !strings.Contains(text, "\nV") {
+	if !versionLine.MatchString(text) {
 		s.err = fmt.Errorf("%s %w: it has no line V, as where m4 has failed, and in a sendmail.mc", path, errNoConfiguration)
 		return s
 	}

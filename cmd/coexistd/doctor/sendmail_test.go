@@ -373,7 +373,7 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 		{"no mailertable", [][3]string{{"sendmail.cf", "Kmailertable", "Kother"}}, []string{
 			"fail mail for the mailboxes of acmecorp.com, globex.example here goes to where its MX points, and comes back",
 			"  do: put into sendmail.mc: FEATURE(`mailertable')dnl with the other FEATURE lines, and see that in /etc/mail/mailertable stands"}},
-		{"half a sendmail.cf", [][3]string{{"sendmail.cf", "V10/Berkeley\n", ""}}, []string{
+		{"half a sendmail.cf", [][3]string{{"sendmail.cf", "V10/Berkeley\n", ""}, {"+sendmail.cf", "", "VERSIONID(`of a sendmail.mc')dnl\n"}}, []string{
 			"fail {dir}/sendmail.cf is no configuration of Sendmail's daemon: it has no line V, as where m4 has failed, and in a sendmail.mc", "  do: where m4 makes it, run: make -C {dir} (or m4"}},
 		{"submit.cf as sendmail.cf", [][3]string{{"+sendmail.cf", "", "D{MTAHost}[127.0.0.1]\n"}}, []string{
 			"fail {dir}/sendmail.cf is what the sendmail command reads, as submit.cf, and says nothing of the daemon", "  do: run: coexistd doctor --sendmail-cf {dir}/sendmail.cf"}},

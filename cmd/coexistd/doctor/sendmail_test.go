@@ -562,6 +562,7 @@ func FuzzSendmailCF(f *testing.F) {
 		}
 		f.Add(text)
 	}
+	f.Add([]byte("a: b, \"|c, d\"\nb: a\n c\nMx, A=TCP $h\nMy\nO DaemonPortOptions=M=A\n"))
 	f.Add([]byte("O\nC{\nD\nK \nX,=\nF-o\nFw\nCR$=\nS=\nO DaemonPortOptions=,=,I\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		path := filepath.Join(t.TempDir(), "sendmail.cf")
@@ -575,6 +576,15 @@ func FuzzSendmailCF(f *testing.F) {
 			x.filtersOfOurs(d)
 			(submission{"127.0.0.1", "25"}).isAt(d)
 		}
+		for _, d := range s.listening() {
+			s.judgeLogins(d)
+		}
+		lookAtDaemons(s)
+		s.isOwn("[127.0.0.1]", "25")
+		s.clientBounds(map[string]string{"clientrate:10": "5"})
+		list := localAliases{paths: []string{path}, members: make(map[string][]string)}
+		list.read(string(text))
+		s.lookForCircles(list)
 		x.socketsUsed()
 		s.lackingRules()
 		lookAtBounds(s)

@@ -145,7 +145,7 @@ func (x *examination) domainsAsked() (list []string) {
 		return slices.ContainsFunc(x.conf.Directories, func(source directory.Source) bool { return source.Domains[domain] != nil })
 	}
 	for _, domain := range x.domains() {
-		if one := routes.Domains[domain]; len(one.Alternates) > 0 || one.Unlisted.Kind != route.Here || isListed(domain) {
+		if one := routes.Domains[domain]; len(one.Alternates)+len(one.Platforms) > 0 || one.Unlisted.Kind != route.Here || isListed(domain) {
 			list = append(list, domain)
 		}
 	}

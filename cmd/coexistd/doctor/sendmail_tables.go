@@ -21,7 +21,7 @@ func lookAtTables(s *sendmail) (findings []Finding) {
 		_, optional := m.flags['o']
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && !(optional && textErr != nil):
-			findings = append(findings, failure("%s, of which Sendmail reads its %s, is not there: all mail is put off", m.path()+suffix, name).
+			findings = append(findings, failure("%s, of which Sendmail reads its map %s, is not there: mail is put off, or waits in the queue", m.path()+suffix, name).
 				do("run: make -C %s (or makemap %s %s < %s)", filepath.Dir(m.path()), m.class, m.path(), m.path()))
 		case err == nil && textErr == nil && text.ModTime().After(made.ModTime()):
 			findings = append(findings, warning("%s was changed after %s was made of it: what it says is not in force", m.path(), m.path()+suffix).

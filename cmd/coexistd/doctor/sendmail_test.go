@@ -347,7 +347,7 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 		{"an alternate domain in a circle", [][3]string{{"+mailertable", "", ".onmicrosoft.com esmtp:mail.acmecorp.com\n"}}, []string{
 			"fail the mailertable gives mail for acmecorp-com.onmicrosoft.com back to this host's own port smtp (esmtp:mail.acmecorp.com)"}},
 		{"a table without its database", [][3]string{{"sendmail.cf", "Kmailertable hash {dir}/mailertable", "Kmailertable hash {dir}/relay-domains"}}, []string{
-			"fail {dir}/relay-domains.db, of which Sendmail reads its mailertable, is not there: all mail is put off", "  do: run: make -C {dir} (or makemap hash {dir}/relay-domains < {dir}/relay-domains)"}},
+			"fail {dir}/relay-domains.db, of which Sendmail reads its map mailertable, is not there: mail is put off, or waits in the queue", "  do: run: make -C {dir} (or makemap hash {dir}/relay-domains < {dir}/relay-domains)"}},
 		{"no aliases of roles", inClassW([3]string{"aliases", "abuse:", "mailer-daemon:"}), []string{
 			"warn mail to abuse@acmecorp.com is refused (550), which each domain must take: neither aliases(5) nor an account has the name",
 			"  do: write into {dir}/aliases who reads it, such as a line abuse: root; then run: newaliases"}},

@@ -90,3 +90,22 @@ func TestMailForAPlatformTakesItsRelayThroughSendmail(t *testing.T) {
 	s.deliver(lab.FromInternet, lab.Mail{From: "eve@example.net", To: lab.To("alice@acmecorp.com"), Data: m})
 	s.mustArrive(m, "office365 alice@acmecorp-com.onmicrosoft.com")
 }
+
+// Of what Sendmail does not offer itself, it would lose a recipient whom the milter adds with it.
+func TestASendmailWithoutDeliveryReportsLosesNobody(t *testing.T) {
+	t.Parallel()
+	for _, line := range []string{
+		"define(`confMIME_FORMAT_ERRORS', `False')dnl",
+		"define(`confMIME_FORMAT_ERRORS', `no')dnl",
+		"define(`confPRIVACY_FLAGS', `authwarnings,noreceipts')dnl",
+		"define(`confPRIVACY_FLAGS', `authwarnings,NoReceipts')dnl",
+	} {
+		t.Run(line, func(t *testing.T) {
+			t.Parallel()
+			s := startSite(t, lab.SiteConfig{MTA: lab.SendmailMTA, MC: []string{line}})
+			m := lab.Plain("eve@example.net", "alice@acmecorp.com", "without reports")
+			s.deliver(lab.FromInternet, lab.Mail{From: "eve@example.net", To: lab.To("alice@acmecorp.com"), Data: m})
+			s.mustArrive(m, "office365 alice@acmecorp-com.onmicrosoft.com")
+		})
+	}
+}

@@ -16,7 +16,7 @@ dnl From 9 on, which is the default, Sendmail logs each header that coexistd tak
 dnl the secrets that prove a tenant.
 ifdef(`confMILTER_LOG_LEVEL', `', `define(`confMILTER_LOG_LEVEL', `8')')
 divert(0)dnl
-ifelse(index(defn(`confPRIVACY_FLAGS'), `noreceipts'):defn(`confMIME_FORMAT_ERRORS'), `-1:False', `', index(defn(`confPRIVACY_FLAGS'), `noreceipts'), `-1', `
+ifelse(index(translit(defn(`confPRIVACY_FLAGS'), `A-Z,', `a-z '), `noreceipts'):eval(index(`tTyY', substr(defn(`confMIME_FORMAT_ERRORS'), 0, 1)) < 0), `-1:0', `
 # Sendmail offers delivery reports (DSN), so that coexistd may give a recipient the
 # arguments that ask for them. Where Sendmail does not, it would lose the recipient. Take
 # the line away where srv_features or sendmail.cf has Sendmail not offer them.

@@ -60,6 +60,7 @@ func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 		lookAtSubmission(ctx, x),
 		lookAtBounds(s),
 		lookAtClientBounds(x),
+		lookAtHops(x),
 		lookAtNotices(s),
 		lookAtLogging(x),
 	)

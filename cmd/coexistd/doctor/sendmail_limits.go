@@ -38,14 +38,52 @@ func lookAtBounds(s *sendmail) []Finding {
 	return findings
 }
 
+// lookAtHops sees whether a message comes as far as max_passes lets it.
+func lookAtHops(x *examination) []Finding {
+	const (
+		usual = 25  // conf.h of Sendmail
+		right = 100 // RFC 5321 section 6.3
+		// ofAPass are the servers that a message passes from when we send it on to when a
+		// platform has sent it back: the Received fields of Exchange Online, and ours.
+		ofAPass = 8
+	)
+	passes := x.conf.Rules.Routes.MaxPasses
+	most := x.sendmail.number("MaxHopCount", usual)
+	if most >= int64(ofAPass*passes) {
+		return nil
+	}
+	return []Finding{warning("Sendmail refuses messages that have passed more than %d servers (MaxHopCount), and one that is sent on %d times, as max_passes lets it be, has passed some %d", most, passes, ofAPass*passes).
+		inMC("define(`confMAX_HOP', `%d')dnl", right)}
+}
+
 // lookAtNotices sees whether coexistd is told rightly that Sendmail offers delivery reports.
 func lookAtNotices(s *sendmail) []Finding {
+	if s.macros["coexistd_dsn"] == "" {
+		return nil
+	}
+	if clients := s.withoutNotices(); len(clients) > 0 {
+		return []Finding{failure("Sendmail offers some clients no delivery reports (%s in the access map), but {coexistd_dsn} says that it does: recipients of their mail who live elsewhere are lost", some(clients)).
+			do("take the d out of these lines, or the line D{coexistd_dsn}yes out of coexistd.m4%s", remade)}
+	}
 	offers := !strings.Contains(strings.ToLower(s.option("PrivacyOptions", "")), "noreceipts") && isYes(s.option("SendMimeErrors", "True"))
-	if offers || s.macros["coexistd_dsn"] == "" {
+	if offers {
 		return nil
 	}
 	return []Finding{failure("Sendmail offers no delivery reports (noreceipts in PrivacyOptions, or SendMimeErrors=False), but {coexistd_dsn} says that it does: recipients for whom a report was asked are lost").
 		do("make sendmail.cf anew with the coexistd.m4 of this version behind the define of confPRIVACY_FLAGS, or take D{coexistd_dsn}yes out of it; then run: systemctl restart sendmail")}
+}
+
+// withoutNotices are the lines of the access map by which clients are offered no DSN (srv_features):
+// a small letter takes a feature away.
+func (s *sendmail) withoutNotices() (keys []string) {
+	access, _ := s.table("access")
+	for key, value := range access {
+		if strings.HasPrefix(key, "srv_features:") && strings.Contains(value, "d") {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 // isYes reads a value as Sendmail's options have it.

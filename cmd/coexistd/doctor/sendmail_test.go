@@ -296,6 +296,11 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 			"  do: put into sendmail.mc: Ksendmail socket -f -T<TMPF> inet:8702@127.0.0.1, which is what coexistd.m4 has"}},
 		{"-t", [][3]string{{"sendmail.cf", "socket -f", "socket -t -f"}}, []string{"fail the map sendmail takes a lookup that fails for an address that is not found"}},
 		{"no -f", [][3]string{{"sendmail.cf", "socket -f", "socket"}}, []string{"fail the map sendmail folds the case of local parts"}},
+		{"no -T of the map for RCPT", [][3]string{{"sendmail.cf", "Ksendmail_rcpt socket -f -T<TMPF>", "Ksendmail_rcpt socket -f"}}, []string{
+			"fail the map sendmail_rcpt does not tell a lookup that fails from an address that is not found",
+			"  do: put into sendmail.mc: Ksendmail_rcpt socket -f -T<TMPF> inet:8702@127.0.0.1, which is what coexistd.m4 has"}},
+		{"no rule for RCPT", [][3]string{{"sendmail.cf", "$(sendmail_rcpt ", "$(sendmail "}}, []string{
+			"fail no rule of sendmail.cf (ParseLocal) asks the map for addresses of the class {Coexistd}"}},
 		{"another mark", [][3]string{{"sendmail.cf", "-f -T<TMPF>", "-f -T<LATER>"}}, []string{
 			"fail no rule of sendmail.cf (ParseLocal) puts off what the map cannot answer (<LATER>)"}},
 		{"no rules", [][3]string{{"sendmail.cf", "SParseLocal=98", "Sother"}}, []string{
@@ -312,6 +317,10 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 		{"an alternate domain in class VirtHost", [][3]string{{"+sendmail.cf", "", "C{VirtHost}globex.onmicrosoft.com\n"}}, []string{
 			"fail Sendmail takes globex.onmicrosoft.com for domains of this host"}},
 		{"an alternate domain in class R", [][3]string{{"+relay-domains", "", "globex.onmicrosoft.com\n"}}, []string{
+			"warn anybody may relay mail through Sendmail to globex.onmicrosoft.com"}},
+		{"a domain above an alternate domain in class R", [][3]string{{"+relay-domains", "", "onmicrosoft.com\n"}}, []string{
+			"warn anybody may relay mail through Sendmail to acmecorp-com.onmicrosoft.com, globex.onmicrosoft.com"}},
+		{"an alternate domain in the access map", [][3]string{{"+access", "", "To:globex.onmicrosoft.com RELAY\n"}}, []string{
 			"warn anybody may relay mail through Sendmail to globex.onmicrosoft.com"}},
 		{"a domain that is refused", [][3]string{{"relay-domains", "globex.example\n", ""}}, []string{
 			"fail Sendmail takes no mail for globex.example: all of it is refused, relaying denied", "  do: write each into /etc/mail/local-host-names"}},
@@ -395,6 +404,13 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 			"fail the sendmail command brings mail to 127.0.0.1:1 (submit.cf), where nobody listens"}},
 		{"a short header", [][3]string{{"+sendmail.cf", "", "O MaxHeadersLength=4096\n"}}, []string{
 			"warn Sendmail refuses messages whose header is longer than 4096 bytes", "  do: put into sendmail.mc: define(`confMAX_HEADERS_LENGTH', `65000')dnl"}},
+		{"few hops", [][3]string{{"+sendmail.cf", "", "O MaxHopCount=20\n"}}, []string{
+			"warn Sendmail refuses messages that have passed more than 20 servers (MaxHopCount), and one that is sent on 3 times, as max_passes lets it be, has passed some 24",
+			"  do: put into sendmail.mc: define(`confMAX_HOP', `100')dnl"}},
+		{"many passes", [][3]string{{"coexistd.toml", "our_networks", "max_passes = 10\nour_networks"}}, []string{
+			"warn Sendmail refuses messages that have passed more than 25 servers (MaxHopCount), and one that is sent on 10 times"}},
+		{"clients without delivery reports", [][3]string{{"+access", "", "Srv_Features:192.0.2.1 V d\nSrv_Features:192.0.2.2 D\n"}}, []string{
+			"fail Sendmail offers some clients no delivery reports (srv_features:192.0.2.1 in the access map), but {coexistd_dsn} says that it does"}},
 		{"few recipients", [][3]string{{"+sendmail.cf", "", "O MaxRecipientsPerMessage=10\n"}}, []string{"warn Sendmail takes 10 recipients of a message"}},
 		{"no delivery reports", [][3]string{{"+sendmail.cf", "", "O PrivacyOptions=authwarnings,noreceipts\n"}}, []string{
 			"fail Sendmail offers no delivery reports (noreceipts in PrivacyOptions, or SendMimeErrors=False), but {coexistd_dsn} says that it does"}},

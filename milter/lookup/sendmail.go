@@ -53,7 +53,12 @@ func withoutPort(hop string) string {
 	return host
 }
 
-// upperFirst has the first letter of a domain that follows an "@" in upper case.
+// upperFirst has the first letter of a domain that follows an "@" in upper case. A domain may
+// begin with digits (RFC 1123 section 2.1); its last label has letters.
 func upperFirst(at string) string {
-	return at[:1] + strings.ToUpper(at[1:2]) + at[2:]
+	i := strings.IndexFunc(at, func(c rune) bool { return c >= 'a' && c <= 'z' })
+	if i < 0 {
+		return at
+	}
+	return at[:i] + strings.ToUpper(at[i:i+1]) + at[i+1:]
 }

@@ -37,7 +37,10 @@ import (
 
 const (
 	freshTime = 10 * time.Second // for the first request: an MTA connects when it has one
-	idleTime  = 10 * time.Minute // between two requests
+	// idleTime is for the time between two requests, and that of a milter connection: Sendmail
+	// asks at RCPT, and again when the whole message is there, for which its client may take
+	// hours. Where it finds the connection closed then, it puts the message off.
+	idleTime  = 7210 * time.Second
 	begunTime = 30 * time.Second // for the rest of a request, and for a reply
 )
 

@@ -15,8 +15,10 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"coexistd/contrib/fake"
@@ -319,6 +321,52 @@ func TestARequestThatStallsIsLoggedAndAnIdleConnectionIsNot(t *testing.T) {
 			t.Errorf("%q: the log is %q", begin, server.log.String())
 		}
 	}
+}
+
+// single is a listener on which one connection comes.
+type single struct {
+	conn   chan net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (s *single) Accept() (net.Conn, error) {
+	select {
+	case c := <-s.conn:
+		return c, nil
+	case <-s.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (s *single) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return nil
+}
+
+func (s *single) Addr() net.Addr { return &net.UnixAddr{Net: "unix"} }
+
+func TestAConnectionIsKeptWhileTheClientOfAnMTASendsAMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, set := world(t)
+		server := &Server{Runtime: func() (*policy.Policy, *directory.Set) { return p, set }, Log: fake.NewLog().Logger}
+		ours, theirs := net.Pipe()
+		l := &single{conn: make(chan net.Conn, 1), closed: make(chan struct{})}
+		l.conn <- ours
+		served := make(chan error)
+		go func() { served <- server.Serve(l) }()
+		r := bufio.NewReader(theirs)
+		for range 2 {
+			io.WriteString(theirs, netstring("recipients bob@acmecorp.com"))
+			if reply, err := readNetstring(r); err != nil || reply != "OK here" {
+				t.Errorf("got %q, %v", reply, err)
+			}
+			time.Sleep(2 * time.Hour)
+		}
+		if err := errors.Join(server.Shutdown(t.Context()), <-served); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func shutdown(t *testing.T, server *running) {

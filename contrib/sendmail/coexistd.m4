@@ -32,12 +32,14 @@ INPUT_MAIL_FILTER(`coexistd', `S=COEXISTD_MILTER, F=T, T=C:30s;S:30s;R:1m;E:5m')
 
 # Before any other rule, coexistd says where mail for one of these domains goes.
 # The maps keep upper case in local parts (-f), and mark that they got no answer (-T).
+# They wait for one longer than any client does (-d): once Sendmail has given up waiting,
+# it takes the answer that comes late for that to its next question.
 # Within a transaction, which {mail_mailer} belongs to, the milter is asked, too: the
 # address that is answered then is not written as the one that the milter adds.
 LOCAL_CONFIG
 C{Coexistd}COEXISTD_DOMAINS
-Ksendmail socket -f -T<TMPF> COEXISTD_LOOKUP
-Ksendmail_rcpt socket -f -T<TMPF> COEXISTD_LOOKUP
+Ksendmail socket -f -d2h -T<TMPF> COEXISTD_LOOKUP
+Ksendmail_rcpt socket -f -d2h -T<TMPF> COEXISTD_LOOKUP
 
 LOCAL_RULE_0
 R$*				$: $&{addr_type} $| $1

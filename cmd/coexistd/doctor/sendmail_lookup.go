@@ -1,9 +1,11 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"coexistd/policy/directory"
 	"coexistd/policy/mail"
@@ -41,7 +43,7 @@ func (x *examination) judgeLookupMap(name string) (f Finding, bad bool) {
 		return failure("Sendmail asks coexistd at %s, where no [[lookup]] is: all mail for the shared domains is put off", m.address).
 			inMC("define(`COEXISTD_LOOKUP', `%s')dnl before the include of coexistd.m4", inSendmail(x.conf.Lookups[0].Address)), true
 	}
-	right := fmt.Sprintf("K%s socket -f -T<TMPF> %s", name, m.address)
+	right := fmt.Sprintf("K%s socket -f -d2h -T<TMPF> %s", name, m.address)
 	for _, one := range [...]struct {
 		flag byte
 		is   bool
@@ -57,6 +59,12 @@ func (x *examination) judgeLookupMap(name string) (f Finding, bad bool) {
 		if _, has := m.flags[one.flag]; has == one.is {
 			return failure("the map %s %s (-%c)", name, one.what, one.flag).inMC("%s, which is what coexistd.m4 has", right), true
 		}
+	}
+	// Timeout.rcpt of a client that is a Sendmail, and more than others have.
+	const longestRCPT = time.Hour
+	if waits, _ := sendmailTime(cmp.Or(m.flags['d'], "30s")); waits <= longestRCPT {
+		return failure("the map %s waits for an answer no longer than %v (-d), and then takes it for that to its next question: mail goes to others", name, waits).
+			inMC("%s, which is what coexistd.m4 has", right), true
 	}
 	return f, false
 }

@@ -283,7 +283,7 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 		{"no map for recipients", [][3]string{{"sendmail.cf", "Ksendmail_rcpt", "Kother"}}, []string{
 			"fail Sendmail has no map called sendmail_rcpt that asks coexistd for recipients: all mail for the shared domains is refused (554)",
 			"  do: put into sendmail.mc: define(`COEXISTD_DOMAINS', `acmecorp.com globex.example')dnl and below"}},
-		{"a map for recipients elsewhere", [][3]string{{"sendmail.cf", "Ksendmail_rcpt socket -f -T<TMPF> inet:8702", "Ksendmail_rcpt socket -f -T<TMPF> inet:8709"}}, []string{
+		{"a map for recipients elsewhere", [][3]string{{"sendmail.cf", "Ksendmail_rcpt socket -f -d2h -T<TMPF> inet:8702", "Ksendmail_rcpt socket -f -d2h -T<TMPF> inet:8709"}}, []string{
 			"fail Sendmail asks coexistd at inet:8709@127.0.0.1, where no [[lookup]] is"}},
 		{"rules without the map for recipients", [][3]string{{"sendmail.cf", "$(sendmail_rcpt ", "$(sendmail "}}, []string{
 			"fail no rule of sendmail.cf (ParseLocal) asks the map for addresses of the class {Coexistd}"}},
@@ -291,17 +291,19 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 			"fail Sendmail asks coexistd at inet:8799@127.0.0.1, where no [[lookup]] is", "  do: put into sendmail.mc: define(`COEXISTD_LOOKUP', `inet:8702@127.0.0.1')dnl"}},
 		{"no lookup", [][3]string{{"coexistd.toml", "[[lookup]]\naddress = \"inet:127.0.0.1:8702\"\n", ""}}, []string{
 			"fail Sendmail asks coexistd at inet:8702@127.0.0.1, but there is no [[lookup]]"}},
-		{"no -T", [][3]string{{"sendmail.cf", "socket -f -T<TMPF>", "socket -f"}}, []string{
+		{"no -T", [][3]string{{"sendmail.cf", "socket -f -d2h -T<TMPF>", "socket -f -d2h"}}, []string{
 			"fail the map sendmail does not tell a lookup that fails from an address that is not found: mail goes astray while coexistd cannot answer (-T)",
-			"  do: put into sendmail.mc: Ksendmail socket -f -T<TMPF> inet:8702@127.0.0.1, which is what coexistd.m4 has"}},
+			"  do: put into sendmail.mc: Ksendmail socket -f -d2h -T<TMPF> inet:8702@127.0.0.1, which is what coexistd.m4 has"}},
+		{"no -d", [][3]string{{"sendmail.cf", " -d2h", ""}}, []string{
+			"fail the map sendmail waits for an answer no longer than 30s (-d), and then takes it for that to its next question: mail goes to others",
+			"  do: put into sendmail.mc: Ksendmail socket -f -d2h -T<TMPF> inet:8702@127.0.0.1, which is what coexistd.m4 has"}},
+		{"a short -d", [][3]string{{"sendmail.cf", "-d2h", "-d5m"}}, []string{"fail the map sendmail waits for an answer no longer than 5m0s (-d)"}},
 		{"-t", [][3]string{{"sendmail.cf", "socket -f", "socket -t -f"}}, []string{"fail the map sendmail takes a lookup that fails for an address that is not found"}},
 		{"no -f", [][3]string{{"sendmail.cf", "socket -f", "socket"}}, []string{"fail the map sendmail folds the case of local parts"}},
-		{"no -T of the map for RCPT", [][3]string{{"sendmail.cf", "Ksendmail_rcpt socket -f -T<TMPF>", "Ksendmail_rcpt socket -f"}}, []string{
+		{"no -T of the map for RCPT", [][3]string{{"sendmail.cf", "Ksendmail_rcpt socket -f -d2h -T<TMPF>", "Ksendmail_rcpt socket -f"}}, []string{
 			"fail the map sendmail_rcpt does not tell a lookup that fails from an address that is not found",
-			"  do: put into sendmail.mc: Ksendmail_rcpt socket -f -T<TMPF> inet:8702@127.0.0.1, which is what coexistd.m4 has"}},
-		{"no rule for RCPT", [][3]string{{"sendmail.cf", "$(sendmail_rcpt ", "$(sendmail "}}, []string{
-			"fail no rule of sendmail.cf (ParseLocal) asks the map for addresses of the class {Coexistd}"}},
-		{"another mark", [][3]string{{"sendmail.cf", "-f -T<TMPF>", "-f -T<LATER>"}}, []string{
+			"  do: put into sendmail.mc: Ksendmail_rcpt socket -f -d2h -T<TMPF> inet:8702@127.0.0.1, which is what coexistd.m4 has"}},
+		{"another mark", [][3]string{{"sendmail.cf", "-T<TMPF>", "-T<LATER>"}}, []string{
 			"fail no rule of sendmail.cf (ParseLocal) puts off what the map cannot answer (<LATER>)"}},
 		{"no rules", [][3]string{{"sendmail.cf", "SParseLocal=98", "Sother"}}, []string{
 			"fail no rule of sendmail.cf (ParseLocal) asks the map for addresses of the class {Coexistd}, and none puts off"}},

@@ -2,6 +2,7 @@ package milter
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 
 	gomilter "github.com/emersion/go-milter"
@@ -19,6 +20,9 @@ type dialect struct {
 	// is reports an MTA by what it says of itself in v. Postfix says "Postfix 3.7.11",
 	// unless milter_macro_v has it say otherwise; Sendmail says its bare version.
 	is func(v string) bool
+	// text is a text of the client's, a login or the name of a certificate, as it was before
+	// the MTA wrote it into a macro.
+	text func(macro string) string
 	// certificate returns the common name of a client's certificate whose chain the MTA
 	// trusts, or "".
 	certificate func(c certificate) string
@@ -46,7 +50,8 @@ type origin struct {
 
 // postfix is Postfix, as of 3.7.
 var postfix = dialect{
-	is: func(v string) bool { return strings.HasPrefix(v, "Postfix") },
+	is:   func(v string) bool { return strings.HasPrefix(v, "Postfix") },
+	text: asItIs,
 	// It tells of a certificate only where it trusts the chain, and the common name
 	// alone (smtpd_milter.c).
 	certificate: func(c certificate) string {
@@ -71,6 +76,9 @@ var sendmail = dialect{
 		major, _, found := strings.Cut(v, ".")
 		return found && len(major) <= 2 && strings.Trim(major, "0123456789") == "" && major != ""
 	},
+	// It writes them in xtext (RFC 3461 section 4): proxy_policy in its srvrsmtp.c, tls_get_info
+	// in its tls.c.
+	text: fromXtext,
 	// It tells of any certificate, and in {verify} what it thinks of it (tls.c).
 	certificate: verified,
 	// It has the mailer "error" for refused recipients alone; the host is a code or missing
@@ -88,6 +96,7 @@ var sendmail = dialect{
 // asked for nothing that one is known to refuse.
 var unknown = dialect{
 	is:          func(string) bool { return true },
+	text:        asItIs,
 	certificate: verified,
 	refusal:     func(string) bool { return true },
 	// No connection looks like either.
@@ -106,6 +115,31 @@ func dialectOf(v string) *dialect {
 		}
 	}
 	return &unknown
+}
+
+// asItIs returns a text that needs no decoding.
+func asItIs(text string) string { return text }
+
+// fromXtext decodes xtext, "bob+2Bx" for "bob+x". What is none, or hides a control character,
+// stays as it is.
+func fromXtext(text string) string {
+	head, rest, coded := strings.Cut(text, "+")
+	if !coded {
+		return text
+	}
+	decoded := []byte(head)
+	for coded {
+		if len(rest) < 2 {
+			return text
+		}
+		c, err := strconv.ParseUint(rest[:2], 16, 8)
+		if err != nil || c < ' ' || c == 0x7f {
+			return text
+		}
+		head, rest, coded = strings.Cut(rest[2:], "+")
+		decoded = append(append(decoded, byte(c)), head...)
+	}
+	return string(decoded)
 }
 
 // verified returns the common name of a certificate that was found good. Of Sendmail's

@@ -21,13 +21,14 @@ func TestEachMTAIsUnderstoodInItsOwnWay(t *testing.T) {
 		bare, trusted   string // of a certificate without {verify}, and with one that is OK
 		text            bool   // the mailer "error" with a text for a host is a refusal
 		noPort, nowhere bool   // is made on the host
+		login           string // what "bob+2Bx" is
 	}{
-		{postfixVersion, &postfix, subject, subject, false, true, false},
-		{sendmailVersion, &sendmail, "", name, true, false, true},
-		{"8.17.1", &sendmail, "", name, true, false, true},
-		{"", &unknown, "", name, true, true, true},
-		{"Exim 4.96", &unknown, "", name, true, true, true},
-		{"x8.17", &unknown, "", name, true, true, true},
+		{postfixVersion, &postfix, subject, subject, false, true, false, "bob+2Bx"},
+		{sendmailVersion, &sendmail, "", name, true, false, true, "bob+x"},
+		{"8.17.1", &sendmail, "", name, true, false, true, "bob+x"},
+		{"", &unknown, "", name, true, true, true, "bob+2Bx"},
+		{"Exim 4.96", &unknown, "", name, true, true, true, "bob+2Bx"},
+		{"x8.17", &unknown, "", name, true, true, true, "bob+2Bx"},
 	} {
 		d := dialectOf(c.v)
 		if d != c.dialect {
@@ -43,11 +44,25 @@ func TestEachMTAIsUnderstoodInItsOwnWay(t *testing.T) {
 		if got := d.certificate(certificate{subject, name, "FAIL"}); got != "" {
 			t.Errorf("%q: a bad certificate is %q", c.v, got)
 		}
+		if got := d.text("bob+2Bx"); got != c.login {
+			t.Errorf("%q: the login bob+2Bx is %q; want %q", c.v, got, c.login)
+		}
 		if !d.refusal("5.1.1") || d.refusal("5.1.1 moved away") != c.text {
 			t.Errorf("%q: refused recipients are not told from others", c.v)
 		}
 		if d.onHost(noPort) != c.noPort || d.onHost(nowhere) != c.nowhere {
 			t.Errorf("%q: mail made on the host is not told from other mail", c.v)
+		}
+	}
+}
+
+func TestXtextIsDecodedUnlessItIsNone(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "bob": "bob", "bob+2Bx": "bob+x", "+3Dbob+20x+2b": "=bob x+", "b+C3+A4r@acmecorp.com": "bär@acmecorp.com", "bob+2B2Bx": "bob+2Bx",
+		"bob+": "bob+", "bob+2": "bob+2", "bob+zz": "bob+zz", "bob+-1": "bob+-1", "bob+2B+x": "bob+2B+x", "bob+0A": "bob+0A", "bob+00x": "bob+00x", "bob+7F": "bob+7F", "bob++2B": "bob++2B",
+	} {
+		if got := fromXtext(text); got != want {
+			t.Errorf("%q is %q; want %q", text, got, want)
 		}
 	}
 }

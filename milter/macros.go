@@ -108,7 +108,7 @@ func (m *macros) get(stage gomilter.Stage, name string) string {
 // MTA trusts its chain, or "".
 func (m *macros) certificate(d *dialect) string {
 	macro := func(name string) string { return m.get(gomilter.StageHelo, name) }
-	return d.certificate(certificate{macro("cert_subject"), macro("cn_subject"), macro("verify")})
+	return d.certificate(certificate{macro("cert_subject"), d.text(macro("cn_subject")), macro("verify")})
 }
 
 // refusedByMTA tells whether the MTA itself has refused the recipient under way, of which

@@ -188,7 +188,7 @@ func (s *session) arrival() policy.Arrival {
 		Listener: s.checkpoint,
 		Client:   s.client.addr,
 		OnHost:   s.client.onHost,
-		Login:    s.macros.get(gomilter.StageMailFrom, "auth_authen"),
+		Login:    s.dialect.text(s.macros.get(gomilter.StageMailFrom, "auth_authen")),
 
 		Certificate: s.macros.certificate(s.dialect),
 	}

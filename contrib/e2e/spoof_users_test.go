@@ -430,3 +430,16 @@ func TestADirectoryThatCannotAnswerPutsUsersOff(t *testing.T) {
 		)
 	})
 }
+
+// Sendmail tells logins in xtext.
+func TestALoginWithAPlusSendsInItsOwnName(t *testing.T) {
+	t.Parallel()
+	s := startSubmission(t, lab.SiteConfig{MTA: lab.SendmailMTA, TOML: ownedTOML, Directory: lab.SiteDirectory + "shop@acmecorp.com,here,shop+1=a\n"}, "shop+1=a", "shop")
+	for login, right := range map[string]string{"shop+1=a": "250", "shop": "553"} {
+		c := submitted{from: "shop@acmecorp.com", header: "From: shop@acmecorp.com"}
+		r := s.submitAs(submitter{login: login}, lab.Mail{From: c.from, To: lab.To("far@example.org"), Data: c.message()})
+		if !strings.HasPrefix(r.Data.String(), right) {
+			t.Errorf("the message of the login %q was answered %s; right is %s", login, r.Data, right)
+		}
+	}
+}

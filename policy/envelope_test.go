@@ -197,8 +197,22 @@ func TestNotifyAndORCPTOfTheSenderAreKept(t *testing.T) {
 	want(t, "no NOTIFY", addition(newWorld().send(t, m).Decision).Notify, "")
 }
 
+// Sendmail loses a recipient that is added with a longer address.
+func TestNobodyIsSentOnToAnAddressThatNoMTATakes(t *testing.T) {
+	const longest = 253
+	for _, owner := range []string{"alice", "carol"} {
+		fits := owner + "+" + strings.Repeat("x", longest-len(owner+"+@acmecorp-com.onmicrosoft.com"))
+		for _, point := range []message{{client: internetClient, from: stranger}, {client: officeClient, proven: true, from: stranger}} {
+			point.to = []string{fits + "x@acmecorp.com"}
+			want(t, point.to[0], newWorld().send(t, point).refused[point.to[0]].Reply.Enhanced, "5.1.3")
+		}
+		add := addition(newWorld().send(t, message{client: internetClient, from: stranger, to: []string{fits + "@acmecorp.com"}}).Decision)
+		want(t, "the address", add.Address, fits+"@acmecorp-com.onmicrosoft.com")
+	}
+}
+
 func TestRepliesAreOneLineOfPrintableASCIIOfBoundedLength(t *testing.T) {
-	long := strings.Repeat("ü", 400)
+	long := strings.Repeat("ü", 110)
 	w := newWorld().with(map[string]string{long + "@acmecorp.com": "office365"})
 	got := w.send(t, message{client: officeClient, proven: true, from: stranger, to: []string{long + "@acmecorp.com"}})
 	reply := got.Reply.String()

@@ -222,6 +222,7 @@ var refused = []agreement{
 	{about: "an unknown address", code: verdict.Unlisted, client: lab.FromInternet, from: fromEve, to: to("nobody@acmecorp.com"), want: "S0 reject"},
 	{about: "come past the MX", code: verdict.PastMX, client: lab.FromInternet, from: fromEve, to: to("paul@past.example"), want: "S0 reject"},
 	{about: "a mailbox that moves", code: verdict.Moving, client: lab.FromInternet, from: fromEve, to: to("dave@acmecorp.com"), want: "S0 tempfail"},
+	{about: "an address that is too long at its platform", code: verdict.TooLongThere, client: lab.FromInternet, from: fromEve, to: to("alice+" + strings.Repeat("x", 220) + "@acmecorp.com"), want: "S0 reject"},
 	{about: "a bounce's second recipient", code: verdict.BounceToSeveral, client: lab.FromInternet, to: to(fromAlice, fromBob), want: "S0 accept"},
 
 	// The envelope and the header as such.

@@ -109,3 +109,24 @@ func TestASendmailWithoutDeliveryReportsLosesNobody(t *testing.T) {
 		})
 	}
 }
+
+// Sendmail loses a recipient that a milter adds with a longer address than it takes itself.
+func TestAnAddressThatSendmailCannotSendOnToIsRefused(t *testing.T) {
+	t.Parallel()
+	s := startSite(t, lab.SiteConfig{MTA: lab.SendmailMTA})
+	const there = "@acmecorp-com.onmicrosoft.com"
+	for _, owner := range []string{"alice+", "carol+"} {
+		longest := owner + strings.Repeat("x", 253-len(owner+there))
+		m := lab.Plain("eve@example.net", longest+"@acmecorp.com", "a long address")
+		s.deliver(lab.FromInternet, lab.Mail{From: "eve@example.net", To: lab.To(longest + "@acmecorp.com"), Data: m})
+		arrive := []string{"office365 " + longest + there}
+		if owner == "carol+" {
+			arrive = append(arrive, "here "+longest+"@acmecorp.com")
+		}
+		s.mustArrive(m, arrive...)
+		r := s.send(lab.FromInternet, lab.Mail{From: "eve@example.net", To: lab.To(longest + "x@acmecorp.com"), Data: m})
+		if r.To[0].Code != 550 || r.To[0].Enhanced != "5.1.3" {
+			t.Errorf("too long an address was answered %s", r.To[0])
+		}
+	}
+}

@@ -117,6 +117,11 @@ type Place struct {
 	Refused verdict.Reason
 }
 
+// maxElsewhere bounds an address that a message is sent on to, in octets. In its brackets it is a path of
+// 256 (RFC 5321 section 4.5.3.1.3) less one, the longest that Sendmail takes from a milter: a
+// recipient that is added with a longer one it loses.
+const maxElsewhere = 253
+
 // Place returns where mail for an address of one of our domains is delivered.
 func (r *Rules) Place(a mail.Address, l Listing) Place {
 	domain := r.Domains[a.Domain]
@@ -138,6 +143,9 @@ func (r *Rules) Place(a mail.Address, l Listing) Place {
 		case p.Elsewhere == "":
 			// No directory takes a row that says so.
 			p.Refused = verdict.Why(verdict.DirectoryFailed, domain.Name)
+		case len(p.Elsewhere) > maxElsewhere:
+			p.Elsewhere = ""
+			p.Refused = verdict.Why(verdict.TooLongThere, a.Key, p.Residence.Platform, strconv.Itoa(maxElsewhere))
 		}
 	}
 	return p

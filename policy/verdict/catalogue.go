@@ -105,6 +105,8 @@ var (
 		"RFC 3463 section 3.8", "`past_mx`: the message came past the domain's MX (postmaster and abuse are exempt)", "the MX of {0} is at {1}, and past_mx refuses what comes past it")
 	Moving = answers("moving", 450, "4.2.1", "The mailbox is being moved, try again later",
 		"RFC 3463 section 3.3", "the mailbox is being moved", "the directory says that {0} is moving")
+	TooLongThere = answers("too-long-there", 550, "5.1.3", "The address is too long to be sent on",
+		"RFC 5321 section 4.5.3.1.3", "the recipient's address at the other platform would be longer than 253 octets", "the address of {q0} at {1} would be longer than {2} octets")
 	BounceToSeveral = answers("bounce-to-several", 550, "5.5.3", "A bounce has one recipient",
 		"RFC 5321 section 4.5.5, RFC 3463 section 3.6", "the null sender with a second recipient, at S0 or S1", "the null sender has several recipients")
 

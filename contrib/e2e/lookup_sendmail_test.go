@@ -57,16 +57,11 @@ func TestMembersInSendmailsQueueGoByTheDirectoryAsItIs(t *testing.T) {
 		Directory: lab.SiteDirectory + "team@acmecorp.com,here,\n",
 		MC:        accounts,
 		Files:     map[string]string{"aliases": "team: dave@acmecorp.com, hugo@globex.example, nobody@globex.example\n"},
-		RefuseHere: func(recipient string) *lab.Reply {
-			if strings.HasPrefix(recipient, "nobody@") {
-				return &lab.Reply{Code: 550, Enhanced: "5.1.1", Text: "No such mailbox"}
-			}
-			return nil
-		},
 	})
 	m := lab.Plain("eve@example.net", "team@acmecorp.com", "to an alias")
 	s.deliver(lab.FromInternet, lab.Mail{From: "eve@example.net", To: lab.To("team@acmecorp.com"), Data: m})
-	s.do(s.WaitDeferred(deadline(t), "dave@acmecorp.com", "being moved"))
+	// The queue has one reason for a message, here the worse one, nobody's.
+	s.do(s.WaitDeferred(deadline(t), "dave@acmecorp.com", "being moved|not known here"))
 	if err := s.WriteDirectory(strings.Replace(lab.SiteDirectory, "dave@acmecorp.com,moving", "dave@acmecorp.com,office365", 1) + "team@acmecorp.com,here,\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -128,5 +123,25 @@ func TestAnAddressThatSendmailCannotSendOnToIsRefused(t *testing.T) {
 		if r.To[0].Code != 550 || r.To[0].Enhanced != "5.1.3" {
 			t.Errorf("too long an address was answered %s", r.To[0])
 		}
+	}
+}
+
+// Whether it goes at once or from the queue, and whether or not an account here has the name.
+func TestAMemberWhomTheDirectoryLacksGetsNothingThroughSendmail(t *testing.T) {
+	t.Parallel()
+	s := startSite(t, lab.SiteConfig{
+		MTA:       lab.SendmailMTA,
+		Directory: lab.SiteDirectory + "erin@acmecorp.com,here,erin\nteam@acmecorp.com,here,\n",
+		MC:        accounts,
+		Accounts:  []string{"erin", "ghost"},
+		Files:     map[string]string{"aliases": "team: ghost@acmecorp.com, hugo@globex.example\n"},
+	})
+	s.do(s.Host.(*lab.Sendmail).Forward("erin", "ghost@acmecorp.com\nhugo@globex.example\n"))
+	for _, to := range []string{"team@acmecorp.com", "erin@acmecorp.com"} {
+		m := lab.Plain("eve@example.net", to, "to a ghost, too")
+		s.deliver(lab.FromInternet, lab.Mail{From: "eve@example.net", To: lab.To(to), Data: m})
+		s.settle()
+		s.mustBounce(m, s.Outside, "eve@example.net", "ghost@acmecorp.com")
+		s.mustArrive(m, "here hugo@globex.example")
 	}
 }

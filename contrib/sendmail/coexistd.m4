@@ -52,11 +52,11 @@ R$* $| $* $| $+ < @ $={Coexistd} >	$: < $(sendmail $3 @ $4 $: @ $) > $3 < @ $4 >
 R$* $| $* $| $*			$: $3			not one of ours
 R< @ > $*			$: $1			the mailbox is here
 R< $* <TMPF> > $*		$#error $@ 4.3.0 $: "451 4.3.0 The directory cannot answer at the moment, try again later"
-# Of an address that nobody has, coexistd wants to hear from an SMTP client: it
-# refuses it there, and counts.
-R< error : 5.1.1 : $+ > $*	$: < error : 5.1.1 : $1 > $2 $| $&{client_addr}
-R< error : 5.1.1 : $+ > $* $| $+	$: $2
-R< error : $-.$-.$- : $+ > $* $|	$: < error : $1.$2.$3 : $4 > $5
+# Of an address that nobody has, coexistd wants to hear from an SMTP client, within its
+# transaction: it refuses it there, and counts.
+R< error : 5.1.1 : $+ > $*	$: < error : 5.1.1 : $1 > $2 $| $&{client_addr} $| $&{mail_mailer}
+R< error : 5.1.1 : $+ > $* $| $+ $| $+	$: $2
+R< error : $-.$-.$- : $+ > $* $| $* $| $*	$: < error : $1.$2.$3 : $4 > $5
 R< error : $-.$-.$- : $+ > $*	$#error $@ $1.$2.$3 $: $4
 R< $- : $+ > $* < @ $+ >	$#$1 $@ $2 $: $3 < @ $4 >	an alternate domain with a relay
 R< $+ > $*			$@ $>Recurse $1		the mailbox is elsewhere

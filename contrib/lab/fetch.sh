@@ -1,12 +1,13 @@
 #!/bin/sh
-# fetch.sh [--bench] [--scanners] [DIR]
+# fetch.sh [--bench] [--scanners] [--directories] [DIR]
 #
 # Makes DIR (default: .lab in the repository's root) hold the programs that the
 # lab starts and the machine lacks: Debian's Postfix and Sendmail, with --bench
-# also libmilter with its headers, and with --scanners also clamd (with clamdscan),
-# rspamd, Redis and Dovecot. The packages are unpacked below DIR, with those of
-# their libraries that the machine lacks. Nothing is installed, replaced,
-# configured or started, and apt's own files are left as they are.
+# also libmilter with its headers, with --scanners also clamd (with clamdscan),
+# rspamd, Redis and Dovecot, and with --directories also OpenLDAP's slapd with
+# its clients. The packages are unpacked below DIR, with those of their libraries
+# that the machine lacks. Nothing is installed, replaced, configured or started,
+# and apt's own files are left as they are.
 #
 #   DIR/postfix     the unpacked Postfix (absent when one is installed)
 #   DIR/sendmail    the unpacked Sendmail, with the m4 that makes its sendmail.cf
@@ -15,6 +16,7 @@
 #   DIR/rspamd      the unpacked rspamd (absent when one is installed)
 #   DIR/redis       the unpacked redis-server (absent when one is installed)
 #   DIR/dovecot     the unpacked Dovecot (absent when one is installed)
+#   DIR/slapd       the unpacked slapd and OpenLDAP's clients
 #
 # A tree of that name is complete: it is put in place by one rename. Runs side
 # by side wait for each other.
@@ -23,12 +25,13 @@ set -eu
 say() { printf 'lab: %s\n' "$*"; }
 die() { printf 'lab: %s\n' "$*" >&2; exit 1; }
 
-bench=no scanners=no
-usage="usage: fetch.sh [--bench] [--scanners] [DIR]"
+bench=no scanners=no directories=no
+usage="usage: fetch.sh [--bench] [--scanners] [--directories] [DIR]"
 while :; do
 	case ${1:-} in
 	--bench) bench=yes ;;
 	--scanners) scanners=yes ;;
+	--directories) directories=yes ;;
 	-*) die "$usage" ;;
 	*) break ;;
 	esac
@@ -222,4 +225,11 @@ if [ $scanners = yes ]; then
 		fetch_tree dovecot 'usr/sbin/dovecot usr/bin/doveconf usr/lib/dovecot/anvil usr/lib/dovecot/auth
 			usr/lib/dovecot/config usr/lib/dovecot/log usr/lib/dovecot/stats' dovecot-core
 	fi
+fi
+
+# These are used unpacked even where they are installed: so the tests have the same
+# versions, modules and schemas everywhere.
+if [ $directories = yes ]; then
+	fetch_tree slapd 'usr/sbin/slapd usr/lib/ldap/back_mdb.so usr/lib/ldap/memberof.so usr/lib/ldap/syncprov.so
+		usr/bin/ldapmodify' slapd ldap-utils
 fi

@@ -36,12 +36,8 @@ type filterProgram struct {
 // OpenFilters finds clamd, rspamd, redis-server and dovecot. Where one is not
 // installed it runs fetch.sh, as Open does; dir and progress are Open's too.
 func OpenFilters(ctx context.Context, dir string, progress io.Writer) (*Filters, error) {
-	dir, err := fetchFolder(dir)
-	if err != nil {
-		return nil, err
-	}
-	find := func() (*Filters, error) {
-		f := &Filters{}
+	f := &Filters{}
+	err := findAll(ctx, dir, progress, "--scanners", func(dir string) error {
 		for _, p := range []struct {
 			program          *filterProgram
 			name, tree, path string
@@ -53,19 +49,31 @@ func OpenFilters(ctx context.Context, dir string, progress io.Writer) (*Filters,
 		} {
 			var err error
 			if *p.program, err = findFilter(p.name, filepath.Join(dir, p.tree), p.path); err != nil {
-				return nil, err
+				return err
 			}
 		}
-		return f, nil
-	}
-	f, err := find()
-	if !errors.Is(err, errNotFetched) {
-		return f, err
-	}
-	if err := fetch(ctx, progress, "--scanners", dir); err != nil {
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
-	return find()
+	return f, nil
+}
+
+// findAll has find look for programs in the folder for fetch.sh, and does so again with
+// what fetch.sh has fetched by that option where one was missing.
+func findAll(ctx context.Context, dir string, progress io.Writer, option string, find func(dir string) error) error {
+	dir, err := fetchFolder(dir)
+	if err != nil {
+		return err
+	}
+	if err := find(dir); !errors.Is(err, errNotFetched) {
+		return err
+	}
+	if err := fetch(ctx, progress, option, dir); err != nil {
+		return err
+	}
+	return find(dir)
 }
 
 var errNotFetched = errors.New("it is not installed and was not unpacked")
@@ -76,6 +84,11 @@ func findFilter(name, tree, program string) (filterProgram, error) {
 			return filterProgram{path: path}, nil
 		}
 	}
+	return findUnpacked(name, tree, program)
+}
+
+// findUnpacked takes a program from a tree that fetch.sh has made.
+func findUnpacked(name, tree, program string) (filterProgram, error) {
 	if !isDir(tree) {
 		return filterProgram{}, fmt.Errorf("lab: no %s: %w", name, errNotFetched)
 	}
@@ -88,6 +101,15 @@ func findFilter(name, tree, program string) (filterProgram, error) {
 	return p, err
 }
 
+// command prepares a program that was unpacked beside this one, or was installed as it
+// was, to run until ctx ends. The path is that below the root.
+func (p filterProgram) command(ctx context.Context, path string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(p.tree, "/", path), args...)
+	cmd.Env = environment(p.loadPath)
+	cmd.Dir = "/"
+	return cmd
+}
+
 // filter is a program that the lab runs: a process with those that it starts,
 // in one process group, and a folder. Its methods may be called side by side.
 type filter struct {
@@ -95,8 +117,9 @@ type filter struct {
 	program filterProgram
 	args    []string
 	dir     string
-	files   map[string]string // what the folder holds at each start, by name
-	socket  string            // the path that it listens at; empty: a port
+	files   map[string]string           // what the folder holds at each start, by name
+	socket  string                      // the path that it listens at; empty: a port
+	prepare func(context.Context) error // called before each start; nil: nothing is to be done
 	ready   func(context.Context) error
 	log     *logbook
 
@@ -116,6 +139,9 @@ func (f *filter) Start(ctx context.Context) error {
 		return fmt.Errorf("lab: %s is started already: end it with Kill or Stop first", f.name)
 	}
 	err := f.writeFiles()
+	if err == nil && f.prepare != nil {
+		err = f.prepare(ctx)
+	}
 	if err == nil {
 		err = f.begin(ctx)
 	}

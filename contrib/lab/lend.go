@@ -7,7 +7,7 @@ import (
 )
 
 // Lend finds Postfix's programs for a test, as Open does. With -short, it skips the test:
-// it is the one place that does, beside LendFilters. Without, a test whose programs are
+// it is the one place that does, beside LendFilters and LendDirectories. Without, a test whose programs are
 // missing fails.
 func Lend(t testing.TB) *Programs {
 	t.Helper()
@@ -28,6 +28,17 @@ func LendFilters(t testing.TB) *Filters {
 		t.Fatal(err)
 	}
 	return f
+}
+
+// LendDirectories is Lend for the servers that hold a directory of users.
+func LendDirectories(t testing.TB) *Directories {
+	t.Helper()
+	skipShort(t)
+	d, err := OpenDirectories(context.Background(), "", os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 func skipShort(t testing.TB) {

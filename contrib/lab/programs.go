@@ -5,10 +5,11 @@
 // wanted, some sinks (StartSink) that stand for whatever receives mail (the
 // Internet, another platform, the local mailboxes), and clients (Client) that
 // hand messages in from addresses of 127.0.0.0/8 of their choice. Beside them
-// it has the real virus and spam scanners, Redis and Dovecot (Filters), a name
-// server (StartDNS) and certificates (NewAuthority). Nothing of it touches a
-// mail system of the machine: programs that are installed are lent only, and
-// where there are none Debian's are unpacked into a folder (fetch.sh).
+// it has the real virus and spam scanners, Redis and Dovecot (Filters), servers
+// that hold a directory of users (Directories), a name server (StartDNS) and
+// certificates (NewAuthority). Nothing of it touches a mail system of the machine:
+// programs that are installed are lent only, and where there are none Debian's are
+// unpacked into a folder (fetch.sh).
 // Whatever was started is gone after Stop and Close.
 //
 // Postfix's master process starts as root only, so a lab needs root.

@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"net"
 	"time"
 )
 
@@ -98,17 +99,8 @@ func (a *Authority) Server(name string) (main, files map[string]string, err erro
 	if err != nil {
 		return nil, nil, err
 	}
-	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
-	if err != nil {
-		return nil, nil, fmt.Errorf("lab: %w", err)
-	}
-	encode := func(kind string, der []byte) string {
-		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
-	}
-	files = map[string]string{
-		"tls-authority.pem":   encode("CERTIFICATE", a.certificate.Raw),
-		"tls-certificate.pem": encode("CERTIFICATE", c.Leaf.Raw),
-		"tls-key.pem":         encode("PRIVATE KEY", key),
+	if files, err = a.files(c); err != nil {
+		return nil, nil, err
 	}
 	main = map[string]string{
 		"smtpd_tls_security_level": "may",
@@ -119,6 +111,45 @@ func (a *Authority) Server(name string) (main, files map[string]string, err erro
 		"smtpd_tls_key_file":       "$config_directory/tls-key.pem",
 	}
 	return main, files, nil
+}
+
+// The files of a server's folder that a.files makes.
+const (
+	authorityFile   = "tls-authority.pem"
+	certificateFile = "tls-certificate.pem"
+	keyFile         = "tls-key.pem"
+)
+
+// files has the certificate, its key and that of the authority in PEM.
+func (a *Authority) files(c *tls.Certificate) (map[string]string, error) {
+	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		return nil, fmt.Errorf("lab: %w", err)
+	}
+	encode := func(kind string, der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	return map[string]string{
+		authorityFile:   encode("CERTIFICATE", a.certificate.Raw),
+		certificateFile: encode("CERTIFICATE", c.Leaf.Raw),
+		keyFile:         encode("PRIVATE KEY", key),
+	}, nil
+}
+
+// loopbackFiles are those of a server that clients know by its name or as 127.0.0.1.
+// Without an authority there are none.
+func (a *Authority) loopbackFiles(name string) (map[string]string, error) {
+	if a == nil {
+		return map[string]string{}, nil
+	}
+	c, err := a.issue(&x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a.files(c)
 }
 
 // Client is for Client.TLS: it wants the server of that name, with a

@@ -5,9 +5,9 @@
 # lab starts and the machine lacks: Debian's Postfix and Sendmail, with --bench
 # also libmilter with its headers, with --scanners also clamd (with clamdscan),
 # rspamd, Redis and Dovecot, and with --directories also OpenLDAP's slapd with
-# its clients. The packages are unpacked below DIR, with those of their libraries
-# that the machine lacks. Nothing is installed, replaced, configured or started,
-# and apt's own files are left as they are.
+# its clients and PostgreSQL. The packages are unpacked below DIR, with those of
+# their libraries that the machine lacks. Nothing is installed, replaced,
+# configured or started, and apt's own files are left as they are.
 #
 #   DIR/postfix     the unpacked Postfix (absent when one is installed)
 #   DIR/sendmail    the unpacked Sendmail, with the m4 that makes its sendmail.cf
@@ -17,6 +17,7 @@
 #   DIR/redis       the unpacked redis-server (absent when one is installed)
 #   DIR/dovecot     the unpacked Dovecot (absent when one is installed)
 #   DIR/slapd       the unpacked slapd and OpenLDAP's clients
+#   DIR/postgres    the unpacked PostgreSQL with psql
 #
 # A tree of that name is complete: it is put in place by one rename. Runs side
 # by side wait for each other.
@@ -232,4 +233,6 @@ fi
 if [ $directories = yes ]; then
 	fetch_tree slapd 'usr/sbin/slapd usr/lib/ldap/back_mdb.so usr/lib/ldap/memberof.so usr/lib/ldap/syncprov.so
 		usr/bin/ldapmodify' slapd ldap-utils
+	fetch_tree postgres 'usr/lib/postgresql/15/bin/postgres usr/lib/postgresql/15/bin/initdb
+		usr/lib/postgresql/15/bin/psql' postgresql-15 postgresql-client-15
 fi

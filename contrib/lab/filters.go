@@ -111,7 +111,7 @@ func (p filterProgram) command(ctx context.Context, path string, args ...string)
 }
 
 // filter is a program that the lab runs: a process with those that it starts,
-// in one process group, and a folder. Its methods may be called side by side.
+// in one process group or as its children, and a folder. Its methods may be called side by side.
 type filter struct {
 	name    string
 	program filterProgram
@@ -120,6 +120,7 @@ type filter struct {
 	files   map[string]string           // what the folder holds at each start, by name
 	socket  string                      // the path that it listens at; empty: a port
 	prepare func(context.Context) error // called before each start; nil: nothing is to be done
+	apart   *syscall.SysProcAttr        // the user and the namespaces that it has for itself; nil: none
 	ready   func(context.Context) error
 	log     *logbook
 
@@ -169,7 +170,13 @@ func (f *filter) begin(ctx context.Context) error {
 	cmd.Env = environment(f.program.loadPath)
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = f.log, f.log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if f.apart != nil {
+		own := *f.apart
+		cmd.SysProcAttr = &own
+	} else {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setsid = true
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("lab: starting %s: %w", f.name, err)
 	}
@@ -227,11 +234,14 @@ func (f *filter) awaitReady(ctx context.Context) error {
 func (f *filter) Suspend() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.signal(syscall.SIGSTOP); err != nil {
-		return err
-	}
-	if err := awaitGroup(f.cmd.Process.Pid, stopped); err != nil {
-		return fmt.Errorf("lab: %s is not suspended: %w", f.name, err)
+	// The first process may start another before it stops. The second time it cannot.
+	for range 2 {
+		if err := f.signal(syscall.SIGSTOP); err != nil {
+			return err
+		}
+		if err := awaitGroup(f.cmd.Process.Pid, stopped); err != nil {
+			return fmt.Errorf("lab: %s is not suspended: %w", f.name, err)
+		}
 	}
 	return nil
 }
@@ -281,8 +291,18 @@ func (f *filter) signal(s syscall.Signal) error {
 	if f.cmd == nil {
 		return fmt.Errorf("lab: %s does not run: start it first", f.name)
 	}
-	if err := syscall.Kill(-f.cmd.Process.Pid, s); err != nil {
+	first := f.cmd.Process.Pid
+	if err := syscall.Kill(-first, s); err != nil {
 		return fmt.Errorf("lab: sending %s to %s: %w", s, f.name, err)
+	}
+	for pid, group := range members(first) {
+		if group == first {
+			continue
+		}
+		// One that has ended needs no signal.
+		if err := syscall.Kill(pid, s); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("lab: sending %s to process %d of %s: %w", s, pid, f.name, err)
+		}
 	}
 	return nil
 }
@@ -322,8 +342,8 @@ const (
 	gone    = "ZX"
 )
 
-// awaitGroup returns when each thread of a process group is in one of the
-// states. A signal that was sent takes effect soon, but not at once.
+// awaitGroup returns when each thread of a process, of its children and of its process
+// group is in one of the states. A signal that was sent takes effect soon, but not at once.
 func awaitGroup(group int, states string) error {
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
@@ -338,16 +358,26 @@ func awaitGroup(group int, states string) error {
 	}
 }
 
-// groupStates has the state of each thread of a process group, one letter
-// each, as proc(5) gives it.
-func groupStates(group int) string {
-	var states []byte
+// members are the process IDs of a process group and of its first process's children,
+// which may be in groups of their own, as PostgreSQL's are, each with its group.
+func members(first int) map[int]int {
+	groups := map[int]int{}
 	for _, process := range numbersIn("/proc") {
-		if _, pgrp := readStat(filepath.Join(process, "stat")); pgrp != group {
-			continue
+		if _, parent, group := readStat(filepath.Join(process, "stat")); group == first || parent == first {
+			pid, _ := strconv.Atoi(filepath.Base(process))
+			groups[pid] = group
 		}
-		for _, thread := range numbersIn(filepath.Join(process, "task")) {
-			if state, pgrp := readStat(filepath.Join(thread, "stat")); pgrp == group {
+	}
+	return groups
+}
+
+// groupStates has the state of each thread of these processes, one letter each, as
+// proc(5) gives it.
+func groupStates(first int) string {
+	var states []byte
+	for pid := range members(first) {
+		for _, thread := range numbersIn(filepath.Join("/proc", strconv.Itoa(pid), "task")) {
+			if state, _, group := readStat(filepath.Join(thread, "stat")); group != 0 {
 				states = append(states, state)
 			}
 		}
@@ -372,20 +402,21 @@ func numbersIn(dir string) (paths []string) {
 	return paths
 }
 
-// readStat reads the state and the process group from a stat file of proc(5).
-// Before them stands the name in parentheses, which may have some itself. The
+// readStat reads the state, the parent and the process group from a stat file of
+// proc(5). Before them stands the name in parentheses, which may have some itself. The
 // group is 0 when the thread has gone.
-func readStat(path string) (state byte, group int) {
+func readStat(path string) (state byte, parent, group int) {
 	stat, err := os.ReadFile(path)
 	if err != nil {
-		return 0, 0
+		return 0, 0, 0
 	}
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) < 3 {
-		return 0, 0
+		return 0, 0, 0
 	}
+	parent, _ = strconv.Atoi(fields[1])
 	group, _ = strconv.Atoi(fields[2])
-	return fields[0][0], group
+	return fields[0][0], parent, group
 }
 
 // freeAddress picks a port of 127.0.0.1 on which nobody listens, below those

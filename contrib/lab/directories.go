@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -15,7 +16,7 @@ import (
 // fetch.sh has unpacked, even where others are installed. The zero value is of no use;
 // call OpenDirectories.
 type Directories struct {
-	slapd, postgres filterProgram
+	slapd, postgres, mariadb filterProgram
 }
 
 // OpenDirectories finds the servers. Where some are missing it runs fetch.sh, as Open
@@ -29,6 +30,7 @@ func OpenDirectories(ctx context.Context, dir string, progress io.Writer) (*Dire
 		}{
 			{&d.slapd, "slapd", "usr/sbin/slapd"},
 			{&d.postgres, "postgres", postgresBin + "/postgres"},
+			{&d.mariadb, "mariadb", "usr/sbin/mariadbd"},
 		} {
 			var err error
 			if *p.program, err = findUnpacked(p.tree, filepath.Join(dir, p.tree), p.path); err != nil {
@@ -50,6 +52,9 @@ const (
 	SQLReader         = "reader"
 	SQLReaderPassword = "reader's secret"
 )
+
+// sqlText is a text as SQL has it.
+func sqlText(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
 // nobody is the user, and the group, of those who refuse to be root.
 const nobody = 65534

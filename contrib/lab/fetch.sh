@@ -5,8 +5,8 @@
 # lab starts and the machine lacks: Debian's Postfix and Sendmail, with --bench
 # also libmilter with its headers, with --scanners also clamd (with clamdscan),
 # rspamd, Redis and Dovecot, and with --directories also OpenLDAP's slapd with
-# its clients and PostgreSQL. The packages are unpacked below DIR, with those of
-# their libraries that the machine lacks. Nothing is installed, replaced,
+# its clients, PostgreSQL and MariaDB. The packages are unpacked below DIR, with
+# those of their libraries that the machine lacks. Nothing is installed, replaced,
 # configured or started, and apt's own files are left as they are.
 #
 #   DIR/postfix     the unpacked Postfix (absent when one is installed)
@@ -18,6 +18,7 @@
 #   DIR/dovecot     the unpacked Dovecot (absent when one is installed)
 #   DIR/slapd       the unpacked slapd and OpenLDAP's clients
 #   DIR/postgres    the unpacked PostgreSQL with psql
+#   DIR/mariadb     the unpacked MariaDB with its client
 #
 # A tree of that name is complete: it is put in place by one rename. Runs side
 # by side wait for each other.
@@ -235,4 +236,5 @@ if [ $directories = yes ]; then
 		usr/bin/ldapmodify' slapd ldap-utils
 	fetch_tree postgres 'usr/lib/postgresql/15/bin/postgres usr/lib/postgresql/15/bin/initdb
 		usr/lib/postgresql/15/bin/psql' postgresql-15 postgresql-client-15
+	fetch_tree mariadb 'usr/sbin/mariadbd usr/bin/mariadb' mariadb-server-core mariadb-client-core
 fi

@@ -98,7 +98,7 @@ func postgresSettings(dir, host, port string, c PostgresConfig) string {
 	maps.Copy(settings, c.Settings)
 	var conf strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
-		fmt.Fprintf(&conf, "%s = '%s'\n", name, strings.ReplaceAll(settings[name], "'", "''"))
+		fmt.Fprintf(&conf, "%s = %s\n", name, sqlText(settings[name]))
 	}
 	return conf.String()
 }
@@ -124,8 +124,8 @@ func (p *Postgres) initialize(ctx context.Context) error {
 		return err
 	}
 	// Here each line is a command.
-	sql := fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'\nGRANT pg_read_all_data TO %[1]s\nCREATE DATABASE %[3]s\n",
-		SQLReader, strings.ReplaceAll(SQLReaderPassword, "'", "''"), SQLDatabase)
+	sql := fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD %s\nGRANT pg_read_all_data TO %[1]s\nCREATE DATABASE %[3]s\n",
+		SQLReader, sqlText(SQLReaderPassword), SQLDatabase)
 	_, err = outputOf(p.asNobody(ctx, "postgres", "--single", "-D", data, "-c", "fsync=off", "postgres"), strings.NewReader(sql))
 	return err
 }
@@ -149,7 +149,7 @@ func (p *Postgres) DSN() string {
 }
 
 // Exec has psql do commands as the owner of everything, up to the first that fails, and
-// returns what they say: a row a line, with "|" between its columns.
+// returns what they say: a row a line, with a tab between its columns.
 func (p *Postgres) Exec(ctx context.Context, sql string) (string, error) {
 	return p.exec(ctx, (&url.URL{Scheme: "postgres", Path: "/" + SQLDatabase, RawQuery: url.Values{
 		"host": {p.Folder}, "port": {strings.TrimPrefix(filepath.Ext(p.socket), ".")}, "user": {"postgres"},
@@ -157,7 +157,7 @@ func (p *Postgres) Exec(ctx context.Context, sql string) (string, error) {
 }
 
 func (p *Postgres) exec(ctx context.Context, dsn, sql string) (string, error) {
-	psql := p.program.command(ctx, filepath.Join(postgresBin, "psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-", dsn)
+	psql := p.program.command(ctx, filepath.Join(postgresBin, "psql"), "-X", "-q", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-f", "-", dsn)
 	return outputOf(psql, strings.NewReader(sql))
 }
 

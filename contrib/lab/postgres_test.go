@@ -43,7 +43,7 @@ func TestAPostgresIsReadWithItsPasswordAlone(t *testing.T) {
 	p := startPostgres(t, PostgresConfig{})
 	run(t, p.Exec, makeUsers)
 	asReader := func(ctx context.Context, sql string) (string, error) { return p.exec(ctx, p.DSN(), sql) }
-	if got := run(t, asReader, selectUsers); got != "ann@acmecorp.com|cloud" {
+	if got := run(t, asReader, selectUsers); got != "ann@acmecorp.com\tcloud" {
 		t.Errorf("the reader sees %q", got)
 	}
 	if got, err := asReader(deadline(t), "DELETE FROM users"); err == nil || !strings.Contains(err.Error(), "permission denied") {
@@ -82,7 +82,7 @@ func TestAPostgresKeepsItsDataThroughAKillAndNotThroughAStop(t *testing.T) {
 		if err := p.Start(deadline(t)); err != nil {
 			t.Fatal(err)
 		}
-		if got := run(t, p.Exec, selectUsers); got != "ann@acmecorp.com|cloud" {
+		if got := run(t, p.Exec, selectUsers); got != "ann@acmecorp.com\tcloud" {
 			t.Errorf("started again it has %q", got)
 		}
 	}

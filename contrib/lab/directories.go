@@ -16,7 +16,7 @@ import (
 // fetch.sh has unpacked, even where others are installed. The zero value is of no use;
 // call OpenDirectories.
 type Directories struct {
-	slapd, postgres, mariadb filterProgram
+	slapd, postgres, mariadb, samba filterProgram
 }
 
 // OpenDirectories finds the servers. Where some are missing it runs fetch.sh, as Open
@@ -31,6 +31,7 @@ func OpenDirectories(ctx context.Context, dir string, progress io.Writer) (*Dire
 			{&d.slapd, "slapd", "usr/sbin/slapd"},
 			{&d.postgres, "postgres", postgresBin + "/postgres"},
 			{&d.mariadb, "mariadb", "usr/sbin/mariadbd"},
+			{&d.samba, "samba", "usr/sbin/samba"},
 		} {
 			var err error
 			if *p.program, err = findUnpacked(p.tree, filepath.Join(dir, p.tree), p.path); err != nil {

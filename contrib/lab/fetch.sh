@@ -5,9 +5,9 @@
 # lab starts and the machine lacks: Debian's Postfix and Sendmail, with --bench
 # also libmilter with its headers, with --scanners also clamd (with clamdscan),
 # rspamd, Redis and Dovecot, and with --directories also OpenLDAP's slapd with
-# its clients, PostgreSQL and MariaDB. The packages are unpacked below DIR, with
-# those of their libraries that the machine lacks. Nothing is installed, replaced,
-# configured or started, and apt's own files are left as they are.
+# its clients, PostgreSQL, MariaDB and Samba. The packages are unpacked below
+# DIR, with those of their libraries that the machine lacks. Nothing is installed,
+# replaced, configured or started, and apt's own files are left as they are.
 #
 #   DIR/postfix     the unpacked Postfix (absent when one is installed)
 #   DIR/sendmail    the unpacked Sendmail, with the m4 that makes its sendmail.cf
@@ -19,6 +19,7 @@
 #   DIR/slapd       the unpacked slapd and OpenLDAP's clients
 #   DIR/postgres    the unpacked PostgreSQL with psql
 #   DIR/mariadb     the unpacked MariaDB with its client
+#   DIR/samba       the unpacked Samba, with the Python that its tools are written in
 #
 # A tree of that name is complete: it is put in place by one rename. Runs side
 # by side wait for each other.
@@ -102,10 +103,10 @@ unpack() {
 }
 
 # Where a tree's libraries are: the machine's kind of folder, one that Postfix,
-# rspamd and Dovecot each keep for their own, and another of Dovecot's.
+# rspamd and Dovecot each keep for their own, and others of Dovecot's and Samba's.
 library_path() {
 	path=
-	for d in "$1"/usr/lib/*/ "$1"/lib/*/ "$1"/usr/lib/dovecot/modules/old-stats/; do
+	for d in "$1"/usr/lib/*/ "$1"/lib/*/ "$1"/usr/lib/dovecot/modules/old-stats/ "$1"/usr/lib/*/samba/; do
 		[ ! -d "$d" ] || path=$path${path:+:}${d%/}
 	done
 	printf %s "$path"
@@ -237,4 +238,10 @@ if [ $directories = yes ]; then
 	fetch_tree postgres 'usr/lib/postgresql/15/bin/postgres usr/lib/postgresql/15/bin/initdb
 		usr/lib/postgresql/15/bin/psql' postgresql-15 postgresql-client-15
 	fetch_tree mariadb 'usr/sbin/mariadbd usr/bin/mariadb' mariadb-server-core mariadb-client-core
+	fetch_tree samba 'usr/sbin/samba usr/lib/*/samba/ldb/*.so usr/lib/*/samba/service/ldap.so
+		usr/lib/*/samba/process_model/*.so usr/bin/python3.11 usr/lib/python3.11/lib-dynload/*.so
+		usr/lib/python3/dist-packages/*.so usr/lib/python3/dist-packages/samba/*.so
+		usr/lib/python3/dist-packages/samba/*/*.so' \
+		samba samba-libs samba-dsdb-modules samba-ad-provision samba-common-bin python3-samba python3-ldb \
+		python3-talloc python3-tdb python3.11-minimal libpython3.11-minimal libpython3.11-stdlib
 fi

@@ -438,6 +438,22 @@ func freeAddress() (host, port string, err error) {
 	return "", "", fmt.Errorf("lab: found no free port of %s: %w", host, err)
 }
 
+// freeHost picks an address of 127.0.0.0/8 at whose port nobody listens, for a program
+// that insists on that port. No other call picks the same one, as with freeAddress.
+func freeHost(port string) (host string, err error) {
+	const tries = 100
+	for range tries {
+		host = fmt.Sprintf("127.%d.%d.%d", 64+rand.IntN(64), rand.IntN(256), 1+rand.IntN(254))
+		if err = take(host); err == nil {
+			err = isFree(net.JoinHostPort(host, port))
+		}
+		if err == nil {
+			return host, nil
+		}
+	}
+	return "", fmt.Errorf("lab: found no address of 127.0.0.0/8 with a free port %s: %w", port, err)
+}
+
 // isFree returns an error when somebody listens at an address. Listening there would
 // tell too, but a process that is started just then would go on with it for a moment.
 func isFree(address string) error {
@@ -452,14 +468,14 @@ func isFree(address string) error {
 	return err
 }
 
-// take gives this process a port for good, unless another has it. An abstract socket
-// that is never closed stands for it (unix(7)).
-func take(port string) error {
+// take gives this process a port or an address for good, unless another has it. An
+// abstract socket that is never closed stands for it (unix(7)).
+func take(what string) error {
 	token, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
-	if err := syscall.Bind(token, &syscall.SockaddrUnix{Name: "@coexist-lab-" + port}); err != nil {
+	if err := syscall.Bind(token, &syscall.SockaddrUnix{Name: "@coexist-lab-" + what}); err != nil {
 		syscall.Close(token)
 		return err
 	}

@@ -38,11 +38,11 @@ type MariaDB struct {
 // StartMariaDB starts a MariaDB and returns when it answers. ctx bounds the start only;
 // Stop ends it and removes its data, which Kill keeps.
 func (d *Directories) StartMariaDB(ctx context.Context, c MariaDBConfig) (*MariaDB, error) {
-	files, err := c.Authority.loopbackFiles("sql.acmecorp.com")
+	host, port, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	host, port, err := freeAddress()
+	files, err := c.Authority.loopbackFiles("sql.acmecorp.com", host)
 	if err != nil {
 		return nil, err
 	}

@@ -41,11 +41,11 @@ type Postgres struct {
 // StartPostgres starts a PostgreSQL and returns when it answers. ctx bounds the start
 // only; Stop ends it and removes its data, which Kill keeps.
 func (d *Directories) StartPostgres(ctx context.Context, c PostgresConfig) (*Postgres, error) {
-	files, err := c.Authority.loopbackFiles("sql.acmecorp.com")
+	host, port, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	host, port, err := freeAddress()
+	files, err := c.Authority.loopbackFiles("sql.acmecorp.com", host)
 	if err != nil {
 		return nil, err
 	}

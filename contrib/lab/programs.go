@@ -165,7 +165,7 @@ func unpacked(tree string) (*Programs, error) {
 // libraries, as LD_LIBRARY_PATH does.
 func libraryPath(tree string) (string, error) {
 	var path []string
-	for _, pattern := range []string{"usr/lib/*/", "lib/*/", "usr/lib/dovecot/modules/old-stats/"} {
+	for _, pattern := range []string{"usr/lib/*/", "lib/*/", "usr/lib/dovecot/modules/old-stats/", "usr/lib/*/samba/"} {
 		found, err := filepath.Glob(filepath.Join(tree, pattern))
 		if err != nil {
 			return "", fmt.Errorf("lab: %w", err)

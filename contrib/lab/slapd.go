@@ -142,11 +142,11 @@ userPassword: ` + SlapdReaderPassword + `
 // StartSlapd starts a slapd and returns when it answers. ctx bounds the start only; Stop
 // ends it and removes its data, which Kill keeps.
 func (d *Directories) StartSlapd(ctx context.Context, c SlapdConfig) (*Slapd, error) {
-	files, err := c.Authority.loopbackFiles("ldap.acmecorp.com")
+	host, port, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	host, port, err := freeAddress()
+	files, err := c.Authority.loopbackFiles("ldap.acmecorp.com", host)
 	if err != nil {
 		return nil, err
 	}
@@ -286,15 +286,21 @@ func (s *Slapd) Limit(ctx context.Context, limits string) error {
 // ends. It comes as the admin over the socket, unless args (-H, -D, -w) say otherwise.
 // Of TLS it trusts the server's authority.
 func (s *Slapd) Client(ctx context.Context, name string, args ...string) *exec.Cmd {
+	return ldapClient(ctx, s.program, name, s.AuthorityFile, args, []string{"-H", s.SocketURL, "-D", SlapdAdmin, "-w", SlapdAdminPassword})
+}
+
+// ldapClient prepares one of the clients that are unpacked beside slapd. Those of the
+// options, each with its value, count that args have not.
+func ldapClient(ctx context.Context, slapd filterProgram, name, authority string, args, options []string) *exec.Cmd {
 	all := []string{"-x"}
-	for _, option := range [][]string{{"-H", s.SocketURL}, {"-D", SlapdAdmin}, {"-w", SlapdAdminPassword}} {
+	for option := range slices.Chunk(options, 2) {
 		if !slices.Contains(args, option[0]) {
 			all = append(all, option...)
 		}
 	}
-	cmd := s.program.command(ctx, filepath.Join("usr/bin", name), append(all, args...)...)
-	if s.AuthorityFile != "" {
-		cmd.Env = append(cmd.Env, "LDAPTLS_CACERT="+s.AuthorityFile)
+	cmd := slapd.command(ctx, filepath.Join("usr/bin", name), append(all, args...)...)
+	if authority != "" {
+		cmd.Env = append(cmd.Env, "LDAPTLS_CACERT="+authority)
 	}
 	return cmd
 }

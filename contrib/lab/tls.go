@@ -136,14 +136,14 @@ func (a *Authority) files(c *tls.Certificate) (map[string]string, error) {
 	}, nil
 }
 
-// loopbackFiles are those of a server that clients know by its name or as 127.0.0.1.
+// loopbackFiles are those of a server that clients know by its name or by its address.
 // Without an authority there are none.
-func (a *Authority) loopbackFiles(name string) (map[string]string, error) {
+func (a *Authority) loopbackFiles(name, address string) (map[string]string, error) {
 	if a == nil {
 		return map[string]string{}, nil
 	}
 	c, err := a.issue(&x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, IPAddresses: []net.IP{net.ParseIP(address)},
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	})
 	if err != nil {

@@ -142,8 +142,8 @@ absent_library_packages() {
 
 # A library and the package that Debian names after it have this in common:
 # libglib-2.0.so.0 is in libglib2.0-0, libcurl.so.4 in libcurl4 or libcurl4t64,
-# and libxml2.so.2 in libxml2.
-key() { printf %s "$1" | sed 's/\.so\././; s/t64$//; s/[-._]//g' | tr '[:upper:]' '[:lower:]'; }
+# and libxml2.so.2 in libxml2. All of ICU's, such as libicuuc.so.72, are in libicu72.
+key() { printf %s "$1" | sed 's/^libicu[a-z0-9]*\.so/libicu.so/; s/\.so\././; s/t64$//; s/[-._]//g' | tr '[:upper:]' '[:lower:]'; }
 
 # packages_with LIBRARY...: what to fetch for these libraries: the packages that
 # are named after them; when there are none, all that the fetched ones depend
@@ -239,7 +239,7 @@ if [ $directories = yes ]; then
 		usr/lib/postgresql/15/bin/psql' postgresql-15 postgresql-client-15
 	fetch_tree mariadb 'usr/sbin/mariadbd usr/bin/mariadb' mariadb-server-core mariadb-client-core
 	fetch_tree samba 'usr/sbin/samba usr/lib/*/samba/ldb/*.so usr/lib/*/samba/service/ldap.so
-		usr/lib/*/samba/process_model/*.so usr/bin/python3.11 usr/lib/python3.11/lib-dynload/*.so
+		usr/lib/*/samba/process_model/*.so usr/bin/python3.11 usr/lib/python3.11/lib-dynload/_[bhlu]*.so
 		usr/lib/python3/dist-packages/*.so usr/lib/python3/dist-packages/samba/*.so
 		usr/lib/python3/dist-packages/samba/*/*.so' \
 		samba samba-libs samba-dsdb-modules samba-ad-provision samba-common-bin python3-samba python3-ldb \

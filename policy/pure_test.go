@@ -51,6 +51,7 @@ var mayImport = map[string][]string{
 	"milter/ownmail":      {"policy"},
 	"milter/quarantine":   {"milter/ownmail", "policy"},
 	"milter/sources":      {"policy/config/files"},
+	"milter/sources/ldap": {"milter/sources"},
 	"milter/flood":        {"policy"},
 	"milter/record":       {"policy"},
 	"milter/listen":       {"policy/config/sockets"},
@@ -71,7 +72,7 @@ var mayImport = map[string][]string{
 
 // milterParts are milter and those below it.
 var milterParts = []string{
-	"milter", "milter/flood", "milter/listen", "milter/notice", "milter/ownmail", "milter/quarantine", "milter/record", "milter/sources", "milter/transaction",
+	"milter", "milter/flood", "milter/listen", "milter/notice", "milter/ownmail", "milter/quarantine", "milter/record", "milter/sources", "milter/sources/ldap", "milter/transaction",
 }
 
 func init() {
@@ -135,6 +136,10 @@ func TestTheDirectionOfImportsIsTheDesigns(t *testing.T) {
 		{"policy/config/files", "policy/config", false},
 		{"policy/directory", "policy/config/files", false},
 		{"milter/sources", "milter", false},
+		{"milter/sources/ldap", "milter/sources", true},
+		{"milter/sources/ldap", "policy/mail", true},
+		{"milter/sources/ldap", "policy/config/files", false},
+		{"milter/sources", "milter/sources/ldap", false},
 		{"cmd/coexistd", "milter/sources", true},
 		{"milter/quarantine", "milter", false},
 		{"milter/quarantine", "milter/ownmail", true},

@@ -193,6 +193,30 @@ func TestASlapdCutOrHungInTheMiddleOfAPageIsAnError(t *testing.T) {
 	}
 }
 
+func TestNoStepWaitsLongerThanTheTimeout(t *testing.T) {
+	t.Parallel()
+	ours, err := lab.NewAuthority("ours")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startSlapd(t, lab.SlapdConfig{LDIF: person("ann"), Authority: ours})
+	// The answers to StartTLS and to a bind have 14 bytes.
+	for _, most := range []int64{0, 14} {
+		for _, startTLS := range []bool{false, true} {
+			o := asReader(proxy(t, s.URL, most, true))
+			o.StartTLS, o.TLS, o.Timeout = startTLS, ours.Client("ldap.acmecorp.com", nil), 200*time.Millisecond
+			if got, err := read(t, newReader(t, o)); err == nil || !strings.HasSuffix(err.Error(), ": no answer within 200ms") {
+				t.Errorf("after %d bytes, StartTLS %v: %q, %v", most, startTLS, got, err)
+			}
+		}
+	}
+	o := asReader(strings.Replace(proxy(t, s.URL, 0, true), "ldap:", "ldaps:", 1))
+	o.Timeout = 200 * time.Millisecond
+	if _, err := read(t, newReader(t, o)); err == nil || !strings.HasSuffix(err.Error(), ": TLS: no answer within 200ms") && !strings.HasSuffix(err.Error(), ": connecting: no answer within 200ms") {
+		t.Error(err)
+	}
+}
+
 func TestASlapdThatIsAwayOrHungIsLeftForTheNext(t *testing.T) {
 	t.Parallel()
 	s := startSlapd(t, lab.SlapdConfig{LDIF: person("ann")})

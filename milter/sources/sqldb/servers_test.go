@@ -1,0 +1,401 @@
+package sqldb
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"coexistd/contrib/lab"
+	"coexistd/milter/sources"
+)
+
+// server is a running PostgreSQL or MariaDB.
+type server struct {
+	options       Options // how the reader asks for something
+	socket        string
+	authorityFile string
+	exec          func(t testing.TB, sql string)
+	kill, suspend func() error
+	start         func(context.Context) error
+}
+
+// servers starts both.
+func servers(t *testing.T, authority *lab.Authority) map[string]server {
+	t.Helper()
+	programs := lab.LendDirectories(t)
+	p, err := programs.StartPostgres(deadline(t), lab.PostgresConfig{Authority: authority})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop(t, p.Stop)
+	m, err := programs.StartMariaDB(deadline(t), lab.MariaDBConfig{Authority: authority})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop(t, m.Stop)
+	o := Options{Database: lab.SQLDatabase, User: lab.SQLReader, Password: lab.SQLReaderPassword, Default: "here"}
+	all := map[string]server{
+		Postgres: {socket: p.Folder, authorityFile: p.AuthorityFile, kill: p.Kill, suspend: p.Suspend, start: p.Start, exec: func(t testing.TB, sql string) {
+			t.Helper()
+			if _, err := p.Exec(deadline(t), sql); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		MySQL: {socket: m.Socket, authorityFile: m.AuthorityFile, kill: m.Kill, suspend: m.Suspend, start: m.Start, exec: func(t testing.TB, sql string) {
+			t.Helper()
+			if _, err := m.Exec(deadline(t), sql); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	}
+	for driver, addr := range map[string]string{Postgres: p.Addr, MySQL: m.Addr} {
+		s := all[driver]
+		s.options = o
+		s.options.Driver, s.options.Server = driver, addr
+		all[driver] = s
+	}
+	return all
+}
+
+func stop(t *testing.T, stop func() error) {
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestPostgreSQLAndMariaDB(t *testing.T) {
+	t.Parallel()
+	for driver, s := range servers(t, nil) {
+		t.Run(driver, func(t *testing.T) {
+			for _, c := range []struct {
+				behaviour string
+				check     func(*testing.T, server)
+			}{
+				{"values are texts", valuesAreTexts},
+				{"marks go by the server's own types", marksGoByTypes},
+				{"presets list what the product accepts", presetsFit},
+				{"mistakes are told with their remedy", mistakesAreTold},
+				{"nothing is written", nothingIsWritten},
+				{"a hundred thousand rows are not held in memory", func(t *testing.T, s server) {
+					s.options.Query = s.many(100_000)
+					streams(t, s.options)
+				}},
+				{"a result that was cut short is an error", cutShortIsAnError},
+				{"a server that hangs is given up", hangingIsGivenUp},
+				{"a value without end is given up", endlessValueIsGivenUp},
+				{"an end before the last row waits for no other", earlyEndIsQuick},
+			} {
+				t.Run(c.behaviour, func(t *testing.T) { c.check(t, s) })
+			}
+		})
+	}
+}
+
+// many is many in the words of each server.
+func (s server) many(rows int) string {
+	if s.options.Driver == Postgres {
+		return fmt.Sprintf("SELECT CONCAT('user', i, '@acmecorp.com') AS address, 'group' AS kind, REPEAT('0123456789', 100) AS further FROM generate_series(1, %d) i", rows)
+	}
+	return fmt.Sprintf("SELECT CONCAT('user', seq, '@acmecorp.com') AS address, 'group' AS kind, REPEAT('0123456789', 100) AS further FROM seq_1_to_%d", rows)
+}
+
+func valuesAreTexts(t *testing.T, s server) {
+	types, blob := "n bigint, d decimal(10,2), f double, b tinyint(1), w datetime, c char(20), x varbinary(10)", "'abc'"
+	b := "1"
+	if s.options.Driver == Postgres {
+		types, b = "n bigint, d numeric(10,2), f double precision, b boolean, w timestamp with time zone, c char(20), x text", "true"
+	}
+	s.exec(t, "CREATE TABLE valued (mail varchar(200), lives text, "+types+");")
+	s.exec(t, "INSERT INTO valued VALUES ('Zoë@bücher.example', 'Cloud', 9007199254740993, 12.50, 2.5, '1', '2026-02-03 04:05:06', 'padded', "+blob+");")
+	s.exec(t, "INSERT INTO valued (mail) VALUES ('bob@acmecorp.com');")
+	s.options.Residences = map[string]string{"cloud": "office365"}
+	s.options.Query = "SELECT mail AS Address, lives AS residence, n, d, f, b, w, c, x FROM valued"
+	compare(t, list(t, s.options), []string{
+		"Zoë@bücher.example | office365 |  |  |  | b=" + b + " | c=padded | d=12.50 | f=2.5 | n=9007199254740993 | w=2026-02-03T04:05:06Z | x=abc",
+		"bob@acmecorp.com | here |  |  |  | b= | c= | d= | f= | n= | w= | x=",
+	})
+	s.options.Server = s.socket
+	if s.options.Driver == Postgres {
+		s.options.Server = glob(t, filepath.Join(s.socket, ".s.PGSQL.*"))
+		s.options.Query = "SELECT mail AS address FROM valued WHERE lives = 'Cloud'"
+		compare(t, list(t, s.options), []string{"Zoë@bücher.example | here |  |  | "})
+	} else {
+		_, err := collect(t, s.options)
+		wantWords(t, err, "Access denied", "reader")
+	}
+}
+
+func glob(t *testing.T, pattern string) string {
+	t.Helper()
+	paths, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range paths {
+		if !strings.HasSuffix(p, ".lock") {
+			return p
+		}
+	}
+	t.Fatalf("there is no %s", pattern)
+	return ""
+}
+
+func marksGoByTypes(t *testing.T, s server) {
+	s.exec(t, "CREATE TABLE marked (lives text, w date); INSERT INTO marked VALUES (NULL, NULL);")
+	s.options.Query = "SELECT 'x' AS address"
+	zone := "TIMESTAMP '2026-02-03 04:05:06'"
+	if s.options.Driver == Postgres {
+		zone = "TIMESTAMP WITH TIME ZONE '2026-02-03 06:05:06+02'"
+	}
+	s.options.MarkQuery = "SELECT COUNT(*) AS Number, MAX(w) AS changed, " + zone + " AS now_, CONCAT(7, '') AS name, MAX(lives) AS nothing FROM marked"
+	got := mark(t, s.options)
+	want := sources.Mark{"number": "00000000000000000001", "changed": "", "now_": "2026-02-03T04:05:06.000000000Z", "name=7": "", "nothing": ""}
+	if !got.Same(want) {
+		t.Errorf("the mark is %q, want %q", got, want)
+	}
+}
+
+func presetsFit(t *testing.T, s server) {
+	for _, p := range products {
+		for _, driver := range p.drivers {
+			if driver == s.options.Driver {
+				t.Run(p.preset, func(t *testing.T) { checkPreset(t, p, s.options, s.exec) })
+			}
+		}
+	}
+}
+
+func mistakesAreTold(t *testing.T, s server) {
+	s.exec(t, "CREATE TABLE users (mail varchar(200));")
+	prepareElsewhere(t, s)
+	const (
+		sound = "SELECT mail AS address FROM users"
+		names = "; give the query the names that this database has"
+		let   = "; see that user, password and TLS are what the server wants"
+		runs  = "; see that the server runs"
+	)
+	place := map[string]string{Postgres: "PostgreSQL", MySQL: "MySQL"}[s.options.Driver] + " at "
+	none := filepath.Join(t.TempDir(), "none.sock")
+	for _, c := range []struct {
+		change func(*Options)
+		want   []string
+	}{
+		{func(o *Options) { o.Query = "SELECT adress AS address FROM users" }, []string{place + s.options.Server + `, database "mail": the query: `, "adress", names}},
+		{func(o *Options) { o.Query = "SELECT mail AS address FROM people" }, []string{"people", names}},
+		{func(o *Options) { o.Query = "SELECT mail AS address FROM users WHERE (((" }, []string{"syntax"}},
+		{func(o *Options) { o.Query = "SELECT mail FROM users" }, []string{"no column address, but mail"}},
+		{func(o *Options) { o.Query = "SELECT 1 AS address, 2 AS a, 3 AS A" }, []string{`two columns by the name "a"`}},
+		{func(o *Options) { o.Query = "SELECT mail AS address FROM elsewhere.users" }, []string{"denied", "; let the user reader read the tables"}},
+		{func(o *Options) { o.Password = "another secret" }, []string{"reader", let}},
+		{func(o *Options) { o.User = "nobody" }, []string{"nobody", let}},
+		{func(o *Options) { o.Database = "nowhere" }, []string{"nowhere", let}},
+		{func(o *Options) { o.Server = "127.0.0.1:1" }, []string{place + "127.0.0.1:1,", "connection refused", runs}},
+		{func(o *Options) { o.Server = none }, []string{place + none, "no such file or directory", runs}},
+	} {
+		options := s.options
+		options.Query = sound
+		c.change(&options)
+		_, err := collect(t, options)
+		wantWords(t, err, c.want...)
+		if err != nil && strings.Contains(err.Error(), options.Password) {
+			t.Errorf("the error tells the password: %v", err)
+		}
+	}
+	if s.options.Driver == Postgres {
+		s.exec(t, "GRANT pg_read_all_data TO reader;")
+	}
+}
+
+// prepareElsewhere makes a table that the reader may not read.
+func prepareElsewhere(t *testing.T, s server) {
+	if s.options.Driver == MySQL {
+		s.exec(t, "CREATE DATABASE elsewhere; CREATE TABLE elsewhere.users (mail int);")
+		return
+	}
+	s.exec(t, `CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.users (mail int);
+REVOKE pg_read_all_data FROM reader; GRANT SELECT ON users TO reader; GRANT USAGE ON SCHEMA elsewhere TO reader;`)
+}
+
+// nothingIsWritten lets the reader do what the server would let them, had the Reader not
+// asked it to let them read only.
+func nothingIsWritten(t *testing.T, s server) {
+	s.exec(t, "CREATE TABLE written (mail varchar(200));")
+	queries := []string{"SELECT 'x' AS address, write_one() AS wrote"}
+	if s.options.Driver == Postgres {
+		s.exec(t, "GRANT ALL ON written TO reader;")
+		s.exec(t, "CREATE FUNCTION write_one() RETURNS int LANGUAGE SQL AS 'INSERT INTO written VALUES (''y''); SELECT 1';")
+		queries = append(queries, "WITH gone AS (DELETE FROM written RETURNING mail) SELECT mail AS address FROM gone")
+	} else {
+		s.exec(t, "GRANT ALL ON mail.* TO reader@'127.0.0.1';")
+		s.exec(t, "DELIMITER //\nCREATE FUNCTION write_one() RETURNS int MODIFIES SQL DATA BEGIN INSERT INTO written VALUES ('y'); RETURN 1; END//\n")
+	}
+	for _, query := range queries {
+		s.options.Query, s.options.MarkQuery = query, query
+		_, err := collect(t, s.options)
+		wantWords(t, err, "; the query must only read")
+		_, err = reader(t, s.options).Mark(deadline(t))
+		wantWords(t, err, "; the query must only read")
+	}
+	s.options.Query = "SELECT mail AS address FROM written"
+	if got := list(t, s.options); len(got) != 0 {
+		t.Errorf("the table has %q", got)
+	}
+}
+
+// through returns Options that lead through a proxy, and the proxy.
+func through(t *testing.T, s server) (Options, *proxy) {
+	p := startProxy(t, s.options.Server)
+	o := s.options
+	o.Server, o.Query = p.addr, s.many(10_000)
+	return o, p
+}
+
+func cutShortIsAnError(t *testing.T, s server) {
+	o, p := through(t, s)
+	for _, after := range []int64{0, 1, 100, 1_000_000, 5_000_000} {
+		p.after.Store(after)
+		n := 0
+		err := reader(t, o).Read(deadline(t), func(sources.Row) error { n++; return nil })
+		wantWords(t, err, "at "+p.addr)
+		if (after < 1000) != (n == 0) {
+			t.Errorf("of %d bytes came %d rows", after, n)
+		}
+	}
+}
+
+func hangingIsGivenUp(t *testing.T, s server) {
+	o, p := through(t, s)
+	o.Timeout = time.Second
+	o.MarkQuery = o.Query
+	p.hang.Store(true)
+	for _, after := range []int64{0, 1, 100, 1_000_000, 5_000_000} {
+		p.after.Store(after)
+		_, err := collect(t, o)
+		wantWords(t, err, "at "+p.addr, "no answer within 1s")
+	}
+	p.after.Store(1)
+	_, err := reader(t, o).Mark(deadline(t))
+	wantWords(t, err, "the query of the mark: no answer within 1s")
+}
+
+func endlessValueIsGivenUp(t *testing.T, s server) {
+	s.options.Query = "SELECT 'x' AS address, REPEAT('0123456789', 1000000) AS further"
+	before := heap()
+	_, err := collect(t, s.options)
+	wantWords(t, err, "at "+s.options.Server)
+	if after := heap(); after > before+8<<20 {
+		t.Errorf("%d MB are held", (after-before)>>20)
+	}
+	s.options.Query = "SELECT 'x' AS address, REPEAT('0123456789', 10000) AS further"
+	_, err = collect(t, s.options)
+	wantWords(t, err, "row 1: the column further holds 100000 bytes; at most 65536")
+}
+
+func earlyEndIsQuick(t *testing.T, s server) {
+	o, p := through(t, s)
+	p.hang.Store(true)
+	p.after.Store(1_000_000)
+	n := 0
+	err := reader(t, o).Read(deadline(t), func(sources.Row) error {
+		if n++; n == 5 {
+			return errEnough
+		}
+		return nil
+	})
+	if err != errEnough || n != 5 {
+		t.Errorf("after %d rows: %v", n, err)
+	}
+}
+
+func TestAServerThatEndsOrHangsIsToldAndOneThatIsBackIsRead(t *testing.T) {
+	t.Parallel()
+	for driver, s := range servers(t, nil) {
+		t.Run(driver, func(t *testing.T) {
+			s.options.Query, s.options.MarkQuery = s.many(100_000), "SELECT 1 AS one"
+			r := reader(t, s.options)
+			then := func(what func() error) error {
+				n := 0
+				return r.Read(deadline(t), func(sources.Row) error {
+					if n++; n == 10 {
+						return what()
+					}
+					return nil
+				})
+			}
+			wantWords(t, then(s.kill), "at "+s.options.Server)
+			_, err := r.Mark(deadline(t))
+			wantWords(t, err, "at "+s.options.Server, "; see that the server runs")
+			if err := s.start(deadline(t)); err != nil {
+				t.Fatal(err)
+			}
+			if m, err := r.Mark(deadline(t)); err != nil || len(m) != 1 {
+				t.Errorf("of a server that is back: %v, %v", m, err)
+			}
+			if err := then(func() error { return nil }); err != nil {
+				t.Errorf("of a server that is back: %v", err)
+			}
+			s.options.Timeout = time.Second
+			r = reader(t, s.options)
+			wantWords(t, then(s.suspend), "at "+s.options.Server, "no answer within 1s")
+		})
+	}
+}
+
+func TestAServerThatIsToldToShortenItsAnswersGivesThemWhole(t *testing.T) {
+	t.Parallel()
+	s := servers(t, nil)[MySQL]
+	s.exec(t, "SET GLOBAL sql_select_limit = 2;")
+	s.options.Query = s.many(100)
+	if got := list(t, s.options); len(got) != 100 {
+		t.Errorf("%d rows came", len(got))
+	}
+}
+
+func TestTLSIsSpokenWithWhomTheAuthorityKnows(t *testing.T) {
+	t.Parallel()
+	ours, err := lab.NewAuthority("ours")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for driver, s := range servers(t, ours) {
+		t.Run(driver, func(t *testing.T) {
+			pem, err := os.ReadFile(s.authorityFile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pool := x509.NewCertPool()
+			pool.AppendCertsFromPEM(pem)
+			o := s.options
+			o.Query = "SELECT 'x' AS address"
+			o.TLS = &tls.Config{RootCAs: pool}
+			compare(t, list(t, o), []string{"x | here |  |  | "})
+			if o.TLS.ServerName != "" {
+				t.Error("the settings were changed")
+			}
+			o.TLS = &tls.Config{RootCAs: pool, ServerName: "sql.acmecorp.com"}
+			compare(t, list(t, o), []string{"x | here |  |  | "})
+			o.TLS = &tls.Config{RootCAs: pool, ServerName: "other.acmecorp.com"}
+			_, err = collect(t, o)
+			wantWords(t, err, "at "+o.Server, "not other.acmecorp.com")
+			o.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
+			_, err = collect(t, o)
+			wantWords(t, err, "at "+o.Server, "certificate signed by unknown authority")
+			o.TLS = nil
+			_, err = collect(t, o)
+			wantWords(t, err, "at "+o.Server)
+		})
+	}
+	for _, s := range servers(t, nil) {
+		s.options.Query, s.options.TLS = "SELECT 'x' AS address", &tls.Config{}
+		_, err := collect(t, s.options)
+		wantWords(t, err, "TLS")
+	}
+}

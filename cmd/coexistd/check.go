@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -105,6 +106,9 @@ func summarize(path string) summary {
 	for _, note := range conf.Notes {
 		s.Notes = append(s.Notes, note.Text)
 	}
+	if err := daemon.CheckOutsides(conf); err != nil {
+		s.Errors = append(s.Errors, strings.Split(err.Error(), "\n")...)
+	}
 	counts, directories := s.addDirectories(reading)
 	for _, one := range daemon.LostReports(conf, directories.Set()) {
 		s.Errors = append(s.Errors, one.String())
@@ -134,6 +138,10 @@ func summarize(path string) summary {
 func (s *summary) addDirectories(reading config.Reading) (counts map[string]map[string]int, all sources.Directories) {
 	counts, all = make(map[string]map[string]int), sources.Open(reading.Directories, nil)
 	for _, one := range all {
+		if errors.Is(one.Err, sources.ErrUnread) {
+			s.Notes = append(s.Notes, one.Err.Error()+": until the daemon has read it, its domains are answered 451")
+			continue
+		}
 		if one.Err != nil {
 			s.Errors = append(s.Errors, strings.Split(one.Err.Error(), "\n")...)
 			continue

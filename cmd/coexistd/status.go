@@ -78,7 +78,7 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 		if !d.Loaded.IsZero() {
 			age = fmt.Sprintf("%s, %s, loaded %s", human.Count(d.Addresses, "address"), human.Size(d.Bytes), human.Age(now.Sub(d.Loaded)))
 		}
-		line("directory", "%s for %s: %s", d.Source, strings.Join(d.Domains, ", "), age)
+		line("directory", "%s for %s: %s%s", d.Source, strings.Join(d.Domains, ", "), age, outsideText(d.Outside, now))
 		refused(d.Refused)
 	}
 	for _, n := range s.Networks {
@@ -99,6 +99,19 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 	} else {
 		line("quarantine", "%s, NOT OPEN: %s", q.Dir, cmp.Or(q.Error, "it was not tried yet"))
 	}
+}
+
+// outsideText says how a source outside this host is, or "".
+func outsideText(o *control.Outside, now time.Time) string {
+	switch {
+	case o == nil:
+		return ""
+	case o.Failed != "":
+		return fmt.Sprintf("; CANNOT BE READ since %s: %s", strings.TrimSuffix(human.Age(now.Sub(o.Since)), " ago"), o.Failed)
+	case o.Asked.IsZero():
+		return "; it is being read"
+	}
+	return fmt.Sprintf("; %s read %s, asked %s", human.Count(o.Rows, "row"), human.Age(now.Sub(o.Read)), human.Age(now.Sub(o.Asked)))
 }
 
 // serverText says how a server is.

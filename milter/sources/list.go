@@ -43,22 +43,34 @@ type List struct {
 	refusal error        // what is wrong with that content
 	waits   time.Time    // since when the file is left alone; zero: it is not
 	told    string       // the Err that Untold has returned
+
+	// waiting is what a source lists now and the guard has not let pass: the state of its
+	// file, and why.
+	waiting waiting
+}
+
+// path is the file that is read: the directory, or the copy of what a source listed.
+func (c *List) path() string {
+	if c.Source.Copy != "" {
+		return c.Source.Copy + taken
+	}
+	return c.Source.Path
 }
 
 // read reads the file when it has changed. What Source or directory.Guard refuses
 // leaves Snapshot as it is, and is not judged again until the file changes. The
 // error is the new Err.
 func (c *List) read() error {
-	info, err := files.Look(c.Source.Path)
+	info, err := files.Look(c.path())
 	if err != nil {
-		return unreadable(c.Source.Path, err)
+		return c.unreadable(err)
 	}
 	if c.seen != nil && files.Same(c.seen, info) {
 		return c.refusal
 	}
-	text, state, err := files.Read(c.Source.Path, directory.MaxSize)
+	text, state, err := files.Read(c.path(), directory.MaxSize)
 	if err != nil {
-		return unreadable(c.Source.Path, err)
+		return c.unreadable(err)
 	}
 	if c.seen = state; time.Since(state.ModTime()) <= settleTime {
 		c.seen = nil
@@ -105,10 +117,17 @@ func (c *List) isBeingWritten(now time.Time) bool {
 	return true
 }
 
-// unreadable says of an error which directory cannot be read. Nil stays nil.
-func unreadable(path string, err error) error {
-	if err == nil {
-		return nil
+// ErrUnread is of a source outside this host that has not been read yet, and of which no
+// copy is left from before.
+var ErrUnread = errors.New("has not been read yet, and no copy of its list is left from before")
+
+// unreadable says of an error which directory cannot be read.
+func (c *List) unreadable(err error) error {
+	switch {
+	case c.Source.Copy == "":
+		return fmt.Errorf("the directory file %s %w", c.Source.Path, err)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s %w", c.Source.Path, ErrUnread)
 	}
-	return fmt.Errorf("the directory file %s %w", path, err)
+	return fmt.Errorf("the copy of %s, %s, %w", c.Source.Path, c.path(), err)
 }

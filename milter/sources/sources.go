@@ -29,7 +29,9 @@ func Open(list []directory.Source, old Directories) Directories {
 			}
 			c.Snapshot, c.Loaded, c.Bytes = old[i].Snapshot, old[i].Loaded, old[i].Bytes
 		}
-		c.Err = c.read()
+		if c.Err = c.read(); c.waiting.why != nil {
+			c.Err = c.waiting.why
+		}
 		all = append(all, c)
 	}
 	return all
@@ -86,11 +88,18 @@ func (d Directories) byDomain() map[string][]*List {
 // and returns those that have a new Snapshot.
 func (d Directories) Poll(now time.Time) (loaded []*List) {
 	for _, c := range d {
-		if c.isBeingWritten(now) {
-			continue
-		}
 		before := c.Snapshot
-		if c.Err = c.read(); c.Snapshot != before {
+		switch {
+		case c.Source.Copy != "":
+			if c.Err = c.take(); c.Err == nil {
+				c.Err = c.read()
+			}
+		case c.isBeingWritten(now):
+			continue
+		default:
+			c.Err = c.read()
+		}
+		if c.Snapshot != before {
 			loaded = append(loaded, c)
 		}
 	}

@@ -49,6 +49,8 @@ type Config struct {
 	// Directories holds one source for each distinct file, sorted by path. A
 	// domain without a directory is in none.
 	Directories []directory.Source
+	// Outsides are the sources of users outside this host: [source.NAME], sorted by name.
+	Outsides []*Outside
 	// StateDir is the absolute path of the folder for what must survive a
 	// restart. It need not exist yet.
 	StateDir string
@@ -221,7 +223,7 @@ func newReader(path, absolute string) *reader {
 func (r *reader) keys() schema.Schema {
 	return schema.Schema{
 		r.topKeys(), listenKeys(), lookupKeys(), r.controlKeys(),
-		platformKeys(), proofKeys(), r.domainKeys(),
+		platformKeys(), proofKeys(), r.outsideKeys(), r.outsideResidenceKeys(), r.domainKeys(),
 		pointKeys(), checkKeys(), malwareKeys(), ddosKeys(), spoofKeys(), r.clamdKeys(), r.rspamdKeys(),
 		r.redisKeys(), rateKeys(), r.allowKeys(), r.quarantineKeys(), r.reportKeys(),
 	}
@@ -262,6 +264,7 @@ func (r *reader) root(t *schema.Table) {
 		}
 	}
 	r.control(t)
+	r.outsides(t)
 	r.domains(t)
 	r.scanners(t)
 	r.redis(t)

@@ -30,7 +30,7 @@ type alternate struct {
 
 func (r *reader) domainKeys() schema.Section {
 	return schema.Section{Path: "domain.*", Header: `[domain."example.com"]`, About: "a domain of ours; at least one", Keys: []schema.Key{
-		{Name: "directory", Kind: r.csvFile(), Example: `"users.csv"`, Meaning: "the CSV file that says who lives where, or a list of them, of which the first that lists an address counts; several domains may share one. An address is unlisted when none lists it; while one cannot be read, what those before it do not list is put off"},
+		{Name: "directory", Kind: r.csvFile(), Example: `"users.csv"`, Meaning: "the CSV file that says who lives where, or `\"source:NAME\"` for a `[source.NAME]`, or a list of these, of which the first that lists an address counts; several domains may share one. An address is unlisted when none lists it; while one cannot be read, what those before it do not list is put off"},
 		{Name: "alternate", Kind: schema.Inline(`{ office365 = "example-com.onmicrosoft.com" }`), Example: `{ office365 = "example-com.onmicrosoft.com" }`,
 			Meaning: "`{ office365 = \"acmecorp-com.onmicrosoft.com\" }`: for each platform, the domain that reaches the same mailboxes there only. An alternate domain belongs to one domain and one platform, and is not itself a domain of ours"},
 		{Name: "platforms", Kind: schema.Texts(schema.Rules{}), Example: `["office365"]`,
@@ -234,7 +234,11 @@ func (r *reader) directory(t *schema.Table, d *route.Domain) {
 // directoryFile reads one of the directories, the first of which that lists an address counts.
 func (r *reader) directoryFile(t *schema.Table, d *route.Domain, rank int, path string) {
 	// One that is missing is used all the same, to find further mistakes.
-	if _, err := files.Look(path); err != nil {
+	outside, isOutside := strings.CutPrefix(path, SourcePrefix)
+	if isOutside && !r.outsideNamed(t.At("directory"), outside) {
+		return
+	}
+	if _, err := files.Look(path); err != nil && !isOutside {
 		t.Fail("directory", "%s %v; write the path of a CSV file that begins with the line address,residence,login", wording.Quote(path), err)
 	}
 	s := r.sources[path]
@@ -244,7 +248,11 @@ func (r *reader) directoryFile(t *schema.Table, d *route.Domain, rank int, path 
 			MaxLoss: schema.Value[float64](t, "max_loss"), MaxLossFloor: schema.Value[int](t, "max_loss_floor"),
 		}, said: make(map[string]mistakes.Place)}
 		r.sources[path] = s
-		r.names(t.At("directory").Key, path, false)
+		if isOutside {
+			s.Copy = r.copyOf(outside)
+		} else {
+			r.names(t.At("directory").Key, path, false)
+		}
 	}
 	s.Domains[d.Name], s.Rank[d.Name] = d, rank
 	if loss, ok := schema.Said[float64](t, "max_loss"); ok && s.agrees(t, "max_loss", s.MaxLoss == loss) {
@@ -267,22 +275,30 @@ func (s *source) agrees(t *schema.Table, key string, same bool) bool {
 	return true
 }
 
+// SourcePrefix begins the name of a source outside this host, where a file's path could
+// stand: "source:ad". The Path of its directory.Source is that.
+const SourcePrefix = "source:"
+
 // csvFile is a domain's directories: the paths of their files, which need not be there.
 func (r *reader) csvFile() schema.Kind {
-	return schema.OneOrMore(func(text string) (string, error) { return r.path(text), nil }, schema.Rules{
+	return schema.OneOrMore(func(text string) (string, error) {
+		if strings.HasPrefix(text, SourcePrefix) {
+			return text, nil
+		}
+		return r.path(text), nil
+	}, schema.Rules{
 		Empty: "names no file; leave it out, or write the path of a CSV file", Most: 20, What: "files", Twice: schema.Refused,
 	}).But(func(value any) error {
 		inner, isTable := value.(map[string]any)
 		if !isTable {
 			return nil
 		}
-		what := "directories other than a file"
-		for key, kind := range map[string]string{"ldap": "directories in LDAP", "redis": "directories in Redis"} {
+		for _, key := range []string{LDAP, SQL} {
 			if _, says := inner[key]; says {
-				what = kind
+				return fmt.Errorf(`is a table; write "source:NAME" in quotes, and what the source is in [source.NAME]`)
 			}
 		}
-		return fmt.Errorf("this version does not have %s; write the path of a CSV file in quotes", what)
+		return fmt.Errorf(`is a table; write the path of a CSV file, or "source:NAME", in quotes`)
 	})
 }
 

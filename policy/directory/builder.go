@@ -58,6 +58,7 @@ type Builder struct {
 	residence int
 	login     int              // the login's, or -1
 	target    int              // the target's, or -1
+	origin    int              // the place of what the source calls the entry, or -1
 	limits    []int            // the places of Source.Limits
 	given     []int64          // scratch: the limits of a row
 	places    map[placeKey]int // indices of Snapshot.places
@@ -81,6 +82,7 @@ func NewBuilder(s Source, rows, size int) *Builder {
 		list:    &Snapshot{source: s, login: -1, target: -1, table: make([]uint32, slots), seed: maphash.MakeSeed()},
 		login:   -1,
 		target:  -1,
+		origin:  -1,
 		places:  make(map[placeKey]int),
 		domains: strings.Join(slices.Sorted(maps.Keys(s.Domains)), ", "),
 	}
@@ -140,6 +142,8 @@ func (b *Builder) readColumns(names []string) error {
 			b.login, b.list.login = i, len(b.list.columns)
 		case "target":
 			b.target, b.list.target = i, len(b.list.columns)
+		case "origin":
+			b.origin = i
 		}
 		if name != "address" && name != "residence" {
 			b.list.columns = append(b.list.columns, strings.Clone(name))
@@ -179,7 +183,11 @@ func (b *Builder) readLimits(fields []string) error {
 // Add adds the row of a line, with a field for each of the columns. A bad row is
 // refused.
 func (b *Builder) Add(line int, fields []string) {
-	if err := b.add(line, fields); err != nil {
+	err := b.add(line, fields)
+	if err != nil && b.origin >= 0 && len(fields) == b.width && fields[b.origin] != "" {
+		err = fmt.Errorf("%w (%s)", err, clip(fields[b.origin]))
+	}
+	if err != nil {
 		b.Refuse(line, err)
 	}
 }

@@ -22,8 +22,12 @@ import (
 // them.
 type Source struct {
 	// Path names a CSV file (RFC 4180) with a header line. The columns address
-	// and residence are required; the order is free.
+	// and residence are required; the order is free. Of a source outside this host it is
+	// the name that people know: "source:ad".
 	Path string
+	// Copy is the path of the copies of such a source's lists, without the endings that tell
+	// one from another. It is empty for a file.
+	Copy string
 	// Domains are the domains that may be listed, by their normal form. A row of
 	// any other domain is a bad row.
 	Domains map[string]*route.Domain

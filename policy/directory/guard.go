@@ -14,8 +14,11 @@ import (
 // which only listed addresses exist, unless MaxLoss is 1. It judges by the Source of
 // fresh; addresses of domains that this does not have any more are not counted.
 func Guard(old, fresh *Snapshot) error {
-	const remedy = "The old list stays. If the loss is meant, raise max_loss for this reload or restart the daemon"
 	s := fresh.source
+	remedy, list := "The old list stays. If the loss is meant, raise max_loss for this reload or restart the daemon", "file"
+	if s.Copy != "" {
+		remedy, list = "The old list stays. If the loss is meant, raise max_loss for a reload", "list"
+	}
 	total, missing, example := 0, 0, ""
 	before := make(map[string]bool) // domains
 	for e := range old.All() {
@@ -33,15 +36,15 @@ func Guard(old, fresh *Snapshot) error {
 		}
 	}
 	if why := s.losesTooMany(missing, total); why != "" {
-		return fmt.Errorf("%s: the new file lacks %d of %d addresses (%.2f %%), %s for one; %s. %s",
-			s.Path, missing, total, 100*float64(missing)/float64(total), example, why, remedy)
+		return fmt.Errorf("%s: the new %s lacks %d of %d addresses (%.2f %%), %s for one; %s. %s",
+			s.Path, list, missing, total, 100*float64(missing)/float64(total), example, why, remedy)
 	}
 	for e := range fresh.All() {
 		delete(before, e.Domain())
 	}
 	for _, domain := range slices.Sorted(maps.Keys(before)) {
 		if s.Domains[domain].Unlisted.Kind == route.Nowhere && s.MaxLoss < 1 {
-			return fmt.Errorf("%s: the new file lacks every address of %s. %s", s.Path, domain, remedy)
+			return fmt.Errorf("%s: the new %s lacks every address of %s. %s", s.Path, list, domain, remedy)
 		}
 	}
 	return nil

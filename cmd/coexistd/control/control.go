@@ -45,7 +45,7 @@ type Status struct {
 func (s *Status) Well() bool {
 	refused := len(s.Configuration.Refused) > 0 || !s.Quarantine.Open
 	for _, d := range s.Directories {
-		refused = refused || len(d.Refused) > 0
+		refused = refused || len(d.Refused) > 0 || d.Outside != nil && d.Outside.Failed != ""
 	}
 	for _, n := range s.Networks {
 		refused = refused || n.Old || n.Error != ""
@@ -98,6 +98,20 @@ type Directory struct {
 	// Refused tells why the file as it is now was not taken. It is empty when the list is
 	// what the file holds.
 	Refused []string `json:"refused"`
+	// Outside is set of a source outside this host.
+	Outside *Outside `json:"outside,omitempty"`
+}
+
+// Outside is what is known of a source outside this host.
+type Outside struct {
+	// Read is when its list was read last, with so many Rows, and Asked when it last said
+	// that nothing has changed, or gave its list.
+	Read  time.Time `json:"read,omitzero"`
+	Asked time.Time `json:"asked,omitzero"`
+	Rows  int       `json:"rows"`
+	// Failed is why it cannot be read, since the time Since; empty: it can.
+	Failed string    `json:"failed"`
+	Since  time.Time `json:"since,omitzero"`
 }
 
 // Networks is a list of a platform's networks.

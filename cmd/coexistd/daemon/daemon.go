@@ -79,6 +79,7 @@ type Daemon struct {
 	current   *generation // that of the messages to come
 	listeners map[string]net.Listener
 	keeper    keeper
+	pollers   []*poller // those of current, by the order of their names
 	refused   error     // what the last reload did not take
 	tried     time.Time // when that was
 	lost      string    // what tellLost has told
@@ -161,6 +162,7 @@ func (d *Daemon) start() {
 	d.serving.Go(func() { d.unproven.Run(d.alive) })
 	d.serving.Go(d.work)
 	d.serve(conf, d.listeners)
+	d.follow()
 	d.serving.Go(func() { tellServers(d.alive, g, d.log) })
 	for _, address := range d.inherited.Unused() {
 		d.log.Warn("systemd passed a socket that no [[listen]] or [[lookup]] names", "address", address)

@@ -48,6 +48,9 @@ func (d *Daemon) generate(conf *config.Config, before sources.Directories) (*gen
 	if err := makeSpool(conf); err != nil {
 		return nil, err
 	}
+	if err := CheckOutsides(conf); err != nil {
+		return nil, err
+	}
 	held := &holds{of: &d.shared}
 	return &generation{
 		conf: conf, loaded: time.Now(), keys: keys,
@@ -140,6 +143,7 @@ func (d *Daemon) reload() (applied bool, err error) {
 	}
 	d.adopt(next)
 	d.serve(next.conf, opened)
+	d.follow()
 	_, losses := refusals(next.directories)
 	return true, losses
 }
@@ -156,12 +160,13 @@ func (d *Daemon) complete(next *generation) (opened map[string]net.Listener, err
 	return d.open(next.conf)
 }
 
-// refusals tells why directories cannot be taken as the files are now. Losses are those of
-// lists that lack too many addresses, where the lists from before do, and faults are all
-// others. Each is nil where there is nothing to be told.
+// refusals tells why directories cannot be taken as they are now. Losses are those of
+// lists that lack too many addresses, where the lists from before do, and of sources outside
+// this host, which no reload can mend; and faults are all others. Each is nil where there is
+// nothing to be told.
 func refusals(directories sources.Directories) (faults, losses error) {
 	for _, one := range directories {
-		if one.Lost() {
+		if one.Lost() || one.Source.Copy != "" {
 			losses = errors.Join(losses, one.Err)
 		} else {
 			faults = errors.Join(faults, one.Err)

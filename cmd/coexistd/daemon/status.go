@@ -20,13 +20,14 @@ import (
 type view struct {
 	*generation
 	listeners map[string]net.Listener
+	pollers   []*poller
 	status    control.Status // but for what changes by itself
 }
 
 // look makes the view of this moment. The caller has d.mu.
 func (d *Daemon) look() *view {
 	g := d.current
-	v := &view{generation: g, listeners: maps.Clone(d.listeners), status: control.Status{
+	v := &view{generation: g, listeners: maps.Clone(d.listeners), pollers: slices.Clone(d.pollers), status: control.Status{
 		Version: d.version, PID: os.Getpid(), Started: d.started,
 		Configuration: control.Configuration{
 			Path: g.conf.Path, Loaded: g.loaded, Digest: g.conf.Digest, Refused: linesOf(d.refused), Tried: d.tried,
@@ -45,6 +46,10 @@ func (d *Daemon) Status() control.Status {
 	v := d.view.Load()
 	s := v.status
 	s.Draining = d.stopped.Load()
+	s.Directories = slices.Clone(s.Directories)
+	for i := range s.Directories {
+		s.Directories[i].Outside = v.outsideStatus(s.Directories[i].Source)
+	}
 	s.Listeners, s.Messages = d.listenersStatus(v)
 	for _, one := range d.lists.Status() {
 		list := control.Networks{Platform: one.Platform, Source: one.Source, Count: one.Count, Age: int64(one.Age / time.Second), Old: one.Old}
@@ -61,6 +66,16 @@ func (d *Daemon) Status() control.Status {
 		s.Redis = &server
 	}
 	return s
+}
+
+// outsideStatus tells what is known of a source outside this host; nil: it is none.
+func (v *view) outsideStatus(name string) *control.Outside {
+	i := slices.IndexFunc(v.pollers, func(p *poller) bool { return p.polling.Name == name })
+	if i < 0 {
+		return nil
+	}
+	state := v.pollers[i].State()
+	return &control.Outside{Read: state.Read, Asked: state.Asked, Rows: state.Rows, Failed: state.Failed, Since: state.Since}
 }
 
 // listenersStatus tells the connections of each listener, and how many messages are under way.

@@ -1,0 +1,210 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"coexistd/milter/sources"
+	"coexistd/milter/sources/ldap"
+	"coexistd/milter/sources/sqldb"
+	"coexistd/policy/config"
+	"coexistd/policy/config/files"
+	"coexistd/policy/directory"
+)
+
+// outside is a source of a configuration, with all that its rows depend on, by which a
+// running Poller is found again.
+type outside struct {
+	config.Outside
+	polling sources.Polling
+	domains []string          // those that name it, sorted
+	reaches map[string]string // the platforms that domains reach
+}
+
+// poller is one that runs.
+type poller struct {
+	outside
+	*sources.Poller
+	stop func() // returns when it has ended
+}
+
+// outsidesOf are the sources that a configuration's domains name.
+func outsidesOf(conf *config.Config) []outside {
+	reaches := make(map[string]string)
+	for _, domain := range conf.Rules.Routes.Alternates() {
+		reaches[domain] = conf.Rules.Routes.AlternateOf(domain).Name
+	}
+	var all []outside
+	for _, o := range conf.Outsides {
+		i := slices.IndexFunc(conf.Directories, func(s directory.Source) bool { return s.Path == config.SourcePrefix+o.Name })
+		if i < 0 {
+			continue
+		}
+		s := conf.Directories[i]
+		all = append(all, outside{
+			*o, sources.Polling{Name: s.Path, Copy: s.Copy, Columns: s.Limits, Interval: o.Interval, FullInterval: o.FullInterval},
+			slices.Sorted(maps.Keys(s.Domains)), reaches,
+		})
+	}
+	return all
+}
+
+// CheckOutsides tells what is wrong with how the sources of a configuration would be asked.
+// It asks none.
+func CheckOutsides(conf *config.Config) error {
+	var errs []error
+	for _, o := range outsidesOf(conf) {
+		reader, err := o.reader()
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		reader.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// reader makes what reads a source.
+func (o *outside) reader() (reader sources.Reader, err error) {
+	secure, err := o.tls()
+	if err == nil {
+		if o.Type == config.LDAP {
+			reader, err = o.ldap(secure)
+		} else {
+			reader, err = o.sql(secure)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", o.polling.Name, err)
+	}
+	return reader, nil
+}
+
+func (o *outside) tls() (*tls.Config, error) {
+	if o.CAFile == "" {
+		return &tls.Config{}, nil
+	}
+	const most = 1 << 20
+	text, _, err := files.Read(o.CAFile, most)
+	if err != nil {
+		return nil, fmt.Errorf("the ca_file %s %w", o.CAFile, err)
+	}
+	trusted := x509.NewCertPool()
+	if !trusted.AppendCertsFromPEM([]byte(text)) {
+		return nil, fmt.Errorf("the ca_file %s holds no certificate in PEM", o.CAFile)
+	}
+	return &tls.Config{RootCAs: trusted}, nil
+}
+
+func (o *outside) keeps(domain string) bool { return slices.Contains(o.domains, domain) }
+
+func (o *outside) ldap(secure *tls.Config) (sources.Reader, error) {
+	var options ldap.Options
+	if o.Preset != "" {
+		presets := ldap.Presets(o.Platform)
+		preset, known := presets[o.Preset]
+		if !known {
+			return nil, fmt.Errorf("the preset %q is none of LDAP; it would be one of %s", o.Preset, strings.Join(slices.Sorted(maps.Keys(presets)), ", "))
+		}
+		options = preset
+	}
+	options.Servers, options.StartTLS, options.TLS = o.Servers, o.StartTLS, secure
+	options.Bind, options.Password, options.Base, options.Timeout = o.User, o.Password, o.Base, o.Timeout
+	options.Filter = cmp.Or(o.Filter, options.Filter)
+	for _, one := range []struct {
+		own    []string
+		preset *[]string
+	}{{o.Address, &options.Address}, {o.Aliases, &options.Aliases}, {o.Login, &options.Login}, {o.Target, &options.Target}, {o.Kind, &options.Kind}} {
+		if one.own != nil {
+			*one.preset = one.own
+		}
+	}
+	if o.Kinds != nil {
+		options.Kinds = choices(o.Kinds)
+	}
+	options.Further, options.Keep = o.Columns, o.keeps
+	of := &options.Residence
+	of.Attribute, of.Default = cmp.Or(o.Residence.Attribute, of.Attribute), cmp.Or(o.Residence.Default, of.Default)
+	of.Groups, of.Nested = choices(o.Residence.Groups), o.Residence.Nested
+	if o.Residence.Values != nil {
+		of.Values = choices(o.Residence.Values)
+	}
+	of.Platforms = func(domain string) string { return o.reaches[domain] }
+	return ldap.New(options)
+}
+
+// choices are sorted by their values: of several that fit, the first counts.
+func choices(of map[string]string) (all []ldap.Choice) {
+	for _, value := range slices.Sorted(maps.Keys(of)) {
+		all = append(all, ldap.Choice{Value: value, Means: of[value]})
+	}
+	return all
+}
+
+func (o *outside) sql(secure *tls.Config) (sources.Reader, error) {
+	options := sqldb.Options{
+		Driver: o.Driver, Database: o.Database, User: o.User, Password: o.Password, Query: o.Query, MarkQuery: o.MarkQuery,
+		Keep: o.keeps, Residences: o.Residence.Values, Default: o.Residence.Default, Timeout: o.Timeout,
+	}
+	if o.TLS {
+		options.TLS = secure
+	}
+	switch {
+	case len(o.Servers) == 1:
+		options.Server = o.Servers[0]
+	case len(o.Servers) > 1:
+		return nil, errors.New("servers names several; an SQL source has one")
+	}
+	if o.Preset != "" && o.Query == "" {
+		preset, err := sqldb.FindPreset(o.Preset)
+		if err != nil {
+			return nil, err
+		}
+		options.Query, options.MarkQuery = preset.Query, cmp.Or(o.MarkQuery, preset.MarkQuery)
+	}
+	return sqldb.New(options)
+}
+
+// follow has the sources of the current configuration polled, and no others. One that stays
+// as it is goes on, with all that it knows.
+func (d *Daemon) follow() {
+	wanted := outsidesOf(d.current.conf)
+	d.pollers = slices.DeleteFunc(d.pollers, func(p *poller) bool {
+		if slices.ContainsFunc(wanted, p.is) {
+			return false
+		}
+		p.stop()
+		return true
+	})
+	for _, o := range wanted {
+		if slices.ContainsFunc(d.pollers, func(p *poller) bool { return p.is(o) }) {
+			continue
+		}
+		reader, err := o.reader()
+		if err != nil {
+			// CheckOutsides had nothing against it a moment ago.
+			d.log.Error("a source cannot be asked", "source", o.polling.Name, "error", err)
+			continue
+		}
+		p := &poller{outside: o, Poller: sources.NewPoller(o.polling, reader, d.log)}
+		ctx, cancel := context.WithCancel(d.awake)
+		ended := make(chan struct{})
+		p.stop = func() { cancel(); <-ended }
+		d.serving.Go(func() {
+			defer close(ended)
+			p.Run(ctx)
+		})
+		d.pollers = append(d.pollers, p)
+	}
+}
+
+// is reports that a running poller polls just that source.
+func (p *poller) is(o outside) bool { return reflect.DeepEqual(p.outside, o) }

@@ -1,0 +1,125 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"coexistd/contrib/lab"
+)
+
+// startSlapd starts one that ends with the test.
+func startSlapd(t *testing.T, c lab.SlapdConfig) *lab.Slapd {
+	t.Helper()
+	slapd, err := lab.LendDirectories(t).StartSlapd(deadline(t), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stopFilter(t, slapd.Stop) })
+	return slapd
+}
+
+// person is an entry of slapd: whoever has a routing address lives there.
+func person(uid, routing string, aliases ...string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "dn: uid=%[1]s,ou=people,dc=acmecorp,dc=com\nchangetype: add\nobjectClass: inetOrgPerson\nobjectClass: inetLocalMailRecipient\nobjectClass: labMailRecipient\nuid: %[1]s\ncn: %[1]s\nsn: %[1]s\nmail: %[1]s@acmecorp.com\n", uid)
+	for _, alias := range aliases {
+		fmt.Fprintf(&b, "mailAlternateAddress: %s\n", alias)
+	}
+	if routing != "" {
+		fmt.Fprintf(&b, "mailRoutingAddress: %s\n", routing)
+	}
+	return b.String() + "\n"
+}
+
+func livesAt(uid, routing string) string {
+	return fmt.Sprintf("dn: uid=%s,ou=people,dc=acmecorp,dc=com\nchangetype: modify\nreplace: mailRoutingAddress\nmailRoutingAddress: %s\n\n", uid, routing)
+}
+
+func deleted(uid string) string {
+	return fmt.Sprintf("dn: uid=%s,ou=people,dc=acmecorp,dc=com\nchangetype: delete\n\n", uid)
+}
+
+// ldapTOML has acmecorp.com's users in slapd. {ldap} stands for its URL.
+const ldapTOML = `
+[source.people]
+type          = "ldap"
+preset        = "mithi"
+servers       = ["{ldap}"]
+user          = "cn=reader,dc=acmecorp,dc=com"
+password_file = "{dir}/ldap.password"
+base          = "dc=acmecorp,dc=com"
+interval      = "5s"
+timeout       = "2s"
+`
+
+// startDirectory starts a site whose users are those of a source, which the TOML describes.
+func startDirectory(t *testing.T, mta lab.MTA, source, password string) *site {
+	t.Helper()
+	s := startSite(t, lab.SiteConfig{MTA: mta, Directory: globexUsers})
+	s.do(os.WriteFile(filepath.Join(s.Dir, "ldap.password"), []byte(password+"\n"), 0o600))
+	s.configure(strings.Replace(lab.SiteTOML, `directory = "users.csv"`, `directory = "source:people"`, 1) + source)
+	return s
+}
+
+func TestUsersOfLDAPArriveWhereTheyLive(t *testing.T) {
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		slapd := startSlapd(t, lab.SlapdConfig{})
+		const there = "@acmecorp-com.onmicrosoft.com"
+		s0 := person("alice", "alice.smith"+there, "asmith@acmecorp.com", "alice@elsewhere.example") + person("bob", "", "robert@acmecorp.com")
+		for i := range 40 {
+			s0 += person(fmt.Sprintf("user%d", i), "")
+		}
+		if err := slapd.Apply(deadline(t), s0); err != nil {
+			t.Fatal(err)
+		}
+		s := startDirectory(t, mta, strings.NewReplacer("{ldap}", slapd.URL).Replace(ldapTOML), lab.SlapdReaderPassword)
+		s.waitDaemonLog(`msg="directory loaded" path=source:people addresses=44`)
+		s.mustFlow("asmith@acmecorp.com", "office365 alice.smith"+there)
+		s.mustFlow("robert@acmecorp.com", "here robert@acmecorp.com")
+		if reply := s.rcpt(lab.FromInternet, "eve@example.net", "nobody@acmecorp.com"); code(reply) != "550 5.1.1" {
+			t.Errorf("nobody is answered with %s", reply)
+		}
+		s.says(exitYes, "status", "source:people for acmecorp.com: 44 addresses", "44 rows read")
+
+		// A change counts.
+		s.do(slapd.Apply(deadline(t), livesAt("bob", "bob"+there)+person("new", "")))
+		s.waitDaemonLog(`msg="directory loaded" path=source:people addresses=45`)
+		s.mustFlow("robert@acmecorp.com", "office365 bob"+there)
+		s.mustFlow("new@acmecorp.com", "here new@acmecorp.com")
+		backup, err := slapd.Backup(deadline(t))
+		s.do(err)
+
+		// While it is away, its last list counts, over a restart of ours as well.
+		s.do(slapd.Kill())
+		s.waitDaemonLog(`msg="a source cannot be read: its last list stays" source=source:people`)
+		s.says(exitNo, "status", "CANNOT BE READ")
+		s.do(s.Daemon.Stop())
+		s.do(s.StartDaemon(deadline(t)))
+		s.mustFlow("asmith@acmecorp.com", "office365 alice.smith"+there)
+		if reply := s.rcpt(lab.FromInternet, "eve@example.net", "nobody@acmecorp.com"); code(reply) != "550 5.1.1" {
+			t.Errorf("while slapd is away, nobody is answered with %s", reply)
+		}
+		s.do(slapd.Start(deadline(t)))
+		s.waitDaemonLog(`msg="a source can be read again" source=source:people`)
+
+		// One that has lost most of its users is not believed, and one that is restored is not,
+		// until it is as far as before.
+		var gone strings.Builder
+		for i := range 40 {
+			gone.WriteString(deleted(fmt.Sprintf("user%d", i)))
+		}
+		s.do(slapd.Apply(deadline(t), person("last", "")+gone.String()))
+		s.waitDaemonLog(`msg="directory refused, the old one stays" path=source:people error=.*lacks 40 of 45 addresses`)
+		s.mustFlow("user7@acmecorp.com", "here user7@acmecorp.com")
+		s.says(exitNo, "status", "REFUSED", "lacks 40 of 45 addresses")
+		s.do(slapd.Kill())
+		s.do(slapd.Restore(deadline(t), backup))
+		s.do(slapd.Start(deadline(t)))
+		s.do(slapd.Apply(deadline(t), person("back", "")))
+		s.waitDaemonLog(`msg="directory loaded" path=source:people addresses=46`)
+		s.mustFlow("back@acmecorp.com", "here back@acmecorp.com")
+	})
+}

@@ -1,0 +1,249 @@
+package sources
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/csv"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"coexistd/policy/config/files"
+	"coexistd/policy/directory"
+)
+
+// Polling is what a Poller goes by.
+type Polling struct {
+	// Name is the source's, and Copy directory.Source.Copy of its list.
+	Name, Copy string
+	// Columns are the further columns of its rows, in lower case.
+	Columns []string
+	// Interval is how often the source is asked whether something has changed, and
+	// FullInterval how often it is read in any case.
+	Interval, FullInterval time.Duration
+}
+
+// Poller asks a source outside this host for its list, time and again, and leaves each new
+// one in a file, for Directories.Poll to judge. What it saw last it keeps beside it, for the
+// next start.
+type Poller struct {
+	Polling
+	reader Reader
+	log    *slog.Logger
+	kept   kept // of the one goroutine that runs
+
+	mu    sync.Mutex
+	state State
+}
+
+// kept is what the next start is to know.
+type kept struct {
+	Mark Mark      `json:"mark"` // that of the list that was read last
+	Sum  string    `json:"sum"`  // the digest of that list
+	Back bool      `json:"back"` // it was left as one of an earlier time
+	Read time.Time `json:"read"`
+	Rows int       `json:"rows"`
+}
+
+// State is what is known of a source.
+type State struct {
+	// Read is when the list was read last, with so many Rows, and Asked when the source
+	// last said that nothing has changed since, or gave a list.
+	Read, Asked time.Time
+	Rows        int
+	// Failed is why the source cannot be read, in its own words, since the time Since. It
+	// is empty when the last attempt succeeded.
+	Failed string
+	Since  time.Time
+}
+
+// NewPoller returns a Poller, which does nothing before Run.
+func NewPoller(p Polling, reader Reader, log *slog.Logger) *Poller {
+	return &Poller{Polling: p, reader: reader, log: log}
+}
+
+// State tells what is known of the source.
+func (p *Poller) State() State {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state
+}
+
+// Run polls until the context ends, and closes the Reader.
+func (p *Poller) Run(ctx context.Context) {
+	defer p.reader.Close()
+	if err := p.recall(); err != nil {
+		p.log.Warn("what was known of a source cannot be read: it is read anew", "source", p.Name, "error", err)
+	}
+	again := time.NewTicker(p.Interval)
+	defer again.Stop()
+	full := time.Time{} // a restart may have missed what went
+	for ctx.Err() == nil {
+		if p.poll(ctx, &full) {
+			p.succeeded()
+		}
+		select {
+		case <-ctx.Done():
+		case <-again.C:
+		}
+	}
+}
+
+// poll asks once. Full is when the list was read last.
+func (p *Poller) poll(ctx context.Context, full *time.Time) (ok bool) {
+	mark, err := p.reader.Mark(ctx)
+	if err == nil && mark.Same(p.kept.Mark) && time.Since(*full) < p.FullInterval {
+		return true
+	}
+	if err == nil {
+		begun := time.Now()
+		if err = p.read(ctx, mark); err == nil {
+			*full = begun
+			return true
+		}
+	}
+	if ctx.Err() == nil {
+		p.failed(err)
+	}
+	return false
+}
+
+// read reads the list, and leaves it to be judged if it is another than the last.
+func (p *Poller) read(ctx context.Context, mark Mark) error {
+	part := p.Copy + ".part"
+	defer os.Remove(part) // what was not renamed
+	sum, rows, err := p.write(ctx, part)
+	if err != nil {
+		return err
+	}
+	wentBack := mark.WentBack(p.kept.Mark)
+	if sum != p.kept.Sum || wentBack != p.kept.Back {
+		if err := p.leave(part, wentBack); err != nil {
+			return fmt.Errorf("its list cannot be kept: %w", err)
+		}
+	}
+	if wentBack {
+		mark = p.kept.Mark // until it is as far again
+	}
+	p.kept = kept{Mark: mark, Sum: sum, Back: wentBack, Read: time.Now(), Rows: rows}
+	if err := p.remember(); err != nil {
+		return fmt.Errorf("its state cannot be kept: %w", err)
+	}
+	return nil
+}
+
+// leave puts a list where it is judged, in place of one that waits there.
+func (p *Poller) leave(part string, wentBack bool) error {
+	this, other := fresh, older
+	if wentBack {
+		this, other = older, fresh
+	}
+	if err := os.Remove(p.Copy + other); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.Rename(part, p.Copy+this)
+}
+
+// write writes the source's rows to a file, and returns a digest of them.
+func (p *Poller) write(ctx context.Context, path string) (sum string, rows int, err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", 0, err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return "", 0, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	digest := sha256.New()
+	buffer := bufio.NewWriter(io.MultiWriter(file, digest))
+	table := csv.NewWriter(buffer)
+	// A write that fails, and all after it, is told by Error.
+	_ = table.Write(slices.Concat([]string{"address", "residence", "login", "target", "kind", "origin"}, p.Columns))
+	size := 0
+	err = p.reader.Read(ctx, func(r Row) error {
+		fields := []string{r.Address, r.Residence, r.Login, r.Target, r.Kind, r.Origin}
+		for _, column := range p.Columns {
+			fields = append(fields, r.Further[column])
+		}
+		for _, field := range fields {
+			size += len(field) + len(",")
+		}
+		if rows++; size > directory.MaxSize {
+			return fmt.Errorf("its list is larger than %d MiB", directory.MaxSize>>20)
+		}
+		_ = table.Write(fields)
+		return table.Error()
+	})
+	table.Flush()
+	return hex.EncodeToString(digest.Sum(nil)), rows, errors.Join(err, table.Error(), buffer.Flush(), file.Sync())
+}
+
+// failed keeps why the source cannot be read, and says it once.
+func (p *Poller) failed(err error) {
+	p.mu.Lock()
+	before := p.state.Failed
+	p.state.Failed = err.Error()
+	if before == "" {
+		p.state.Since = time.Now()
+	}
+	p.mu.Unlock()
+	if before != err.Error() {
+		p.log.Error("a source cannot be read: its last list stays", "source", p.Name, "error", err)
+	}
+}
+
+func (p *Poller) succeeded() {
+	p.mu.Lock()
+	before := p.state.Failed
+	p.state = State{Read: p.kept.Read, Asked: time.Now(), Rows: p.kept.Rows}
+	p.mu.Unlock()
+	if before != "" {
+		p.log.Info("a source can be read again", "source", p.Name)
+	}
+}
+
+// recall reads what was known before this start. The list of then must still be there.
+func (p *Poller) recall() error {
+	text, _, err := files.Read(p.Copy+".json", 1<<20)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var k kept
+	if err := json.Unmarshal([]byte(text), &k); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc([]string{taken, fresh, older}, func(ending string) bool {
+		_, err := files.Look(p.Copy + ending)
+		return err == nil
+	}) {
+		k.Sum = ""
+	}
+	p.kept = k
+	p.mu.Lock()
+	p.state.Read, p.state.Rows = k.Read, k.Rows
+	p.mu.Unlock()
+	return nil
+}
+
+func (p *Poller) remember() error {
+	text, err := json.Marshal(p.kept)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(p.Copy+".json.new", text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(p.Copy+".json.new", p.Copy+".json")
+}

@@ -77,6 +77,19 @@ func (v values) all(attributes []string) (all []string) {
 	return all
 }
 
+// checkNames refuses an attribute that nobody asked for: a server sends what was asked for
+// by a second name, such as rfc822Mailbox, under the first, and its values would be missing.
+func checkNames(e *goldap.Entry, wanted []string) error {
+	for _, a := range e.Attributes {
+		name, _, _ := strings.Cut(a.Name, ";")
+		if len(a.Values) > 0 && !slices.Contains(wanted, strings.ToLower(name)) {
+			return fmt.Errorf("it calls an attribute %q that was not asked for by that name; name it so, in place of one of %s",
+				name, strings.Join(wanted, ", "))
+		}
+	}
+	return nil
+}
+
 // gather takes the values of the wanted attributes from what a server has sent. An
 // attribute may come in several languages, "mail;lang-de" beside "mail"; all count.
 func gather(e *goldap.Entry, wanted []string) (values, error) {

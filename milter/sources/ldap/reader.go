@@ -102,6 +102,9 @@ func (r *Reader) read(ctx context.Context, c *conn, add func(sources.Row) error)
 		if entries++; entries > maxRows {
 			return fmt.Errorf("it sent more than %d entries", maxRows)
 		}
+		if err := checkNames(e, r.mapping.wanted); err != nil {
+			return err
+		}
 		found, err := gather(e, r.mapping.wanted)
 		if err != nil {
 			return err

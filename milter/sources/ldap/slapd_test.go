@@ -289,6 +289,15 @@ func TestTheMarkOfASlapdIsItsContextCSN(t *testing.T) {
 	}
 }
 
+func TestAnAttributeThatTheServerCallsOtherwiseIsAnError(t *testing.T) {
+	t.Parallel()
+	o := asReader(startSlapd(t, lab.SlapdConfig{LDIF: person("ann")}).URL)
+	o.Address = []string{"rfc822Mailbox"}
+	if got, err := read(t, newReader(t, o)); err == nil || !strings.Contains(err.Error(), `it calls an attribute "mail" that was not asked for`) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestMembersOfASlapdsGroupLiveWhereItSays(t *testing.T) {
 	t.Parallel()
 	s := startSlapd(t, lab.SlapdConfig{LDIF: person("ann") + person("bob")})

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -122,4 +123,87 @@ func TestUsersOfLDAPArriveWhereTheyLive(t *testing.T) {
 		s.waitDaemonLog(`msg="directory loaded" path=source:people addresses=46`)
 		s.mustFlow("back@acmecorp.com", "here back@acmecorp.com")
 	})
+}
+
+// sqlTOML has them in a database. {driver}, {server} and {user} are the server's.
+const sqlTOML = `
+[source.people]
+type          = "sql"
+driver        = "{driver}"
+servers       = ["{server}"]
+database      = "{database}"
+user          = "{user}"
+password_file = "{dir}/ldap.password"
+query         = "SELECT address, CASE WHEN cloud THEN 'office365' ELSE 'here' END AS residence, address AS login, target FROM users"
+mark_query    = "SELECT count(*), max(changed) FROM users"
+interval      = "5s"
+timeout       = "2s"
+`
+
+func TestUsersOfSQLArriveWhereTheyLive(t *testing.T) {
+	t.Parallel()
+	type database interface {
+		Exec(ctx context.Context, sql string) (string, error)
+		Kill() error
+		Start(ctx context.Context) error
+		Stop() error
+	}
+	for driver, start := range map[string]func(*testing.T) (d database, server, user, password string){
+		"postgres": func(t *testing.T) (database, string, string, string) {
+			p, err := lab.LendDirectories(t).StartPostgres(deadline(t), lab.PostgresConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p, p.Addr, lab.SQLReader, lab.SQLReaderPassword
+		},
+		"mysql": func(t *testing.T) (database, string, string, string) {
+			m, err := lab.LendDirectories(t).StartMariaDB(deadline(t), lab.MariaDBConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return m, m.Addr, lab.SQLReader, lab.SQLReaderPassword
+		},
+	} {
+		t.Run(driver, func(t *testing.T) {
+			t.Parallel()
+			d, server, user, password := start(t)
+			t.Cleanup(func() { stopFilter(t, d.Stop) })
+			exec := func(sql string) {
+				t.Helper()
+				if _, err := d.Exec(deadline(t), sql); err != nil {
+					t.Fatal(err)
+				}
+			}
+			exec("CREATE TABLE users (address varchar(200), cloud boolean, target varchar(200), changed integer);" +
+				"INSERT INTO users VALUES ('alice@acmecorp.com', true, 'alice.smith@acmecorp-com.onmicrosoft.com', 1), ('bob@acmecorp.com', false, NULL, 1), ('x@elsewhere.example', false, NULL, 1)")
+			s := startDirectory(t, lab.PostfixMTA, strings.NewReplacer("{driver}", driver, "{server}", server, "{user}", user, "{database}", lab.SQLDatabase).Replace(sqlTOML), password)
+			s.waitDaemonLog(`msg="directory loaded" path=source:people addresses=2`)
+			s.mustFlow("alice@acmecorp.com", "office365 alice.smith@acmecorp-com.onmicrosoft.com")
+			s.mustFlow("bob@acmecorp.com", "here bob@acmecorp.com")
+			exec("INSERT INTO users VALUES ('carl@acmecorp.com', true, NULL, 2)")
+			s.waitDaemonLog(`msg="directory loaded" path=source:people addresses=3`)
+			s.mustFlow("carl@acmecorp.com", "office365 carl@acmecorp-com.onmicrosoft.com")
+			s.do(d.Kill())
+			s.waitDaemonLog(`msg="a source cannot be read: its last list stays" source=source:people`)
+			s.mustFlow("bob@acmecorp.com", "here bob@acmecorp.com")
+			s.do(d.Start(deadline(t)))
+			s.waitDaemonLog(`msg="a source can be read again" source=source:people`)
+		})
+	}
+}
+
+func TestWhatIsWrongWithASourceIsToldBeforeItIsAsked(t *testing.T) {
+	t.Parallel()
+	s := startDirectory(t, lab.PostfixMTA, strings.NewReplacer("{ldap}", "ldap://127.0.0.1:1").Replace(ldapTOML), "secret")
+	s.says(exitYes, "check", "source:people has not been read yet")
+	mustSay(t, s.examined("directory"), "FAIL  directory      source:people has not been read yet, and no copy of its list is left from before: its domains are answered 451")
+	s.waitDaemonLog(`msg="a source cannot be read, and there is no list of it from before" source=source:people error=.*ldap://127.0.0.1:1`)
+	mustSay(t, s.examined("daemon"), "FAIL  daemon         the daemon cannot read source:people since ", "  do: see that the server answers who asks it by [source.people] of {dir}/coexistd.toml")
+	if reply := s.rcpt(lab.FromInternet, "eve@example.net", "alice@acmecorp.com"); code(reply) != "451 4.3.0" {
+		t.Errorf("before the source was read once, the answer is %s", reply)
+	}
+	s.do(s.WriteTOML(strings.Replace(lab.SiteTOML, `directory = "users.csv"`, `directory = "source:people"`, 1) +
+		strings.NewReplacer("{ldap}", "http://127.0.0.1:1", `"mithi"`, `"mithril"`).Replace(ldapTOML)))
+	s.says(exitNo, "check", `source:people: the preset "mithril" is none of LDAP`)
+	s.says(exitNo, "reload", `source:people: the preset "mithril" is none of LDAP`)
 }

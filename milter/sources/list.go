@@ -49,8 +49,8 @@ type List struct {
 	waiting waiting
 }
 
-// path is the file that is read: the directory, or the copy of what a source listed.
-func (c *List) path() string {
+// Path is the file that is read: the directory, or the copy of what a source listed.
+func (c *List) Path() string {
 	if c.Source.Copy != "" {
 		return c.Source.Copy + taken
 	}
@@ -61,14 +61,14 @@ func (c *List) path() string {
 // leaves Snapshot as it is, and is not judged again until the file changes. The
 // error is the new Err.
 func (c *List) read() error {
-	info, err := files.Look(c.path())
+	info, err := files.Look(c.Path())
 	if err != nil {
 		return c.unreadable(err)
 	}
 	if c.seen != nil && files.Same(c.seen, info) {
 		return c.refusal
 	}
-	text, state, err := files.Read(c.path(), directory.MaxSize)
+	text, state, err := files.Read(c.Path(), directory.MaxSize)
 	if err != nil {
 		return c.unreadable(err)
 	}
@@ -129,5 +129,5 @@ func (c *List) unreadable(err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s %w", c.Source.Path, ErrUnread)
 	}
-	return fmt.Errorf("the copy of %s, %s, %w", c.Source.Path, c.path(), err)
+	return fmt.Errorf("the copy of %s, %s, %w", c.Source.Path, c.Path(), err)
 }

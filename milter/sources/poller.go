@@ -197,7 +197,11 @@ func (p *Poller) failed(err error) {
 	}
 	p.mu.Unlock()
 	if before != err.Error() {
-		p.log.Error("a source cannot be read: its last list stays", "source", p.Name, "error", err)
+		what := "a source cannot be read: its last list stays"
+		if p.kept.Read.IsZero() {
+			what = "a source cannot be read, and there is no list of it from before"
+		}
+		p.log.Error(what, "source", p.Name, "error", err)
 	}
 }
 

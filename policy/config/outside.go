@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"maps"
+	"net/netip"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -140,6 +142,9 @@ func (r *reader) outside(t *schema.Table) *Outside {
 	if o.CAFile != "" {
 		r.names(t.At("ca_file").Key, o.CAFile, false)
 	}
+	if o.Password != "" && !o.StartTLS && slices.ContainsFunc(o.Servers, func(server string) bool { return strings.HasPrefix(server, "ldap://") && !isLoopback(server) }) {
+		r.note("source %s sends its password by ldap:// in the clear: write ldaps://, or starttls = true", o.Name)
+	}
 	r.outsidePlatform(t, o)
 	r.refuseOthers(t, o.Type)
 	inner := t.Optional("residence")
@@ -149,6 +154,16 @@ func (r *reader) outside(t *schema.Table) *Outside {
 		Nested: schema.Value[bool](inner, "nested"), Default: schema.Value[string](inner, "default"),
 	}
 	return o
+}
+
+// isLoopback reports the URL of a server on this host.
+func isLoopback(server string) bool {
+	u, err := url.Parse(server)
+	if err != nil {
+		return false
+	}
+	address, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || err == nil && address.IsLoopback()
 }
 
 // outsidePlatform reads the platform of remote mailboxes.

@@ -318,7 +318,7 @@ func needed(section, setting string) bool {
 
 func TestTheDefaultFileHasEveryKeyAndIsRightOnceItsNeededPartsAreUncommented(t *testing.T) {
 	t.Parallel()
-	all := map[string]string{"users.csv": users, "secret.key": strings.Repeat("k", 32), "proof.key": strings.Repeat("k", 16), "redis.password": "x"}
+	all := map[string]string{"users.csv": users, "secret.key": strings.Repeat("k", 32), "proof.key": strings.Repeat("k", 16), "redis.password": "x", "directory.password": "x"}
 	load(t, write(t, uncommented(needed), all))
 	_, keys, err := decodeTOML(uncommented(func(string, string) bool { return true }))
 	if err != nil {
@@ -337,10 +337,18 @@ func TestTheDefaultFileHasEveryKeyAndIsRightOnceItsNeededPartsAreUncommented(t *
 	wants := map[string][]string{
 		"alternate": {"[platform.office365]"}, "platforms": {"[platform.office365]", "alternate"}, "max_age": {"networks"}, "username": {"password_file"}, "on_error": {"[redis]", "addresses"},
 		"mode": nil, "past_mx": nil,
+		"source.*.tls": nil, "source.*.driver": nil, "source.*.database": nil, "source.*.query": nil, "source.*.mark_query": nil,
+		"source.*.platform":            {"[platform.office365]"},
+		"source.*.residence.attribute": {"[source.people]", "type"}, "source.*.residence.values": {"[source.people]", "type"},
+		"source.*.residence.groups": {"[source.people]", "type"}, "source.*.residence.nested": {"[source.people]", "type"},
+		"source.*.residence.default": {"[source.people]", "type"},
 	}
 	for _, s := range allKeys() {
 		for _, k := range s.Keys {
-			want, special := wants[k.Name]
+			want, special := wants[s.Path+"."+k.Name]
+			if !special {
+				want, special = wants[k.Name]
+			}
 			if s.Header == "" && s.Path != "" || special && want == nil {
 				continue
 			}

@@ -141,9 +141,22 @@ func (o *outside) ldap(secure *tls.Config) (sources.Reader, error) {
 	return ldap.New(options)
 }
 
-// choices are sorted by their values: of several that fit, the first counts.
+// choices are in the order in which they count: whole values before numbers with bits,
+// and these before beginnings, of which longer ones go first.
 func choices(of map[string]string) (all []ldap.Choice) {
-	for _, value := range slices.Sorted(maps.Keys(of)) {
+	class := func(value string) int {
+		switch {
+		case strings.HasSuffix(value, "*"):
+			return 2
+		case strings.HasPrefix(value, "&"):
+			return 1
+		}
+		return 0
+	}
+	values := slices.SortedFunc(maps.Keys(of), func(a, b string) int {
+		return cmp.Or(class(a)-class(b), len(b)-len(a), strings.Compare(a, b))
+	})
+	for _, value := range values {
 		all = append(all, ldap.Choice{Value: value, Means: of[value]})
 	}
 	return all

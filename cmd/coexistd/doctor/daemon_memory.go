@@ -80,6 +80,9 @@ func compareDirectory(x *examination, d control.Directory) []Finding {
 	if !d.Loaded.IsZero() {
 		has = "it goes by the list of " + d.Loaded.Local().Format(time.DateTime)
 	}
+	if d.Outside != nil {
+		return compareOutside(x, d, has)
+	}
 	if len(d.Refused) > 0 {
 		return []Finding{failure("the daemon refuses %s as it is: %s; %s", d.Source, strings.TrimSuffix(some(d.Refused), "."), has).
 			do("correct %s; when all of it is meant, run: systemctl restart coexistd", d.Source)}
@@ -94,6 +97,21 @@ func compareDirectory(x *examination, d control.Directory) []Finding {
 			do("run: systemctl reload coexistd; see what its log says of the directory: journalctl -u coexistd | grep directory")}
 	}
 	return nil
+}
+
+// compareOutside looks for a source outside this host that the daemon cannot read, or whose
+// list it refuses.
+func compareOutside(x *examination, d control.Directory, has string) []Finding {
+	var findings []Finding
+	if failed := d.Outside.Failed; failed != "" {
+		findings = append(findings, failure("the daemon cannot read %s since %s: %s; %s", d.Source, d.Outside.Since.Local().Format(time.DateTime), failed, has).
+			do("see that the server answers who asks it by [%s] of %s; the daemon tries again by itself", strings.Replace(d.Source, config.SourcePrefix, "source.", 1), x.conf.Path))
+	}
+	if len(d.Refused) > 0 && !d.Loaded.IsZero() {
+		findings = append(findings, failure("the daemon refuses what %s lists now: %s; %s", d.Source, strings.TrimSuffix(some(d.Refused), "."), has).
+			do("correct it there; when all of it is meant, raise max_loss and run: systemctl reload coexistd"))
+	}
+	return findings
 }
 
 // directory is the directory in a file, as it is now.

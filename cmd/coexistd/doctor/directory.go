@@ -29,6 +29,9 @@ func lookAtDirectories(_ context.Context, x *examination) []Finding {
 }
 
 func lookAtDirectory(x *examination, d *sources.List) []Finding {
+	if errors.Is(d.Err, sources.ErrUnread) {
+		return []Finding{failure("%v: its domains are answered 451", d.Err).do("start the daemon, and see with coexistd status what it says of the source")}
+	}
 	if d.Err != nil {
 		var findings []Finding
 		for _, line := range strings.Split(d.Err.Error(), "\n") {
@@ -49,7 +52,7 @@ func lookAtDirectory(x *examination, d *sources.List) []Finding {
 		}
 	}
 	changed := "at a time that cannot be told"
-	if info, err := os.Stat(d.Source.Path); err == nil {
+	if info, err := os.Stat(d.Path()); err == nil {
 		changed = human.Age(x.now.Sub(info.ModTime()))
 	}
 	findings := []Finding{fine("%s has %d addresses, %d of them moving; it was changed %s", d.Source.Path, d.Snapshot.Len(), moving, changed)}

@@ -1,0 +1,225 @@
+package sources
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"coexistd/contrib/fake"
+	"coexistd/policy/directory"
+)
+
+// told is a Reader that says what a test has it say.
+type told struct {
+	mark   Mark
+	rows   []Row
+	fails  error // after the rows
+	asked  int   // how often it was read
+	closed bool
+}
+
+func (r *told) Mark(context.Context) (Mark, error) { return r.mark, nil }
+func (r *told) Close()                             { r.closed = true }
+func (r *told) Read(_ context.Context, add func(Row) error) error {
+	r.asked++
+	for _, row := range r.rows {
+		if err := add(row); err != nil {
+			return err
+		}
+	}
+	return r.fails
+}
+
+// users are rows of so many users here.
+func users(from, to int) (rows []Row) {
+	for i := from; i < to; i++ {
+		rows = append(rows, Row{Origin: fmt.Sprintf("uid=user%d", i), Address: fmt.Sprintf("user%d@acmecorp.com", i), Residence: "here", Login: fmt.Sprint("user", i), Further: map[string]string{"hourly": "7"}})
+	}
+	return rows
+}
+
+// followed is a source with its Poller and its list.
+type followed struct {
+	*told
+	*Poller
+	source directory.Source
+	lists  Directories
+	full   time.Time
+	log    *fake.Log
+}
+
+func follow(t *testing.T) *followed {
+	t.Helper()
+	f := &followed{told: &told{}, source: source("source:people"), log: fake.NewLog()}
+	f.source.Copy = filepath.Join(t.TempDir(), "directories", "people")
+	f.source.Limits = []string{"hourly"}
+	f.restart(t)
+	return f
+}
+
+// restart makes all anew, as a start of the daemon does.
+func (f *followed) restart(t *testing.T) {
+	t.Helper()
+	f.Poller = NewPoller(Polling{Name: f.source.Path, Copy: f.source.Copy, Columns: f.source.Limits, Interval: time.Minute, FullInterval: time.Hour}, f.told, f.log.Logger)
+	if err := f.recall(); err != nil {
+		t.Fatal(err)
+	}
+	f.lists, f.full = Open([]directory.Source{f.source}, nil), time.Time{}
+}
+
+// turn polls once, and has the list judged.
+func (f *followed) turn(t *testing.T) (loaded bool) {
+	t.Helper()
+	if f.poll(t.Context(), &f.full) {
+		f.succeeded()
+	}
+	return len(f.lists.Poll(time.Now())) > 0
+}
+
+func (f *followed) must(t *testing.T, about string, addresses int, problem string) {
+	t.Helper()
+	got := 0
+	if f.lists[0].Snapshot != nil {
+		got = f.lists[0].Snapshot.Len()
+	}
+	if got != addresses {
+		t.Errorf("%s: the list has %d addresses; right is %d", about, got, addresses)
+	}
+	if err := f.lists[0].Err; problem == "" && err != nil || problem != "" && (err == nil || !strings.Contains(err.Error(), problem)) {
+		t.Errorf("%s: the list's error is %v; it must say %q", about, err, problem)
+	}
+}
+
+func TestAListIsTakenAndOutlivesTheSourceAndTheDaemon(t *testing.T) {
+	f := follow(t)
+	f.must(t, "before", 0, "source:people has not been read yet")
+	f.mark, f.rows = Mark{"a": "1"}, users(0, 10)
+	if !f.turn(t) {
+		t.Error("nothing was loaded")
+	}
+	f.must(t, "read", 10, "")
+	e, _ := f.lists[0].Snapshot.Lookup("user3@acmecorp.com")
+	if e.Login() != "user3" || e.Column("origin") != "uid=user3" || e.Column("hourly") != "7" {
+		t.Errorf("the row has the login %q, the origin %q, hourly %q", e.Login(), e.Column("origin"), e.Column("hourly"))
+	}
+	if f.turn(t) || f.asked != 1 {
+		t.Errorf("with the same mark it was read %d times", f.asked)
+	}
+	f.fails = errors.New("the server has gone")
+	f.mark = Mark{"a": "2"}
+	f.rows = users(0, 5)
+	f.turn(t)
+	f.must(t, "cut short", 10, "")
+	if s := f.State(); s.Failed != "the server has gone" || s.Rows != 10 {
+		t.Errorf("the state is %+v", s)
+	}
+	f.restart(t)
+	f.must(t, "after a restart", 10, "")
+	f.turn(t)
+	f.must(t, "still away", 10, "")
+	if n := strings.Count(f.log.String(), "a source cannot be read"); n != 2 {
+		t.Errorf("the log tells %d times that it cannot be read; right is once for each start:\n%s", n, f.log)
+	}
+	f.fails, f.rows = nil, users(0, 11)
+	f.turn(t)
+	f.must(t, "back", 11, "")
+	for _, file := range []string{".csv", ".json"} {
+		if info, err := os.Stat(f.source.Copy + file); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", file, info, err)
+		}
+	}
+}
+
+func TestAListThatLostTooMuchWaitsAndIsTakenOnceItMay(t *testing.T) {
+	f := follow(t)
+	f.rows = users(0, 100)
+	f.turn(t)
+	f.rows = users(50, 100)
+	f.turn(t)
+	const lost = "source:people: the new list lacks 50 of 100 addresses"
+	f.must(t, "lost", 100, lost)
+	if !f.lists[0].Lost() {
+		t.Error("it is not told as a loss")
+	}
+	f.restart(t)
+	f.must(t, "after a restart", 100, "")
+	f.turn(t)
+	f.must(t, "judged again", 100, lost)
+	// A reload with the same settings keeps what it knows; one that allows it has it taken.
+	f.lists = Open([]directory.Source{f.source}, f.lists)
+	f.must(t, "after a reload", 100, lost)
+	f.source.MaxLoss = 0.5
+	f.lists = Open([]directory.Source{f.source}, f.lists)
+	f.turn(t)
+	f.must(t, "allowed", 50, "")
+	f.restart(t)
+	f.must(t, "after another restart", 50, "")
+}
+
+func TestAListThatRecoversIsTakenAgain(t *testing.T) {
+	f := follow(t)
+	f.rows = users(0, 100)
+	f.turn(t)
+	f.rows = nil
+	f.turn(t)
+	f.must(t, "emptied", 100, "source:people lists no address")
+	f.rows = users(0, 100)
+	f.turn(t)
+	f.must(t, "recovered", 100, "")
+	f.rows = append(users(0, 99), Row{Origin: "uid=bad", Address: "user99@acmecorp.com", Residence: "nowhere"})
+	f.turn(t)
+	f.must(t, "a bad row", 100, `residence "nowhere" is not known for acmecorp.com; it would be here, both, moving or one of office365 (uid=bad)`)
+}
+
+func TestASourceThatWentBackIsNotBelievedUntilItIsAsFarAgain(t *testing.T) {
+	f := follow(t)
+	f.mark, f.rows = Mark{"a": "5", "b": "1"}, users(0, 100)
+	f.turn(t)
+	f.mark, f.rows = Mark{"a": "3", "b": "2"}, users(0, 99)
+	f.turn(t)
+	f.must(t, "restored", 100, "source:people lists what it did at an earlier time")
+	f.restart(t)
+	f.turn(t)
+	f.must(t, "after a restart", 100, "at an earlier time")
+	f.mark = Mark{"a": "6", "b": "2"}
+	f.turn(t)
+	f.must(t, "as far again", 99, "")
+	// A server that forgot its counter, and nothing else.
+	f.mark = Mark{"a": "4", "b": "2"}
+	f.turn(t)
+	f.must(t, "the counter alone", 99, "")
+}
+
+func TestTheCopiesHaveWhatTheSourceSays(t *testing.T) {
+	f := follow(t)
+	f.rows = []Row{{Origin: `uid="x", y`, Address: `"a, b"@acmecorp.com`, Residence: "office365", Login: "one two", Target: "a@acmecorp-com.onmicrosoft.com", Kind: "user"}}
+	f.turn(t)
+	f.must(t, "quoted", 1, "")
+	for e := range f.lists[0].Snapshot.All() {
+		got := []string{e.Address(), e.Login(), e.Target(), e.Column("kind"), e.Column("origin")}
+		if want := []string{`"a, b"@acmecorp.com`, "one two", "a@acmecorp-com.onmicrosoft.com", "user", `uid="x", y`}; !slices.Equal(got, want) {
+			t.Errorf("the row is %q; right is %q", got, want)
+		}
+	}
+	f.rows = []Row{{Address: "a@acmecorp.com\nb@acmecorp.com,here", Residence: "here"}}
+	f.turn(t)
+	if f.lists[0].Err == nil {
+		t.Error("a line break within an address makes a row")
+	}
+}
+
+func TestTheReaderIsClosedWhenThePollerEnds(t *testing.T) {
+	f := follow(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	f.Run(ctx)
+	if !f.closed {
+		t.Error("it is open")
+	}
+}

@@ -44,23 +44,24 @@ var rooms = []string{
 // others, beside the rooms, which all may use. The longest name that fits a folder is
 // its part.
 var mayImport = map[string][]string{
-	"policy":               {},
-	"policy/config":        {"policy", "policy/config/files", "policy/config/document", "policy/config/wording", "policy/config/quantity", "policy/config/sockets", "policy/config/secret", "policy/config/mistakes", "policy/config/schema"},
-	"policy/config/files":  {},
-	"scanners":             {"policy", "policy/config/files"},
-	"milter/ownmail":       {"policy"},
-	"milter/quarantine":    {"milter/ownmail", "policy"},
-	"milter/sources":       {"policy/config/files"},
-	"milter/sources/ldap":  {"milter/sources"},
-	"milter/sources/sqldb": {"milter/sources", "policy/config/files"},
-	"milter/flood":         {"policy"},
-	"milter/record":        {"policy"},
-	"milter/listen":        {"policy/config/sockets"},
-	"milter/notice":        {"milter/ownmail", "milter/record", "policy"},
-	"milter/transaction":   {"milter/flood", "milter/notice", "milter/quarantine", "milter/record", "scanners", "policy"},
-	"milter":               {"milter/listen", "milter/transaction", "milter/record", "scanners", "policy"},
-	"cmd":                  append(slices.Clone(milterParts), "scanners", "policy", "policy/config", "policy/config/files", "policy/config/sockets", "policy/config/mistakes"),
-	"contrib":              append(slices.Clone(milterParts), "scanners", "policy", "policy/config"),
+	"policy":                 {},
+	"policy/config":          {"policy", "policy/config/files", "policy/config/document", "policy/config/wording", "policy/config/quantity", "policy/config/sockets", "policy/config/secret", "policy/config/mistakes", "policy/config/schema"},
+	"policy/config/files":    {},
+	"scanners":               {"policy", "policy/config/files"},
+	"milter/ownmail":         {"policy"},
+	"milter/quarantine":      {"milter/ownmail", "policy"},
+	"milter/sources":         {"policy/config/files"},
+	"milter/sources/ldap":    {"milter/sources"},
+	"milter/sources/sqldb":   {"milter/sources", "policy/config/files"},
+	"milter/sources/exports": {"milter/sources", "policy/config/files"},
+	"milter/flood":           {"policy"},
+	"milter/record":          {"policy"},
+	"milter/listen":          {"policy/config/sockets"},
+	"milter/notice":          {"milter/ownmail", "milter/record", "policy"},
+	"milter/transaction":     {"milter/flood", "milter/notice", "milter/quarantine", "milter/record", "scanners", "policy"},
+	"milter":                 {"milter/listen", "milter/transaction", "milter/record", "scanners", "policy"},
+	"cmd":                    append(slices.Clone(milterParts), "scanners", "policy", "policy/config", "policy/config/files", "policy/config/sockets", "policy/config/mistakes"),
+	"contrib":                append(slices.Clone(milterParts), "scanners", "policy", "policy/config"),
 
 	"policy/config/document": {},
 	"policy/config/mistakes": {},
@@ -73,7 +74,7 @@ var mayImport = map[string][]string{
 
 // milterParts are milter and those below it.
 var milterParts = []string{
-	"milter", "milter/flood", "milter/listen", "milter/notice", "milter/ownmail", "milter/quarantine", "milter/record", "milter/sources", "milter/sources/ldap", "milter/sources/sqldb", "milter/transaction",
+	"milter", "milter/flood", "milter/listen", "milter/notice", "milter/ownmail", "milter/quarantine", "milter/record", "milter/sources", "milter/sources/ldap", "milter/sources/sqldb", "milter/sources/exports", "milter/transaction",
 }
 
 func init() {

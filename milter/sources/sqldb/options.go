@@ -43,8 +43,8 @@ type Options struct {
 	// Keep tells of a domain, in its normal form, whether its rows are wanted. Nil: all
 	// are.
 	Keep func(domain string) bool
-	// Residences are the words for residences by what the column residence says, in
-	// lower case. What it does not have is left as it is.
+	// Residences are the words for residences by what the column residence says, both in
+	// any case. What it does not have is left as it is.
 	Residences map[string]string
 	// Default is the residence where the column says nothing, or is missing.
 	Default string
@@ -63,6 +63,11 @@ func New(o Options) (*Reader, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
+	residences := make(map[string]string)
+	for said, word := range o.Residences {
+		residences[strings.ToLower(said)] = word
+	}
+	o.Residences = residences
 	return o.open()
 }
 

@@ -24,12 +24,12 @@ func TestColumnsAreKnownByTheirNamesAndTheirValuesAreTexts(t *testing.T) {
 		`INSERT INTO users VALUES ('bob@acmecorp.com', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)`,
 		`INSERT INTO users VALUES ('carol@acmecorp.com', 'attic', '', '', 'group', -1, 0, 'yesterday', '')`)
 	got := list(t, Options{
-		Driver: SQLite, Database: path, Default: "here", Residences: map[string]string{"cloud": "office365"},
+		Driver: SQLite, Database: path, Default: "here", Residences: map[string]string{"CLOUD": "office365", "": "moving"},
 		Query: "SELECT hourly, mail AS Address, lives AS RESIDENCE, account AS login, reaches AS target, sort AS kind, share, since AS Since, raw FROM users;",
 	})
 	compare(t, got, []string{
 		"Alice@AcmeCorp.com | office365 | alice | alice@acme.onmicrosoft.com | user | hourly=100 | raw=abc | share=1000000.5 | since=2026-02-03T04:05:06Z",
-		"bob@acmecorp.com | here |  |  |  | hourly= | raw= | share= | since=",
+		"bob@acmecorp.com | moving |  |  |  | hourly= | raw= | share= | since=",
 		"carol@acmecorp.com | attic |  |  | group | hourly=-1 | raw= | share=0 | since=yesterday",
 	})
 }

@@ -207,3 +207,32 @@ func TestWhatIsWrongWithASourceIsToldBeforeItIsAsked(t *testing.T) {
 	s.says(exitNo, "check", `source:people: the preset "mithril" is none of LDAP`)
 	s.says(exitNo, "reload", `source:people: the preset "mithril" is none of LDAP`)
 }
+
+func TestAListThatExchangeExportedIsReadWhenItIsReplaced(t *testing.T) {
+	t.Parallel()
+	const header = "\ufeff\"PrimarySmtpAddress\",\"EmailAddresses\",\"RecipientTypeDetails\",\"ExternalEmailAddress\"\r\n"
+	export := func(rows ...string) string { return header + strings.Join(rows, "\r\n") + "\r\n" }
+	const alice = `"alice@acmecorp.com","SMTP:alice@acmecorp.com smtp:asmith@acmecorp.com smtp:alice.smith@acmecorp-com.onmicrosoft.com","UserMailbox",`
+	s := startSite(t, lab.SiteConfig{})
+	write := func(name, content string) {
+		t.Helper()
+		path := filepath.Join(s.Dir, name)
+		s.do(os.WriteFile(path+".new", []byte(content), 0o644))
+		s.do(os.Rename(path+".new", path))
+	}
+	write("office365.csv", export(alice))
+	write("here.csv", "address,residence,login\nbob@acmecorp.com,here,bob\nalice@acmecorp.com,here,\n")
+	s.do(s.WriteDirectory(globexUsers))
+	s.configure(strings.Replace(lab.SiteTOML, `directory = "users.csv"`, `directory = ["source:there", "here.csv"]`, 1) +
+		"[source.there]\ntype = \"csv\"\nplatform = \"office365\"\nfile = \"office365.csv\"\ninterval = \"5s\"\n")
+	s.waitDaemonLog(`msg="directory loaded" path=source:there addresses=2`)
+	s.mustFlow("asmith@acmecorp.com", "office365 alice.smith@acmecorp-com.onmicrosoft.com")
+	s.mustFlow("alice@acmecorp.com", "office365 alice.smith@acmecorp-com.onmicrosoft.com")
+	s.mustFlow("bob@acmecorp.com", "here bob@acmecorp.com")
+	write("office365.csv", export(alice, `"bob@acmecorp.com","SMTP:bob@acmecorp.com","UserMailbox",`))
+	s.waitDaemonLog(`msg="directory loaded" path=source:there addresses=3`)
+	s.mustFlow("bob@acmecorp.com", "office365 bob@acmecorp-com.onmicrosoft.com")
+	write("office365.csv", "address,residence\n")
+	s.waitDaemonLog(`msg="a source cannot be read: its last list stays" source=source:there`)
+	s.mustFlow("bob@acmecorp.com", "office365 bob@acmecorp-com.onmicrosoft.com")
+}

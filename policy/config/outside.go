@@ -21,13 +21,14 @@ import (
 const (
 	LDAP = "ldap"
 	SQL  = "sql"
+	CSV  = "csv"
 )
 
 // Outside is a source of users outside this host, [source.NAME], as the file has it. What a
 // server would have to say of it is not asked here.
 type Outside struct {
 	Name string
-	Type string // LDAP or SQL
+	Type string // LDAP, SQL or CSV
 	// Preset names what is usual for a product; empty: nothing is.
 	Preset                          string
 	Servers                         []string
@@ -35,8 +36,10 @@ type Outside struct {
 	CAFile                          string // an absolute path; empty: the system's
 	User, Password                  string // the password must stand in no log
 	Interval, FullInterval, Timeout time.Duration
-	// Platform is where mailboxes of a preset's "remote" users live.
+	// Platform is where mailboxes of a preset's "remote" users live, or those of File.
 	Platform string
+	// File is the absolute path of a list that the platform's tools have exported. CSV only.
+	File string
 	// Base to Kind are of LDAP: whom to seek, and attributes. Nil and empty: the preset's.
 	Base, Filter                    string
 	Address, Aliases, Login, Target []string
@@ -66,13 +69,15 @@ const (
 	attributes = "an attribute's name in quotes"
 	ldapOnly   = "LDAP only: "
 	sqlOnly    = "SQL only: "
+	csvOnly    = "CSV only: "
 )
 
 func (r *reader) outsideKeys() schema.Section {
 	names := schema.OneOrMore(attribute, schema.Rules{Empty: "names no attribute; leave it out for the preset's", Most: 20, What: "attributes", Twice: schema.Refused})
 	text := func(what string) schema.Kind { return schema.Text("a text in quotes", schema.As[string]) }
 	return schema.Section{Path: "source.*", Header: "[source.people]", About: "a directory of users outside this host, by a name of yours; a domain names it by `directory = \"source:people\"`", Keys: []schema.Key{
-		{Name: "type", Kind: schema.Choice[schema.Word]("known", LDAP, SQL), Missing: `write type = "ldap" or "sql"`, Example: `"ldap"`, Meaning: "`\"ldap\"` or `\"sql\"`"},
+		{Name: "type", Kind: schema.Choice[schema.Word]("known", LDAP, SQL, CSV), Missing: `write type = "ldap", "sql" or "csv"`, Example: `"ldap"`,
+			Meaning: "`\"ldap\"`, `\"sql\"`, or `\"csv\"` for a list that another platform's tools have exported"},
 		{Name: "preset", Kind: line("the name of a preset"), Example: `"openldap"`, Meaning: "what is usual for a product: `openldap`, `ad`, `exchange`, `zimbra`, `mithi`; `postfixadmin`, `iredmail`, `mailcow`. The keys below go before it"},
 		{Name: "servers", Kind: schema.List(schema.As[string], schema.Rules{Empty: "names no server", Most: maxAddresses, What: "servers", Twice: schema.Refused}), Example: `["ldaps://ldap1.example.com", "ldaps://ldap2.example.com"]`,
 			Meaning: "LDAP: URLs, of which the first that answers is asked: `ldaps://HOST`, `ldap://HOST:PORT`, `ldapi://%2Frun%2Fslapd%2Fldapi`. SQL: one, `HOST:PORT` or the path of a Unix socket; none for SQLite"},
@@ -84,7 +89,9 @@ func (r *reader) outsideKeys() schema.Section {
 		{Name: "interval", Kind: schema.Duration(5*time.Second, day), Usual: "1m", Meaning: "how often the source is asked whether something has changed"},
 		{Name: "full_interval", Kind: schema.Duration(time.Minute, 30*day), Usual: "1h", Meaning: "how often it is read whole in any case"},
 		{Name: "timeout", Kind: schema.Duration(time.Second, 10*time.Minute), Usual: "30s", Meaning: "how long each answer may take"},
-		{Name: "platform", Kind: schema.Text(schema.AString, schema.As[string]), Usually: "the only one", Example: `"office365"`, Meaning: "the platform of what the preset `exchange` knows as remote mailboxes"},
+		{Name: "platform", Kind: schema.Text(schema.AString, schema.As[string]), Usually: "the only one", Example: `"office365"`, Meaning: "the platform of what the preset `exchange` knows as remote mailboxes, or from which `file` was exported"},
+		{Name: "file", Kind: schema.Text("a path in quotes", func(path string) (string, error) { return r.path(path), nil }), Example: `"office365.csv"`,
+			Meaning: csvOnly + "the list of users there, as `Get-EXORecipient \\| Export-Csv`, the download of Google's admin console or `gam print users` write it; it is read again when it changes"},
 		{Name: "base", Kind: line("a DN"), Example: `"dc=example,dc=com"`, Meaning: ldapOnly + "below which entry everybody is sought"},
 		{Name: "filter", Kind: text("a filter"), Usually: "the preset's", Example: `"(mail=*)"`, Meaning: ldapOnly + "whom to seek (RFC 4515)"},
 		{Name: "address", Kind: names, Usually: "the preset's", Example: `"mail"`, Meaning: ldapOnly + "the attributes with addresses"},
@@ -130,7 +137,7 @@ func (r *reader) outside(t *schema.Table) *Outside {
 		StartTLS: schema.Value[bool](t, "starttls"), TLS: schema.Value[bool](t, "tls"), CAFile: schema.Value[string](t, "ca_file"),
 		User: schema.Value[string](t, "user"), Password: schema.Value[string](t, "password_file"),
 		Interval: schema.Value[time.Duration](t, "interval"), FullInterval: schema.Value[time.Duration](t, "full_interval"), Timeout: schema.Value[time.Duration](t, "timeout"),
-		Base: schema.Value[string](t, "base"), Filter: schema.Value[string](t, "filter"),
+		File: schema.Value[string](t, "file"), Base: schema.Value[string](t, "base"), Filter: schema.Value[string](t, "filter"),
 		Address: schema.Value[[]string](t, "address"), Aliases: schema.Value[[]string](t, "aliases"), Login: schema.Value[[]string](t, "login"), Target: schema.Value[[]string](t, "target"),
 		Kind: schema.Value[[]string](t, "kind"), Kinds: r.texts(t, "kinds"), Columns: r.texts(t, "columns"),
 		Driver: string(schema.Value[schema.Word](t, "driver")), Database: schema.Value[string](t, "database"),
@@ -145,8 +152,14 @@ func (r *reader) outside(t *schema.Table) *Outside {
 	if o.Password != "" && !o.StartTLS && slices.ContainsFunc(o.Servers, func(server string) bool { return strings.HasPrefix(server, "ldap://") && !isLoopback(server) }) {
 		r.note("source %s sends its password by ldap:// in the clear: write ldaps://, or starttls = true", o.Name)
 	}
+	if o.File != "" {
+		r.names(t.At("file").Key, o.File, false)
+	}
 	r.outsidePlatform(t, o)
 	r.refuseOthers(t, o.Type)
+	if o.Type == CSV && o.File == "" {
+		t.Fail("file", `is missing; write the path of the exported list, like file = "office365.csv"`)
+	}
 	inner := t.Optional("residence")
 	inner.ReadSection()
 	o.Residence = OutsideResidence{
@@ -174,19 +187,31 @@ func (r *reader) outsidePlatform(t *schema.Table, o *Outside) {
 		t.Fail("platform", "%s is not a platform of this file; %s", wording.Quote(o.Platform), r.suggestPlatform(o.Platform))
 	case o.Platform == "" && len(r.platforms) == 1:
 		o.Platform = r.platforms[0]
-	case o.Platform == "" && o.Preset == "exchange":
-		t.Fail("platform", "is missing: the preset exchange must know where remote mailboxes live; it would be one of %s", strings.Join(r.platforms, ", "))
+	case o.Platform == "" && (o.Preset == "exchange" || o.Type == CSV):
+		t.Fail("platform", "is missing: where do those live whom the source lists? It would be one of %s", strings.Join(r.platforms, ", "))
 	}
 }
 
 // refuseOthers refuses keys that belong to another type of source.
 func (r *reader) refuseOthers(t *schema.Table, kind string) {
 	for _, k := range r.Schema.Keys("source.*") {
-		for only, other := range map[string]string{ldapOnly: SQL, sqlOnly: LDAP} {
-			if kind == other && t.Has(k.Name) && strings.HasPrefix(k.Meaning, only) {
-				t.Fail(k.Name, `has no meaning with type = %q; leave it out`, kind)
-			}
+		of := []string{LDAP, SQL}
+		switch {
+		case strings.HasPrefix(k.Meaning, ldapOnly):
+			of = []string{LDAP}
+		case strings.HasPrefix(k.Meaning, sqlOnly):
+			of = []string{SQL}
+		case strings.HasPrefix(k.Meaning, csvOnly):
+			of = []string{CSV}
+		case slices.Contains([]string{"type", "platform", "interval", "full_interval"}, k.Name):
+			continue
 		}
+		if kind != "" && t.Has(k.Name) && !slices.Contains(of, kind) {
+			t.Fail(k.Name, `has no meaning with type = %q; leave it out`, kind)
+		}
+	}
+	if kind == CSV && t.Has("residence") {
+		t.Fail("residence", "has no meaning with type = \"csv\": whom the file lists lives at the platform; leave it out")
 	}
 }
 

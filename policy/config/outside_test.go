@@ -52,8 +52,13 @@ user = "coexistd"
 query = "SELECT address FROM users"
 mark_query = "SELECT max(modified) FROM users"
 
+[source.there]
+type = "csv"
+file = "office365.csv"
+platform = "office365"
+
 [domain."acmecorp.com"]
-directory = ["users.csv", "source:ad", "source:sql"]
+directory = ["users.csv", "source:ad", "source:sql", "source:there"]
 alternate = { office365 = "acmecorp-com.onmicrosoft.com", google = "gapps.acmecorp.com" }
 `
 
@@ -78,6 +83,9 @@ func TestASourceIsReadWhole(t *testing.T) {
 		Interval: time.Minute, FullInterval: time.Hour, Timeout: 30 * time.Second,
 		Driver: "postgres", Database: "mail", Query: "SELECT address FROM users", MarkQuery: "SELECT max(modified) FROM users",
 	})
+	check(t, "there", *c.Outsides[2], Outside{
+		Name: "there", Type: CSV, File: filepath.Join(folder, "office365.csv"), Platform: "office365", Interval: time.Minute, FullInterval: time.Hour, Timeout: 30 * time.Second,
+	})
 	var ranks []string
 	for _, one := range c.Directories {
 		name, isSource := strings.CutPrefix(one.Path, SourcePrefix)
@@ -86,7 +94,7 @@ func TestASourceIsReadWhole(t *testing.T) {
 		}
 		ranks = append(ranks, filepath.Base(one.Path)+" "+string(rune('0'+one.Rank["acmecorp.com"])))
 	}
-	check(t, "ranks", strings.Join(ranks, ", "), "users.csv 0, source:ad 1, source:sql 2")
+	check(t, "ranks", strings.Join(ranks, ", "), "users.csv 0, source:ad 1, source:sql 2, source:there 3")
 }
 
 func TestAPasswordInTheClearIsNoted(t *testing.T) {

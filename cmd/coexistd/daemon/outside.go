@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"coexistd/milter/sources"
+	"coexistd/milter/sources/exports"
 	"coexistd/milter/sources/ldap"
 	"coexistd/milter/sources/sqldb"
 	"coexistd/policy/config"
@@ -76,10 +77,14 @@ func CheckOutsides(conf *config.Config) error {
 func (o *outside) reader() (reader sources.Reader, err error) {
 	secure, err := o.tls()
 	if err == nil {
-		if o.Type == config.LDAP {
+		switch o.Type {
+		case config.LDAP:
 			reader, err = o.ldap(secure)
-		} else {
+		case config.SQL:
 			reader, err = o.sql(secure)
+		default:
+			reaches := func(domain string) bool { return o.reaches[domain] == o.Platform }
+			reader = exports.New(o.File, exports.Options{Residence: o.Platform, Keep: o.keeps, Target: reaches})
 		}
 	}
 	if err != nil {

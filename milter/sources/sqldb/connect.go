@@ -155,7 +155,9 @@ func (r *Reader) dial(ctx context.Context, network, addr string) (net.Conn, erro
 	if err != nil {
 		return nil, err
 	}
-	return &bounded{conn, r.allowance}, nil
+	b := &bounded{Conn: conn, left: r.allowance}
+	r.dialled.Store(b)
+	return b, nil
 }
 
 // bounded is a connection that reads no more than an allowance. A driver would make room

@@ -14,7 +14,7 @@ type proxy struct {
 	addr  string
 	after atomic.Int64 // bytes of the server; negative: never
 	hang  atomic.Bool  // it keeps the connection and passes nothing on, instead of ending it
-	came  atomic.Int64 // connections
+	bend  atomic.Bool  // it changes the byte that comes then, and passes on what follows
 
 	mu    sync.Mutex
 	conns []net.Conn
@@ -36,7 +36,6 @@ func startProxy(t *testing.T, server string) *proxy {
 			if err != nil {
 				return
 			}
-			p.came.Add(1)
 			p.keep(client)
 			all.Go(func() { p.serve(client, server) })
 		}
@@ -78,6 +77,13 @@ func (p *proxy) serve(client net.Conn, addr string) {
 		return
 	}
 	io.CopyN(client, server, left)
+	if p.bend.Load() {
+		var b [1]byte
+		if _, err := io.ReadFull(server, b[:]); err == nil {
+			client.Write([]byte{b[0] ^ 0xa5})
+			io.Copy(client, server)
+		}
+	}
 	if p.hang.Load() {
 		// The client is who gives up.
 		io.Copy(io.Discard, server)

@@ -30,6 +30,7 @@ type Reader struct {
 	begin     *sql.TxOptions
 	allowance *atomic.Int64 // what connections may still read before the next row
 	murmur    murmur
+	dialled   atomic.Pointer[bounded] // the last connection
 }
 
 var _ sources.Reader = (*Reader)(nil)
@@ -134,7 +135,22 @@ type told struct{ error }
 
 // stream asks a query in a transaction of its own. When it ends before the last row it
 // cancels first: the drivers would read all that are left.
-func (r *Reader) stream(ctx context.Context, cancel context.CancelCauseFunc, query string, p patience, take func(answer) error) error {
+func (r *Reader) stream(ctx context.Context, cancel context.CancelCauseFunc, query string, p patience, take func(answer) error) (err error) {
+	taking := false
+	defer func() {
+		// MySQL's driver trusts in what a server says to have the form that it should.
+		fault := recover()
+		switch {
+		case fault == nil:
+			return
+		case taking:
+			panic(fault)
+		}
+		if conn := r.dialled.Load(); conn != nil {
+			conn.Close()
+		}
+		err = fmt.Errorf("what the server says cannot be read: %v", fault)
+	}()
 	p.wait()
 	tx, err := r.db.BeginTx(ctx, r.begin)
 	if err != nil {
@@ -146,7 +162,13 @@ func (r *Reader) stream(ctx context.Context, cancel context.CancelCauseFunc, que
 		return err
 	}
 	defer rows.Close() //nolint:errcheck // What went wrong is asked of Err.
-	if err = each(rows, p, take); err == nil {
+	err = each(rows, p, func(a answer) error {
+		taking = true
+		err := take(a)
+		taking = false
+		return err
+	})
+	if err == nil {
 		err = rows.Err()
 	}
 	if err != nil {

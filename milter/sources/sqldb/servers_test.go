@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,6 +92,7 @@ func TestPostgreSQLAndMariaDB(t *testing.T) {
 				{"a result that was cut short is an error", cutShortIsAnError},
 				{"a server that hangs is given up", hangingIsGivenUp},
 				{"a value without end is given up", endlessValueIsGivenUp},
+				{"a byte that is wrong ends no process", wrongBytesAreBorne},
 				{"an end before the last row waits for no other", earlyEndIsQuick},
 			} {
 				t.Run(c.behaviour, func(t *testing.T) { c.check(t, s) })
@@ -163,10 +165,20 @@ func marksGoByTypes(t *testing.T, s server) {
 	}
 }
 
+// presetsFit tries tables of different collations, too: PostfixAdmin's are latin1 with
+// MySQL, the others' Unicode.
 func presetsFit(t *testing.T, s server) {
-	for _, p := range products {
-		for _, driver := range p.drivers {
-			if driver == s.options.Driver {
+	ways := []string{"SELECT 1;"}
+	if s.options.Driver == MySQL {
+		ways = []string{
+			"ALTER DATABASE mail CHARACTER SET latin1 COLLATE latin1_general_ci;", "ALTER DATABASE mail CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;",
+			"ALTER DATABASE mail CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci;",
+		}
+	}
+	for _, way := range ways {
+		s.exec(t, way)
+		for _, p := range products {
+			if slices.Contains(p.drivers, s.options.Driver) {
 				t.Run(p.preset, func(t *testing.T) { checkPreset(t, p, s.options, s.exec) })
 			}
 		}
@@ -297,6 +309,22 @@ func endlessValueIsGivenUp(t *testing.T, s server) {
 	s.options.Query = "SELECT 'x' AS address, REPEAT('0123456789', 10000) AS further"
 	_, err = collect(t, s.options)
 	wantWords(t, err, "row 1: the column further holds 100000 bytes; at most 65536")
+}
+
+// wrongBytesAreBorne asks for no more than that the reading ends.
+func wrongBytesAreBorne(t *testing.T, s server) {
+	o, p := through(t, s)
+	o.Query, o.Timeout = "SELECT 'x' AS address, 5 AS further", 100*time.Millisecond
+	p.bend.Store(true)
+	kinds := make(map[bool]int)
+	for at := range 40 {
+		p.after.Store(int64(at * 13))
+		_, err := collect(t, o)
+		kinds[err == nil]++
+	}
+	if kinds[false] == 0 {
+		t.Error("no byte was wrong")
+	}
 }
 
 func earlyEndIsQuick(t *testing.T, s server) {

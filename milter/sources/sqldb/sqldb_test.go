@@ -4,10 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -251,6 +254,70 @@ func TestTheTimeThatTheRowsAreTakenInIsNotTheServers(t *testing.T) {
 			t.Errorf("%d rows: %v", n, err)
 		}
 	})
+}
+
+func TestAFaultOfAddIsNotHidden(t *testing.T) {
+	r := reader(t, Options{Driver: SQLite, Database: file(t), Query: many(3)})
+	defer func() {
+		if fault := recover(); fault != "a mistake" {
+			t.Errorf("the fault is %v", fault)
+		}
+	}()
+	err := r.Read(deadline(t), func(sources.Row) error { panic("a mistake") })
+	t.Errorf("it ended with %v", err)
+}
+
+// speaker is a server that says the same to everybody, and then nothing.
+func speaker(t *testing.T, words string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				defer conn.Close()
+				io.WriteString(conn, words)
+				io.Copy(io.Discard, conn) // until the client ends it
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		all.Wait()
+	})
+	return l.Addr().String()
+}
+
+func TestAServerThatSpeaksAnotherProtocolIsTold(t *testing.T) {
+	for name, words := range map[string]string{
+		"nothing":             "",
+		"HTTP":                "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
+		"an empty packet":     "\x00\x00\x00\x00",
+		"a short greeting":    "\x01\x00\x00\x00\x0a",
+		"a greeting cut off":  "\x09\x00\x00\x00\x0a5.5.5\x00\x01\x02",
+		"a refusal":           "\x17\x00\x00\x00\xff\x10\x04Too many connections",
+		"a refusal of nobody": "\x01\x00\x00\x00\xff",
+		"a huge packet":       "\xff\xff\xff\x00\x0a",
+		"a huge message":      "R\x7f\xff\xff\xff\x00\x00\x00\x00",
+		"a negative length":   "R\xff\xff\xff\xff\x00\x00\x00\x00",
+		"SASL of nothing":     "R\x00\x00\x00\x08\x00\x00\x00\x0a",
+		"a letter":            "E\x00\x00\x00\x04",
+	} {
+		addr := speaker(t, words)
+		for _, driver := range []string{Postgres, MySQL} {
+			_, err := collect(t, Options{Driver: driver, Server: addr, Database: "mail", User: "reader", Query: "SELECT 1 AS address", Timeout: 300 * time.Millisecond})
+			if wantWords(t, err, "at "+addr+`, database "mail": the query: `); err != nil && len(err.Error()) > 700 {
+				t.Errorf("%s: the error has %d bytes", name, len(err.Error()))
+			}
+		}
+	}
 }
 
 func TestAHundredThousandRowsAreNotHeldInMemory(t *testing.T) {

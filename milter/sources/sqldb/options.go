@@ -38,7 +38,9 @@ type Options struct {
 	// may be missing.
 	Query string
 	// MarkQuery gives one row that tells the state of the list, see sources.Mark: numbers
-	// and times are counters that only grow, all else has no order. Empty: nothing does.
+	// and times are counters that only grow, all else has no order. What may go back, as
+	// the greatest time does when its row is removed, is to be made a text. Empty:
+	// nothing tells the state.
 	MarkQuery string
 	// Keep tells of a domain, in its normal form, whether its rows are wanted. Nil: all
 	// are.

@@ -7,19 +7,19 @@ import (
 	"strings"
 )
 
-// Preset is how the list of a product is asked for.
-type Preset struct{ Query, MarkQuery string }
+// Preset is how the list of a product is asked for. Its names are those of Options.
+type Preset struct{ Query, MarkQuery, Default string }
 
 // FindPreset returns the preset of a product: "postfixadmin", "iredmail", "mailcow". The
 // list is of what the product's own Postfix accepts: mailboxes and aliases that are
 // active, in domains that are, and the same in their alias domains. An alias of one
-// mailbox has its login. Catch-all addresses are left out. No residence is given.
+// mailbox has its login. Catch-all addresses are left out. Whom the product has lives here.
 func FindPreset(name string) (Preset, error) {
 	p, known := presets[name]
 	if !known {
 		return Preset{}, fmt.Errorf("the SQL preset %q is not known; it is one of %s", name, strings.Join(slices.Sorted(maps.Keys(presets)), ", "))
 	}
-	return Preset{Query: withAliasDomains(p.list), MarkQuery: markQuery(p.states)}, nil
+	return Preset{Query: withAliasDomains(p.list), MarkQuery: markQuery(p.states), Default: "here"}, nil
 }
 
 // A list gives address, login, kind and the domain, each but the login in lower case. The

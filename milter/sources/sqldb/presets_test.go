@@ -145,7 +145,7 @@ func checkPreset(t *testing.T, p product, o Options, exec func(t testing.TB, sql
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Query, o.MarkQuery, o.Default = preset.Query, preset.MarkQuery, "here"
+	o.Query, o.MarkQuery, o.Default = preset.Query, preset.MarkQuery, preset.Default
 	exec(t, typesOf(o.Driver).Replace(p.tables))
 	empty := mark(t, o)
 	if got, err := collect(t, o); err != nil || len(got) != 0 {

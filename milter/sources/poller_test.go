@@ -223,3 +223,23 @@ func TestTheReaderIsClosedWhenThePollerEnds(t *testing.T) {
 		t.Error("it is open")
 	}
 }
+
+func TestASourceThatTakesAnothersPlaceIsJudgedAgainstIt(t *testing.T) {
+	f := follow(t)
+	file := source(write(t, rows(0, 100, "here")))
+	file.Limits = nil
+	f.lists = Open([]directory.Source{f.source}, Open([]directory.Source{file}, nil))
+	f.must(t, "not read yet", 100, "source:people has not been read yet")
+	f.rows = users(0, 50)
+	f.turn(t)
+	f.must(t, "half of them", 100, "source:people: the new list lacks 50 of 100 addresses")
+	f.rows = users(0, 99)
+	f.turn(t)
+	f.must(t, "nearly all", 99, "")
+
+	// One that stays, beside a new one, is not replaced.
+	f.lists = Open([]directory.Source{f.source, file}, f.lists)
+	if f.lists[1].Snapshot.Len() != 100 || f.lists[1].Err != nil {
+		t.Errorf("the new file has %d addresses, %v", f.lists[1].Snapshot.Len(), f.lists[1].Err)
+	}
+}

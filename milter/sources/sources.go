@@ -18,7 +18,8 @@ import (
 type Directories []*List
 
 // Open reads all directories of a configuration. One that takes the place of a list
-// in old, which may be nil, is judged by directory.Guard. Old stays what it is.
+// in old, which may be nil, is judged by directory.Guard, be that of the same source or of
+// one that is gone. Old stays what it is.
 func Open(list []directory.Source, old Directories) Directories {
 	var all Directories
 	for _, source := range list {
@@ -28,6 +29,8 @@ func Open(list []directory.Source, old Directories) Directories {
 				*c = *old[i]
 			}
 			c.Snapshot, c.Loaded, c.Bytes = old[i].Snapshot, old[i].Loaded, old[i].Bytes
+		} else if before := old.replacedBy(source, list); before != nil {
+			c.Snapshot, c.Loaded, c.Bytes = before.Snapshot, before.Loaded, before.Bytes
 		}
 		if c.Err = c.read(); c.waiting.why != nil {
 			c.Err = c.waiting.why
@@ -35,6 +38,22 @@ func Open(list []directory.Source, old Directories) Directories {
 		all = append(all, c)
 	}
 	return all
+}
+
+// replacedBy returns the list whose place a new source takes: of those that are gone and
+// share a domain with it, the longest; nil: there is none.
+func (d Directories) replacedBy(source directory.Source, list []directory.Source) (before *List) {
+	for _, one := range d {
+		stays := slices.ContainsFunc(list, func(s directory.Source) bool { return s.Path == one.Source.Path })
+		shares := false
+		for domain := range one.Source.Domains {
+			shares = shares || source.Domains[domain] != nil
+		}
+		if !stays && shares && one.Snapshot != nil && (before == nil || one.Snapshot.Len() > before.Snapshot.Len()) {
+			before = one
+		}
+	}
+	return before
 }
 
 // Err tells of each directory why it cannot be read or is refused, or is nil.
@@ -68,6 +87,17 @@ func (d Directories) Shadowed(list *List, entry directory.Entry) bool {
 		_, found := other.Snapshot.Lookup(entry.Address())
 		return found
 	})
+}
+
+// Of returns the lists of a domain, in the order in which they are asked.
+func (d Directories) Of(domain string) []*List { return d.byDomain()[domain] }
+
+// Named returns the list of that Source.Path, or nil.
+func (d Directories) Named(path string) *List {
+	if i := slices.IndexFunc(d, func(one *List) bool { return one.Source.Path == path }); i >= 0 {
+		return d[i]
+	}
+	return nil
 }
 
 // byDomain returns the lists of each domain, in the order in which they are asked.

@@ -29,12 +29,7 @@ type waiting struct {
 // take takes the list that waits, if there is one and nothing speaks against it. The error
 // says what does. The list that is taken is then the copy that counts.
 func (c *List) take() error {
-	path := c.Source.Copy + fresh
-	info, err := files.Look(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		path = c.Source.Copy + older
-		info, err = files.Look(path)
-	}
+	path, info, err := c.pending()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		c.waiting = waiting{}
@@ -44,12 +39,53 @@ func (c *List) take() error {
 	case c.waiting.seen != nil && files.Same(c.waiting.seen, info):
 		return c.waiting.why
 	}
-	c.waiting = waiting{info, c.judge(path)}
+	c.waiting = waiting{info, c.judge(path, false)}
 	return c.waiting.why
 }
 
-// judge takes the list in a file, or says why not.
-func (c *List) judge(path string) error {
+// pending finds the list that waits.
+func (c *List) pending() (path string, info fs.FileInfo, err error) {
+	path = c.Source.Copy + fresh
+	if info, err = files.Look(path); errors.Is(err, fs.ErrNotExist) {
+		path = c.Source.Copy + older
+		info, err = files.Look(path)
+	}
+	return path, info, err
+}
+
+// Waiting returns the list that a source outside this host has and that was not taken, or
+// nil where there is none.
+func (c *List) Waiting() (*directory.Snapshot, error) {
+	path, _, err := c.pending()
+	if c.Source.Copy == "" || errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	text, _, err := files.Read(path, directory.MaxSize)
+	if err != nil {
+		return nil, fmt.Errorf("the list of %s that waits in %s %w", c.Source.Path, path, err)
+	}
+	return parse(c.Source, text)
+}
+
+// Accept takes the list that waits, however much it lacks. It reports false where none does.
+func (c *List) Accept() (found bool, err error) {
+	path, info, err := c.pending()
+	if c.Source.Copy == "" || errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil {
+		err = c.judge(path, true)
+		c.waiting = waiting{info, err}
+	}
+	if c.Err = err; err == nil {
+		c.Err = c.read()
+	}
+	return true, err
+}
+
+// judge takes the list in a file, or says why not. Meant is set where somebody has said that
+// what it lacks is meant.
+func (c *List) judge(path string, meant bool) error {
 	text, _, err := files.Read(path, directory.MaxSize)
 	if err != nil {
 		return fmt.Errorf("the list of %s that waits in %s %w", c.Source.Path, path, err)
@@ -61,9 +97,9 @@ func (c *List) judge(path string) error {
 			return err
 		}
 	}
-	if c.Snapshot != nil && list != c.Snapshot {
+	if c.Snapshot != nil && list != c.Snapshot && !meant {
 		if path == c.Source.Copy+older {
-			return &loss{fmt.Errorf("%s lists what it did at an earlier time, as after a restored backup. The old list stays", c.Source.Path)}
+			return &loss{fmt.Errorf("%s lists what it did at an earlier time, as after a restored backup. The old list stays. If that is meant, run coexistd directory accept %[1]s", c.Source.Path)}
 		}
 		if lost := directory.Guard(c.Snapshot, list); lost != nil {
 			return &loss{lost}

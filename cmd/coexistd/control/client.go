@@ -66,6 +66,13 @@ func (c *Client) Unblock(ctx context.Context, what Unblock) (found bool, err err
 	return done.Found, err
 }
 
+// Accept has the list of a source taken that waits. It reports false where none does.
+func (c *Client) Accept(ctx context.Context, what Accept) (found bool, err error) {
+	var done Done
+	err = c.ask(ctx, http.MethodPost, PathAccept, what, &done)
+	return done.Found, err
+}
+
 // Settled has the daemon write into its log what a command has done.
 func (c *Client) Settled(ctx context.Context, what Settled) error {
 	return c.ask(ctx, http.MethodPost, PathSettled, what, &Done{})

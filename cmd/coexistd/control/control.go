@@ -15,6 +15,7 @@ const (
 	PathClients = "/clients"
 	PathUnblock = "/clients/unblock"
 	PathSettled = "/quarantine/settled"
+	PathAccept  = "/directory/accept"
 )
 
 // Failure is the answer to a question that cannot be answered. Its status is not 200.
@@ -221,6 +222,11 @@ type Turned struct {
 // Unblock names a client, or a network, that is to be let in again.
 type Unblock struct {
 	Network string `json:"network"`
+}
+
+// Accept names a source whose list, which was refused for what it lacks, is to be taken.
+type Accept struct {
+	Source string `json:"source"`
 }
 
 // Settled tells what a command has made of an entry of the quarantine, for the daemon's log.

@@ -40,6 +40,7 @@ func (d *Daemon) newControl() *http.Server {
 	answer(mux, "GET "+control.PathClients, d.clientsNow)
 	answer(mux, "POST "+control.PathUnblock, d.unblock)
 	answer(mux, "POST "+control.PathSettled, d.noteSettled)
+	answer(mux, "POST "+control.PathAccept, d.accept)
 	return &http.Server{
 		Handler: onlyForUs(mux), ConnContext: withPeer,
 		ReadHeaderTimeout: questionTime, IdleTimeout: questionTime, MaxHeaderBytes: maxQuestion,

@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"reflect"
 	"slices"
 	"strings"
 
+	"coexistd/cmd/coexistd/control"
 	"coexistd/milter/sources"
 	"coexistd/milter/sources/exports"
 	"coexistd/milter/sources/ldap"
@@ -181,12 +183,15 @@ func (o *outside) sql(secure *tls.Config) (sources.Reader, error) {
 	case len(o.Servers) > 1:
 		return nil, errors.New("servers names several; an SQL source has one")
 	}
-	if o.Preset != "" && o.Query == "" {
+	if o.Preset != "" {
 		preset, err := sqldb.FindPreset(o.Preset)
 		if err != nil {
 			return nil, err
 		}
-		options.Query, options.MarkQuery = preset.Query, cmp.Or(o.MarkQuery, preset.MarkQuery)
+		if o.Query == "" {
+			options.Query, options.MarkQuery = preset.Query, cmp.Or(o.MarkQuery, preset.MarkQuery)
+		}
+		options.Default = cmp.Or(o.Residence.Default, preset.Default)
 	}
 	return sqldb.New(options)
 }
@@ -222,6 +227,23 @@ func (d *Daemon) follow() {
 		})
 		d.pollers = append(d.pollers, p)
 	}
+}
+
+// accept takes the list of a source that waits.
+func (d *Daemon) accept(_ context.Context, what control.Accept) (done control.Done, err error) {
+	d.change(func() {
+		lists := d.current.directories
+		i := slices.IndexFunc(lists, func(one *sources.List) bool { return one.Source.Path == what.Source && one.Source.Copy != "" })
+		if i < 0 {
+			err = refusal{http.StatusBadRequest, fmt.Sprintf("%q is not a source that the daemon has; it would be like source:people", what.Source)}
+			return
+		}
+		if done.Found, err = lists[i].Accept(); err == nil && done.Found {
+			d.log.Info("directory accepted", "path", what.Source, "addresses", lists[i].Snapshot.Len())
+			d.publish()
+		}
+	})
+	return done, err
 }
 
 // is reports that a running poller polls just that source.

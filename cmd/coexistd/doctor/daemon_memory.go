@@ -88,7 +88,7 @@ func compareDirectory(x *examination, d control.Directory) []Finding {
 			do("correct %s; when all of it is meant, run: systemctl restart coexistd", d.Source)}
 	}
 	info, err := os.Stat(d.Source)
-	file := x.directory(d.Source)
+	file := x.lists().Named(d.Source)
 	if err != nil || file == nil || file.Snapshot == nil || x.now.Sub(info.ModTime()) < reloadTime {
 		return nil // The directory's own findings tell, or the daemon is about to take it.
 	}
@@ -109,17 +109,7 @@ func compareOutside(x *examination, d control.Directory, has string) []Finding {
 	}
 	if len(d.Refused) > 0 && !d.Loaded.IsZero() {
 		findings = append(findings, failure("the daemon refuses what %s lists now: %s; %s", d.Source, strings.TrimSuffix(some(d.Refused), "."), has).
-			do("correct it there; when all of it is meant, raise max_loss and run: systemctl reload coexistd"))
+			do("correct it there; when all of it is meant (coexistd directory diff %[1]s), run: coexistd directory accept %[1]s", d.Source))
 	}
 	return findings
-}
-
-// directory is the directory in a file, as it is now.
-func (x *examination) directory(path string) *sources.List {
-	for _, one := range x.lists() {
-		if one.Source.Path == path {
-			return one
-		}
-	}
-	return nil
 }

@@ -1,0 +1,351 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"coexistd/cmd/coexistd/control"
+	"coexistd/milter/sources"
+	"coexistd/policy/config"
+	"coexistd/policy/directory"
+	"coexistd/policy/mail"
+	"coexistd/policy/route"
+)
+
+func directoryCommand(c *call) *cobra.Command {
+	cmd := c.group(cobra.Command{
+		Use:   "directory ACTION",
+		Short: "see who lives where and by which source, and take a list that was refused",
+		Long: `directory reads the directories as the daemon does: files, and the copies that the
+daemon keeps of sources outside this host.`,
+		Example: `  coexistd directory find alice@acmecorp.com
+  coexistd directory diff source:people
+  coexistd directory accept source:people`,
+	},
+		directoryFindCommand(c),
+		directoryListCommand(c),
+		directoryDiffCommand(c),
+		directoryAcceptCommand(c),
+	)
+	c.jsonFlag(cmd.PersistentFlags())
+	return cmd
+}
+
+// lists are a configuration's directories, as far as they can be read.
+func (c *call) lists() (*config.Config, sources.Directories, error) {
+	reading := config.Load(c.config)
+	if reading.Config == nil {
+		return nil, nil, reading.Problems
+	}
+	return reading.Config, sources.Open(reading.Config.Directories, nil), nil
+}
+
+// listed is one row of a directory.
+type listed struct {
+	Address   string `json:"address"`
+	Residence string `json:"residence"`
+	Login     string `json:"login"`
+	Target    string `json:"target"`
+	Kind      string `json:"kind"`
+	Source    string `json:"source"`
+	Origin    string `json:"origin"`
+	Line      int    `json:"line"`
+	// Counts is false where a source before has the address, too.
+	Counts bool `json:"counts"`
+}
+
+func rowOf(source string, e directory.Entry) listed {
+	return listed{
+		Address: e.Address(), Residence: e.Column("residence"), Login: e.Login(), Target: e.Target(),
+		Kind: e.Column("kind"), Source: source, Origin: e.Column("origin"), Line: e.Line(), Counts: true,
+	}
+}
+
+func directoryFindCommand(c *call) *cobra.Command {
+	return c.command(cobra.Command{
+		Use:   "find ADDRESS",
+		Short: "tell where an address lives, and which source says so",
+		Long: `find tells what each source says of an address, or of the one whose subaddress it is,
+and where mail for it goes.
+
+The exit status is 1 when nobody has the address, and 2 when a source that counts
+cannot be read.`,
+		Example: `  coexistd directory find alice@acmecorp.com`,
+		Args:    exactly(1, "an address"),
+	}, func(args []string) int { return findAddress(c, args[0]) })
+}
+
+// foundAddress is what the directories have of an address.
+type foundAddress struct {
+	Address string `json:"address"`
+	// Lives is the residence that counts, and Goes the address that reaches the mailbox
+	// elsewhere, or the relay.
+	Lives string   `json:"lives"`
+	Goes  string   `json:"goes"`
+	Why   string   `json:"why"` // it is refused or put off
+	Rows  []listed `json:"rows"`
+}
+
+func findAddress(c *call, text string) int {
+	conf, lists, err := c.lists()
+	if err != nil {
+		return c.fail(err)
+	}
+	routes := &conf.Rules.Routes
+	a, err := mail.ParseAddress(text, conf.Rules.Delimiters)
+	if err != nil || routes.Domains[routes.Home(a).Domain] == nil {
+		return c.wrong("%q is not an address of a domain of ours", text)
+	}
+	a = routes.Home(a)
+	place := routes.Place(a, lists.Set().List(a))
+	found := foundAddress{Address: a.Key, Lives: place.Residence.String(), Goes: place.Elsewhere, Rows: []listed{}}
+	if place.Platform != nil && place.Platform.ByRelay && place.Elsewhere == "" {
+		found.Goes = place.Platform.Relay
+	}
+	if place.Refused.Code != "" {
+		found.Why = place.Refused.Reply().String()
+	}
+	for _, one := range lists.Of(a.Domain) {
+		if one.Snapshot == nil {
+			continue
+		}
+		for _, key := range []string{a.Key, a.Owner} {
+			if e, is := one.Snapshot.Lookup(key); is {
+				row := rowOf(one.Source.Path, e)
+				row.Counts = len(found.Rows) == 0
+				found.Rows = append(found.Rows, row)
+				break
+			}
+		}
+	}
+	if err := c.print(found, found.print); err != nil {
+		return c.fail(err)
+	}
+	switch {
+	case lists.Set().List(a).Failed:
+		return c.fail(lists.Err())
+	case place.Residence.Kind == route.Nowhere:
+		return exitNo
+	}
+	return exitYes
+}
+
+func (f foundAddress) print(w io.Writer) {
+	for _, line := range [][2]string{{"address", f.Address}, {"lives", cmp.Or(f.Lives, "nobody has it")}, {"goes to", f.Goes}, {"answer", f.Why}} {
+		if line[1] != "" {
+			fmt.Fprintf(w, "%-8s %s\n", line[0], printableLine(line[1]))
+		}
+	}
+	for _, row := range f.Rows {
+		note := ""
+		if !row.Counts {
+			note = ", which does not count: a source before has the address"
+		}
+		fmt.Fprintf(w, "source   %s\n", printableLine(row.text()+note))
+	}
+}
+
+// text is a row in one line.
+func (l listed) text() string {
+	parts := []string{fmt.Sprintf("%s, line %d: %s lives %s", l.Source, l.Line, l.Address, l.Residence)}
+	for _, part := range [][2]string{{"login ", l.Login}, {"target ", l.Target}, {"kind ", l.Kind}, {"entry ", l.Origin}} {
+		if part[1] != "" {
+			parts = append(parts, part[0]+part[1])
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func directoryListCommand(c *call) *cobra.Command {
+	return c.command(cobra.Command{
+		Use:     "list [SOURCE]",
+		Short:   "list the addresses, with where they live and by which source",
+		Long:    "list lists all addresses that count, or those of one source, such as source:people or the path of a file.",
+		Example: "  coexistd directory list\n  coexistd directory list source:people",
+		Args:    atMost(1),
+	}, func(args []string) int { return listAddresses(c, strings.Join(args, "")) })
+}
+
+func listAddresses(c *call, source string) int {
+	_, lists, err := c.lists()
+	if err != nil {
+		return c.fail(err)
+	}
+	rows, known := []listed{}, source == ""
+	for _, one := range lists {
+		if source != "" && one.Source.Path != source {
+			continue
+		}
+		known = true
+		if one.Snapshot == nil {
+			continue
+		}
+		for e := range one.Snapshot.All() {
+			row := rowOf(one.Source.Path, e)
+			if row.Counts = !lists.Shadowed(one, e); row.Counts || source != "" {
+				rows = append(rows, row)
+			}
+		}
+	}
+	if !known {
+		return c.wrong("%q is no source of the configuration; it would be like source:people, or the whole path of a file", source)
+	}
+	if err := c.print(rows, func(w io.Writer) { printRows(w, rows) }); err != nil {
+		return c.fail(err)
+	}
+	if err := lists.Err(); err != nil {
+		return c.fail(err)
+	}
+	return exitYes
+}
+
+func printRows(w io.Writer, rows []listed) {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ADDRESS\tRESIDENCE\tLOGIN\tTARGET\tSOURCE")
+	for _, row := range rows {
+		source := row.Source
+		if !row.Counts {
+			source += " (does not count)"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", printableLine(row.Address), row.Residence, printableLine(row.Login), printableLine(row.Target), source)
+	}
+	table.Flush()
+}
+
+func directoryDiffCommand(c *call) *cobra.Command {
+	return c.command(cobra.Command{
+		Use:   "diff SOURCE [OTHER]",
+		Short: "compare a list that was refused with the one that counts, or two sources",
+		Long: `diff shows what would change if the list of a source were taken that was refused for
+what it lacks: - stands before an address that would go, + before one that would
+come, and ~ before one that would change. With another source it compares the two.
+
+The exit status is 1 when they differ.`,
+		Example: "  coexistd directory diff source:people\n  coexistd directory diff source:people source:office365",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("it needs a source")
+			}
+			return atMost(2)(cmd, args)
+		},
+	}, func(args []string) int { return diffLists(c, args) })
+}
+
+// change is one address that two lists do not agree on.
+type change struct {
+	Sign   string  `json:"sign"`
+	Before *listed `json:"before"`
+	After  *listed `json:"after"`
+}
+
+func diffLists(c *call, names []string) int {
+	_, lists, err := c.lists()
+	if err != nil {
+		return c.fail(err)
+	}
+	before := lists.Named(names[0])
+	if before == nil {
+		return c.wrong("%q is no source of the configuration; it would be like source:people, or the whole path of a file", names[0])
+	}
+	var after *directory.Snapshot
+	if len(names) == 2 {
+		other := lists.Named(names[1])
+		if other == nil {
+			return c.wrong("%q is no source of the configuration", names[1])
+		}
+		if after = other.Snapshot; after == nil {
+			return c.fail(other.Err)
+		}
+	} else if after, err = before.Waiting(); err != nil {
+		return c.fail(err)
+	} else if after == nil {
+		after = before.Snapshot
+	}
+	if before.Snapshot == nil && after == nil {
+		return c.fail(before.Err)
+	}
+	changes := compare(before.Snapshot, after, names[0], cmp.Or(strings.Join(names[1:], ""), names[0]+" (refused)"))
+	if err := c.print(changes, func(w io.Writer) { printChanges(w, changes) }); err != nil {
+		return c.fail(err)
+	}
+	if len(changes) > 0 {
+		return exitNo
+	}
+	return exitYes
+}
+
+// compare lists what differs between two lists, either of which may be nil.
+func compare(before, after *directory.Snapshot, was, is string) []change {
+	changes := []change{}
+	each := func(list, other *directory.Snapshot, do func(e directory.Entry, there *directory.Entry)) {
+		if list == nil {
+			return
+		}
+		for e := range list.All() {
+			var there *directory.Entry
+			if other != nil {
+				if found, ok := other.Lookup(e.Address()); ok {
+					there = &found
+				}
+			}
+			do(e, there)
+		}
+	}
+	each(before, after, func(e directory.Entry, there *directory.Entry) {
+		old := rowOf(was, e)
+		if there == nil {
+			changes = append(changes, change{"-", &old, nil})
+			return
+		}
+		if now := rowOf(is, *there); old.Residence != now.Residence || old.Target != now.Target || old.Login != now.Login || old.Kind != now.Kind {
+			changes = append(changes, change{"~", &old, &now})
+		}
+	})
+	each(after, before, func(e directory.Entry, there *directory.Entry) {
+		if now := rowOf(is, e); there == nil {
+			changes = append(changes, change{"+", nil, &now})
+		}
+	})
+	return changes
+}
+
+func printChanges(w io.Writer, changes []change) {
+	if len(changes) == 0 {
+		fmt.Fprintln(w, "nothing differs")
+	}
+	for _, one := range changes {
+		switch one.Sign {
+		case "-":
+			fmt.Fprintf(w, "- %s\n", printableLine(one.Before.text()))
+		case "+":
+			fmt.Fprintf(w, "+ %s\n", printableLine(one.After.text()))
+		default:
+			fmt.Fprintf(w, "~ %s\n  %s\n", printableLine(one.Before.text()), printableLine(one.After.text()))
+		}
+	}
+}
+
+func directoryAcceptCommand(c *call) *cobra.Command {
+	return c.command(cobra.Command{
+		Use:   "accept SOURCE",
+		Short: "take a list that was refused for what it lacks",
+		Long: `accept has the running daemon take the list of a source outside this host that it
+refused, since it lacks too many addresses or is that of an earlier time. See what
+would change by diff.
+
+The exit status is 1 when no list of the source waits.`,
+		Example: `  coexistd directory accept source:people`,
+		Args:    exactly(1, "a source, such as source:people"),
+	}, func(args []string) int {
+		return c.change(func(daemon *control.Client, ctx context.Context) (bool, error) {
+			return daemon.Accept(ctx, control.Accept{Source: args[0]})
+		}, "the list of "+args[0]+" is taken", "no list of "+args[0]+" waits")
+	})
+}

@@ -228,7 +228,7 @@ func (p *Poller) recall() error {
 	if err := json.Unmarshal([]byte(text), &k); err != nil {
 		return err
 	}
-	if !slices.ContainsFunc([]string{taken, fresh, older}, func(ending string) bool {
+	if !slices.ContainsFunc([]string{taken, fresh, older, fresh + judged, older + judged}, func(ending string) bool {
 		_, err := files.Look(p.Copy + ending)
 		return err == nil
 	}) {

@@ -243,3 +243,32 @@ func TestASourceThatTakesAnothersPlaceIsJudgedAgainstIt(t *testing.T) {
 		t.Errorf("the new file has %d addresses, %v", f.lists[1].Snapshot.Len(), f.lists[1].Err)
 	}
 }
+
+func TestAListThatComesWhileAnotherWaitsTakesItsPlace(t *testing.T) {
+	f := follow(t)
+	f.rows = users(0, 100)
+	f.turn(t)
+	for n, c := range []struct {
+		mark    Mark
+		to      int
+		problem string
+	}{{Mark{"a": "5"}, 10, "lacks 90 of 100"}, {Mark{"a": "3"}, 20, "at an earlier time"}, {Mark{"a": "6"}, 30, "lacks 70 of 100"}} {
+		f.mark, f.rows = c.mark, users(0, c.to)
+		f.turn(t)
+		f.must(t, fmt.Sprint("step ", n), 100, c.problem)
+		if waits, err := f.lists[0].Waiting(); err != nil || waits.Len() != c.to {
+			t.Errorf("step %d: %v waits, %v", n, waits, err)
+		}
+		all, err := filepath.Glob(f.source.Copy + ".*")
+		if err != nil || len(all) != 3 {
+			t.Errorf("step %d: there are %q", n, all)
+		}
+	}
+	if found, err := f.lists[0].Accept(); !found || err != nil {
+		t.Errorf("accepted: %v, %v", found, err)
+	}
+	f.must(t, "accepted", 30, "")
+	if found, err := f.lists[0].Accept(); found || err != nil {
+		t.Errorf("accepted once more: %v, %v", found, err)
+	}
+}

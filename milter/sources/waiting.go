@@ -12,12 +12,14 @@ import (
 	"coexistd/policy/directory"
 )
 
-// The endings of a source's copies: the list that counts, one that waits to be judged, and
-// one that does although the source went back, as after a restored backup.
+// The endings of a source's copies: the list that counts, and those that a Poller leaves to
+// be judged, the second when the source went back, as after a restored backup. Each is
+// judged under a name that the Poller does not write to.
 const (
-	taken = ".csv"
-	fresh = ".new"
-	older = ".back"
+	taken  = ".csv"
+	fresh  = ".new"
+	older  = ".back"
+	judged = ".judged" // behind fresh or older
 )
 
 // waiting is what is known of a list that waits.
@@ -29,7 +31,7 @@ type waiting struct {
 // take takes the list that waits, if there is one and nothing speaks against it. The error
 // says what does. The list that is taken is then the copy that counts.
 func (c *List) take() error {
-	path, info, err := c.pending()
+	path, info, err := c.claim()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		c.waiting = waiting{}
@@ -43,12 +45,29 @@ func (c *List) take() error {
 	return c.waiting.why
 }
 
-// pending finds the list that waits.
-func (c *List) pending() (path string, info fs.FileInfo, err error) {
-	path = c.Source.Copy + fresh
-	if info, err = files.Look(path); errors.Is(err, fs.ErrNotExist) {
-		path = c.Source.Copy + older
-		info, err = files.Look(path)
+// claim makes what the Poller left the list that waits, in place of one from before, and
+// finds it. A list that the Poller leaves meanwhile is the next one's.
+func (c *List) claim() (path string, info fs.FileInfo, err error) {
+	for _, one := range [...][2]string{{older, fresh}, {fresh, older}} {
+		path = c.Source.Copy + one[0]
+		err = os.Rename(path, path+judged)
+		if err == nil {
+			err = os.Remove(c.Source.Copy + one[1] + judged)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return path, nil, err
+		}
+	}
+	return c.find(fresh+judged, older+judged)
+}
+
+// find finds the first of the copies with these endings that is there.
+func (c *List) find(endings ...string) (path string, info fs.FileInfo, err error) {
+	for _, ending := range endings {
+		path = c.Source.Copy + ending
+		if info, err = files.Look(path); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
 	}
 	return path, info, err
 }
@@ -56,7 +75,7 @@ func (c *List) pending() (path string, info fs.FileInfo, err error) {
 // Waiting returns the list that a source outside this host has and that was not taken, or
 // nil where there is none.
 func (c *List) Waiting() (*directory.Snapshot, error) {
-	path, _, err := c.pending()
+	path, _, err := c.find(fresh, older, fresh+judged, older+judged)
 	if c.Source.Copy == "" || errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -69,8 +88,11 @@ func (c *List) Waiting() (*directory.Snapshot, error) {
 
 // Accept takes the list that waits, however much it lacks. It reports false where none does.
 func (c *List) Accept() (found bool, err error) {
-	path, info, err := c.pending()
-	if c.Source.Copy == "" || errors.Is(err, fs.ErrNotExist) {
+	if c.Source.Copy == "" {
+		return false, nil
+	}
+	path, info, err := c.claim()
+	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err == nil {
@@ -98,7 +120,7 @@ func (c *List) judge(path string, meant bool) error {
 		}
 	}
 	if c.Snapshot != nil && list != c.Snapshot && !meant {
-		if path == c.Source.Copy+older {
+		if path == c.Source.Copy+older+judged {
 			return &loss{fmt.Errorf("%s lists what it did at an earlier time, as after a restored backup. The old list stays. If that is meant, run coexistd directory accept %[1]s", c.Source.Path)}
 		}
 		if lost := directory.Guard(c.Snapshot, list); lost != nil {

@@ -155,8 +155,10 @@ func (s *summary) addDirectories(reading config.Reading) (counts map[string]map[
 			}
 			counts[entry.Domain()][entry.Residence().String()]++
 		}
-		if note := checkup.LoginNote(reading.Config, one); note != "" {
-			s.Notes = append(s.Notes, note)
+		for _, note := range []string{checkup.LoginNote(reading.Config, one), all.Contradictions(one)} {
+			if note != "" {
+				s.Notes = append(s.Notes, note)
+			}
 		}
 	}
 	return counts, all

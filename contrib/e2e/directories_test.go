@@ -40,6 +40,9 @@ func TestTheFirstDirectoryThatListsAnAddressCounts(t *testing.T) {
 		if reply := s.rcpt(lab.FromInternet, "eve@example.net", "nobody@acmecorp.com"); code(reply) != "550 5.1.1" {
 			t.Errorf("an address that no directory lists is answered with %s; 550 5.1.1 is right", reply)
 		}
+		const twice = "bob@acmecorp.com lives office365 by "
+		s.says(exitYes, "check", twice)
+		mustSay(t, s.examined("directory"), "warn  directory      "+twice)
 		s.says(exitYes, "check", "domain     acmecorp.com: mx here, 5 addresses, 1 both, 1 moving, 3 office365, unlisted reject")
 	})
 }

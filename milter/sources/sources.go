@@ -79,14 +79,45 @@ func (d Directories) Set() *directory.Set {
 // Shadowed reports that a list which is asked earlier has the address, too, so that this
 // entry does not count.
 func (d Directories) Shadowed(list *List, entry directory.Entry) bool {
+	_, _, shadowed := d.shadow(list, entry)
+	return shadowed
+}
+
+// shadow returns the entry that counts instead of one, and its list.
+func (d Directories) shadow(list *List, entry directory.Entry) (by *List, counts directory.Entry, shadowed bool) {
 	domain := entry.Domain()
-	return slices.ContainsFunc(d, func(other *List) bool {
+	for _, other := range d {
 		if other == list || other.Snapshot == nil || other.Source.Domains[domain] == nil || other.Source.Rank[domain] > list.Source.Rank[domain] {
-			return false
+			continue
 		}
-		_, found := other.Snapshot.Lookup(entry.Address())
-		return found
-	})
+		if counts, found := other.Snapshot.Lookup(entry.Address()); found {
+			return other, counts, true
+		}
+	}
+	return nil, directory.Entry{}, false
+}
+
+// Contradictions tells of the addresses of a list that another one, which is asked earlier,
+// has with another residence: a mailbox on both sides, perhaps. It is empty where there are
+// none.
+func (d Directories) Contradictions(list *List) string {
+	if list.Snapshot == nil {
+		return ""
+	}
+	count, example := 0, ""
+	for entry := range list.Snapshot.All() {
+		by, counts, shadowed := d.shadow(list, entry)
+		if !shadowed || counts.Residence() == entry.Residence() {
+			continue
+		}
+		if count++; count == 1 {
+			example = fmt.Sprintf("%s lives %s by %s, which counts, and %s by %s", entry.Address(), counts.Column("residence"), by.Source.Path, entry.Column("residence"), list.Source.Path)
+		}
+	}
+	if count > 1 {
+		return fmt.Sprintf("%s; so it is with %d addresses", example, count)
+	}
+	return example
 }
 
 // Of returns the lists of a domain, in the order in which they are asked.

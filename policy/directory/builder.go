@@ -58,6 +58,7 @@ type Builder struct {
 	residence int
 	login     int              // the login's, or -1
 	target    int              // the target's, or -1
+	kind      int              // the kind's, or -1
 	origin    int              // the place of what the source calls the entry, or -1
 	limits    []int            // the places of Source.Limits
 	given     []int64          // scratch: the limits of a row
@@ -82,6 +83,7 @@ func NewBuilder(s Source, rows, size int) *Builder {
 		list:    &Snapshot{source: s, login: -1, target: -1, table: make([]uint32, slots), seed: maphash.MakeSeed()},
 		login:   -1,
 		target:  -1,
+		kind:    -1,
 		origin:  -1,
 		places:  make(map[placeKey]int),
 		domains: strings.Join(slices.Sorted(maps.Keys(s.Domains)), ", "),
@@ -142,6 +144,8 @@ func (b *Builder) readColumns(names []string) error {
 			b.login, b.list.login = i, len(b.list.columns)
 		case "target":
 			b.target, b.list.target = i, len(b.list.columns)
+		case "kind":
+			b.kind = i
 		case "origin":
 			b.origin = i
 		}
@@ -204,6 +208,9 @@ func (b *Builder) add(line int, fields []string) error {
 	index, err := b.placeOf(domain, fields[b.residence])
 	if err != nil {
 		return err
+	}
+	if b.kind >= 0 && b.list.places[index].residence.Kind == route.Both && strings.EqualFold(fields[b.kind], "group") {
+		return fmt.Errorf("the group %s lives on both sides: its members would get each message twice; let it live where it is expanded", address.Key)
 	}
 	target := ""
 	if b.target >= 0 {

@@ -77,3 +77,12 @@ func TestATargetThatWouldLeadAstrayIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestAGroupLivesOnOneSide(t *testing.T) {
+	for row, refused := range map[string]bool{"team@acmecorp.com,both,Group": true, "team@acmecorp.com,office365,group": false, "team@acmecorp.com,both,user": false, "team@acmecorp.com,both,": false} {
+		_, err := build(usual, "address,residence,kind\n"+row+"\n")
+		if (err != nil) != refused || refused && !strings.Contains(err.Error(), "the group team@acmecorp.com lives on both sides") {
+			t.Errorf("%s: %v", row, err)
+		}
+	}
+}

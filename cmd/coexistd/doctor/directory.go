@@ -59,6 +59,9 @@ func lookAtDirectory(x *examination, d *sources.List) []Finding {
 	if note := LoginNote(x.conf, d); note != "" {
 		findings = append(findings, warning("%s", note).do(`fill in the column login, or take "spoof" out of the checks of S2`))
 	}
+	if twice := x.lists().Contradictions(d); twice != "" {
+		findings = append(findings, warning("%s", twice).do("take the one out that is wrong, or leave it to the first: coexistd directory find ADDRESS tells which counts"))
+	}
 	return findings
 }
 

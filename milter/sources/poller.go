@@ -48,7 +48,7 @@ type Poller struct {
 // kept is what the next start is to know.
 type kept struct {
 	Mark Mark      `json:"mark"` // that of the list that was read last
-	Sum  string    `json:"sum"`  // the digest of that list
+	Sum  string    `json:"-"`    // the digest of that list; what became of its file before this start, nobody knows
 	Back bool      `json:"back"` // it was left as one of an earlier time
 	Read time.Time `json:"read"`
 	Rows int       `json:"rows"`
@@ -125,20 +125,33 @@ func (p *Poller) read(ctx context.Context, mark Mark) error {
 	if err != nil {
 		return err
 	}
-	wentBack := mark.WentBack(p.kept.Mark)
+	before := p.kept.Mark
+	if p.kept.Back && p.backIsTaken() {
+		before = nil
+	}
+	wentBack := mark.WentBack(before)
 	if sum != p.kept.Sum || wentBack != p.kept.Back {
 		if err := p.leave(part, wentBack); err != nil {
 			return fmt.Errorf("its list cannot be kept: %w", err)
 		}
 	}
 	if wentBack {
-		mark = p.kept.Mark // until it is as far again
+		mark = before // until it is as far again
 	}
 	p.kept = kept{Mark: mark, Sum: sum, Back: wentBack, Read: time.Now(), Rows: rows}
 	if err := p.remember(); err != nil {
 		return fmt.Errorf("its state cannot be kept: %w", err)
 	}
 	return nil
+}
+
+// backIsTaken reports that the list of an earlier time waits no more: somebody has accepted
+// it, or it was that which counted. From then on the source counts from where it went back to.
+func (p *Poller) backIsTaken() bool {
+	return !slices.ContainsFunc([]string{older, older + judged}, func(ending string) bool {
+		_, err := files.Look(p.Copy + ending)
+		return !errors.Is(err, os.ErrNotExist)
+	})
 }
 
 // leave puts a list where it is judged, in place of one that waits there.
@@ -215,7 +228,7 @@ func (p *Poller) succeeded() {
 	}
 }
 
-// recall reads what was known before this start. The list of then must still be there.
+// recall reads what was known before this start.
 func (p *Poller) recall() error {
 	text, _, err := files.Read(p.Copy+".json", 1<<20)
 	if errors.Is(err, os.ErrNotExist) {
@@ -227,12 +240,6 @@ func (p *Poller) recall() error {
 	var k kept
 	if err := json.Unmarshal([]byte(text), &k); err != nil {
 		return err
-	}
-	if !slices.ContainsFunc([]string{taken, fresh, older, fresh + judged, older + judged}, func(ending string) bool {
-		_, err := files.Look(p.Copy + ending)
-		return err == nil
-	}) {
-		k.Sum = ""
 	}
 	p.kept = k
 	p.mu.Lock()

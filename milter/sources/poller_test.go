@@ -66,11 +66,21 @@ func follow(t *testing.T) *followed {
 // restart makes all anew, as a start of the daemon does.
 func (f *followed) restart(t *testing.T) {
 	t.Helper()
-	f.Poller = NewPoller(Polling{Name: f.source.Path, Copy: f.source.Copy, Columns: f.source.Limits, Interval: time.Minute, FullInterval: time.Hour}, f.told, f.log.Logger)
+	f.begin(t)
+	f.lists = Open([]directory.Source{f.source}, nil)
+}
+
+// begin makes the Poller anew.
+func (f *followed) begin(t *testing.T) {
+	t.Helper()
+	f.Poller = NewPoller(Polling{
+		Name: f.source.Path, Copy: f.source.Copy, Columns: f.source.Limits,
+		Interval: time.Minute, FullInterval: time.Hour,
+	}, f.told, f.log.Logger)
+	f.full = time.Time{}
 	if err := f.recall(); err != nil {
 		t.Fatal(err)
 	}
-	f.lists, f.full = Open([]directory.Source{f.source}, nil), time.Time{}
 }
 
 // turn polls once, and has the list judged.
@@ -270,5 +280,46 @@ func TestAListThatComesWhileAnotherWaitsTakesItsPlace(t *testing.T) {
 	f.must(t, "accepted", 30, "")
 	if found, err := f.lists[0].Accept(); found || err != nil {
 		t.Errorf("accepted once more: %v, %v", found, err)
+	}
+}
+
+func TestACopyThatWasRefusedIsNotTakenForTheListThatCounts(t *testing.T) {
+	f := follow(t)
+	f.rows = users(0, 50)
+	f.turn(t)
+	file := source(write(t, rows(0, 100, "here")))
+	f.lists = Open([]directory.Source{f.source}, Open([]directory.Source{file}, nil))
+	const lost = "source:people: the new list lacks 50 of 100 addresses"
+	f.must(t, "the copy from before", 100, lost)
+	f.begin(t)
+	f.turn(t)
+	f.must(t, "the same once more", 100, lost)
+	if found, err := f.lists[0].Accept(); !found || err != nil {
+		t.Errorf("accepted: %v, %v", found, err)
+	}
+	f.must(t, "accepted", 50, "")
+}
+
+func TestASourceWhoseEarlierListWasAcceptedIsFollowedFromThere(t *testing.T) {
+	for _, asked := range []bool{false, true} {
+		f := follow(t)
+		f.mark, f.rows = Mark{"a": "5"}, users(0, 100)
+		f.turn(t)
+		f.mark, f.rows = Mark{"a": "3"}, users(0, 99)
+		f.turn(t)
+		f.must(t, "restored", 100, "at an earlier time")
+		if found, err := f.lists[0].Accept(); !found || err != nil {
+			t.Errorf("accepted: %v, %v", found, err)
+		}
+		if asked {
+			f.turn(t)
+		}
+		f.must(t, "accepted", 99, "")
+		f.mark, f.rows = Mark{"a": "4"}, users(0, 101)
+		f.turn(t)
+		f.must(t, "a new user", 101, "")
+		f.mark, f.rows = Mark{"a": "3"}, users(0, 100)
+		f.turn(t)
+		f.must(t, "restored once more", 101, "at an earlier time")
 	}
 }

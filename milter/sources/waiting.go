@@ -114,7 +114,7 @@ func (c *List) judge(path string, meant bool) error {
 	}
 	sum := maphash.String(c.seed, text)
 	list := c.Snapshot
-	if list == nil || sum != c.sum {
+	if list == nil || c.refusal != nil || sum != c.sum {
 		if list, err = parse(c.Source, text); err != nil {
 			return err
 		}

@@ -27,6 +27,8 @@ type Polling struct {
 	Name, Copy string
 	// Columns are the further columns of its rows, in lower case.
 	Columns []string
+	// Domains are those whose addresses the Reader gives, by their normal forms.
+	Domains []string
 	// Interval is how often the source is asked whether something has changed, and
 	// FullInterval how often it is read in any case.
 	Interval, FullInterval time.Duration
@@ -180,13 +182,14 @@ func (p *Poller) write(ctx context.Context, path string) (sum string, rows int, 
 	buffer := bufio.NewWriter(io.MultiWriter(file, digest))
 	table := csv.NewWriter(buffer)
 	// A write that fails, and all after it, is told by Error.
-	_ = table.Write(slices.Concat([]string{"address", "residence", "login", "target", "kind", "origin"}, p.Columns))
+	_ = table.Write(slices.Concat([]string{"address", "residence", "login", "target", "kind", "origin"}, p.Columns, []string{coverageColumn(p.Name, p.Domains)}))
 	size := 0
 	err = p.reader.Read(ctx, func(r Row) error {
 		fields := []string{r.Address, r.Residence, r.Login, r.Target, r.Kind, r.Origin}
 		for _, column := range p.Columns {
 			fields = append(fields, r.Further[column])
 		}
+		fields = append(fields, "") // of coverageColumn
 		for _, field := range fields {
 			size += len(field) + len(",")
 		}

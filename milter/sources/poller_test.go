@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"coexistd/contrib/fake"
 	"coexistd/policy/directory"
+	"coexistd/policy/route"
 )
 
 // told is a Reader that says what a test has it say.
@@ -74,7 +76,7 @@ func (f *followed) restart(t *testing.T) {
 func (f *followed) begin(t *testing.T) {
 	t.Helper()
 	f.Poller = NewPoller(Polling{
-		Name: f.source.Path, Copy: f.source.Copy, Columns: f.source.Limits,
+		Name: f.source.Path, Copy: f.source.Copy, Columns: f.source.Limits, Domains: slices.Sorted(maps.Keys(f.source.Domains)),
 		Interval: time.Minute, FullInterval: time.Hour,
 	}, f.told, f.log.Logger)
 	f.full = time.Time{}
@@ -322,4 +324,36 @@ func TestASourceWhoseEarlierListWasAcceptedIsFollowedFromThere(t *testing.T) {
 		f.turn(t)
 		f.must(t, "restored once more", 101, "at an earlier time")
 	}
+}
+
+func TestADomainThatACopyIsNotOfIsPutOffAndNotRefused(t *testing.T) {
+	f := follow(t)
+	both := f.source.Domains
+	f.source.Domains = map[string]*route.Domain{acme.Name: acme}
+	f.restart(t)
+	f.mark, f.rows = Mark{"a": "1"}, users(0, 10)
+	f.turn(t)
+	told := func(about, address string, found, failed bool) {
+		t.Helper()
+		if l := listing(t, f.lists, address); l.Found != found || l.Failed != failed {
+			t.Errorf("%s: %s is found: %v, failed: %v", about, address, l.Found, l.Failed)
+		}
+	}
+	told("one domain", "nobody@acmecorp.com", false, false)
+
+	f.source.Domains = both
+	for _, old := range []Directories{f.lists, nil} {
+		f.lists = Open([]directory.Source{f.source}, old)
+		told("one more", "user3@acmecorp.com", true, false)
+		told("one more", "nobody@acmecorp.com", false, false)
+		told("one more", "dora@bücher.example", false, true)
+	}
+	f.begin(t)
+	f.turn(t)
+	told("read", "dora@bücher.example", false, false)
+
+	f.source.Path, f.source.Copy = "source:others", f.source.Copy+"-others"
+	f.lists = Open([]directory.Source{f.source}, f.lists)
+	told("another source", "user3@acmecorp.com", true, false)
+	told("another source", "nobody@acmecorp.com", false, true)
 }

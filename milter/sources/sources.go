@@ -71,6 +71,9 @@ func (d Directories) Set() *directory.Set {
 	for domain, lists := range d.byDomain() {
 		for _, one := range lists {
 			domains[domain] = append(domains[domain], one.Snapshot)
+			if !one.covers(domain) {
+				domains[domain] = append(domains[domain], nil)
+			}
 		}
 	}
 	return directory.NewSet(domains)

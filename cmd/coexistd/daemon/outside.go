@@ -52,9 +52,10 @@ func outsidesOf(conf *config.Config) []outside {
 			continue
 		}
 		s := conf.Directories[i]
+		domains := slices.Sorted(maps.Keys(s.Domains))
 		all = append(all, outside{
-			*o, sources.Polling{Name: s.Path, Copy: s.Copy, Columns: s.Limits, Interval: o.Interval, FullInterval: o.FullInterval},
-			slices.Sorted(maps.Keys(s.Domains)), reaches,
+			*o, sources.Polling{Name: s.Path, Copy: s.Copy, Columns: s.Limits, Domains: domains, Interval: o.Interval, FullInterval: o.FullInterval},
+			domains, reaches,
 		})
 	}
 	return all

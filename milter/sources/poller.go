@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -102,6 +103,14 @@ func (p *Poller) Run(ctx context.Context) {
 
 // poll asks once. Full is when the list was read last.
 func (p *Poller) poll(ctx context.Context, full *time.Time) (ok bool) {
+	// What a server says is a stranger's, and mail goes on by the last list.
+	defer func() {
+		if wrong := recover(); wrong != nil {
+			p.log.Error("reading a source has failed in an unforeseen way", "source", p.Name, "panic", wrong, "stack", string(debug.Stack()))
+			p.failed(fmt.Errorf("unforeseen: %v", wrong))
+			ok = false
+		}
+	}()
 	mark, err := p.reader.Mark(ctx)
 	if err == nil && mark.Same(p.kept.Mark) && time.Since(*full) < p.FullInterval {
 		return true

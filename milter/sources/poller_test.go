@@ -357,3 +357,27 @@ func TestADomainThatACopyIsNotOfIsPutOffAndNotRefused(t *testing.T) {
 	told("another source", "user3@acmecorp.com", true, false)
 	told("another source", "nobody@acmecorp.com", false, true)
 }
+
+func TestACopyOfMoreDomainsThanTheSourceHasNowIsTakenWithoutThem(t *testing.T) {
+	f := follow(t)
+	f.rows = append(users(0, 3), Row{Address: "dora@bücher.example", Residence: "here"})
+	f.turn(t)
+	f.must(t, "two domains", 4, "")
+	f.source.Domains = map[string]*route.Domain{acme.Name: acme}
+	f.lists = Open([]directory.Source{f.source}, nil)
+	f.must(t, "one domain", 3, "")
+}
+
+// broken is a Reader that does not bear what it reads.
+type broken struct{ told }
+
+func (r *broken) Read(context.Context, func(Row) error) error { panic("no such thing") }
+
+func TestAReaderThatPanicsIsAFailure(t *testing.T) {
+	f := follow(t)
+	f.Poller.reader = &broken{}
+	f.turn(t)
+	if s := f.State(); s.Failed != "unforeseen: no such thing" {
+		t.Errorf("the state is %+v", s)
+	}
+}

@@ -202,6 +202,9 @@ func (b *Builder) add(line int, fields []string) error {
 			len(fields), b.width)
 	}
 	address, domain, err := b.parseOurs(fields[b.address])
+	if errors.Is(err, errForeign) && b.list.source.Copy != "" {
+		return nil // The copy is from when the source had that domain, too.
+	}
 	if err != nil {
 		return err
 	}
@@ -294,6 +297,9 @@ func parseAddress(written, delimiters string) (mail.Address, error) {
 	return address, nil
 }
 
+// errForeign is of an address whose domain is not the source's.
+var errForeign = errors.New("of the domain")
+
 // parseOurs reads the address of a row, and finds its domain.
 func (b *Builder) parseOurs(written string) (mail.Address, *route.Domain, error) {
 	address, err := parseAddress(written, b.list.source.Delimiters)
@@ -302,7 +308,7 @@ func (b *Builder) parseOurs(written string) (mail.Address, *route.Domain, error)
 	}
 	domain, ours := b.list.source.Domains[address.Domain]
 	if !ours {
-		return address, nil, fmt.Errorf("the address %s is of the domain %s; this file serves %s", address.Key, address.Domain, b.domains)
+		return address, nil, fmt.Errorf("the address %s is %w %s; this file serves %s", address.Key, errForeign, address.Domain, b.domains)
 	}
 	return address, domain, nil
 }

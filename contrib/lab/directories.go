@@ -46,6 +46,27 @@ func OpenDirectories(ctx context.Context, dir string, progress io.Writer) (*Dire
 	return d, nil
 }
 
+// place is where a server of the lab listens and has its files.
+type place struct {
+	host, port, dir string
+	files           map[string]string // of the authority, if there is one
+	authority       string            // the path of its certificate, or empty
+}
+
+// newPlace finds one for a server that clients know by a name.
+func newPlace(a *Authority, name string) (p place, err error) {
+	if p.host, p.port, err = freeAddress(); err != nil {
+		return p, err
+	}
+	if p.files, err = a.loopbackFiles(name, p.host); err != nil {
+		return p, err
+	}
+	if p.dir, err = TempDir(); err == nil && a != nil {
+		p.authority = filepath.Join(p.dir, authorityFile)
+	}
+	return p, err
+}
+
 // What the SQL servers have from the beginning: an empty database, and one who may log in
 // over TCP and read all of it.
 const (

@@ -38,26 +38,15 @@ type MariaDB struct {
 // StartMariaDB starts a MariaDB and returns when it answers. ctx bounds the start only;
 // Stop ends it and removes its data, which Kill keeps.
 func (d *Directories) StartMariaDB(ctx context.Context, c MariaDBConfig) (*MariaDB, error) {
-	host, port, err := freeAddress()
+	at, err := newPlace(c.Authority, "sql.acmecorp.com")
 	if err != nil {
 		return nil, err
 	}
-	files, err := c.Authority.loopbackFiles("sql.acmecorp.com", host)
-	if err != nil {
-		return nil, err
-	}
-	dir, err := TempDir()
-	if err != nil {
-		return nil, err
-	}
-	m := &MariaDB{Addr: net.JoinHostPort(host, port), Socket: filepath.Join(dir, "mariadb.sock")}
-	if c.Authority != nil {
-		m.AuthorityFile = filepath.Join(dir, authorityFile)
-	}
-	files["my.cnf"] = mariadbSettings(d.mariadb.tree, dir, map[string]string{"bind_address": host, "port": port, "socket": m.Socket}, c)
+	m := &MariaDB{Addr: net.JoinHostPort(at.host, at.port), Socket: filepath.Join(at.dir, "mariadb.sock"), AuthorityFile: at.authority}
+	at.files["my.cnf"] = mariadbSettings(d.mariadb.tree, at.dir, map[string]string{"bind_address": at.host, "port": at.port, "socket": m.Socket}, c)
 	m.filter = &filter{
-		name: "mariadbd", program: d.mariadb, dir: dir, files: files, socket: m.Socket, log: newLogbook(),
-		args:    []string{"--defaults-file=" + filepath.Join(dir, "my.cnf")},
+		name: "mariadbd", program: d.mariadb, dir: at.dir, files: at.files, socket: m.Socket, log: newLogbook(),
+		args:    []string{"--defaults-file=" + filepath.Join(at.dir, "my.cnf")},
 		prepare: m.initialize,
 		ready:   func(ctx context.Context) error { return greetMariaDB(ctx, m.Socket) },
 	}

@@ -41,29 +41,21 @@ type Postgres struct {
 // StartPostgres starts a PostgreSQL and returns when it answers. ctx bounds the start
 // only; Stop ends it and removes its data, which Kill keeps.
 func (d *Directories) StartPostgres(ctx context.Context, c PostgresConfig) (*Postgres, error) {
-	host, port, err := freeAddress()
+	at, err := newPlace(c.Authority, "sql.acmecorp.com")
 	if err != nil {
 		return nil, err
 	}
-	files, err := c.Authority.loopbackFiles("sql.acmecorp.com", host)
-	if err != nil {
-		return nil, err
-	}
-	dir, err := TempDir()
-	if err != nil {
-		return nil, err
-	}
-	p := &Postgres{Addr: net.JoinHostPort(host, port), Folder: filepath.Join(dir, "run")}
+	p := &Postgres{Addr: net.JoinHostPort(at.host, at.port), Folder: filepath.Join(at.dir, "run"), AuthorityFile: at.authority}
 	access := "host"
 	if c.Authority != nil {
-		p.AuthorityFile, access = filepath.Join(dir, authorityFile), "hostssl"
+		access = "hostssl"
 	}
-	files["postgresql.conf"] = postgresSettings(dir, host, port, c)
-	files["pg_hba.conf"] = "local all all trust\n" + access + " all all 127.0.0.1/32 scram-sha-256\n"
-	socket := filepath.Join(p.Folder, ".s.PGSQL."+port)
+	at.files["postgresql.conf"] = postgresSettings(at.dir, at.host, at.port, c)
+	at.files["pg_hba.conf"] = "local all all trust\n" + access + " all all 127.0.0.1/32 scram-sha-256\n"
+	socket := filepath.Join(p.Folder, ".s.PGSQL."+at.port)
 	p.filter = &filter{
-		name: "postgres", program: d.postgres, dir: dir, files: files, socket: socket, log: newLogbook(),
-		args:    []string{"-D", filepath.Join(dir, "data"), "-c", "config_file=" + filepath.Join(dir, "postgresql.conf")},
+		name: "postgres", program: d.postgres, dir: at.dir, files: at.files, socket: socket, log: newLogbook(),
+		args:    []string{"-D", filepath.Join(at.dir, "data"), "-c", "config_file=" + filepath.Join(at.dir, "postgresql.conf")},
 		apart:   apartAsNobody(),
 		prepare: p.initialize,
 		ready:   func(ctx context.Context) error { return greetPostgres(ctx, socket) },

@@ -142,36 +142,27 @@ userPassword: ` + SlapdReaderPassword + `
 // StartSlapd starts a slapd and returns when it answers. ctx bounds the start only; Stop
 // ends it and removes its data, which Kill keeps.
 func (d *Directories) StartSlapd(ctx context.Context, c SlapdConfig) (*Slapd, error) {
-	host, port, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
-	files, err := c.Authority.loopbackFiles("ldap.acmecorp.com", host)
-	if err != nil {
-		return nil, err
-	}
 	_, securePort, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	dir, err := TempDir()
+	at, err := newPlace(c.Authority, "ldap.acmecorp.com")
 	if err != nil {
 		return nil, err
 	}
-	maps.Copy(files, map[string]string{
-		"slapd.conf": slapdSettings(d.slapd.tree, dir, c), "lab.schema": labSchema, "further.schema": c.Schema,
+	maps.Copy(at.files, map[string]string{
+		"slapd.conf": slapdSettings(d.slapd.tree, at.dir, c), "lab.schema": labSchema, "further.schema": c.Schema,
 	})
-	address, socket := net.JoinHostPort(host, port), filepath.Join(dir, "ldapi")
-	s := &Slapd{URL: "ldap://" + address, SocketURL: "ldapi://" + url.PathEscape(socket)}
+	address, socket := net.JoinHostPort(at.host, at.port), filepath.Join(at.dir, "ldapi")
+	s := &Slapd{URL: "ldap://" + address, SocketURL: "ldapi://" + url.PathEscape(socket), AuthorityFile: at.authority}
 	listen := s.URL + " " + s.SocketURL
 	if c.Authority != nil {
-		s.SecureURL = "ldaps://" + net.JoinHostPort(host, securePort)
-		s.AuthorityFile = filepath.Join(dir, authorityFile)
+		s.SecureURL = "ldaps://" + net.JoinHostPort(at.host, securePort)
 		listen += " " + s.SecureURL
 	}
 	s.filter = &filter{
-		name: "slapd", program: d.slapd, dir: dir, files: files, socket: socket, log: newLogbook(),
-		args: []string{"-d", "stats", "-f", filepath.Join(dir, "slapd.conf"), "-h", listen},
+		name: "slapd", program: d.slapd, dir: at.dir, files: at.files, socket: socket, log: newLogbook(),
+		args: []string{"-d", "stats", "-f", filepath.Join(at.dir, "slapd.conf"), "-h", listen},
 		prepare: func(ctx context.Context) error {
 			if isDir(s.data()) {
 				return nil

@@ -104,7 +104,8 @@ func findAddress(c *call, text string) int {
 		return c.wrong("%q is not an address of a domain of ours", text)
 	}
 	a = routes.Home(a)
-	place := routes.Place(a, lists.Set().List(a))
+	listing := lists.Set().List(a)
+	place := routes.Place(a, listing)
 	found := foundAddress{Address: a.Key, Lives: place.Residence.String(), Goes: place.Elsewhere, Rows: []listed{}}
 	if place.Platform != nil && place.Platform.ByRelay && place.Elsewhere == "" {
 		found.Goes = place.Platform.Relay
@@ -116,20 +117,17 @@ func findAddress(c *call, text string) int {
 		if one.Snapshot == nil {
 			continue
 		}
-		for _, key := range []string{a.Key, a.Owner} {
-			if e, is := one.Snapshot.Lookup(key); is {
-				row := rowOf(one.Source.Path, e)
-				row.Counts = len(found.Rows) == 0
-				found.Rows = append(found.Rows, row)
-				break
-			}
+		if e, is := one.Snapshot.Find(a); is {
+			row := rowOf(one.Source.Path, e)
+			row.Counts = len(found.Rows) == 0
+			found.Rows = append(found.Rows, row)
 		}
 	}
 	if err := c.print(found, found.print); err != nil {
 		return c.fail(err)
 	}
 	switch {
-	case lists.Set().List(a).Failed:
+	case listing.Failed:
 		return c.fail(lists.Err())
 	case place.Residence.Kind == route.Nowhere:
 		return exitNo

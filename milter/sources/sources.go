@@ -86,18 +86,18 @@ func (d Directories) Shadowed(list *List, entry directory.Entry) bool {
 	return shadowed
 }
 
-// shadow returns the entry that counts instead of one, and its list.
+// shadow returns the entry that counts instead of one, and its list: the first that is asked.
 func (d Directories) shadow(list *List, entry directory.Entry) (by *List, counts directory.Entry, shadowed bool) {
 	domain := entry.Domain()
 	for _, other := range d {
 		if other == list || other.Snapshot == nil || other.Source.Domains[domain] == nil || other.Source.Rank[domain] > list.Source.Rank[domain] {
 			continue
 		}
-		if counts, found := other.Snapshot.Lookup(entry.Address()); found {
-			return other, counts, true
+		if e, found := other.Snapshot.Lookup(entry.Address()); found && (by == nil || other.Source.Rank[domain] < by.Source.Rank[domain]) {
+			by, counts = other, e
 		}
 	}
-	return nil, directory.Entry{}, false
+	return by, counts, by != nil
 }
 
 // Contradictions tells of the addresses of a list that another one, which is asked earlier,

@@ -129,7 +129,7 @@ func (s *Set) find(a mail.Address) (Entry, route.Listing) {
 		if list == nil {
 			return Entry{}, route.Listing{Failed: true}
 		}
-		if e, found := list.lookup(a); found {
+		if e, found := list.Find(a); found {
 			return e, route.Listing{Found: true, Address: e.Address(), Residence: e.Residence(), Target: e.Target()}
 		}
 	}

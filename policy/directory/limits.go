@@ -63,7 +63,7 @@ func (s *Snapshot) limitOf(login, column string) (limit int64, found bool) {
 	if err != nil {
 		return limit, found
 	}
-	e, listed := s.lookup(address)
+	e, listed := s.Find(address)
 	if !listed {
 		return limit, found
 	}

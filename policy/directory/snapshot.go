@@ -58,8 +58,9 @@ func (s *Snapshot) Lookup(key string) (Entry, bool) {
 	return Entry{list: s, at: at}, true
 }
 
-// lookup returns the entry of an address, or of its owner.
-func (s *Snapshot) lookup(a mail.Address) (Entry, bool) {
+// Find returns the entry of an address, or of its owner when the address is a subaddress
+// without an entry of its own. It does not allocate.
+func (s *Snapshot) Find(a mail.Address) (Entry, bool) {
 	e, found := s.Lookup(a.Key)
 	if !found && a.Owner != a.Key {
 		e, found = s.Lookup(a.Owner)

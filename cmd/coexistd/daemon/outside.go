@@ -28,7 +28,6 @@ import (
 type outside struct {
 	config.Outside
 	polling sources.Polling
-	domains []string          // those that name it, sorted
 	reaches map[string]string // the platforms that domains reach
 }
 
@@ -52,11 +51,9 @@ func outsidesOf(conf *config.Config) []outside {
 			continue
 		}
 		s := conf.Directories[i]
-		domains := slices.Sorted(maps.Keys(s.Domains))
-		all = append(all, outside{
-			*o, sources.Polling{Name: s.Path, Copy: s.Copy, Columns: s.Limits, Domains: domains, Interval: o.Interval, FullInterval: o.FullInterval},
-			domains, reaches,
-		})
+		all = append(all, outside{*o, sources.Polling{
+			Name: s.Path, Copy: s.Copy, Columns: s.Limits, Domains: slices.Sorted(maps.Keys(s.Domains)), Interval: o.Interval, FullInterval: o.FullInterval,
+		}, reaches})
 	}
 	return all
 }
@@ -112,7 +109,7 @@ func (o *outside) tls() (*tls.Config, error) {
 	return &tls.Config{RootCAs: trusted}, nil
 }
 
-func (o *outside) keeps(domain string) bool { return slices.Contains(o.domains, domain) }
+func (o *outside) keeps(domain string) bool { return slices.Contains(o.polling.Domains, domain) }
 
 func (o *outside) ldap(secure *tls.Config) (sources.Reader, error) {
 	var options ldap.Options

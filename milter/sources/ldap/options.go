@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -173,15 +174,8 @@ func newServer(text string, startTLS bool) (*server, error) {
 	case startTLS && u.Scheme == "ldaps":
 		return nil, fmt.Errorf("the server %s has TLS from the beginning, and cannot start it once more; leave StartTLS out, or write ldap://", s.url)
 	}
-	s.address = joinHostPort(s.host, cmp.Or(u.Port(), port))
+	s.address = net.JoinHostPort(s.host, cmp.Or(u.Port(), port))
 	return s, nil
-}
-
-func joinHostPort(host, port string) string {
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	return host + ":" + port
 }
 
 // meaning is a Choice that was read.

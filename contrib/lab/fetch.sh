@@ -9,7 +9,7 @@
 # DIR, with those of their libraries that the machine lacks. Nothing is installed,
 # replaced, configured or started, and apt's own files are left as they are.
 #
-#   DIR/postfix     the unpacked Postfix (absent when one is installed)
+#   DIR/postfix     the unpacked Postfix with its plug-in for LDAP (absent when one is installed that has it)
 #   DIR/sendmail    the unpacked Sendmail, with the m4 that makes its sendmail.cf
 #   DIR/libmilter   the unpacked libmilter (absent when it is installed)
 #   DIR/clamd       the unpacked clamd (absent when one is installed)
@@ -21,8 +21,9 @@
 #   DIR/mariadb     the unpacked MariaDB with its client
 #   DIR/samba       the unpacked Samba, with the Python that its tools are written in
 #
-# A tree of that name is complete: it is put in place by one rename. Runs side
-# by side wait for each other.
+# A tree of that name is complete: it is put in place by one rename. One that lacks
+# a program, because an earlier fetch.sh did not fetch it, is replaced. Runs side by
+# side wait for each other.
 set -eu
 
 say() { printf 'lab: %s\n' "$*"; }
@@ -159,12 +160,27 @@ packages_with() {
 	echo ${named:-$all}
 }
 
+# register_plugins TREE: tells Postfix of its plug-ins, as the packages' own scripts do.
+register_plugins() {
+	for plugin in "$1"/usr/lib/postfix/postfix-*.so; do
+		[ -e "$plugin" ] || continue
+		kind=${plugin##*/postfix-} kind=${kind%.so}
+		echo "$kind postfix-$kind.so dict_${kind}_open" >>"$1/etc/postfix/dynamicmaps.cf"
+	done
+}
+
+# has_programs TREE PATTERNS: whether the tree is there, with a file for each pattern.
+has_programs() (
+	cd "$1" 2>/dev/null || exit 1
+	for program in $2; do [ -e "$program" ] || exit 1; done
+)
+
 # fetch_tree NAME PATTERNS PACKAGE...: unpacks the packages into DIR/NAME, with
 # the libraries that its programs, the files that the patterns match, lack.
 fetch_tree() {
 	name=$1 programs=$2
 	shift 2
-	if [ -d "$dir/$name" ]; then
+	if has_programs "$dir/$name" "$programs"; then
 		say "$name is here: $dir/$name"
 		return
 	fi
@@ -183,15 +199,19 @@ fetch_tree() {
 	done
 	# A program that changes its group by itself gets no LD_LIBRARY_PATH.
 	chmod -R ug-s "$tree"
+	register_plugins "$tree"
+	[ ! -d "$dir/$name" ] || mv "$dir/$name" "$dir/apt/before"
 	mv "$tree" "$dir/$name"
 	rm -rf "$dir/apt"
 	say "$name is unpacked: $dir/$name"
 }
 
-if command -v postfix >/dev/null && [ -x "$(postconf -dh daemon_directory 2>/dev/null)/postlogd" ]; then
+# The plug-in for LDAP works with the Postfix that it was built with alone.
+if command -v postfix >/dev/null && [ -x "$(postconf -dh daemon_directory 2>/dev/null)/postlogd" ] &&
+	postconf -m 2>/dev/null | grep -qx ldap; then
 	say "postfix is installed: $(command -v postfix)"
 else
-	fetch_tree postfix 'usr/sbin/* usr/lib/postfix/sbin/*' postfix
+	fetch_tree postfix 'usr/sbin/* usr/lib/postfix/sbin/* usr/lib/postfix/postfix-ldap.so' postfix postfix-ldap
 fi
 
 # One that is installed is not used: Debian's Postfix and Sendmail exclude each

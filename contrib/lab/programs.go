@@ -26,14 +26,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 //go:embed fetch.sh
 var fetchScript string
 
-// Programs are the programs of the MTAs: the installed Postfix, or the one that fetch.sh
-// has unpacked, and an unpacked Sendmail. The zero value is of no use; call Open.
+// Programs are the programs of the MTAs: the installed Postfix, if it can ask LDAP, or the one
+// that fetch.sh has unpacked, and an unpacked Sendmail. The zero value is of no use; call Open.
 type Programs struct {
 	commands  string // postqueue, smtp-source, …
 	daemons   string // master, smtpd, …
@@ -56,7 +57,7 @@ func Open(ctx context.Context, dir string, progress io.Writer) (*Programs, error
 	}
 	postfix, sendmail := filepath.Join(dir, "postfix"), filepath.Join(dir, "sendmail")
 	p, found := installed(ctx)
-	if !isDir(sendmail) || !found && !isDir(postfix) {
+	if !isDir(sendmail) || !found && !hasPlugins(postfix) {
 		if err := fetch(ctx, progress, dir); err != nil {
 			return nil, err
 		}
@@ -139,7 +140,15 @@ func installed(ctx context.Context) (*Programs, bool) {
 		return nil, false
 	}
 	p := &Programs{commands: v[0], daemons: v[1], libraries: v[2], meta: v[3], sendmail: v[4]}
-	return p, p.complete() == nil
+	kinds, err := exec.CommandContext(ctx, path, "-m").Output()
+	return p, err == nil && slices.Contains(strings.Fields(string(kinds)), "ldap") && p.complete() == nil
+}
+
+// hasPlugins reports that a tree of Postfix is there with the plug-ins that the lab relies
+// on: an earlier fetch.sh fetched none.
+func hasPlugins(tree string) bool {
+	_, err := os.Stat(filepath.Join(tree, "etc/postfix/dynamicmaps.cf"))
+	return err == nil
 }
 
 // unpacked takes a tree that fetch.sh has made, in the layout of Debian.

@@ -294,3 +294,21 @@ func TestASlapdThatCannotStartSaysWhy(t *testing.T) {
 		}
 	}
 }
+
+func TestPostfixFindsItsUsersInSlapd(t *testing.T) {
+	t.Parallel()
+	s := startSlapd(t, SlapdConfig{LDIF: person("bob")})
+	m := startPostfix(t, Config{
+		Services: []Service{{Name: "public"}},
+		Main: map[string]string{
+			"virtual_mailbox_domains": "acmecorp.com", "virtual_transport": "discard",
+			"virtual_mailbox_maps": "ldap:$config_directory/users.cf, proxy:ldap:$config_directory/users.cf",
+		},
+		Files: map[string]string{"users.cf": "server_host = " + s.URL + "\nversion = 3\nbind_dn = " + SlapdReader + "\nbind_pw = " + SlapdReaderPassword +
+			"\nsearch_base = " + SlapdSuffix + "\nquery_filter = (mail=%s)\nresult_attribute = uid\n"},
+	})
+	r := send(t, Client{Server: m.Addr("public")}, Mail{From: "eve@example.net", To: To("bob@acmecorp.com", "nobody@acmecorp.com"), Data: Plain("eve@example.net", "bob@acmecorp.com", "x")})
+	if !r.Accepted() || r.To[0].Code != 250 || r.To[1].Enhanced != "5.1.1" {
+		t.Errorf("for a user that slapd has and one that it has not, the answers are %+v", r)
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -70,6 +71,21 @@ note       there is no [scanner.clamd]: mail is not checked for virus at S0, S1,
 `
 	if status != exitYes || out != want || complaint != "" {
 		t.Errorf("check ended with %d, %q and\n%s\nright is\n%s", status, complaint, out, want)
+	}
+}
+
+func TestCheckTellsOfMissingLoginsOnlyWhereNoDirectoryOfTheDomainHasThem(t *testing.T) {
+	t.Parallel()
+	for directory, tells := range map[string]bool{`"aliases.csv"`: true, `["aliases.csv", "users.csv"]`: false} {
+		path := configuration(t, strings.Replace(lab.SiteTOML, `directory = "users.csv"`, "directory = "+directory, 1), lab.SiteDirectory)
+		if tells {
+			os.WriteFile(filepath.Join(filepath.Dir(path), "users.csv"), []byte("address,residence,login\nhugo@globex.example,here,hugo\n"), 0o644)
+		}
+		os.WriteFile(filepath.Join(filepath.Dir(path), "aliases.csv"), []byte("address,residence\nroot@acmecorp.com,here\n"), 0o644)
+		status, out, complaint := tell(filepath.Dir(path), "check", "-c", path)
+		if status != exitYes || strings.Contains(out, "aliases.csv names no login") != tells {
+			t.Errorf("with directory = %s check ends with %d and\n%s%s", directory, status, out, complaint)
+		}
 	}
 }
 

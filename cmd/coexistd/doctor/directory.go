@@ -56,7 +56,7 @@ func lookAtDirectory(x *examination, d *sources.List) []Finding {
 		changed = human.Age(x.now.Sub(info.ModTime()))
 	}
 	findings := []Finding{fine("%s has %d addresses, %d of them moving; it was changed %s", d.Source.Path, d.Snapshot.Len(), moving, changed)}
-	if note := LoginNote(x.conf, d); note != "" {
+	if note := LoginNote(x.conf, x.lists(), d); note != "" {
 		findings = append(findings, warning("%s", note).do(`fill in the column login, or take "spoof" out of the checks of S2`))
 	}
 	if twice := x.lists().Contradictions(d); twice != "" {
@@ -65,17 +65,38 @@ func lookAtDirectory(x *examination, d *sources.List) []Finding {
 	return findings
 }
 
-// LoginNote says that a directory gives no address to any login although the
-// check spoof at S2 goes by that, or is "". Commands that
+// LoginNote says that a directory gives no address to any login, and no other one of its
+// domains does, although the check spoof at S2 goes by that, or is "". Commands that
 // read directories say it, too.
-func LoginNote(conf *config.Config, d *sources.List) string {
+func LoginNote(conf *config.Config, all sources.Directories, d *sources.List) string {
 	if conf == nil || !conf.Rules.Points[verdict.S2].Makes(verdict.CheckSpoof) {
 		return ""
 	}
-	for entry := range d.Snapshot.All() {
-		if entry.Login() != "" {
-			return ""
+	named := make(map[string]bool)
+	for _, one := range all {
+		if mayNameLogins(one) {
+			for domain := range one.Source.Domains {
+				named[domain] = true
+			}
 		}
 	}
-	return d.Source.Path + " names no login: users who are logged in can write only as their login, when that is an address, or as a delegate of [check.spoof]"
+	for domain := range d.Source.Domains {
+		if !named[domain] {
+			return d.Source.Path + " names no login: users who are logged in can write only as their login, when that is an address, or as a delegate of [check.spoof]"
+		}
+	}
+	return ""
+}
+
+// mayNameLogins reports that a directory has logins, or cannot be read.
+func mayNameLogins(d *sources.List) bool {
+	if d.Snapshot == nil {
+		return true
+	}
+	for entry := range d.Snapshot.All() {
+		if entry.Login() != "" {
+			return true
+		}
+	}
+	return false
 }

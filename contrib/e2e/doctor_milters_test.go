@@ -60,6 +60,10 @@ func TestTheDoctorSaysWhereMailGoesPastOurMilterOrMaps(t *testing.T) {
 		{"an old address of ours", map[string]string{"virtual_alias_maps": aliases + ", socketmap:inet:127.0.0.1:1:aliases"}, nil, []string{
 			"FAIL  postfix        virtual_alias_maps does not ask coexistd for aliases",
 			"  do: put into main.cf: virtual_alias_maps = " + aliases + ", socketmap:unix:{dir}/lookup.sock:aliases; then run"}},
+		{"a table of who has moved that cannot be listed", map[string]string{"virtual_alias_maps": "regexp:{dir}/forwards, socketmap:unix:{dir}/lookup.sock:aliases"},
+			map[string]string{"forwards": "/^(alice|bob)@acmecorp.com$/ bob@home.example\n/^gail@globex.example$/ gail@gapps.globex.example\n"}, []string{
+				"warn  postfix        regexp:{dir}/forwards of virtual_alias_maps has rows of users who live elsewhere, and they win over the directory: what is not rewritten before, such as bounces and the mail of lists, goes by these: alice@acmecorp.com\n",
+				"  do: put our map before it in virtual_alias_maps, "}},
 		{"a cleanup service without the administrator's aliases", map[string]string{"virtual_alias_maps": aliases + ", socketmap:unix:{dir}/lookup.sock:aliases"},
 			map[string]string{"master.cf": master}, []string{
 				"FAIL  postfix        cleanup (cleanup) has alias maps of its own without " + aliases + ": what comes by it for the aliases there goes astray or is bounced",

@@ -279,7 +279,7 @@ func TestTheDoctorNamesWhatIsWrongAndWhatToDo(t *testing.T) {
 		"FAIL  postfix        cleanup (cleanup-milter, cleanup) hands its mail to coexistd by unix:{dir}/milter.sock, but while coexistd is away, mail passes by",
 		"  do: put into main.cf: milter_default_action = tempfail",
 		"warn  postfix        milter_protocol is 2",
-		"FAIL  postfix        transport_maps does not ask coexistd for transport", "  do: put into main.cf: transport_maps = texthash:",
+		"FAIL  postfix        transport_maps does not ask coexistd for transport", "  do: put into main.cf: transport_maps = socketmap:unix:{dir}/lookup.sock:transport, texthash:",
 		"warn  postfix        recipient_delimiter is",
 		"FAIL  postfix        mynetworks has 127.0.1.0/24, from where every tenant of office365 sends",
 		`warn  postfix        mynetworks has "127.0.9.0/24", which our_networks lacks`,

@@ -34,6 +34,7 @@ func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 		lookAtNetworks(x),
 		lookAtDomains(ctx, x),
 		lookAtAliases(ctx, x),
+		lookAtMoved(ctx, x),
 		lookAtHostname(x),
 		lookAtLogins(ctx, x),
 	)

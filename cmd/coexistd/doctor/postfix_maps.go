@@ -26,7 +26,13 @@ func lookAtMaps(x *examination) []Finding {
 			findings = append(findings, fine("%s asks coexistd for %s", one.settings[i], one.name))
 			continue
 		}
-		value := strings.Join(append(x.othersTables(one.settings[0]), "socketmap:"+x.conf.Lookups[0].Address+":"+one.name), ", ")
+		list, ours := x.othersTables(one.settings[0]), "socketmap:"+x.conf.Lookups[0].Address+":"+one.name
+		if one.name == "transport" {
+			list = append([]string{ours}, list...) // One of theirs by address would bring the mail of who has moved to the mailbox of before.
+		} else {
+			list = append(list, ours)
+		}
+		value := strings.Join(list, ", ")
 		findings = append(findings, failure("%s does not ask coexistd for %s: %s", strings.Join(one.settings, " or "), one.name, one.without).
 			do("put into main.cf: %s = %s; then run: postfix reload", one.settings[0], value))
 	}

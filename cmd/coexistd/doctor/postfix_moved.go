@@ -1,0 +1,112 @@
+package doctor
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"coexistd/policy/route"
+)
+
+// mostMoved bounds for how many of those who live elsewhere tables are asked.
+const mostMoved = 1000
+
+// lookAtMoved looks for rows that the administrator's own tables have of users who live
+// elsewhere, and that Postfix finds before it asks us: as in LDAP, where who has moved away is still a
+// user. Aliases that can be listed are judged with all others, by lookAtAliases.
+func lookAtMoved(ctx context.Context, x *examination) []Finding {
+	a := &aliases{x: x, set: x.lists().Set()}
+	moved := a.moved()
+	if len(moved) == 0 {
+		return nil
+	}
+	findings := a.judgeMoved(ctx, moved)
+	for _, table := range x.beforeOurs("transport_maps", "transport") {
+		if astray := x.astray(ctx, table, moved, x.staysHere); len(astray) > 0 {
+			findings = append(findings, warning("%s of transport_maps has rows of users who live elsewhere, and Postfix asks it before coexistd: their mail that is not rewritten is delivered here: %s", table, some(astray)).
+				do("put our map before it in transport_maps, or take these rows out of it; then run: postfix reload"))
+		}
+	}
+	return findings
+}
+
+// judgeMoved looks at the aliases. Of an address that a platform's relay takes as it is our map
+// says nothing, so that those behind it count as well.
+func (a *aliases) judgeMoved(ctx context.Context, moved []string) (findings []Finding) {
+	list, asksUs := tables(a.x.mta.main["virtual_alias_maps"]), false
+	for _, table := range list {
+		asksUs = asksUs || a.x.mta.isOurs(table, "aliases", a.x.conf.Lookups)
+		kind, _, _ := strings.Cut(table, ":")
+		if slices.Contains(listable, kind) || a.x.mta.isAnyOfOurs(table, a.x.conf.Lookups) {
+			continue
+		}
+		astray := slices.DeleteFunc(a.x.astray(ctx, table, moved, a.leadsAway), func(address string) bool {
+			p, _, _ := a.place(address)
+			return asksUs && p.Elsewhere != ""
+		})
+		if len(astray) > 0 {
+			findings = append(findings, warning("%s of virtual_alias_maps has rows of users who live elsewhere, and they win over the directory: what is not rewritten before, such as bounces and the mail of lists, goes by these: %s", table, some(astray)).
+				do("put our map before it in virtual_alias_maps, and where a platform has deliver = \"relay\" have it leave out who lives there, as contrib/postfix describes; then run: postfix reload"))
+		}
+	}
+	return findings
+}
+
+// moved are addresses of users who live elsewhere, by the directory that counts.
+func (a *aliases) moved() (list []string) {
+	all := a.x.lists()
+	for _, one := range all {
+		if one.Snapshot == nil {
+			continue
+		}
+		for entry := range one.Snapshot.All() {
+			if len(list) == mostMoved {
+				return list
+			}
+			if entry.Residence().Kind == route.There && !all.Shadowed(one, entry) {
+				list = append(list, entry.Address())
+			}
+		}
+	}
+	return list
+}
+
+// beforeOurs are the tables of a setting of main.cf that Postfix asks before the map of that name
+// of ours, when that is there.
+func (x *examination) beforeOurs(setting, ours string) []string {
+	list := tables(x.mta.main[setting])
+	return list[:max(0, slices.IndexFunc(list, func(table string) bool { return x.mta.isOurs(table, ours, x.conf.Lookups) }))]
+}
+
+// astray are the keys for which a table has what is wrong. A table that cannot be asked is
+// told of by lookAtDelivery.
+func (x *examination) astray(ctx context.Context, table string, keys []string, isWrong func(key, value string) bool) (list []string) {
+	has, err := x.mta.values(ctx, table, keys)
+	if err != nil {
+		return nil
+	}
+	for _, key := range keys {
+		if value, found := has[key]; found && isWrong(key, value) {
+			list = append(list, key)
+		}
+	}
+	return list
+}
+
+// leadsAway reports that an alias of who lives elsewhere leads to no address of that mailbox.
+func (a *aliases) leadsAway(key, value string) bool {
+	at, _, _ := a.place(key)
+	return !slices.ContainsFunc(postfixList(value), func(member string) bool {
+		p, _, ours := a.place(member)
+		same := ours && p.Residence == at.Residence && strings.EqualFold(p.Elsewhere, at.Elsewhere)
+		return same || strings.EqualFold(member, at.Elsewhere) || strings.EqualFold(member, key)
+	})
+}
+
+// staysHere reports that a transport does not leave this host by SMTP.
+func (x *examination) staysHere(_, value string) bool {
+	transport, _, _ := strings.Cut(value, ":")
+	return slices.ContainsFunc(x.mta.services, func(s *postfixService) bool {
+		return s.kind == "unix" && s.name == transport && slices.Contains([]string{"lmtp", "local", "virtual", "pipe"}, s.program)
+	})
+}

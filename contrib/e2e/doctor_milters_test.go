@@ -62,7 +62,7 @@ func TestTheDoctorSaysWhereMailGoesPastOurMilterOrMaps(t *testing.T) {
 			"  do: put into main.cf: virtual_alias_maps = " + aliases + ", socketmap:unix:{dir}/lookup.sock:aliases; then run"}},
 		{"a table of who has moved that cannot be listed", map[string]string{"virtual_alias_maps": "regexp:{dir}/forwards, socketmap:unix:{dir}/lookup.sock:aliases"},
 			map[string]string{"forwards": "/^(alice|bob)@acmecorp.com$/ bob@home.example\n/^gail@globex.example$/ gail@gapps.globex.example\n"}, []string{
-				"warn  postfix        regexp:{dir}/forwards of virtual_alias_maps has rows of users who live elsewhere, and they win over the directory: what is not rewritten before, such as bounces and the mail of lists, goes by these: alice@acmecorp.com\n",
+				"warn  postfix        regexp:{dir}/forwards of virtual_alias_maps has rows of users who live elsewhere, and Postfix asks it before coexistd: what is not rewritten before, such as bounces and the mail of lists, goes by these: alice@acmecorp.com\n",
 				"  do: put our map before it in virtual_alias_maps, "}},
 		{"a cleanup service without the administrator's aliases", map[string]string{"virtual_alias_maps": aliases + ", socketmap:unix:{dir}/lookup.sock:aliases"},
 			map[string]string{"master.cf": master}, []string{

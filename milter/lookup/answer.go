@@ -75,8 +75,9 @@ func (q question) place() (a mail.Address, place route.Place, ok bool) {
 }
 
 // aliases gives the addresses that mail for an address goes to, when that is not
-// the address alone. Dual delivery is left out when copies is not set: the milter
-// sees to it. The address itself, among its own aliases, ends the MTA's search.
+// the mailbox here alone. Dual delivery is left out when copies is not set: the milter
+// sees to it. The address itself, among its own aliases, ends the MTA's search: no table
+// behind this one says anything of who lives elsewhere.
 func (q question) aliases(copies bool) string {
 	_, place, ok := q.place()
 	dual := place.Residence.Kind == route.Both
@@ -85,6 +86,8 @@ func (q question) aliases(copies bool) string {
 		return notFound
 	case place.Refused.Code == verdict.DirectoryFailed:
 		return failed
+	case place.Residence.Kind == route.There && place.Elsewhere == "":
+		return "OK " + q.key // The platform's relay takes it as it is.
 	case place.Elsewhere == "":
 		return notFound
 	case dual:

@@ -20,33 +20,20 @@ func lookAtMoved(ctx context.Context, x *examination) []Finding {
 	if len(moved) == 0 {
 		return nil
 	}
-	findings := a.judgeMoved(ctx, moved)
+	var findings []Finding
+	for _, table := range x.beforeOurs("virtual_alias_maps", "aliases") {
+		if kind, _, _ := strings.Cut(table, ":"); slices.Contains(listable, kind) {
+			continue
+		}
+		if astray := x.astray(ctx, table, moved, a.leadsAway); len(astray) > 0 {
+			findings = append(findings, warning("%s of virtual_alias_maps has rows of users who live elsewhere, and Postfix asks it before coexistd: what is not rewritten before, such as bounces and the mail of lists, goes by these: %s", table, some(astray)).
+				do("put our map before it in virtual_alias_maps, as contrib/postfix describes; then run: postfix reload"))
+		}
+	}
 	for _, table := range x.beforeOurs("transport_maps", "transport") {
 		if astray := x.astray(ctx, table, moved, x.staysHere); len(astray) > 0 {
 			findings = append(findings, warning("%s of transport_maps has rows of users who live elsewhere, and Postfix asks it before coexistd: their mail that is not rewritten is delivered here: %s", table, some(astray)).
 				do("put our map before it in transport_maps, or take these rows out of it; then run: postfix reload"))
-		}
-	}
-	return findings
-}
-
-// judgeMoved looks at the aliases. Of an address that a platform's relay takes as it is our map
-// says nothing, so that those behind it count as well.
-func (a *aliases) judgeMoved(ctx context.Context, moved []string) (findings []Finding) {
-	list, asksUs := tables(a.x.mta.main["virtual_alias_maps"]), false
-	for _, table := range list {
-		asksUs = asksUs || a.x.mta.isOurs(table, "aliases", a.x.conf.Lookups)
-		kind, _, _ := strings.Cut(table, ":")
-		if slices.Contains(listable, kind) || a.x.mta.isAnyOfOurs(table, a.x.conf.Lookups) {
-			continue
-		}
-		astray := slices.DeleteFunc(a.x.astray(ctx, table, moved, a.leadsAway), func(address string) bool {
-			p, _, _ := a.place(address)
-			return asksUs && p.Elsewhere != ""
-		})
-		if len(astray) > 0 {
-			findings = append(findings, warning("%s of virtual_alias_maps has rows of users who live elsewhere, and they win over the directory: what is not rewritten before, such as bounces and the mail of lists, goes by these: %s", table, some(astray)).
-				do("put our map before it in virtual_alias_maps, and where a platform has deliver = \"relay\" have it leave out who lives there, as contrib/postfix describes; then run: postfix reload"))
 		}
 	}
 	return findings

@@ -28,11 +28,12 @@ func openLDAP() Options {
 	}
 }
 
-// mithi is for Mithi SkyConnect and its like. A mailForwardingAddress is what users choose:
+// mithi is for Mithi SkyConnect and its like: inetOrgPerson, and whatever else has an address,
+// such as lists, which the MTA takes mail for. A mailForwardingAddress is what users choose:
 // it tells nothing of where the mailbox lives, and the MTA goes on obeying it.
 func mithi() Options {
 	o := openLDAP()
-	o.Filter = "(&(objectClass=inetOrgPerson)(|(mail=*)(mailAlternateAddress=*)))"
+	o.Filter = "(|(mail=*)(mailAlternateAddress=*))"
 	o.Aliases = []string{"mailAlternateAddress"}
 	return o
 }

@@ -142,9 +142,9 @@ objectClass: labMailRecipient
 cn: all
 mail: all@acmecorp.com
 member: uid=ann,ou=people,dc=acmecorp,dc=com
-description: left out
 `,
 	rows: []string{
+		"all@acmecorp.com here 'all@acmecorp.com' '' group",
 		"ann@acmecorp.com here 'ann ann@acmecorp.com' '' user",
 		"bob@acmecorp.com office365 'bob bob@acmecorp.com' 'bob.b@acmecorp-com.onmicrosoft.com' user",
 		"robert@acmecorp.com office365 'bob bob@acmecorp.com' 'bob.b@acmecorp-com.onmicrosoft.com' user",

@@ -201,16 +201,44 @@ ok    postfix        Postfix takes mail for acmecorp.com, mail.acmecorp.com
 	}
 }
 
+func TestACatchAllBesideLDAPGoesOnAsBefore(t *testing.T) {
+	t.Parallel()
+	kind := mithiKinds[0]
+	kind.main += "virtual_alias_maps = " + settings(kind.main)["virtual_alias_maps"] + ", inline:{{@acmecorp.com = ben@mail.acmecorp.com}}\n"
+	m, slapd := startMithi(t, kind)
+	list := map[string]string{"nobody@acmecorp.com": "here ben@mail.acmecorp.com", "bob@acmecorp.com": "here bob@mail.acmecorp.com", "asmith@acmecorp.com": "office365 " + aliceInCloud, "anna@acmecorp.com": "office365 " + annaInCloud}
+	message := mithiWays["Internet"](m, "nobody@acmecorp.com")
+	m.mustArrive(message, list["nobody@acmecorp.com"])
+	m.add(slapd)
+	m.change("[domain.\"acmecorp.com\"]\n", "[domain.\"acmecorp.com\"]\nunlisted = \"here\"\n")
+	for to, want := range list {
+		for _, way := range []string{"Internet", "user", "sendmail"} {
+			message := mithiWays[way](m, to)
+			m.settle()
+			if got := m.whereIs(messageID(message)); !slices.Equal(got, []string{want}) {
+				t.Errorf("mail to %s by %s arrived at %q; it must arrive at %s", to, way, got, want)
+			}
+		}
+	}
+	m.mustBeWell()
+}
+
+// change replaces a text of the configuration and has the daemon take it.
+func (m *mithi) change(text, by string) {
+	m.t.Helper()
+	toml, err := os.ReadFile(m.Config())
+	m.do(err)
+	m.do(m.WriteTOML(instead(m.t, string(toml), text, by)))
+	m.mustReload()
+}
+
 // A relay takes addresses as they are, and what LDAP has of who has moved would change them.
 func TestAPlatformsRelayGetsTheMailOfWhomLDAPForwards(t *testing.T) {
 	t.Parallel()
 	m, slapd := startMithi(t, mithiKinds[1])
 	m.add(slapd)
-	toml, err := os.ReadFile(m.Config())
-	m.do(err)
 	relay := "deliver = \"relay\"\nrelay = \"" + strings.TrimPrefix(m.Office.NextHop(), "smtp:") + "\"\n"
-	m.do(m.WriteTOML(strings.Replace(string(toml), "[platform.office365]\n", "[platform.office365]\n"+relay, 1)))
-	m.mustReload()
+	m.change("[platform.office365]\n", "[platform.office365]\n"+relay)
 	for _, to := range []string{"anna@acmecorp.com", "anna+tag@acmecorp.com", "alice@acmecorp.com", "asmith@acmecorp.com", "fritz@acmecorp.com"} {
 		want := strings.Replace(to, "fritz", "asmith", 1) // to whom fritz forwards
 		for way, send := range mithiWays {

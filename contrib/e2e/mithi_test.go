@@ -275,5 +275,8 @@ func TestTheDoctorTellsOfLDAPTablesThatWinOverTheDirectory(t *testing.T) {
 	}
 	m.do(slapd.Kill())
 	_, out = m.examine()
+	if !strings.Contains(out, "domains of virtual_alias_domains cannot be told: proxy:ldap:{mta}/etc/ldap-forwards.cf: ") || !strings.Contains(out, "; proxy:ldap:{mta}/etc/ldap-aliases.cf: ") {
+		t.Errorf("of tables that cannot be asked the doctor says\n%s", out)
+	}
 	mustSay(t, out, "warn  postfix        how Postfix delivers mail to the mailboxes here cannot be told: ldap:{mta}/etc/ldap-")
 }

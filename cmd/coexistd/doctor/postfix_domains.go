@@ -33,7 +33,7 @@ func lookAtDomains(ctx context.Context, x *examination) []Finding {
 		found, err := x.members(ctx, one.domains, domains)
 		if err != nil {
 			unsure = true
-			findings = append(findings, warning("the domains of %s cannot be told: %v", one.domains, err).do("see that %s can be read by %s", one.domains, account.OwnName()))
+			findings = append(findings, warning("the domains of %s cannot be told: %s", one.domains, strings.ReplaceAll(err.Error(), "\n", "; ")).do("see that %s can be read by %s", one.domains, account.OwnName()))
 		}
 		for _, domain := range domains {
 			if found[domain] {

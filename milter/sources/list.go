@@ -47,7 +47,11 @@ type List struct {
 	// waiting is what a source lists now and the guard has not let pass: the state of its
 	// file, and why.
 	waiting waiting
+	step    func(what string) error // that of copies
 }
+
+// copies are the files of a source outside this host.
+func (c *List) copies() copies { return copies{c.Source.Copy, c.step} }
 
 // Path is the file that is read: the directory, or the copy of what a source listed.
 func (c *List) Path() string {

@@ -42,7 +42,11 @@ type Poller struct {
 	Polling
 	reader Reader
 	log    *slog.Logger
-	kept   kept // of the one goroutine that runs
+	copies copies
+
+	// Of the one goroutine that runs.
+	kept    kept
+	unsaved bool // kept is not what the next start would find
 
 	mu    sync.Mutex
 	state State
@@ -50,11 +54,13 @@ type Poller struct {
 
 // kept is what the next start is to know.
 type kept struct {
-	Mark Mark      `json:"mark"` // that of the list that was read last
-	Sum  string    `json:"-"`    // the digest of that list; what became of its file before this start, nobody knows
-	Back bool      `json:"back"` // it was left as one of an earlier time
-	Read time.Time `json:"read"`
-	Rows int       `json:"rows"`
+	Mark Mark   `json:"mark"` // that of the list that was read last
+	Sum  string `json:"-"`    // the digest of that list; what became of its file before this start, nobody knows
+	Back bool   `json:"back"` // it was left as one of an earlier time
+	// BackSum is then its digest, by which it is known when somebody has accepted it.
+	BackSum string    `json:"back_sum,omitempty"`
+	Read    time.Time `json:"read"`
+	Rows    int       `json:"rows"`
 }
 
 // State is what is known of a source.
@@ -71,7 +77,7 @@ type State struct {
 
 // NewPoller returns a Poller, which does nothing before Run.
 func NewPoller(p Polling, reader Reader, log *slog.Logger) *Poller {
-	return &Poller{Polling: p, reader: reader, log: log}
+	return &Poller{Polling: p, reader: reader, log: log, copies: copies{path: p.Copy}}
 }
 
 // State tells what is known of the source.
@@ -112,15 +118,18 @@ func (p *Poller) poll(ctx context.Context, full *time.Time) (ok bool) {
 		}
 	}()
 	mark, err := p.reader.Mark(ctx)
-	if err == nil && mark.Same(p.kept.Mark) && time.Since(*full) < p.FullInterval {
-		return true
-	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case mark.Same(p.kept.Mark) && time.Since(*full) < p.FullInterval:
+		err = p.remember()
+	default:
 		begun := time.Now()
 		if err = p.read(ctx, mark); err == nil {
 			*full = begun
-			return true
 		}
+	}
+	if err == nil {
+		return true
 	}
 	if ctx.Err() == nil {
 		p.failed(err)
@@ -130,9 +139,8 @@ func (p *Poller) poll(ctx context.Context, full *time.Time) (ok bool) {
 
 // read reads the list, and leaves it to be judged if it is another than the last.
 func (p *Poller) read(ctx context.Context, mark Mark) error {
-	part := p.Copy + ".part"
-	defer os.Remove(part) // what was not renamed
-	sum, rows, err := p.write(ctx, part)
+	defer p.copies.remove(part) //nolint:errcheck // What was not moved is written over.
+	sum, rows, err := p.write(ctx, p.Copy+part)
 	if err != nil {
 		return err
 	}
@@ -141,40 +149,27 @@ func (p *Poller) read(ctx context.Context, mark Mark) error {
 		before = nil
 	}
 	wentBack := mark.WentBack(before)
-	if sum != p.kept.Sum || wentBack != p.kept.Back {
-		if err := p.leave(part, wentBack); err != nil {
+	last := p.kept
+	if p.kept = (kept{Mark: mark, Sum: sum, Back: wentBack, Read: time.Now(), Rows: rows}); wentBack {
+		p.kept.Mark, p.kept.BackSum = before, sum // until it is as far again
+	}
+	// A start that finds the list without what is known of it would take a restored backup
+	// for news. But a full disk must not keep a list from being judged that is on it.
+	p.unsaved = true
+	unsaved := p.remember()
+	if sum != last.Sum || wentBack != last.Back {
+		if err := p.copies.leave(wentBack); err != nil {
+			p.kept, p.unsaved = last, true
 			return fmt.Errorf("its list cannot be kept: %w", err)
 		}
 	}
-	if wentBack {
-		mark = before // until it is as far again
-	}
-	p.kept = kept{Mark: mark, Sum: sum, Back: wentBack, Read: time.Now(), Rows: rows}
-	if err := p.remember(); err != nil {
-		return fmt.Errorf("its state cannot be kept: %w", err)
-	}
-	return nil
+	return unsaved
 }
 
-// backIsTaken reports that the list of an earlier time waits no more: somebody has accepted
-// it, or it was that which counted. From then on the source counts from where it went back to.
+// backIsTaken reports that the list of an earlier time is the one that counts: somebody has
+// accepted it, or it did before. From then on the source counts from where it went back to.
 func (p *Poller) backIsTaken() bool {
-	return !slices.ContainsFunc([]string{older, older + judged}, func(ending string) bool {
-		_, err := files.Look(p.Copy + ending)
-		return !errors.Is(err, os.ErrNotExist)
-	})
-}
-
-// leave puts a list where it is judged, in place of one that waits there.
-func (p *Poller) leave(part string, wentBack bool) error {
-	this, other := fresh, older
-	if wentBack {
-		this, other = older, fresh
-	}
-	if err := os.Remove(p.Copy + other); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return os.Rename(part, p.Copy+this)
+	return p.kept.BackSum != "" && p.copies.digest(taken) == p.kept.BackSum
 }
 
 // write writes the source's rows to a file, and returns a digest of them.
@@ -242,7 +237,7 @@ func (p *Poller) succeeded() {
 
 // recall reads what was known before this start.
 func (p *Poller) recall() error {
-	text, _, err := files.Read(p.Copy+".json", 1<<20)
+	text, _, err := files.Read(p.Copy+memory, 1<<20)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -260,13 +255,18 @@ func (p *Poller) recall() error {
 	return nil
 }
 
+// remember keeps what the next start is to know, where that is not done yet.
 func (p *Poller) remember() error {
+	if !p.unsaved {
+		return nil
+	}
 	text, err := json.Marshal(p.kept)
+	if err == nil {
+		err = p.copies.save(memory, text)
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("its state cannot be kept: %w", err)
 	}
-	if err := os.WriteFile(p.Copy+".json.new", text, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(p.Copy+".json.new", p.Copy+".json")
+	p.unsaved = false
+	return nil
 }

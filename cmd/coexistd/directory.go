@@ -27,7 +27,7 @@ func directoryCommand(c *call) *cobra.Command {
 daemon keeps of sources outside this host.`,
 		Example: `  coexistd directory find alice@acmecorp.com
   coexistd directory diff source:people
-  coexistd directory accept source:people`,
+  coexistd directory accept source:people 3f9a0c1b22d4`,
 	},
 		directoryFindCommand(c),
 		directoryListCommand(c),
@@ -223,7 +223,8 @@ func directoryDiffCommand(c *call) *cobra.Command {
 		Short: "compare a list that was refused with the one that counts, or two sources",
 		Long: `diff shows what would change if the list of a source were taken that was refused for
 what it lacks: - stands before an address that would go, + before one that would
-come, and ~ before one that would change. With another source it compares the two.
+come, and ~ before one that would change. The last line has the digest of that list,
+by which accept takes it and no other. With another source it compares the two.
 
 The exit status is 1 when they differ.`,
 		Example: "  coexistd directory diff source:people\n  coexistd directory diff source:people source:office365",
@@ -234,6 +235,14 @@ The exit status is 1 when they differ.`,
 			return atMost(2)(cmd, args)
 		},
 	}, func(args []string) int { return diffLists(c, args) })
+}
+
+// difference is what two lists do not agree on.
+type difference struct {
+	Source string `json:"source"`
+	// Digest is that of the list of Source that waits; empty: none does.
+	Digest  string   `json:"digest"`
+	Changes []change `json:"changes"`
 }
 
 // change is one address that two lists do not agree on.
@@ -253,6 +262,7 @@ func diffLists(c *call, names []string) int {
 		return c.wrong("%q is no source of the configuration; it would be like source:people, or the whole path of a file", names[0])
 	}
 	var after *directory.Snapshot
+	var digest string
 	if len(names) == 2 {
 		other := lists.Named(names[1])
 		if other == nil {
@@ -261,7 +271,7 @@ func diffLists(c *call, names []string) int {
 		if after = other.Snapshot; after == nil {
 			return c.fail(other.Err)
 		}
-	} else if after, err = before.Waiting(); err != nil {
+	} else if after, digest, err = before.Waiting(); err != nil {
 		return c.fail(err)
 	} else if after == nil {
 		after = before.Snapshot
@@ -269,11 +279,11 @@ func diffLists(c *call, names []string) int {
 	if before.Snapshot == nil && after == nil {
 		return c.fail(before.Err)
 	}
-	changes := compare(before.Snapshot, after, names[0], cmp.Or(strings.Join(names[1:], ""), names[0]+" (refused)"))
-	if err := c.print(changes, func(w io.Writer) { printChanges(w, changes) }); err != nil {
+	d := difference{names[0], digest, compare(before.Snapshot, after, names[0], cmp.Or(strings.Join(names[1:], ""), names[0]+" (refused)"))}
+	if err := c.print(d, d.print); err != nil {
 		return c.fail(err)
 	}
-	if len(changes) > 0 {
+	if len(d.Changes) > 0 {
 		return exitNo
 	}
 	return exitYes
@@ -314,11 +324,11 @@ func compare(before, after *directory.Snapshot, was, is string) []change {
 	return changes
 }
 
-func printChanges(w io.Writer, changes []change) {
-	if len(changes) == 0 {
+func (d difference) print(w io.Writer) {
+	if len(d.Changes) == 0 {
 		fmt.Fprintln(w, "nothing differs")
 	}
-	for _, one := range changes {
+	for _, one := range d.Changes {
 		switch one.Sign {
 		case "-":
 			fmt.Fprintf(w, "- %s\n", printableLine(one.Before.text()))
@@ -328,22 +338,26 @@ func printChanges(w io.Writer, changes []change) {
 			fmt.Fprintf(w, "~ %s\n  %s\n", printableLine(one.Before.text()), printableLine(one.After.text()))
 		}
 	}
+	if d.Digest != "" {
+		fmt.Fprintf(w, "to take that list: coexistd directory accept %s %s\n", d.Source, d.Digest)
+	}
 }
 
 func directoryAcceptCommand(c *call) *cobra.Command {
 	return c.command(cobra.Command{
-		Use:   "accept SOURCE",
+		Use:   "accept SOURCE DIGEST",
 		Short: "take a list that was refused for what it lacks",
 		Long: `accept has the running daemon take the list of a source outside this host that it
-refused, since it lacks too many addresses or is that of an earlier time. See what
-would change by diff.
+refused, since it lacks too many addresses or is that of an earlier time. diff shows
+what would change, and the list's digest. When another list waits by then, nothing
+is taken.
 
-The exit status is 1 when no list of the source waits.`,
-		Example: `  coexistd directory accept source:people`,
-		Args:    exactly(1, "a source, such as source:people"),
+The exit status is 1 when no list of the source waits, and 2 when another does.`,
+		Example: `  coexistd directory accept source:people 3f9a0c1b22d4`,
+		Args:    exactly(2, "a source and the digest that coexistd directory diff SOURCE prints"),
 	}, func(args []string) int {
 		return c.change(func(daemon *control.Client, ctx context.Context) (bool, error) {
-			return daemon.Accept(ctx, control.Accept{Source: args[0]})
+			return daemon.Accept(ctx, control.Accept{Source: args[0], Digest: args[1]})
 		}, "the list of "+args[0]+" is taken", "no list of "+args[0]+" waits")
 	})
 }

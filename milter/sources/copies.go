@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"coexistd/policy/config/files"
 )
@@ -161,5 +160,5 @@ func digestOf(text io.Reader) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// shortDigest is that of a list, as people write it.
-func shortDigest(text string) string { return digestOf(strings.NewReader(text))[:12] }
+// shortOf is a digest as people write it.
+func shortOf(digest string) string { return digest[:min(len(digest), 12)] }

@@ -94,6 +94,16 @@ func (f *followed) turn(t *testing.T) (loaded bool) {
 	return len(f.lists.Poll(time.Now())) > 0
 }
 
+// accept takes the list that waits, as it is now.
+func (f *followed) accept(t *testing.T) (found bool, err error) {
+	t.Helper()
+	_, digest, err := f.lists[0].Waiting()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f.lists[0].Accept(digest)
+}
+
 func (f *followed) must(t *testing.T, about string, addresses int, problem string) {
 	t.Helper()
 	got := 0
@@ -268,7 +278,7 @@ func TestAListThatComesWhileAnotherWaitsTakesItsPlace(t *testing.T) {
 		f.mark, f.rows = c.mark, users(0, c.to)
 		f.turn(t)
 		f.must(t, fmt.Sprint("step ", n), 100, c.problem)
-		if waits, err := f.lists[0].Waiting(); err != nil || waits.Len() != c.to {
+		if waits, _, err := f.lists[0].Waiting(); err != nil || waits.Len() != c.to {
 			t.Errorf("step %d: %v waits, %v", n, waits, err)
 		}
 		all, err := filepath.Glob(f.source.Copy + ".*")
@@ -276,13 +286,43 @@ func TestAListThatComesWhileAnotherWaitsTakesItsPlace(t *testing.T) {
 			t.Errorf("step %d: there are %q", n, all)
 		}
 	}
-	if found, err := f.lists[0].Accept(); !found || err != nil {
+	if found, err := f.accept(t); !found || err != nil {
 		t.Errorf("accepted: %v, %v", found, err)
 	}
 	f.must(t, "accepted", 30, "")
-	if found, err := f.lists[0].Accept(); found || err != nil {
+	if found, err := f.accept(t); found || err != nil {
 		t.Errorf("accepted once more: %v, %v", found, err)
 	}
+}
+
+func TestOnlyTheListThatSomebodyHasSeenIsAccepted(t *testing.T) {
+	f := follow(t)
+	f.rows = users(0, 100)
+	f.turn(t)
+	f.rows = users(0, 50)
+	f.turn(t)
+	_, seen, err := f.lists[0].Waiting()
+	if err != nil || len(seen) != 12 {
+		t.Fatalf("the digest is %q, %v", seen, err)
+	}
+	f.rows = users(0, 10)
+	f.turn(t)
+	for _, digest := range []string{seen, "", "3f9a0c1b22d4"} {
+		if found, err := f.lists[0].Accept(digest); !found || !errors.Is(err, ErrOther) {
+			t.Errorf("by the digest %q: %v, %v", digest, found, err)
+		}
+		f.must(t, "refused", 100, "lacks 90 of 100")
+	}
+	// The same list once more has the same digest, over a restart as well.
+	f.rows = users(0, 50)
+	f.turn(t)
+	f.restart(t)
+	f.turn(t)
+	f.must(t, "the one that was seen", 100, "lacks 50 of 100")
+	if found, err := f.lists[0].Accept(seen); !found || err != nil {
+		t.Errorf("accepted: %v, %v", found, err)
+	}
+	f.must(t, "accepted", 50, "")
 }
 
 func TestACopyThatWasRefusedIsNotTakenForTheListThatCounts(t *testing.T) {
@@ -296,7 +336,7 @@ func TestACopyThatWasRefusedIsNotTakenForTheListThatCounts(t *testing.T) {
 	f.begin(t)
 	f.turn(t)
 	f.must(t, "the same once more", 100, lost)
-	if found, err := f.lists[0].Accept(); !found || err != nil {
+	if found, err := f.accept(t); !found || err != nil {
 		t.Errorf("accepted: %v, %v", found, err)
 	}
 	f.must(t, "accepted", 50, "")
@@ -310,7 +350,7 @@ func TestASourceWhoseEarlierListWasAcceptedIsFollowedFromThere(t *testing.T) {
 		f.mark, f.rows = Mark{"a": "3"}, users(0, 99)
 		f.turn(t)
 		f.must(t, "restored", 100, "at an earlier time")
-		if found, err := f.lists[0].Accept(); !found || err != nil {
+		if found, err := f.accept(t); !found || err != nil {
 			t.Errorf("accepted: %v, %v", found, err)
 		}
 		if asked {

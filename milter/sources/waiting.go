@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io/fs"
+	"strings"
 	"time"
 
 	"coexistd/policy/config/files"
@@ -34,22 +35,24 @@ func (c *List) take() error {
 	return c.waiting.why
 }
 
-// Waiting returns the list that a source outside this host has and that was not taken, or
-// nil where there is none.
-func (c *List) Waiting() (*directory.Snapshot, error) {
+// Waiting returns the list that a source outside this host has and that was not taken, and
+// its digest, by which it can be accepted. The digest is empty where none waits.
+func (c *List) Waiting() (list *directory.Snapshot, digest string, err error) {
 	ending, _, err := c.copies().find(fresh, older, fresh+judged, older+judged)
 	if c.Source.Copy == "" || errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, "", nil
 	}
 	text, _, err := files.Read(c.Source.Copy+ending, directory.MaxSize)
 	if err != nil {
-		return nil, c.unreachable(ending, err)
+		return nil, "", c.unreachable(ending, err)
 	}
-	return parse(c.Source, text)
+	list, err = parse(c.Source, text)
+	return list, shortOf(digestOf(strings.NewReader(text))), err
 }
 
-// Accept takes the list that waits, however much it lacks. It reports false where none does.
-func (c *List) Accept() (found bool, err error) {
+// Accept takes the list that waits, however much it lacks, if it is that of a digest: the
+// one that somebody has seen. It reports false where none waits.
+func (c *List) Accept(digest string) (found bool, err error) {
 	if c.Source.Copy == "" {
 		return false, nil
 	}
@@ -60,14 +63,19 @@ func (c *List) Accept() (found bool, err error) {
 	if err != nil {
 		return true, c.unreachable(ending, err)
 	}
-	c.weigh(ending, info, true)
-	if err = c.waiting.why; err == nil {
-		c.Err = c.read()
-	} else {
-		c.Err = err
+	if digest == "" || digest != shortOf(c.copies().digest(ending)) {
+		return true, fmt.Errorf("%s: %w than that of the digest %q; see what it would change: coexistd directory diff %[1]s", c.Source.Path, ErrOther, digest)
 	}
-	return true, err
+	c.weigh(ending, info, true)
+	if c.Err = c.waiting.why; c.Err != nil {
+		return true, c.Err
+	}
+	c.Err = c.read()
+	return true, nil
 }
+
+// ErrOther is of a list that is not the one that somebody meant.
+var ErrOther = errors.New("another list waits by now")
 
 // unreachable says that the list that waits cannot be had.
 func (c *List) unreachable(ending string, err error) error {
@@ -104,7 +112,7 @@ func (c *List) judge(ending string, meant bool) error {
 	}
 	if c.Snapshot != nil && list != c.Snapshot && !meant {
 		if ending == older+judged {
-			return &loss{fmt.Errorf("%s lists what it did at an earlier time, as after a restored backup. The old list stays. If that is meant, run coexistd directory accept %[1]s", c.Source.Path)}
+			return &loss{fmt.Errorf("%s lists what it did at an earlier time, as after a restored backup. The old list stays. If that is meant, coexistd directory diff %[1]s says how to accept it", c.Source.Path)}
 		}
 		if lost := directory.Guard(c.Snapshot, list); lost != nil {
 			return &loss{lost}

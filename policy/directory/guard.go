@@ -17,7 +17,7 @@ func Guard(old, fresh *Snapshot) error {
 	s := fresh.source
 	remedy, list := "The old list stays. If the loss is meant, raise max_loss for this reload or restart the daemon", "file"
 	if s.Copy != "" {
-		remedy, list = "The old list stays. If the loss is meant, run coexistd directory accept "+s.Path, "list"
+		remedy, list = "The old list stays. If the loss is meant, coexistd directory diff "+s.Path+" says how to accept it", "list"
 	}
 	total, missing, example := 0, 0, ""
 	before := make(map[string]bool) // domains

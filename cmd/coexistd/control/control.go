@@ -224,9 +224,11 @@ type Unblock struct {
 	Network string `json:"network"`
 }
 
-// Accept names a source whose list, which was refused for what it lacks, is to be taken.
+// Accept names a source whose list, which was refused for what it lacks, is to be taken, and
+// the digest of that list. Another one is not taken.
 type Accept struct {
 	Source string `json:"source"`
+	Digest string `json:"digest"`
 }
 
 // Settled tells what a command has made of an entry of the quarantine, for the daemon's log.

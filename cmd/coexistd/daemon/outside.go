@@ -236,8 +236,8 @@ func (d *Daemon) accept(_ context.Context, what control.Accept) (done control.Do
 			err = refusal{http.StatusBadRequest, fmt.Sprintf("%q is not a source that the daemon has; it would be like source:people", what.Source)}
 			return
 		}
-		if done.Found, err = lists[i].Accept(); err == nil && done.Found {
-			d.log.Info("directory accepted", "path", what.Source, "addresses", lists[i].Snapshot.Len())
+		if done.Found, err = lists[i].Accept(what.Digest); err == nil && done.Found {
+			d.log.Info("directory accepted", "path", what.Source, "digest", what.Digest, "addresses", lists[i].Snapshot.Len())
 			d.publish()
 		}
 	})

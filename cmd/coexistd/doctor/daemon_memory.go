@@ -109,7 +109,7 @@ func compareOutside(x *examination, d control.Directory, has string) []Finding {
 	}
 	if len(d.Refused) > 0 && !d.Loaded.IsZero() {
 		findings = append(findings, failure("the daemon refuses what %s lists now: %s; %s", d.Source, strings.TrimSuffix(some(d.Refused), "."), has).
-			do("correct it there; when all of it is meant (coexistd directory diff %[1]s), run: coexistd directory accept %[1]s", d.Source))
+			do("correct it there; when all of it is meant: coexistd directory diff %s says how to accept it", d.Source))
 	}
 	return findings
 }

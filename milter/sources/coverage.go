@@ -3,13 +3,19 @@ package sources
 import (
 	"slices"
 	"strings"
+	"time"
+
+	"coexistd/policy/directory"
 )
 
 // coverage begins the name of a column of a source's copies, which has no values. Behind it
 // stand the domains that the list is of, or everyDomain where a line has no room for so many.
 // A domain that is given to the source later has no address in the copies from before, and
 // nobody knows yet who is there.
-func coverage(source string) string { return "domains of " + source + " " }
+func coverage(source string) string { return coverages + source + " " }
+
+// coverages begins the name of such a column of any source.
+const coverages = "domains of "
 
 // everyDomain stands in coverage for all.
 const everyDomain = "*"
@@ -22,14 +28,94 @@ func coverageColumn(source string, domains []string) string {
 	return coverage(source) + everyDomain
 }
 
-// covers reports that an address of the domain does not exist if the list lacks it, as far as
+// covers reports that an address of the domain does not exist if a list lacks it, as far as
 // this source goes. A list from before that another source had does not say so.
-func (c *List) covers(domain string) bool {
-	if c.Source.Copy == "" || c.Snapshot == nil {
+func (c *List) covers(list *directory.Snapshot, domain string) bool {
+	if c.Source.Copy == "" || list == nil {
 		return true
 	}
-	return slices.ContainsFunc(c.Snapshot.Columns(), func(column string) bool {
+	return slices.ContainsFunc(list.Columns(), func(column string) bool {
 		names, is := strings.CutPrefix(column, coverage(c.Source.Path))
 		return is && (names == everyDomain || strings.Contains(" "+names+" ", " "+domain+" "))
 	})
+}
+
+// others are the domains of the source that a list is not of.
+func (c *List) others(list *directory.Snapshot) map[string]bool {
+	all := make(map[string]bool)
+	for domain := range c.Source.Domains {
+		if !c.covers(list, domain) {
+			all[domain] = true
+		}
+	}
+	return all
+}
+
+// inherit adds what another list has of some domains to the list that counts, until this
+// source gives a list that is of them.
+func (c *List) inherit(from *List, domains map[string]bool) {
+	if c.Snapshot == nil {
+		c.Loaded, c.Bytes = from.Loaded, from.Bytes
+		if len(domains) == len(from.Source.Domains) {
+			c.Snapshot = from.Snapshot
+			return
+		}
+	}
+	c.Snapshot = c.join(c.Snapshot, from.Snapshot, domains)
+}
+
+// guard says why a list may not take the place of the one that counts, or nil. Domains that
+// it is not of do not count.
+func (c *List) guard(list *directory.Snapshot) error {
+	if c.Snapshot == nil || list == c.Snapshot {
+		return nil
+	}
+	if lost := directory.Guard(c.Snapshot, list, c.others(list)); lost != nil {
+		return &loss{lost}
+	}
+	return nil
+}
+
+// count has a list count, which was read from a text of so many bytes. Of domains that it is
+// not of, the one from before counts on.
+func (c *List) count(list *directory.Snapshot, bytes int) {
+	if list == c.Snapshot {
+		return
+	}
+	if others := c.others(list); c.Snapshot != nil && len(others) > 0 {
+		list = c.join(list, c.Snapshot, others)
+	}
+	c.Snapshot, c.Loaded, c.Bytes = list, time.Now(), int64(bytes)
+}
+
+// join returns a list, which may be nil, with what another has of some domains. It is the list
+// alone where the other has nothing, or something that the source would refuse now.
+func (c *List) join(list, other *directory.Snapshot, domains map[string]bool) *directory.Snapshot {
+	columns := slices.DeleteFunc(other.Columns(), func(name string) bool { return strings.HasPrefix(name, coverages) })
+	columns = append(columns, c.Source.Limits...)
+	parts := []*directory.Snapshot{other}
+	if list != nil {
+		columns, parts = append(list.Columns(), columns...), []*directory.Snapshot{list, other}
+	}
+	slices.Sort(columns)
+	columns = append([]string{"address", "residence"}, slices.Compact(columns)...)
+	joined, rows := directory.NewBuilder(c.Source, 0, 0), 0
+	joined.Columns(1, columns)
+	fields := make([]string, len(columns))
+	for _, part := range parts {
+		for e := range part.All() {
+			if part == other && !domains[e.Domain()] {
+				continue
+			}
+			for i, name := range columns {
+				fields[i] = e.Column(name)
+			}
+			rows++
+			joined.Add(rows, fields)
+		}
+	}
+	if all, err := joined.Snapshot(); err == nil && all.Len() > 0 {
+		return all
+	}
+	return list
 }

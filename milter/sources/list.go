@@ -81,13 +81,11 @@ func (c *List) read() error {
 	}
 	if sum := maphash.String(c.seed, text); sum != c.sum {
 		fresh, err := parse(c.Source, text)
-		if err == nil && c.Snapshot != nil {
-			if lost := directory.Guard(c.Snapshot, fresh); lost != nil {
-				err = &loss{lost}
-			}
+		if err == nil {
+			err = c.guard(fresh)
 		}
 		if err == nil {
-			c.Snapshot, c.Loaded, c.Bytes = fresh, time.Now(), int64(len(text))
+			c.count(fresh, len(text))
 		}
 		c.sum, c.refusal = sum, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"reflect"
 	"slices"
 	"time"
@@ -19,18 +20,19 @@ type Directories []*List
 
 // Open reads all directories of a configuration. One that takes the place of a list
 // in old, which may be nil, is judged by directory.Guard, be that of the same source or of
-// one that is gone. Old stays what it is.
+// another that had one of its domains and has it no more. Old stays what it is.
 func Open(list []directory.Source, old Directories) Directories {
 	var all Directories
 	for _, source := range list {
 		c := &List{Source: source, seed: maphash.MakeSeed()}
-		if i := slices.IndexFunc(old, func(before *List) bool { return before.Source.Path == source.Path }); i >= 0 {
-			if reflect.DeepEqual(old[i].Source, source) {
-				*c = *old[i]
+		if same := old.Named(source.Path); same != nil {
+			if reflect.DeepEqual(same.Source, source) {
+				*c = *same
 			}
-			c.Snapshot, c.Loaded, c.Bytes = old[i].Snapshot, old[i].Loaded, old[i].Bytes
-		} else if before := old.replacedBy(source, list); before != nil {
-			c.Snapshot, c.Loaded, c.Bytes = before.Snapshot, before.Loaded, before.Bytes
+			c.Snapshot, c.Loaded, c.Bytes = same.Snapshot, same.Loaded, same.Bytes
+		}
+		for _, one := range old.replacedBy(source, list) {
+			c.inherit(one.list, one.domains)
 		}
 		if c.Err = c.read(); c.waiting.why != nil {
 			c.Err = c.waiting.why
@@ -40,20 +42,39 @@ func Open(list []directory.Source, old Directories) Directories {
 	return all
 }
 
-// replacedBy returns the list whose place a new source takes: of those that are gone and
-// share a domain with it, the longest; nil: there is none.
-func (d Directories) replacedBy(source directory.Source, list []directory.Source) (before *List) {
-	for _, one := range d {
-		stays := slices.ContainsFunc(list, func(s directory.Source) bool { return s.Path == one.Source.Path })
-		shares := false
-		for domain := range one.Source.Domains {
-			shares = shares || source.Domains[domain] != nil
-		}
-		if !stays && shares && one.Snapshot != nil && (before == nil || one.Snapshot.Len() > before.Snapshot.Len()) {
-			before = one
-		}
+// replaced is a list with the domains of which another takes its place.
+type replaced struct {
+	list    *List
+	domains map[string]bool
+}
+
+// replacedBy returns the lists whose place a source takes. For each domain that it did not have
+// before that is the longest of those that had the domain, and have it no more.
+func (d Directories) replacedBy(source directory.Source, list []directory.Source) (all []replaced) {
+	same := d.Named(source.Path)
+	stays := func(path, domain string) bool {
+		return slices.ContainsFunc(list, func(s directory.Source) bool { return s.Path == path && s.Domains[domain] != nil })
 	}
-	return before
+	for _, domain := range slices.Sorted(maps.Keys(source.Domains)) {
+		if same != nil && same.Source.Domains[domain] != nil {
+			continue
+		}
+		var before *List
+		for _, one := range d {
+			if one.Source.Domains[domain] != nil && one.Snapshot != nil && !stays(one.Source.Path, domain) && (before == nil || one.Snapshot.Len() > before.Snapshot.Len()) {
+				before = one
+			}
+		}
+		if before == nil {
+			continue
+		}
+		i := slices.IndexFunc(all, func(r replaced) bool { return r.list == before })
+		if i < 0 {
+			i, all = len(all), append(all, replaced{before, make(map[string]bool)})
+		}
+		all[i].domains[domain] = true
+	}
+	return all
 }
 
 // Err tells of each directory why it cannot be read or is refused, or is nil.
@@ -71,7 +92,7 @@ func (d Directories) Set() *directory.Set {
 	for domain, lists := range d.byDomain() {
 		for _, one := range lists {
 			domains[domain] = append(domains[domain], one.Snapshot)
-			if !one.covers(domain) {
+			if !one.covers(one.Snapshot, domain) {
 				domains[domain] = append(domains[domain], nil)
 			}
 		}
@@ -124,14 +145,19 @@ func (d Directories) Contradictions(list *List) string {
 }
 
 // Of returns the lists of a domain, in the order in which they are asked.
-func (d Directories) Of(domain string) []*List { return d.byDomain()[domain] }
-
-// Named returns the list of that Source.Path, or nil.
-func (d Directories) Named(path string) *List {
-	if i := slices.IndexFunc(d, func(one *List) bool { return one.Source.Path == path }); i >= 0 {
-		return d[i]
+func (d Directories) Of(domain string) (lists []*List) {
+	for _, one := range d {
+		if one.Source.Domains[domain] != nil {
+			lists = append(lists, one)
+		}
 	}
-	return nil
+	sortFor(domain, lists)
+	return lists
+}
+
+// sortFor puts the lists of a domain into the order in which they are asked.
+func sortFor(domain string, lists []*List) {
+	slices.SortStableFunc(lists, func(a, b *List) int { return a.Source.Rank[domain] - b.Source.Rank[domain] })
 }
 
 // byDomain returns the lists of each domain, in the order in which they are asked.
@@ -143,9 +169,17 @@ func (d Directories) byDomain() map[string][]*List {
 		}
 	}
 	for domain, lists := range all {
-		slices.SortFunc(lists, func(a, b *List) int { return a.Source.Rank[domain] - b.Source.Rank[domain] })
+		sortFor(domain, lists)
 	}
 	return all
+}
+
+// Named returns the list of that Source.Path, or nil.
+func (d Directories) Named(path string) *List {
+	if i := slices.IndexFunc(d, func(one *List) bool { return one.Source.Path == path }); i >= 0 {
+		return d[i]
+	}
+	return nil
 }
 
 // Poll reads the directories that have changed, save those that are being written,

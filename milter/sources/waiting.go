@@ -6,7 +6,6 @@ import (
 	"hash/maphash"
 	"io/fs"
 	"strings"
-	"time"
 
 	"coexistd/policy/config/files"
 	"coexistd/policy/directory"
@@ -114,16 +113,14 @@ func (c *List) judge(ending string, meant bool) error {
 		if ending == older+judged {
 			return &loss{fmt.Errorf("%s lists what it did at an earlier time, as after a restored backup. The old list stays. If that is meant, coexistd directory diff %[1]s says how to accept it", c.Source.Path)}
 		}
-		if lost := directory.Guard(c.Snapshot, list); lost != nil {
-			return &loss{lost}
+		if err := c.guard(list); err != nil {
+			return err
 		}
 	}
 	if err := c.copies().keep(ending); err != nil {
 		return &failure{fmt.Errorf("the list of %s cannot be kept: %w", c.Source.Path, err)}
 	}
-	if list != c.Snapshot {
-		c.Snapshot, c.Loaded, c.Bytes = list, time.Now(), int64(len(text))
-	}
+	c.count(list, len(text))
 	c.sum, c.seen, c.refusal = sum, nil, nil
 	return nil
 }

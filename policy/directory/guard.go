@@ -12,8 +12,9 @@ import (
 // than Source.MaxLoss of old's addresses, unless that are at most Source.MaxLossFloor
 // addresses and no more than half of all; and it may not leave a domain without any in
 // which only listed addresses exist, unless MaxLoss is 1. It judges by the Source of
-// fresh; addresses of domains that this does not have any more are not counted.
-func Guard(old, fresh *Snapshot) error {
+// fresh; addresses of domains that this does not have any more are not counted, and neither
+// are those of the domains in others, of which fresh knows nothing.
+func Guard(old, fresh *Snapshot, others map[string]bool) error {
 	s := fresh.source
 	remedy, list := "The old list stays. If the loss is meant, raise max_loss for this reload or restart the daemon", "file"
 	if s.Copy != "" {
@@ -23,7 +24,7 @@ func Guard(old, fresh *Snapshot) error {
 	before := make(map[string]bool) // domains
 	for e := range old.All() {
 		domain := e.Domain()
-		if _, ours := s.Domains[domain]; !ours {
+		if _, ours := s.Domains[domain]; !ours || others[domain] {
 			continue
 		}
 		before[domain] = true

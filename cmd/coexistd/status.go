@@ -103,16 +103,25 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 
 // outsideText says how a source outside this host is, or "".
 func outsideText(o *control.Outside, now time.Time) string {
-	switch {
-	case o == nil:
+	if o == nil {
 		return ""
-	case o.Failed != "":
-		return fmt.Sprintf("; CANNOT BE READ since %s: %s", strings.TrimSuffix(human.Age(now.Sub(o.Since)), " ago"), o.Failed)
-	case o.Asked.IsZero():
-		return "; it is being read"
 	}
-	return fmt.Sprintf("; %s read %s, asked %s", human.Count(o.Rows, "row"), human.Age(now.Sub(o.Read)), human.Age(now.Sub(o.Asked)))
+	text := ""
+	switch {
+	case o.Failed != "":
+		text = fmt.Sprintf("; CANNOT BE READ since %s: %s", since(o.Since, now), o.Failed)
+	case o.Asked.IsZero() && o.Reading.IsZero():
+		return "; it is being read"
+	case !o.Asked.IsZero():
+		text = fmt.Sprintf("; %s read %s, asked %s", human.Count(o.Rows, "row"), human.Age(now.Sub(o.Read)), human.Age(now.Sub(o.Asked)))
+	}
+	if !o.Reading.IsZero() {
+		text += "; it is being read since " + since(o.Reading, now)
+	}
+	return text
 }
+
+func since(then, now time.Time) string { return strings.TrimSuffix(human.Age(now.Sub(then)), " ago") }
 
 // serverText says how a server is.
 func serverText(s control.Server, now time.Time) string {

@@ -220,6 +220,14 @@ func TestWhatIsWrongWithASourceIsToldBeforeItIsAsked(t *testing.T) {
 		strings.NewReplacer("{ldap}", "http://127.0.0.1:1", `"mithi"`, `"mithril"`).Replace(ldapTOML)))
 	s.says(exitNo, "check", `source:people: the preset "mithril" is none of LDAP`)
 	s.says(exitNo, "reload", `source:people: the preset "mithril" is none of LDAP`)
+	mustSay(t, s.examined("directory"), `FAIL  directory      source:people: the preset "mithril" is none of LDAP`, "  do: correct it, and see that coexistd check -c {dir}/coexistd.toml says ok")
+
+	// A start is not kept by it.
+	s.do(s.Daemon.Stop())
+	s.do(s.StartDaemon(deadline(t)))
+	s.waitDaemonLog(`msg="a source cannot be read, and there is no list of it from before" source=source:people error=.*mithril`)
+	s.says(exitNo, "status", "CANNOT BE READ since", `the preset "mithril" is none of LDAP`)
+	mustSay(t, s.examined("daemon"), "FAIL  daemon         the daemon cannot read source:people since ")
 }
 
 func TestAListThatExchangeExportedIsReadWhenItIsReplaced(t *testing.T) {

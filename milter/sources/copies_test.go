@@ -81,6 +81,7 @@ func eachStep(t *testing.T, once bool, do func(t *testing.T, f *followed, before
 }
 
 func TestADaemonThatIsKilledAtAnyStepHasTheListThatCountedOrTheNext(t *testing.T) {
+	t.Parallel()
 	eachStep(t, false, func(t *testing.T, f *followed, before int, e event) {
 		// The source is away at the next start.
 		f.restart(t)
@@ -93,6 +94,7 @@ func TestADaemonThatIsKilledAtAnyStepHasTheListThatCountedOrTheNext(t *testing.T
 }
 
 func TestWhatWaitsIsToldAfterADaemonWasKilledAtAnyStep(t *testing.T) {
+	t.Parallel()
 	eachStep(t, false, func(t *testing.T, f *followed, before int, e event) {
 		f.restart(t)
 		accepted := !e.accept || f.lists[0].Snapshot.Len() == e.counts
@@ -107,6 +109,7 @@ func TestWhatWaitsIsToldAfterADaemonWasKilledAtAnyStep(t *testing.T) {
 }
 
 func TestAStepThatFailsOnceIsMadeUpFor(t *testing.T) {
+	t.Parallel()
 	eachStep(t, true, func(t *testing.T, f *followed, before int, e event) {
 		f.happen(t, e)
 		f.must(t, "once more", e.counts, e.waits)

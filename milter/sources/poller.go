@@ -33,6 +33,9 @@ type Polling struct {
 	// Interval is how often the source is asked whether something has changed, and
 	// FullInterval how often it is read in any case.
 	Interval, FullInterval time.Duration
+	// FullTimeout bounds the reading of the whole list: a server that gives row after row, each
+	// in time, may yet never come to an end.
+	FullTimeout time.Duration
 }
 
 // Poller asks a source outside this host for its list, time and again, and leaves each new
@@ -40,7 +43,8 @@ type Polling struct {
 // next start.
 type Poller struct {
 	Polling
-	reader Reader
+	open   func() (Reader, error)
+	reader Reader // nil until open has made it
 	log    *slog.Logger
 	copies copies
 
@@ -73,11 +77,14 @@ type State struct {
 	// is empty when the last attempt succeeded.
 	Failed string
 	Since  time.Time
+	// Reading is when the reading of the whole list began that is under way; zero: none is.
+	Reading time.Time
 }
 
-// NewPoller returns a Poller, which does nothing before Run.
-func NewPoller(p Polling, reader Reader, log *slog.Logger) *Poller {
-	return &Poller{Polling: p, reader: reader, log: log, copies: copies{path: p.Copy}}
+// NewPoller returns a Poller, which does nothing before Run. It has open make the Reader, time
+// and again until it can.
+func NewPoller(p Polling, open func() (Reader, error), log *slog.Logger) *Poller {
+	return &Poller{Polling: p, open: open, log: log, copies: copies{path: p.Copy}}
 }
 
 // State tells what is known of the source.
@@ -89,7 +96,7 @@ func (p *Poller) State() State {
 
 // Run polls until the context ends, and closes the Reader.
 func (p *Poller) Run(ctx context.Context) {
-	defer p.reader.Close()
+	defer p.close()
 	if err := p.recall(); err != nil {
 		p.log.Warn("what was known of a source cannot be read: it is read anew", "source", p.Name, "error", err)
 	}
@@ -117,30 +124,68 @@ func (p *Poller) poll(ctx context.Context, full *time.Time) (ok bool) {
 			ok = false
 		}
 	}()
-	mark, err := p.reader.Mark(ctx)
-	switch {
-	case err != nil:
-	case mark.Same(p.kept.Mark) && time.Since(*full) < p.FullInterval:
-		err = p.remember()
-	default:
-		begun := time.Now()
-		if err = p.read(ctx, mark); err == nil {
-			*full = begun
-		}
-	}
-	if err == nil {
-		return true
-	}
-	if ctx.Err() == nil {
+	err := p.ask(ctx, full)
+	if err != nil && ctx.Err() == nil {
 		p.failed(err)
 	}
-	return false
+	return err == nil
+}
+
+// ask asks the source whether something has changed, and reads the list if that may be.
+func (p *Poller) ask(ctx context.Context, full *time.Time) (err error) {
+	if p.reader == nil {
+		if p.reader, err = p.open(); err != nil {
+			return err
+		}
+	}
+	mark, err := p.reader.Mark(ctx)
+	if err != nil {
+		return err
+	}
+	if mark.Same(p.kept.Mark) && time.Since(*full) < p.FullInterval {
+		return p.remember()
+	}
+	begun := time.Now()
+	if err := p.read(ctx, mark); err != nil {
+		return err
+	}
+	*full = begun
+	return nil
+}
+
+func (p *Poller) close() {
+	if p.reader != nil {
+		p.reader.Close()
+	}
+}
+
+// errSlow ends the reading of a list.
+var errSlow = errors.New("the time for the whole list is over")
+
+// fetch writes the list to a file, in the time that it may take.
+func (p *Poller) fetch(ctx context.Context) (sum string, rows int, err error) {
+	p.reading(time.Now())
+	defer p.reading(time.Time{})
+	bounded, cancel := context.WithTimeoutCause(ctx, p.FullTimeout, errSlow)
+	defer cancel()
+	sum, rows, err = p.write(bounded, p.Copy+part)
+	if err != nil && context.Cause(bounded) == errSlow {
+		err = fmt.Errorf("its list did not come whole within full_timeout, %s: of it came %d rows; see whether the server is overloaded, or allow it more time: %w", p.FullTimeout, rows, err)
+	}
+	return sum, rows, err
+}
+
+// reading says since when the list is being read.
+func (p *Poller) reading(since time.Time) {
+	p.mu.Lock()
+	p.state.Reading = since
+	p.mu.Unlock()
 }
 
 // read reads the list, and leaves it to be judged if it is another than the last.
 func (p *Poller) read(ctx context.Context, mark Mark) error {
 	defer p.copies.remove(part) //nolint:errcheck // What was not moved is written over.
-	sum, rows, err := p.write(ctx, p.Copy+part)
+	sum, rows, err := p.fetch(ctx)
 	if err != nil {
 		return err
 	}
@@ -189,6 +234,9 @@ func (p *Poller) write(ctx context.Context, path string) (sum string, rows int, 
 	_ = table.Write(slices.Concat([]string{"address", "residence", "login", "target", "kind", "origin"}, p.Columns, []string{coverageColumn(p.Name, p.Domains)}))
 	size := 0
 	err = p.reader.Read(ctx, func(r Row) error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		fields := []string{r.Address, r.Residence, r.Login, r.Target, r.Kind, r.Origin}
 		for _, column := range p.Columns {
 			fields = append(fields, r.Further[column])

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -77,8 +78,8 @@ func (f *followed) begin(t *testing.T) {
 	t.Helper()
 	f.Poller = NewPoller(Polling{
 		Name: f.source.Path, Copy: f.source.Copy, Columns: f.source.Limits, Domains: slices.Sorted(maps.Keys(f.source.Domains)),
-		Interval: time.Minute, FullInterval: time.Hour,
-	}, f.told, f.log.Logger)
+		Interval: time.Minute, FullInterval: time.Hour, FullTimeout: time.Hour,
+	}, func() (Reader, error) { return f.told, nil }, f.log.Logger)
 	f.full = time.Time{}
 	if err := f.recall(); err != nil {
 		t.Fatal(err)
@@ -238,11 +239,82 @@ func TestTheCopiesHaveWhatTheSourceSays(t *testing.T) {
 
 func TestTheReaderIsClosedWhenThePollerEnds(t *testing.T) {
 	f := follow(t)
+	f.turn(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	f.Run(ctx)
 	if !f.closed {
 		t.Error("it is open")
+	}
+}
+
+func TestAReaderThatCannotBeMadeIsAFailureUntilItCan(t *testing.T) {
+	f := follow(t)
+	f.rows = users(0, 10)
+	f.turn(t)
+	f.restart(t)
+	open, wrong := f.Poller.open, errors.New("the ca_file ca.pem does not exist")
+	f.Poller.open = func() (Reader, error) { return nil, wrong }
+	for range 2 {
+		f.turn(t)
+	}
+	f.must(t, "the copy", 10, "")
+	if s := f.State(); s.Failed != wrong.Error() || s.Since.IsZero() {
+		t.Errorf("the state is %+v", s)
+	}
+	if n := strings.Count(f.log.String(), wrong.Error()); n != 1 {
+		t.Errorf("the log tells it %d times:\n%s", n, f.log)
+	}
+	f.Poller.open, f.rows = open, users(0, 11)
+	f.turn(t)
+	f.must(t, "mended", 11, "")
+	if s := f.State(); s.Failed != "" {
+		t.Errorf("the state is %+v", s)
+	}
+}
+
+// drip is a Reader whose list has no end.
+type drip struct {
+	told
+	given chan struct{} // waited for after the first row, twice
+}
+
+func (r *drip) Read(_ context.Context, add func(Row) error) error {
+	for {
+		if err := add(Row{Address: "user@acmecorp.com", Residence: "here"}); err != nil {
+			return err
+		}
+		if r.given != nil {
+			r.given <- struct{}{}
+			r.given <- struct{}{}
+			r.given = nil
+		}
+		time.Sleep(time.Millisecond) // a drip
+	}
+}
+
+func TestAListThatNeverComesToItsEndIsAFailure(t *testing.T) {
+	f := follow(t)
+	f.rows = users(0, 10)
+	f.turn(t)
+	begun := make(chan struct{})
+	f.Poller.reader = &drip{told: told{mark: Mark{"a": "2"}}, given: begun}
+	ended := make(chan struct{})
+	f.Poller.FullTimeout = 100 * time.Millisecond
+	go func() {
+		defer close(ended)
+		f.turn(t)
+	}()
+	<-begun
+	if f.State().Reading.IsZero() {
+		t.Error("nobody sees that it is being read")
+	}
+	<-begun
+	<-ended
+	f.must(t, "the last list", 10, "")
+	s := f.State()
+	if !s.Reading.IsZero() || !regexp.MustCompile(`^its list did not come whole within full_timeout, 100ms: of it came [0-9]+ rows; `).MatchString(s.Failed) {
+		t.Errorf("the state is %+v", s)
 	}
 }
 

@@ -36,6 +36,7 @@ type Outside struct {
 	CAFile                          string // an absolute path; empty: the system's
 	User, Password                  string // the password must stand in no log
 	Interval, FullInterval, Timeout time.Duration
+	FullTimeout                     time.Duration
 	// Platform is where mailboxes of a preset's "remote" users live, or those of File.
 	Platform string
 	// File is the absolute path of a list that the platform's tools have exported. CSV only.
@@ -88,6 +89,7 @@ func (r *reader) outsideKeys() schema.Section {
 		{Name: "password_file", Kind: schema.Text("a path in quotes", r.outsidePassword), Example: `"directory.password"`, Meaning: "a file with the password as its only line, not readable by others"},
 		{Name: "interval", Kind: schema.Duration(5*time.Second, day), Usual: "1m", Meaning: "how often the source is asked whether something has changed"},
 		{Name: "full_interval", Kind: schema.Duration(time.Minute, 30*day), Usual: "1h", Meaning: "how often it is read whole in any case"},
+		{Name: "full_timeout", Kind: schema.Duration(time.Second, day), Usual: "15m", Meaning: "how long the reading of the whole list may take"},
 		{Name: "timeout", Kind: schema.Duration(time.Second, 10*time.Minute), Usual: "30s", Meaning: "how long each answer may take"},
 		{Name: "platform", Kind: schema.Text(schema.AString, schema.As[string]), Usually: "the only one", Example: `"office365"`, Meaning: "the platform of what the preset `exchange` knows as remote mailboxes, or from which `file` was exported"},
 		{Name: "file", Kind: schema.Text("a path in quotes", func(path string) (string, error) { return r.path(path), nil }), Example: `"office365.csv"`,
@@ -138,7 +140,8 @@ func (r *reader) outside(t *schema.Table) *Outside {
 		StartTLS: schema.Value[bool](t, "starttls"), TLS: schema.Value[bool](t, "tls"), CAFile: schema.Value[string](t, "ca_file"),
 		User: schema.Value[string](t, "user"), Password: schema.Value[string](t, "password_file"),
 		Interval: schema.Value[time.Duration](t, "interval"), FullInterval: schema.Value[time.Duration](t, "full_interval"), Timeout: schema.Value[time.Duration](t, "timeout"),
-		File: schema.Value[string](t, "file"), Base: schema.Value[string](t, "base"), Filter: schema.Value[string](t, "filter"),
+		FullTimeout: schema.Value[time.Duration](t, "full_timeout"),
+		File:        schema.Value[string](t, "file"), Base: schema.Value[string](t, "base"), Filter: schema.Value[string](t, "filter"),
 		Address: schema.Value[[]string](t, "address"), Aliases: schema.Value[[]string](t, "aliases"), Login: schema.Value[[]string](t, "login"), Target: schema.Value[[]string](t, "target"),
 		Kind: schema.Value[[]string](t, "kind"), Kinds: r.texts(t, "kinds"), Columns: r.texts(t, "columns"),
 		Driver: string(schema.Value[schema.Word](t, "driver")), Database: schema.Value[string](t, "database"),
@@ -204,7 +207,7 @@ func (r *reader) refuseOthers(t *schema.Table, kind string) {
 			of = []string{SQL}
 		case strings.HasPrefix(k.Meaning, csvOnly):
 			of = []string{CSV}
-		case slices.Contains([]string{"type", "platform", "interval", "full_interval"}, k.Name):
+		case slices.Contains([]string{"type", "platform", "interval", "full_interval", "full_timeout"}, k.Name):
 			continue
 		}
 		if kind != "" && t.Has(k.Name) && !slices.Contains(of, kind) {

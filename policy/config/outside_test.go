@@ -24,6 +24,7 @@ user = "coexistd@acmecorp.com"
 password_file = "directory.password"
 interval = "30s"
 full_interval = "2h"
+full_timeout = "20m"
 timeout = "10s"
 platform = "office365"
 base = "dc=acmecorp,dc=com"
@@ -70,7 +71,7 @@ func TestASourceIsReadWhole(t *testing.T) {
 	check(t, "ad", *c.Outsides[0], Outside{
 		Name: "ad", Type: LDAP, Preset: "exchange", Servers: []string{"ldap://dc1.acmecorp.com", "ldap://dc2.acmecorp.com"},
 		StartTLS: true, CAFile: filepath.Join(folder, "ca.pem"), User: "coexistd@acmecorp.com", Password: "secret",
-		Interval: 30 * time.Second, FullInterval: 2 * time.Hour, Timeout: 10 * time.Second, Platform: "office365",
+		Interval: 30 * time.Second, FullInterval: 2 * time.Hour, FullTimeout: 20 * time.Minute, Timeout: 10 * time.Second, Platform: "office365",
 		Base: "dc=acmecorp,dc=com", Filter: "(mail=*)", Address: []string{"mail"}, Aliases: []string{"proxyAddresses", "mailAlternateAddress"},
 		Login: []string{"sAMAccountName"}, Target: []string{"targetAddress"}, Kind: []string{"objectClass"}, Kinds: map[string]string{"group": "group"},
 		Columns: map[string]string{"hourly": "mailQuota"},
@@ -80,11 +81,11 @@ func TestASourceIsReadWhole(t *testing.T) {
 	})
 	check(t, "sql", *c.Outsides[1], Outside{
 		Name: "sql", Type: SQL, Servers: []string{"127.0.0.1:5432"}, TLS: true, User: "coexistd",
-		Interval: time.Minute, FullInterval: time.Hour, Timeout: 30 * time.Second,
+		Interval: time.Minute, FullInterval: time.Hour, FullTimeout: 15 * time.Minute, Timeout: 30 * time.Second,
 		Driver: "postgres", Database: "mail", Query: "SELECT address FROM users", MarkQuery: "SELECT max(modified) FROM users",
 	})
 	check(t, "there", *c.Outsides[2], Outside{
-		Name: "there", Type: CSV, File: filepath.Join(folder, "office365.csv"), Platform: "office365", Interval: time.Minute, FullInterval: time.Hour, Timeout: 30 * time.Second,
+		Name: "there", Type: CSV, File: filepath.Join(folder, "office365.csv"), Platform: "office365", Interval: time.Minute, FullInterval: time.Hour, FullTimeout: 15 * time.Minute, Timeout: 30 * time.Second,
 	})
 	var ranks []string
 	for _, one := range c.Directories {

@@ -113,6 +113,8 @@ type Outside struct {
 	// Failed is why it cannot be read, since the time Since; empty: it can.
 	Failed string    `json:"failed"`
 	Since  time.Time `json:"since,omitzero"`
+	// Reading is since when its whole list is being read; zero: it is not.
+	Reading time.Time `json:"reading,omitzero"`
 }
 
 // Networks is a list of a platform's networks.

@@ -80,9 +80,11 @@ type Daemon struct {
 	listeners map[string]net.Listener
 	keeper    keeper
 	pollers   []*poller // those of current, by the order of their names
-	refused   error     // what the last reload did not take
-	tried     time.Time // when that was
-	lost      string    // what tellLost has told
+	// ended tells of the last Poller of each source's copies, by their path, when it has ended.
+	ended   map[string]<-chan struct{}
+	refused error     // what the last reload did not take
+	tried   time.Time // when that was
+	lost    string    // what tellLost has told
 
 	// What the daemon does by itself ends with alive, and serving waits for it.
 	// Stop ends what could begin something new before that, by awake.
@@ -97,7 +99,7 @@ type Daemon struct {
 func New(o Options) (*Daemon, error) {
 	d := &Daemon{
 		version: o.Version, started: time.Now(), log: o.Log, listeners: make(map[string]net.Listener),
-		lists: networks.New(o.Log, time.Now), memory: limits.NewMemory(maxKeys), flood: flood.New(), notices: notice.New(o.Log),
+		ended: make(map[string]<-chan struct{}), lists: networks.New(o.Log, time.Now), memory: limits.NewMemory(maxKeys), flood: flood.New(), notices: notice.New(o.Log),
 		patience: drainTime,
 	}
 	d.unproven = notice.NewUnproven(d.notices)

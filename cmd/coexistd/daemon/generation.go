@@ -48,9 +48,6 @@ func (d *Daemon) generate(conf *config.Config, before sources.Directories) (*gen
 	if err := makeSpool(conf); err != nil {
 		return nil, err
 	}
-	if err := CheckOutsides(conf); err != nil {
-		return nil, err
-	}
 	held := &holds{of: &d.shared}
 	return &generation{
 		conf: conf, loaded: time.Now(), keys: keys,
@@ -124,6 +121,10 @@ func (d *Daemon) reload() (applied bool, err error) {
 		return false, reading.Problems
 	}
 	if err := unchangeable(d.current.conf, reading.Config); err != nil {
+		return false, err
+	}
+	// A start does without a source that cannot be asked, and goes by its copy.
+	if err := CheckOutsides(reading.Config); err != nil {
 		return false, err
 	}
 	next, err := d.generate(reading.Config, d.current.directories)

@@ -29,13 +29,14 @@ type outside struct {
 	config.Outside
 	polling sources.Polling
 	reaches map[string]string // the platforms that domains reach
+	trust   string            // what its ca_file holds, or why that cannot be read
 }
 
 // poller is one that runs.
 type poller struct {
 	outside
 	*sources.Poller
-	stop func() // returns when it has ended
+	stop context.CancelFunc // does not wait for its end
 }
 
 // outsidesOf are the sources that a configuration's domains name.
@@ -51,9 +52,14 @@ func outsidesOf(conf *config.Config) []outside {
 			continue
 		}
 		s := conf.Directories[i]
+		trust, err := authorities(o.CAFile)
+		if err != nil {
+			trust = err.Error()
+		}
 		all = append(all, outside{*o, sources.Polling{
-			Name: s.Path, Copy: s.Copy, Columns: s.Limits, Domains: slices.Sorted(maps.Keys(s.Domains)), Interval: o.Interval, FullInterval: o.FullInterval,
-		}, reaches})
+			Name: s.Path, Copy: s.Copy, Columns: s.Limits, Domains: slices.Sorted(maps.Keys(s.Domains)),
+			Interval: o.Interval, FullInterval: o.FullInterval, FullTimeout: o.FullTimeout,
+		}, reaches, trust})
 	}
 	return all
 }
@@ -97,16 +103,28 @@ func (o *outside) tls() (*tls.Config, error) {
 	if o.CAFile == "" {
 		return &tls.Config{}, nil
 	}
-	const most = 1 << 20
-	text, _, err := files.Read(o.CAFile, most)
+	text, err := authorities(o.CAFile)
 	if err != nil {
-		return nil, fmt.Errorf("the ca_file %s %w", o.CAFile, err)
+		return nil, err
 	}
 	trusted := x509.NewCertPool()
 	if !trusted.AppendCertsFromPEM([]byte(text)) {
 		return nil, fmt.Errorf("the ca_file %s holds no certificate in PEM", o.CAFile)
 	}
 	return &tls.Config{RootCAs: trusted}, nil
+}
+
+// authorities reads a ca_file; no path: nothing is read.
+func authorities(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	const most = 1 << 20
+	text, _, err := files.Read(path, most)
+	if err != nil {
+		return "", fmt.Errorf("the ca_file %s %w", path, err)
+	}
+	return text, nil
 }
 
 func (o *outside) keeps(domain string) bool { return slices.Contains(o.polling.Domains, domain) }
@@ -206,25 +224,27 @@ func (d *Daemon) follow() {
 		return true
 	})
 	for _, o := range wanted {
-		if slices.ContainsFunc(d.pollers, func(p *poller) bool { return p.is(o) }) {
-			continue
+		if !slices.ContainsFunc(d.pollers, func(p *poller) bool { return p.is(o) }) {
+			d.poll(o, o.reader)
 		}
-		reader, err := o.reader()
-		if err != nil {
-			// CheckOutsides had nothing against it a moment ago.
-			d.log.Error("a source cannot be asked", "source", o.polling.Name, "error", err)
-			continue
-		}
-		p := &poller{outside: o, Poller: sources.NewPoller(o.polling, reader, d.log)}
-		ctx, cancel := context.WithCancel(d.awake)
-		ended := make(chan struct{})
-		p.stop = func() { cancel(); <-ended }
-		d.serving.Go(func() {
-			defer close(ended)
-			p.Run(ctx)
-		})
-		d.pollers = append(d.pollers, p)
 	}
+}
+
+// poll has a source polled by what open makes. It begins when the Poller before it has ended,
+// which may hang: both would write the same files.
+func (d *Daemon) poll(o outside, open func() (sources.Reader, error)) {
+	ctx, stop := context.WithCancel(d.awake)
+	p := &poller{o, sources.NewPoller(o.polling, open, d.log), stop}
+	before, ended := d.ended[o.polling.Copy], make(chan struct{})
+	d.serving.Go(func() {
+		defer close(ended)
+		if before != nil {
+			<-before
+		}
+		p.Run(ctx)
+	})
+	d.ended[o.polling.Copy] = ended
+	d.pollers = append(d.pollers, p)
 }
 
 // accept takes the list of a source that waits.

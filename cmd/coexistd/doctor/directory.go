@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"coexistd/cmd/coexistd/account"
+	"coexistd/cmd/coexistd/daemon"
 	"coexistd/cmd/coexistd/human"
 	"coexistd/milter/sources"
 	"coexistd/policy/config"
@@ -21,6 +22,11 @@ func lookAtDirectories(_ context.Context, x *examination) []Finding {
 	var findings []Finding
 	for _, one := range x.lists() {
 		findings = append(findings, lookAtDirectory(x, one)...)
+	}
+	if err := daemon.CheckOutsides(x.conf); err != nil {
+		for _, line := range strings.Split(err.Error(), "\n") {
+			findings = append(findings, failure("%s", line).do("correct it, and see that coexistd check -c %s says ok; the daemon refuses a reload meanwhile", x.conf.Path))
+		}
 	}
 	if findings == nil {
 		findings = append(findings, fine("no domain has a directory"))

@@ -155,7 +155,7 @@ func (s *summary) addDirectories(reading config.Reading) (counts map[string]map[
 			}
 			counts[entry.Domain()][entry.Residence().String()]++
 		}
-		for _, note := range []string{checkup.LoginNote(reading.Config, all, one), all.Contradictions(one)} {
+		for _, note := range []string{checkup.LoginNote(reading.Config, all, one), checkup.LimitNote(one), all.Contradictions(one)} {
 			if note != "" {
 				s.Notes = append(s.Notes, note)
 			}

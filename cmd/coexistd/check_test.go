@@ -47,6 +47,43 @@ func TestCheckOfASmallFileCountsWhatItHas(t *testing.T) {
 	}
 }
 
+func TestCheckTellsOfACopyWithoutTheLimitsThatARateNames(t *testing.T) {
+	t.Parallel()
+	path := configuration(t, `state_dir = "{dir}/state"
+[[listen]]
+address = "unix:/tmp/m.sock"
+[[rate]]
+name = "hourly"
+by = "user"
+per = "1h"
+count = "recipients"
+limit = 100
+column = "hourly"
+[source.people]
+type = "ldap"
+preset = "openldap"
+servers = ["ldap://127.0.0.1:1"]
+base = "dc=acmecorp,dc=com"
+[domain."acmecorp.com"]
+directory = "source:people"
+`, "")
+	dir := filepath.Dir(path)
+	copies := filepath.Join(dir, "state", "directories")
+	if err := os.MkdirAll(copies, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const list = "address,residence,login,domains of source:people acmecorp.com\nalice@acmecorp.com,here,alice,\n"
+	if err := os.WriteFile(filepath.Join(copies, "people.csv"), []byte(list), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, out, complaint := tell(dir, "check", "-c", path)
+	for _, want := range []string{"mx here, 1 address, 1 here", `the copy of source:people is from before a [[rate]] named the column "hourly": until the source is read`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("check does not say %q:\n%s%s", want, out, complaint)
+		}
+	}
+}
+
 func TestCheckSaysOKWithASummary(t *testing.T) {
 	t.Parallel()
 	path := configuration(t, lab.SiteTOML, lab.SiteDirectory)

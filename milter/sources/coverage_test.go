@@ -128,3 +128,29 @@ func TestADomainThatMovesFromFileToFileIsJudged(t *testing.T) {
 		t.Errorf("%v", lists[1].Err)
 	}
 }
+
+func TestACopyFromBeforeALimitWasAskedForDoesForResidences(t *testing.T) {
+	f := follow(t)
+	f.source.Limits = nil
+	f.restart(t)
+	f.mark, f.rows = Mark{"a": "1"}, users(0, 10)
+	f.turn(t)
+	limit := func(about, want string) {
+		t.Helper()
+		if value, failed := f.lists.Set().Limit("user3", "hourly"); value != want || failed {
+			t.Errorf("%s: the limit is %q, failed: %v; right is %q", about, value, failed, want)
+		}
+	}
+	f.source.Limits = []string{"hourly"}
+	for _, old := range []Directories{f.lists, nil} {
+		f.lists = Open([]directory.Source{f.source}, old)
+		f.must(t, "the copy lacks the column", 10, "")
+		answers(t, f.lists, "user3@acmecorp.com", "found")
+		answers(t, f.lists, "nobody@acmecorp.com", "none")
+		limit("the copy lacks the column", "")
+	}
+	f.begin(t)
+	f.turn(t)
+	f.must(t, "read", 10, "")
+	limit("read", "7")
+}

@@ -60,7 +60,7 @@ type Builder struct {
 	target    int              // the target's, or -1
 	kind      int              // the kind's, or -1
 	origin    int              // the place of what the source calls the entry, or -1
-	limits    []int            // the places of Source.Limits
+	limits    []int            // the places of Source.Limits, or -1
 	given     []int64          // scratch: the limits of a row
 	places    map[placeKey]int // indices of Snapshot.places
 	domains   string           // Source.Domains, for messages
@@ -161,7 +161,11 @@ func (b *Builder) readColumns(names []string) error {
 	}
 	for _, name := range b.list.source.Limits {
 		place, seen := places[name]
-		if !seen {
+		if !seen && b.list.source.Copy != "" {
+			// The copy is from when no rule named that column. It does for residences, and the
+			// rule's own limit is everybody's until the source was read.
+			place = -1
+		} else if !seen {
 			return fmt.Errorf("the header line lacks the column %q, which a [[rate]] of the configuration names; add the column, whose fields may be empty", name)
 		}
 		b.limits = append(b.limits, place)
@@ -175,6 +179,10 @@ func (b *Builder) readColumns(names []string) error {
 func (b *Builder) readLimits(fields []string) error {
 	b.given = b.given[:0]
 	for i, at := range b.limits {
+		if at < 0 {
+			b.given = append(b.given, 0)
+			continue
+		}
 		limit, err := parseLimit(fields[at])
 		if err != nil {
 			return fmt.Errorf("the column %q holds %w", b.list.source.Limits[i], err)

@@ -43,8 +43,8 @@ type Source struct {
 	MaxLossFloor int
 	// Delimiters are those of policy.Policy.
 	Delimiters string
-	// Limits names the columns, in lower case, that hold accounts' own limits. The
-	// source must have them all. A value that is not empty is a whole number, at least
+	// Limits names the columns, in lower case, that hold accounts' own limits. A
+	// file must have them all; a copy that lacks one gives nobody such a limit. A value that is not empty is a whole number, at least
 	// 1 and at most a million million, or "unlimited" in any case.
 	Limits []string
 }

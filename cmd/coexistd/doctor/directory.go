@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"coexistd/cmd/coexistd/account"
@@ -65,6 +66,9 @@ func lookAtDirectory(x *examination, d *sources.List) []Finding {
 	if note := LoginNote(x.conf, x.lists(), d); note != "" {
 		findings = append(findings, warning("%s", note).do(`fill in the column login, or take "spoof" out of the checks of S2`))
 	}
+	if note := LimitNote(d); note != "" {
+		findings = append(findings, warning("%s", note).do("see with coexistd status that the source can be read"))
+	}
 	if twice := x.lists().Contradictions(d); twice != "" {
 		findings = append(findings, warning("%s", twice).do("take the one out that is wrong, or leave it to the first: coexistd directory find ADDRESS tells which counts"))
 	}
@@ -105,4 +109,16 @@ func mayNameLogins(d *sources.List) bool {
 		}
 	}
 	return false
+}
+
+// LimitNote says that the copy of a source lacks a column of limits that a [[rate]] names, or
+// is "".
+func LimitNote(d *sources.List) string {
+	columns := d.Snapshot.Columns()
+	for _, name := range d.Source.Limits {
+		if !slices.Contains(columns, name) {
+			return fmt.Sprintf("the copy of %s is from before a [[rate]] named the column %q: until the source is read, each account has the rule's own limit", d.Source.Path, name)
+		}
+	}
+	return ""
 }

@@ -108,6 +108,8 @@ func outsideText(o *control.Outside, now time.Time) string {
 	}
 	text := ""
 	switch {
+	case o.Waits:
+		return "; it is not asked until the question before has ended"
 	case o.Failed != "":
 		text = fmt.Sprintf("; CANNOT BE READ since %s: %s", since(o.Since, now), o.Failed)
 	case o.Asked.IsZero() && o.Reading.IsZero():

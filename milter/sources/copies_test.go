@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -146,5 +147,34 @@ func TestTheFirstListCountsThoughWhatIsKnownOfItCannotBeKept(t *testing.T) {
 	}
 	if _, err := os.Stat(f.source.Copy + memory); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAFullDiskIsToldAndLeavesTheLastList(t *testing.T) {
+	for _, ending := range []string{part, memory + fresh} {
+		f := follow(t)
+		f.mark, f.rows = Mark{"a": "1"}, users(0, 10)
+		f.turn(t)
+		if err := os.Symlink("/dev/full", f.source.Copy+ending); err != nil {
+			t.Fatal(err)
+		}
+		f.mark, f.rows = Mark{"a": "2"}, users(0, 11)
+		f.turn(t)
+		if s := f.State(); !strings.Contains(s.Failed, "no space left on device") {
+			t.Errorf("%s: the state is %+v", ending, s)
+		}
+		if n := f.lists[0].Snapshot.Len(); ending == part && n != 10 || n < 10 {
+			t.Errorf("%s: the list has %d addresses", ending, n)
+		}
+		f.turn(t) // what was not written is gone, and there is room again
+		f.must(t, ending, 11, "")
+		if s := f.State(); s.Failed != "" {
+			t.Errorf("%s: with room again, the state is %+v", ending, s)
+		}
+		f.restart(t)
+		f.must(t, ending, 11, "")
+		if f.kept.Mark["a"] != "2" {
+			t.Errorf("%s: a start knows the mark %v", ending, f.kept.Mark)
+		}
 	}
 }

@@ -79,6 +79,8 @@ type State struct {
 	Since  time.Time
 	// Reading is when the reading of the whole list began that is under way; zero: none is.
 	Reading time.Time
+	// Waits is set while the source is not asked, since who asked before has not ended.
+	Waits bool
 }
 
 // NewPoller returns a Poller, which does nothing before Run. It has open make the Reader, time
@@ -94,9 +96,15 @@ func (p *Poller) State() State {
 	return p.state
 }
 
-// Run polls until the context ends, and closes the Reader.
-func (p *Poller) Run(ctx context.Context) {
+// Run polls until the context ends, and closes the Reader. It begins when before is closed,
+// which tells that another Poller of the same copies has ended; nil: there was none.
+func (p *Poller) Run(ctx context.Context, before <-chan struct{}) {
 	defer p.close()
+	if before != nil {
+		p.waits(true)
+		<-before
+		p.waits(false)
+	}
 	if err := p.recall(); err != nil {
 		p.log.Warn("what was known of a source cannot be read: it is read anew", "source", p.Name, "error", err)
 	}
@@ -173,6 +181,12 @@ func (p *Poller) fetch(ctx context.Context) (sum string, rows int, err error) {
 		err = fmt.Errorf("its list did not come whole within full_timeout, %s: of it came %d rows; see whether the server is overloaded, or allow it more time: %w", p.FullTimeout, rows, err)
 	}
 	return sum, rows, err
+}
+
+func (p *Poller) waits(so bool) {
+	p.mu.Lock()
+	p.state.Waits = so
+	p.mu.Unlock()
 }
 
 // reading says since when the list is being read.

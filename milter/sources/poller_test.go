@@ -242,7 +242,7 @@ func TestTheReaderIsClosedWhenThePollerEnds(t *testing.T) {
 	f.turn(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	f.Run(ctx)
+	f.Run(ctx, nil)
 	if !f.closed {
 		t.Error("it is open")
 	}

@@ -115,6 +115,8 @@ type Outside struct {
 	Since  time.Time `json:"since,omitzero"`
 	// Reading is since when its whole list is being read; zero: it is not.
 	Reading time.Time `json:"reading,omitzero"`
+	// Waits is set while it is not asked, since the question before has not ended.
+	Waits bool `json:"waits"`
 }
 
 // Networks is a list of a platform's networks.

@@ -238,10 +238,7 @@ func (d *Daemon) poll(o outside, open func() (sources.Reader, error)) {
 	before, ended := d.ended[o.polling.Copy], make(chan struct{})
 	d.serving.Go(func() {
 		defer close(ended)
-		if before != nil {
-			<-before
-		}
-		p.Run(ctx)
+		p.Run(ctx, before)
 	})
 	d.ended[o.polling.Copy] = ended
 	d.pollers = append(d.pollers, p)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -123,6 +124,8 @@ func TestAReaderThatHangsHoldsUpNoReloadAndIsWaitedForByTheNext(t *testing.T) {
 	o := outside{polling: sources.Polling{Name: "source:people", Copy: filepath.Join(s.dir, "state", "directories", "people"), Interval: time.Minute, FullInterval: time.Hour, FullTimeout: time.Hour}}
 	hung := &stuck{make(chan struct{}, 1), make(chan struct{})}
 	next := &stuck{make(chan struct{}, 1), hung.let}
+	let := sync.OnceFunc(func() { close(hung.let) })
+	t.Cleanup(let)
 	poll := func(r *stuck) {
 		s.change(func() {
 			s.poll(o, func() (sources.Reader, error) {
@@ -147,6 +150,11 @@ func TestAReaderThatHangsHoldsUpNoReloadAndIsWaitedForByTheNext(t *testing.T) {
 	}
 	poll(next)
 	s.status()
-	close(hung.let)
+	of := s.view.Load().pollers[0]
+	s.eventually("who asks next waits", func() bool { return of.State().Waits })
+	let()
 	<-next.asked
+	if of.State().Waits {
+		t.Error("it is said to wait")
+	}
 }

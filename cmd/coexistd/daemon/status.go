@@ -75,7 +75,7 @@ func (v *view) outsideStatus(name string) *control.Outside {
 		return nil
 	}
 	state := v.pollers[i].State()
-	return &control.Outside{Read: state.Read, Asked: state.Asked, Rows: state.Rows, Failed: state.Failed, Since: state.Since, Reading: state.Reading}
+	return &control.Outside{Read: state.Read, Asked: state.Asked, Rows: state.Rows, Failed: state.Failed, Since: state.Since, Reading: state.Reading, Waits: state.Waits}
 }
 
 // listenersStatus tells the connections of each listener, and how many messages are under way.

@@ -1,6 +1,7 @@
 package sources
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -54,6 +55,10 @@ func (c *List) others(list *directory.Snapshot) map[string]bool {
 // inherit adds what another list has of some domains to the list that counts, until this
 // source gives a list that is of them.
 func (c *List) inherit(from *List, domains map[string]bool) {
+	if c.inherits == nil {
+		c.inherits = make(map[string]bool)
+	}
+	maps.Copy(c.inherits, domains)
 	if c.Snapshot == nil {
 		c.Loaded, c.Bytes = from.Loaded, from.Bytes
 		if len(domains) == len(from.Source.Domains) {
@@ -65,15 +70,36 @@ func (c *List) inherit(from *List, domains map[string]bool) {
 }
 
 // guard says why a list may not take the place of the one that counts, or nil. Domains that
-// it is not of do not count.
+// it is not of do not count. Where several take the place of one, those that come first are
+// not judged, for the others still have what that one had; and what another lists by then
+// is not lost.
 func (c *List) guard(list *directory.Snapshot) error {
 	if c.Snapshot == nil || list == c.Snapshot {
 		return nil
 	}
-	if lost := directory.Guard(c.Snapshot, list, c.others(list)); lost != nil {
+	others := c.others(list)
+	for domain := range c.inherits {
+		if slices.ContainsFunc(c.among, func(other *List) bool { return other != c && other.inherits[domain] }) {
+			others[domain] = true
+		}
+	}
+	elsewhere := func(e directory.Entry) bool {
+		domain := e.Domain()
+		return c.inherits[domain] && slices.ContainsFunc(c.among, func(other *List) bool { return other != c && other.lists(domain, e.Address()) })
+	}
+	if lost := directory.Guard(c.Snapshot, list, others, elsewhere); lost != nil {
 		return &loss{lost}
 	}
 	return nil
+}
+
+// lists reports that the list has an address of a domain, and counts there.
+func (c *List) lists(domain, address string) bool {
+	if c.Snapshot == nil || c.Source.Domains[domain] == nil {
+		return false
+	}
+	_, found := c.Snapshot.Lookup(address)
+	return found
 }
 
 // count has a list count, which was read from a text of so many bytes. Of domains that it is
@@ -82,7 +108,9 @@ func (c *List) count(list *directory.Snapshot, bytes int) {
 	if list == c.Snapshot {
 		return
 	}
-	if others := c.others(list); c.Snapshot != nil && len(others) > 0 {
+	others := c.others(list)
+	maps.DeleteFunc(c.inherits, func(domain string, _ bool) bool { return !others[domain] })
+	if c.Snapshot != nil && len(others) > 0 {
 		list = c.join(list, c.Snapshot, others)
 	}
 	c.Snapshot, c.Loaded, c.Bytes = list, time.Now(), int64(bytes)

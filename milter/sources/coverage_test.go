@@ -129,6 +129,50 @@ func TestADomainThatMovesFromFileToFileIsJudged(t *testing.T) {
 	}
 }
 
+func TestSeveralListsThatTakeThePlaceOfOneAreJudgedTogether(t *testing.T) {
+	f := follow(t)
+	file := source(write(t, text(append(users(0, 100), twins(0, 10)...))))
+	before := Open([]directory.Source{file}, nil)
+	rewrite(t, file.Path, text(twins(0, 10)), time.Minute)
+	here := of(source(write(t, text(users(80, 100)))), acme)
+	f.source = of(f.source, acme)
+	f.begin(t)
+	f.lists = Open([]directory.Source{f.source, here, of(file, twin)}, before)
+	f.must(t, "not read yet", 100, "source:people has not been read yet")
+	if one := f.lists[1]; one.Err != nil || one.Snapshot.Len() != 20 {
+		t.Errorf("the file: %v", one.Err)
+	}
+	answers(t, f.lists, "user3@acmecorp.com", "found")
+	answers(t, f.lists, "user83@acmecorp.com", "found")
+	f.rows = users(0, 60)
+	f.turn(t)
+	f.must(t, "some are nowhere", 100, "lacks 20 of 100 addresses (20.00 %), user60@acmecorp.com for one")
+	answers(t, f.lists, "user77@acmecorp.com", "found")
+	f.rows = users(0, 80)
+	f.turn(t)
+	f.must(t, "each has its own", 80, "")
+	answers(t, f.lists, "nobody@acmecorp.com", "none")
+	// From now on each is judged alone.
+	f.rows = users(0, 60)
+	f.turn(t)
+	f.must(t, "alone", 80, "lacks 20 of 80 addresses")
+
+	// Files that are read one after the other.
+	rest := of(source(write(t, text(users(0, 50)))), acme)
+	lists := Open([]directory.Source{here, rest, of(file, twin)}, before)
+	if err := lists.Err(); err == nil || !strings.Contains(err.Error(), "lacks 30 of 100 addresses") {
+		t.Errorf("the error is %v", err)
+	}
+	answers(t, lists, "user77@acmecorp.com", "found")
+	rewrite(t, rest.Path, text(users(0, 80)), time.Minute)
+	if lists.Poll(time.Now()); lists.Err() != nil {
+		t.Errorf("with all, the error is %v", lists.Err())
+	}
+	if before[0].inherits != nil || before[0].Snapshot.Len() != 110 {
+		t.Error("the list from before has changed")
+	}
+}
+
 func TestACopyFromBeforeALimitWasAskedForDoesForResidences(t *testing.T) {
 	f := follow(t)
 	f.source.Limits = nil

@@ -44,6 +44,12 @@ type List struct {
 	waits   time.Time    // since when the file is left alone; zero: it is not
 	told    string       // the Err that Untold has returned
 
+	// among are the lists of the configuration, this one included.
+	among Directories
+	// inherits are the domains of which Snapshot has what another list had of them, until this
+	// one has a list of its own of them.
+	inherits map[string]bool
+
 	// waiting is what a source lists now and the guard has not let pass: the state of its
 	// file, and why.
 	waiting waiting

@@ -29,15 +29,19 @@ func Open(list []directory.Source, old Directories) Directories {
 			if reflect.DeepEqual(same.Source, source) {
 				*c = *same
 			}
-			c.Snapshot, c.Loaded, c.Bytes = same.Snapshot, same.Loaded, same.Bytes
+			c.Snapshot, c.Loaded, c.Bytes, c.inherits = same.Snapshot, same.Loaded, same.Bytes, same.inherits
 		}
+		c.inherits = maps.Clone(c.inherits)
 		for _, one := range old.replacedBy(source, list) {
 			c.inherit(one.list, one.domains)
 		}
+		all = append(all, c)
+	}
+	for _, c := range all {
+		c.among = all
 		if c.Err = c.read(); c.waiting.why != nil {
 			c.Err = c.waiting.why
 		}
-		all = append(all, c)
 	}
 	return all
 }

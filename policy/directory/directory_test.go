@@ -231,7 +231,7 @@ func TestGuardKeepsEveryDomainThatRefusesUnlistedAddresses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = Guard(old, fresh, nil)
+		err = Guard(old, fresh, nil, nil)
 		if refused := err != nil && strings.Contains(err.Error(), "every address of small.example"); refused != c.refused || err != nil && !refused {
 			t.Errorf("%s: %v", c.about, err)
 		}
@@ -298,7 +298,7 @@ func TestGuardLetsAFewLeaversPassWhateverTheirShareIs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = Guard(old, fresh, nil)
+		err = Guard(old, fresh, nil, nil)
 		if refused := err != nil; refused != (c.want != "") || refused && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%d of %d at %v and a floor of %d: %v, not %q", c.missing, c.total, c.share, c.floor, err, c.want)
 		}

@@ -13,28 +13,29 @@ import (
 // addresses and no more than half of all; and it may not leave a domain without any in
 // which only listed addresses exist, unless MaxLoss is 1. It judges by the Source of
 // fresh; addresses of domains that this does not have any more are not counted, and neither
-// are those of the domains in others, of which fresh knows nothing.
-func Guard(old, fresh *Snapshot, others map[string]bool) error {
+// are those of the domains in others, of which fresh knows nothing. What fresh lacks is not
+// lost where elsewhere, which may be nil, says that another list has it.
+func Guard(old, fresh *Snapshot, others map[string]bool, elsewhere func(Entry) bool) error {
 	s := fresh.source
 	remedy, list := "The old list stays. If the loss is meant, raise max_loss for this reload or restart the daemon", "file"
 	if s.Copy != "" {
 		remedy, list = "The old list stays. If the loss is meant, coexistd directory diff "+s.Path+" says how to accept it", "list"
 	}
 	total, missing, example := 0, 0, ""
-	before := make(map[string]bool) // domains
+	before := make(map[string]bool) // domains that lose some
 	for e := range old.All() {
 		domain := e.Domain()
 		if _, ours := s.Domains[domain]; !ours || others[domain] {
 			continue
 		}
-		before[domain] = true
 		total++
-		if _, found := fresh.Lookup(e.Address()); !found {
-			if missing == 0 {
-				example = e.Address()
-			}
-			missing++
+		if _, found := fresh.Lookup(e.Address()); found || elsewhere != nil && elsewhere(e) {
+			continue
 		}
+		if before[domain] = true; missing == 0 {
+			example = e.Address()
+		}
+		missing++
 	}
 	if why := s.losesTooMany(missing, total); why != "" {
 		return fmt.Errorf("%s: the new %s lacks %d of %d addresses (%.2f %%), %s for one; %s. %s",

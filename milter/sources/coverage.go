@@ -55,18 +55,27 @@ func (c *List) others(list *directory.Snapshot) map[string]bool {
 // inherit adds what another list has of some domains to the list that counts, until this
 // source gives a list that is of them.
 func (c *List) inherit(from *List, domains map[string]bool) {
-	if c.inherits == nil {
+	list := from.Snapshot
+	if c.Snapshot != nil || len(domains) < len(from.Source.Domains) {
+		list = c.join(c.Snapshot, from.Snapshot, domains)
+	}
+	if list == c.Snapshot {
+		return
+	}
+	if c.Snapshot == nil {
+		c.Loaded, c.Bytes = from.Loaded, from.Bytes
+	}
+	if c.Snapshot = list; c.inherits == nil {
 		c.inherits = make(map[string]bool)
 	}
 	maps.Copy(c.inherits, domains)
-	if c.Snapshot == nil {
-		c.Loaded, c.Bytes = from.Loaded, from.Bytes
-		if len(domains) == len(from.Source.Domains) {
-			c.Snapshot = from.Snapshot
-			return
-		}
+}
+
+// judgeAnew has what was refused judged once more, where that goes by what others list.
+func (c *List) judgeAnew() {
+	if len(c.inherits) > 0 {
+		c.waiting.seen, c.seen, c.sum = nil, nil, 0
 	}
-	c.Snapshot = c.join(c.Snapshot, from.Snapshot, domains)
 }
 
 // guard says why a list may not take the place of the one that counts, or nil. Domains that
@@ -111,7 +120,11 @@ func (c *List) count(list *directory.Snapshot, bytes int) {
 	others := c.others(list)
 	maps.DeleteFunc(c.inherits, func(domain string, _ bool) bool { return !others[domain] })
 	if c.Snapshot != nil && len(others) > 0 {
-		list = c.join(list, c.Snapshot, others)
+		joined := c.join(list, c.Snapshot, others)
+		if joined == list {
+			clear(c.inherits)
+		}
+		list = joined
 	}
 	c.Snapshot, c.Loaded, c.Bytes = list, time.Now(), int64(bytes)
 }

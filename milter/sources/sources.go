@@ -39,6 +39,7 @@ func Open(list []directory.Source, old Directories) Directories {
 	}
 	for _, c := range all {
 		c.among = all
+		c.judgeAnew()
 		if c.Err = c.read(); c.waiting.why != nil {
 			c.Err = c.waiting.why
 		}
@@ -203,6 +204,11 @@ func (d Directories) Poll(now time.Time) (loaded []*List) {
 		}
 		if c.Snapshot != before {
 			loaded = append(loaded, c)
+		}
+	}
+	if len(loaded) > 0 {
+		for _, c := range d {
+			c.judgeAnew()
 		}
 	}
 	return loaded

@@ -13,7 +13,7 @@ import (
 
 // waiting is what is known of a list that waits.
 type waiting struct {
-	seen fs.FileInfo // nil: there is none
+	seen fs.FileInfo // nil: there is none, or it is to be judged
 	why  error       // why it was not taken
 }
 

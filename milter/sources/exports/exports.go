@@ -12,6 +12,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"coexistd/milter/sources"
 	"coexistd/policy/mail"
@@ -32,6 +33,9 @@ type Options struct {
 	// Target tells of a domain whether its addresses reach that platform and no other.
 	// The first such address of a mailbox is the target of all its addresses. Nil: none is.
 	Target func(domain string) bool
+	// Settle is how long a file must have been left alone before it is read, since whoever
+	// replaces it may be at work on it. Zero: two seconds.
+	Settle time.Duration
 }
 
 // Read gives a row for each address of those who live on the platform that an export is

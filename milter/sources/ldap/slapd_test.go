@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"coexistd/contrib/lab"
-	"coexistd/milter/sources"
 )
 
 func deadline(t *testing.T) context.Context {
@@ -63,37 +60,16 @@ func asReader(servers ...string) Options {
 	return o
 }
 
-// proxy passes at most so many of the server's bytes on in each connection, and then ends
-// the connection, or says nothing more.
-func proxy(t *testing.T, to string, most int64, hang bool) (url string) {
+// hanging is the URL of a proxy that passes on so many of the server's bytes, and then nothing.
+func hanging(t *testing.T, url string, after int64) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p, err := lab.StartProxy(strings.TrimPrefix(url, "ldap://"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("tcp", strings.TrimPrefix(to, "ldap://"))
-			if err != nil {
-				client.Close()
-				continue
-			}
-			t.Cleanup(func() { client.Close(); server.Close() })
-			go io.Copy(server, client)
-			go func() {
-				io.CopyN(client, server, most)
-				if !hang {
-					client.Close()
-				}
-			}()
-		}
-	}()
-	return "ldap://" + l.Addr().String()
+	t.Cleanup(func() { p.Close() })
+	p.HangAfter(after)
+	return "ldap://" + p.Addr
 }
 
 func TestReadsASlapdByEveryWayThere(t *testing.T) {
@@ -171,28 +147,6 @@ func TestASlapdsLimitIsAnErrorAndPagesPassIt(t *testing.T) {
 	}
 }
 
-func TestASlapdCutOrHungInTheMiddleOfAPageIsAnError(t *testing.T) {
-	t.Parallel()
-	s := startSlapd(t, lab.SlapdConfig{LDIF: crowd(200)})
-	for want, c := range map[string]struct {
-		hang    bool
-		timeout time.Duration
-	}{
-		"unable to read LDAP response packet": {false, time.Minute},
-		"no answer within 2s":                 {true, 2 * time.Second},
-	} {
-		o := asReader(proxy(t, s.URL, 5000, c.hang))
-		o.Page, o.Timeout = 150, c.timeout
-		got, err := read(t, newReader(t, o))
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%d, %v; want %s", len(got), err, want)
-		}
-		if !c.hang && (len(got) == 0 || len(got) > 150) {
-			t.Errorf("%d entries came before the connection was cut; want a part of a page", len(got))
-		}
-	}
-}
-
 func TestNoStepWaitsLongerThanTheTimeout(t *testing.T) {
 	t.Parallel()
 	ours, err := lab.NewAuthority("ours")
@@ -203,40 +157,17 @@ func TestNoStepWaitsLongerThanTheTimeout(t *testing.T) {
 	// The answers to StartTLS and to a bind have 14 bytes.
 	for _, most := range []int64{0, 14} {
 		for _, startTLS := range []bool{false, true} {
-			o := asReader(proxy(t, s.URL, most, true))
+			o := asReader(hanging(t, s.URL, most))
 			o.StartTLS, o.TLS, o.Timeout = startTLS, ours.Client("ldap.acmecorp.com", nil), 200*time.Millisecond
 			if got, err := read(t, newReader(t, o)); err == nil || !strings.HasSuffix(err.Error(), ": no answer within 200ms") {
 				t.Errorf("after %d bytes, StartTLS %v: %q, %v", most, startTLS, got, err)
 			}
 		}
 	}
-	o := asReader(strings.Replace(proxy(t, s.URL, 0, true), "ldap:", "ldaps:", 1))
+	o := asReader(strings.Replace(hanging(t, s.URL, 0), "ldap:", "ldaps:", 1))
 	o.Timeout = 200 * time.Millisecond
 	if _, err := read(t, newReader(t, o)); err == nil || !strings.HasSuffix(err.Error(), ": TLS: no answer within 200ms") && !strings.HasSuffix(err.Error(), ": connecting: no answer within 200ms") {
 		t.Error(err)
-	}
-}
-
-func TestASlapdThatIsAwayOrHungIsLeftForTheNext(t *testing.T) {
-	t.Parallel()
-	s := startSlapd(t, lab.SlapdConfig{LDIF: person("ann")})
-	away := startSlapd(t, lab.SlapdConfig{})
-	if err := away.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	o := asReader(away.URL, proxy(t, s.URL, 0, true), s.URL)
-	r := newReader(t, o)
-	r.o.Timeout = time.Second
-	// Only the two that fail do so in that time, whatever the machine has to do.
-	for r.servers[0].failed.IsZero() || r.servers[1].failed.IsZero() {
-		r.Mark(deadline(t))
-	}
-	r.o.Timeout = time.Minute
-	if got, err := read(t, r); err != nil || len(got) != 1 {
-		t.Errorf("%q, %v", got, err)
-	}
-	if m := mark(t, r); len(m) != 1 {
-		t.Errorf("the mark is %v", m)
 	}
 }
 
@@ -253,39 +184,6 @@ func TestAConnectionThatTheServerEndedIsMadeAgain(t *testing.T) {
 	}
 	if m := mark(t, r); m.WentBack(before) || !r.servers[0].failed.IsZero() {
 		t.Errorf("from %v to %v, and the server failed at %v", before, m, r.servers[0].failed)
-	}
-}
-
-func TestTheMarkOfASlapdIsItsContextCSN(t *testing.T) {
-	t.Parallel()
-	s := startSlapd(t, lab.SlapdConfig{LDIF: person("ann")})
-	r := newReader(t, asReader(s.URL))
-	first := mark(t, r)
-	if again := mark(t, r); len(first) != 1 || !again.Same(first) {
-		t.Errorf("without a change: %v, then %v", first, again)
-	}
-	if _, err := read(t, r); err != nil {
-		t.Fatal(err)
-	}
-	backup, err := s.Backup(deadline(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Apply(deadline(t), person("bob")); err != nil {
-		t.Fatal(err)
-	}
-	second := mark(t, r)
-	if second.Same(first) || second.WentBack(first) {
-		t.Errorf("after a change: %v, then %v", first, second)
-	}
-	if got, err := read(t, r); err != nil || len(got) != 2 {
-		t.Errorf("%q, %v; want both", got, err)
-	}
-	if err := s.Restore(deadline(t), backup); err != nil {
-		t.Fatal(err)
-	}
-	if third := mark(t, r); !third.WentBack(second) {
-		t.Errorf("after a restored backup: %v, then %v; want it to go back", second, third)
 	}
 }
 
@@ -307,21 +205,13 @@ func TestMembersOfASlapdsGroupLiveWhereItSays(t *testing.T) {
 	}
 	o := asReader(s.URL)
 	o.Residence = Residence{Groups: []Choice{{"CN=cloud, OU=groups, " + lab.SlapdSuffix, "office365"}}, Default: "here"}
-	var got []string
-	r := newReader(t, o)
-	if err := r.Read(deadline(t), func(row sources.Row) error {
-		got = append(got, row.Address+" "+row.Residence)
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if slices.Sort(got); !slices.Equal(got, []string{"ann@acmecorp.com office365", "bob@acmecorp.com here"}) {
+	if got := readAll(t, o); !slices.Equal(got, []string{"ann@acmecorp.com office365 'ann' '' ", "bob@acmecorp.com here 'bob' '' "}) {
 		t.Errorf("%q", got)
 	}
 	if err := s.Apply(deadline(t), "dn: "+cloud+"\nchangetype: delete\n"); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := read(t, r); err == nil || !strings.Contains(err.Error(), "reading the group CN=cloud") {
+	if got, err := read(t, newReader(t, o)); err == nil || !strings.Contains(err.Error(), "reading the group CN=cloud") {
 		t.Errorf("%q, %v; want an error, since the group is gone", got, err)
 	}
 }
@@ -333,14 +223,7 @@ func TestEachPresetFindsItsEntriesOnARealServer(t *testing.T) {
 			s := startSlapd(t, lab.SlapdConfig{LDIF: strings.TrimSpace(r.entries) + "\n\n", Schema: r.schema})
 			o := r.options()
 			o.Servers, o.Bind, o.Password, o.Page = []string{s.URL}, lab.SlapdReader, lab.SlapdReaderPassword, 2
-			var got []string
-			if err := newReader(t, o).Read(t.Context(), func(row sources.Row) error {
-				got = append(got, shown(row))
-				return nil
-			}); err != nil {
-				t.Fatal(err)
-			}
-			if slices.Sort(got); !slices.Equal(got, r.rows) {
+			if got := readAll(t, o); !slices.Equal(got, r.rows) {
 				t.Errorf("\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(r.rows, "\n"))
 			}
 		})

@@ -1,7 +1,6 @@
 package sqldb
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -22,8 +21,6 @@ type server struct {
 	socket        string
 	authorityFile string
 	exec          func(t testing.TB, sql string)
-	kill, suspend func() error
-	start         func(context.Context) error
 }
 
 // servers starts both.
@@ -42,13 +39,13 @@ func servers(t *testing.T, authority *lab.Authority) map[string]server {
 	stop(t, m.Stop)
 	o := Options{Database: lab.SQLDatabase, User: lab.SQLReader, Password: lab.SQLReaderPassword, Default: "here"}
 	all := map[string]server{
-		Postgres: {socket: p.Folder, authorityFile: p.AuthorityFile, kill: p.Kill, suspend: p.Suspend, start: p.Start, exec: func(t testing.TB, sql string) {
+		Postgres: {socket: p.Folder, authorityFile: p.AuthorityFile, exec: func(t testing.TB, sql string) {
 			t.Helper()
 			if _, err := p.Exec(deadline(t), sql); err != nil {
 				t.Fatal(err)
 			}
 		}},
-		MySQL: {socket: m.Socket, authorityFile: m.AuthorityFile, kill: m.Kill, suspend: m.Suspend, start: m.Start, exec: func(t testing.TB, sql string) {
+		MySQL: {socket: m.Socket, authorityFile: m.AuthorityFile, exec: func(t testing.TB, sql string) {
 			t.Helper()
 			if _, err := m.Exec(deadline(t), sql); err != nil {
 				t.Fatal(err)
@@ -89,11 +86,8 @@ func TestPostgreSQLAndMariaDB(t *testing.T) {
 					s.options.Query = s.many(100_000)
 					streams(t, s.options)
 				}},
-				{"a result that was cut short is an error", cutShortIsAnError},
-				{"a server that hangs is given up", hangingIsGivenUp},
 				{"a value without end is given up", endlessValueIsGivenUp},
 				{"a byte that is wrong ends no process", wrongBytesAreBorne},
-				{"an end before the last row waits for no other", earlyEndIsQuick},
 			} {
 				t.Run(c.behaviour, func(t *testing.T) { c.check(t, s) })
 			}
@@ -262,42 +256,6 @@ func nothingIsWritten(t *testing.T, s server) {
 	}
 }
 
-// through returns Options that lead through a proxy, and the proxy.
-func through(t *testing.T, s server) (Options, *proxy) {
-	p := startProxy(t, s.options.Server)
-	o := s.options
-	o.Server, o.Query = p.addr, s.many(10_000)
-	return o, p
-}
-
-func cutShortIsAnError(t *testing.T, s server) {
-	o, p := through(t, s)
-	for _, after := range []int64{0, 1, 100, 1_000_000, 5_000_000} {
-		p.after.Store(after)
-		n := 0
-		err := reader(t, o).Read(deadline(t), func(sources.Row) error { n++; return nil })
-		wantWords(t, err, "at "+p.addr)
-		if (after < 1000) != (n == 0) {
-			t.Errorf("of %d bytes came %d rows", after, n)
-		}
-	}
-}
-
-func hangingIsGivenUp(t *testing.T, s server) {
-	o, p := through(t, s)
-	o.Timeout = time.Second
-	o.MarkQuery = o.Query
-	p.hang.Store(true)
-	for _, after := range []int64{0, 1, 100, 1_000_000, 5_000_000} {
-		p.after.Store(after)
-		_, err := collect(t, o)
-		wantWords(t, err, "at "+p.addr, "no answer within 1s")
-	}
-	p.after.Store(1)
-	_, err := reader(t, o).Mark(deadline(t))
-	wantWords(t, err, "the query of the mark: no answer within 1s")
-}
-
 func endlessValueIsGivenUp(t *testing.T, s server) {
 	s.options.Query = "SELECT 'x' AS address, REPEAT('0123456789', 1000000) AS further"
 	before := heap()
@@ -309,74 +267,25 @@ func endlessValueIsGivenUp(t *testing.T, s server) {
 			t.Fatalf("%d MB are held", (heap()-before)>>20)
 		}
 	}
-	s.options.Query = "SELECT 'x' AS address, REPEAT('0123456789', 10000) AS further"
-	_, err = collect(t, s.options)
-	wantWords(t, err, "row 1: the column further holds 100000 bytes; at most 65536")
 }
 
 // wrongBytesAreBorne asks for no more than that the reading ends.
 func wrongBytesAreBorne(t *testing.T, s server) {
-	o, p := through(t, s)
-	o.Query, o.Timeout = "SELECT 'x' AS address, 5 AS further", 100*time.Millisecond
-	p.bend.Store(true)
+	p, err := lab.StartProxy(s.options.Server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop(t, p.Close)
+	o := s.options
+	o.Server, o.Query, o.Timeout = p.Addr, "SELECT 'x' AS address, 5 AS further", 100*time.Millisecond
 	kinds := make(map[bool]int)
 	for at := range 40 {
-		p.after.Store(int64(at * 13))
+		p.BendAfter(int64(at * 13))
 		_, err := collect(t, o)
 		kinds[err == nil]++
 	}
 	if kinds[false] == 0 {
 		t.Error("no byte was wrong")
-	}
-}
-
-func earlyEndIsQuick(t *testing.T, s server) {
-	o, p := through(t, s)
-	p.hang.Store(true)
-	p.after.Store(1_000_000)
-	n := 0
-	err := reader(t, o).Read(deadline(t), func(sources.Row) error {
-		if n++; n == 5 {
-			return errEnough
-		}
-		return nil
-	})
-	if err != errEnough || n != 5 {
-		t.Errorf("after %d rows: %v", n, err)
-	}
-}
-
-func TestAServerThatEndsOrHangsIsToldAndOneThatIsBackIsRead(t *testing.T) {
-	t.Parallel()
-	for driver, s := range servers(t, nil) {
-		t.Run(driver, func(t *testing.T) {
-			s.options.Query, s.options.MarkQuery = s.many(100_000), "SELECT 1 AS one"
-			r := reader(t, s.options)
-			then := func(what func() error) error {
-				n := 0
-				return r.Read(deadline(t), func(sources.Row) error {
-					if n++; n == 10 {
-						return what()
-					}
-					return nil
-				})
-			}
-			wantWords(t, then(s.kill), "at "+s.options.Server)
-			_, err := r.Mark(deadline(t))
-			wantWords(t, err, "at "+s.options.Server, "; see that the server runs")
-			if err := s.start(deadline(t)); err != nil {
-				t.Fatal(err)
-			}
-			if m, err := r.Mark(deadline(t)); err != nil || len(m) != 1 {
-				t.Errorf("of a server that is back: %v, %v", m, err)
-			}
-			if err := then(func() error { return nil }); err != nil {
-				t.Errorf("of a server that is back: %v", err)
-			}
-			s.options.Timeout = time.Second
-			r = reader(t, s.options)
-			wantWords(t, then(s.suspend), "at "+s.options.Server, "no answer within 1s")
-		})
 	}
 }
 

@@ -87,7 +87,7 @@ func (r *reader) outsideKeys() schema.Section {
 		{Name: "ca_file", Kind: schema.Text("a path in quotes", func(path string) (string, error) { return r.path(path), nil }), Example: `"ca.pem"`, Meaning: "whom to trust for the server's certificate, in PEM; else the system's authorities"},
 		{Name: "user", Kind: line("a user"), Example: `"cn=coexistd,dc=example,dc=com"`, Meaning: "who asks: LDAP the DN to bind as, SQL a database user. They need to read only"},
 		{Name: "password_file", Kind: schema.Text("a path in quotes", r.outsidePassword), Example: `"directory.password"`, Meaning: "a file with the password as its only line, not readable by others"},
-		{Name: "interval", Kind: schema.Duration(5*time.Second, day), Usual: "1m", Meaning: "how often the source is asked whether something has changed"},
+		{Name: "interval", Kind: schema.Duration(time.Second, day), Usual: "1m", Meaning: "how often the source is asked whether something has changed"},
 		{Name: "full_interval", Kind: schema.Duration(time.Minute, 30*day), Usual: "1h", Meaning: "how often it is read whole in any case"},
 		{Name: "full_timeout", Kind: schema.Duration(time.Second, day), Usual: "15m", Meaning: "how long the reading of the whole list may take"},
 		{Name: "timeout", Kind: schema.Duration(time.Second, 10*time.Minute), Usual: "30s", Meaning: "how long each answer may take"},

@@ -4,32 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	goldap "github.com/go-ldap/ldap/v3"
 
-	"coexistd/policy/mail"
+	"coexistd/milter/sources"
 )
 
-// maxWords is how much of a server's own words is shown.
-const maxWords = 500
-
-// failure is what a server did not do.
-type failure struct {
-	server, asked, words string
-	cause                error
-}
-
-// Error returns which server was asked for what, and what came of it.
-func (f *failure) Error() string { return f.server + ": " + f.asked + ": " + f.words }
-
-// Unwrap returns what the library or the context said.
-func (f *failure) Unwrap() error { return f.cause }
-
-// fail says what a server did not do. The password never shows, not even when the server
-// repeats it.
+// fail says what a server did not do.
 func (o *Options) fail(s *server, asked string, err error) error {
-	if already, ok := errors.AsType[*failure](err); ok {
+	if already, ok := errors.AsType[*sources.Failure](err); ok {
 		return already
 	}
 	words, remedy := err.Error(), ""
@@ -40,16 +23,11 @@ func (o *Options) fail(s *server, asked string, err error) error {
 			remedy = remedies(answer.ResultCode)
 		}
 	}
+	words = sources.Quote(words, o.Password) + remedy
 	if errors.Is(err, errNoAnswer) {
-		words = fmt.Sprintf("no answer within %v", o.Timeout)
+		words = sources.Silence(o.Timeout)
 	}
-	if o.Password != "" {
-		words = strings.ReplaceAll(words, o.Password, "(the password)")
-	}
-	if words = strings.TrimSpace(mail.Excerpt(words, maxWords)); remedy != "" {
-		words += "; " + remedy
-	}
-	return &failure{server: s.url, asked: asked, words: words, cause: err}
+	return &sources.Failure{Place: s.url, Asked: asked, Words: words, Cause: err}
 }
 
 // errNoAnswer is why a context ends when a server takes too long.
@@ -59,17 +37,17 @@ var errNoAnswer = fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
 func remedies(code uint16) string {
 	switch code {
 	case goldap.LDAPResultOperationsError, goldap.LDAPResultInsufficientAccessRights:
-		return "bind as an account that may read this"
+		return "; bind as an account that may read this"
 	case goldap.LDAPResultTimeLimitExceeded, goldap.LDAPResultSizeLimitExceeded, goldap.LDAPResultAdminLimitExceeded:
-		return "the list is not whole: raise the server's limits for the account that binds, those of pages too, or ask for smaller pages"
+		return "; the list is not whole: raise the server's limits for the account that binds, those of pages too, or ask for smaller pages"
 	case goldap.LDAPResultStrongAuthRequired, goldap.LDAPResultConfidentialityRequired:
-		return "use ldaps:// or StartTLS"
+		return "; use ldaps:// or StartTLS"
 	case goldap.LDAPResultReferral:
-		return "another server keeps this: name that one, or a base that this one keeps"
+		return "; another server keeps this: name that one, or a base that this one keeps"
 	case goldap.LDAPResultNoSuchObject:
-		return "name one that exists and that the account which binds may read"
+		return "; name one that exists and that the account which binds may read"
 	case goldap.LDAPResultInvalidCredentials:
-		return "check the DN that binds and its password"
+		return "; check the DN that binds and its password"
 	}
 	return ""
 }

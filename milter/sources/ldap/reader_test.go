@@ -103,7 +103,7 @@ func TestAListThatMayLackSomethingIsAnError(t *testing.T) {
 		"a long name":      {last(found("uid="+strings.Repeat("a", maxValue), []string{"mail", "ann@acmecorp.com"})), "a DN has 65540 bytes"},
 		"dropped later":    {answer{[]*ber.Packet{user("ann")}, result(0, ""), next("more").controls, true}, "reading page 2"},
 		"far too much":     {last(found("uid=ann", []string{"mail", strings.Repeat("a", maxAhead)})), "more than 8 MiB for one answer"},
-		"a stranger":       {answer{nil, result(80, "\x1b[2J\r\nnasty "+strings.Repeat("x", 1000)), nil, false}, "it answers 80 (Other) ?[2J??nasty xxx"},
+		"a stranger":       {answer{nil, result(80, "\x1b[2J\r\nnasty "+strings.Repeat("x", 1000)), nil, false}, "it answers 80 (Other) ?[2J nasty xxx"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

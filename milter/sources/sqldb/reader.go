@@ -19,7 +19,6 @@ const (
 	maxRows    = 10_000_000
 	maxColumns = 100
 	maxValue   = 64 << 10 // bytes
-	maxWords   = 500      // bytes of what a server says
 )
 
 // Reader reads the list of a database. It changes nothing there.
@@ -60,7 +59,7 @@ func (r *Reader) Mark(ctx context.Context) (sources.Mark, error) {
 	case err != nil:
 		return nil, err
 	case mark == nil:
-		return nil, r.error("the query of the mark", "it gives no row; count, or take the greatest, so that it gives one")
+		return nil, r.fail("the query of the mark", "it gives no row; count, or take the greatest, so that it gives one", nil)
 	}
 	return mark, nil
 }
@@ -124,15 +123,15 @@ func (r *Reader) ask(ctx context.Context, asked, query string, take func(answer)
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return fmt.Errorf("%s: %s: %w", r.place, asked, ctx.Err())
+		return r.fail(asked, ctx.Err().Error(), ctx.Err())
 	case context.Cause(watched) == errSilent:
-		return r.error(asked, fmt.Sprintf("no answer within %s; see whether the server hangs, or allow it more time", r.options.Timeout))
+		return r.fail(asked, sources.Silence(r.options.Timeout), err)
 	}
 	said := &told{}
 	if errors.As(err, &said) {
-		return r.error(asked, said.Error())
+		return r.fail(asked, said.Error(), err)
 	}
-	return r.error(asked, r.words(err))
+	return r.fail(asked, r.words(err), err)
 }
 
 // told is an error in our own words.

@@ -148,11 +148,11 @@ func TestAQueryThatThisDatabaseCannotAnswerIsToldInItsOwnWords(t *testing.T) {
 		"SELECT mail AS address, " + strings.Repeat("1,", 100) + "2 FROM users": "102 columns; at most 100",
 		"SELECT mail AS address, printf('%.*c', 65537, 'x') AS note FROM users": "row 1: the column note holds 65537 bytes; at most 65536",
 		"WITH x AS (SELECT 1) DELETE FROM users":                                "attempt to write a readonly database (8); the query must only read",
-		"SELECT mail AS address, '" + strings.Repeat("y", 2000) + "' AS \"" + strings.Repeat("z\n", 300) + "\", 1 AS \"" + strings.Repeat("z\n", 300) + "\" FROM users": "z?z?z",
+		"SELECT mail AS address, '" + strings.Repeat("y", 2000) + "' AS \"" + strings.Repeat("z\n", 300) + "\", 1 AS \"" + strings.Repeat("z\n", 300) + "\" FROM users": "z z z",
 	} {
 		_, err := collect(t, Options{Driver: SQLite, Database: path, Query: query})
 		wantWords(t, err, "the SQLite file "+path+": the query: ", want)
-		if err != nil && len(err.Error()) > len(path)+maxWords+200 {
+		if err != nil && len(err.Error()) > len(path)+700 {
 			t.Errorf("the error has %d bytes", len(err.Error()))
 		}
 	}

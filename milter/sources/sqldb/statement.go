@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"coexistd/milter/sources"
 )
 
 // checkQuery refuses what is not one statement that only reads. The server would refuse
@@ -25,7 +27,7 @@ func checkQuery(driver, what, query string) error {
 		case ended && token != ";":
 			return fmt.Errorf("%s has several statements; give one, and nothing after its semicolon", what)
 		case n == 0 && token != "SELECT" && token != "WITH" && token != "(":
-			return fmt.Errorf("%s begins with %q; it must only read: begin it with SELECT or WITH", what, clip(token))
+			return fmt.Errorf("%s begins with %q; it must only read: begin it with SELECT or WITH", what, sources.Quote(token, ""))
 		case token == "INTO":
 			return fmt.Errorf("%s has the word INTO; it must only read: leave that out", what)
 		case token == ";":
@@ -142,7 +144,7 @@ func checkColumns(names []string) error {
 	seen := make(map[string]bool)
 	for _, name := range names {
 		if seen[name] {
-			return fmt.Errorf("the query gives two columns by the name %q; rename one with AS", clip(name))
+			return fmt.Errorf("the query gives two columns by the name %q; rename one with AS", sources.Quote(name, ""))
 		}
 		seen[name] = true
 	}
@@ -151,5 +153,5 @@ func checkColumns(names []string) error {
 
 // errNoAddress tells of columns without the one that each list has.
 func errNoAddress(names []string) error {
-	return errors.New("the query gives no column address, but " + clip(strings.Join(names, ", ")) + "; write SELECT … AS address")
+	return errors.New("the query gives no column address, but " + sources.Quote(strings.Join(names, ", "), "") + "; write SELECT … AS address")
 }

@@ -63,7 +63,7 @@ func counter(value any) (count string, grows bool) {
 }
 
 func tooLong(column string, length int) error {
-	return fmt.Errorf("the column %s holds %d bytes; at most %d are read", clip(column), length, maxValue)
+	return fmt.Errorf("the column %s holds %d bytes; at most %d are read", sources.Quote(column, ""), length, maxValue)
 }
 
 // row makes the row of a list of the values of its columns.

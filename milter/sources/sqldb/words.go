@@ -10,34 +10,21 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"modernc.org/sqlite"
 
-	"coexistd/policy/mail"
+	"coexistd/milter/sources"
 )
 
-// error words what is wrong with a question.
-func (r *Reader) error(asked, words string) error {
-	return fmt.Errorf("%s: %s: %s", r.place, asked, words)
+// fail says what came of a question.
+func (r *Reader) fail(asked, words string, cause error) error {
+	return &sources.Failure{Place: r.place, Asked: asked, Words: words, Cause: cause}
 }
 
-// words returns what the server, or its driver, says, harmless and without the password,
-// and what would be right.
+// words returns what the server, or its driver, says, and what would be right.
 func (r *Reader) words(err error) string {
 	said := err.Error()
 	if murmured := r.murmur.take(); errors.Is(err, mysql.ErrInvalidConn) && murmured != "" {
 		said = "the connection ended: " + murmured
 	}
-	if r.options.Password != "" {
-		said = strings.ReplaceAll(said, r.options.Password, "...")
-	}
-	return clip(strings.Join(strings.Fields(said), " ")) + r.remedy(err)
-}
-
-// clip makes a stranger's text harmless and short.
-func clip(s string) string {
-	short := mail.Excerpt(s, maxWords)
-	if len(s) > maxWords {
-		short += "..."
-	}
-	return short
+	return sources.Quote(said, r.options.Password) + r.remedy(err)
 }
 
 // kinds of failures whose remedy is known.

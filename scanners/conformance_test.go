@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"coexistd/contrib/lab"
 	"coexistd/contrib/lab/scantest"
 	"coexistd/policy/verdict"
 )
@@ -164,7 +165,7 @@ func conformOnStrangers(t *testing.T, s scantest.Subject) {
 		}, false},
 	} {
 		served := make(chan struct{}, 100)
-		scanner := s.At(scantest.Listen(t, func(conn net.Conn) { c.serve(conn); served <- struct{}{} }), timeout)
+		scanner := s.At(lab.Listen(t, func(conn net.Conn) { c.serve(conn); served <- struct{}{} }), timeout)
 		for _, m := range []*scantest.Content{scantest.Text(scantest.CleanMail), scantest.Text(scantest.Long(scantest.CleanMail))} {
 			begun := time.Now()
 			finding := scantest.Want(t, s.Scanner, scantest.Scan(t, scanner, m), verdict.Unknown)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"testing"
 )
 
 // server accepts the connections of a listener and knows those that are open,
@@ -50,6 +51,19 @@ func serveEach(l net.Listener, handle func(net.Conn)) *server {
 		}
 	})
 	return s
+}
+
+// Listen serves each connection to a port of 127.0.0.1 until the test ends, and closes it
+// after: a server that says what a real one can hardly be made to say.
+func Listen(t testing.TB, serve func(net.Conn)) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serveEach(l, serve)
+	t.Cleanup(func() { s.close() })
+	return l.Addr().String()
 }
 
 // keep is false when the server has ended meanwhile.

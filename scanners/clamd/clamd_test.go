@@ -30,7 +30,7 @@ import (
 // answering is a clamd that takes a whole message and then replies with just
 // that text.
 func answering(t *testing.T, reply string) (address string) {
-	return "inet:" + scantest.Listen(t, func(c net.Conn) { takeMessage(c); io.WriteString(c, reply) })
+	return "inet:" + lab.Listen(t, func(c net.Conn) { takeMessage(c); io.WriteString(c, reply) })
 }
 
 // takeMessage reads a command, and behind INSTREAM the message. It returns the
@@ -156,14 +156,14 @@ func TestOnlyOneWholeReplyOfClamdCounts(t *testing.T) {
 }
 
 func TestOKBeforeTheMessageIsCompleteIsNotBelieved(t *testing.T) {
-	address := "inet:" + scantest.Listen(t, func(c net.Conn) { scantest.ReadSome(c); io.WriteString(c, "stream: OK\x00") })
+	address := "inet:" + lab.Listen(t, func(c net.Conn) { scantest.ReadSome(c); io.WriteString(c, "stream: OK\x00") })
 	if f := scantest.Scan(t, scantest.NewClamd(scantest.Patience, address), scantest.Text(scantest.Long(scantest.CleanMail))); f.State != verdict.Unknown {
 		t.Errorf("found %v, want unknown", f)
 	}
 }
 
 func TestAReplyWithoutEndIsNotReadToTheTimeout(t *testing.T) {
-	address := "inet:" + scantest.Listen(t, func(c net.Conn) {
+	address := "inet:" + lab.Listen(t, func(c net.Conn) {
 		takeMessage(c)
 		for err := error(nil); err == nil; {
 			_, err = c.Write(bytes.Repeat([]byte("x"), 64<<10))
@@ -199,8 +199,8 @@ func TestASlowClamdIsWaitedFor(t *testing.T) {
 func TestTheReasonNamesEachClamdThatWasTried(t *testing.T) {
 	t.Parallel()
 	missing := "unix:" + filepath.Join(t.TempDir(), "clamd.sock")
-	silent := "inet:" + scantest.Listen(t, func(c net.Conn) { io.Copy(io.Discard, c) })
-	closing := "inet:" + scantest.Listen(t, func(c net.Conn) { takeMessage(c) })
+	silent := "inet:" + lab.Listen(t, func(c net.Conn) { io.Copy(io.Discard, c) })
+	closing := "inet:" + lab.Listen(t, func(c net.Conn) { takeMessage(c) })
 	odd := answering(t, "what?\x00")
 	for _, c := range []struct {
 		addresses []string
@@ -229,7 +229,7 @@ func TestTheReasonNamesEachClamdThatWasTried(t *testing.T) {
 func counted(t *testing.T, server *lab.Clamd) (address string, asked *atomic.Int32) {
 	network, behind, _ := strings.Cut(strings.Replace(server.Addr(), "inet:", "tcp:", 1), ":")
 	asked = new(atomic.Int32)
-	return "inet:" + scantest.Listen(t, func(c net.Conn) {
+	return "inet:" + lab.Listen(t, func(c net.Conn) {
 		asked.Add(1)
 		conn, err := net.Dial(network, behind)
 		if err != nil {
@@ -307,7 +307,7 @@ func TestAClamdInTroubleIsPassedOverButAMessageTooLargeIsNot(t *testing.T) {
 // telling is a clamd that finds every message clean and has that to say of its
 // version.
 func telling(t *testing.T, version string) (address string) {
-	return "inet:" + scantest.Listen(t, func(c net.Conn) {
+	return "inet:" + lab.Listen(t, func(c net.Conn) {
 		if takeMessage(c) == "VERSION" {
 			io.WriteString(c, version)
 		} else {
@@ -355,7 +355,7 @@ func TestPingDoesNotWaitForAHungClamd(t *testing.T) {
 
 func TestPingEndsWhenClamdHangsBeforeItsVersion(t *testing.T) {
 	release := make(chan struct{})
-	address := "inet:" + scantest.Listen(t, func(c net.Conn) {
+	address := "inet:" + lab.Listen(t, func(c net.Conn) {
 		if takeMessage(c) == "VERSION" {
 			<-release
 		} else {

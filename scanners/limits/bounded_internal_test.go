@@ -15,7 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"coexistd/contrib/fake"
-	"coexistd/contrib/lab/scantest"
+	"coexistd/contrib/lab"
 	"coexistd/policy/rate"
 	"coexistd/policy/verdict"
 )
@@ -98,7 +98,7 @@ type talk struct{ hello, script []byte }
 // serve answers who connects until the test ends.
 func (a talk) serve(t *testing.T) (address string) {
 	t.Helper()
-	return scantest.Listen(t, a.answer)
+	return lab.Listen(t, a.answer)
 }
 
 func (a talk) answer(conn net.Conn) {

@@ -8,6 +8,8 @@ import (
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	goldap "github.com/go-ldap/ldap/v3"
+
+	"coexistd/contrib/lab"
 )
 
 // asked is a search that the fake was sent.
@@ -30,26 +32,10 @@ type answer struct {
 // password for it.
 func fake(t *testing.T, search func(asked) answer) (url string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			t.Cleanup(func() { conn.Close() })
-			go serveFake(conn, search)
-		}
-	}()
-	return "ldap://" + l.Addr().String()
+	return "ldap://" + lab.Listen(t, func(conn net.Conn) { serveFake(conn, search) })
 }
 
 func serveFake(conn net.Conn, search func(asked) answer) {
-	defer conn.Close()
 	in := bufio.NewReader(conn)
 	for {
 		request, err := ber.ReadPacket(in)

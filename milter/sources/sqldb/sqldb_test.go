@@ -10,12 +10,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"coexistd/contrib/lab"
 	"coexistd/milter/sources"
 )
 
@@ -267,34 +267,6 @@ func TestAFaultOfAddIsNotHidden(t *testing.T) {
 	t.Errorf("it ended with %v", err)
 }
 
-// speaker is a server that says the same to everybody, and then nothing.
-func speaker(t *testing.T, words string) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() {
-				defer conn.Close()
-				io.WriteString(conn, words)
-				io.Copy(io.Discard, conn) // until the client ends it
-			})
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		all.Wait()
-	})
-	return l.Addr().String()
-}
-
 func TestAServerThatSpeaksAnotherProtocolIsTold(t *testing.T) {
 	for name, words := range map[string]string{
 		"nothing":             "",
@@ -310,7 +282,10 @@ func TestAServerThatSpeaksAnotherProtocolIsTold(t *testing.T) {
 		"SASL of nothing":     "R\x00\x00\x00\x08\x00\x00\x00\x0a",
 		"a letter":            "E\x00\x00\x00\x04",
 	} {
-		addr := speaker(t, words)
+		addr := lab.Listen(t, func(conn net.Conn) {
+			io.WriteString(conn, words)
+			io.Copy(io.Discard, conn) // until the client ends it
+		})
 		for _, driver := range []string{Postgres, MySQL} {
 			_, err := collect(t, Options{Driver: driver, Server: addr, Database: "mail", User: "reader", Query: "SELECT 1 AS address", Timeout: 300 * time.Millisecond})
 			if wantWords(t, err, "at "+addr+`, database "mail": the query: `); err != nil && len(err.Error()) > 700 {

@@ -146,19 +146,29 @@ func (s *summary) addDirectories(reading config.Reading) (counts map[string]map[
 			s.Errors = append(s.Errors, strings.Split(one.Err.Error(), "\n")...)
 			continue
 		}
+		ranking := all.Ranking(one)
 		for entry := range one.Snapshot.All() {
-			if all.Shadowed(one, entry) {
+			lives := entry.Residence().String()
+			switch standing, _ := ranking.Standing(entry); standing {
+			case sources.Shadowed:
 				continue
+			case sources.Undecided:
+				lives = "undecided"
+			case sources.Unclear:
+				lives = "unclear"
 			}
 			if counts[entry.Domain()] == nil {
 				counts[entry.Domain()] = make(map[string]int)
 			}
-			counts[entry.Domain()][entry.Residence().String()]++
+			counts[entry.Domain()][lives]++
 		}
-		for _, note := range []string{checkup.LoginNote(reading.Config, all, one), checkup.LimitNote(one), all.Contradictions(one)} {
+		for _, note := range []string{checkup.LoginNote(reading.Config, all, one), checkup.LimitNote(one)} {
 			if note != "" {
 				s.Notes = append(s.Notes, note)
 			}
+		}
+		for _, mistake := range all.Mistakes(one) {
+			s.Notes = append(s.Notes, mistake.Text+"; "+mistake.Remedy)
 		}
 	}
 	return counts, all

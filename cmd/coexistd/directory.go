@@ -12,11 +12,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"coexistd/cmd/coexistd/control"
+	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/sources"
 	"coexistd/policy/config"
 	"coexistd/policy/directory"
-	"coexistd/policy/mail"
-	"coexistd/policy/route"
 )
 
 func directoryCommand(c *call) *cobra.Command {
@@ -24,7 +23,8 @@ func directoryCommand(c *call) *cobra.Command {
 		Use:   "directory ACTION",
 		Short: "see who lives where and by which source, and take a list that was refused",
 		Long: `directory reads the directories as the daemon does: files, and the copies that the
-daemon keeps of sources outside this host.`,
+daemon keeps of sources outside this host. find asks the daemon itself, where one runs;
+the others say so when it goes by another list.`,
 		Example: `  coexistd directory find alice@acmecorp.com
   coexistd directory diff source:people
   coexistd directory accept source:people 3f9a0c1b22d4`,
@@ -47,120 +47,6 @@ func (c *call) lists() (*config.Config, sources.Directories, error) {
 	return reading.Config, sources.Open(reading.Config.Directories, nil), nil
 }
 
-// listed is one row of a directory.
-type listed struct {
-	Address   string `json:"address"`
-	Residence string `json:"residence"`
-	Login     string `json:"login"`
-	Target    string `json:"target"`
-	Kind      string `json:"kind"`
-	Source    string `json:"source"`
-	Origin    string `json:"origin"`
-	Line      int    `json:"line"`
-	// Counts is false where a source before has the address, too.
-	Counts bool `json:"counts"`
-}
-
-func rowOf(source string, e directory.Entry) listed {
-	return listed{
-		Address: e.Address(), Residence: e.Column("residence"), Login: e.Login(), Target: e.Target(),
-		Kind: e.Column("kind"), Source: source, Origin: e.Column("origin"), Line: e.Line(), Counts: true,
-	}
-}
-
-func directoryFindCommand(c *call) *cobra.Command {
-	return c.command(cobra.Command{
-		Use:   "find ADDRESS",
-		Short: "tell where an address lives, and which source says so",
-		Long: `find tells what each source says of an address, or of the one whose subaddress it is,
-and where mail for it goes.
-
-The exit status is 1 when nobody has the address, and 2 when a source that counts
-cannot be read.`,
-		Example: `  coexistd directory find alice@acmecorp.com`,
-		Args:    exactly(1, "an address"),
-	}, func(args []string) int { return findAddress(c, args[0]) })
-}
-
-// foundAddress is what the directories have of an address.
-type foundAddress struct {
-	Address string `json:"address"`
-	// Lives is the residence that counts, and Goes the address that reaches the mailbox
-	// elsewhere, or the relay.
-	Lives string   `json:"lives"`
-	Goes  string   `json:"goes"`
-	Why   string   `json:"why"` // it is refused or put off
-	Rows  []listed `json:"rows"`
-}
-
-func findAddress(c *call, text string) int {
-	conf, lists, err := c.lists()
-	if err != nil {
-		return c.fail(err)
-	}
-	routes := &conf.Rules.Routes
-	a, err := mail.ParseAddress(text, conf.Rules.Delimiters)
-	if err != nil || routes.Domains[routes.Home(a).Domain] == nil {
-		return c.wrong("%q is not an address of a domain of ours", text)
-	}
-	a = routes.Home(a)
-	listing := lists.Set().List(a)
-	place := routes.Place(a, listing)
-	found := foundAddress{Address: a.Key, Lives: place.Residence.String(), Goes: place.Elsewhere, Rows: []listed{}}
-	if place.Platform != nil && place.Platform.ByRelay && place.Elsewhere == "" {
-		found.Goes = place.Platform.Relay
-	}
-	if place.Refused.Code != "" {
-		found.Why = place.Refused.Reply().String()
-	}
-	for _, one := range lists.Of(a.Domain) {
-		if one.Snapshot == nil {
-			continue
-		}
-		if e, is := one.Snapshot.Find(a); is {
-			row := rowOf(one.Source.Path, e)
-			row.Counts = len(found.Rows) == 0
-			found.Rows = append(found.Rows, row)
-		}
-	}
-	if err := c.print(found, found.print); err != nil {
-		return c.fail(err)
-	}
-	switch {
-	case listing.Failed:
-		return c.fail(lists.Err())
-	case place.Residence.Kind == route.Nowhere:
-		return exitNo
-	}
-	return exitYes
-}
-
-func (f foundAddress) print(w io.Writer) {
-	for _, line := range [][2]string{{"address", f.Address}, {"lives", cmp.Or(f.Lives, "nobody has it")}, {"goes to", f.Goes}, {"answer", f.Why}} {
-		if line[1] != "" {
-			fmt.Fprintf(w, "%-8s %s\n", line[0], printableLine(line[1]))
-		}
-	}
-	for _, row := range f.Rows {
-		note := ""
-		if !row.Counts {
-			note = ", which does not count: a source before has the address"
-		}
-		fmt.Fprintf(w, "source   %s\n", printableLine(row.text()+note))
-	}
-}
-
-// text is a row in one line.
-func (l listed) text() string {
-	parts := []string{fmt.Sprintf("%s, line %d: %s lives %s", l.Source, l.Line, l.Address, l.Residence)}
-	for _, part := range [][2]string{{"login ", l.Login}, {"target ", l.Target}, {"kind ", l.Kind}, {"entry ", l.Origin}} {
-		if part[1] != "" {
-			parts = append(parts, part[0]+part[1])
-		}
-	}
-	return strings.Join(parts, ", ")
-}
-
 func directoryListCommand(c *call) *cobra.Command {
 	return c.command(cobra.Command{
 		Use:     "list [SOURCE]",
@@ -172,11 +58,12 @@ func directoryListCommand(c *call) *cobra.Command {
 }
 
 func listAddresses(c *call, source string) int {
-	_, lists, err := c.lists()
+	conf, lists, err := c.lists()
 	if err != nil {
 		return c.fail(err)
 	}
-	rows, known := []listed{}, source == ""
+	c.tellOthers(conf, lists, source)
+	rows, known := []control.Row{}, source == ""
 	for _, one := range lists {
 		if source != "" && one.Source.Path != source {
 			continue
@@ -185,9 +72,10 @@ func listAddresses(c *call, source string) int {
 		if one.Snapshot == nil {
 			continue
 		}
+		ranking := lists.Ranking(one)
 		for e := range one.Snapshot.All() {
-			row := rowOf(one.Source.Path, e)
-			if row.Counts = !lists.Shadowed(one, e); row.Counts || source != "" {
+			row := daemon.RowOf(one.Source.Path, e)
+			if row.Counts, row.Why = daemon.Counts(ranking, e); row.Counts || source != "" {
 				rows = append(rows, row)
 			}
 		}
@@ -204,15 +92,15 @@ func listAddresses(c *call, source string) int {
 	return exitYes
 }
 
-func printRows(w io.Writer, rows []listed) {
+func printRows(w io.Writer, rows []control.Row) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ADDRESS\tRESIDENCE\tLOGIN\tTARGET\tSOURCE")
 	for _, row := range rows {
 		source := row.Source
 		if !row.Counts {
-			source += " (does not count)"
+			source += " (does not count: " + row.Why + ")"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", printableLine(row.Address), row.Residence, printableLine(row.Login), printableLine(row.Target), source)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", printableLine(row.Address), row.Residence, printableLine(row.Login), printableLine(row.Target), printableLine(source))
 	}
 	table.Flush()
 }
@@ -247,16 +135,17 @@ type difference struct {
 
 // change is one address that two lists do not agree on.
 type change struct {
-	Sign   string  `json:"sign"`
-	Before *listed `json:"before"`
-	After  *listed `json:"after"`
+	Sign   string       `json:"sign"`
+	Before *control.Row `json:"before"`
+	After  *control.Row `json:"after"`
 }
 
 func diffLists(c *call, names []string) int {
-	_, lists, err := c.lists()
+	conf, lists, err := c.lists()
 	if err != nil {
 		return c.fail(err)
 	}
+	c.tellOthers(conf, lists, names...)
 	before := lists.Named(names[0])
 	if before == nil {
 		return c.wrong("%q is no source of the configuration; it would be like source:people, or the whole path of a file", names[0])
@@ -307,17 +196,17 @@ func compare(before, after *directory.Snapshot, was, is string) []change {
 		}
 	}
 	each(before, after, func(e directory.Entry, there *directory.Entry) {
-		old := rowOf(was, e)
+		old := daemon.RowOf(was, e)
 		if there == nil {
 			changes = append(changes, change{"-", &old, nil})
 			return
 		}
-		if now := rowOf(is, *there); old.Residence != now.Residence || old.Target != now.Target || old.Login != now.Login || old.Kind != now.Kind {
+		if now := daemon.RowOf(is, *there); old.Residence != now.Residence || old.Target != now.Target || old.Login != now.Login || old.Kind != now.Kind {
 			changes = append(changes, change{"~", &old, &now})
 		}
 	})
 	each(after, before, func(e directory.Entry, there *directory.Entry) {
-		if now := rowOf(is, e); there == nil {
+		if now := daemon.RowOf(is, e); there == nil {
 			changes = append(changes, change{"+", nil, &now})
 		}
 	})
@@ -331,11 +220,11 @@ func (d difference) print(w io.Writer) {
 	for _, one := range d.Changes {
 		switch one.Sign {
 		case "-":
-			fmt.Fprintf(w, "- %s\n", printableLine(one.Before.text()))
+			fmt.Fprintf(w, "- %s\n", printableLine(rowText(*one.Before)))
 		case "+":
-			fmt.Fprintf(w, "+ %s\n", printableLine(one.After.text()))
+			fmt.Fprintf(w, "+ %s\n", printableLine(rowText(*one.After)))
 		default:
-			fmt.Fprintf(w, "~ %s\n  %s\n", printableLine(one.Before.text()), printableLine(one.After.text()))
+			fmt.Fprintf(w, "~ %s\n  %s\n", printableLine(rowText(*one.Before)), printableLine(rowText(*one.After)))
 		}
 	}
 	if d.Digest != "" {
@@ -356,8 +245,8 @@ The exit status is 1 when no list of the source waits, and 2 when another does.`
 		Example: `  coexistd directory accept source:people 3f9a0c1b22d4`,
 		Args:    exactly(2, "a source and the digest that coexistd directory diff SOURCE prints"),
 	}, func(args []string) int {
-		return c.change(func(daemon *control.Client, ctx context.Context) (bool, error) {
-			return daemon.Accept(ctx, control.Accept{Source: args[0], Digest: args[1]})
+		return c.change(func(client *control.Client, ctx context.Context) (bool, error) {
+			return client.Accept(ctx, control.Accept{Source: args[0], Digest: args[1]})
 		}, "the list of "+args[0]+" is taken", "no list of "+args[0]+" waits")
 	})
 }

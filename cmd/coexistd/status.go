@@ -47,6 +47,9 @@ func status(c *call) int {
 	return exitYes
 }
 
+// mostFlaws bounds the bad rows of a directory that are named.
+const mostFlaws = 5
+
 // printStatus prints a line for each thing, after a word that says what it is.
 func printStatus(w io.Writer, s control.Status, now time.Time) {
 	line := func(what, format string, args ...any) {
@@ -80,6 +83,12 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 		}
 		line("directory", "%s for %s: %s%s", d.Source, strings.Join(d.Domains, ", "), age, outsideText(d.Outside, now))
 		refused(d.Refused)
+		for _, text := range d.Flaws[:min(len(d.Flaws), mostFlaws)] {
+			line("  WRONG", "%s", text)
+		}
+		if len(d.Flaws) > mostFlaws {
+			line("  WRONG", "%d more rows; for %d addresses mail is put off: coexistd check names them", len(d.Flaws)-mostFlaws, d.PutOff)
+		}
 	}
 	for _, n := range s.Networks {
 		text := fmt.Sprintf("%s, %s: %s, known to be right %s", n.Platform, n.Source, human.Count(n.Count, "network"), human.Age(time.Duration(n.Age)*time.Second))

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -231,6 +232,9 @@ func (p *Poller) backIsTaken() bool {
 	return p.kept.BackSum != "" && p.copies.digest(taken) == p.kept.BackSum
 }
 
+// oneLine keeps a stranger's line break from making a row of its own.
+var oneLine = strings.NewReplacer("\n", `\n`, "\r", `\r`)
+
 // write writes the source's rows to a file, and returns a digest of them.
 func (p *Poller) write(ctx context.Context, path string) (sum string, rows int, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -256,8 +260,9 @@ func (p *Poller) write(ctx context.Context, path string) (sum string, rows int, 
 			fields = append(fields, r.Further[column])
 		}
 		fields = append(fields, "") // of coverageColumn
-		for _, field := range fields {
-			size += len(field) + len(",")
+		for i, field := range fields {
+			fields[i] = oneLine.Replace(field)
+			size += len(fields[i]) + len(",")
 		}
 		if rows++; size > directory.MaxSize {
 			return fmt.Errorf("its list is larger than %d MiB", directory.MaxSize>>20)

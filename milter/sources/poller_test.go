@@ -197,7 +197,56 @@ func TestAListThatRecoversIsTakenAgain(t *testing.T) {
 	f.must(t, "recovered", 100, "")
 	f.rows = append(users(0, 99), Row{Origin: "uid=bad", Address: "user99@acmecorp.com", Residence: "nowhere"})
 	f.turn(t)
-	f.must(t, "a bad row", 100, `residence "nowhere" is not known for acmecorp.com; it would be here, both, moving or one of office365 (uid=bad)`)
+	f.must(t, "a bad row", 100, "")
+	const told = `residence "nowhere" is not known for acmecorp.com; it would be here, both, moving or one of office365; mail for user99@acmecorp.com is put off (uid=bad)`
+	for range 2 {
+		if flaws := f.lists[0].Snapshot.Flaws(); flaws.PutOff != 1 || len(flaws.Rows) != 1 || flaws.Rows[0].Problem != told {
+			t.Errorf("of a bad row is told %+v\nnot %s", flaws, told)
+		}
+		if !listing(t, f.lists, "user99@acmecorp.com").Failed || !listing(t, f.lists, "user98@acmecorp.com").Found {
+			t.Error("the address of a bad row is not put off, or another is")
+		}
+		f.restart(t)
+	}
+}
+
+// Whatever is in a value, it is of its own row and of no other.
+func TestABadValueOfASourceConcernsItsOwnRowAlone(t *testing.T) {
+	f := follow(t)
+	row := func(change func(*Row)) Row {
+		r := Row{Origin: "uid=bad", Address: "bad@acmecorp.com", Residence: "here", Login: "bad"}
+		change(&r)
+		return r
+	}
+	for about, c := range map[string]struct {
+		row    Row
+		told   string
+		putOff bool
+	}{
+		"a NUL in the login":    {row(func(r *Row) { r.Login = "b\x00d" }), "the row holds the control character 0x00 at byte 24; it is that of bad@acmecorp.com, for which mail is put off", true},
+		"a NUL in the address":  {row(func(r *Row) { r.Address = "b\x00d@acmecorp.com" }), "the row holds the control character 0x00 at byte 2; it begins", false},
+		"no UTF-8":              {row(func(r *Row) { r.Origin = "\xff" }), "the row is not UTF-8", true},
+		"70 KB":                 {row(func(r *Row) { r.Origin = strings.Repeat("x", 70_000) }), "the row has 70", true},
+		"a row within a value":  {row(func(r *Row) { r.Login = "x\nuser1@acmecorp.com,office365,,,,,\n" }), "", false},
+		"a row within a target": {row(func(r *Row) { r.Target = "x\r\nuser1@acmecorp.com,office365,,,,," }), "of bad@acmecorp.com, which does not live elsewhere, the target", false},
+	} {
+		f.rows = append(users(0, 10), c.row)
+		f.turn(t)
+		if f.lists[0].Err != nil {
+			t.Errorf("%s: %v", about, f.lists[0].Err)
+		}
+		flaws := f.lists[0].Snapshot.Flaws()
+		told := ""
+		if len(flaws.Rows) > 0 {
+			told = flaws.Rows[0].Problem
+		}
+		if !strings.HasPrefix(told, c.told) || (told == "") != (c.told == "") || listing(t, f.lists, "bad@acmecorp.com").Failed != c.putOff {
+			t.Errorf("%s: told is %q, %d are put off", about, told, flaws.PutOff)
+		}
+		if one := listing(t, f.lists, "user1@acmecorp.com"); !one.Found || one.Residence.Kind != route.Here {
+			t.Errorf("%s: user1 is %+v", about, one)
+		}
+	}
 }
 
 func TestASourceThatWentBackIsNotBelievedUntilItIsAsFarAgain(t *testing.T) {

@@ -32,6 +32,8 @@ func parse(s directory.Source, text string) (*directory.Snapshot, error) {
 			continue
 		}
 		switch fields, err := rows.split(line); {
+		case err != nil && begun:
+			b.Unreadable(number, line, err)
 		case err != nil:
 			b.Refuse(number, err)
 		case begun:

@@ -105,50 +105,6 @@ func (d Directories) Set() *directory.Set {
 	return directory.NewSet(domains)
 }
 
-// Shadowed reports that a list which is asked earlier has the address, too, so that this
-// entry does not count.
-func (d Directories) Shadowed(list *List, entry directory.Entry) bool {
-	_, _, shadowed := d.shadow(list, entry)
-	return shadowed
-}
-
-// shadow returns the entry that counts instead of one, and its list: the first that is asked.
-func (d Directories) shadow(list *List, entry directory.Entry) (by *List, counts directory.Entry, shadowed bool) {
-	domain := entry.Domain()
-	for _, other := range d {
-		if other == list || other.Snapshot == nil || other.Source.Domains[domain] == nil || other.Source.Rank[domain] > list.Source.Rank[domain] {
-			continue
-		}
-		if e, found := other.Snapshot.Lookup(entry.Address()); found && (by == nil || other.Source.Rank[domain] < by.Source.Rank[domain]) {
-			by, counts = other, e
-		}
-	}
-	return by, counts, by != nil
-}
-
-// Contradictions tells of the addresses of a list that another one, which is asked earlier,
-// has with another residence: a mailbox on both sides, perhaps. It is empty where there are
-// none.
-func (d Directories) Contradictions(list *List) string {
-	if list.Snapshot == nil {
-		return ""
-	}
-	count, example := 0, ""
-	for entry := range list.Snapshot.All() {
-		by, counts, shadowed := d.shadow(list, entry)
-		if !shadowed || counts.Residence() == entry.Residence() {
-			continue
-		}
-		if count++; count == 1 {
-			example = fmt.Sprintf("%s lives %s by %s, which counts, and %s by %s", entry.Address(), counts.Column("residence"), by.Source.Path, entry.Column("residence"), list.Source.Path)
-		}
-	}
-	if count > 1 {
-		return fmt.Sprintf("%s; so it is with %d addresses", example, count)
-	}
-	return example
-}
-
 // Of returns the lists of a domain, in the order in which they are asked.
 func (d Directories) Of(domain string) (lists []*List) {
 	for _, one := range d {

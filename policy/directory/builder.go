@@ -94,10 +94,14 @@ func NewBuilder(s Source, rows, size int) *Builder {
 
 // Snapshot returns the list of all rows. The error is of type *Errors when
 // something was refused. A list without rows is refused too, unless its domains say
-// where unlisted addresses live.
+// where unlisted addresses live, and so is one of which no row, or far too few, can be used.
 func (b *Builder) Snapshot() (*Snapshot, error) {
 	if len(b.errors.Rows) > 0 {
 		return nil, &b.errors
+	}
+	flaws := b.list.Flaws()
+	if flaws.PutOff > maxUnclear || len(flaws.Rows) > 0 && flaws.PutOff == b.list.count && b.list.source.refusesUnlisted() {
+		return nil, flaws.asErrors()
 	}
 	if b.list.count == 0 && b.list.source.refusesUnlisted() {
 		return nil, fmt.Errorf("%s lists no address, so every address of its domains would be refused; list at least one, or say where unlisted addresses live", b.list.source.Path)
@@ -175,31 +179,35 @@ func (b *Builder) readColumns(names []string) error {
 }
 
 // readLimits reads the limits of a row as given, and refuses those that nobody
-// could go by.
-func (b *Builder) readLimits(fields []string) error {
+// could go by, of which none is given.
+func (b *Builder) readLimits(fields []string) (err error) {
 	b.given = b.given[:0]
 	for i, at := range b.limits {
 		if at < 0 {
 			b.given = append(b.given, 0)
 			continue
 		}
-		limit, err := parseLimit(fields[at])
-		if err != nil {
-			return fmt.Errorf("the column %q holds %w", b.list.source.Limits[i], err)
+		limit, wrong := parseLimit(fields[at])
+		if wrong != nil && err == nil {
+			err = fmt.Errorf("the column %q holds %w", b.list.source.Limits[i], wrong)
 		}
 		b.given = append(b.given, limit)
 	}
-	return nil
+	return err
 }
 
-// Add adds the row of a line, with a field for each of the columns. A bad row is
-// refused.
+// Add adds the row of a line, with a field for each of the columns. A bad row refuses
+// the list, save that of a source outside this host, of which it is a Flaw.
 func (b *Builder) Add(line int, fields []string) {
 	err := b.add(line, fields)
-	if err != nil && b.origin >= 0 && len(fields) == b.width && fields[b.origin] != "" {
+	if err != nil && len(fields) == b.width && b.field(fields, b.origin) != "" {
 		err = fmt.Errorf("%w (%s)", err, clip(fields[b.origin]))
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case b.bears():
+		b.flaw(line, false, err)
+	default:
 		b.Refuse(line, err)
 	}
 }
@@ -216,38 +224,69 @@ func (b *Builder) add(line int, fields []string) error {
 	if err != nil {
 		return err
 	}
-	index, err := b.placeOf(domain, fields[b.residence])
-	if err != nil {
-		return err
+	now := b.settle(domain, address.Key, fields)
+	if now.wrong != nil && !b.bears() {
+		return now.wrong
 	}
-	if b.kind >= 0 && b.list.places[index].residence.Kind == route.Both && strings.EqualFold(fields[b.kind], "group") {
-		return fmt.Errorf("the group %s lives on both sides: its members would get each message twice; let it live where it is expanded", address.Key)
-	}
-	target := ""
-	if b.target >= 0 {
-		target = fields[b.target]
-	}
-	if target, err = b.readTarget(domain, b.list.places[index].residence, target); err != nil {
-		return err
-	}
-	if err := b.readLimits(fields); err != nil {
-		return err
+	minor := now.minor
+	if limits := b.readLimits(fields); limits != nil {
+		if !b.bears() {
+			return limits
+		}
+		minor = errors.Join(minor, fmt.Errorf("of %s %w; that of the rule counts", address.Key, limits))
 	}
 	slot, at, found := b.list.find(address.Key)
 	if found {
-		first := Entry{list: b.list, at: at}
-		return fmt.Errorf("the address %s is on line %d already", address.Key, first.Line())
+		return b.twice(at, line, now, fields)
 	}
-	b.list.table[slot] = uint32(b.arena.Len()) + 1
-	b.appendRecord(address.Key, line, index, target, fields)
+	at = b.put(slot, address.Key, line, now.place, now.target, fields)
+	if now.wrong != nil {
+		b.putOff(at)
+		b.flaw(line, true, fmt.Errorf("%w; mail for %s is put off (%s)", now.wrong, address.Key, name(b.field(fields, b.origin), line)))
+		return nil
+	}
 	if b.login >= 0 {
 		b.list.quotas.give(b.list, fields[b.login], b.given)
 	}
+	return minor
+}
+
+// settled is where the mailbox of a row lives, or what is wrong with that.
+type settled struct {
+	place  int // an index of Snapshot.places
+	target string
+	wrong  error
+	minor  error // what is wrong beside that
+}
+
+// settle says where the mailbox of a row lives.
+func (b *Builder) settle(domain *route.Domain, key string, fields []string) (now settled) {
+	if now.place, now.wrong = b.placeOf(domain, fields[b.residence]); now.wrong != nil {
+		now.place = b.unclearPlace()
+		return now
+	}
+	lives := b.list.places[now.place].residence
+	if lives.Kind == route.Both && strings.EqualFold(b.field(fields, b.kind), "group") {
+		now.wrong = fmt.Errorf("the group %s lives on both sides: its members would get each message twice; let it live where it is expanded", key)
+		return now
+	}
+	now.target, now.wrong = b.readTarget(domain, lives, b.field(fields, b.target))
+	if now.wrong != nil && lives.Platform == "" && b.bears() {
+		now.wrong, now.minor = nil, fmt.Errorf("of %s, which does not live elsewhere, %w; it is not used", key, now.wrong)
+	}
+	return now
+}
+
+// put appends a row to the list at a free slot, and returns where it stands.
+func (b *Builder) put(slot int, key string, line, place int, target string, fields []string) (at uint32) {
+	at = uint32(b.arena.Len())
+	b.list.table[slot] = at + 1
+	b.appendRecord(key, line, place, target, fields)
 	b.list.count++
 	if b.list.count*4 > len(b.list.table)*3 {
 		b.grow()
 	}
-	return nil
+	return at
 }
 
 // grow doubles the table.
@@ -329,7 +368,7 @@ func (b *Builder) placeOf(domain *route.Domain, word string) (int, error) {
 		return index, nil
 	}
 	if word == "" {
-		return 0, errors.New("the row has no residence")
+		return 0, fmt.Errorf("the row has no residence%s", b.residenceRemedy())
 	}
 	// What is kept must not be a part of the text, or all of it would be kept.
 	key.word = strings.Clone(clip(key.word))

@@ -3,9 +3,9 @@
 //
 // A Snapshot is one list as it was at one instant. It never changes: a reload
 // gives a new Snapshot, which takes the old one's place when Guard lets it and all
-// else that the reload touches is right too. A list is taken whole or not at all;
-// one bad row refuses it, for a list that is read in part sends mail to the wrong
-// place. A Set says which Snapshot answers for which domain.
+// else that the reload touches is right too. One bad row of a file refuses it whole: who
+// has written it can correct it. Of a source outside this host a bad row is a Flaw: mail
+// for its address is put off until it is right, and all others' goes on. A Set says which Snapshot answers for which domain.
 package directory
 
 import (
@@ -129,7 +129,11 @@ func (s *Set) find(a mail.Address) (Entry, route.Listing) {
 		if list == nil {
 			return Entry{}, route.Listing{Failed: true}
 		}
-		if e, found := list.Find(a); found {
+		e, found := list.Find(a)
+		switch {
+		case found && e.Unclear():
+			return Entry{}, route.Listing{Failed: true}
+		case found:
 			return e, route.Listing{Found: true, Address: e.Address(), Residence: e.Residence(), Target: e.Target()}
 		}
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // Guard returns an error when fresh must not take the place of old. It may not drop more
-// than Source.MaxLoss of old's addresses, unless that are at most Source.MaxLossFloor
+// than Source.MaxLoss of old's addresses, or leave them unclear, unless that are at most Source.MaxLossFloor
 // addresses and no more than half of all; and it may not leave a domain without any in
 // which only listed addresses exist, unless MaxLoss is 1. It judges by the Source of
 // fresh; addresses of domains that this does not have any more are not counted, and neither
@@ -21,7 +21,7 @@ func Guard(old, fresh *Snapshot, others map[string]bool, elsewhere func(Entry) b
 	if s.Copy != "" {
 		remedy, list = "The old list stays. If the loss is meant, coexistd directory diff "+s.Path+" says how to accept it", "list"
 	}
-	total, missing, example := 0, 0, ""
+	total, missing, unclear, example := 0, 0, 0, ""
 	before := make(map[string]bool) // domains that lose some
 	for e := range old.All() {
 		domain := e.Domain()
@@ -29,8 +29,12 @@ func Guard(old, fresh *Snapshot, others map[string]bool, elsewhere func(Entry) b
 			continue
 		}
 		total++
-		if _, found := fresh.Lookup(e.Address()); found || elsewhere != nil && elsewhere(e) {
+		now, found := fresh.Lookup(e.Address())
+		if found && (!now.Unclear() || e.Unclear()) || !found && elsewhere != nil && elsewhere(e) {
 			continue
+		}
+		if found {
+			unclear++
 		}
 		if before[domain] = true; missing == 0 {
 			example = e.Address()
@@ -38,6 +42,9 @@ func Guard(old, fresh *Snapshot, others map[string]bool, elsewhere func(Entry) b
 		missing++
 	}
 	if why := s.losesTooMany(missing, total); why != "" {
+		if unclear > 0 {
+			why = fmt.Sprintf("of %d of them it has an entry that does not say where they live%s; %s", unclear, fresh.firstUnclear(), why)
+		}
 		return fmt.Errorf("%s: the new %s lacks %d of %d addresses (%.2f %%), %s for one; %s. %s",
 			s.Path, list, missing, total, 100*float64(missing)/float64(total), example, why, remedy)
 	}
@@ -65,6 +72,16 @@ func (s Source) losesTooMany(missing, total int) string {
 		return why + fmt.Sprintf(", and max_loss_floor = %d, too", s.MaxLossFloor)
 	case missing > total-missing:
 		return why + ", and max_loss_floor no more than half of them"
+	}
+	return ""
+}
+
+// firstUnclear tells what is wrong with the first row that is put off, or "".
+func (s *Snapshot) firstUnclear() string {
+	for _, one := range s.flaws.Rows {
+		if one.PutOff {
+			return ": " + one.Problem
+		}
 	}
 	return ""
 }

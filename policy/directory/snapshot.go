@@ -31,6 +31,10 @@ type Snapshot struct {
 	table []uint32
 	seed  maphash.Seed
 	count int
+	// flaws are the bad rows of a source outside this host, and unclear the places of the
+	// entries for which mail is put off.
+	flaws   Flaws
+	unclear map[uint32]bool
 	// quotas has nothing unless Source.Limits names columns.
 	quotas quotas
 }
@@ -113,7 +117,8 @@ func (e Entry) Address() string { return e.record().key }
 // Line returns the number of the entry's line in its source, from 1.
 func (e Entry) Line() int { return e.record().line }
 
-// Residence returns where the address's mailbox lives.
+// Residence returns where the address's mailbox lives. It means nothing where Unclear says
+// so.
 func (e Entry) Residence() route.Residence { return e.place().residence }
 
 // Login returns the user name that owns the address, or "".
@@ -125,12 +130,15 @@ func (e Entry) Target() string { return e.further(e.list.target) }
 
 // Column returns the value of the column of that name, in lower case as Columns
 // has it, or "" when there is none. "address" gives the address as Address
-// does, "residence" the source's word for the residence in lower case.
+// does, "residence" the source's word for the residence in lower case, or "unclear".
 func (e Entry) Column(name string) string {
 	switch name {
 	case "address":
 		return e.Address()
 	case "residence":
+		if e.Unclear() {
+			return unclear
+		}
 		return e.place().word
 	}
 	return e.further(slices.Index(e.list.columns, name))

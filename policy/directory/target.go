@@ -35,7 +35,11 @@ func (b *Builder) readTarget(domain *route.Domain, lives route.Residence, writte
 	case slices.Contains(known, target.Domain):
 		return target.Local + "@" + target.Domain, nil
 	case b.list.source.Domains[target.Domain] != nil:
-		return "", fmt.Errorf("the target %s would come back: %s is one of our domains", target.Key, target.Domain)
+		remedy := "one that target_domains of its platform names"
+		if known != nil {
+			remedy = strings.Join(known, ", ")
+		}
+		return "", fmt.Errorf("the target %s would come back: %s is one of our domains; it would be of %s", target.Key, target.Domain, remedy)
 	case known == nil:
 		return "", fmt.Errorf("the target %s is of no domain that is known to reach another platform; name %s in target_domains of its platform", target.Key, target.Domain)
 	}

@@ -73,6 +73,11 @@ func (c *Client) Accept(ctx context.Context, what Accept) (found bool, err error
 	return done.Found, err
 }
 
+// Find asks what the daemon has of an address.
+func (c *Client) Find(ctx context.Context, what Find) (found Found, err error) {
+	return found, c.ask(ctx, http.MethodPost, PathFind, what, &found)
+}
+
 // Settled has the daemon write into its log what a command has done.
 func (c *Client) Settled(ctx context.Context, what Settled) error {
 	return c.ask(ctx, http.MethodPost, PathSettled, what, &Done{})

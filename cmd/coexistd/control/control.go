@@ -5,8 +5,8 @@ package control
 
 import "time"
 
-// The paths of the questions. Those that change something are asked by POST, with their
-// request as the body, the others by GET.
+// The paths of the questions. Those that say more than their path are asked by POST, with
+// that as the body, the others by GET.
 const (
 	PathStatus  = "/status"
 	PathReload  = "/reload"
@@ -16,6 +16,7 @@ const (
 	PathUnblock = "/clients/unblock"
 	PathSettled = "/quarantine/settled"
 	PathAccept  = "/directory/accept"
+	PathFind    = "/directory/find"
 )
 
 // Failure is the answer to a question that cannot be answered. Its status is not 200.
@@ -46,7 +47,7 @@ type Status struct {
 func (s *Status) Well() bool {
 	refused := len(s.Configuration.Refused) > 0 || !s.Quarantine.Open
 	for _, d := range s.Directories {
-		refused = refused || len(d.Refused) > 0 || d.Outside != nil && d.Outside.Failed != ""
+		refused = refused || len(d.Refused) > 0 || d.PutOff > 0 || d.Outside != nil && d.Outside.Failed != ""
 	}
 	for _, n := range s.Networks {
 		refused = refused || n.Old || n.Error != ""
@@ -99,6 +100,10 @@ type Directory struct {
 	// Refused tells why the file as it is now was not taken. It is empty when the list is
 	// what the file holds.
 	Refused []string `json:"refused"`
+	// Flaws tell of bad rows of the list, which counts without them, and PutOff is the number
+	// of addresses for which mail is put off therefore.
+	Flaws  []string `json:"flaws"`
+	PutOff int      `json:"put_off"`
 	// Outside is set of a source outside this host.
 	Outside *Outside `json:"outside,omitempty"`
 }

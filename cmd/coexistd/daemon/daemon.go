@@ -124,6 +124,9 @@ func New(o Options) (*Daemon, error) {
 	// A directory that cannot be read at start tempfails its own domains; the
 	// others must not wait for it.
 	d.tellRefused(first.directories)
+	for _, one := range first.directories {
+		d.tellFlaws(one)
+	}
 	d.milter.Sessions.Max, d.milter.Sessions.Log = conf.MaxConnections, d.log
 	d.lookup.Sessions.Max, d.lookup.Sessions.Log = conf.MaxConnections, d.log
 	if d.inherited, err = listen.Inherit(); err == nil {

@@ -201,6 +201,19 @@ func (d *Daemon) watch() {
 	}
 	for _, one := range loaded {
 		d.log.Info("directory loaded", "path", one.Source.Path, "addresses", one.Snapshot.Len())
+		d.tellFlaws(one)
+	}
+}
+
+// tellFlaws says which rows of a list are wrong, the first of them.
+func (d *Daemon) tellFlaws(one *sources.List) {
+	const most = 5
+	flaws := one.Flaws()
+	for _, flaw := range flaws[:min(len(flaws), most)] {
+		d.log.Warn("a row of a source is wrong", "path", one.Source.Path, "error", flaw.Text, "put_off", flaw.PutOff)
+	}
+	if more := len(flaws) - most; more > 0 {
+		d.log.Warn("more rows of a source are wrong: coexistd check names them", "path", one.Source.Path, "more", more)
 	}
 }
 

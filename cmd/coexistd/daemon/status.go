@@ -21,13 +21,14 @@ type view struct {
 	*generation
 	listeners map[string]net.Listener
 	pollers   []*poller
+	lists     sources.Directories
 	status    control.Status // but for what changes by itself
 }
 
 // look makes the view of this moment. The caller has d.mu.
 func (d *Daemon) look() *view {
 	g := d.current
-	v := &view{generation: g, listeners: maps.Clone(d.listeners), pollers: slices.Clone(d.pollers), status: control.Status{
+	v := &view{generation: g, listeners: maps.Clone(d.listeners), pollers: slices.Clone(d.pollers), lists: g.directories.Frozen(), status: control.Status{
 		Version: d.version, PID: os.Getpid(), Started: d.started,
 		Configuration: control.Configuration{
 			Path: g.conf.Path, Loaded: g.loaded, Digest: g.conf.Digest, Refused: linesOf(d.refused), Tried: d.tried,
@@ -117,7 +118,11 @@ func directoryStatus(one *sources.List) control.Directory {
 		Source: one.Source.Path, Domains: slices.Sorted(maps.Keys(one.Source.Domains)), Loaded: one.Loaded, Bytes: one.Bytes, Refused: linesOf(one.Err),
 	}
 	if one.Snapshot != nil {
-		d.Addresses = one.Snapshot.Len()
+		d.Addresses, d.PutOff = one.Snapshot.Len(), one.Snapshot.Flaws().PutOff
+	}
+	d.Flaws = []string{}
+	for _, flaw := range one.Flaws() {
+		d.Flaws = append(d.Flaws, flaw.Text)
 	}
 	return d
 }

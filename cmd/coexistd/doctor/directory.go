@@ -69,8 +69,30 @@ func lookAtDirectory(x *examination, d *sources.List) []Finding {
 	if note := LimitNote(d); note != "" {
 		findings = append(findings, warning("%s", note).do("see with coexistd status that the source can be read"))
 	}
-	if twice := x.lists().Contradictions(d); twice != "" {
-		findings = append(findings, warning("%s", twice).do("take the one out that is wrong, or leave it to the first: coexistd directory find ADDRESS tells which counts"))
+	return append(findings, lookAtMistakes(x.lists().Mistakes(d))...)
+}
+
+// lookAtMistakes tells of the first of some mistakes, and how many more there are. Those for
+// which mail is put off come first.
+func lookAtMistakes(all []sources.Mistake) (findings []Finding) {
+	slices.SortStableFunc(all, func(a, b sources.Mistake) int {
+		switch {
+		case a.PutOff == b.PutOff:
+			return 0
+		case a.PutOff:
+			return -1
+		}
+		return 1
+	})
+	for _, one := range all[:min(len(all), mostNamed)] {
+		finding := warning("%s", one.Text)
+		if one.PutOff {
+			finding = failure("%s", one.Text)
+		}
+		findings = append(findings, finding.do("%s", one.Remedy))
+	}
+	if more := len(all) - mostNamed; more > 0 {
+		findings = append(findings, warning("%d more mistakes of that kind", more).do("see them all: coexistd check"))
 	}
 	return findings
 }

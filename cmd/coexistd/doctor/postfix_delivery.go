@@ -80,7 +80,7 @@ func (x *examination) mailboxesHere() map[string]string {
 			continue
 		}
 		for entry := range one.Snapshot.All() {
-			if isHere(entry.Residence()) && here[entry.Domain()] == "" {
+			if !entry.Unclear() && isHere(entry.Residence()) && here[entry.Domain()] == "" {
 				here[entry.Domain()] = entry.Address()
 			}
 		}

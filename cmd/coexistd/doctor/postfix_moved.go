@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"coexistd/milter/sources"
 	"coexistd/policy/route"
 )
 
@@ -46,11 +47,15 @@ func (a *aliases) moved() (list []string) {
 		if one.Snapshot == nil {
 			continue
 		}
+		ranking := all.Ranking(one)
 		for entry := range one.Snapshot.All() {
 			if len(list) == mostMoved {
 				return list
 			}
-			if entry.Residence().Kind == route.There && !all.Shadowed(one, entry) {
+			if entry.Residence().Kind != route.There {
+				continue
+			}
+			if standing, _ := ranking.Standing(entry); standing == sources.Counts {
 				list = append(list, entry.Address())
 			}
 		}

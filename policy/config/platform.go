@@ -93,6 +93,9 @@ func (r *reader) platform(t *schema.Table) *route.Platform {
 			t.Fail("deliver", `needs the host that takes the mail; add relay = "[mail.example.com]:25"`)
 		}
 	}
+	if host, port, _ := sockets.SplitNextHop(p.Relay); strings.EqualFold(host, r.config.Rules.Hostname) && port == "25" {
+		r.note("the relay of platform %s is this host, %s: its mail would come back; write the host that takes mail for %s", t.Name, host, t.Name)
+	}
 	proofs := r.proofs(t)
 	r.config.Rules.Tenants[t.Name] = proofs
 	r.config.Networks[t.Name] = networks.Known{Networks: networks.SetOf(r.readNetworks(t, "networks")...), Pending: r.sourcesOf(t)}

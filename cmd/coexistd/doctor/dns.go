@@ -37,7 +37,8 @@ func lookAtDNS(ctx context.Context, x *examination) []Finding {
 	if !answers {
 		return findings
 	}
-	return append(findings, lookAtRecords(ctx, x, domains)...)
+	findings = append(findings, lookAtRecords(ctx, x, domains)...)
+	return append(findings, lookAtReturns(ctx, x, ownAddresses())...)
 }
 
 // asksDNS reports a configuration by which the daemon asks the DNS.

@@ -1,6 +1,7 @@
 package sockets
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -40,6 +41,17 @@ func NextHop(text string) (string, error) {
 		return "", fmt.Errorf("%s is an IP address, which has no MX; write it as %s", wording.Quote(text), wording.Quote("["+host+"]:"+port))
 	}
 	return text, nil
+}
+
+// SplitNextHop takes a next hop apart that NextHop has read. IsHost is set where the host itself
+// is meant, and not its MX.
+func SplitNextHop(hop string) (host, port string, isHost bool) {
+	host, port, _ = strings.Cut(hop, ":")
+	if inner, bracketed := strings.CutPrefix(hop, "["); bracketed {
+		host, port, _ = strings.Cut(inner, "]")
+		host, port, isHost = strings.TrimPrefix(host, "ipv6:"), strings.TrimPrefix(port, ":"), true
+	}
+	return host, cmp.Or(port, "25"), isHost
 }
 
 // Resolver reads a DNS server: IP or IP:PORT.

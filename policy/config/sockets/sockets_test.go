@@ -42,3 +42,19 @@ func TestAnAddressThatReachesOurOwnSocketIsSeen(t *testing.T) {
 		}
 	}
 }
+
+func TestANextHopIsTakenApart(t *testing.T) {
+	t.Parallel()
+	for hop, want := range map[string][3]any{
+		"mail.example.com":         {"mail.example.com", "25", false},
+		"mail.example.com:587":     {"mail.example.com", "587", false},
+		"[mail.example.com]":       {"mail.example.com", "25", true},
+		"[192.0.2.1]:10025":        {"192.0.2.1", "10025", true},
+		"[ipv6:2001:db8::1]:10025": {"2001:db8::1", "10025", true},
+		"":                         {"", "25", false},
+	} {
+		if host, port, isHost := SplitNextHop(hop); want != [3]any{host, port, isHost} {
+			t.Errorf("%s is %q, %q, %v", hop, host, port, isHost)
+		}
+	}
+}

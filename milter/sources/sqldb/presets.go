@@ -30,7 +30,7 @@ var presets = map[string]struct {
 	states []state
 }{
 	"postfixadmin": {
-		list: mailboxes("'user'", "m.active = '1'") + aliases("active = '1'"),
+		list: mailboxes("'user'", "m.active = '1'") + aliases("active = '1'", "m.username", ""),
 		states: []state{
 			{"mailbox", "MAX(modified)"}, {"alias", "MAX(modified)"}, {"domain", "MAX(modified)"}, {"alias_domain", "MAX(modified)"},
 		},
@@ -53,14 +53,15 @@ GROUP BY f.address, f.domain` + groups("alias") + groups("maillists"),
 	// passing address is listed until mailcow removes it: Postfix itself knows its end.
 	"mailcow": {
 		list: mailboxes("CASE WHEN m.kind = 'group' THEN 'group' WHEN m.kind IN ('location', 'thing') THEN 'room' ELSE 'user' END",
-			"m.active IN ('1', '2')") + aliases("active IN ('1', '2')") + `
+			"m.active IN ('1', '2')") + aliases("active IN ('1', '2')", mailcowOwner, "CROSS JOIN (SELECT 1 AS sender_allowed) before_that") + `
 UNION ALL
 SELECT LOWER(s.address), COALESCE(m.username, ''), 'user', ''
 FROM spamalias s LEFT JOIN mailbox m ON m.username = s.goto
 WHERE s.address LIKE '_%@%' AND NOT EXISTS (SELECT 1 FROM alias x WHERE x.address = s.address)`,
 		states: []state{
 			{"mailbox", "MAX(modified)"}, {"mailbox", "MAX(created)"}, {"alias", "MAX(modified)"}, {"alias", "MAX(created)"},
-			{"domain", "MAX(modified)"}, {"alias_domain", "MAX(modified)"}, {"spamalias", "MAX(address)"},
+			{"domain", "MAX(modified)"}, {"domain", "MAX(created)"}, {"alias_domain", "MAX(modified)"}, {"alias_domain", "MAX(created)"},
+			{"spamalias", "MAX(address)"},
 		},
 	},
 }
@@ -72,14 +73,20 @@ FROM mailbox m JOIN domain d ON d.domain = m.domain
 WHERE ` + active + ` AND d.active = '1'`
 }
 
+// mailcowOwner is the login of an alias's one mailbox, unless it may not write as the alias. Of
+// a mailcow from before aliases had that column, the name means that of the table which is
+// joined in its stead.
+const mailcowOwner = "CASE WHEN (SELECT sender_allowed FROM alias v WHERE v.address = a.address) = '0' THEN '' ELSE m.username END"
+
 // aliases lists PostfixAdmin's table of aliases. Each mailbox has a row there, too, which
-// says where else its mail goes; it counts by itself where the mailbox is not active.
-func aliases(active string) string {
+// says where else its mail goes; it counts by itself where the mailbox is not active. Owner is
+// the login of an alias's one mailbox, and with a table that it needs.
+func aliases(active, owner, with string) string {
 	return `
 UNION ALL
-SELECT LOWER(a.address), COALESCE(m.username, ''),
+SELECT LOWER(a.address), COALESCE(` + owner + `, ''),
 CASE WHEN m.username IS NOT NULL THEN 'user' WHEN a.goto LIKE '%,%' THEN 'group' ELSE '' END, LOWER(a.domain)
-FROM alias a JOIN domain d ON d.domain = a.domain LEFT JOIN mailbox m ON m.username = a.goto
+FROM alias a JOIN domain d ON d.domain = a.domain LEFT JOIN mailbox m ON m.username = a.goto ` + with + `
 WHERE a.` + active + ` AND d.active = '1' AND a.address LIKE '_%@%' AND a.goto <> a.address
 AND NOT EXISTS (SELECT 1 FROM mailbox x WHERE x.username = a.address AND x.` + active + ")"
 }

@@ -23,10 +23,14 @@ var products = []product{
 	{
 		preset:  "postfixadmin",
 		drivers: []string{Postgres, MySQL, SQLite},
-		tables: `CREATE TABLE domain (domain varchar(255) NOT NULL PRIMARY KEY, backupmx {BOOL}, modified {TIME}, active {BOOL});
-CREATE TABLE alias_domain (alias_domain varchar(255) NOT NULL PRIMARY KEY, target_domain varchar(255) NOT NULL, modified {TIME}, active {BOOL});
-CREATE TABLE mailbox (username varchar(255) NOT NULL PRIMARY KEY, local_part varchar(255) NOT NULL, domain varchar(255) NOT NULL, modified {TIME}, active {BOOL});
-CREATE TABLE alias (address varchar(255) NOT NULL PRIMARY KEY, goto text NOT NULL, domain varchar(255) NOT NULL, modified {TIME}, active {BOOL});`,
+		// As of its schema 1849, with two-factor secrets.
+		tables: `CREATE TABLE domain (domain varchar(255) NOT NULL PRIMARY KEY, description varchar(255) NOT NULL DEFAULT '', aliases int NOT NULL DEFAULT 0, mailboxes int NOT NULL DEFAULT 0,
+maxquota bigint NOT NULL DEFAULT 0, quota bigint NOT NULL DEFAULT 0, transport varchar(255) NOT NULL DEFAULT '', backupmx {BOOL}, created {TIME}, modified {TIME}, active {BOOL}, password_expiry int DEFAULT 0);
+CREATE TABLE alias_domain (alias_domain varchar(255) NOT NULL PRIMARY KEY, target_domain varchar(255) NOT NULL, created {TIME}, modified {TIME}, active {BOOL});
+CREATE TABLE mailbox (username varchar(255) NOT NULL PRIMARY KEY, password varchar(255) NOT NULL DEFAULT '', name varchar(255) NOT NULL DEFAULT '', maildir varchar(255) NOT NULL DEFAULT '', quota bigint NOT NULL DEFAULT 0,
+local_part varchar(255) NOT NULL, domain varchar(255) NOT NULL, created {TIME}, modified {TIME}, active {BOOL}, phone varchar(30) NOT NULL DEFAULT '', email_other varchar(255) NOT NULL DEFAULT '',
+token varchar(255) NOT NULL DEFAULT '', token_validity {TIME}, password_expiry {TIME}, totp_secret varchar(255) DEFAULT NULL);
+CREATE TABLE alias (address varchar(255) NOT NULL PRIMARY KEY, goto text NOT NULL, domain varchar(255) NOT NULL, created {TIME}, modified {TIME}, active {BOOL});`,
 		rows: `INSERT INTO domain (domain, active) VALUES ('ALL', '1'), ('acmecorp.com', '1'), ('twin.example', '1'), ('off.example', '0'), ('gone.example', '0');
 INSERT INTO alias_domain (alias_domain, target_domain, active) VALUES ('twin.example', 'acmecorp.com', '1'), ('gone.example', 'acmecorp.com', '1');
 INSERT INTO mailbox (username, local_part, domain, active) VALUES ('alice@acmecorp.com', 'alice', 'acmecorp.com', '1'), ('bob@acmecorp.com', 'bob', 'acmecorp.com', '0'),
@@ -92,8 +96,64 @@ UPDATE mailbox SET active = 1, modified = '2026-05-06 07:08:09' WHERE username =
 	{
 		preset:  "mailcow",
 		drivers: []string{MySQL},
-		tables: `CREATE TABLE domain (domain varchar(255) NOT NULL PRIMARY KEY, backupmx tinyint(1) NOT NULL DEFAULT 0, modified {TIME}, active tinyint(1) NOT NULL DEFAULT 1);
-CREATE TABLE alias_domain (alias_domain varchar(255) NOT NULL PRIMARY KEY, target_domain varchar(255) NOT NULL, modified {TIME}, active tinyint(1) NOT NULL DEFAULT 1);
+		// As of its schema of June 2026.
+		tables: `CREATE TABLE domain (domain varchar(255) NOT NULL PRIMARY KEY, description varchar(255), aliases int NOT NULL DEFAULT 0, mailboxes int NOT NULL DEFAULT 0, defquota bigint NOT NULL DEFAULT 3072,
+maxquota bigint NOT NULL DEFAULT 102400, quota bigint NOT NULL DEFAULT 102400, relayhost varchar(255) NOT NULL DEFAULT '0', backupmx tinyint(1) NOT NULL DEFAULT 0, gal tinyint(1) NOT NULL DEFAULT 1,
+relay_all_recipients tinyint(1) NOT NULL DEFAULT 0, relay_unknown_only tinyint(1) NOT NULL DEFAULT 0, created {TIME}, modified datetime, active tinyint(1) NOT NULL DEFAULT 1);
+CREATE TABLE alias_domain (alias_domain varchar(255) NOT NULL PRIMARY KEY, target_domain varchar(255) NOT NULL, created {TIME}, modified datetime, active tinyint(1) NOT NULL DEFAULT 1);
+CREATE TABLE mailbox (username varchar(255) NOT NULL PRIMARY KEY, password varchar(255) NOT NULL DEFAULT '', name varchar(255), description varchar(255), mailbox_path_prefix varchar(150) DEFAULT '/var/vmail/',
+quota bigint NOT NULL DEFAULT 102400, local_part varchar(255) NOT NULL DEFAULT '', domain varchar(255) NOT NULL, attributes text, custom_attributes text, kind varchar(100) NOT NULL DEFAULT '',
+multiple_bookings int NOT NULL DEFAULT -1, authsource varchar(20) DEFAULT 'mailcow', created {TIME}, modified datetime, active tinyint(1) NOT NULL DEFAULT 1);
+CREATE TABLE alias (id int NOT NULL PRIMARY KEY, address varchar(255) NOT NULL UNIQUE, goto text NOT NULL, domain varchar(255) NOT NULL, created {TIME}, modified datetime, private_comment text, public_comment text,
+sogo_visible tinyint(1) NOT NULL DEFAULT 1, internal tinyint(1) NOT NULL DEFAULT 0, sender_allowed tinyint(1) NOT NULL DEFAULT 1, active tinyint(1) NOT NULL DEFAULT 1);
+CREATE TABLE spamalias (address varchar(255) NOT NULL PRIMARY KEY, goto text NOT NULL, description varchar(255) NOT NULL DEFAULT '', created {TIME}, modified datetime, validity int, permanent tinyint(1) NOT NULL DEFAULT 0);`,
+		rows: `INSERT INTO domain (domain, active) VALUES ('acmecorp.com', 1), ('twin.example', 1), ('off.example', 0);
+INSERT INTO alias_domain (alias_domain, target_domain) VALUES ('twin.example', 'acmecorp.com');
+INSERT INTO mailbox (username, domain, kind, active) VALUES ('alice@acmecorp.com', 'acmecorp.com', '', 1), ('bob@acmecorp.com', 'acmecorp.com', '', 0), ('mute@acmecorp.com', 'acmecorp.com', '', 2),
+('hall@acmecorp.com', 'acmecorp.com', 'location', 1), ('beamer@acmecorp.com', 'acmecorp.com', 'thing', 1), ('board@acmecorp.com', 'acmecorp.com', 'group', 1);
+INSERT INTO alias (id, address, goto, domain, active) VALUES (1, 'alice@acmecorp.com', 'alice@acmecorp.com', 'acmecorp.com', 1), (2, 'sales@acmecorp.com', 'alice@acmecorp.com', 'acmecorp.com', 2),
+(3, 'all@acmecorp.com', 'alice@acmecorp.com,mute@acmecorp.com', 'acmecorp.com', 1), (4, '@acmecorp.com', 'alice@acmecorp.com', 'acmecorp.com', 1), (5, 'old@acmecorp.com', 'alice@acmecorp.com', 'acmecorp.com', 0),
+(6, 'drop@acmecorp.com', 'null@localhost', 'acmecorp.com', 1), (7, 'mute@acmecorp.com', 'mute@acmecorp.com', 'acmecorp.com', 1);
+INSERT INTO alias (id, address, goto, domain, internal, sender_allowed) VALUES (8, 'inside@acmecorp.com', 'alice@acmecorp.com', 'acmecorp.com', 1, 1), (9, 'mask@acmecorp.com', 'alice@acmecorp.com', 'acmecorp.com', 0, 0);
+INSERT INTO spamalias (address, goto, validity, permanent) VALUES ('k3z9@acmecorp.com', 'alice@acmecorp.com', 1900000000, 0), ('stays@acmecorp.com', 'alice@acmecorp.com', NULL, 1);`,
+		want: []string{
+			"alice@acmecorp.com | here | alice@acmecorp.com |  | user",
+			"alice@twin.example | here | alice@acmecorp.com |  | user",
+			"all@acmecorp.com | here |  |  | group",
+			"all@twin.example | here |  |  | group",
+			"beamer@acmecorp.com | here | beamer@acmecorp.com |  | room",
+			"beamer@twin.example | here | beamer@acmecorp.com |  | room",
+			"board@acmecorp.com | here | board@acmecorp.com |  | group",
+			"board@twin.example | here | board@acmecorp.com |  | group",
+			"drop@acmecorp.com | here |  |  | ",
+			"drop@twin.example | here |  |  | ",
+			"hall@acmecorp.com | here | hall@acmecorp.com |  | room",
+			"hall@twin.example | here | hall@acmecorp.com |  | room",
+			"inside@acmecorp.com | here | alice@acmecorp.com |  | user",
+			"inside@twin.example | here | alice@acmecorp.com |  | user",
+			"k3z9@acmecorp.com | here | alice@acmecorp.com |  | user",
+			"mask@acmecorp.com | here |  |  | user",
+			"mask@twin.example | here |  |  | user",
+			"mute@acmecorp.com | here | mute@acmecorp.com |  | user",
+			"mute@twin.example | here | mute@acmecorp.com |  | user",
+			"sales@acmecorp.com | here | alice@acmecorp.com |  | user",
+			"sales@twin.example | here | alice@acmecorp.com |  | user",
+			"stays@acmecorp.com | here | alice@acmecorp.com |  | user",
+		},
+		changes: `UPDATE mailbox SET active = 1, modified = '2026-05-06 07:08:09' WHERE username = 'bob@acmecorp.com'
+DELETE FROM spamalias WHERE address = 'k3z9@acmecorp.com'
+UPDATE alias SET sender_allowed = 1, modified = '2026-05-06 07:08:09' WHERE id = 9
+DELETE FROM alias_domain; INSERT INTO alias_domain (alias_domain, target_domain, created) VALUES ('other.example', 'acmecorp.com', '2026-05-06 07:08:09')
+DELETE FROM domain WHERE domain = 'off.example'; INSERT INTO domain (domain, created) VALUES ('new.example', '2026-05-06 07:08:09')
+DELETE FROM spamalias; INSERT INTO spamalias (address, goto) VALUES ('a1@acmecorp.com', 'alice@acmecorp.com')
+INSERT INTO alias (id, address, goto, domain, created) VALUES (10, 'new@acmecorp.com', 'bob@acmecorp.com', 'acmecorp.com', '2026-05-06 07:08:09')`,
+	},
+	{
+		preset:  "mailcow",
+		drivers: []string{MySQL},
+		// As it was before an alias could be kept from sending.
+		tables: `CREATE TABLE domain (domain varchar(255) NOT NULL PRIMARY KEY, backupmx tinyint(1) NOT NULL DEFAULT 0, created {TIME}, modified {TIME}, active tinyint(1) NOT NULL DEFAULT 1);
+CREATE TABLE alias_domain (alias_domain varchar(255) NOT NULL PRIMARY KEY, target_domain varchar(255) NOT NULL, created {TIME}, modified {TIME}, active tinyint(1) NOT NULL DEFAULT 1);
 CREATE TABLE mailbox (username varchar(255) NOT NULL PRIMARY KEY, domain varchar(255) NOT NULL, kind varchar(100) NOT NULL DEFAULT '', created {TIME}, modified {TIME}, active tinyint(1) NOT NULL DEFAULT 1);
 CREATE TABLE alias (id int NOT NULL PRIMARY KEY, address varchar(255) NOT NULL UNIQUE, goto text NOT NULL, domain varchar(255) NOT NULL, created {TIME}, modified {TIME}, active tinyint(1) NOT NULL DEFAULT 1);
 CREATE TABLE spamalias (address varchar(255) NOT NULL PRIMARY KEY, goto text NOT NULL, validity int);`,

@@ -167,6 +167,9 @@ func (s *summary) addDirectories(reading config.Reading) (counts map[string]map[
 				s.Notes = append(s.Notes, note)
 			}
 		}
+		if text := one.Snapshot.TooUnclear(); text != "" {
+			s.Errors = append(s.Errors, text)
+		}
 		for _, mistake := range all.Mistakes(one) {
 			s.Notes = append(s.Notes, mistake.Text+"; "+mistake.Remedy)
 		}

@@ -162,3 +162,19 @@ source   source:people, line 8: sales@acmecorp.com lives unclear, login mia, ent
 		t.Errorf("of a stranger find says %q, and ends with %d", complaint, status)
 	}
 }
+
+// What the configuration does not know of most entries is its own mistake.
+func TestCheckRefusesASourceOfWhichMostMailWouldBePutOff(t *testing.T) {
+	t.Parallel()
+	list, _, _ := strings.Cut(people, "\n")
+	list += "\na@acmecorp.com,here,,,,uid=a,\n"
+	for _, name := range []string{"b", "c", "d"} {
+		list += name + "@acmecorp.com,exchange,,,,uid=" + name + ",\n"
+	}
+	path := keepPeople(t, list)
+	status, _, complaint := tell(filepath.Dir(path), "check", "-c", path)
+	const want = `source:people: of 4 addresses 3 do not say where they live, so that their mail is put off: residence "exchange" is not known for acmecorp.com; it would be here, both, moving or one of office365; mail for b@acmecorp.com is put off (uid=b)`
+	if status != exitNo || complaint != want+"\n" {
+		t.Errorf("check ended with %d and %s", status, complaint)
+	}
+}

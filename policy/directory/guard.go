@@ -76,6 +76,15 @@ func (s Source) losesTooMany(missing, total int) string {
 	return ""
 }
 
+// TooUnclear says that mail is put off for more of the addresses than a new list might lack,
+// or is "".
+func (s *Snapshot) TooUnclear() string {
+	if s.source.losesTooMany(len(s.unclear), s.count) == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s: of %d addresses %d do not say where they live, so that their mail is put off%s", s.source.Path, s.count, len(s.unclear), s.firstUnclear())
+}
+
 // firstUnclear tells what is wrong with the first row that is put off, or "".
 func (s *Snapshot) firstUnclear() string {
 	for _, one := range s.flaws.Rows {

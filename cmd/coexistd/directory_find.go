@@ -45,6 +45,8 @@ func findAddress(c *call, text string) int {
 		if found, err = daemon.Find(conf, lists, text); err != nil {
 			return c.wrong("%v", err)
 		}
+	} else {
+		c.describe(found.Rows)
 	}
 	if err := c.print(found, func(w io.Writer) { printFound(w, found) }); err != nil {
 		return c.fail(err)
@@ -67,6 +69,31 @@ func findRunning(c *call, text string) (control.Found, error) {
 		return found, fmt.Errorf("the daemon goes by another file: %s", found.Configuration)
 	}
 	return found, err
+}
+
+// describe fills in what a daemon need not have in its memory, from the same rows of the files.
+func (c *call) describe(rows []control.Row) {
+	needed := func(row control.Row) bool { return row.Kind == "" && row.Origin == "" }
+	if !slices.ContainsFunc(rows, needed) {
+		return
+	}
+	_, lists, err := c.lists()
+	if err != nil {
+		return
+	}
+	for i, row := range rows {
+		one := lists.Named(row.Source)
+		if one == nil || one.Snapshot == nil || !needed(row) {
+			continue
+		}
+		e, is := one.Snapshot.Lookup(row.Address)
+		if !is {
+			continue
+		}
+		if file := daemon.RowOf(row.Source, e); file.Line == row.Line && file.Residence == row.Residence && file.Login == row.Login && file.Target == row.Target {
+			rows[i].Kind, rows[i].Origin = file.Kind, file.Origin
+		}
+	}
 }
 
 func printFound(w io.Writer, f control.Found) {

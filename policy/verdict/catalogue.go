@@ -98,7 +98,7 @@ var (
 	LoopPasses = answers("loop-passes", 554, "5.4.6", "Mail loop: {why}",
 		"RFC 3463 section 3.5", "the message was sent on `max_passes` times before", "the message was sent on there {0} times and came back")
 	DirectoryFailed = answers("directory-failed", 451, "4.3.0", "The directory cannot be read at the moment, try again later",
-		"RFC 3463 section 3.4", "the directory cannot be read", "the directory of {0} cannot answer")
+		"RFC 3463 section 3.4", "the directory cannot be read", "the directory of {0} cannot say who lives where")
 	Unlisted = answers("unlisted", 550, "5.1.1", "The address is not known here",
 		"RFC 3463 section 3.2", "nobody has the address", "the directory of {0} lacks {q1}")
 	PastMX = answers("past-mx", 550, "5.7.1", "Mail for this domain is taken by its MX only",

@@ -17,7 +17,8 @@ type FlowRow struct {
 }
 
 // Flows returns the way of every kind of message between a domain's users here, its
-// users at one platform, and the Internet. Ways that pass our MTA are those that Find
+// users at one platform, and the Internet, and from those users to the domain's mailboxes
+// at other platforms. Ways that pass our MTA are those that Find
 // gives; the others follow from the domain's MX. Provable tells of a platform whether
 // any message can prove that it comes from our tenant there: what comes from another
 // enters at S0.
@@ -66,6 +67,11 @@ func (r *Rules) Flows(domain *Domain, platform *Platform, provable func(*Platfor
 		row("user at "+name, "mailbox here", tenant, colleague, here),
 		past("user at "+name, "mailbox at "+name, at(2), LD),
 		past("user at "+name, "Internet", at(2), at(4), ED),
+	}
+	for _, other := range r.Platforms {
+		if other != platform && other.Holds(domain) {
+			rows = append(rows, row("user at "+name, "mailbox at "+other.Name, tenant, colleague, ours(Residence{Kind: There, Platform: other.Name})))
+		}
 	}
 	if platform.MayRelay {
 		rows = append(rows, row("user at "+name, "Internet, through us", tenant, colleague, internet))

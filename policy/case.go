@@ -192,9 +192,7 @@ func (c *Case) route() []Ruling {
 			found = routes.Returned(found, c.Sender, r, c.traces.Passes(r.Address.Owner))
 		}
 		rulings[i] = ruling(r, found)
-		if found.Reasons.HasCode(verdict.RelayFromOutside) {
-			c.putOffRelay(&rulings[i])
-		}
+		c.putOffUnproven(&rulings[i])
 	}
 	if c.from.OnHost {
 		leaveToMTA(rulings)
@@ -202,12 +200,17 @@ func (c *Case) route() []Ruling {
 	return rulings
 }
 
-// putOffRelay has a recipient be put off, to whom S0 may not relay, where the platform could
-// and the message is one of our own users that may have lost its proof: see
-// spoof.Rules.Unproven.
-func (c *Case) putOffRelay(r *Ruling) {
+// putOffUnproven has a recipient be put off whom S0 refuses and S1 would not, where the
+// message is one of our own users that may have lost its proof (see spoof.Rules.Unproven):
+// what S0 may not relay and the platform could, and what comes past the MX.
+func (c *Case) putOffUnproven(r *Ruling) {
 	relays := func(platform string) bool { return c.policy.Routes.Platform(platform).MayRelay }
-	if !slices.ContainsFunc(c.proof.Absent, relays) {
+	switch {
+	case len(c.proof.Absent) == 0:
+		return
+	case r.Reasons.HasCode(verdict.PastMX):
+	case r.Reasons.HasCode(verdict.RelayFromOutside) && slices.ContainsFunc(c.proof.Absent, relays):
+	default:
 		return
 	}
 	facts := c.spoofFacts()

@@ -157,6 +157,34 @@ func TestMailInOurNameFromAPlatformWithoutAnyProofIsPutOff(t *testing.T) {
 		"spoof: the From field names acmecorp.com, which is ours, and the message from office365 bears no proof of any tenant")
 }
 
+// past_mx refuses whom the MX over there would have taken. Our own users' mail from there
+// may have lost its proof, so it comes again.
+func TestMailInOurNameThatComesPastTheMXWithoutAnyProofIsPutOff(t *testing.T) {
+	const (
+		off  = "451 4.7.0 The message lacks the proof of its tenant, try again later"
+		past = "550 5.7.1 Mail for this domain is taken by its MX only"
+	)
+	w := newWorld().spoofing().withMX("office365")
+	w.domain().RefusePastMX = true
+	foreign := append(from("alice@acmecorp.com"), "X-MS-Exchange-CrossTenant-Id: "+anotherTenant)
+	for _, c := range []struct {
+		about string
+		m     message
+		reply string
+	}{
+		{"in From", message{client: officeClient, from: "x@far.example", fields: from("alice@acmecorp.com")}, off},
+		{"the null sender", message{client: officeClient, fields: from("alice@acmecorp.com")}, off},
+		{"in the envelope", message{client: officeClient, from: "alice@acmecorp.com", fields: from("x@far.example")}, off},
+		{"from another platform", message{client: googleClient, from: "gina@acmecorp.com", fields: from("gina@acmecorp.com")}, off},
+		{"proven", message{client: officeClient, proven: true, from: "alice@acmecorp.com", fields: from("alice@acmecorp.com")}, ""},
+		{"another tenant's", message{client: officeClient, from: "alice@acmecorp.com", fields: foreign}, past},
+		{"a stranger's", message{client: officeClient, from: "x@far.example", fields: from("x@far.example")}, past},
+	} {
+		c.m.to = []string{"bob@acmecorp.com"}
+		want(t, c.about, w.send(t, c.m).Reply.String(), c.reply)
+	}
+}
+
 // To put off what is only marked or held otherwise would be worse than what is done with
 // forged mail.
 func TestMailWithoutAnyProofIsTreatedNoWorseThanForgedMail(t *testing.T) {

@@ -213,7 +213,7 @@ var (
 	OwnDomainElsewhere = answers("own-domain-elsewhere", 550, "5.7.26", "Neither SPF nor DKIM proves that the message is from {1}",
 		"RFC 7372 section 3.4", "`spoof`: at S1, a domain of ours that has no mailboxes at the platform is not proven", "{0} names {1}, which is ours and has no mailboxes at {3}, without proof: {=2}")
 	TenantNotProven = answers("tenant-not-proven", 451, "4.7.0", "The message lacks the proof of its tenant, try again later",
-		"RFC 3463 section 3.8", "mail in our own name from a platform's networks bears no proof of a tenant, neither ours nor another: `spoof`, or a relay that `may_relay` would allow", "{0} names {1}, which is ours, and the message from {2} bears no proof of any tenant")
+		"RFC 3463 section 3.8", "mail in our own name from a platform's networks bears no proof of a tenant, neither ours nor another: `spoof`, a relay that `may_relay` would allow, or one that `past_mx` refuses", "{0} names {1}, which is ours, and the message from {2} bears no proof of any tenant")
 	DMARCNotAsked  = says("dmarc-not-asked", "the policy of {0} is not known, since the DNS failed: {=1}")
 	DMARCNotProven = says("dmarc-not-proven", "whether the message fails the policy of {0} is not known, since the DNS failed: {=1}")
 	DMARCFails     = answers("dmarc-fails", 550, "5.7.26", "The message fails the DMARC policy of {0}",

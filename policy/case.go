@@ -324,11 +324,25 @@ func (c *Case) spares(check string, r route.Recipient) (why verdict.Reason, spar
 		return verdict.Why(verdict.SparedByPass, check, c.pass.ID), true
 	}
 	for i := range c.policy.Allow {
-		if allow := &c.policy.Allow[i]; allow.holds(check, c.Client, c.Sender, r.Address) {
+		if allow := &c.policy.Allow[i]; allow.holds(check, c.Client, c.Sender, r.Address) && !(check == verdict.CheckSpoof && c.sparesForeign(allow)) {
 			return verdict.Why(verdict.SparedByAllow, check, allow.Name), true
 		}
 	}
 	return verdict.Reason{}, false
+}
+
+// sparesForeign reports mail of another tenant that would be spared the check spoof by where its
+// client is, which is where all tenants' are. Whom the administrator names as a sender may
+// be a tenant like any other, but in no name of ours.
+func (c *Case) sparesForeign(allow *Allowance) bool {
+	if !c.proof.Foreign || allow.Clients.Len() == 0 {
+		return false
+	}
+	if len(allow.Senders) == 0 {
+		return true
+	}
+	facts := c.spoofFacts()
+	return c.policy.Spoof.Borrows(&facts)
 }
 
 // Charges returns what the message asks of the limits, for Needs.Grants. A recipient

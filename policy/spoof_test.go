@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"coexistd/policy"
+	"coexistd/policy/networks"
 	"coexistd/policy/spoof"
 	"coexistd/policy/verdict"
 )
@@ -182,6 +183,55 @@ func TestMailInOurNameThatComesPastTheMXWithoutAnyProofIsPutOff(t *testing.T) {
 	} {
 		c.m.to = []string{"bob@acmecorp.com"}
 		want(t, c.about, w.send(t, c.m).Reply.String(), c.reply)
+	}
+}
+
+// The addresses of a platform are those of all its tenants, so nobody is told apart by them.
+func TestWhatGoesByAPlatformsAddressesLendsAnotherTenantNothing(t *testing.T) {
+	const (
+		own     = "550 5.7.26 Neither SPF nor DKIM proves that the message is from acmecorp.com"
+		dmarc   = "550 5.7.26 The message fails the DMARC policy of far.example"
+		off     = "451 4.7.0 The message lacks the proof of its tenant, try again later"
+		partner = "x@far.example"
+	)
+	office := networks.SetOf(netip.MustParsePrefix("40.92.0.0/15"))
+	fails := authentication(spoof.AuthFail, "far.example")
+	fails.DMARC = []spoof.DMARC{{Domain: "far.example", Lookup: spoof.AuthPass, At: "far.example", Policy: verdict.Reject, Percent: 100}}
+	byClient := policy.Allowance{Name: "journal", Checks: []string{"spoof"}, Clients: office, Recipients: []string{"bob@acmecorp.com"}}
+	bySender := policy.Allowance{Name: "partner", Checks: []string{"spoof"}, Clients: office, Senders: []string{"@far.example"}}
+	byRecipient := policy.Allowance{Name: "abuse", Checks: []string{"spoof"}, Recipients: []string{"bob@acmecorp.com"}}
+	service := policy.Allowance{Name: "none", Checks: []string{"spam"}, Clients: office}
+	foreign, doubled := []string{"X-MS-Exchange-CrossTenant-Id: " + anotherTenant}, []string{"X-MS-Exchange-CrossTenant-Id: " + ourTenant, "X-MS-Exchange-CrossTenant-Id: " + ourTenant}
+	for _, c := range []struct {
+		about  string
+		allow  policy.Allowance
+		client string
+		author string
+		proof  []string
+		reply  string
+	}{
+		{"by the client, without any proof", byClient, officeClient, "alice@acmecorp.com", nil, ""},
+		{"by the client, a stranger without any proof", byClient, officeClient, partner, nil, ""},
+		{"by the client, another tenant in our name", byClient, officeClient, "alice@acmecorp.com", foreign, own},
+		{"by the client, our tenant twice in our name", byClient, officeClient, "alice@acmecorp.com", doubled, own},
+		{"by the client, another tenant in a stranger's name", byClient, officeClient, partner, foreign, dmarc},
+		{"by client and sender, the partner's tenant", bySender, officeClient, partner, foreign, ""},
+		{"by client and sender, in our name", bySender, officeClient, "alice@acmecorp.com", foreign, own},
+		{"by the recipient, whoever it is from", byRecipient, officeClient, "alice@acmecorp.com", foreign, ""},
+		{"a service's network, without any proof", service, officeClient, "alice@acmecorp.com", nil, off},
+		{"a service's network, another tenant", service, officeClient, "alice@acmecorp.com", foreign, own},
+		{"a service's network, at a platform without a proof", service, googleClient, "alice@acmecorp.com", nil, ""},
+	} {
+		w := newWorld().spoofing()
+		w.Spoof.DMARC = verdict.Reject
+		w.Allow = []policy.Allowance{c.allow}
+		delete(w.Tenants, "google")
+		if strings.HasPrefix(c.about, "a service") {
+			w.Spoof.Services.Networks = office.With(netip.MustParsePrefix("209.85.128.0/17"))
+		}
+		got := w.send(t, message{client: c.client, from: partner, to: []string{"bob@acmecorp.com"},
+			fields: append(from(c.author), c.proof...), authentication: fails})
+		want(t, c.about, got.Reply.String(), c.reply)
 	}
 }
 

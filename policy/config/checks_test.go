@@ -181,6 +181,8 @@ func TestNotesSayWhatIsNotChecked(t *testing.T) {
 		"no proof":             {withClamd + withRspamd + withRate + "[platform.google]\nnetworks = [\"192.0.2.1\"]\n", []string{unproven}},
 		"a proof without networks": {withClamd + withRspamd + withRate + "[platform.google]\nproof = { dkim = \"acmecorp.com\" }\n",
 			[]string{"platform google has no networks: nothing that comes from it is ever S1, all of it is judged as S0"}},
+		"a service that sends for all tenants": {withClamd + withRspamd + withRate + "[platform.google]\nnetworks = [\"192.0.2.0/24\"]\nproof = { dkim = \"acmecorp.com\" }\n[check.spoof]\nservices = [\"192.0.2.128/25\", \"198.51.100.1\", \"acmecorp.onmicrosoft.com\"]\n",
+			[]string{"services has 192.0.2.128/25, from which every tenant of platform google sends: there it counts for nothing; name a domain that signs the service's mail"}},
 		"a certificate of all": {withClamd + withRspamd + withRate + "[platform.google]\nnetworks = [\"192.0.2.1\"]\nproof = { certificate = \"Mail.Protection.Outlook.com\" }\n", []string{certificate}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -46,7 +46,7 @@ func spoofKeys() schema.Section {
 			Meaning: "the strictest that is done with what fails the DMARC policy of its author's domain: `\"reject\"` is as published; `\"quarantine\"`, `\"tag\"` and `\"accept\"` are milder"},
 		{Name: "spf", Kind: spoofed, Usual: "tag", Meaning: "what is done with what SPF calls a fail, where the domain has no DMARC policy: one of the same"},
 		{Name: "services", Kind: schema.Texts(schema.Rules{Most: maxServices, What: "services"}), Example: `["mailer.example", "192.0.2.0/24"]`,
-			Meaning: "who may send in our domains' names from outside: clients, as `\"192.0.2.0/24\"`, and domains that SPF or DKIM proves, as `\"mailer.example\"`, with those below them. A public suffix such as `github.io`, and a name without a dot, are refused"},
+			Meaning: "who may send in our domains' names from outside: clients, as `\"192.0.2.0/24\"`, and domains that SPF or DKIM proves, as `\"mailer.example\"`, with those below them. A public suffix such as `github.io`, one below which each tenant of a platform has a domain, such as `onmicrosoft.com`, and a name without a dot, are refused. Networks that are a platform's count for nothing where that has a proof"},
 		{Name: "delegates", Kind: schema.Inline(`{ bob = ["sales@example.com"] }`), Example: `{ bob = ["sales@example.com"] }`,
 			Meaning: "what a login may send as beside the addresses that the directory gives it: `{ bob = [\"sales@acmecorp.com\", \"@news.acmecorp.com\"] }`. The case of a login does not matter"},
 	}}
@@ -104,7 +104,24 @@ func (r *reader) services(t *schema.Table) spoof.Services {
 			domains = append(domains, one)
 		}
 	}
-	return spoof.Services{Networks: networks.SetOf(schema.Each(&r.Reader, ranges, networks.ParsePrefix, schema.Kept)...), Domains: schema.Each(&r.Reader, domains, serviceDomain, schema.Dropped)}
+	clients := schema.Each(&r.Reader, ranges, networks.ParsePrefix, schema.Kept)
+	for _, client := range clients {
+		if platform := r.ofAllTenants(client); platform != "" {
+			r.note("services has %s, from which every tenant of platform %s sends: there it counts for nothing; name a domain that signs the service's mail", client, platform)
+		}
+	}
+	return spoof.Services{Networks: networks.SetOf(clients...), Domains: schema.Each(&r.Reader, domains, serviceDomain, schema.Dropped)}
+}
+
+// ofAllTenants returns the platform that proves its tenant and has a network in common with
+// another, as far as the file itself says its networks; else "".
+func (r *reader) ofAllTenants(network netip.Prefix) string {
+	for _, platform := range r.provable {
+		if _, overlaps := r.config.Networks[platform].Networks.Overlapping(network); overlaps {
+			return platform
+		}
+	}
+	return ""
 }
 
 // serviceDomain reads a domain that can belong to one service.

@@ -33,8 +33,9 @@ func (r *Rules) Forged(f *Facts) verdict.Finding {
 	return strictest(found)
 }
 
-// Borrows reports that a message at S1 comes in the name of a domain of ours that has no
-// mailboxes at its platform, so that the tenant's proof does not answer for it.
+// Borrows reports that a message from outside comes in the name of a domain of ours; at S1,
+// of one that has no mailboxes at its platform, so that the tenant's proof does not answer
+// for it.
 func (r *Rules) Borrows(f *Facts) bool {
 	q := inquiry{r, f}
 	return len(q.claims()) > 0
@@ -276,9 +277,10 @@ func (q *inquiry) isVouched() bool {
 	return q.isFromService() || q.Authentication != nil && q.proving().proof(known, known) == AuthPass
 }
 
-// isFromService reports a client in the networks of a service.
+// isFromService reports a client in the networks of a service. What all tenants of a
+// platform send from is nobody's service.
 func (q *inquiry) isFromService() bool {
-	return q.rules.Services.Networks.Has(q.Client)
+	return !q.Shared && q.rules.Services.Networks.Has(q.Client)
 }
 
 // isService reports the domain of a service, or one below it.

@@ -76,6 +76,9 @@ type Proof struct {
 	// the message bears nothing that could have been a proof: no header, no signature, no
 	// certificate. It is empty for what bears another tenant's.
 	Absent []string
+	// Foreign is set when none is proven, and a header that proves a tenant is there and does
+	// not prove ours: it is another's, wrong, or there twice.
+	Foreign bool
 	// Pending is set when none is proven, and the message's signatures, which were not
 	// verified yet, could.
 	Pending bool
@@ -86,7 +89,7 @@ type Proof struct {
 // our tenant at. The first that is proven counts.
 func (r Rules) Prove(candidates []string, e Evidence) Proof {
 	var lacks []verdict.Reason
-	absent, provable, signs := true, false, false
+	absent, foreign, provable, signs := true, false, false, false
 	for _, platform := range candidates {
 		proofs := r[platform]
 		for _, prove := range [...]func(*Proofs, Evidence) finding{byTenant, bySecret, byCertificate, bySignature} {
@@ -94,7 +97,7 @@ func (r Rules) Prove(candidates []string, e Evidence) Proof {
 			case proven:
 				return Proof{Platform: platform, Reasons: verdict.Because(f.reason)}
 			case contradicted:
-				absent = false
+				absent, foreign = false, foreign || f.inHeader
 				fallthrough
 			case lacking:
 				lacks = append(lacks, f.reason)
@@ -112,6 +115,7 @@ func (r Rules) Prove(candidates []string, e Evidence) Proof {
 	}
 	lacks = append(lacks, verdict.Why(verdict.CountsAsInternet))
 	proof := Proof{
+		Foreign: foreign,
 		Pending: signs && e.Signatures == nil && e.Header.Count("DKIM-Signature") > 0,
 		Reasons: verdict.Because(lacks...),
 	}
@@ -133,12 +137,13 @@ const (
 
 // finding is what one way of proof found.
 type finding struct {
-	state  state
-	reason verdict.Reason
+	state    state
+	inHeader bool // it was found by byField
+	reason   verdict.Reason
 }
 
 func found(s state, code verdict.Code, args ...string) finding {
-	return finding{s, verdict.Why(code, args...)}
+	return finding{state: s, reason: verdict.Why(code, args...)}
 }
 
 func byTenant(p *Proofs, e Evidence) finding {
@@ -167,9 +172,9 @@ func byField(h *mail.Header, name string, proves func(value string) bool, right,
 	case len(values) == 0:
 		return found(lacking, verdict.ProofLacks, name)
 	case len(values) > 1:
-		return found(contradicted, verdict.ProofRepeated, name, strconv.Itoa(len(values)))
+		return finding{contradicted, true, verdict.Why(verdict.ProofRepeated, name, strconv.Itoa(len(values)))}
 	case !proves(strings.Trim(values[0], " \t\r\n")):
-		return found(contradicted, wrong, name)
+		return finding{contradicted, true, verdict.Why(wrong, name)}
 	}
 	return found(proven, right, name)
 }

@@ -150,6 +150,33 @@ func TestOneProofIsEnough(t *testing.T) {
 	}
 }
 
+func TestAHeaderThatProvesAnotherTenantIsForeign(t *testing.T) {
+	signature := func(result spoof.AuthResult) []spoof.DKIM {
+		return []spoof.DKIM{{Result: result, Domain: "acmecorp.com"}}
+	}
+	const name = tenant.CrossTenantHeader
+	for _, c := range []struct {
+		about             string
+		headers           fields
+		found             []spoof.DKIM
+		foreign, isAbsent bool
+	}{
+		{"nothing", nil, nil, false, true},
+		{"another tenant", fields{{name, other}}, nil, true, false},
+		{"our tenant twice", fields{{name, ours}, {name, ours}}, nil, true, false},
+		{"a wrong secret", fields{{"X-Coexist-Proof", other}}, nil, true, false},
+		{"another tenant and a signature that fails", fields{{name, other}}, signature(spoof.AuthFail), true, false},
+		{"another tenant beside the secret", fields{{name, other}, {"X-Coexist-Proof", secret}}, nil, false, false},
+		{"another tenant beside our signature", fields{{name, other}}, signature(spoof.AuthPass), false, false},
+		{"a signature that fails, as where a list added a footer", nil, signature(spoof.AuthFail), false, false},
+	} {
+		proof := prove(t, tenant.Rules{"google": anyProof()}, "google", tenant.Evidence{Header: c.headers.header(), Signatures: c.found})
+		if proof.Foreign != c.foreign || (len(proof.Absent) > 0) != c.isAbsent {
+			t.Errorf("%s: got %+v", c.about, proof)
+		}
+	}
+}
+
 func TestWhatIsNotConfiguredProvesNothing(t *testing.T) {
 	everything := tenant.Evidence{
 		Header: fields{

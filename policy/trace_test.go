@@ -186,6 +186,39 @@ func TestTwoWaysOfWritingAMailboxAreOneName(t *testing.T) {
 	}
 }
 
+// Each platform says that the mailbox is at the other, by the address that it has there.
+func TestAMessageThatTwoPlatformsSendToEachOthersOwnAddressesEnds(t *testing.T) {
+	w := newWorld()
+	for _, platform := range w.Routes.Platforms {
+		platform.MayRelay = true
+	}
+	hops := []message{
+		{client: officeClient, to: []string{"zoe@gapps.acmecorp.com"}},
+		{client: googleClient, to: []string{"zoe@acmecorp-com.onmicrosoft.com"}},
+	}
+	var traces []string
+	for round := range 6 {
+		m := hops[round%2]
+		m.proven, m.from, m.nonce, m.traces = true, stranger, byte(round), traces
+		m.fields = []string{"Message-Id: <1@far.example>"}
+		got := w.send(t, m)
+		want(t, "verdict", got.Verdict.String(), "accept")
+		want(t, "changed recipients", added(got.Decision)+deleted(got.Decision), "")
+		traces = applied(t, m.traces, got.Decision)[:1]
+	}
+	for _, m := range hops {
+		m.proven, m.from, m.traces = true, stranger, traces
+		m.fields = []string{"Message-Id: <1@far.example>"}
+		platform := "office365"
+		if m.client == officeClient {
+			platform = "google"
+		}
+		want(t, "reply", w.send(t, m).Reply.String(), "554 5.4.6 Mail loop: "+m.to[0]+" is an address at "+platform+"; the message was sent on there 3 times and came back")
+		m.from = ""
+		want(t, "a bounce", w.send(t, m).Verdict.String(), "discard")
+	}
+}
+
 // alice's rule there sends to bob, who lives at the other platform and whose rule sends
 // back to alice. Both hops keep one trace field only, the one that they saw last.
 func TestAMessageThatGoesRoundThroughTwoPlatformsEnds(t *testing.T) {

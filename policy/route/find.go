@@ -35,7 +35,8 @@ type Route struct {
 	// delivery, besides; else empty.
 	Elsewhere string
 	// SentOn is set when the message is sent on to another platform's mailbox: to
-	// Elsewhere, or to the address that it has, by the platform's relay.
+	// Elsewhere, or to the address that it has, by the platform's relay or since one
+	// platform gave the other's own address.
 	SentOn  bool
 	Reasons verdict.Reasons
 	// Check is verdict.CheckLoop when that decided, else empty.
@@ -101,6 +102,8 @@ func (r *Rules) findForeign(from Origin, sender mail.Address, to *Recipient) Rou
 	}
 	return Route{
 		Verdict: verdict.Accept, Residence: residence, Ways: Ways{r.way(from, sender, to, tail...)},
+		// What one platform sends to another's own address may come back from there.
+		SentOn:  from.Point == verdict.S1 && platform != nil,
 		Reasons: verdict.Because(verdict.Why(verdict.NotOurs)),
 	}
 }
@@ -191,6 +194,9 @@ func (r *Rules) findOurs(from Origin, sender mail.Address, to *Recipient, domain
 // source says what the residence rests on.
 func (r *Rules) source(to *Recipient) verdict.Reason {
 	domain := r.Domains[to.Address.Domain]
+	if domain == nil {
+		return verdict.Why(verdict.AddressThere, to.Address.Key, r.AlternateOf(to.Address.Domain).Name)
+	}
 	switch unlisted := domain.Unlisted; {
 	case to.Listing.Found:
 		return listed(to.Listing)

@@ -77,6 +77,7 @@ var (
 	ListedBoth        = says("listed-both", "the directory says that {0} lives at both (here and {1})")
 	UnlistedLives     = says("unlisted-lives", "the directory lacks {0}, and unlisted addresses of {1} live at {2}")
 	UnlistedLivesBoth = says("unlisted-lives-both", "the directory lacks {0}, and unlisted addresses of {1} live at both (here and {2})")
+	AddressThere      = says("address-there", "{0} is an address at {1}")
 	AlwaysAccepted    = says("always-accepted", "{0} is always accepted")
 	BareLocalPart     = says("bare-local-part", "a bare local part belongs to the MTA")
 	NotOurs           = says("not-ours", "the recipient's domain is not ours")

@@ -178,6 +178,8 @@ var routed = []agreement{
 	{about: "outbound, the platform", at: outbound, client: lab.FromOffice365, tenant: 1, from: fromAlice, to: to(fromEve), want: "S0 reject"},
 	{about: "past the MX", client: lab.FromInternet, from: fromEve, to: to("paul@past.example", "abuse@past.example"), want: "S0 accept"},
 	{about: "by the MX", client: lab.FromOffice365, tenant: 1, from: fromEve, to: to("paul@past.example"), want: "S1 accept"},
+	{about: "past the MX in our own name, unproven", client: lab.FromOffice365, from: fromAlice, to: to("paul@past.example"), want: "S0 tempfail", code: verdict.TenantNotProven},
+	{about: "past the MX in our own name, another tenant", client: lab.FromOffice365, from: fromAlice, fields: []string{"From: " + fromAlice, crossTenant(foreignTenant)}, to: to("paul@past.example"), want: "S0 reject", code: verdict.PastMX},
 	{about: "past the MX, unproven", client: lab.FromOffice365, from: fromEve, to: to("petra@past.example"), want: "S0 reject"},
 	// Loops and the null sender.
 	{about: "a loop at S1", client: lab.FromOffice365, tenant: 1, from: fromEve, to: to(fromAlice), want: "S1 reject"},

@@ -45,9 +45,10 @@ type passage struct {
 	about    string
 	client   string // where it comes from; empty: the submission service, as bob
 	tenant   string // not empty: the message proves this tenant
+	prove    proving
 	from, to string
 	flow     string
-	arrival  string // "PLACE ADDRESS"
+	arrival  string // "PLACE ADDRESS", with commas between several
 
 	message []byte
 	result  lab.Result
@@ -84,6 +85,9 @@ func (d shared) passages(mxThere bool) []*passage {
 	return list
 }
 
+// proving puts the proof of a tenant on a message: as it is sent, and as it must arrive.
+type proving func(t *testing.T, message []byte) (sent, arrives []byte)
+
 // hand hands a passage's message in.
 func (s *site) hand(p *passage) {
 	s.t.Helper()
@@ -91,7 +95,11 @@ func (s *site) hand(p *passage) {
 	if p.tenant != "" {
 		p.message = fromTenant(p.tenant, p.message)
 	}
-	mail := lab.Mail{From: p.from, To: lab.To(p.to), Data: p.message}
+	sent := p.message
+	if p.prove != nil {
+		sent, p.message = p.prove(s.t, p.message)
+	}
+	mail := lab.Mail{From: p.from, To: lab.To(p.to), Data: sent}
 	client := lab.Client{Server: s.Addr("public"), Local: p.client}
 	if p.client == "" {
 		client = lab.Client{Server: s.Addr("submission"), Local: lab.FromInternet, User: "bob", Password: "secret"}
@@ -109,7 +117,7 @@ func (s *site) follow(p *passage) {
 		s.t.Errorf("%s: not taken: %+v", p.about, p.result)
 		return
 	}
-	if got := s.arrivals(p.message); !slices.Equal(got, []string{p.arrival}) {
+	if got := s.arrivals(p.message); !slices.Equal(got, strings.Split(p.arrival, ", ")) {
 		s.t.Errorf("%s: it arrived at %q; it must arrive at %s", p.about, got, p.arrival)
 	}
 	l := s.logged(p.result)

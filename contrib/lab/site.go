@@ -253,6 +253,7 @@ func (s *Site) routes(c SiteConfig) map[string]string {
 		"globex.example":               s.Here.NextHop(),
 		"acmecorp-com.onmicrosoft.com": s.Office.NextHop(),
 		"gapps.globex.example":         s.Google.NextHop(),
+		"gapps.acmecorp.com":           s.Google.NextHop(), // where a configuration has it there, too
 		"*":                            s.Outside.NextHop(),
 	}
 	maps.Copy(routes, c.Routes)

@@ -129,6 +129,10 @@ func TestMailInOurNameFromAPlatformWithoutAnyProofIsPutOff(t *testing.T) {
 	foreign := append(from("alice@acmecorp.com"), "X-MS-Exchange-CrossTenant-Id: "+anotherTenant)
 	doubled := append(from("alice@acmecorp.com"), "X-MS-Exchange-CrossTenant-Id: "+ourTenant, "X-MS-Exchange-CrossTenant-Id: "+ourTenant)
 	spf := authentication(spoof.AuthPass, "acmecorp.com") // of every tenant
+	journal := append(from("x@far.example"), "Sender: <MicrosoftExchange329e71ec88ae4615bbc36ab6ce41109e@acmecorp-com.onmicrosoft.com>")
+	const refuse = "550 5.7.26 The message fails the DMARC policy of far.example"
+	refuses := authentication(spoof.AuthFail, "far.example")
+	refuses.DMARC = []spoof.DMARC{{Domain: "far.example", Lookup: spoof.AuthPass, At: "far.example", Policy: verdict.Reject, Percent: 100}}
 	for _, c := range []struct {
 		about string
 		m     message
@@ -142,9 +146,17 @@ func TestMailInOurNameFromAPlatformWithoutAnyProofIsPutOff(t *testing.T) {
 		{"with a proof that is doubled", message{client: officeClient, from: "alice@acmecorp.com", fields: doubled, authentication: spf}, refused},
 		{"from elsewhere", message{client: internetClient, from: "alice@acmecorp.com", fields: alice, authentication: authentication(spoof.AuthFail, "acmecorp.com")}, refused},
 		{"signed", message{client: officeClient, from: "alice@acmecorp.com", fields: alice, authentication: authentication(spoof.AuthPass, "acmecorp.com", "acmecorp.com")}, ""},
+		// A journal report, and what one of our users passes on.
+		{"for a stranger whose policy it fails, in Sender", message{client: officeClient, fields: journal, authentication: refuses}, off},
+		{"for a stranger whose policy it fails, in the envelope", message{client: officeClient, from: "alice@acmecorp.com", fields: from("x@far.example"), authentication: refuses}, off},
+		{"for a stranger whose policy it fails, by another tenant", message{client: officeClient, fields: append(journal[:2:2], foreign[1:]...), authentication: refuses}, refuse},
+		{"for a stranger whose policy it fails, from elsewhere", message{client: internetClient, fields: journal, authentication: refuses}, refuse},
+		{"for a stranger whose policy it fails", message{client: officeClient, fields: from("x@far.example"), authentication: refuses}, refuse},
+		{"for a stranger without a policy, in Sender", message{client: officeClient, fields: journal, authentication: authentication(spoof.AuthNone, "")}, ""},
 		{"in a stranger's name", message{client: officeClient, from: "x@far.example", fields: from("x@far.example"), authentication: authentication(spoof.AuthPass, "far.example")}, ""},
 	} {
 		w := newWorld().spoofing()
+		w.Spoof.DMARC = verdict.Reject
 		c.m.to = []string{"bob@acmecorp.com"}
 		got := w.send(t, c.m)
 		want(t, c.about, got.Reply.String(), c.reply)
@@ -178,6 +190,7 @@ func TestMailInOurNameThatComesPastTheMXWithoutAnyProofIsPutOff(t *testing.T) {
 		{"in the envelope", message{client: officeClient, from: "alice@acmecorp.com", fields: from("x@far.example")}, off},
 		{"from another platform", message{client: googleClient, from: "gina@acmecorp.com", fields: from("gina@acmecorp.com")}, off},
 		{"proven", message{client: officeClient, proven: true, from: "alice@acmecorp.com", fields: from("alice@acmecorp.com")}, ""},
+		{"in Sender", message{client: officeClient, fields: append(from("x@far.example"), "Sender: x@acmecorp-com.onmicrosoft.com")}, off},
 		{"another tenant's", message{client: officeClient, from: "alice@acmecorp.com", fields: foreign}, past},
 		{"a stranger's", message{client: officeClient, from: "x@far.example", fields: from("x@far.example")}, past},
 	} {

@@ -46,11 +46,12 @@ func (r *Rules) Borrows(f *Facts) bool {
 // it does not.
 func (r *Rules) Unproven(f *Facts) verdict.Reason {
 	q := inquiry{r, f}
-	claims := q.claims()
-	if len(q.Unproven) == 0 || len(claims) == 0 || claims[0].domain == "" {
-		return verdict.Reason{}
+	for _, claim := range append(q.claims(), q.senders()...) {
+		if len(q.Unproven) > 0 && claim.domain != "" {
+			return q.lacksProof(claim)
+		}
 	}
-	return q.lacksProof(claims[0])
+	return verdict.Reason{}
 }
 
 // lacksProof is the reason for a claim that any tenant of the platforms could make.
@@ -164,10 +165,9 @@ func (q *inquiry) unproven() (found []verdict.Finding) {
 	if q.Platform != "" {
 		return found
 	}
-	for _, author := range q.Authors.Sender {
-		domain := author.Address.Domain
-		if q.Names.has(domain) && q.proveOurs(domain) == AuthFail {
-			found = append(found, objection("own domain as Sender", verdict.Tag, verdict.Why(verdict.OwnDomainAsSender, domain)))
+	for _, claim := range q.senders() {
+		if q.proveOurs(claim.domain) == AuthFail {
+			found = append(found, objection("own domain as Sender", verdict.Tag, verdict.Why(verdict.OwnDomainAsSender, claim.domain)))
 			break
 		}
 	}
@@ -176,7 +176,7 @@ func (q *inquiry) unproven() (found []verdict.Finding) {
 	}
 	for _, domain := range domains {
 		if !q.Names.has(domain) {
-			found = append(found, q.disowned(a.dmarc(domain))...)
+			found = append(found, q.spareOurs(q.disowned(a.dmarc(domain)))...)
 		}
 	}
 	if len(domains) == 0 && len(claims) == 0 {
@@ -216,6 +216,38 @@ func (q *inquiry) claims() (claims []claim) {
 	return append(claims, claim{domain, "the envelope sender"})
 }
 
+// senders lists the domains of ours that Sender fields name. To name one is no claim to be
+// its mail, but what a platform sends for its tenant does: a journal report is in the name of
+// whoever wrote what it encloses, and its Sender field in the tenant's.
+func (q *inquiry) senders() (named []claim) {
+	for _, author := range q.Authors.Sender {
+		if q.Names.has(author.Address.Domain) {
+			named = append(named, claim{author.Address.Domain, "the Sender field"})
+		}
+	}
+	return named
+}
+
+// spareOurs has what a stranger's policy refuses be put off, where it may be our own tenant's
+// that has lost its proof: passed on by one of our users, or made by the platform.
+func (q *inquiry) spareOurs(found []verdict.Finding) []verdict.Finding {
+	if len(q.Unproven) == 0 || !slices.ContainsFunc(found, func(f verdict.Finding) bool { return strictness(f) >= verdict.Reject }) {
+		return found
+	}
+	for _, claim := range append(q.claims(), q.senders()...) {
+		if claim.domain != "" && q.proveOurs(claim.domain) == AuthFail {
+			return []verdict.Finding{q.unsure(claim)}
+		}
+	}
+	return found
+}
+
+// unsure is the finding for a claim that any tenant of the platforms could make: nobody can
+// tell whose the message is. Where forged mail is only marked or held, so is this.
+func (q *inquiry) unsure(c claim) verdict.Finding {
+	return verdict.Finding{Check: verdict.CheckSpoof, Reasons: verdict.Because(q.lacksProof(c)), Proposed: verdict.Tempfail}
+}
+
 // isAnswered reports that at S1 the tenant's proof answers for a domain: one that is not
 // ours, or that has mailboxes at the platform.
 func (q *inquiry) isAnswered(domain string) bool {
@@ -245,8 +277,7 @@ func (q *inquiry) usurped(c claim) []verdict.Finding {
 	case c.domain == "":
 		return []verdict.Finding{objection("own domain", verdict.None, verdict.Why(verdict.SenderWithoutDomain, c.where))}
 	case len(q.Unproven) > 0:
-		// Nobody can tell whose it is: where forged mail is only marked or held, so is this.
-		return []verdict.Finding{{Check: verdict.CheckSpoof, Reasons: verdict.Because(q.lacksProof(c)), Proposed: verdict.Tempfail}}
+		return []verdict.Finding{q.unsure(c)}
 	case q.Platform != "":
 		return []verdict.Finding{objection("own domain", verdict.None, verdict.Why(verdict.OwnDomainElsewhere, c.where, c.domain, results, q.Platform))}
 	}

@@ -181,6 +181,9 @@ var routed = []agreement{
 	{about: "past the MX in our own name, unproven", client: lab.FromOffice365, from: fromAlice, to: to("paul@past.example"), want: "S0 tempfail", code: verdict.TenantNotProven},
 	{about: "past the MX in our own name, another tenant", client: lab.FromOffice365, from: fromAlice, fields: []string{"From: " + fromAlice, crossTenant(foreignTenant)}, to: to("paul@past.example"), want: "S0 reject", code: verdict.PastMX},
 	{about: "past the MX, unproven", client: lab.FromOffice365, from: fromEve, to: to("petra@past.example"), want: "S0 reject"},
+	{about: "from one platform to the other", client: lab.FromOffice365, tenant: 1, from: fromAlice, to: to("gwen@two.example"), want: "S1 accept"},
+	{about: "from one platform to the other's own address", client: lab.FromOffice365, tenant: 1, from: fromAlice, to: to("gwen@gapps.two.example"), want: "S1 accept"},
+	{about: "from one platform to the other, unproven", client: lab.FromOffice365, from: fromAlice, to: to("gwen@two.example"), want: "S0 accept"}, // S0 does not make spoof here
 	// Loops and the null sender.
 	{about: "a loop at S1", client: lab.FromOffice365, tenant: 1, from: fromEve, to: to(fromAlice), want: "S1 reject"},
 	{about: "a loop at S1 beside others", client: lab.FromOffice365, tenant: 1, from: fromEve, to: to(fromAlice, fromBob), want: "S1 reject"},

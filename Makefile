@@ -25,7 +25,7 @@ GOTESTSUM := go tool -modfile=contrib/tools/go.mod gotestsum
 # The linters are a module of their own, so that they do not choose the libraries of the above.
 LINT_TOOL := go tool -modfile=contrib/tools/lint/go.mod
 
-.PHONY: build demo quick test race vet lint vuln fuzz bench docs install clean go lab cc
+.PHONY: build demo quick test race vet lint vuln fuzz bench bench-directories docs install clean go lab cc
 
 build: go
 	go build -trimpath -buildvcs=false -ldflags "-X main.version=$(VERSION)" -o coexistd ./cmd/coexistd
@@ -89,6 +89,11 @@ bench: go cc
 	@contrib/lab/fetch.sh --bench $(LAB)
 	go run ./contrib/bench
 	go run ./contrib/bench -flood
+
+# A million addresses in slapd, PostgreSQL, MariaDB and a file, for three quarters of an hour.
+bench-directories: go
+	@contrib/lab/fetch.sh --directories $(LAB)
+	go run ./contrib/bench -directories -rounds 3
 
 # The manual and the completions of the shells, as the table of commands has it.
 docs: go

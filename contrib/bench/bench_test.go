@@ -254,3 +254,44 @@ func TestRatioComparesARunWithItsNeighbours(t *testing.T) {
 		t.Errorf("speed %v, cost %v; want 4 and 0.5", p.speed(), p.cost())
 	}
 }
+
+func TestMemoryIsReadByItsName(t *testing.T) {
+	const status = "Name:\tcoexistd\nVmHWM:\t  204800 kB\nVmRSS:\t  102400 kB\n"
+	for name, want := range map[string]float64{"VmHWM": 200, "VmRSS": 100} {
+		if got, err := parseMemory(status, name); err != nil || got != want {
+			t.Errorf("%s is %v, %v; want %v", name, got, err, want)
+		}
+	}
+	if _, err := parseMemory(status, "VmSwap"); err == nil {
+		t.Error("what is not there gives no error")
+	}
+}
+
+func TestEachRoundMovesAnotherMailboxThatLivesHereAndHasAnAlias(t *testing.T) {
+	for _, s := range []staff{leastAddresses, 1_000_000} {
+		addresses, moved := 0, make(map[int]bool)
+		for i := range s.mailboxes() {
+			addresses += len(s.addresses(i))
+		}
+		if addresses != int(s) {
+			t.Errorf("%d addresses; want %d", addresses, s)
+		}
+		for round := range 10 {
+			i := s.mover(round)
+			if moved[i] || isThere(i) || len(s.addresses(i)) != 2 {
+				t.Errorf("of %d addresses, round %d moves mailbox %d", s, round, i)
+			}
+			moved[i] = true
+		}
+	}
+}
+
+func TestSpanHasTheMedianAndTheEnds(t *testing.T) {
+	stays := []stay{{first: 3}, {first: 1}, {first: 2}}
+	if got := spanOf("%.1f", stays, func(s stay) float64 { return s.first }); got != "**2.0** (1.0–3.0)" {
+		t.Errorf("got %s", got)
+	}
+	if got := spanOf("%.1f", stays, func(s stay) float64 { return s.poll }); got != "–" {
+		t.Errorf("what was not measured is %s", got)
+	}
+}

@@ -13,7 +13,8 @@
 // of the milter's process alone.
 //
 // With -flood it measures instead what a flood of connections does to the others:
-// see flood.go.
+// see flood.go. With -directories it measures what a list of a million addresses costs, on
+// real servers: see directories.go.
 //
 // Run it in the repository's root: go run ./contrib/bench
 package main
@@ -40,6 +41,8 @@ type settings struct {
 	messages    int    // on one connection, then the MTA reconnects
 	program     string // a built coexistd; empty: build it
 	flood       bool   // measure a flood
+	directories bool   // measure a large directory
+	addresses   int    // that it has
 }
 
 // rival is one way to run the C milter, or coexistd itself over its unix socket.
@@ -90,16 +93,21 @@ func main() {
 	flag.IntVar(&s.messages, "messages", 10, "messages on one connection")
 	flag.StringVar(&s.program, "coexistd", "", "a built `program` to measure; empty: build ./cmd/coexistd")
 	flag.BoolVar(&s.flood, "flood", false, "measure instead what a flood of connections does to the mail of others")
+	flag.BoolVar(&s.directories, "directories", false, "measure instead what a large directory costs, by LDAP, SQL and CSV")
+	flag.IntVar(&s.addresses, "addresses", 1_000_000, "how many it has")
 	flag.Parse()
-	if flag.NArg() > 0 || s.rounds < 1 || s.seconds <= 0 || s.connections < 1 || s.messages < 1 {
+	if flag.NArg() > 0 || s.addresses < leastAddresses || s.rounds < 1 || s.seconds <= 0 || s.connections < 1 || s.messages < 1 {
 		flag.Usage()
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	run := bench
-	if s.flood {
+	switch {
+	case s.flood:
 		run = benchFlood
+	case s.directories:
+		run = benchDirectories
 	}
 	if err := run(ctx, s); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

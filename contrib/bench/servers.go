@@ -204,9 +204,14 @@ func (v *server) peakMemory() (float64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%s has ended: %w", v.name, err)
 	}
-	_, after, ok := strings.Cut(string(text), "VmHWM:")
+	return parseMemory(string(text), "VmHWM")
+}
+
+// parseMemory reads a size in /proc/PID/status (proc(5)), in MB.
+func parseMemory(status, name string) (float64, error) {
+	_, after, ok := strings.Cut(status, name+":")
 	if !ok {
-		return 0, fmt.Errorf("/proc/PID/status of %s has no VmHWM", v.name)
+		return 0, fmt.Errorf("/proc/PID/status has no %s", name)
 	}
 	kb, err := strconv.ParseFloat(strings.Fields(after)[0], 64)
 	return kb / 1024, err

@@ -147,14 +147,8 @@ func (c copies) digest(ending string) string {
 		return ""
 	}
 	defer file.Close()
-	return digestOf(file)
-}
-
-// digestOf is the digest of a text, or "" where it cannot be read.
-func digestOf(text io.Reader) string {
 	sum := sha256.New()
-	// Without the Reader's own ways, of which some would copy the text first.
-	if _, err := io.Copy(sum, struct{ io.Reader }{text}); err != nil {
+	if _, err := io.Copy(sum, file); err != nil {
 		return ""
 	}
 	return hex.EncodeToString(sum.Sum(nil))

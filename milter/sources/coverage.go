@@ -111,9 +111,9 @@ func (c *List) lists(domain, address string) bool {
 	return found
 }
 
-// count has a list count, which was read from a text of so many bytes. Of domains that it is
+// count has a list count, which was read from a file of so many bytes. Of domains that it is
 // not of, the one from before counts on.
-func (c *List) count(list *directory.Snapshot, bytes int) {
+func (c *List) count(list *directory.Snapshot, bytes int64) {
 	if list == c.Snapshot {
 		return
 	}
@@ -126,7 +126,7 @@ func (c *List) count(list *directory.Snapshot, bytes int) {
 		}
 		list = joined
 	}
-	c.Snapshot, c.Loaded, c.Bytes = list, time.Now(), int64(bytes)
+	c.Snapshot, c.Loaded, c.Bytes = list, time.Now(), bytes
 }
 
 // join returns a list, which may be nil, with what another has of some domains. It is the list

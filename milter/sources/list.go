@@ -1,9 +1,12 @@
 package sources
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"hash"
 	"hash/maphash"
+	"io"
 	"io/fs"
 	"os"
 	"time"
@@ -78,24 +81,79 @@ func (c *List) read() error {
 	if c.seen != nil && files.Same(c.seen, info) {
 		return c.refusal
 	}
-	text, state, err := files.Read(c.Path(), directory.MaxSize)
+	file, err := c.survey(c.Path())
+	if err == nil && file.sum != c.sum {
+		err = c.parse(&file)
+	}
 	if err != nil {
 		return c.unreadable(err)
 	}
-	if c.seen = state; time.Since(state.ModTime()) <= settleTime {
+	if c.seen = file.state; time.Since(file.state.ModTime()) <= settleTime {
 		c.seen = nil
 	}
-	if sum := maphash.String(c.seed, text); sum != c.sum {
-		fresh, err := parse(c.Source, text)
-		if err == nil {
-			err = c.guard(fresh)
+	if file.sum != c.sum {
+		if file.refusal == nil {
+			file.refusal = c.guard(file.list)
 		}
-		if err == nil {
-			c.count(fresh, len(text))
+		if file.refusal == nil {
+			c.count(file.list, file.state.Size())
 		}
-		c.sum, c.refusal = sum, err
+		c.sum, c.refusal = file.sum, file.refusal
 	}
 	return c.refusal
+}
+
+// content is what a file holds.
+type content struct {
+	path  string
+	state fs.FileInfo
+	sum   uint64 // the hash of its text
+	lines int    // 0: nobody has counted them
+
+	list    *directory.Snapshot // by parse; nil: it is refused
+	refusal error               // why
+}
+
+// survey looks what a file holds, without making a list of it.
+func (c *List) survey(path string) (file content, err error) {
+	file.path = path
+	file.state, err = files.Scan(path, directory.MaxSize, func(from io.Reader, _ int64) {
+		file.sum, file.lines = 0, 1
+		hash, piece := c.hash(), make([]byte, 64<<10)
+		for {
+			n, err := from.Read(piece)
+			_, _ = hash.Write(piece[:n]) // which never fails
+			if file.lines += bytes.Count(piece[:n], []byte("\n")); err != nil {
+				break
+			}
+		}
+		file.sum = hash.Sum64()
+	})
+	return file, err
+}
+
+// parse makes a list of what a file holds, which may be another content by now, and has
+// digests of that text made. The text is never in memory as a whole: the list is, and so is
+// that from before.
+func (c *List) parse(file *content, digests ...hash.Hash) (err error) {
+	file.state, err = files.Scan(file.path, directory.MaxSize, func(from io.Reader, size int64) {
+		sum := c.hash()
+		from = io.TeeReader(from, sum)
+		for _, digest := range digests {
+			digest.Reset()
+			from = io.TeeReader(from, digest)
+		}
+		file.list, file.refusal = parse(c.Source, from, size, file.lines)
+		_, _ = io.Copy(io.Discard, from) // what is left behind a header line that is refused
+		file.sum = sum.Sum64()
+	})
+	return err
+}
+
+func (c *List) hash() *maphash.Hash {
+	hash := new(maphash.Hash)
+	hash.SetSeed(c.seed)
+	return hash
 }
 
 // loss is why a list lacks too many addresses to take the place of the one before.

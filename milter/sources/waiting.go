@@ -1,11 +1,11 @@
 package sources
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io/fs"
-	"strings"
 
 	"coexistd/policy/config/files"
 	"coexistd/policy/directory"
@@ -41,12 +41,12 @@ func (c *List) Waiting() (list *directory.Snapshot, digest string, err error) {
 	if c.Source.Copy == "" || errors.Is(err, fs.ErrNotExist) {
 		return nil, "", nil
 	}
-	text, _, err := files.Read(c.Source.Copy+ending, directory.MaxSize)
-	if err != nil {
+	// Without a survey, for the daemon may move it meanwhile.
+	file, sum := content{path: c.Source.Copy + ending}, sha256.New()
+	if err := c.parse(&file, sum); err != nil {
 		return nil, "", c.unreachable(ending, err)
 	}
-	list, err = parse(c.Source, text)
-	return list, shortOf(digestOf(strings.NewReader(text))), err
+	return file.list, shortOf(hex.EncodeToString(sum.Sum(nil))), file.refusal
 }
 
 // Accept takes the list that waits, however much it lacks, if it is that of a digest: the
@@ -98,29 +98,30 @@ type failure struct{ error }
 // judge takes a list that waits, or says why not. Meant is set where somebody has said that
 // what it lacks is meant.
 func (c *List) judge(ending string, meant bool) error {
-	text, _, err := files.Read(c.Source.Copy+ending, directory.MaxSize)
-	if err != nil {
+	file, err := c.survey(c.Source.Copy + ending)
+	if err == nil && (c.Snapshot == nil || c.refusal != nil || file.sum != c.sum) {
+		err = c.parse(&file)
+	} else {
+		file.list = c.Snapshot
+	}
+	switch {
+	case err != nil:
 		return &failure{c.unreachable(ending, err)}
+	case file.refusal != nil:
+		return file.refusal
 	}
-	sum := maphash.String(c.seed, text)
-	list := c.Snapshot
-	if list == nil || c.refusal != nil || sum != c.sum {
-		if list, err = parse(c.Source, text); err != nil {
-			return err
-		}
-	}
-	if c.Snapshot != nil && list != c.Snapshot && !meant {
+	if c.Snapshot != nil && file.list != c.Snapshot && !meant {
 		if ending == older+judged {
 			return &loss{fmt.Errorf("%s lists what it did at an earlier time, as after a restored backup. The old list stays. If that is meant, coexistd directory diff %[1]s says how to accept it", c.Source.Path)}
 		}
-		if err := c.guard(list); err != nil {
+		if err := c.guard(file.list); err != nil {
 			return err
 		}
 	}
 	if err := c.copies().keep(ending); err != nil {
 		return &failure{fmt.Errorf("the list of %s cannot be kept: %w", c.Source.Path, err)}
 	}
-	c.count(list, len(text))
-	c.sum, c.seen, c.refusal = sum, nil, nil
+	c.count(file.list, file.state.Size())
+	c.sum, c.seen, c.refusal = file.sum, nil, nil
 	return nil
 }

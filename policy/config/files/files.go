@@ -64,56 +64,91 @@ func refuseOdd(info fs.FileInfo) error {
 // system tells, and its state then. A file that changes while it is read is read again,
 // and given up after some tries. One of more bytes than most is refused.
 func Read(path string, most int64) (text string, state fs.FileInfo, err error) {
+	state, err = Scan(path, most, func(from io.Reader, size int64) {
+		var content strings.Builder
+		content.Grow(int(size))
+		_, _ = io.Copy(&content, from) // Scan tells what is wrong
+		text = content.String()
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	return text, state, nil
+}
+
+// Scan is Read for a file that need not be in memory as a whole. It has a function read it,
+// which is told the size beforehand, and does so anew when the file changed meanwhile. What
+// came of it counts only when there is no error.
+func Scan(path string, most int64, read func(from io.Reader, size int64)) (state fs.FileInfo, err error) {
 	const tries = 3
 	for range tries {
-		if text, state, err = readOnce(path, most); !errors.Is(err, errTorn) {
+		if state, err = scanOnce(path, most, read); !errors.Is(err, errTorn) {
 			break
 		}
 	}
-	return text, state, err
+	return state, err
 }
 
-func readOnce(path string, most int64) (string, fs.FileInfo, error) {
+func scanOnce(path string, most int64, read func(from io.Reader, size int64)) (fs.FileInfo, error) {
 	// To open a device can have effects, and to open a FIFO waits for its writer. What
 	// takes the place of the file after this look is opened without waiting.
 	if _, err := Look(path); err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	if err != nil {
-		return "", nil, Plain(err)
+		return nil, Plain(err)
 	}
 	defer file.Close()
 	before, err := file.Stat()
 	if err != nil {
-		return "", nil, Plain(err)
+		return nil, Plain(err)
 	}
 	if err := refuseOdd(before); err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	bound := fmt.Sprintf("%d bytes", most)
-	if most%MiB == 0 {
-		bound = fmt.Sprintf("%d MiB", most/MiB)
-	}
-	tooLarge := errors.New("is larger than " + bound)
 	if before.Size() > most {
-		return "", nil, tooLarge
+		return nil, tooLarge(most)
 	}
-	var text strings.Builder
-	text.Grow(int(before.Size()))
-	if _, err := io.Copy(&text, io.LimitReader(file, most+1)); err != nil {
-		return "", nil, Plain(err)
-	}
+	// One byte more than may be tells of a file that grew.
+	from := &counter{from: io.LimitReader(file, most+1)}
+	read(from, before.Size())
+	_, _ = io.Copy(io.Discard, from) // what is left
 	after, err := file.Stat()
 	switch {
+	case from.failed != nil:
+		return nil, Plain(from.failed)
 	case err != nil:
-		return "", nil, Plain(err)
-	case int64(text.Len()) > most:
-		return "", nil, tooLarge
-	case !Same(before, after) || int64(text.Len()) != after.Size():
-		return "", nil, errTorn
+		return nil, Plain(err)
+	case from.count > most:
+		return nil, tooLarge(most)
+	case !Same(before, after) || from.count != after.Size():
+		return nil, errTorn
 	}
-	return text.String(), after, nil
+	return after, nil
+}
+
+func tooLarge(most int64) error {
+	if most%MiB == 0 {
+		return fmt.Errorf("is larger than %d MiB", most/MiB)
+	}
+	return fmt.Errorf("is larger than %d bytes", most)
+}
+
+// counter counts what is read, and keeps why no more can be.
+type counter struct {
+	from   io.Reader
+	count  int64
+	failed error
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.from.Read(p)
+	c.count += int64(n)
+	if err != nil && err != io.EOF {
+		c.failed = err
+	}
+	return n, err
 }
 
 // Same reports that two states are of the same file, and that nothing shows that it

@@ -2,10 +2,12 @@ package files
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -70,6 +72,35 @@ func TestARegularFileIsReadUpToItsBound(t *testing.T) {
 		}
 		if info, err := Look(path); err != nil || !Same(info, state) {
 			t.Errorf("%d bytes: the state differs though nothing changed (%v)", c.size, err)
+		}
+	}
+}
+
+func TestAFileThatChangesWhileItIsReadIsReadAnew(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	write := func(content string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for changes, want := range map[int]string{0: "0", 2: "2", 3: ""} {
+		write("0")
+		text, tries := "", 0
+		state, err := Scan(path, MiB, func(from io.Reader, size int64) {
+			content, _ := io.ReadAll(io.LimitReader(from, size))
+			text = string(content)
+			if tries++; tries <= changes {
+				write(strings.Repeat(strconv.Itoa(tries), 1+tries))
+			}
+		})
+		switch {
+		case want == "":
+			if err == nil || !strings.HasPrefix(err.Error(), "changes while it is read") {
+				t.Errorf("changed each time: %v", err)
+			}
+		case err != nil || !strings.HasPrefix(text, want) || state.Size() != int64(len(text)):
+			t.Errorf("changed %d times: %q, %v", changes, text, err)
 		}
 	}
 }

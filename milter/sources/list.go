@@ -88,7 +88,7 @@ func (c *List) read() error {
 	if err != nil {
 		return c.unreadable(err)
 	}
-	if c.seen = file.state; time.Since(file.state.ModTime()) <= settleTime {
+	if c.seen = file.state; c.Source.Copy == "" && time.Since(file.state.ModTime()) <= settleTime {
 		c.seen = nil
 	}
 	if file.sum != c.sum {

@@ -542,3 +542,28 @@ func TestAReaderThatPanicsIsAFailure(t *testing.T) {
 		t.Errorf("the state is %+v", s)
 	}
 }
+
+func TestACopyIsNotReadOnceMoreWhenItsListWasTaken(t *testing.T) {
+	f := follow(t)
+	f.rows = users(0, 10)
+	f.turn(t)
+	copied := f.source.Copy + taken
+	text, err := os.ReadFile(copied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(copied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Nothing but the content tells that it is another.
+	if err := os.WriteFile(copied, []byte(strings.Replace(string(text), "user7@", "user0@", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(copied, info.ModTime(), info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	if f.lists.Poll(time.Now()); f.lists.Err() != nil || f.lists[0].Snapshot.Len() != 10 {
+		t.Errorf("it was: %v", f.lists.Err())
+	}
+}

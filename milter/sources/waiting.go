@@ -122,6 +122,7 @@ func (c *List) judge(ending string, meant bool) error {
 		return &failure{fmt.Errorf("the list of %s cannot be kept: %w", c.Source.Path, err)}
 	}
 	c.count(file.list, file.state.Size())
-	c.sum, c.seen, c.refusal = file.sum, nil, nil
+	// What was just read is what the copy holds, so that it need not be read once more.
+	c.sum, c.seen, c.refusal = file.sum, file.state, nil
 	return nil
 }

@@ -60,6 +60,19 @@ func (c copies) remove(ending string) error {
 	return nil
 }
 
+// flush returns when what was written to a copy is there after a loss of power, too. It takes
+// long, and for a list that is as before nobody need wait.
+func (c copies) flush(ending string) error {
+	if err := c.begin("flush " + ending); err != nil {
+		return err
+	}
+	file, err := os.Open(c.path + ending)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Sync(), file.Close())
+}
+
 // leave puts what was written where it is judged, in place of a list that waits there.
 func (c copies) leave(wentBack bool) error {
 	this, other := fresh, older

@@ -210,6 +210,12 @@ func (p *Poller) read(ctx context.Context, mark Mark) error {
 	}
 	wentBack := mark.WentBack(before)
 	last := p.kept
+	other := sum != last.Sum || wentBack != last.Back
+	if other {
+		if err := p.copies.flush(part); err != nil {
+			return fmt.Errorf("its list cannot be kept: %w", err)
+		}
+	}
 	if p.kept = (kept{Mark: mark, Sum: sum, Back: wentBack, Read: time.Now(), Rows: rows}); wentBack {
 		p.kept.Mark, p.kept.BackSum = before, sum // until it is as far again
 	}
@@ -217,7 +223,7 @@ func (p *Poller) read(ctx context.Context, mark Mark) error {
 	// for news. But a full disk must not keep a list from being judged that is on it.
 	p.unsaved = true
 	unsaved := p.remember()
-	if sum != last.Sum || wentBack != last.Back {
+	if other {
 		if err := p.copies.leave(wentBack); err != nil {
 			p.kept, p.unsaved = last, true
 			return fmt.Errorf("its list cannot be kept: %w", err)
@@ -246,16 +252,17 @@ func (p *Poller) write(ctx context.Context, path string) (sum string, rows int, 
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	digest := sha256.New()
-	buffer := bufio.NewWriter(io.MultiWriter(file, digest))
+	buffer := bufio.NewWriterSize(io.MultiWriter(file, digest), 256<<10)
 	table := csv.NewWriter(buffer)
 	// A write that fails, and all after it, is told by Error.
 	_ = table.Write(slices.Concat([]string{"address", "residence", "login", "target", "kind", "origin"}, p.Columns, []string{coverageColumn(p.Name, p.Domains)}))
+	var fields []string
 	size := 0
 	err = p.reader.Read(ctx, func(r Row) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		fields := []string{r.Address, r.Residence, r.Login, r.Target, r.Kind, r.Origin}
+		fields = append(fields[:0], r.Address, r.Residence, r.Login, r.Target, r.Kind, r.Origin)
 		for _, column := range p.Columns {
 			fields = append(fields, r.Further[column])
 		}
@@ -271,7 +278,7 @@ func (p *Poller) write(ctx context.Context, path string) (sum string, rows int, 
 		return table.Error()
 	})
 	table.Flush()
-	return hex.EncodeToString(digest.Sum(nil)), rows, errors.Join(err, table.Error(), buffer.Flush(), file.Sync())
+	return hex.EncodeToString(digest.Sum(nil)), rows, errors.Join(err, table.Error(), buffer.Flush())
 }
 
 // failed keeps why the source cannot be read, and says it once.

@@ -358,3 +358,27 @@ func TestTheFirstListThatHasAnAddressCounts(t *testing.T) {
 		}
 	}
 }
+
+func TestALookupAllocatesNothing(t *testing.T) {
+	first := load(t, "address,residence,login,target\nalice@acmecorp.com,office365,al,alice.smith@acmecorp-com.onmicrosoft.com\nal@acmecorp.com,office365,al,\n")
+	second := load(t, "address,residence\nbob@acmecorp.com,here\n")
+	set := NewSet(map[string][]*Snapshot{acme.Name: {first, second}, twin.Name: {second, nil}})
+	for _, written := range []string{
+		"alice@acmecorp.com",         // of the first of several sources, with a target
+		"al@acmecorp.com",            // an alias
+		"bob@acmecorp.com",           // of the second
+		"bob+news@acmecorp.com",      // a subaddress
+		"Alice@AcmeCorp.COM",         // in another case
+		"\"alice\"@acmecorp.com",     // in needless quotes
+		"nobody@acmecorp.com",        // of neither
+		"dora@xn--bcher-kva.example", // where a source has no list
+		"eve@example.net",            // of no source
+	} {
+		a := parse(t, written)
+		if n := testing.AllocsPerRun(100, func() { listing = set.List(a) }); n != 0 {
+			t.Errorf("%s: a lookup allocates %v times", written, n)
+		}
+	}
+}
+
+var listing route.Listing

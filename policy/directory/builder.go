@@ -63,7 +63,8 @@ type Builder struct {
 	limits    []int            // the places of Source.Limits, or -1
 	given     []int64          // scratch: the limits of a row
 	places    map[placeKey]int // indices of Snapshot.places
-	domains   string           // Source.Domains, for messages
+	targets   map[targetKey][]string
+	domains   string // Source.Domains, for messages
 	errors    Errors
 }
 
@@ -86,6 +87,7 @@ func NewBuilder(s Source, rows, size int) *Builder {
 		kind:    -1,
 		origin:  -1,
 		places:  make(map[placeKey]int),
+		targets: make(map[targetKey][]string),
 		domains: strings.Join(slices.Sorted(maps.Keys(s.Domains)), ", "),
 	}
 	b.arena.Grow(size)

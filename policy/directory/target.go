@@ -20,19 +20,12 @@ func (b *Builder) readTarget(domain *route.Domain, lives route.Residence, writte
 	if err != nil {
 		return "", fmt.Errorf("the target %w", err)
 	}
-	platforms := b.list.source.Platforms
-	if lives.Platform != "" {
-		platforms = slices.DeleteFunc(slices.Clone(platforms), func(p *route.Platform) bool { return p.Name != lives.Platform })
-	}
-	var known []string
-	for _, platform := range platforms {
-		known = append(known, platform.TargetDomains...)
-		if alternate := domain.Alternates[platform.Name]; alternate != "" {
-			known = append(known, alternate)
-		}
-	}
+	known := b.targetDomains(domain, lives)
 	switch {
 	case slices.Contains(known, target.Domain):
+		if strings.HasSuffix(target.Path, "@"+target.Domain) {
+			return target.Path, nil
+		}
 		return target.Local + "@" + target.Domain, nil
 	case b.list.source.Domains[target.Domain] != nil:
 		remedy := "one that target_domains of its platform names"
@@ -45,6 +38,33 @@ func (b *Builder) readTarget(domain *route.Domain, lives route.Residence, writte
 	}
 	return "", fmt.Errorf("the target %s is of the domain %s; it would be of %s, or of another that target_domains of the platform names",
 		target.Key, target.Domain, strings.Join(known, ", "))
+}
+
+// targetDomains returns those that may be a target's. Of a million rows there are few answers,
+// so each is found once.
+func (b *Builder) targetDomains(domain *route.Domain, lives route.Residence) []string {
+	key := targetKey{domain, lives.Platform}
+	if known, found := b.targets[key]; found {
+		return known
+	}
+	var known []string
+	for _, platform := range b.list.source.Platforms {
+		if lives.Platform != "" && platform.Name != lives.Platform {
+			continue
+		}
+		known = append(known, platform.TargetDomains...)
+		if alternate := domain.Alternates[platform.Name]; alternate != "" {
+			known = append(known, alternate)
+		}
+	}
+	b.targets[key] = known
+	return known
+}
+
+// targetKey is what decides which domains a target may have.
+type targetKey struct {
+	domain   *route.Domain
+	platform string
 }
 
 // needTarget refuses a row without a target where nothing else reaches the mailbox.

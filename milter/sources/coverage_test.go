@@ -199,3 +199,27 @@ func TestACopyFromBeforeALimitWasAskedForDoesForResidences(t *testing.T) {
 	f.must(t, "read", 10, "")
 	limit("read", "7")
 }
+
+func TestLeanListsAreJoinedWithAllThatMailIsDecidedBy(t *testing.T) {
+	f := follow(t)
+	f.source.Lean = true
+	both := f.source
+	f.source = of(both, twin)
+	f.begin(t)
+	file := of(source(write(t, "address,residence,room,login,target,hourly\nalice@acmecorp.com,office365,12,al,a@acmecorp-com.onmicrosoft.com,7\n")), acme)
+	file.Limits, file.Lean = both.Limits, true
+	f.lists = Open([]directory.Source{f.source, file}, nil)
+	f.mark, f.rows = Mark{"a": "1"}, twins(0, 10)
+	f.turn(t)
+	f.lists = Open([]directory.Source{both}, f.lists)
+	f.must(t, "joined", 11, "")
+	e, _ := f.lists[0].Snapshot.Lookup("alice@acmecorp.com")
+	if e.Residence().Platform != "office365" || e.Login() != "al" || e.Target() != "a@acmecorp-com.onmicrosoft.com" || e.Column("room") != "" {
+		t.Errorf("of alice it holds %v, %q, %q, %q", e.Residence(), e.Login(), e.Target(), e.Column("room"))
+	}
+	if value, failed := f.lists.Set().Limit("al", "hourly"); value != "7" || failed {
+		t.Errorf("the limit of al is %q, failed: %v", value, failed)
+	}
+	answers(t, f.lists, "nobody@bücher.example", "none")
+	answers(t, f.lists, "nobody@acmecorp.com", "later")
+}

@@ -60,6 +60,7 @@ type Builder struct {
 	target    int              // the target's, or -1
 	kind      int              // the kind's, or -1
 	origin    int              // the place of what the source calls the entry, or -1
+	kept      []int            // the places of Snapshot.columns
 	limits    []int            // the places of Source.Limits, or -1
 	given     []int64          // scratch: the limits of a row
 	places    map[placeKey]int // indices of Snapshot.places
@@ -155,9 +156,7 @@ func (b *Builder) readColumns(names []string) error {
 		case "origin":
 			b.origin = i
 		}
-		if name != "address" && name != "residence" {
-			b.list.columns = append(b.list.columns, strings.Clone(name))
-		}
+		b.keep(i, strings.Clone(name))
 	}
 	b.address, b.residence = places["address"], places["residence"]
 	for _, name := range []string{"address", "residence"} {
@@ -178,6 +177,18 @@ func (b *Builder) readColumns(names []string) error {
 	}
 	b.width = len(names)
 	return nil
+}
+
+// keep decides whether the list holds a column's values.
+func (b *Builder) keep(place int, name string) {
+	s := b.list.source
+	switch {
+	case name == "address" || name == "residence":
+	case s.Lean && name != "login" && name != "target" && !slices.Contains(s.Limits, name):
+		b.list.empty = append(b.list.empty, name)
+	default:
+		b.list.columns, b.kept = append(b.list.columns, name), append(b.kept, place)
+	}
 }
 
 // readLimits reads the limits of a row as given, and refuses those that nobody
@@ -309,13 +320,11 @@ func (b *Builder) appendRecord(key string, line, place int, target string, field
 	r := appendText(b.record[:0], key)
 	r = appendNumber(r, line)
 	r = appendNumber(r, place)
-	for i, field := range fields {
-		switch i {
-		case b.address, b.residence:
-		case b.target:
+	for _, place := range b.kept {
+		if place == b.target {
 			r = appendText(r, target)
-		default:
-			r = appendText(r, field)
+		} else {
+			r = appendText(r, fields[place])
 		}
 	}
 	b.arena.Write(r)

@@ -47,6 +47,9 @@ type Source struct {
 	// file must have them all; a copy that lacks one gives nobody such a limit. A value that is not empty is a whole number, at least
 	// 1 and at most a million million, or "unlimited" in any case.
 	Limits []string
+	// Lean has a Snapshot hold of further columns only what mail is decided by: Login, Target,
+	// and the columns of Limits. The others are read and judged, and have no values.
+	Lean bool
 }
 
 // refusesUnlisted reports a domain in which only listed addresses exist.

@@ -382,3 +382,32 @@ func TestALookupAllocatesNothing(t *testing.T) {
 }
 
 var listing route.Listing
+
+func TestALeanListHoldsWhatMailIsDecidedByAndJudgesAllElse(t *testing.T) {
+	s := usual
+	s.Limits, s.Lean = []string{"hourly"}, true
+	const header = "origin,address,kind,hourly,residence,room,target,login\n"
+	list, err := build(s, header+"cn=al,alice@acmecorp.com,user,7,office365,12,a@acmecorp-com.onmicrosoft.com,al\ncn=b,bob@acmecorp.com,,,here,,,\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, _ := list.Lookup("alice@acmecorp.com")
+	if e.Column("hourly") != "7" || e.Login() != "al" || e.Target() != "a@acmecorp-com.onmicrosoft.com" || e.Residence().Platform != "office365" {
+		t.Errorf("of alice it holds %q, %q, %q and %v", e.Column("hourly"), e.Login(), e.Target(), e.Residence())
+	}
+	for _, name := range []string{"origin", "kind", "room"} {
+		if e.Column(name) != "" {
+			t.Errorf("it holds %q of the column %s", e.Column(name), name)
+		}
+	}
+	if got := slices.Sorted(slices.Values(list.Columns())); !slices.Equal(got, []string{"hourly", "kind", "login", "origin", "room", "target"}) {
+		t.Errorf("its columns are %q", got)
+	}
+	if n := len(slices.Collect(list.All())); n != 2 {
+		t.Errorf("it goes through %d rows", n)
+	}
+	_, err = build(s, header+"cn=all,all@acmecorp.com,group,,both,,,\n")
+	if err == nil || !strings.Contains(err.Error(), "all@acmecorp.com lives on both sides") || !strings.Contains(err.Error(), "(cn=all)") {
+		t.Errorf("a group on both sides: %v", err)
+	}
+}

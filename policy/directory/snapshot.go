@@ -17,7 +17,8 @@ import (
 // million addresses are two objects for the garbage collector, not millions.
 type Snapshot struct {
 	source  Source
-	columns []string // further columns, in the source's order; login among them
+	columns []string // further columns that have values, in the source's order; login among them
+	empty   []string // those that have none, by Source.Lean
 	login   int      // the login's place in columns, or -1
 	target  int      // the target's, likewise
 	places  []place
@@ -49,8 +50,8 @@ type place struct {
 func (s *Snapshot) Len() int { return s.count }
 
 // Columns returns the names of the columns beyond address and residence, in
-// lower case and in the source's order.
-func (s *Snapshot) Columns() []string { return slices.Clone(s.columns) }
+// lower case and in the source's order; those that have no values by Source.Lean come last.
+func (s *Snapshot) Columns() []string { return slices.Concat(s.columns, s.empty) }
 
 // Lookup returns the entry of a key, which is the Key or the Owner of a
 // mail.Address. It does not allocate.

@@ -14,6 +14,7 @@ import (
 	"coexistd/milter/transaction"
 	"coexistd/policy"
 	"coexistd/policy/config"
+	"coexistd/policy/directory"
 	"coexistd/policy/seal"
 	"coexistd/policy/verdict"
 	"coexistd/scanners"
@@ -51,12 +52,22 @@ func (d *Daemon) generate(conf *config.Config, before sources.Directories) (*gen
 	held := &holds{of: &d.shared}
 	return &generation{
 		conf: conf, loaded: time.Now(), keys: keys,
-		directories: sources.Open(conf.Directories, before),
+		directories: sources.Open(lean(conf.Directories), before),
 		scanners:    holdScanners(held, conf, d.log),
 		resolver:    hold(held, resolverSettings(conf.Resolver), newResolver),
 		limits:      holdLimits(held, conf, d.memory, d.log),
 		users:       transaction.NewUsers(held.release),
 	}, nil
+}
+
+// lean has the lists hold what mail is decided by, and no more: the daemon tells nobody what
+// else a source says of an address.
+func lean(list []directory.Source) []directory.Source {
+	list = slices.Clone(list)
+	for i := range list {
+		list[i].Lean = true
+	}
+	return list
 }
 
 // adopt makes a generation that of the messages to come.

@@ -12,11 +12,13 @@ import (
 	"coexistd/policy/route"
 )
 
-// MaxSize is how large the rows of a Snapshot may be, in bytes. Offsets into the
-// arena are 32 bits wide, and no row takes four times its length there.
+// MaxSize is how large the rows of a Snapshot may be, in bytes.
 const MaxSize = 1 << 30
 
 const maxErrors = 100 // bad rows that are named
+
+// maxChunks is how many have places of 32 bits, of which one is none.
+const maxChunks = 1<<32/chunkSize - 1
 
 // Error is one bad row of a directory.
 type Error struct {
@@ -51,10 +53,11 @@ func (e *Errors) Error() string {
 // the texts that it is given.
 type Builder struct {
 	list      *Snapshot
-	arena     strings.Builder
-	record    []byte // scratch
-	width     int    // fields of a row
-	address   int    // the address's place among the fields
+	chunk     strings.Builder // the last of Snapshot.chunks
+	size      int             // of the rows, as far as that is known
+	record    []byte          // scratch
+	width     int             // fields of a row
+	address   int             // the address's place among the fields
 	residence int
 	login     int              // the login's, or -1
 	target    int              // the target's, or -1
@@ -83,6 +86,7 @@ func NewBuilder(s Source, rows, size int) *Builder {
 	}
 	b := &Builder{
 		list:    &Snapshot{source: s, login: -1, target: -1, table: make([]uint32, slots), seed: maphash.MakeSeed()},
+		size:    size,
 		login:   -1,
 		target:  -1,
 		kind:    -1,
@@ -91,7 +95,6 @@ func NewBuilder(s Source, rows, size int) *Builder {
 		targets: make(map[targetKey][]string),
 		domains: strings.Join(slices.Sorted(maps.Keys(s.Domains)), ", "),
 	}
-	b.arena.Grow(size)
 	return b
 }
 
@@ -109,8 +112,8 @@ func (b *Builder) Snapshot() (*Snapshot, error) {
 	if b.list.count == 0 && b.list.source.refusesUnlisted() {
 		return nil, fmt.Errorf("%s lists no address, so every address of its domains would be refused; list at least one, or say where unlisted addresses live", b.list.source.Path)
 	}
-	if b.arena.Cap()-b.arena.Len() > b.arena.Len()/8 {
-		b.list.arena = strings.Clone(b.list.arena)
+	if b.chunk.Cap()-b.chunk.Len() > b.chunk.Len()/8 {
+		b.list.chunks[len(b.list.chunks)-1] = strings.Clone(b.chunk.String())
 	}
 	return b.list, nil
 }
@@ -248,11 +251,15 @@ func (b *Builder) add(line int, fields []string) error {
 		}
 		minor = errors.Join(minor, fmt.Errorf("of %s %w; that of the rule counts", address.Key, limits))
 	}
-	slot, at, found := b.list.find(address.Key)
+	slot, first, found := b.list.find(address.Key)
 	if found {
-		return b.twice(at, line, now, fields)
+		return b.twice(first, line, now, fields)
 	}
-	at = b.put(slot, address.Key, line, now.place, now.target, fields)
+	at, err := b.put(slot, address.Key, line, now.place, now.target, fields)
+	if err != nil {
+		b.Refuse(line, err) // that of a copy, too: what follows has no room either
+		return nil
+	}
 	if now.wrong != nil {
 		b.putOff(at)
 		b.flaw(line, true, fmt.Errorf("%w; mail for %s is put off (%s)", now.wrong, address.Key, name(b.field(fields, b.origin), line)))
@@ -291,15 +298,16 @@ func (b *Builder) settle(domain *route.Domain, key string, fields []string) (now
 }
 
 // put appends a row to the list at a free slot, and returns where it stands.
-func (b *Builder) put(slot int, key string, line, place int, target string, fields []string) (at uint32) {
-	at = uint32(b.arena.Len())
+func (b *Builder) put(slot int, key string, line, place int, target string, fields []string) (at uint32, err error) {
+	if at, err = b.appendRecord(key, line, place, target, fields); err != nil {
+		return 0, err
+	}
 	b.list.table[slot] = at + 1
-	b.appendRecord(key, line, place, target, fields)
 	b.list.count++
 	if b.list.count*4 > len(b.list.table)*3 {
 		b.grow()
 	}
-	return at
+	return at, nil
 }
 
 // grow doubles the table.
@@ -310,13 +318,14 @@ func (b *Builder) grow() {
 		if slot == 0 {
 			continue
 		}
-		record := cursor(b.list.arena[slot-1:])
+		record := b.list.at(slot - 1)
 		free, _, _ := b.list.find(record.text())
 		b.list.table[free] = slot
 	}
 }
 
-func (b *Builder) appendRecord(key string, line, place int, target string, fields []string) {
+// appendRecord puts the record of a row into a chunk, and returns its place.
+func (b *Builder) appendRecord(key string, line, place int, target string, fields []string) (at uint32, err error) {
 	r := appendText(b.record[:0], key)
 	r = appendNumber(r, line)
 	r = appendNumber(r, place)
@@ -327,9 +336,30 @@ func (b *Builder) appendRecord(key string, line, place int, target string, field
 			r = appendText(r, fields[place])
 		}
 	}
-	b.arena.Write(r)
 	b.record = r
-	b.list.arena = b.arena.String()
+	switch {
+	case len(r) > chunkSize:
+		return 0, fmt.Errorf("the row has %d bytes; at most %d are held", len(r), chunkSize)
+	case len(b.list.chunks) == 0:
+		b.begin(max(len(r), min(b.size, chunkSize)))
+	case b.chunk.Len()+len(r) > chunkSize:
+		if len(b.list.chunks) == maxChunks {
+			return 0, fmt.Errorf("the rows before it take %d MiB already, which is as much as a list may", maxChunks*chunkSize>>20)
+		}
+		b.begin(chunkSize)
+	}
+	last := len(b.list.chunks) - 1
+	at = uint32(last*chunkSize + b.chunk.Len())
+	b.chunk.Write(r)
+	b.list.chunks[last] = b.chunk.String()
+	return at, nil
+}
+
+// begin begins a chunk with room for so many bytes.
+func (b *Builder) begin(size int) {
+	b.chunk = strings.Builder{}
+	b.chunk.Grow(size)
+	b.list.chunks = append(b.list.chunks, "")
 }
 
 // parseAddress reads an address of a row. What an MTA would let pass in an

@@ -411,3 +411,25 @@ func TestALeanListHoldsWhatMailIsDecidedByAndJudgesAllElse(t *testing.T) {
 		t.Errorf("a group on both sides: %v", err)
 	}
 }
+
+func TestAListOfSeveralChunksIsWhole(t *testing.T) {
+	const n = 3 * chunkSize / 40
+	list := load(t, rows(0, n, "here"))
+	if len(list.chunks) < 3 {
+		t.Fatalf("%d chunks", len(list.chunks))
+	}
+	i := 0
+	for e := range list.All() {
+		again, found := list.Lookup(fmt.Sprintf("user%d@acmecorp.com", i))
+		if i++; !found || again != e || e.Line() != i+1 {
+			t.Fatalf("row %d is %s of line %d", i, e.Address(), e.Line())
+		}
+	}
+	if i != n || list.Len() != n {
+		t.Errorf("it goes through %d rows of %d", i, list.Len())
+	}
+	_, err := build(usual, "address,residence,note\nbob@acmecorp.com,here,"+strings.Repeat("x", chunkSize)+"\n")
+	if err == nil || !strings.Contains(err.Error(), "at most 1048576 are held") {
+		t.Errorf("a row that is larger than a chunk: %v", err)
+	}
+}

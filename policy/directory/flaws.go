@@ -83,8 +83,11 @@ func (b *Builder) Unreadable(line int, text string, problem error) {
 	fields[0] = address.Path
 	if slot, at, found := b.list.find(address.Key); found {
 		b.putOff(at)
+	} else if at, err := b.put(slot, address.Key, line, b.unclearPlace(), "", fields); err != nil {
+		b.Refuse(line, err)
+		return
 	} else {
-		b.putOff(b.put(slot, address.Key, line, b.unclearPlace(), "", fields))
+		b.putOff(at)
 	}
 	b.flaw(line, true, fmt.Errorf("%w; it is that of %s, for which mail is put off", problem, address.Key))
 }

@@ -13,8 +13,8 @@ import (
 // Snapshot is one directory as it was at one instant. It never changes, and it may
 // be asked by any number of goroutines at once. A Builder makes it.
 //
-// All rows lie in one string, and a table of offsets into it finds them: a
-// million addresses are two objects for the garbage collector, not millions.
+// All rows lie in a few long strings, and a table of places in them finds them: a
+// million addresses are some dozens of objects for the garbage collector, not millions.
 type Snapshot struct {
 	source  Source
 	columns []string // further columns that have values, in the source's order; login among them
@@ -22,12 +22,13 @@ type Snapshot struct {
 	login   int      // the login's place in columns, or -1
 	target  int      // the target's, likewise
 	places  []place
-	// arena holds the records, one after the other: key, line, the number of
+	// chunks hold the records, one after the other: key, line, the number of
 	// its place, and a text for each of columns. Texts carry their length in
-	// front. Numbers are base 128, the lowest seven bits first.
-	arena string
+	// front. Numbers are base 128, the lowest seven bits first. No record is in two
+	// chunks. They are many so that a list grows without being copied.
+	chunks []string
 	// table is a hash table with linear probing. A slot holds the record's
-	// offset in arena plus one; zero is a free slot. Its size is a power of
+	// place in chunks plus one; zero is a free slot. Its size is a power of
 	// two, and a quarter of it at least is free.
 	table []uint32
 	seed  maphash.Seed
@@ -38,6 +39,15 @@ type Snapshot struct {
 	unclear map[uint32]bool
 	// quotas has nothing unless Source.Limits names columns.
 	quotas quotas
+}
+
+// chunkSize is the most that a chunk has, in bytes. A record's place is a number of 32 bits:
+// that of its chunk times chunkSize, and where it begins there.
+const chunkSize = 1 << 20
+
+// at returns the chunk that holds the record of a place, from there on.
+func (s *Snapshot) at(place uint32) cursor {
+	return cursor(s.chunks[place/chunkSize][place%chunkSize:])
 }
 
 // place is one residence with the word that the source has for it.
@@ -76,16 +86,18 @@ func (s *Snapshot) Find(a mail.Address) (Entry, bool) {
 // All returns the entries in the order of the source's rows.
 func (s *Snapshot) All() iter.Seq[Entry] {
 	return func(yield func(Entry) bool) {
-		for at := 0; at < len(s.arena); {
-			e := Entry{list: s, at: uint32(at)}
-			if !yield(e) {
-				return
+		for i, chunk := range s.chunks {
+			for at := 0; at < len(chunk); {
+				e := Entry{list: s, at: uint32(i*chunkSize + at)}
+				if !yield(e) {
+					return
+				}
+				rest := e.record().columns
+				for range s.columns {
+					rest.text()
+				}
+				at = len(chunk) - len(rest)
 			}
-			rest := e.record().columns
-			for range s.columns {
-				rest.text()
-			}
-			at = len(s.arena) - len(rest)
 		}
 	}
 }
@@ -96,7 +108,7 @@ func (s *Snapshot) find(key string) (slot int, at uint32, found bool) {
 	slot = int(maphash.String(s.seed, key)) & mask
 	for s.table[slot] != 0 {
 		at = s.table[slot] - 1
-		c := cursor(s.arena[at:])
+		c := s.at(at)
 		if c.text() == key {
 			return slot, at, true
 		}
@@ -173,14 +185,14 @@ type record struct {
 }
 
 func (e Entry) record() (r record) {
-	r.columns = cursor(e.list.arena[e.at:])
+	r.columns = e.list.at(e.at)
 	r.key = r.columns.text()
 	r.line = r.columns.number()
 	r.place = r.columns.number()
 	return r
 }
 
-// cursor is what is left of an arena, read from its front. It reads only what
+// cursor is what is left of a chunk, read from its front. It reads only what
 // appendRecord wrote.
 type cursor string
 

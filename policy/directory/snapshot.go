@@ -59,6 +59,16 @@ type place struct {
 // Len returns the number of addresses.
 func (s *Snapshot) Len() int { return s.count }
 
+// Size returns how much memory the list takes, in bytes.
+func (s *Snapshot) Size() int {
+	const slot, limit, login = 4, 8, 8 + 4
+	size := 0
+	for _, chunk := range s.chunks {
+		size += len(chunk)
+	}
+	return size + slot*len(s.table) + limit*len(s.quotas.limits) + login*len(s.quotas.places)
+}
+
 // Columns returns the names of the columns beyond address and residence, in
 // lower case and in the source's order; those that have no values by Source.Lean come last.
 func (s *Snapshot) Columns() []string { return slices.Concat(s.columns, s.empty) }

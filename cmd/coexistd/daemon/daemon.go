@@ -85,6 +85,7 @@ type Daemon struct {
 	refused error     // what the last reload did not take
 	tried   time.Time // when that was
 	lost    string    // what tellLost has told
+	bulk    bulk      // of the lists
 
 	// What the daemon does by itself ends with alive, and serving waits for it.
 	// Stop ends what could begin something new before that, by awake.
@@ -153,6 +154,7 @@ func (d *Daemon) change(do func()) {
 	if before != nil && before != d.current {
 		before.retire()
 	}
+	d.giveBack()
 }
 
 // Start begins to serve.

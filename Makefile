@@ -90,7 +90,7 @@ bench: go cc
 	go run ./contrib/bench
 	go run ./contrib/bench -flood
 
-# A million addresses in slapd, PostgreSQL, MariaDB and a file, for three quarters of an hour.
+# A million addresses in slapd, PostgreSQL, MariaDB and a file; it takes a quarter of an hour.
 bench-directories: go
 	@contrib/lab/fetch.sh --directories $(LAB)
 	go run ./contrib/bench -directories -rounds 3

@@ -73,8 +73,11 @@ func (c *List) inherit(from *List, domains map[string]bool) {
 
 // judgeAnew has what was refused judged once more, where that goes by what others list.
 func (c *List) judgeAnew() {
-	if len(c.inherits) > 0 {
-		c.waiting.seen, c.seen, c.sum = nil, nil, 0
+	if len(c.inherits) == 0 {
+		return
+	}
+	if c.waiting.seen = nil; c.refusal != nil {
+		c.seen, c.sum = nil, 0
 	}
 }
 

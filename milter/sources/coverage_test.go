@@ -223,3 +223,23 @@ func TestLeanListsAreJoinedWithAllThatMailIsDecidedBy(t *testing.T) {
 	answers(t, f.lists, "nobody@bücher.example", "none")
 	answers(t, f.lists, "nobody@acmecorp.com", "later")
 }
+
+func TestAListThatHasAnothersDomainIsNotReadOnceMoreWhenOthersChange(t *testing.T) {
+	f := follow(t)
+	f.source = of(f.source, twin)
+	f.begin(t)
+	file := of(source(write(t, text(users(0, 100)))), acme)
+	f.lists = Open([]directory.Source{f.source, file}, nil)
+	f.mark, f.rows = Mark{"a": "1"}, twins(0, 100)
+	f.turn(t)
+	third := &route.Domain{Name: "third.example", Unlisted: route.Residence{Kind: route.Here}}
+	other := of(source(write(t, "address,residence\nbob@third.example,here\n")), third)
+	f.lists = Open([]directory.Source{of(f.source, twin, acme), other}, f.lists)
+	f.must(t, "both domains", 200, "")
+	rewrite(t, other.Path, "address,residence\nbob@third.example,here\ncarol@third.example,here\n", time.Minute)
+	for n, want := range []int{1, 0, 0} {
+		if loaded := f.lists.Poll(time.Now()); len(loaded) != want || want > 0 && loaded[0].Source.Path != other.Path {
+			t.Errorf("poll %d: %d lists were loaded; right is %d", n, len(loaded), want)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"coexistd/cmd/coexistd/daemon"
+	"coexistd/cmd/coexistd/postconf"
 	"coexistd/milter/sources"
 	"coexistd/policy/config"
 	"coexistd/policy/networks"
@@ -110,11 +111,11 @@ func Examine(path, sendmailCF string) []Finding {
 // findMTA reads the settings of the MTA of this host: Sendmail's when it is said where they
 // are, otherwise Postfix's, and those of Sendmail when there is no Postfix.
 func (x *examination) findMTA(ctx context.Context, sendmailCF string) {
-	x.mta, x.sendmail = &postfix{err: errNoPostfix}, &sendmail{err: errNoSendmail, path: usualSendmailCF}
+	x.mta, x.sendmail = &postfix{err: postconf.ErrNone}, &sendmail{err: errNoSendmail, path: usualSendmailCF}
 	if sendmailCF == "" {
 		x.mta = readPostfix(ctx)
 	}
-	if errors.Is(x.mta.err, errNoPostfix) {
+	if errors.Is(x.mta.err, postconf.ErrNone) {
 		x.sendmail = readSendmail(cmp.Or(sendmailCF, usualSendmailCF))
 	}
 }

@@ -4,19 +4,46 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
 	"coexistd/cmd/coexistd/account"
+	"coexistd/cmd/coexistd/postconf"
+	"coexistd/policy/networks"
 )
+
+// postfix is what Postfix's own configuration says.
+type postfix struct {
+	err error // why nothing is known; postconf.ErrNone when there is none
+	*postconf.Settings
+}
+
+// readPostfix asks Postfix of its configuration.
+func readPostfix(ctx context.Context) *postfix {
+	settings, err := postconf.Read(ctx)
+	return &postfix{err, settings}
+}
+
+// trusts tells whether mynetworks has an address, if that is sure.
+func (p *postfix) trusts(address netip.Addr) (trusted, sure bool) {
+	if p.err != nil {
+		return false, false
+	}
+	list, others := p.Networks()
+	trusted = networks.SetOf(list...).Has(address)
+	return trusted, !others
+}
+
+func serviceName(s *postconf.Service) string { return s.Name }
 
 // lookAtPostfix compares Postfix's settings with ours.
 func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 	switch err := x.mta.err; {
-	case errors.Is(err, errNoPostfix) && x.sendmail.path == usualSendmailCF && errors.Is(x.sendmail.err, errNoSendmail):
+	case errors.Is(err, postconf.ErrNone) && x.sendmail.path == usualSendmailCF && errors.Is(x.sendmail.err, errNoSendmail):
 		return []Finding{warning("%v, and %v", err, x.sendmail.err).
 			do("where there is a Postfix, put the folder of its postconf command into PATH; where there is a Sendmail, say where its configuration is: coexistd doctor --sendmail-cf FILE")}
-	case errors.Is(err, errNoPostfix):
+	case errors.Is(err, postconf.ErrNone):
 		return nil // The MTA is Sendmail.
 	case err != nil:
 		return []Finding{warning("Postfix's settings cannot be read: %v", err).do("see what postconf says as %s", account.OwnName())}
@@ -41,7 +68,7 @@ func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 }
 
 func lookAtProtocol(p *postfix) []Finding {
-	if version := p.main["milter_protocol"]; version != "6" {
+	if version := p.Main["milter_protocol"]; version != "6" {
 		return []Finding{warning("milter_protocol is %s: what the sender asked to be told (NOTIFY, ORCPT) is lost when a recipient is rewritten", version).
 			do("put into main.cf: milter_protocol = 6; then run: postfix reload")}
 	}
@@ -53,9 +80,9 @@ func lookAtProtocol(p *postfix) []Finding {
 func lookAtChroot(x *examination) []Finding {
 	hidden := len(x.unixSockets()) > 0
 	var names []string
-	for _, s := range x.mta.services {
-		if s.chroot && slices.Contains([]string{"smtpd", "cleanup", "trivial-rewrite", "pickup"}, s.program) {
-			names = append(names, s.name)
+	for _, s := range x.mta.Services {
+		if s.Chroot && slices.Contains([]string{"smtpd", "cleanup", "trivial-rewrite", "pickup"}, s.Program) {
+			names = append(names, s.Name)
 		}
 	}
 	if !hidden || len(names) == 0 {
@@ -68,8 +95,8 @@ func lookAtChroot(x *examination) []Finding {
 // unixSockets are our Unix sockets that main.cf names.
 func (x *examination) unixSockets() (paths []string) {
 	var used strings.Builder
-	for _, setting := range postfixSettings {
-		used.WriteString(x.mta.main[setting] + " ")
+	for _, setting := range postconf.Names {
+		used.WriteString(x.mta.Main[setting] + " ")
 	}
 	for _, l := range slices.Concat(x.conf.Listeners, x.conf.Lookups) {
 		if path, is := strings.CutPrefix(l.Address, "unix:"); is && strings.Contains(used.String(), l.Address) {
@@ -81,7 +108,7 @@ func (x *examination) unixSockets() (paths []string) {
 
 // lookAtRights sees whether the user as whom Postfix runs may use our Unix sockets.
 func lookAtRights(x *examination) []Finding {
-	postfix, err := account.Named(x.mta.main["mail_owner"])
+	postfix, err := account.Named(x.mta.Main["mail_owner"])
 	if err != nil || postfix.IsRoot() {
 		return nil // It does not run then, or may do all.
 	}
@@ -97,7 +124,7 @@ func lookAtRights(x *examination) []Finding {
 }
 
 func lookAtDelimiters(x *examination) []Finding {
-	ours, theirs := x.conf.Rules.Delimiters, x.mta.main["recipient_delimiter"]
+	ours, theirs := x.conf.Rules.Delimiters, x.mta.Main["recipient_delimiter"]
 	if ours == theirs {
 		return nil
 	}
@@ -108,7 +135,7 @@ func lookAtDelimiters(x *examination) []Finding {
 // lookAtHostname looks for a name of the host without a domain, which is what many systems call
 // themselves: an MTA may refuse it in our HELO (reject_non_fqdn_helo_hostname).
 func lookAtHostname(x *examination) []Finding {
-	ours, theirs := x.conf.Rules.Hostname, x.mta.main["myhostname"]
+	ours, theirs := x.conf.Rules.Hostname, x.mta.Main["myhostname"]
 	if strings.Contains(ours, ".") || !strings.Contains(theirs, ".") {
 		return nil
 	}
@@ -120,7 +147,7 @@ func lookAtHostname(x *examination) []Finding {
 func lookAtNetworks(x *examination) []Finding {
 	var findings []Finding
 	var lacking []string
-	list, _ := x.mta.networks()
+	list, _ := x.mta.Networks()
 	for _, network := range list {
 		isPlatforms := false
 		for _, platform := range x.conf.Rules.Routes.Platforms {

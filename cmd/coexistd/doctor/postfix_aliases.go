@@ -2,13 +2,13 @@ package doctor
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
 
 	"coexistd/cmd/coexistd/account"
+	"coexistd/cmd/coexistd/postconf"
 	"coexistd/policy/directory"
 	"coexistd/policy/mail"
 	"coexistd/policy/route"
@@ -19,7 +19,7 @@ import (
 // of alias_maps, which local(8) asks.
 type aliasTable struct {
 	setting, table string
-	rows           []row
+	rows           []postconf.Row
 }
 
 // aliases are what Postfix makes of names without a domain, beside what the directory says.
@@ -40,11 +40,11 @@ type aliases struct {
 func lookAtAliases(ctx context.Context, x *examination) []Finding {
 	list, findings := x.aliasTables(ctx)
 	domains := x.domains()
-	local, err := x.members(ctx, "mydestination", domains)
+	local, err := x.mta.Members(ctx, "mydestination", domains, x.conf.Lookups)
 	if len(list) == 0 || err != nil {
 		return findings // lookAtDomains has told the error.
 	}
-	myorigin, err := x.mta.origin()
+	myorigin, err := x.mta.Origin()
 	if err != nil {
 		return append(findings, warning("what Postfix makes of names without a domain cannot be told: myorigin: %v", err).
 			do("see that %s can read it", account.OwnName()))
@@ -60,7 +60,7 @@ func lookAtAliases(ctx context.Context, x *examination) []Finding {
 	}
 	for _, table := range list {
 		for _, one := range table.rows {
-			name := strings.ToLower(one.key)
+			name := strings.ToLower(one.Key)
 			a.all[name] = true
 			a.virtual[name] = a.virtual[name] || table.setting == "virtual_alias_maps"
 		}
@@ -70,21 +70,6 @@ func lookAtAliases(ctx context.Context, x *examination) []Finding {
 		findings = append(findings, a.judgeMembers(table)...)
 	}
 	return findings
-}
-
-// origin is the domain that Postfix gives to names without one. Debian's Postfix takes it from
-// the first line of a file where myorigin is a path, such as /etc/mailname.
-func (p *postfix) origin() (string, error) {
-	name := p.main["myorigin"]
-	if strings.HasPrefix(name, "/") {
-		text, err := readBounded(name)
-		if err != nil {
-			return "", fmt.Errorf("%s: %w", name, because(err))
-		}
-		name, _, _ = strings.Cut(text, "\n")
-	}
-	domain, _ := mail.NormalDomain(strings.TrimSpace(name))
-	return domain, nil
 }
 
 // domains are ours, sorted.
@@ -97,12 +82,12 @@ func (x *examination) domains() []string {
 func (x *examination) aliasTables(ctx context.Context) (list []aliasTable, findings []Finding) {
 	for _, setting := range []string{"alias_maps", "virtual_alias_maps"} {
 		for _, table := range x.mta.everywhere(setting) {
-			rows, listed, err := x.mta.rows(ctx, table)
+			rows, listed, err := x.mta.Rows(ctx, table)
 			if err != nil {
 				findings = append(findings, warning("%s of %s cannot be read: %v", table, setting, err).
 					do("see that it is there and that %s can read it; postmap or newaliases makes it", account.OwnName()))
 			} else if listed {
-				list = append(list, aliasTable{setting, table, slices.DeleteFunc(rows, func(one row) bool { return setting == "alias_maps" && ofMakers(one.key) })})
+				list = append(list, aliasTable{setting, table, slices.DeleteFunc(rows, func(one postconf.Row) bool { return setting == "alias_maps" && ofMakers(one.Key) })})
 			}
 		}
 	}
@@ -147,14 +132,14 @@ func (a *aliases) names(t aliasTable, key string) (list []string) {
 func (a *aliases) judgeNames(t aliasTable) (findings []Finding) {
 	var refused, unused []string
 	for _, one := range t.rows {
-		for _, name := range a.names(t, one.key) {
+		for _, name := range a.names(t, one.Key) {
 			p, _, ours := a.place(name)
 			name = strings.TrimPrefix(name, "coexistd-doctor-asks-for-any")
 			switch {
 			case !ours:
 			case p.Residence.Kind == route.Nowhere && p.Refused.Code != "" && !a.failed(p):
 				refused = append(refused, name)
-			case p.Residence.Kind == route.There && !strings.EqualFold(one.value, p.Elsewhere):
+			case p.Residence.Kind == route.There && !strings.EqualFold(one.Value, p.Elsewhere):
 				unused = append(unused, name)
 			}
 		}
@@ -180,7 +165,7 @@ func (a *aliases) failed(p route.Place) bool { return p.Refused.Code == verdict.
 // judgeMembers looks for members without a domain, which Postfix takes for addresses in
 // myorigin (append_at_myorigin).
 func (a *aliases) judgeMembers(t aliasTable) (findings []Finding) {
-	if a.x.mta.main["append_at_myorigin"] == "no" {
+	if a.x.mta.Main["append_at_myorigin"] == "no" {
 		return nil
 	}
 	refused, away, lost := a.strayMembers(t)
@@ -204,18 +189,18 @@ func (a *aliases) judgeMembers(t aliasTable) (findings []Finding) {
 func (a *aliases) strayMembers(t aliasTable) (refused, away, lost []string) {
 	ours := a.x.conf.Rules.Routes.Domains[a.myorigin] != nil
 	for _, one := range t.rows {
-		for _, member := range bareMembers(one.value) {
+		for _, member := range bareMembers(one.Value) {
 			switch {
 			case ours && !a.virtual[member]:
 				p, listed, _ := a.place(member + "@" + a.myorigin)
 				if p.Residence.Kind == route.Nowhere && !a.failed(p) {
-					refused = append(refused, member+" of "+one.key)
+					refused = append(refused, member+" of "+one.Key)
 				} else if p.Residence.Kind == route.There && !listed {
-					away = append(away, member+" of "+one.key)
+					away = append(away, member+" of "+one.Key)
 				}
 			case !ours && !a.all[member]:
-				if address := a.elsewhere(one.key, member); address != "" {
-					lost = append(lost, member+" of "+one.key+", who is "+address)
+				if address := a.elsewhere(one.Key, member); address != "" {
+					lost = append(lost, member+" of "+one.Key+", who is "+address)
 				}
 			}
 		}
@@ -249,7 +234,7 @@ var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
 // commands or lists (aliases(5)).
 func bareMembers(value string) (list []string) {
 	// What stands between quotes is no such name, nor is what they touch.
-	for _, one := range postfixList(quoted.ReplaceAllString(value, `"`)) {
+	for _, one := range postconf.List(quoted.ReplaceAllString(value, `"`)) {
 		if one = strings.ToLower(one); !strings.ContainsAny(one, "@!%|/:\"\\<>()'=") {
 			list = append(list, one)
 		}

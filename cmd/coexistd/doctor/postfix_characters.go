@@ -12,9 +12,9 @@ func lookAtCharacters(p *postfix) []Finding {
 	const taken, refused = "message_strip_characters", "message_reject_characters"
 	var findings []Finding
 	told := make(map[string]bool)
-	for _, s := range p.running("cleanup") {
-		has, file := p.value(s, taken), s.whereIs(taken)
-		strips, refuses := unescape(has), unescape(p.value(s, refused))
+	for _, s := range p.Running("cleanup") {
+		has, file := p.Value(s, taken), s.Where(taken)
+		strips, refuses := unescape(has), unescape(p.Value(s, refused))
 		left := strings.Map(func(c rune) rune {
 			if strings.ContainsRune(refuses, c) {
 				return -1

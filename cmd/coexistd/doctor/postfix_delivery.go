@@ -8,18 +8,19 @@ import (
 	"strings"
 
 	"coexistd/cmd/coexistd/account"
+	"coexistd/cmd/coexistd/postconf"
 	"coexistd/policy/route"
 )
 
 // way is how Postfix delivers mail: TRANSPORT:NEXTHOP as a setting says.
 type way struct {
 	setting, transport, nexthop string
-	class                       class
+	class                       postconf.Class
 }
 
 // lookAtDelivery sees whether Postfix has a way for mail to the mailboxes here. Domains that
 // have the same are told together.
-func lookAtDelivery(ctx context.Context, x *examination, domains []string, has map[string][]class) []Finding {
+func lookAtDelivery(ctx context.Context, x *examination, domains []string, has map[string][]postconf.Class) []Finding {
 	here := x.mailboxesHere()
 	var transportKeys, aliasKeys []string
 	for _, domain := range domains {
@@ -45,7 +46,7 @@ func lookAtDelivery(ctx context.Context, x *examination, domains []string, has m
 		at := has[domain][0]
 		mailbox, needed := here[domain]
 		// Where an alias leads elsewhere, the domain's own way is not gone.
-		if to, is := aliases.first(keysOfAlias(mailbox, domain)); !needed || at.transport == "" || is && to != mailbox {
+		if to, is := aliases.first(keysOfAlias(mailbox, domain)); !needed || at.Transport == "" || is && to != mailbox {
 			continue
 		}
 		w := x.wayOf(at, transports, keysOfTransport(mailbox, domain))
@@ -95,7 +96,7 @@ func keysOfTransport(mailbox, domain string) []string {
 	if mailbox != "" {
 		keys = []string{mailbox, domain}
 	}
-	for _, parent := range withParents([]string{domain}, true)[1:] {
+	for _, parent := range postconf.WithParents([]string{domain}, true)[1:] {
 		keys = append(keys, "."+parent)
 	}
 	return append(keys, "*")
@@ -116,11 +117,11 @@ type answers []map[string]string
 func (x *examination) ask(ctx context.Context, setting, ours string, keys []string) (all answers, err error) {
 	slices.Sort(keys)
 	keys = slices.Compact(keys)
-	for _, table := range tables(x.mta.main[setting]) {
-		if x.mta.isOurs(table, ours, x.conf.Lookups) {
+	for _, table := range postconf.Tables(x.mta.Main[setting]) {
+		if x.mta.IsOurs(table, ours, x.conf.Lookups) {
 			continue
 		}
-		has, err := x.mta.values(ctx, table, keys)
+		has, err := x.mta.Values(ctx, table, keys)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", table, err)
 		}
@@ -142,9 +143,9 @@ func (a answers) first(keys []string) (value string, found bool) {
 }
 
 // wayOf is the way of mail in a class of domains: what transport_maps has, or the class.
-func (x *examination) wayOf(at class, transports answers, keys []string) way {
-	w := way{setting: at.transport, class: at}
-	w.transport, w.nexthop, _ = strings.Cut(x.mta.main[at.transport], ":")
+func (x *examination) wayOf(at postconf.Class, transports answers, keys []string) way {
+	w := way{setting: at.Transport, class: at}
+	w.transport, w.nexthop, _ = strings.Cut(x.mta.Main[at.Transport], ":")
 	text, _ := transports.first(keys)
 	if transport, nexthop, _ := strings.Cut(text, ":"); transport != "" || nexthop != "" {
 		w.setting, w.transport, w.nexthop = "transport_maps", cmp.Or(transport, w.transport), nexthop
@@ -155,33 +156,33 @@ func (x *examination) wayOf(at class, transports answers, keys []string) way {
 
 // judgeWay says what is wrong with the way of mail for mailboxes here.
 func (x *examination) judgeWay(ctx context.Context, domains string, w way) []Finding {
-	i := slices.IndexFunc(x.mta.services, func(s *postfixService) bool { return s.name == w.transport && s.kind == "unix" })
+	i := slices.IndexFunc(x.mta.Services, func(s *postconf.Service) bool { return s.Name == w.transport && s.Kind == "unix" })
 	if i < 0 {
 		return []Finding{failure("mail for the mailboxes of %s here goes to %q (%s), which master.cf lacks: all of it is put off", domains, w.transport, w.setting).
 			do("correct %s in main.cf, or add the service to master.cf; then run: postfix reload", w.setting)}
 	}
 	const remedy = "put into main.cf how the mailboxes are reached, such as virtual_transport = lmtp:unix:private/dovecot-lmtp with the domain in virtual_mailbox_domains; then run: postfix reload"
-	s := x.mta.services[i]
+	s := x.mta.Services[i]
 	switch {
-	case s.program == "error" && s.name == "retry":
+	case s.Program == "error" && s.Name == "retry":
 		return []Finding{failure("mail for the mailboxes of %s here is put off: %s is %s", domains, w.setting, w.transport).do(remedy)}
-	case s.program == "error":
+	case s.Program == "error":
 		return []Finding{failure("mail for the mailboxes of %s here is bounced: %s is %s", domains, w.setting, w.transport).do(remedy)}
-	case s.program == "discard":
+	case s.Program == "discard":
 		return []Finding{failure("mail for the mailboxes of %s here is thrown away: %s is %s", domains, w.setting, w.transport).do(remedy)}
-	case s.program == "smtp" && w.nexthop == "" && (w.class.domains != "relay_domains" || x.mta.main["relayhost"] == ""):
+	case s.Program == "smtp" && w.nexthop == "" && (w.class.Domains != "relay_domains" || x.mta.Main["relayhost"] == ""):
 		return []Finding{failure("mail for the mailboxes of %s here goes to where its MX points (%s is %s), and comes back", domains, w.setting, w.transport).do(remedy)}
-	case s.program == "virtual":
+	case s.Program == "virtual":
 		return x.judgeVirtual(domains, s, remedy)
-	case s.program == "lmtp":
+	case s.Program == "lmtp":
 		return x.judgeSocket(ctx, domains, s, w)
 	}
 	return nil
 }
 
 // judgeVirtual looks at virtual(8), which delivers to files by tables of its own.
-func (x *examination) judgeVirtual(domains string, s *postfixService, remedy string) []Finding {
-	maps := x.mta.value(s, "virtual_mailbox_maps")
+func (x *examination) judgeVirtual(domains string, s *postconf.Service, remedy string) []Finding {
+	maps := x.mta.Value(s, "virtual_mailbox_maps")
 	switch {
 	case maps == "":
 		return []Finding{failure("mail for the mailboxes of %s here goes to virtual(8), which knows no mailbox: virtual_mailbox_maps is empty", domains).do("%s", remedy)}

@@ -7,33 +7,21 @@ import (
 	"strings"
 
 	"coexistd/cmd/coexistd/account"
+	"coexistd/cmd/coexistd/postconf"
 )
-
-// class is a setting of Postfix that lists domains which it takes mail for, and the setting
-// that says how the mail is delivered.
-type class struct{ domains, transport string }
-
-// classes are in the order in which Postfix asks for them: the first that has a domain
-// counts (ADDRESS_CLASS_README). Mail for an alias domain is delivered to others.
-var classes = [...]class{
-	{"mydestination", "local_transport"},
-	{"virtual_alias_domains", ""},
-	{"virtual_mailbox_domains", "virtual_transport"},
-	{"relay_domains", "relay_transport"},
-}
 
 // lookAtDomains sees whether Postfix takes mail for our domains, and delivers that for
 // mailboxes here.
 func lookAtDomains(ctx context.Context, x *examination) []Finding {
 	domains := x.domains()
-	has := make(map[string][]class)
+	has := make(map[string][]postconf.Class)
 	var findings []Finding
 	unsure := false
-	for _, one := range classes {
-		found, err := x.members(ctx, one.domains, domains)
+	for _, one := range postconf.Classes {
+		found, err := x.mta.Members(ctx, one.Domains, domains, x.conf.Lookups)
 		if err != nil {
 			unsure = true
-			findings = append(findings, warning("the domains of %s cannot be told: %s", one.domains, strings.ReplaceAll(err.Error(), "\n", "; ")).do("see that %s can be read by %s", one.domains, account.OwnName()))
+			findings = append(findings, warning("the domains of %s cannot be told: %s", one.Domains, strings.ReplaceAll(err.Error(), "\n", "; ")).do("see that %s can be read by %s", one.Domains, account.OwnName()))
 		}
 		for _, domain := range domains {
 			if found[domain] {
@@ -59,15 +47,15 @@ func lookAtDomains(ctx context.Context, x *examination) []Finding {
 	findings = append(findings, lookAtDoubles(taken, has)...)
 	findings = append(findings, lookAtDelivery(ctx, x, taken, has)...)
 	isLocal := func(domain string) bool {
-		return slices.ContainsFunc(has[domain], func(c class) bool { return c.domains == "mydestination" })
+		return slices.ContainsFunc(has[domain], func(c postconf.Class) bool { return c.Domains == "mydestination" })
 	}
 	return append(findings, lookAtRoles(ctx, x, taken, isLocal)...)
 }
 
 // withDomains is virtual_mailbox_domains with more of them.
 func (p *postfix) withDomains(more []string) string {
-	list := postfixList(p.main["virtual_mailbox_domains"])
-	if !p.explicit["virtual_mailbox_domains"] {
+	list := postconf.List(p.Main["virtual_mailbox_domains"])
+	if !p.IsWritten("virtual_mailbox_domains") {
 		list = nil // Postfix's own are those of virtual_mailbox_maps, whose keys are addresses.
 	}
 	return strings.Join(append(list, more...), ", ")
@@ -75,22 +63,22 @@ func (p *postfix) withDomains(more []string) string {
 
 // lookAtDoubles looks for domains of which Postfix warns that two settings have them.
 // relay_domains may have those of others.
-func lookAtDoubles(domains []string, has map[string][]class) []Finding {
-	found := make(map[[2]class][]string)
+func lookAtDoubles(domains []string, has map[string][]postconf.Class) []Finding {
+	found := make(map[[2]postconf.Class][]string)
 	for _, domain := range domains {
-		if list := has[domain]; len(list) > 1 && list[1].domains != "relay_domains" {
-			pair := [2]class(list[:2])
+		if list := has[domain]; len(list) > 1 && list[1].Domains != "relay_domains" {
+			pair := [2]postconf.Class(list[:2])
 			found[pair] = append(found[pair], domain)
 		}
 	}
 	var findings []Finding
 	for pair, list := range found {
 		what := "bounces what no alias has"
-		if pair[0].transport != "" {
-			what = "delivers by " + pair[0].transport
+		if pair[0].Transport != "" {
+			what = "delivers by " + pair[0].Transport
 		}
-		findings = append(findings, failure("both %s and %s have %s: Postfix goes by %s, %s, and warns in its log", pair[0].domains, pair[1].domains, some(list), pair[0].domains, what).
-			do("take it out of one of the two in main.cf: out of %s where %s has the mailboxes; then run: postfix reload", pair[0].domains, pair[1].domains))
+		findings = append(findings, failure("both %s and %s have %s: Postfix goes by %s, %s, and warns in its log", pair[0].Domains, pair[1].Domains, some(list), pair[0].Domains, what).
+			do("take it out of one of the two in main.cf: out of %s where %s has the mailboxes; then run: postfix reload", pair[0].Domains, pair[1].Domains))
 	}
 	slices.SortFunc(findings, func(a, b Finding) int { return cmp.Compare(a.Found, b.Found) })
 	return findings

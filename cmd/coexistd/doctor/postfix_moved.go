@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"coexistd/cmd/coexistd/postconf"
 	"coexistd/milter/sources"
 	"coexistd/policy/route"
 )
@@ -23,7 +24,7 @@ func lookAtMoved(ctx context.Context, x *examination) []Finding {
 	}
 	var findings []Finding
 	for _, table := range x.beforeOurs("virtual_alias_maps", "aliases") {
-		if kind, _, _ := strings.Cut(table, ":"); slices.Contains(listable, kind) {
+		if postconf.IsListable(table) {
 			continue
 		}
 		if astray := x.astray(ctx, table, moved, a.leadsAway); len(astray) > 0 {
@@ -66,14 +67,14 @@ func (a *aliases) moved() (list []string) {
 // beforeOurs are the tables of a setting of main.cf that Postfix asks before the map of that name
 // of ours, when that is there.
 func (x *examination) beforeOurs(setting, ours string) []string {
-	list := tables(x.mta.main[setting])
-	return list[:max(0, slices.IndexFunc(list, func(table string) bool { return x.mta.isOurs(table, ours, x.conf.Lookups) }))]
+	list := postconf.Tables(x.mta.Main[setting])
+	return list[:max(0, slices.IndexFunc(list, func(table string) bool { return x.mta.IsOurs(table, ours, x.conf.Lookups) }))]
 }
 
 // astray are the keys for which a table has what is wrong. A table that cannot be asked is
 // told of by lookAtDelivery.
 func (x *examination) astray(ctx context.Context, table string, keys []string, isWrong func(key, value string) bool) (list []string) {
-	has, err := x.mta.values(ctx, table, keys)
+	has, err := x.mta.Values(ctx, table, keys)
 	if err != nil {
 		return nil
 	}
@@ -88,7 +89,7 @@ func (x *examination) astray(ctx context.Context, table string, keys []string, i
 // leadsAway reports that an alias of who lives elsewhere leads to no address of that mailbox.
 func (a *aliases) leadsAway(key, value string) bool {
 	at, _, _ := a.place(key)
-	return !slices.ContainsFunc(postfixList(value), func(member string) bool {
+	return !slices.ContainsFunc(postconf.List(value), func(member string) bool {
 		p, _, ours := a.place(member)
 		same := ours && p.Residence == at.Residence && strings.EqualFold(p.Elsewhere, at.Elsewhere)
 		return same || strings.EqualFold(member, at.Elsewhere) || strings.EqualFold(member, key)
@@ -98,7 +99,7 @@ func (a *aliases) leadsAway(key, value string) bool {
 // staysHere reports that a transport does not leave this host by SMTP.
 func (x *examination) staysHere(_, value string) bool {
 	transport, _, _ := strings.Cut(value, ":")
-	return slices.ContainsFunc(x.mta.services, func(s *postfixService) bool {
-		return s.kind == "unix" && s.name == transport && slices.Contains([]string{"lmtp", "local", "virtual", "pipe"}, s.program)
+	return slices.ContainsFunc(x.mta.Services, func(s *postconf.Service) bool {
+		return s.Kind == "unix" && s.Name == transport && slices.Contains([]string{"lmtp", "local", "virtual", "pipe"}, s.Program)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"coexistd/cmd/coexistd/postconf"
 	"coexistd/policy/route"
 )
 
@@ -26,7 +27,7 @@ func lookAtRoles(ctx context.Context, x *examination, domains []string, isLocal 
 		return nil // and no table need be asked
 	}
 	isVirtual, isAlias := x.aliasesOf(ctx, "virtual_alias_maps", domains), x.aliasesOf(ctx, "alias_maps", domains)
-	origin, _ := x.mta.origin() // lookAtAliases tells the error.
+	origin, _ := x.mta.Origin() // lookAtAliases tells the error.
 	var lost []string
 	for _, domain := range domains {
 		for _, role := range unknown[domain] {
@@ -55,10 +56,10 @@ func (x *examination) aliasesOf(ctx context.Context, setting string, domains []s
 	}
 	found, unsure := make(map[string]bool), false
 	for _, table := range x.mta.everywhere(setting) {
-		if x.mta.isAnyOfOurs(table, x.conf.Lookups) {
+		if x.mta.IsAnyOfOurs(table, x.conf.Lookups) {
 			continue
 		}
-		has, err := x.mta.values(ctx, table, keys)
+		has, err := x.mta.Values(ctx, table, keys)
 		unsure = unsure || err != nil
 		for key := range has {
 			found[strings.ToLower(key)] = true
@@ -70,13 +71,13 @@ func (x *examination) aliasesOf(ctx context.Context, setting string, domains []s
 // everywhere are the tables that a setting of main.cf or of a service of master.cf names, each
 // once.
 func (p *postfix) everywhere(setting string) (list []string) {
-	values := []string{p.main[setting]}
-	for _, s := range p.services {
-		if own, is := s.own[setting]; is {
+	values := []string{p.Main[setting]}
+	for _, s := range p.Services {
+		if own, is := s.Own[setting]; is {
 			values = append(values, own)
 		}
 	}
-	for _, table := range tables(strings.Join(values, " ")) {
+	for _, table := range postconf.Tables(strings.Join(values, " ")) {
 		if !slices.Contains(list, table) {
 			list = append(list, table)
 		}

@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"coexistd/cmd/coexistd/account"
+	"coexistd/cmd/coexistd/postconf"
 )
 
 // hearing says whether somebody listens at a socket.
@@ -71,15 +72,15 @@ func isListening(list io.Reader, path string) bool {
 
 // socket is where a service finds the Unix socket that a setting names: from the queue
 // directory, which in a chroot is all that there is.
-func (p *postfix) socket(s *postfixService, path string) string {
-	if filepath.IsAbs(path) && !s.chroot {
+func (p *postfix) socket(s *postconf.Service, path string) string {
+	if filepath.IsAbs(path) && !s.Chroot {
 		return filepath.Clean(path)
 	}
-	return filepath.Join(p.main["queue_directory"], path)
+	return filepath.Join(p.Main["queue_directory"], path)
 }
 
 // judgeSocket says whether a server of mailboxes listens where lmtp(8) brings mail.
-func (x *examination) judgeSocket(ctx context.Context, domains string, s *postfixService, w way) []Finding {
+func (x *examination) judgeSocket(ctx context.Context, domains string, s *postconf.Service, w way) []Finding {
 	path, is := strings.CutPrefix(w.nexthop, "unix:")
 	if !is {
 		return nil
@@ -99,8 +100,8 @@ func (x *examination) judgeSocket(ctx context.Context, domains string, s *postfi
 // lookAtLogins sees whether smtpd, where it lets clients log in, finds who checks their passwords.
 // Otherwise it ends at each connection, whether the client wants to log in or not.
 func lookAtLogins(ctx context.Context, x *examination) []Finding {
-	return together("smtpd", x.mta.running("smtpd"), serviceName, func(s *postfixService) (f Finding, wrong bool) {
-		if !strings.EqualFold(x.mta.value(s, "smtpd_sasl_auth_enable"), "yes") {
+	return together("smtpd", x.mta.Running("smtpd"), serviceName, func(s *postconf.Service) (f Finding, wrong bool) {
+		if !strings.EqualFold(x.mta.Value(s, "smtpd_sasl_auth_enable"), "yes") {
 			return f, false
 		}
 		return x.mta.judgeLogin(ctx, s)
@@ -109,11 +110,11 @@ func lookAtLogins(ctx context.Context, x *examination) []Finding {
 
 // judgeLogin says what is wrong with the logins of one service. It reads on from the service's
 // name.
-func (p *postfix) judgeLogin(ctx context.Context, s *postfixService) (finding Finding, wrong bool) {
-	kind, path := cmp.Or(p.value(s, "smtpd_sasl_type"), "cyrus"), p.value(s, "smtpd_sasl_path")
-	if len(p.logins) > 0 && !slices.Contains(p.logins, kind) {
+func (p *postfix) judgeLogin(ctx context.Context, s *postconf.Service) (finding Finding, wrong bool) {
+	kind, path := cmp.Or(p.Value(s, "smtpd_sasl_type"), "cyrus"), p.Value(s, "smtpd_sasl_path")
+	if len(p.Logins) > 0 && !slices.Contains(p.Logins, kind) {
 		return failure("lets clients log in by %s (smtpd_sasl_type), which this Postfix has not: it ends at each connection, and takes no mail", kind).
-			do("set smtpd_sasl_type to one of those that postconf -a lists: %s; then run: postfix reload", strings.Join(p.logins, ", ")), true
+			do("set smtpd_sasl_type to one of those that postconf -a lists: %s; then run: postfix reload", strings.Join(p.Logins, ", ")), true
 	}
 	if kind != "dovecot" || strings.HasPrefix(path, "inet:") {
 		return Finding{}, false

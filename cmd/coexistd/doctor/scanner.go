@@ -31,7 +31,7 @@ func (x *examination) sizeLimit() (limit sizeLimit, known bool) {
 	if x.sendmail.err == nil {
 		return sizeLimit{"Sendmail", "MaxMessageSize", x.sendmail.number("MaxMessageSize", 0), "put into sendmail.mc: define(`confMAX_MESSAGE_SIZE', `%d')dnl" + remade}, true
 	}
-	bytes, known := x.mta.messageSizeLimit()
+	bytes, known := x.mta.MessageSizeLimit()
 	return sizeLimit{"Postfix", "message_size_limit", bytes, "set message_size_limit = %d in main.cf"}, known
 }
 

@@ -23,7 +23,7 @@ func (x *examination) ours() (list []sendmailFilter) {
 
 func (x *examination) leadsToMilter(f sendmailFilter) bool {
 	kind, address := sendmailSocket(f.address)
-	return isListenedAt(kind, address, x.conf.Listeners)
+	return config.ListenedAt(kind, address, x.conf.Listeners)
 }
 
 // isForUsers reports a filter that leads to a listener of ours where all mail is that of our users:
@@ -31,7 +31,7 @@ func (x *examination) leadsToMilter(f sendmailFilter) bool {
 func (x *examination) isForUsers(f sendmailFilter) bool {
 	kind, address := sendmailSocket(f.address)
 	return slices.ContainsFunc(x.conf.Listeners, func(l config.Listener) bool {
-		return l.Checkpoint == verdict.S2 && isListenedAt(kind, address, []config.Listener{l})
+		return l.Checkpoint == verdict.S2 && config.ListenedAt(kind, address, []config.Listener{l})
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"coexistd/cmd/coexistd/account"
+	"coexistd/policy/config"
 )
 
 // number is the value of an option that is a number; 0 where it is none.
@@ -112,7 +113,7 @@ func (x *examination) socketsUsed() (paths []string) {
 	}
 	listeners := slices.Concat(x.conf.Listeners, x.conf.Lookups)
 	for _, text := range texts {
-		if kind, path := sendmailSocket(text); kind == "unix" && isListenedAt(kind, path, listeners) && !slices.Contains(paths, path) {
+		if kind, path := sendmailSocket(text); kind == "unix" && config.ListenedAt(kind, path, listeners) && !slices.Contains(paths, path) {
 			paths = append(paths, path)
 		}
 	}

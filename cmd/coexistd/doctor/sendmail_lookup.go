@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"coexistd/policy/config"
 	"coexistd/policy/directory"
 	"coexistd/policy/mail"
 	"coexistd/policy/route"
@@ -39,7 +40,7 @@ func (x *examination) judgeLookupMap(name string) (f Finding, bad bool) {
 	case len(x.conf.Lookups) == 0:
 		return failure("Sendmail asks coexistd at %s, but there is no [[lookup]]: all mail for the shared domains is put off", m.address).
 			do("add to %s: [[lookup]] with address = %q; then run: systemctl restart coexistd", x.conf.Path, "inet:127.0.0.1:8702"), true
-	case !isListenedAt(kind, address, x.conf.Lookups):
+	case !config.ListenedAt(kind, address, x.conf.Lookups):
 		return failure("Sendmail asks coexistd at %s, where no [[lookup]] is: all mail for the shared domains is put off", m.address).
 			inMC("define(`COEXISTD_LOOKUP', `%s')dnl before the include of coexistd.m4", inSendmail(x.conf.Lookups[0].Address)), true
 	}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"coexistd/policy/config"
 	"coexistd/policy/networks"
 )
 
@@ -157,7 +158,7 @@ func (s submission) isAt(d sendmailDaemon) bool {
 	if strings.EqualFold(s.host, "localhost") && d.isLoopback() {
 		return true
 	}
-	return sameSocket(net.JoinHostPort(s.host, "0"), net.JoinHostPort(d.address(), "0"))
+	return config.SameSocket(net.JoinHostPort(s.host, "0"), net.JoinHostPort(d.address(), "0"))
 }
 
 // portNumber reads a port or the name of one; 0 is none that is known.

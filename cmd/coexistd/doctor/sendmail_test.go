@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"coexistd/cmd/coexistd/account"
+	"coexistd/cmd/coexistd/postconf"
 	"coexistd/milter/sources"
 	"coexistd/policy/config"
 	"coexistd/policy/networks"
@@ -97,7 +98,7 @@ func host(t *testing.T, changes ...[3]string) *examination {
 	if len(reading.Problems) > 0 {
 		t.Fatal(reading.Problems)
 	}
-	x := &examination{conf: reading.Config, networks: reading.Config.Networks, mta: &postfix{err: errNoPostfix}, now: time.Now(),
+	x := &examination{conf: reading.Config, networks: reading.Config.Networks, mta: &postfix{err: postconf.ErrNone}, now: time.Now(),
 		lists: sync.OnceValue(func() sources.Directories { return sources.Open(reading.Directories, nil) })}
 	x.sendmail = readSendmail(filepath.Join(dir, "sendmail.cf"))
 	return x

@@ -1,4 +1,4 @@
-package doctor
+package postconf
 
 import (
 	"bytes"
@@ -11,47 +11,51 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"coexistd/policy/config"
+	"coexistd/policy/mail"
 )
 
 // maxTable bounds how much of a table or a list is read, in bytes.
 const maxTable = 64 << 20
 
-// row is one entry of a lookup table.
-type row struct{ key, value string }
+// Row is one entry of a lookup table.
+type Row struct{ Key, Value string }
 
-// listable are the kinds of tables whose entries can be listed.
-var listable = []string{"btree", "cdb", "dbm", "hash", "inline", "lmdb", "sdbm", "texthash"}
+// IsListable reports a table of a kind whose entries can be listed.
+func IsListable(table string) bool {
+	kind, _, _ := strings.Cut(Direct(table), ":")
+	return slices.Contains([]string{"btree", "cdb", "dbm", "hash", "inline", "lmdb", "sdbm", "texthash"}, kind)
+}
 
-// rows lists a table. Listed is false for one of a kind that cannot be listed.
-func (p *postfix) rows(ctx context.Context, table string) (list []row, listed bool, err error) {
-	table = direct(table)
-	kind, _, _ := strings.Cut(table, ":")
-	if !slices.Contains(listable, kind) {
+// Rows lists a table. Listed is false for one of a kind that cannot be listed.
+func (p *Settings) Rows(ctx context.Context, table string) (list []Row, listed bool, err error) {
+	if !IsListable(table) {
 		return nil, false, nil
 	}
-	list, err = p.runPostmap(ctx, "", "-s", table)
+	list, err = p.runPostmap(ctx, "", "-s", Direct(table))
 	return list, true, err
 }
 
-// values asks a table for keys, and returns what it has for those that it has.
-func (p *postfix) values(ctx context.Context, table string, keys []string) (map[string]string, error) {
-	list, err := p.runPostmap(ctx, strings.Join(keys, "\n")+"\n", "-q", "-", direct(table))
+// Values asks a table for keys, and returns what it has for those that it has.
+func (p *Settings) Values(ctx context.Context, table string, keys []string) (map[string]string, error) {
+	list, err := p.runPostmap(ctx, strings.Join(keys, "\n")+"\n", "-q", "-", Direct(table))
 	found := make(map[string]string)
 	for _, one := range list {
-		found[one.key] = one.value
+		found[one.Key] = one.Value
 	}
 	return found, err
 }
 
-// direct is a table as others than Postfix's daemons reach it.
-func direct(table string) string { return strings.TrimPrefix(table, "proxy:") }
+// Direct is a table as others than Postfix's daemons reach it.
+func Direct(table string) string { return strings.TrimPrefix(table, "proxy:") }
 
 // runPostmap runs the command postmap, which is Postfix's own reader of tables.
-func (p *postfix) runPostmap(ctx context.Context, in string, args ...string) ([]row, error) {
-	ctx, cancel := context.WithTimeout(ctx, questionTime)
+func (p *Settings) runPostmap(ctx context.Context, in string, args ...string) ([]Row, error) {
+	ctx, cancel := context.WithTimeout(ctx, endTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, p.postmap, append([]string{"-c", p.main["config_directory"]}, args...)...)
-	cmd.WaitDelay = questionTime
+	cmd := exec.CommandContext(ctx, p.Postmap, append([]string{"-c", p.Main["config_directory"]}, args...)...)
+	cmd.WaitDelay = endTime
 	var out, complaint bounded
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(in), &out, &complaint
 	err := cmd.Run()
@@ -65,10 +69,10 @@ func (p *postfix) runPostmap(ctx context.Context, in string, args ...string) ([]
 		}
 		return nil, fmt.Errorf("%.300s", err)
 	}
-	var list []row
+	var list []Row
 	for line := range strings.Lines(out.String()) {
 		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
-		list = append(list, row{key, value})
+		list = append(list, Row{key, value})
 	}
 	return list, nil
 }
@@ -81,14 +85,14 @@ func (b *bounded) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// tables are the lookup tables that a setting names, those in unionmap:{one, two} one by
+// Tables are the lookup tables that a setting names, those in unionmap:{one, two} one by
 // one. What pipemap and the like make of their tables, nobody can tell without asking.
-func tables(value string) []string {
+func Tables(value string) []string {
 	var list []string
-	for _, one := range postfixList(value) {
-		one = direct(one)
+	for _, one := range List(value) {
+		one = Direct(one)
 		if inner, is := strings.CutPrefix(one, "unionmap:{"); is {
-			list = append(list, tables(strings.TrimSuffix(inner, "}"))...)
+			list = append(list, Tables(strings.TrimSuffix(inner, "}"))...)
 			continue
 		}
 		list = append(list, one)
@@ -96,28 +100,27 @@ func tables(value string) []string {
 	return list
 }
 
-// members tells which domains a list of domains has: names, files of them, tables and
+// Members tells which domains a list of domains has: names, files of them, tables and
 // exceptions, of which the first that fits a domain counts (postconf(5), mydestination).
 // Our own lookups, which know addresses alone, are not asked. The error says that some of the
 // list cannot be read; what is found is so all the same.
-func (x *examination) members(ctx context.Context, setting string, domains []string) (found map[string]bool, err error) {
-	p := x.mta
-	parents := slices.Contains(postfixList(p.main["parent_domain_matches_subdomains"]), setting)
+func (p *Settings) Members(ctx context.Context, setting string, domains []string, lookups []config.Listener) (found map[string]bool, err error) {
+	parents := slices.Contains(List(p.Main["parent_domain_matches_subdomains"]), setting)
 	found, judged := make(map[string]bool), make(map[string]bool)
-	patterns, err := withFiles(postfixList(p.main[setting]))
+	patterns, err := withFiles(List(p.Main[setting]))
 	for _, pattern := range patterns {
 		pattern, except := strings.CutPrefix(pattern, "!")
-		if p.isAnyOfOurs(pattern, x.conf.Lookups) {
+		if p.IsAnyOfOurs(pattern, lookups) {
 			continue
 		}
 		fits := func(domain string) bool { return fitsDomain(pattern, domain, parents) }
 		if strings.Contains(pattern, ":") {
-			has, failed := p.values(ctx, pattern, withParents(domains, parents))
+			has, failed := p.Values(ctx, pattern, WithParents(domains, parents))
 			if failed != nil {
 				err = errors.Join(err, fmt.Errorf("%s: %w", pattern, failed))
 			}
 			fits = func(domain string) bool {
-				return slices.ContainsFunc(withParents([]string{domain}, parents), func(name string) bool { _, is := has[name]; return is })
+				return slices.ContainsFunc(WithParents([]string{domain}, parents), func(name string) bool { _, is := has[name]; return is })
 			}
 		}
 		for _, domain := range domains {
@@ -138,8 +141,8 @@ func fitsDomain(pattern, domain string, parents bool) bool {
 	return pattern == domain || parents && strings.HasSuffix(domain, "."+pattern)
 }
 
-// withParents are the names by which tables are asked for domains.
-func withParents(domains []string, parents bool) []string {
+// WithParents are the names by which tables are asked for domains.
+func WithParents(domains []string, parents bool) []string {
 	list := slices.Clone(domains)
 	for _, domain := range domains {
 		for parents {
@@ -163,14 +166,12 @@ func withFiles(list []string) (all []string, err error) {
 			continue
 		}
 		text, failed := readBounded(path)
-		if failed != nil {
-			err = errors.Join(err, fmt.Errorf("%s: %w", path, because(failed)))
-		}
+		err = errors.Join(err, failed)
 		for line := range strings.Lines(text) {
 			if strings.HasPrefix(strings.TrimSpace(line), "#") {
 				continue
 			}
-			for _, name := range postfixList(strings.TrimSpace(line)) {
+			for _, name := range List(strings.TrimSpace(line)) {
 				if except {
 					name = "!" + name
 				}
@@ -191,4 +192,19 @@ func readBounded(path string) (string, error) {
 	defer file.Close()
 	text, err := io.ReadAll(io.LimitReader(file, maxTable))
 	return string(text), err
+}
+
+// Origin is the domain that Postfix gives to names without one. Debian's Postfix takes it from
+// the first line of a file where myOrigin is a path, such as /etc/mailname.
+func (p *Settings) Origin() (string, error) {
+	name := p.Main["myorigin"]
+	if strings.HasPrefix(name, "/") {
+		text, err := readBounded(name)
+		if err != nil {
+			return "", err
+		}
+		name, _, _ = strings.Cut(text, "\n")
+	}
+	domain, _ := mail.NormalDomain(strings.TrimSpace(name))
+	return domain, nil
 }

@@ -1,4 +1,4 @@
-package doctor
+package config
 
 import (
 	"net"
@@ -6,28 +6,27 @@ import (
 	"path/filepath"
 	"strings"
 
-	"coexistd/policy/config"
 	"coexistd/policy/config/sockets"
 )
 
-// isListenedAt reports that an MTA comes to one of our listeners by a socket: "unix" with a path,
+// ListenedAt reports that an MTA comes to one of our listeners by a socket: "unix" with a path,
 // or "inet" with HOST:PORT.
-func isListenedAt(kind, address string, listeners []config.Listener) bool {
+func ListenedAt(kind, address string, listeners []Listener) bool {
 	for _, l := range listeners {
 		network, ours, err := sockets.Parse(l.Address)
 		switch {
 		case err != nil:
 		case kind == "unix" && network == "unix" && filepath.Clean(address) == ours,
-			kind == "inet" && network == "tcp" && sameSocket(address, ours):
+			kind == "inet" && network == "tcp" && SameSocket(address, ours):
 			return true
 		}
 	}
 	return false
 }
 
-// sameSocket reports that a connection to address, HOST:PORT, comes to a socket
+// SameSocket reports that a connection to address, HOST:PORT, comes to a socket
 // of ours.
-func sameSocket(address, ours string) bool {
+func SameSocket(address, ours string) bool {
 	host, port, err := net.SplitHostPort(address)
 	ourHost, ourPort, ourErr := net.SplitHostPort(ours)
 	if err != nil || ourErr != nil || port != ourPort {

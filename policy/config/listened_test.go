@@ -1,4 +1,4 @@
-package doctor
+package config
 
 import "testing"
 
@@ -20,7 +20,7 @@ func TestASocketOfOursIsKnownInEverySpelling(t *testing.T) {
 		{"8701@127.0.0.1", "127.0.0.1:8701", false}, // which Postfix does not understand
 		{"", "127.0.0.1:8701", false},
 	} {
-		if got := sameSocket(c.theirs, c.ours); got != c.same {
+		if got := SameSocket(c.theirs, c.ours); got != c.same {
 			t.Errorf("%q and %q: the same is %v", c.theirs, c.ours, got)
 		}
 	}

@@ -1,0 +1,34 @@
+package postconf
+
+import "strings"
+
+// Milter is one milter of a list in main.cf.
+type Milter struct {
+	Address string
+	// DefaultAction is its own; empty: milter_default_action.
+	DefaultAction string
+}
+
+// Milters reads smtpd_milters: addresses, each with settings of its own when
+// it stands between braces.
+func Milters(text string) []Milter {
+	var list []Milter
+	for _, one := range List(text) {
+		inner, braced := strings.CutPrefix(one, "{")
+		if !braced {
+			list = append(list, Milter{Address: one})
+			continue
+		}
+		var entry Milter
+		for i, part := range List(strings.TrimSuffix(inner, "}")) {
+			name, value, _ := strings.Cut(strings.Trim(part, "{}"), "=")
+			if i == 0 {
+				entry.Address = part
+			} else if strings.TrimSpace(name) == "default_action" {
+				entry.DefaultAction = strings.TrimSpace(value)
+			}
+		}
+		list = append(list, entry)
+	}
+	return list
+}

@@ -2,6 +2,7 @@ package lookup
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"coexistd/policy"
@@ -16,7 +17,8 @@ const (
 	notFound   = "NOTFOUND "
 	failed     = "TEMP the directory cannot answer at the moment"
 	noKey      = "PERM a request is the name of a map, a space, and a key"
-	unknownMap = "PERM unknown map %q; there are recipients, aliases, members, transport, senders, sendmail, sendmail_rcpt"
+	unknownMap = "PERM unknown map %q; there are recipients, aliases, members, transport, senders, networks, sendmail, sendmail_rcpt"
+	notYet     = "TEMP a platform's networks are not known at the moment"
 )
 
 // question is one key, asked with one policy and one directory.
@@ -44,6 +46,8 @@ func answer(p *policy.Policy, set *directory.Set, request string) string {
 		return q.transport()
 	case "senders":
 		return q.senders()
+	case "networks":
+		return q.networks()
 	case "sendmail":
 		return q.sendmail(false)
 	case "sendmail_rcpt":
@@ -161,6 +165,25 @@ func (q question) senders() string {
 		return notFound
 	}
 	return "OK " + row.Login
+}
+
+// networks lets a client relay that comes from a platform with MayRelay. Postfix also asks for
+// the client's name, and for parts of its name and its address: no platform has those.
+func (q question) networks() string {
+	client, err := netip.ParseAddr(q.key)
+	if err != nil {
+		return notFound
+	}
+	platforms, pending := q.Networks.Of(client.Unmap())
+	for _, name := range platforms {
+		if platform := q.Routes.Platform(name); platform != nil && platform.MayRelay {
+			return "OK permit"
+		}
+	}
+	if pending != "" {
+		return notYet
+	}
+	return notFound
 }
 
 // ours reads the key as an address of one of our domains. What is not one, in

@@ -3,7 +3,7 @@
 // Some mail passes no milter: bounces, .forward files, the members of an alias.
 // And an MTA refuses recipients that it does not know before it asks a milter.
 // For both, the MTA asks here. The protocol is Postfix's socketmap
-// (socketmap_table(5)), which is Sendmail's socket map too. There are seven maps:
+// (socketmap_table(5)), which is Sendmail's socket map too. There are eight maps:
 //
 //	recipients  does this address exist? The residence is the data.
 //	aliases     the addresses that mail for this one goes to instead or besides,
@@ -13,6 +13,7 @@
 //	            lives elsewhere, the way there; for one that takes no mail, a
 //	            service that bounces or defers
 //	senders     the login that owns this address
+//	networks    may this client send to the Internet through us
 //	sendmail    where Sendmail's rules shall send mail for this address
 //	sendmail_rcpt  the same at RCPT, where the milter is asked, too
 //

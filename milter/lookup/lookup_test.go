@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -26,6 +27,7 @@ import (
 	"coexistd/milter/sources"
 	"coexistd/policy"
 	"coexistd/policy/directory"
+	"coexistd/policy/networks"
 	"coexistd/policy/route"
 	"coexistd/policy/seal"
 )
@@ -52,7 +54,7 @@ func world(t testing.TB) (*policy.Policy, *directory.Set) {
 	alternates := map[string]string{"office365": "acmecorp-com.onmicrosoft.com", "google": "gapps.acmecorp.com"}
 	p := policy.New(&policy.Rules{Hostname: "mail.acmecorp.com", Delimiters: "+", Routes: route.Rules{
 		Platforms: []*route.Platform{
-			{Name: "google", Letter: "G", TargetDomains: []string{"targets.example"}},
+			{Name: "google", Letter: "G", TargetDomains: []string{"targets.example"}, MayRelay: true},
 			{Name: "hosted", Letter: "H", ByRelay: true, Relay: "[hosted.example]:25", TargetDomains: []string{"in.hosted.example"}},
 			{Name: "office365", Letter: "O", Relay: "[acmecorp-com.mail.protection.outlook.com]:25"},
 		},
@@ -65,7 +67,11 @@ func world(t testing.TB) (*policy.Policy, *directory.Set) {
 			"open.example":   {Name: "open.example", Unlisted: route.Residence{Kind: route.Here}},
 			"broken.example": {Name: "broken.example"},
 		},
-	}}, seal.Keys{}, nil)
+	}}, seal.Keys{}, networks.Live{
+		"google":    {Networks: networks.SetOf(netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32"))},
+		"hosted":    {Pending: true},
+		"office365": {Networks: networks.SetOf(netip.MustParsePrefix("198.51.100.0/24"))},
+	})
 	path := filepath.Join(t.TempDir(), "users.csv")
 	if err := os.WriteFile(path, []byte(users), 0o600); err != nil {
 		t.Fatal(err)
@@ -179,6 +185,14 @@ var cases = [][2]string{
 	{"transport alice@other.example", notFound},
 	{"transport alice@broken.example", "OK ./retry:4.3.0 The directory cannot be read at the moment, try again later"},
 
+	{"networks 192.0.2.7", "OK permit"},
+	{"networks 2001:db8::7", "OK permit"},
+	{"networks ::ffff:192.0.2.7", "OK permit"},
+	{"networks 198.51.100.7", notFound},
+	{"networks 203.0.113.7", notYet},
+	{"networks 192.0.2", notFound},
+	{"networks unknown", notFound},
+	{"networks mail.example.net", notFound},
 	{"senders alice@acmecorp.com", "OK al"},
 	{"senders Alice+x@acmecorp.com", "OK al"},
 	{"senders frank+vip@acmecorp.com", "OK vip"},
@@ -188,8 +202,8 @@ var cases = [][2]string{
 	{"senders alice@other.example", notFound},
 	{"senders alice@broken.example", failed},
 
-	{"bogus alice@acmecorp.com", `PERM unknown map "bogus"; there are recipients, aliases, members, transport, senders, sendmail, sendmail_rcpt`},
-	{" alice@acmecorp.com", `PERM unknown map ""; there are recipients, aliases, members, transport, senders, sendmail, sendmail_rcpt`},
+	{"bogus alice@acmecorp.com", `PERM unknown map "bogus"; there are recipients, aliases, members, transport, senders, networks, sendmail, sendmail_rcpt`},
+	{" alice@acmecorp.com", `PERM unknown map ""; there are recipients, aliases, members, transport, senders, networks, sendmail, sendmail_rcpt`},
 	{"recipients", noKey},
 	{"", noKey},
 }

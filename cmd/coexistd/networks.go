@@ -1,0 +1,180 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"coexistd/cmd/coexistd/daemon"
+	"coexistd/policy/config"
+	"coexistd/policy/networks"
+)
+
+func networksCommand(c *call) *cobra.Command {
+	return c.group(cobra.Command{
+		Use:     "networks ACTION",
+		Short:   "hand on the platforms' networks to others",
+		Long:    `networks tells from where the platforms send, as the configuration and the lists that the daemon keeps have it.`,
+		Example: `  coexistd networks export --for nft office365`,
+	}, networksExportCommand(c))
+}
+
+// tables are the forms in which networks are exported.
+func tables() map[string]func(w io.Writer, list []netip.Prefix) error {
+	return map[string]func(w io.Writer, list []netip.Prefix) error{"cidr": writeCIDR, "nft": writeNFT, "access": writeAccess}
+}
+
+func networksExportCommand(c *call) *cobra.Command {
+	var form string
+	forms := slices.Sorted(maps.Keys(tables()))
+	cmd := c.command(cobra.Command{
+		Use:   "export [PLATFORM ...]",
+		Short: "print the networks of platforms as a table for another program",
+		Long: `export prints the networks of all platforms, or of those that are named, for another
+program: cidr is a table of Postfix's (cidr_table(5)), access are lines for Sendmail's
+access map, by which clients there may relay, and nft are commands for nft -f, which
+fill the sets platforms4 and platforms6 of the table inet coexistd, and may be run again.
+
+All tenants of a platform send from its networks. While a list is not known, nothing
+is printed, and the exit status is 2: a table without it would shut the platform out.`,
+		Example: `  coexistd networks export --for nft | nft -f -
+  coexistd networks export --for cidr office365 > /etc/postfix/office365.cidr`,
+	}, func(args []string) int { return exportNetworks(c, form, args) })
+	cmd.Flags().StringVar(&form, "for", "", "the `FORM` of the table: "+strings.Join(forms, ", "))
+	if err := cmd.MarkFlagRequired("for"); err != nil {
+		panic(err) // There is no such flag.
+	}
+	return cmd
+}
+
+func exportNetworks(c *call, form string, platforms []string) int {
+	write := tables()[form]
+	if write == nil {
+		return c.wrong("--for %q is not known; it would be one of: %s", form, strings.Join(slices.Sorted(maps.Keys(tables())), ", "))
+	}
+	reading := config.Load(c.config)
+	if reading.Config == nil {
+		return c.fail(reading.Problems)
+	}
+	list, err := networksOf(reading.Config, platforms)
+	if err != nil {
+		return c.wrong("%v", err)
+	}
+	if err := write(c.stdout, list); err != nil {
+		return c.wrong("%v", err)
+	}
+	return exitYes
+}
+
+// networksOf returns the networks of platforms, none within another; without names those of
+// all.
+func networksOf(conf *config.Config, platforms []string) ([]netip.Prefix, error) {
+	live := daemon.SavedLists(conf).Live()
+	if len(platforms) == 0 {
+		platforms = slices.Sorted(maps.Keys(live))
+	}
+	var list []netip.Prefix
+	for _, name := range platforms {
+		known, configured := live[name]
+		switch {
+		case !configured:
+			return nil, fmt.Errorf("there is no platform %q in %s", name, conf.Path)
+		case known.Pending:
+			return nil, fmt.Errorf("the networks of %s are not all known yet: see that the daemon runs, and what coexistd doctor says of networks", name)
+		case known.Networks.Len() == 0:
+			return nil, fmt.Errorf("the platform %s has no networks: set platform.%s.networks in %s", name, name, conf.Path)
+		}
+		list = append(list, known.Networks.Prefixes()...)
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("%s has no platform", conf.Path)
+	}
+	return networks.Normal(list), nil
+}
+
+func writeCIDR(w io.Writer, list []netip.Prefix) error {
+	for _, network := range list {
+		fmt.Fprintf(w, "%s OK\n", network)
+	}
+	return nil
+}
+
+// writeNFT writes commands that change both sets at once: nft takes a file as one transaction.
+func writeNFT(w io.Writer, list []netip.Prefix) error {
+	var v4, v6 []string
+	for _, network := range list {
+		if network.Addr().Is4() {
+			v4 = append(v4, network.String())
+		} else {
+			v6 = append(v6, network.String())
+		}
+	}
+	fmt.Fprintln(w, "add table inet coexistd")
+	for _, set := range []struct {
+		name, kind string
+		elements   []string
+	}{{"platforms4", "ipv4_addr", v4}, {"platforms6", "ipv6_addr", v6}} {
+		fmt.Fprintf(w, "add set inet coexistd %s { type %s; flags interval; }\n", set.name, set.kind)
+		fmt.Fprintf(w, "flush set inet coexistd %s\n", set.name)
+		if len(set.elements) > 0 {
+			fmt.Fprintf(w, "add element inet coexistd %s { %s }\n", set.name, strings.Join(set.elements, ", "))
+		}
+	}
+	return nil
+}
+
+// mostAccessLines bounds the lines of an access map: networks that end within a group of an
+// address's digits take a line for each value that the group may have.
+const mostAccessLines = 1 << 16
+
+// writeAccess writes lines for Sendmail's access map, which cuts an address at its dots and
+// colons alone.
+func writeAccess(w io.Writer, list []netip.Prefix) error {
+	lines := 0
+	for _, network := range list {
+		group := 8
+		if network.Addr().Is6() {
+			group = 16
+		}
+		whole := (network.Bits() + group - 1) / group * group
+		count := 1 << (whole - network.Bits())
+		if lines += count; lines > mostAccessLines {
+			return fmt.Errorf("an access map would need more than %d lines for these networks: name fewer platforms", mostAccessLines)
+		}
+		for one := network.Masked().Addr(); count > 0; count-- {
+			fmt.Fprintf(w, "Connect:%s RELAY\n", accessKey(one, whole/group))
+			one = after(netip.PrefixFrom(one, whole))
+		}
+	}
+	return nil
+}
+
+// accessKey writes the first groups of an address as keys of the access map have them.
+func accessKey(a netip.Addr, groups int) string {
+	if a.Is4() {
+		return strings.Join(strings.Split(a.String(), ".")[:groups], ".")
+	}
+	bytes := a.As16()
+	parts := make([]string, groups)
+	for i := range parts {
+		parts[i] = fmt.Sprintf("%x", int(bytes[2*i])<<8|int(bytes[2*i+1]))
+	}
+	return "IPv6:" + strings.Join(parts, ":")
+}
+
+// after is the first address behind a network that ends at a whole byte.
+func after(network netip.Prefix) netip.Addr {
+	bytes := network.Addr().AsSlice()
+	for i := network.Bits()/8 - 1; i >= 0; i-- {
+		if bytes[i]++; bytes[i] != 0 {
+			break
+		}
+	}
+	next, _ := netip.AddrFromSlice(bytes)
+	return next
+}

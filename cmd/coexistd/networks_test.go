@@ -1,0 +1,70 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const platformsTOML = `our_networks = ["127.0.0.0/8"]
+[[listen]]
+address = "inet:127.0.0.1:8701"
+[platform.office365]
+networks = ["192.0.2.0/24", "198.51.100.0/23", "2001:db8::/48", "2001:db8:f400::/46"]
+[platform.google]
+networks = ["203.0.113.128/25", "203.0.113.0/26"]
+tenant   = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
+[platform.late]
+networks = ["spf:spf.late.example"]
+[platform.bare]
+[domain."acmecorp.com"]
+unlisted = "here"
+`
+
+func TestNetworksAreExportedAsOtherProgramsReadThem(t *testing.T) {
+	t.Parallel()
+	path := configuration(t, platformsTOML, "")
+	for _, c := range []struct{ args, want string }{
+		{"--for cidr office365 google", "192.0.2.0/24 OK\n198.51.100.0/23 OK\n203.0.113.0/26 OK\n203.0.113.128/25 OK\n2001:db8::/48 OK\n2001:db8:f400::/46 OK\n"},
+		{"--for access google", "Connect:203.0.113.0 RELAY\n*63\nConnect:203.0.113.128 RELAY\n*127\n"},
+		{"--for access office365", "Connect:192.0.2 RELAY\nConnect:198.51.100 RELAY\nConnect:198.51.101 RELAY\nConnect:IPv6:2001:db8:0 RELAY\n" +
+			"Connect:IPv6:2001:db8:f400 RELAY\nConnect:IPv6:2001:db8:f401 RELAY\nConnect:IPv6:2001:db8:f402 RELAY\nConnect:IPv6:2001:db8:f403 RELAY\n"},
+		{"--for nft google", "add table inet coexistd\n" +
+			"add set inet coexistd platforms4 { type ipv4_addr; flags interval; }\nflush set inet coexistd platforms4\n" +
+			"add element inet coexistd platforms4 { 203.0.113.0/26, 203.0.113.128/25 }\n" +
+			"add set inet coexistd platforms6 { type ipv6_addr; flags interval; }\nflush set inet coexistd platforms6\n"},
+	} {
+		status, out, complaint := tell(filepath.Dir(path), append([]string{"networks", "export", "-c", path}, strings.Fields(c.args)...)...)
+		if strings.Contains(c.want, "*") {
+			first, rest, _ := strings.Cut(c.want, "\n*63\n")
+			second, _, _ := strings.Cut(rest, "\n*")
+			if lines := strings.Split(strings.TrimSpace(out), "\n"); len(lines) != 64+128 || lines[0] != first || lines[64] != second {
+				t.Errorf("%s: %d lines, of which the first is %q and the 65th %q", c.args, len(lines), lines[0], lines[min(64, len(lines)-1)])
+			}
+			continue
+		}
+		if status != exitYes || out != c.want {
+			t.Errorf("%s: status %d, %s\n%s; right is\n%s", c.args, status, complaint, out, c.want)
+		}
+	}
+}
+
+// A table that lacks a platform's networks would shut it out.
+func TestNetworksThatAreNotKnownAreNotExported(t *testing.T) {
+	t.Parallel()
+	path := configuration(t, platformsTOML, "")
+	for args, want := range map[string]string{
+		"--for nft":          "the platform bare has no networks: set platform.bare.networks",
+		"--for nft late":     "the networks of late are not all known yet",
+		"--for nft bare":     "the platform bare has no networks",
+		"--for nft nobody":   `there is no platform "nobody"`,
+		"--for pdf":          `--for "pdf" is not known; it would be one of: access, cidr, nft`,
+		"office365":          `required flag(s) "for" not set`,
+		"--for cidr office3": `there is no platform "office3"`,
+	} {
+		status, out, complaint := tell(filepath.Dir(path), append([]string{"networks", "export", "-c", path}, strings.Fields(args)...)...)
+		if status != exitWrong || out != "" || !strings.Contains(complaint, want) {
+			t.Errorf("%s: status %d, printed %q, said %q; right is %q", args, status, out, complaint, want)
+		}
+	}
+}

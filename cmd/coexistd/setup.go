@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"coexistd/cmd/coexistd/setup"
+	"coexistd/policy/config"
+)
+
+// surveyTime bounds the questions to the DNS and to the MTA.
+const surveyTime = 30 * time.Second
+
+func setupCommand(c *call) *cobra.Command {
+	var retire bool
+	sides := setup.Sides()
+	cmd := c.command(cobra.Command{
+		Use:   "setup SIDE",
+		Short: "say what to set on each side for this configuration",
+		Long: `setup says what to set on one side, for this configuration: a step after the other,
+each with its commands, filled in with what the configuration, the MTA of this host
+and the DNS say. It changes nothing. What is no command is a comment, so that the
+whole can be read, and then run.
+
+SIDE is one of: ` + strings.Join(sides, ", ") + `.`,
+		Example: `  coexistd setup postfix
+  coexistd setup office365 > setup.ps1
+  coexistd setup dns --retire`,
+		ValidArgs: sides,
+		Args:      exactly(1, "the side to be set up: one of "+strings.Join(sides, ", ")),
+	}, func(args []string) int { return writeSetup(c, args[0], retire) })
+	c.jsonFlag(cmd.Flags())
+	cmd.Flags().BoolVar(&retire, "retire", false, "say what to undo, and in which order, when the split ends")
+	return cmd
+}
+
+func writeSetup(c *call, side string, retire bool) int {
+	reading := config.Load(c.config)
+	if reading.Config == nil {
+		return c.fail(reading.Problems)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), surveyTime)
+	defer cancel()
+	guide, err := setup.Make(side, setup.Survey(ctx, reading.Config), retire)
+	if err != nil {
+		return c.wrong("%v", err)
+	}
+	if err := c.print(guide, func(w io.Writer) { guide.Write(w) }); err != nil {
+		return c.wrong("%v", err)
+	}
+	return exitYes
+}

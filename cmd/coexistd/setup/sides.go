@@ -1,0 +1,8 @@
+package setup
+
+// sides is the table of sides.
+func sides() []side {
+	return []side{
+		{"dns", dns, retireDNS},
+	}
+}

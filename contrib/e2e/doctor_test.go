@@ -57,8 +57,9 @@ func startClinic(t *testing.T) *clinic {
 	c := &clinic{clamd: startClamd(t, lab.ClamdConfig{Settings: map[string]string{"AlertExceedsMax": "yes"}}), rspamd: startRspamd(t, lab.RspamdConfig{})}
 	c.held = mountSmall(t, 64<<20)
 	c.site = startSite(t, lab.SiteConfig{TOML: c.toml(), Main: map[string]string{
-		"mynetworks":         "127.0.0.1/32 127.0.4.0/24",
-		"virtual_alias_maps": "inline:{postmaster@acmecorp.com=bob@acmecorp.com,abuse@acmecorp.com=bob@acmecorp.com,postmaster@globex.example=hugo@globex.example,abuse@globex.example=hugo@globex.example}, socketmap:unix:{dir}/lookup.sock:aliases",
+		"mynetworks":                "127.0.0.1/32 127.0.4.0/24",
+		"message_reject_characters": `\0`,
+		"virtual_alias_maps":        "inline:{postmaster@acmecorp.com=bob@acmecorp.com,abuse@acmecorp.com=bob@acmecorp.com,postmaster@globex.example=hugo@globex.example,abuse@globex.example=hugo@globex.example}, socketmap:unix:{dir}/lookup.sock:aliases",
 	}})
 	p := lab.Lend(t)
 	c.bin = postconfOf(t, p, filepath.Join(c.Postfix.Dir, "etc"))

@@ -93,3 +93,11 @@ func (m *Postfix) Restart(ctx context.Context, changes map[string]string) error 
 	m.config = c
 	return m.begin(ctx)
 }
+
+// Again ends the instance's processes, and starts it with its configuration as that is by now.
+func (m *Postfix) Again(ctx context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.end()
+	return m.begin(ctx)
+}

@@ -96,6 +96,9 @@ type SiteConfig struct {
 	// SubmissionFilter is the MAIL_FILTER of MC that Sendmail's service "submission" asks
 	// instead of the usual one.
 	SubmissionFilter string
+	// Bare leaves out all that coexistd wants of Postfix, which is then set as Debian's package
+	// sets it.
+	Bare bool
 	// RefuseHere is asked by the sink that stands for the local mailboxes, and
 	// RefuseOffice by that of Office 365. Nil takes every address.
 	RefuseHere, RefuseOffice func(recipient string) *Reply
@@ -216,15 +219,22 @@ func (s *Site) postfixConfig(c SiteConfig) Config {
 		"virtual_alias_maps":       lookup("aliases"),
 		"transport_maps":           lookup("transport") + ", texthash:$config_directory/transport",
 		"recipient_delimiter":      "+",
-		"smtpd_relay_restrictions": "permit_mynetworks, permit_sasl_authenticated, check_client_access cidr:$config_directory/platforms.cidr, reject_unauth_destination",
+		"smtpd_relay_restrictions": "permit_mynetworks, permit_sasl_authenticated, check_client_access " + lookup("networks") + ", reject_unauth_destination",
 		"mynetworks":               "127.0.4.0/24",
+		"smtp_tls_security_level":  "may",
+	}
+	if c.Bare {
+		main = map[string]string{
+			"recipient_delimiter":      "+",
+			"smtpd_relay_restrictions": "permit_mynetworks permit_sasl_authenticated defer_unauth_destination",
+			"mynetworks":               "127.0.4.0/24",
+			"mydestination":            "$myhostname, localhost.localdomain, localhost",
+		}
 	}
 	for name, value := range c.Main {
 		main[name] = strings.ReplaceAll(value, "{dir}", s.Dir)
 	}
 	routes := s.routes(c)
-	files := map[string]string{"platforms.cidr": "127.0.1.0/24 OK\n127.0.2.0/24 OK\n"}
-	maps.Copy(files, c.Files)
 	behind := map[string]string{"cleanup_service_name": "cleanup-milter"}
 	submission := map[string]string{"smtpd_sasl_auth_enable": "yes", "milter_macro_daemon_name": "submission"}
 	maps.Copy(submission, behind)
@@ -232,13 +242,17 @@ func (s *Site) postfixConfig(c SiteConfig) Config {
 	if c.SASL != "" {
 		users = nil
 	}
+	if c.Bare {
+		delete(submission, "cleanup_service_name")
+		return Config{Services: []Service{{Name: "public"}, {Name: "submission", Settings: submission}}, Main: main, Routes: routes, Users: users, SASL: c.SASL, Files: c.Files}
+	}
 	return Config{
 		Services: []Service{{Name: "public", Settings: behind}, {Name: "submission", Settings: submission}},
 		Main:     main,
 		Routes:   routes,
 		Users:    users,
 		SASL:     c.SASL,
-		Files:    files,
+		Files:    c.Files,
 		Master: []string{
 			"pickup unix n - n 60 1 pickup -o cleanup_service_name=cleanup-milter",
 			"cleanup-milter unix n - n - 0 cleanup -o { virtual_alias_maps = " + strings.ReplaceAll(main["virtual_alias_maps"], ":aliases", ":members") + " }",

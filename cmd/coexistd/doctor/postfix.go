@@ -55,6 +55,8 @@ func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 		lookAtCharacters(x.mta),
 		lookAtMaps(x),
 		lookAtOwnMaps(x),
+		lookAtDual(x),
+		lookAtRelaying(x),
 		lookAtChroot(x),
 		lookAtRights(x),
 		lookAtDelimiters(x),

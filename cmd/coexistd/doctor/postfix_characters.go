@@ -7,7 +7,8 @@ import (
 
 // lookAtCharacters looks for characters that Postfix takes out of messages. cleanup(8) does so
 // before it asks a milter: what is checked is what is delivered, but it is no longer what was
-// signed. A message with a character for which it is refused is refused before.
+// signed. A message with a character for which it is refused is refused before. What scanners and
+// mail programs make of a NUL differs, so that Postfix should let none through.
 func lookAtCharacters(p *postfix) []Finding {
 	const taken, refused = "message_strip_characters", "message_reject_characters"
 	var findings []Finding
@@ -21,6 +22,11 @@ func lookAtCharacters(p *postfix) []Finding {
 			}
 			return c
 		}, strips)
+		if !strings.Contains(strips+refuses, "\x00") && !told[""] {
+			told[""] = true
+			findings = append(findings, warning("a message with a NUL is taken, of which scanners and mail programs make different things").
+				do(`put into main.cf: %s = \0; then run: postfix reload`, refused))
+		}
 		if left == "" || told[has+file] {
 			continue
 		}

@@ -3,6 +3,7 @@ package setup
 // sides is the table of sides.
 func sides() []side {
 	return []side{
+		{"postfix", postfix, retirePostfix},
 		{"dns", dns, retireDNS},
 	}
 }

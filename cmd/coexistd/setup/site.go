@@ -25,6 +25,9 @@ type Site struct {
 	Both bool
 	// Postfix is what the Postfix of this host says; nil: there is none, or it cannot be asked.
 	Postfix *postconf.Settings
+	// Classes tells of each domain of ours by which of Postfix's classes it takes its mail, the
+	// first that has it. A domain that it lacks is taken by none, as far as can be told.
+	Classes map[string]postconf.Class
 	// CertificateNames are the DNS names in the certificate that the MTA shows to clients,
 	// sorted. Empty: it is not known.
 	CertificateNames []string
@@ -56,9 +59,24 @@ func Survey(ctx context.Context, conf *config.Config) *Site {
 	if settings, err := postconf.Read(ctx); err == nil {
 		s.Postfix = settings
 		s.CertificateNames = certificateNames(settings)
+		s.classify(ctx)
 	}
 	s.ask(ctx, sender.NewResolver(conf.Resolver))
 	return s
+}
+
+// classify fills in Classes.
+func (s *Site) classify(ctx context.Context) {
+	s.Classes = make(map[string]postconf.Class)
+	domains := slices.Collect(maps.Keys(s.Conf.Rules.Routes.Domains))
+	for _, class := range slices.Backward(postconf.Classes[:]) {
+		found, _ := s.Postfix.Members(ctx, class.Domains, domains, s.Conf.Lookups)
+		for domain, is := range found {
+			if is {
+				s.Classes[domain] = class
+			}
+		}
+	}
 }
 
 // ask fills in DNS: first the domains, then the hosts that they name.

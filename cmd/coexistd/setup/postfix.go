@@ -1,0 +1,327 @@
+package setup
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"coexistd/cmd/coexistd/postconf"
+	"coexistd/policy/config"
+	"coexistd/policy/route"
+	"coexistd/policy/verdict"
+)
+
+// postfixSide makes a guide for Postfix: what differs from what its configuration says now.
+type postfixSide struct {
+	*Site
+	p     *postconf.Settings
+	steps []Step
+	// restart says that a reload does not do.
+	restart bool
+}
+
+// pair is a name with its value: of a setting, or of an option of a service.
+type pair struct{ name, value string }
+
+func newPostfixSide(s *Site) (*postfixSide, error) {
+	switch {
+	case s.Postfix == nil:
+		return nil, errors.New("no Postfix was found: run this on the host of the MTA, as root, with the folder of its postconf command in PATH")
+	case len(s.Conf.Lookups) == 0:
+		return nil, fmt.Errorf("%s has no [[lookup]], by which Postfix asks who exists: add one, and see that coexistd check says ok", s.Conf.Path)
+	}
+	return &postfixSide{Site: s, p: s.Postfix}, nil
+}
+
+// postfix says what to set in Postfix.
+func postfix(s *Site) (Guide, error) {
+	g, err := newPostfixSide(s)
+	if err != nil {
+		return Guide{}, err
+	}
+	for _, chapter := range []func(){
+		g.chroots, g.domains, g.recipients, g.aliases, g.transports, g.dual, g.delimiter, g.networks, g.relaying,
+		g.outbound, g.certificates, g.submission, g.releases,
+		// Last, so that no mail meets the milter before all that it needs.
+		g.milters, g.activate,
+	} {
+		chapter()
+	}
+	return Guide{
+		Intro: "Postfix beside coexistd, as the configuration " + s.Conf.Path + " wants it: what differs from what postconf says now.\n" +
+			"Run it as root when coexistd runs (coexistd status): coexistd setup postfix | sh -e. Then see what coexistd doctor says.",
+		Steps: g.steps, comment: "# ",
+	}, nil
+}
+
+// add adds a step, unless it has no lines.
+func (g *postfixSide) add(title, text string, lines ...string) {
+	if len(lines) > 0 {
+		g.steps = append(g.steps, Step{Title: title, Text: text, Code: strings.Join(lines, "\n")})
+	}
+}
+
+// set returns the commands for those settings of main.cf that are not as wanted.
+func (g *postfixSide) set(wanted ...pair) (lines []string) {
+	for _, one := range wanted {
+		if g.p.Raw[one.name] != one.value {
+			lines = append(lines, "postconf -e "+quote(one.name+" = "+one.value))
+		}
+	}
+	return lines
+}
+
+// option returns the commands for those options of a service that are not as wanted.
+func (g *postfixSide) option(s *postconf.Service, wanted ...pair) (lines []string) {
+	for _, one := range wanted {
+		if value, has := s.Own[one.name]; !has || value != one.value {
+			lines = append(lines, "postconf -P "+quote(s.Name+"/"+s.Kind+"/"+one.name+"="+one.value))
+		}
+	}
+	return lines
+}
+
+// quote writes a word for the shell.
+func quote(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
+
+// lookup is one of our maps as Postfix names it.
+func (g *postfixSide) lookup(name string) string {
+	return "socketmap:" + g.Conf.Lookups[0].Address + ":" + name
+}
+
+// behind adds a map of ours to a setting's tables, behind those that it has.
+func (g *postfixSide) behind(setting, name string) pair {
+	if g.p.Asks(setting, name, g.Conf.Lookups) {
+		return pair{setting, g.p.Raw[setting]}
+	}
+	return pair{setting, joined(g.p.Raw[setting], g.lookup(name))}
+}
+
+// before does the same, before those.
+func (g *postfixSide) before(setting, name string) pair {
+	if g.p.Asks(setting, name, g.Conf.Lookups) {
+		return pair{setting, g.p.Raw[setting]}
+	}
+	return pair{setting, joined(g.lookup(name), g.p.Raw[setting])}
+}
+
+// joined is a list of what is not empty.
+func joined(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(one string) bool { return one == "" }), ", ")
+}
+
+// ours are our domains, sorted.
+func (g *postfixSide) ours() []string {
+	return slices.Sorted(maps.Keys(g.Conf.Rules.Routes.Domains))
+}
+
+// domains has Postfix take mail for our domains.
+func (g *postfixSide) domains() {
+	lacking := slices.DeleteFunc(g.ours(), func(domain string) bool { _, is := g.Classes[domain]; return is })
+	if len(lacking) == 0 {
+		return
+	}
+	list := lacking
+	if g.p.IsWritten("virtual_mailbox_domains") {
+		list = append(postconf.List(g.p.Raw["virtual_mailbox_domains"]), lacking...)
+	}
+	wanted := []pair{{"virtual_mailbox_domains", strings.Join(list, ", ")}}
+	if !g.p.IsWritten("virtual_transport") {
+		wanted = append(wanted, pair{"virtual_transport", "lmtp:unix:private/dovecot-lmtp"})
+	}
+	for _, domain := range lacking {
+		g.Classes[domain] = postconf.Classes[slices.IndexFunc(postconf.Classes[:], func(c postconf.Class) bool { return c.Domains == "virtual_mailbox_domains" })]
+	}
+	g.add("Take mail for "+strings.Join(lacking, ", "),
+		"Mailboxes here are delivered by LMTP, to Dovecot as a rule: contrib/postfix has the lines for it. Where another program takes them, write it into virtual_transport.\n"+
+			"Every domain must have postmaster and abuse: give each a mailbox, or an alias in a map of yours.",
+		g.set(wanted...)...)
+}
+
+// recipients has Postfix know who exists, in each class that has a domain of ours with a
+// directory.
+func (g *postfixSide) recipients() {
+	var wanted []pair
+	var lines []string
+	for _, class := range postconf.Classes {
+		uses := slices.ContainsFunc(g.ours(), func(domain string) bool { return g.Classes[domain] == class })
+		if class.Recipients == "" || !uses {
+			continue
+		}
+		if class.Recipients == "virtual_mailbox_maps" {
+			lines = append(lines, g.keepVirtual()...)
+		}
+		wanted = append(wanted, g.behind(class.Recipients, "recipients"))
+	}
+	g.add("Let Postfix know that users who live elsewhere exist",
+		"smtpd refuses whom none of its own tables know, before it asks a milter.", append(lines, g.set(wanted...)...)...)
+}
+
+// keepVirtual gives virtual(8), which takes no socketmap, the tables that it has had.
+func (g *postfixSide) keepVirtual() []string {
+	own := g.p.Raw["virtual_mailbox_maps"]
+	transport, _, _ := strings.Cut(g.p.Main["virtual_transport"], ":")
+	i := slices.IndexFunc(g.p.Services, func(s *postconf.Service) bool {
+		return s.Name == transport && s.Kind == "unix" && s.Program == "virtual"
+	})
+	if i < 0 || own == "" || g.p.Services[i].Own["virtual_mailbox_maps"] != "" {
+		return nil
+	}
+	return g.option(g.p.Services[i], pair{"virtual_mailbox_maps", own})
+}
+
+// aliases has the mail that no milter sees reach users who live elsewhere.
+func (g *postfixSide) aliases() {
+	wanted := g.behind("virtual_alias_maps", "aliases")
+	own := postconf.Tables(g.p.Raw["virtual_alias_maps"])
+	if slices.ContainsFunc(own, func(table string) bool { return !postconf.IsListable(table) }) {
+		// A table such as one in LDAP still has who has moved away.
+		wanted = g.before("virtual_alias_maps", "aliases")
+	}
+	g.add("Let mail that no milter sees reach users who live elsewhere",
+		"That are bounces, what a .forward file sends on, and the members of aliases.", g.set(wanted)...)
+}
+
+// transports has mail wait for a mailbox that is being moved, and go by a platform's relay.
+func (g *postfixSide) transports() {
+	g.add("Let mail wait for a mailbox that is being moved, and go by a platform's relay", "", g.set(g.before("transport_maps", "transport"))...)
+}
+
+func (g *postfixSide) delimiter() {
+	g.add("Cut subaddresses by the same characters", "", g.set(pair{"recipient_delimiter", g.Conf.Rules.Delimiters})...)
+}
+
+// networks lets the clients relay that are ours without authentication.
+func (g *postfixSide) networks() {
+	list, _ := g.p.Networks()
+	value := g.p.Raw["mynetworks"]
+	if !g.p.IsWritten("mynetworks") {
+		value = g.p.Main["mynetworks"]
+	}
+	for _, network := range g.Conf.Rules.OurNetworks.Prefixes() {
+		if slices.ContainsFunc(list, func(has netip.Prefix) bool { return has.Overlaps(network) && has.Bits() <= network.Bits() }) {
+			continue
+		}
+		text := network.String()
+		if network.Addr().Is6() {
+			text = "[" + network.Addr().String() + "]" + fmt.Sprintf("/%d", network.Bits())
+		}
+		value = strings.TrimSpace(value + " " + text)
+	}
+	if value == g.p.Main["mynetworks"] {
+		return // be it Postfix's default
+	}
+	g.add("Let our_networks send to the Internet", "", g.set(pair{"mynetworks", value})...)
+}
+
+// relaying refuses mail for other domains, rather than put it off, and lets the users of a platform
+// with may_relay send through us.
+func (g *postfixSide) relaying() {
+	mayRelay := slices.ContainsFunc(g.Conf.Rules.Routes.Platforms, func(p *route.Platform) bool { return p.MayRelay })
+	var wanted []pair
+	for _, setting := range []string{"smtpd_relay_restrictions", "smtpd_recipient_restrictions"} {
+		list := postconf.List(g.p.Raw[setting])
+		end := slices.IndexFunc(list, func(one string) bool { return one == "defer_unauth_destination" || one == "reject_unauth_destination" })
+		if end < 0 {
+			continue
+		}
+		list[end] = "reject_unauth_destination"
+		if mayRelay && !g.p.Asks(setting, "networks", g.Conf.Lookups) {
+			list = slices.Insert(list, end, "check_client_access "+g.lookup("networks"))
+		}
+		value := strings.Join(list, ", ")
+		if slices.Equal(postconf.List(value), postconf.List(g.p.Raw[setting])) {
+			value = g.p.Raw[setting]
+		}
+		wanted = append(wanted, pair{setting, value})
+	}
+	title := "Refuse mail for other domains"
+	text := "A platform that wrongly sends mail for its alternate domain here would else try again for days."
+	if mayRelay {
+		title += ", save that of the platform's users"
+		text += " All tenants of the platform send from the networks that the lookup has; coexistd refuses what does not prove ours."
+	}
+	g.add(title, text, g.set(wanted...)...)
+}
+
+// outbound has all mail for the Internet leave through a platform.
+func (g *postfixSide) outbound() {
+	routes := &g.Conf.Rules.Routes
+	platform := routes.Platform(routes.Outbound)
+	if platform == nil {
+		return
+	}
+	host := platform.Relay
+	if host == "" && Google(g.Site, platform) {
+		host = "[smtp-relay.gmail.com]:587"
+	}
+	for _, name := range g.ours() {
+		if mx := g.DNS[routes.Domains[name].Alternates[platform.Name]].MX; host == "" && len(mx) > 0 {
+			host = "[" + mx[0] + "]"
+		}
+	}
+	title := "Send all mail for the Internet through " + platform.Name
+	if host == "" {
+		g.steps = append(g.steps, Step{Title: title, Text: fmt.Sprintf("The host that takes it is not known: the DNS tells of no MX of the alternate domain. Set platform.%s.relay in %s, and run this again.", platform.Name, g.Conf.Path)})
+		return
+	}
+	if g.p.Main["relayhost"] == "" {
+		g.add(title, "", g.set(pair{"relayhost", host})...)
+		return
+	}
+	if g.p.Main["relayhost"] != host {
+		g.add(title, "relayhost is "+g.p.Main["relayhost"]+" now, which is given up.", g.set(pair{"relayhost", host})...)
+	}
+}
+
+// certificates has Postfix use TLS towards the platforms, show them who we are, and ask clients
+// for theirs where the configuration goes by them.
+func (g *postfixSide) certificates() {
+	var wanted []pair
+	text := ""
+	if g.p.Main["smtp_tls_security_level"] == "" {
+		wanted = append(wanted, pair{"smtp_tls_security_level", "may"})
+	}
+	if len(g.Pairs(Office365)) > 0 && g.p.Main["smtp_tls_cert_file"] == "" && g.p.Main["smtp_tls_chain_files"] == "" && g.hasOurName() {
+		text = "Office 365 tells by the certificate that a connection is ours."
+		if g.p.Main["smtpd_tls_chain_files"] != "" {
+			wanted = append(wanted, pair{"smtp_tls_chain_files", "$smtpd_tls_chain_files"})
+		} else {
+			wanted = append(wanted, pair{"smtp_tls_cert_file", "$smtpd_tls_cert_file"}, pair{"smtp_tls_key_file", "$smtpd_tls_key_file"})
+		}
+	}
+	byCertificate := len(g.Conf.Rules.OurCertificates) > 0
+	for _, proofs := range g.Conf.Rules.Tenants {
+		byCertificate = byCertificate || proofs.Certificate != ""
+	}
+	if byCertificate && g.p.Main["smtpd_tls_ask_ccert"] != "yes" {
+		wanted = append(wanted, pair{"smtpd_tls_ask_ccert", "yes"})
+		text += " Postfix tells of those certificates only whose issuer is in smtpd_tls_CAfile."
+	}
+	g.add("Use TLS, and show who we are", strings.TrimSpace(text), g.set(wanted...)...)
+}
+
+// hasOurName reports a certificate in the name of a domain of ours, or of a host below one.
+func (g *postfixSide) hasOurName() bool {
+	return slices.ContainsFunc(g.CertificateNames, func(name string) bool {
+		return slices.ContainsFunc(g.ours(), func(domain string) bool { return name == domain || strings.HasSuffix(name, "."+domain) })
+	})
+}
+
+// listeners finds two listeners: general judges each message by itself, and users is for services where
+// all are logged in; nil: there is none.
+func (g *postfixSide) listeners() (general, users *config.Listener) {
+	for i := range g.Conf.Listeners {
+		l := &g.Conf.Listeners[i]
+		switch {
+		case l.Checkpoint == verdict.Undecided && general == nil:
+			general = l
+		case l.Checkpoint == verdict.S2 && users == nil:
+			users = l
+		}
+	}
+	return general, users
+}

@@ -20,6 +20,8 @@ var rightMain = map[string]string{
 	"virtual_alias_maps": "socketmap:unix:{dir}/lookup.sock:aliases", "virtual_mailbox_maps": "socketmap:unix:{dir}/lookup.sock:recipients",
 	"transport_maps": "socketmap:unix:{dir}/lookup.sock:transport", "mynetworks": "127.0.4.0/24", "recipient_delimiter": "+",
 	"virtual_mailbox_domains": "acmecorp.com globex.example", "virtual_transport": "lmtp:unix:private/mailboxes", "alias_maps": "",
+	"message_reject_characters": `\0`, "smtp_tls_security_level": "may",
+	"smtpd_relay_restrictions": "permit_mynetworks, check_client_access socketmap:unix:{dir}/lookup.sock:networks, reject_unauth_destination",
 }
 
 const rightMaster = `smtp inet n - n - - smtpd
@@ -39,7 +41,8 @@ discard unix - - n - - discard
 func ofPostfix(t *testing.T, toml string, main, files map[string]string) string {
 	t.Helper()
 	p := lab.Lend(t)
-	config := configuration(t, toml, lab.SiteDirectory)
+	// A mailbox at both sides would want a cleanup service of its own.
+	config := configuration(t, toml, strings.ReplaceAll(lab.SiteDirectory, ",both,", ",here,"))
 	dir := filepath.Dir(config)
 	queue := queueWith(t, "mailboxes")
 	all := maps.Clone(rightMain)

@@ -23,6 +23,7 @@ virtual_alias_maps = proxy:socketmap:unix:{dir}/lookup.sock:aliases
 virtual_mailbox_maps = unionmap:{texthash:/a, socketmap:unix:{dir}/lookup.sock:recipients}
 transport_maps = socketmap:unix:{dir}/lookup.sock:transport
 mynetworks = 127.0.4.0/24 [::ffff:127.0.4.0]/120
+message_reject_characters = \0
 `, "{dir}", dir)
 	master := `smtp inet n - y - - smtpd
   -o { smtpd_milters = inet:127.0.0.1:8701 }
@@ -54,6 +55,16 @@ ok    postfix        cleanup (cleanup) hands its mail to coexistd by unix:{dir}/
 ok    postfix        virtual_mailbox_maps asks coexistd for recipients
 ok    postfix        virtual_alias_maps asks coexistd for aliases
 ok    postfix        transport_maps asks coexistd for transport
+FAIL  postfix        what comes by smtp, submission, 465 for a mailbox at both sides is sent to the other platform twice: its cleanup service asks the lookup aliases, and the milter has added the address already
+  do: give it a cleanup service that asks members, as coexistd setup postfix says
+warn  postfix        smtpd_relay_restrictions puts off mail for other domains: a platform that wrongly sends mail for its alternate domain here tries again for days
+  do: write reject_unauth_destination for defer_unauth_destination in smtpd_relay_restrictions of main.cf; then run: postfix reload
+FAIL  postfix        may_relay is set for google, but Postfix lets none of its hosts relay: mail of its users for the Internet is refused
+  do: put check_client_access socketmap:unix:{dir}/lookup.sock:networks before reject_unauth_destination in smtpd_relay_restrictions of main.cf, as coexistd setup postfix says; then run: postfix reload
+FAIL  postfix        may_relay is set for office365, but Postfix lets none of its hosts relay: mail of its users for the Internet is refused
+  do: put check_client_access socketmap:unix:{dir}/lookup.sock:networks before reject_unauth_destination in smtpd_relay_restrictions of main.cf, as coexistd setup postfix says; then run: postfix reload
+warn  postfix        smtp_tls_security_level is empty: mail goes to the platforms in the clear
+  do: put into main.cf: smtp_tls_security_level = may; then run: postfix reload
 FAIL  postfix        Postfix runs smtp in its chroot, where they do not see coexistd's Unix sockets: all mail is put off
 `
 	if !strings.Contains(out, want) {

@@ -111,7 +111,7 @@ func Examine(path, sendmailCF string) []Finding {
 // findMTA reads the settings of the MTA of this host: Sendmail's when it is said where they
 // are, otherwise Postfix's, and those of Sendmail when there is no Postfix.
 func (x *examination) findMTA(ctx context.Context, sendmailCF string) {
-	x.mta, x.sendmail = &postfix{err: postconf.ErrNone}, &sendmail{err: errNoSendmail, path: usualSendmailCF}
+	x.mta, x.sendmail = noPostfix(postconf.ErrNone), &sendmail{err: errNoSendmail, path: usualSendmailCF}
 	if sendmailCF == "" {
 		x.mta = readPostfix(ctx)
 	}

@@ -15,15 +15,21 @@ import (
 
 // postfix is what Postfix's own configuration says.
 type postfix struct {
-	err error // why nothing is known; postconf.ErrNone when there is none
-	*postconf.Settings
+	err                error // why nothing is known; postconf.ErrNone when there is none
+	*postconf.Settings       // never nil
 }
 
 // readPostfix asks Postfix of its configuration.
 func readPostfix(ctx context.Context) *postfix {
 	settings, err := postconf.Read(ctx)
-	return &postfix{err, settings}
+	if err != nil {
+		return noPostfix(err)
+	}
+	return &postfix{nil, settings}
 }
+
+// noPostfix is one of which nothing is known.
+func noPostfix(err error) *postfix { return &postfix{err, &postconf.Settings{}} }
 
 // trusts tells whether mynetworks has an address, if that is sure.
 func (p *postfix) trusts(address netip.Addr) (trusted, sure bool) {

@@ -98,7 +98,7 @@ func host(t *testing.T, changes ...[3]string) *examination {
 	if len(reading.Problems) > 0 {
 		t.Fatal(reading.Problems)
 	}
-	x := &examination{conf: reading.Config, networks: reading.Config.Networks, mta: &postfix{err: postconf.ErrNone}, now: time.Now(),
+	x := &examination{conf: reading.Config, networks: reading.Config.Networks, mta: noPostfix(postconf.ErrNone), now: time.Now(),
 		lists: sync.OnceValue(func() sources.Directories { return sources.Open(reading.Directories, nil) })}
 	x.sendmail = readSendmail(filepath.Join(dir, "sendmail.cf"))
 	return x

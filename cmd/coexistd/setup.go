@@ -28,8 +28,8 @@ whole can be read, and then run.
 
 SIDE is one of: ` + strings.Join(sides, ", ") + `.`,
 		Example: `  coexistd setup postfix
-  coexistd setup office365 > setup.ps1
-  coexistd setup dns --retire`,
+  coexistd setup postfix | sh -e
+  coexistd setup postfix --retire`,
 		ValidArgs: sides,
 		Args:      exactly(1, "the side to be set up: one of "+strings.Join(sides, ", ")),
 	}, func(args []string) int { return writeSetup(c, args[0], retire) })

@@ -4,6 +4,5 @@ package setup
 func sides() []side {
 	return []side{
 		{"postfix", postfix, retirePostfix},
-		{"dns", dns, retireDNS},
 	}
 }

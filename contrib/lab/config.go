@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +24,9 @@ type Config struct {
 	Services []Service
 	// Main are main.cf settings; they win over the lab's own.
 	Main map[string]string
+	// Package has the usual services, with their chroot, and the settings be those that
+	// Debian's package brings, where the lab does not need them otherwise.
+	Package bool
 	// Master are further lines of master.cf. One with the name and type of a
 	// usual service takes its place.
 	Master []string
@@ -166,7 +170,7 @@ func (l *layout) write(p *Programs, c Config, addresses map[string]string) error
 	if err := l.writeFile("transport", routes.String()); err != nil {
 		return err
 	}
-	master, err := masterFile(c, addresses)
+	master, err := masterFile(p, c, addresses)
 	if err != nil {
 		return err
 	}
@@ -217,6 +221,16 @@ func (l *layout) writeMain(p *Programs, c Config) error {
 		settings["smtpd_sasl_type"] = "dovecot"
 		settings["smtpd_sasl_path"] = cmp.Or(c.SASL, authSocket)
 	}
+	if c.Package {
+		packaged, err := p.packaged("main.cf.debian", "main.cf.tls")
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(packaged) {
+			name, value, _ := strings.Cut(line, "=")
+			settings[strings.TrimSpace(name)] = cmp.Or(settings[strings.TrimSpace(name)], strings.TrimSpace(value))
+		}
+	}
 	maps.Copy(settings, c.Main)
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
@@ -242,10 +256,36 @@ func (l *layout) writeFile(name, content string) error {
 	return nil
 }
 
-func masterFile(c Config, addresses map[string]string) (string, error) {
+// packaged returns the lines of files that the package of Postfix brings, without comments.
+func (p *Programs) packaged(names ...string) (string, error) {
+	var lines strings.Builder
+	for _, name := range names {
+		text, err := os.ReadFile(filepath.Join(p.commands, "../share/postfix", name))
+		if err != nil {
+			return "", fmt.Errorf("lab: %w", err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if strings.TrimSpace(line) != "" && line[0] != '#' {
+				lines.WriteString(line)
+			}
+		}
+	}
+	return lines.String(), nil
+}
+
+func masterFile(p *Programs, c Config, addresses map[string]string) (string, error) {
 	var b strings.Builder
+	usual, chroot := standardServices, "n"
+	if c.Package {
+		packaged, err := p.packaged("master.cf.dist")
+		if err != nil {
+			return "", err
+		}
+		own := regexp.MustCompile(`(?m)^(smtp\s+inet|postlog\s).*\n`) // The lab keeps the log itself.
+		usual, chroot = own.ReplaceAllString(packaged, ""), "y"
+	}
 	for _, s := range c.Services {
-		fmt.Fprintf(&b, "%s inet n - n - - smtpd", addresses[s.Name])
+		fmt.Fprintf(&b, "%s inet n - %s - - smtpd", addresses[s.Name], chroot)
 		for _, name := range slices.Sorted(maps.Keys(s.Settings)) {
 			if err := checkSetting(name, s.Settings[name]); err != nil {
 				return "", fmt.Errorf("%w (service %q)", err, s.Name)
@@ -259,7 +299,7 @@ func masterFile(c Config, addresses map[string]string) (string, error) {
 		own[serviceKey(line)] = true
 		b.WriteString(line + "\n")
 	}
-	for line := range strings.Lines(standardServices) {
+	for line := range strings.Lines(usual) {
 		if !own[serviceKey(line)] {
 			b.WriteString(line)
 		}

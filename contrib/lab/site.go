@@ -224,6 +224,7 @@ func (s *Site) postfixConfig(c SiteConfig) Config {
 		"smtp_tls_security_level":  "may",
 	}
 	if c.Bare {
+		// What the package's questions are answered with.
 		main = map[string]string{
 			"recipient_delimiter":      "+",
 			"smtpd_relay_restrictions": "permit_mynetworks permit_sasl_authenticated defer_unauth_destination",
@@ -244,7 +245,7 @@ func (s *Site) postfixConfig(c SiteConfig) Config {
 	}
 	if c.Bare {
 		delete(submission, "cleanup_service_name")
-		return Config{Services: []Service{{Name: "public"}, {Name: "submission", Settings: submission}}, Main: main, Routes: routes, Users: users, SASL: c.SASL, Files: c.Files}
+		return Config{Package: true, Services: []Service{{Name: "public"}, {Name: "submission", Settings: submission}}, Main: main, Routes: routes, Users: users, SASL: c.SASL, Files: c.Files}
 	}
 	return Config{
 		Services: []Service{{Name: "public", Settings: behind}, {Name: "submission", Settings: submission}},

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"coexistd/cmd/coexistd/account"
 	"coexistd/cmd/coexistd/postconf"
 )
 
@@ -29,7 +28,10 @@ func (g *postfixSide) chroots() {
 		return
 	}
 	g.restart = true
-	g.add("Let Postfix reach coexistd's Unix sockets", "", append(lines, fmt.Sprintf("usermod -aG %s %s", account.OwnName(), g.p.Main["mail_owner"]))...)
+	if g.User != "" {
+		lines = append(lines, fmt.Sprintf("usermod -aG %s %s", g.User, g.p.Main["mail_owner"]))
+	}
+	g.add("Let Postfix reach coexistd's Unix sockets", "", lines...)
 }
 
 func (g *postfixSide) hasUnixSockets() bool {

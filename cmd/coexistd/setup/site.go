@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"coexistd/cmd/coexistd/account"
 	"coexistd/cmd/coexistd/postconf"
 	"coexistd/milter/sources"
 	"coexistd/policy/config"
@@ -21,6 +22,8 @@ import (
 // Site is all that guides are made of: the configuration, and what was asked for it.
 type Site struct {
 	Conf *config.Config
+	// User is who runs the daemon; empty: root, or nobody can tell.
+	User string
 	// Both says that a mailbox lives both here and at a platform.
 	Both bool
 	// Postfix is what the Postfix of this host says; nil: there is none, or it cannot be asked.
@@ -55,6 +58,9 @@ func Survey(ctx context.Context, conf *config.Config) *Site {
 		for entry := range list.Snapshot.All() {
 			s.Both = s.Both || entry.Residence().Kind == route.Both
 		}
+	}
+	if daemon, err := account.Daemon(conf); err == nil && daemon != nil && !daemon.IsRoot() {
+		s.User = daemon.Name
 	}
 	if settings, err := postconf.Read(ctx); err == nil {
 		s.Postfix = settings

@@ -12,6 +12,11 @@ type Class struct {
 var Classes = [...]Class{
 	{"mydestination", "local_transport", "local_recipient_maps"},
 	{"virtual_alias_domains", "", ""},
-	{"virtual_mailbox_domains", "virtual_transport", "virtual_mailbox_maps"},
+	VirtualMailboxes(),
 	{"relay_domains", "relay_transport", "relay_recipient_maps"},
+}
+
+// VirtualMailboxes is the class of domains whose users are no accounts of the host.
+func VirtualMailboxes() Class {
+	return Class{"virtual_mailbox_domains", "virtual_transport", "virtual_mailbox_maps"}
 }

@@ -19,6 +19,9 @@ type postfixSide struct {
 	*Site
 	p     *postconf.Settings
 	steps []Step
+	// untaken are the domains of ours for which Postfix takes no mail yet. They become virtual
+	// mailbox domains.
+	untaken []string
 	// restart says that a reload does not do.
 	restart bool
 }
@@ -33,7 +36,21 @@ func newPostfixSide(s *Site) (*postfixSide, error) {
 	case len(s.Conf.Lookups) == 0:
 		return nil, fmt.Errorf("%s has no [[lookup]], by which Postfix asks who exists: add one, and see that coexistd check says ok", s.Conf.Path)
 	}
-	return &postfixSide{Site: s, p: s.Postfix}, nil
+	g := &postfixSide{Site: s, p: s.Postfix}
+	for _, domain := range g.ours() {
+		if _, taken := s.Classes[domain]; !taken {
+			g.untaken = append(g.untaken, domain)
+		}
+	}
+	return g, nil
+}
+
+// class is the class of a domain of ours, as it is or will be.
+func (g *postfixSide) class(domain string) postconf.Class {
+	if class, is := g.Classes[domain]; is {
+		return class
+	}
+	return postconf.VirtualMailboxes()
 }
 
 // postfix says what to set in Postfix.
@@ -43,10 +60,10 @@ func postfix(s *Site) (Guide, error) {
 		return Guide{}, err
 	}
 	for _, chapter := range []func(){
-		g.chroots, g.domains, g.recipients, g.aliases, g.transports, g.dual, g.delimiter, g.networks, g.relaying,
-		g.outbound, g.certificates, g.submission, g.releases,
-		// Last, so that no mail meets the milter before all that it needs.
-		g.milters, g.activate,
+		// Postfix's programs may read main.cf at any moment: what asks us who exists comes before
+		// the milter and before the domains, and the milter before whom it guards against.
+		g.chroots, g.recipients, g.aliases, g.transports, g.dual, g.delimiter, g.networks, g.milters, g.domains, g.relaying,
+		g.outbound, g.certificates, g.submission, g.releases, g.activate,
 	} {
 		chapter()
 	}
@@ -118,27 +135,25 @@ func (g *postfixSide) ours() []string {
 	return slices.Sorted(maps.Keys(g.Conf.Rules.Routes.Domains))
 }
 
-// domains has Postfix take mail for our domains.
+// domains has Postfix take mail for our domains. Where it has virtual mailboxes already, it knows how
+// to deliver to them.
 func (g *postfixSide) domains() {
-	lacking := slices.DeleteFunc(g.ours(), func(domain string) bool { _, is := g.Classes[domain]; return is })
-	if len(lacking) == 0 {
+	if len(g.untaken) == 0 {
 		return
 	}
-	list := lacking
+	list := g.untaken
+	var wanted []pair
 	if g.p.IsWritten("virtual_mailbox_domains") {
-		list = append(postconf.List(g.p.Raw["virtual_mailbox_domains"]), lacking...)
-	}
-	wanted := []pair{{"virtual_mailbox_domains", strings.Join(list, ", ")}}
-	if !g.p.IsWritten("virtual_transport") {
+		list = append(postconf.List(g.p.Raw["virtual_mailbox_domains"]), list...)
+	} else if !g.p.IsWritten("virtual_transport") {
 		wanted = append(wanted, pair{"virtual_transport", "lmtp:unix:private/dovecot-lmtp"})
 	}
-	for _, domain := range lacking {
-		g.Classes[domain] = postconf.Classes[slices.IndexFunc(postconf.Classes[:], func(c postconf.Class) bool { return c.Domains == "virtual_mailbox_domains" })]
+	wanted = append(wanted, pair{"virtual_mailbox_domains", strings.Join(list, ", ")})
+	text := "Every domain must have postmaster and abuse: give each a mailbox, or an alias in a map of yours."
+	if len(wanted) > 1 {
+		text = "Mailboxes here are delivered by LMTP, to Dovecot as a rule: contrib/postfix has the lines for it. Where another program takes them, write it into virtual_transport.\n" + text
 	}
-	g.add("Take mail for "+strings.Join(lacking, ", "),
-		"Mailboxes here are delivered by LMTP, to Dovecot as a rule: contrib/postfix has the lines for it. Where another program takes them, write it into virtual_transport.\n"+
-			"Every domain must have postmaster and abuse: give each a mailbox, or an alias in a map of yours.",
-		g.set(wanted...)...)
+	g.add("Take mail for "+strings.Join(g.untaken, ", "), text, g.set(wanted...)...)
 }
 
 // recipients has Postfix know who exists, in each class that has a domain of ours with a
@@ -147,7 +162,7 @@ func (g *postfixSide) recipients() {
 	var wanted []pair
 	var lines []string
 	for _, class := range postconf.Classes {
-		uses := slices.ContainsFunc(g.ours(), func(domain string) bool { return g.Classes[domain] == class })
+		uses := slices.ContainsFunc(g.ours(), func(domain string) bool { return g.class(domain) == class })
 		if class.Recipients == "" || !uses {
 			continue
 		}
@@ -182,7 +197,7 @@ func (g *postfixSide) aliases() {
 		wanted = g.before("virtual_alias_maps", "aliases")
 	}
 	g.add("Let mail that no milter sees reach users who live elsewhere",
-		"That are bounces, what a .forward file sends on, and the members of aliases.", g.set(wanted)...)
+		"Such are bounces, what a .forward file sends on, and the members of aliases.", g.set(wanted)...)
 }
 
 // transports has mail wait for a mailbox that is being moved, and go by a platform's relay.
@@ -247,34 +262,43 @@ func (g *postfixSide) relaying() {
 	g.add(title, text, g.set(wanted...)...)
 }
 
-// outbound has all mail for the Internet leave through a platform.
-func (g *postfixSide) outbound() {
+// outboundHost is the host by which all mail for the Internet leaves through a platform, as far as
+// it is known; platform is nil where it leaves from here.
+func (g *postfixSide) outboundHost() (host string, platform *route.Platform) {
 	routes := &g.Conf.Rules.Routes
-	platform := routes.Platform(routes.Outbound)
-	if platform == nil {
-		return
-	}
-	host := platform.Relay
-	if host == "" && Google(g.Site, platform) {
-		host = "[smtp-relay.gmail.com]:587"
+	platform = routes.Platform(routes.Outbound)
+	switch {
+	case platform == nil:
+		return "", nil
+	case platform.Relay != "":
+		return platform.Relay, platform
+	case Google(g.Site, platform):
+		return "[smtp-relay.gmail.com]:587", platform
 	}
 	for _, name := range g.ours() {
-		if mx := g.DNS[routes.Domains[name].Alternates[platform.Name]].MX; host == "" && len(mx) > 0 {
-			host = "[" + mx[0] + "]"
+		if mx := g.DNS[routes.Domains[name].Alternates[platform.Name]].MX; len(mx) > 0 {
+			return "[" + mx[0] + "]", platform
 		}
+	}
+	return "", platform
+}
+
+// outbound has all mail for the Internet leave through a platform.
+func (g *postfixSide) outbound() {
+	host, platform := g.outboundHost()
+	if platform == nil || host != "" && g.p.Main["relayhost"] == host {
+		return
 	}
 	title := "Send all mail for the Internet through " + platform.Name
 	if host == "" {
 		g.steps = append(g.steps, Step{Title: title, Text: fmt.Sprintf("The host that takes it is not known: the DNS tells of no MX of the alternate domain. Set platform.%s.relay in %s, and run this again.", platform.Name, g.Conf.Path)})
 		return
 	}
-	if g.p.Main["relayhost"] == "" {
-		g.add(title, "", g.set(pair{"relayhost", host})...)
-		return
+	text := ""
+	if now := g.p.Main["relayhost"]; now != "" {
+		text = "relayhost is " + now + " now, which is given up."
 	}
-	if g.p.Main["relayhost"] != host {
-		g.add(title, "relayhost is "+g.p.Main["relayhost"]+" now, which is given up.", g.set(pair{"relayhost", host})...)
-	}
+	g.add(title, text, g.set(pair{"relayhost", host})...)
 }
 
 // certificates has Postfix use TLS towards the platforms, show them who we are, and ask clients

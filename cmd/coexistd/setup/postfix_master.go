@@ -166,7 +166,8 @@ func (g *postfixSide) milters() {
 		general = &g.Conf.Listeners[0]
 	}
 	ours := general.Address
-	others := g.others("smtpd_milters")
+	// Before 3.0 Postfix knows one action for all milters.
+	others := g.others("smtpd_milters") && g.p.IsFrom(3)
 	var wanted []pair
 	if others {
 		ours = "{ " + ours + ", default_action=tempfail }"

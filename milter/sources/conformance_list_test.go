@@ -50,7 +50,10 @@ func (p *place) follow(t *testing.T, a asking) *followed {
 		Name: source.Path, Copy: source.Copy, Columns: source.Limits, Domains: []string{"acmecorp.com", "xn--bcher-kva.example"},
 		Interval: 20 * time.Millisecond, FullInterval: time.Hour, FullTimeout: time.Hour,
 	}
-	f.Poller = sources.NewPoller(polling, func() (sources.Reader, error) { return counted{p.reader(t, a), f}, nil }, f.log.Logger)
+	f.Poller = sources.NewPoller(polling, func() (sources.Reader, error) {
+		r, err := p.make(a)
+		return counted{r, f}, err
+	}, f.log.Logger)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { f.Run(ctx, nil) })

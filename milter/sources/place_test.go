@@ -135,14 +135,19 @@ func (p *place) goBack(t *testing.T) {
 	p.now = maps.Clone(p.kept)
 }
 
-// reader makes a Reader for the test.
-func (p *place) reader(t *testing.T, a asking) sources.Reader {
-	t.Helper()
+// make makes a Reader, which is the caller's to close.
+func (p *place) make(a asking) (sources.Reader, error) {
 	if a.addrs == nil {
 		a.addrs = []string{p.addr}
 	}
 	a.password = cmp.Or(a.password, p.password)
-	r, err := p.open(a)
+	return p.open(a)
+}
+
+// reader makes a Reader for the test.
+func (p *place) reader(t *testing.T, a asking) sources.Reader {
+	t.Helper()
+	r, err := p.make(a)
 	do(t, err)
 	t.Cleanup(r.Close)
 	return r

@@ -48,7 +48,7 @@ const (
 func Flatten(ctx context.Context, resolver Resolver, domain string) (list []netip.Prefix, skipped []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, flattenTime)
 	defer cancel()
-	f := flattening{resolver: resolver}
+	f := flattening{resolver: resolver, maxLookups: maxLookups, maxVoid: maxVoid}
 	list, err = f.domain(ctx, domain)
 	if err == nil {
 		err = networks.Bounded(list)
@@ -59,13 +59,15 @@ func Flatten(ctx context.Context, resolver Resolver, domain string) (list []neti
 	return list, f.skipped, nil
 }
 
-// flattening is one call of Flatten.
+// flattening is one call of Flatten, or a term of Reckon's.
 type flattening struct {
 	resolver Resolver
-	lookups  int
-	void     int
-	within   []string // the domains whose records are being read
-	skipped  []string
+	// maxLookups and maxVoid bound what was done so far: lookups and void.
+	maxLookups, maxVoid int
+	lookups, void       int
+	mayBeVoid           int      // terms that find something for some clients only
+	within              []string // the domains whose records are being read
+	skipped             []string
 }
 
 // domain returns the networks for which the record of a domain says pass.
@@ -129,11 +131,14 @@ func (f *flattening) term(ctx context.Context, domain string, t term) ([]netip.P
 		}
 		return []netip.Prefix{t.prefix}, nil
 	}
-	if f.lookups++; f.lookups > maxLookups {
-		return nil, fmt.Errorf("%s: %.100q would be more than %d lookups (RFC 7208 section 4.6.4)", domain, t.text, maxLookups)
+	if f.lookups++; f.lookups > f.maxLookups {
+		return nil, fmt.Errorf("%s: %.100q would be more than %d lookups (RFC 7208 section 4.6.4)", domain, t.text, f.maxLookups)
 	}
 	if t.unlisted() {
 		f.skipped = append(f.skipped, fmt.Sprintf("%s: %.100q", domain, t.text))
+		if t.kind != "include" && t.kind != "redirect" {
+			f.mayBeVoid++
+		}
 		return nil, nil
 	}
 	if t.domain == "" {
@@ -147,8 +152,8 @@ func (f *flattening) term(ctx context.Context, domain string, t term) ([]netip.P
 	if err != nil || len(found) > 0 {
 		return found, err
 	}
-	if f.void++; f.void > maxVoid {
-		return nil, fmt.Errorf("%s: %.100q finds nothing, and more than %d terms that do make a record wrong (RFC 7208 section 4.6.4)", domain, t.text, maxVoid)
+	if f.void++; f.void > f.maxVoid {
+		return nil, fmt.Errorf("%s: %.100q finds nothing, and more than %d terms that do make a record wrong (RFC 7208 section 4.6.4)", domain, t.text, f.maxVoid)
 	}
 	return nil, nil
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"slices"
+	"strings"
 
 	"coexistd/cmd/coexistd/postconf"
 	"coexistd/policy/config/files"
@@ -45,4 +46,12 @@ func namesIn(text []byte) []string {
 		}
 		return slices.Sorted(slices.Values(certificate.DNSNames))
 	}
+}
+
+// IsCertified reports that a certificate with these names is one for a host (RFC 6125 section 6.4.3).
+func IsCertified(names []string, host string) bool {
+	_, above, _ := strings.Cut(host, ".")
+	return slices.ContainsFunc(names, func(name string) bool {
+		return strings.EqualFold(name, host) || above != "" && strings.EqualFold(name, "*."+above)
+	})
 }

@@ -4,5 +4,7 @@ package setup
 func sides() []side {
 	return []side{
 		{"postfix", postfix, retirePostfix},
+		{"google", google, retireGoogle},
+		{"dns", dns, retireDNS},
 	}
 }

@@ -1,18 +1,14 @@
 package setup
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"strings"
-	"sync"
 
 	"coexistd/cmd/coexistd/account"
 	"coexistd/cmd/coexistd/postconf"
+	"coexistd/cmd/coexistd/zone"
 	"coexistd/milter/sources"
 	"coexistd/policy/config"
 	"coexistd/policy/route"
@@ -36,28 +32,26 @@ type Site struct {
 	CertificateNames []string
 	// DNS holds what the DNS says of each domain of ours, of each alternate domain, and of
 	// the hosts that these and the configuration name.
-	DNS map[string]Records
-}
-
-// Records are what the DNS says of a name.
-type Records struct {
-	// MX are the hosts, the most preferred first, in lower case and without the dot at the
-	// end. TXT are the texts, and Addresses those of A and AAAA.
-	MX, TXT, Addresses []string
-	// Err says why these are not known. A name that does not exist has no records.
-	Err error
+	DNS zone.Answers
+	// Lives has for each domain the platforms where the directories have mailboxes of it,
+	// sorted; "" stands for here.
+	Lives map[string][]string
 }
 
 // Survey asks what guides are made of. What cannot be asked is left empty.
 func Survey(ctx context.Context, conf *config.Config) *Site {
-	s := &Site{Conf: conf, DNS: make(map[string]Records)}
+	s := AskDNS(ctx, conf, slices.Collect(maps.Keys(conf.Rules.Routes.Domains)))
+	s.Lives = make(map[string][]string)
 	for _, list := range sources.Open(conf.Directories, nil) {
 		if list.Snapshot == nil {
 			continue
 		}
 		for entry := range list.Snapshot.All() {
-			s.Both = s.Both || entry.Residence().Kind == route.Both
+			s.lives(entry.Domain(), entry.Residence())
 		}
+	}
+	for name, domain := range conf.Rules.Routes.Domains {
+		s.lives(name, domain.Unlisted)
 	}
 	if daemon, err := account.Daemon(conf); err == nil && daemon != nil && !daemon.IsRoot() {
 		s.User = daemon.Name
@@ -67,7 +61,15 @@ func Survey(ctx context.Context, conf *config.Config) *Site {
 		s.CertificateNames = certificateNames(settings)
 		s.classify(ctx)
 	}
-	s.ask(ctx, sender.NewResolver(conf.Resolver))
+	return s
+}
+
+// AskDNS returns a site of which the DNS alone was asked, about these domains of ours.
+func AskDNS(ctx context.Context, conf *config.Config, domains []string) *Site {
+	s := &Site{Conf: conf}
+	resolver := sender.NewResolver(conf.Resolver)
+	s.DNS = zone.Ask(ctx, resolver, s.names(domains))
+	s.DNS.AskHosts(ctx, resolver)
 	return s
 }
 
@@ -85,70 +87,52 @@ func (s *Site) classify(ctx context.Context) {
 	}
 }
 
-// ask fills in DNS: first the domains, then the hosts that they name.
-func (s *Site) ask(ctx context.Context, resolver *sender.Resolver) {
+// lives notes where mailboxes of a domain are.
+func (s *Site) lives(domain string, r route.Residence) {
+	s.Both = s.Both || r.Kind == route.Both
+	add := func(platform string) {
+		if i, there := slices.BinarySearch(s.Lives[domain], platform); !there {
+			s.Lives[domain] = slices.Insert(s.Lives[domain], i, platform)
+		}
+	}
+	if r.Kind == route.Here || r.Kind == route.Both || r.Kind == route.Moving {
+		add("")
+	}
+	if r.Platform != "" {
+		add(r.Platform)
+	}
+	if r.Kind == route.Moving { // from or to one of them
+		for _, platform := range s.platformsOf(s.Conf.Rules.Routes.Domains[domain]) {
+			add(platform.Name)
+		}
+	}
+}
+
+// names are those that the DNS is asked about, for these domains of ours.
+func (s *Site) names(domains []string) []string {
 	routes := &s.Conf.Rules.Routes
-	s.lookup(ctx, resolver, slices.Concat(slices.Collect(maps.Keys(routes.Domains)), routes.Alternates(), []string{s.Conf.Rules.Hostname}))
-	var hosts []string
-	for _, records := range s.DNS {
-		hosts = append(hosts, records.MX...)
+	names := []string{s.Conf.Rules.Hostname}
+	for _, platform := range routes.Platforms {
+		names = append(names, RelayHost(platform))
+		names = append(names, platform.TargetDomains...)
 	}
-	s.lookup(ctx, resolver, hosts)
-}
-
-// lookup asks about names of which nothing is known, ten at once.
-func (s *Site) lookup(ctx context.Context, resolver *sender.Resolver, names []string) {
-	slices.Sort(names)
-	var mu sync.Mutex
-	var done sync.WaitGroup
-	slots := make(chan struct{}, 10)
-	for _, name := range slices.Compact(names) {
-		mu.Lock()
-		_, known := s.DNS[name]
-		mu.Unlock()
-		if known || name == "" {
-			continue
-		}
-		slots <- struct{}{}
-		done.Go(func() {
-			records := recordsOf(ctx, resolver, name)
-			mu.Lock()
-			s.DNS[name] = records
-			mu.Unlock()
-			<-slots
-		})
-	}
-	done.Wait()
-}
-
-func recordsOf(ctx context.Context, resolver *sender.Resolver, name string) (r Records) {
-	mx, mxErr := resolver.LookupMX(ctx, name)
-	slices.SortStableFunc(mx, func(a, b *net.MX) int { return cmp.Compare(a.Pref, b.Pref) })
-	for _, one := range mx {
-		r.MX = append(r.MX, strings.ToLower(strings.TrimSuffix(one.Host, ".")))
-	}
-	txt, txtErr := resolver.LookupTXT(ctx, name)
-	r.TXT = txt
-	addresses, addrErr := resolver.LookupIPAddr(ctx, name)
-	for _, one := range addresses {
-		r.Addresses = append(r.Addresses, one.String())
-	}
-	slices.Sort(r.Addresses)
-	for _, err := range []error{mxErr, txtErr, addrErr} {
-		if dns, is := errors.AsType[*net.DNSError](err); err != nil && (!is || !dns.IsNotFound) {
-			r.Err = fmt.Errorf("the DNS does not tell of %s: %w", name, err)
+	for _, name := range domains {
+		domain := routes.Domains[name]
+		names = append(names, name, "_dmarc."+name, "_dmarc."+organisation(name))
+		names = slices.AppendSeq(names, maps.Values(domain.Alternates))
+		for _, platform := range s.platformsOf(domain) {
+			names = append(names, s.includes(platform)...)
+			for _, selector := range s.selectors(platform) {
+				names = append(names, selector+"._domainkey."+name)
+			}
 		}
 	}
-	return r
+	return names
 }
 
-// SPF are the records for SPF among the TXT records (RFC 7208 section 4.5). More than one is a
-// mistake of the domain's.
-func (r Records) SPF() []string {
-	return slices.DeleteFunc(slices.Clone(r.TXT), func(text string) bool {
-		version, _, _ := strings.Cut(text, " ")
-		return !strings.EqualFold(version, "v=spf1")
-	})
+// platformsOf are the platforms that have mailboxes of a domain, or its MX, by their names.
+func (s *Site) platformsOf(d *route.Domain) []*route.Platform {
+	return slices.DeleteFunc(slices.Clone(s.Conf.Rules.Routes.Platforms), func(p *route.Platform) bool { return !p.Holds(d) && d.MX != p.Name })
 }
 
 // Pair is a domain of ours and a platform that has mailboxes of it.
@@ -168,7 +152,7 @@ func (s *Site) Pairs(is func(*Site, *route.Platform) bool) (all []Pair) {
 		}
 		for _, name := range slices.Sorted(maps.Keys(routes.Domains)) {
 			domain := routes.Domains[name]
-			if platform.Holds(domain) || domain.MX == platform.Name {
+			if slices.Contains(s.platformsOf(domain), platform) {
 				all = append(all, Pair{domain, platform, domain.Alternates[platform.Name]})
 			}
 		}

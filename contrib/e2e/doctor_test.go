@@ -64,9 +64,15 @@ func startClinic(t *testing.T) *clinic {
 	p := lab.Lend(t)
 	c.bin = postconfOf(t, p, filepath.Join(c.Postfix.Dir, "etc"))
 	for _, domain := range []string{"acmecorp.com", "globex.example"} {
-		c.DNS.Set(domain, "TXT", "v=spf1 ip4:192.0.2.7 -all")
+		c.DNS.Set(domain, "TXT", "v=spf1 ip4:192.0.2.7 include:spf.protection.outlook.com include:_spf.google.com -all")
 		c.DNS.Set("_dmarc."+domain, "TXT", "v=DMARC1; p=reject")
+		c.DNS.Set(domain, "MX", "10 mail.acmecorp.com")
 	}
+	c.DNS.Set("mail.acmecorp.com", "A", "192.0.2.7")
+	c.DNS.Set("spf.protection.outlook.com", "TXT", "v=spf1 ip4:40.92.0.0/15 -all")
+	c.DNS.Set("_spf.google.com", "TXT", "v=spf1 ip4:74.125.0.0/16 ~all")
+	c.DNS.Set("acmecorp-com.onmicrosoft.com", "MX", "0 acmecorp-com.mail.protection.outlook.com")
+	c.DNS.Set("gapps.globex.example", "MX", "1 smtp.google.com")
 	return c
 }
 
@@ -194,6 +200,8 @@ ok    redis          no [[rate]] needs it
 ok    dns            {dns} answers
 ok    dns            domains of ours with a record for SPF: 2
 ok    dns            domains of ours with a record for DMARC: 2
+ok    dns            domains of ours whose MX points where mx says: 2
+ok    dns            alternate domains with an MX: 2
 ok    networks       no platform's networks come from a list
 ok    tenant         no mail in our own name was put off in the last 24 hours without proof of its tenant
 ok    quarantine     {held}/quarantine can be written to
@@ -208,6 +216,10 @@ ok    postfix        virtual_mailbox_maps asks coexistd for recipients
 ok    postfix        virtual_alias_maps asks coexistd for aliases
 ok    postfix        transport_maps asks coexistd for transport
 ok    postfix        Postfix takes mail for acmecorp.com, globex.example
+warn  certificate    the MTA shows no certificate to those who send to it: a platform's connector or route that demands TLS delivers nothing here
+  do: get one for mail.acmecorp.com from an authority that all know, and set it in the MTA: coexistd setup postfix, or coexistd setup sendmail
+warn  certificate    the MTA shows no certificate to those to whom it sends: Office 365 looks for the connector of our mail by the certificate first, and by the address only where nobody else sends from it
+  do: run: coexistd setup postfix (with Sendmail put into sendmail.mc: define(` + "`confCLIENT_CERT', `FILE'" + `)dnl and confCLIENT_KEY)
 ok    smtp           the MTA at {mta} takes releases and reports; it offers SIZE, 8BITMIME, DSN, SMTPUTF8
 `
 

@@ -29,7 +29,8 @@ const (
 // lookAtDNS sees whether the DNS servers answer, and what the DNS says of our own
 // domains.
 func lookAtDNS(ctx context.Context, x *examination) []Finding {
-	if !asksDNS(x.conf) {
+	isShared := len(x.conf.Rules.Routes.Platforms) > 0
+	if !asksDNS(x.conf) && !isShared {
 		return []Finding{fine("no contact point needs it")}
 	}
 	domains := slices.Sorted(maps.Keys(x.conf.Rules.Routes.Domains))
@@ -38,7 +39,11 @@ func lookAtDNS(ctx context.Context, x *examination) []Finding {
 		return findings
 	}
 	findings = append(findings, lookAtRecords(ctx, x, domains)...)
-	return append(findings, lookAtReturns(ctx, x, ownAddresses())...)
+	findings = append(findings, lookAtReturns(ctx, x, ownAddresses())...)
+	if isShared {
+		findings = append(findings, lookAtPublished(ctx, x, domains[:min(len(domains), mostDomains)])...)
+	}
+	return findings
 }
 
 // asksDNS reports a configuration by which the daemon asks the DNS.

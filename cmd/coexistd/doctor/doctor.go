@@ -59,6 +59,7 @@ func looks() []look {
 		{"daemon", lookAtDaemon},
 		{"postfix", lookAtPostfix},
 		{"sendmail", lookAtSendmail},
+		{"certificate", lookAtCertificates},
 		{"smtp", lookAtSMTP},
 	}
 }

@@ -71,6 +71,7 @@ func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 		lookAtAliases(ctx, x),
 		lookAtMoved(ctx, x),
 		lookAtHostname(x),
+		x.mta.smartHost(),
 		lookAtLogins(ctx, x),
 	)
 }

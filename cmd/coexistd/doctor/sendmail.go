@@ -63,6 +63,7 @@ func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 		lookAtHops(x),
 		lookAtNotices(s),
 		lookAtLogging(x),
+		s.smartHost(),
 	)
 }
 

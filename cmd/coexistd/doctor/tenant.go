@@ -7,6 +7,7 @@ import (
 	"coexistd/cmd/coexistd/account"
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/cmd/coexistd/human"
+	"coexistd/cmd/coexistd/setup"
 	"coexistd/milter/notice"
 )
 
@@ -27,6 +28,9 @@ func lookAtUnproven(_ context.Context, x *examination) []Finding {
 		if proofs := x.conf.Rules.Tenants[one.Platform]; proofs.Header != "" {
 			remedy = fmt.Sprintf("see that the rule over there adds %s to all mail", proofs.Header)
 		}
+		if command := x.guideOf(one.Platform); command != "" {
+			remedy += " (" + command + " has the rule)"
+		}
 		findings = append(findings, warning("mail in our own name from %s without proof of its tenant was put off %s in the last 24 hours, last %s", one.Platform, human.Count(int(one.Day), "time"), human.Age(x.now.Sub(one.Last.Time))).
 			do("%s; contrib/docs/senders.md tells more", remedy))
 	}
@@ -34,4 +38,17 @@ func lookAtUnproven(_ context.Context, x *examination) []Finding {
 		findings = append(findings, fine("no mail in our own name was put off in the last 24 hours without proof of its tenant"))
 	}
 	return findings
+}
+
+// guideOf is the command that says what to set at a platform; empty: there is none.
+func (x *examination) guideOf(platform string) string {
+	site := &setup.Site{Conf: x.conf}
+	switch p := x.conf.Rules.Routes.Platform(platform); {
+	case p == nil:
+	case setup.Office365(site, p):
+		return "coexistd setup office365"
+	case setup.Google(site, p):
+		return "coexistd setup google"
+	}
+	return ""
 }

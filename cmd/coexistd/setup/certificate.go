@@ -3,6 +3,7 @@ package setup
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -17,34 +18,33 @@ const maxCertificate = files.MiB
 func certificateNames(p *postconf.Settings) []string {
 	for _, setting := range []string{"smtpd_tls_chain_files", "smtpd_tls_cert_file"} {
 		for _, path := range postconf.List(p.Main[setting]) {
-			text, _, err := files.Read(path, maxCertificate)
-			if err != nil {
-				continue
-			}
-			if names := namesIn([]byte(text)); len(names) > 0 {
-				return names
+			if certificate, err := Certificate(path); err == nil {
+				return slices.Sorted(slices.Values(certificate.DNSNames))
 			}
 		}
 	}
 	return nil
 }
 
-// namesIn are the DNS names in the first certificate of a PEM file.
-func namesIn(text []byte) []string {
-	for {
-		block, rest := pem.Decode(text)
-		if block == nil {
-			return nil
+// Certificate reads the first certificate of a PEM file.
+func Certificate(path string) (*x509.Certificate, error) {
+	content, _, err := files.Read(path, maxCertificate)
+	if err != nil {
+		return nil, fmt.Errorf("%s %w", path, err)
+	}
+	for rest := []byte(content); ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return nil, fmt.Errorf("%s has no certificate in PEM", path)
 		}
-		text = rest
 		if block.Type != "CERTIFICATE" {
 			continue
 		}
 		certificate, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil
+			return nil, fmt.Errorf("%s has a certificate that cannot be read: %w", path, err)
 		}
-		return slices.Sorted(slices.Values(certificate.DNSNames))
+		return certificate, nil
 	}
 }
 

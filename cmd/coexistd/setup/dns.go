@@ -278,7 +278,7 @@ func (s *Site) mxAt(step Step, domain string, p *route.Platform) Step {
 	case Office365(s, p):
 		step.Text = before + "Its MX at " + p.Name + " cannot be told from its name: domains that were added since July 2026 have names below mx.microsoft. Ask, and publish what is said as the only MX: " +
 			"admin.microsoft.com, Settings > Domains > " + domain + " > DNS records; or Get-MgDomainServiceConfigurationRecord -DomainId " + domain + " (Microsoft Graph PowerShell), the record of type Mx."
-	case isName(RelayHost(p)):
+	case IsName(RelayHost(p)):
 		step.Text = before + "The host that takes its mail is the relay of " + p.Name + ":"
 		step.File, step.Code = zoneOf(domain), mxLines(domain, []string{RelayHost(p)})
 	default:
@@ -287,8 +287,8 @@ func (s *Site) mxAt(step Step, domain string, p *route.Platform) Step {
 	return step
 }
 
-// isName reports a host that has a name, as an MX record needs.
-func isName(host string) bool {
+// IsName reports a host that has a name, as an MX record needs.
+func IsName(host string) bool {
 	_, err := netip.ParseAddr(host)
 	return err != nil && strings.Contains(host, ".")
 }

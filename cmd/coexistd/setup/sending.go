@@ -11,6 +11,7 @@ import (
 	"coexistd/cmd/coexistd/zone"
 	"coexistd/policy/networks"
 	"coexistd/policy/route"
+	scanned "coexistd/scanners/networks"
 )
 
 // mostListed is how many networks of a platform an SPF record can name one by one.
@@ -80,12 +81,14 @@ func (s *Site) sender(p *route.Platform) Sender {
 	if len(sender.Terms) > 0 {
 		return sender
 	}
-	listed := s.Conf.Listed[p.Name]
+	// What the Internet does not see, it does not ask about.
+	all := s.Conf.Listed[p.Name]
+	listed := slices.DeleteFunc(slices.Clone(all), func(n netip.Prefix) bool { return !isPublic(n.Addr()) })
 	for _, network := range listed {
 		sender.Terms = append(sender.Terms, term(network))
 	}
 	switch {
-	case len(listed) == 0:
+	case len(all) == 0:
 		sender.Err = fmt.Errorf(`it is not known from where %s sends: platform.%s has no networks; add "spf:DOMAIN" or its networks in %s`, p.Name, p.Name, s.Conf.Path)
 	case len(listed) > mostListed:
 		sender.Err = fmt.Errorf(`platform.%s lists %d networks, too many for an SPF record; add "spf:DOMAIN" with the domain that %s tells its customers to include`, p.Name, len(listed), p.Name)
@@ -180,6 +183,26 @@ func organisation(domain string) string {
 		return domain
 	}
 	return above
+}
+
+// Lacking are the senders of a domain whom a record for SPF does not let send. Of those of whom that
+// cannot be told, Err says why.
+func (s *Site) Lacking(d *route.Domain, reckoned *scanned.Reckoning) []Sender {
+	passes := reckoned.Passes()
+	return slices.DeleteFunc(s.Senders(d), func(sender Sender) bool {
+		return sender.Err == nil && (len(sender.Terms) == 0 || lets(s.DNS, d.Name, passes, sender.Terms))
+	})
+}
+
+// IsOurs reports a host that has this host's name, or an address of its.
+func (s *Site) IsOurs(host string) bool {
+	return s.AreSame(host, s.Conf.Rules.Hostname)
+}
+
+// AreSame reports two names of one host: they are equal, or have an address in common.
+func (s *Site) AreSame(a, b string) bool {
+	has := s.DNS[b].Addresses
+	return a == b || slices.ContainsFunc(s.DNS[a].Addresses, func(address string) bool { return slices.Contains(has, address) })
 }
 
 // lets reports that from all that terms stand for may be sent.

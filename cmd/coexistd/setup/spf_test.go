@@ -151,7 +151,7 @@ func (r *randomSite) site() (toml, users string) {
 func TestAPrintedSPFRecordIsOneAndCanBeUsedAndLosesNobody(t *testing.T) {
 	t.Parallel()
 	count := 0
-	for seed := range uint64(250) {
+	for seed := range uint64(150) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := &randomSite{Rand: rand.New(rand.NewPCG(seed, 14))}
 			toml, users := r.site()
@@ -169,7 +169,7 @@ func TestAPrintedSPFRecordIsOneAndCanBeUsedAndLosesNobody(t *testing.T) {
 			}
 		})
 	}
-	if count < 200 {
+	if count < 120 {
 		t.Errorf("only %d records were printed", count)
 	}
 }

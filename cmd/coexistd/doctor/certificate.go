@@ -1,0 +1,166 @@
+package doctor
+
+import (
+	"context"
+	"crypto/x509"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"coexistd/cmd/coexistd/account"
+	"coexistd/cmd/coexistd/postconf"
+	"coexistd/cmd/coexistd/setup"
+)
+
+// soonOver is how long before a certificate ends that is told.
+const soonOver = 30 * 24 * time.Hour
+
+// shown is a certificate that the MTA shows.
+type shown struct {
+	to      string // "those who send to it"
+	setting string // by which the MTA knows it
+	path    string
+	read    *x509.Certificate
+}
+
+// lookAtCertificates looks at what the MTA shows to those who send to it, and to those to whom it
+// sends: Office 365 tells by the latter which connector's mail it is.
+func lookAtCertificates(_ context.Context, x *examination) []Finding {
+	server, client, known := x.certificates()
+	if !known {
+		return nil // which is told of the MTA
+	}
+	site := &setup.Site{Conf: x.conf}
+	var findings []Finding
+	for _, one := range []*shown{&server, &client} {
+		if one.path == "" {
+			continue
+		}
+		var err error
+		if one.read, err = setup.Certificate(one.path); err != nil {
+			findings = append(findings, warning("the certificate that the MTA shows to %s (%s) cannot be told: %v", one.to, one.setting, err).do("see that it is there, in PEM, and that %s can read it", account.OwnName()))
+			continue
+		}
+		if one != &client || one.path != server.path {
+			findings = append(findings, x.judgeTime(one))
+		}
+	}
+	if len(x.conf.Rules.Routes.Platforms) == 0 {
+		return findings
+	}
+	return append(findings, append(x.judgeServer(&server), x.judgeClient(site, &client)...)...)
+}
+
+// certificates are those of the MTA; known is false where its settings are not.
+func (x *examination) certificates() (server, client shown, known bool) {
+	server.to, client.to = "those who send to it", "those to whom it sends"
+	switch {
+	case x.mta.err == nil:
+		first := func(one *shown, settings ...string) {
+			for _, name := range settings {
+				if list := postconf.List(x.mta.Main[name]); one.path == "" && len(list) > 0 && list[0] != "none" {
+					one.path, one.setting = list[0], name
+				}
+			}
+		}
+		first(&server, "smtpd_tls_chain_files", "smtpd_tls_cert_file")
+		first(&client, "smtp_tls_chain_files", "smtp_tls_cert_file")
+	case x.sendmail.err == nil:
+		server.setting, client.setting = "ServerCertFile", "ClientCertFile"
+		server.path, client.path = x.sendmail.option(server.setting, ""), x.sendmail.option(client.setting, "")
+	default:
+		return server, client, false
+	}
+	return server, client, true
+}
+
+// judgeTime tells how long a certificate holds.
+func (x *examination) judgeTime(one *shown) Finding {
+	names := strings.Join(one.read.DNSNames, ", ")
+	end := one.read.NotAfter
+	const remedy = "renew it, and have the MTA read it: systemctl reload postfix (or restart sendmail)"
+	switch left := end.Sub(x.now); {
+	case left <= 0:
+		return failure("the certificate that the MTA shows to %s, %s (%s), has been over since %s: who demands TLS delivers nothing, and connectors do not know this host", one.to, one.path, names, end.Format(time.DateOnly)).do(remedy)
+	case left <= soonOver:
+		return warning("the certificate that the MTA shows to %s, %s (%s), ends in %d days, on %s", one.to, one.path, names, left/(24*time.Hour), end.Format(time.DateOnly)).do(remedy)
+	}
+	return fine("the certificate that the MTA shows to %s, %s (%s), holds until %s", one.to, one.path, names, end.Format(time.DateOnly))
+}
+
+// judgeServer looks at the name by which platforms that demand it know this host.
+func (x *examination) judgeServer(server *shown) []Finding {
+	host := x.conf.Rules.Hostname
+	switch {
+	case server.path == "":
+		return []Finding{warning("the MTA shows no certificate to those who send to it: a platform's connector or route that demands TLS delivers nothing here").
+			do("get one for %s from an authority that all know, and set it in the MTA: coexistd setup postfix, or coexistd setup sendmail", host)}
+	case server.read != nil && !setup.IsCertified(server.read.DNSNames, host):
+		return []Finding{warning("the certificate that the MTA shows to those who send to it is not for %s (hostname) but for %s: a connector or route that demands that name delivers nothing here", host, strings.Join(server.read.DNSNames, ", ")).
+			do("get one that has the name; or have the platforms' settings name one that it has (coexistd setup office365, coexistd setup google)")}
+	}
+	return nil
+}
+
+// judgeClient looks at the name by which Office 365 finds the connector of our mail. It must be, or
+// be below, a domain that the tenant has accepted.
+func (x *examination) judgeClient(site *setup.Site, client *shown) []Finding {
+	pairs := site.Pairs(setup.Office365)
+	if len(pairs) == 0 {
+		return nil
+	}
+	accepted := make(map[string]bool)
+	for _, pair := range pairs {
+		accepted[pair.Domain.Name] = true
+		if pair.Alternate != "" {
+			accepted[pair.Alternate] = true
+		}
+	}
+	isAccepted := func(name string) bool {
+		name = strings.TrimPrefix(strings.ToLower(name), "*.")
+		for domain := range accepted {
+			if name == domain || strings.HasSuffix(name, "."+domain) {
+				return true
+			}
+		}
+		return false
+	}
+	const connectors = "Office 365 looks for the connector of our mail by the certificate first"
+	switch {
+	case client.path == "":
+		return []Finding{warning("the MTA shows no certificate to those to whom it sends: %s, and by the address only where nobody else sends from it", connectors).
+			do("run: coexistd setup postfix (with Sendmail put into sendmail.mc: define(`confCLIENT_CERT', `FILE')dnl and confCLIENT_KEY)")}
+	case client.read != nil && !slices.ContainsFunc(client.read.DNSNames, isAccepted):
+		return []Finding{warning("the certificate that the MTA shows to those to whom it sends, %s, is for %s, and %s: its name must be in one of the tenant's accepted domains", client.path, strings.Join(client.read.DNSNames, ", "), connectors).
+			do("get one with a name in one of %s, set it in the MTA, and run: coexistd setup office365", some(slices.Sorted(maps.Keys(accepted))))}
+	}
+	return nil
+}
+
+// lookAtSmartHost looks for mail that leaves through Office 365 by a login with a password, which it
+// gives up (SMTP AUTH with basic authentication).
+func lookAtSmartHost(setting, host string, mayLogIn bool) []Finding {
+	host = strings.ToLower(host)
+	if !mayLogIn || !strings.Contains(host, "smtp.office365.com") && !strings.Contains(host, "smtp-legacy.office365.com") && !strings.Contains(host, ".outlook.com") && !strings.Contains(host, ".mx.microsoft") {
+		return nil
+	}
+	return []Finding{warning("%s is %s, where the MTA logs in with a password: Office 365 ends that (SMTP AUTH, by the end of 2026), and with it mail to the Internet", setting, host).
+		do("have Office 365 know this host by a connector: coexistd setup office365, with outbound = \"office365\"; then send to the host that coexistd setup postfix says, without a password")}
+}
+
+// smartHost is where Postfix sends all mail for others, if it logs in there.
+func (p *postfix) smartHost() []Finding {
+	return lookAtSmartHost("relayhost", p.Main["relayhost"], p.Main["smtp_sasl_auth_enable"] == "yes")
+}
+
+// smartHost is where Sendmail sends all mail for others. It logs in wherever it is asked to and has
+// a password for (AuthInfo).
+func (s *sendmail) smartHost() []Finding {
+	_, mayLogIn := s.maps["authinfo"]
+	rows, _ := s.table("access") // what cannot be read is told elsewhere
+	for key := range rows {
+		mayLogIn = mayLogIn || strings.HasPrefix(key, "authinfo:")
+	}
+	return lookAtSmartHost("SMART_HOST", s.macros["S"], mayLogIn || s.option("DefaultAuthInfo", "") != "")
+}

@@ -25,7 +25,7 @@ const (
 	saveInterval = time.Minute
 	// maxPlatforms bounds the platforms of which there are counts, and maxKept the file
 	// that holds them, in bytes. A platform takes up to 5 KB.
-	maxPlatforms, maxKept = 100, 1 << 20
+	maxPlatforms, maxKept = 100, 2 << 20
 )
 
 // Unproven tells of mail in our own name that comes from a platform's networks without
@@ -46,9 +46,16 @@ type Unproven struct {
 
 // kept is what the file holds.
 type kept struct {
-	Told      time.Time         `json:"told"` // when the administrators were told last
-	Platforms map[string]counts `json:"platforms"`
+	Told      time.Time `json:"told"` // when the administrators were told last
+	Platforms tally     `json:"platforms"`
+	// Onmicrosoft counts mail of our own tenants' users whose address is one of onmicrosoft.com.
+	Onmicrosoft tally `json:"onmicrosoft,omitempty"`
 }
+
+func (k *kept) isEmpty() bool { return k.Platforms == nil && k.Onmicrosoft == nil }
+
+// tally has counts by the platforms' names.
+type tally map[string]counts
 
 // counts are those of one platform.
 type counts struct {
@@ -57,16 +64,16 @@ type counts struct {
 	Last  Example         `json:"last"`
 }
 
-// Example is one message that was put off.
+// Example is one message that was counted.
 type Example struct {
 	Time   time.Time  `json:"time"`
 	Client netip.Addr `json:"client"`
 	Sender string     `json:"sender"` // the beginning of MAIL FROM's path, as it stands
 }
 
-// PutOff says how often mail from one platform was put off. A message that is tried again
+// Counted says how often mail from one platform was counted. A message that is tried again
 // counts again.
-type PutOff struct {
+type Counted struct {
 	Platform string
 	// Day and Week count the last 24 hours and seven days, and up to an hour more.
 	Day, Week int64
@@ -89,13 +96,17 @@ func (u *Unproven) Configure(path string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.path = path
-	if u.kept.Platforms == nil {
+	if u.kept.isEmpty() {
 		u.kept = k
 	}
 }
 
-// Record counts a message that is put off since nothing proves its tenant (record.Sink).
+// Record counts a message that is put off since nothing proves its tenant, and one of our own
+// tenant's whose sender has an address of onmicrosoft.com (record.Sink).
 func (u *Unproven) Record(r *record.Record) {
+	if r.Proof.Platform != "" && isOnmicrosoft(r.Sender) {
+		u.countOnmicrosoft(r.Proof.Platform, Example{r.Time.UTC().Round(0), r.Client, clip(r.Sender, maxText)})
+	}
 	unproven := func(f verdict.Finding) bool { return f.Reasons.HasCode(verdict.TenantNotProven) }
 	if r.Decision.Verdict != verdict.Tempfail || !r.Decision.Reasons.HasCode(verdict.TenantNotProven) && !slices.ContainsFunc(r.Decision.Findings, unproven) {
 		return
@@ -112,9 +123,9 @@ func (u *Unproven) Record(r *record.Record) {
 func (u *Unproven) count(platforms []string, e Example) (mail string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.kept.forget(e.Time)
+	u.kept.Platforms.forget(e.Time)
 	for _, platform := range platforms {
-		u.kept.add(platform, e)
+		u.kept.Platforms.add(platform, e)
 	}
 	u.touch()
 	// Told is ahead when the clock was put back.
@@ -128,6 +139,23 @@ func (u *Unproven) count(platforms []string, e Example) (mail string) {
 	u.telling = true
 	u.due <- e.Time
 	return "queued"
+}
+
+// countOnmicrosoft counts a message of a tenant of ours.
+func (u *Unproven) countOnmicrosoft(platform string, e Example) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.kept.Onmicrosoft.forget(e.Time)
+	u.kept.Onmicrosoft.add(platform, e)
+	u.touch()
+}
+
+// isOnmicrosoft reports an address of onmicrosoft.com that a person has. Exchange Online's own mail,
+// as of a connector's validation, and what it rewrites (SRS), comes from some, too.
+func isOnmicrosoft(sender string) bool {
+	local, domain, _ := strings.Cut(strings.ToLower(sender), "@")
+	isSystem := func(prefix string) bool { return strings.HasPrefix(local, prefix) }
+	return strings.HasSuffix(domain, ".onmicrosoft.com") && !slices.ContainsFunc([]string{"microsoftexchange", "o365connectorvalidation", "bounces+srs="}, isSystem)
 }
 
 // touch has the counts saved.
@@ -174,7 +202,7 @@ func (u *Unproven) told(at time.Time, done bool) {
 // save writes the file, once there is something to count. One call at a time may do so.
 func (u *Unproven) save() {
 	u.mu.Lock()
-	path, isEmpty := u.path, u.kept.Platforms == nil
+	path, isEmpty := u.path, u.kept.isEmpty()
 	text, err := json.Marshal(u.kept)
 	u.mu.Unlock()
 	if isEmpty {
@@ -194,9 +222,16 @@ func (u *Unproven) save() {
 
 // ReadPutOff reads from the file of an Unproven what was put off in the seven days before
 // a time, by the platforms' names. Without the file, there is nothing.
-func ReadPutOff(path string, now time.Time) ([]PutOff, error) {
+func ReadPutOff(path string, now time.Time) ([]Counted, error) {
 	k, err := load(path)
 	return k.putOff(now), err
+}
+
+// ReadOnmicrosoft reads from the same file what came in those days from users of our own tenants
+// whose address is one of onmicrosoft.com.
+func ReadOnmicrosoft(path string, now time.Time) ([]Counted, error) {
+	k, err := load(path)
+	return k.Onmicrosoft.since(now), err
 }
 
 func load(path string) (k kept, err error) {
@@ -216,37 +251,40 @@ func load(path string) (k kept, err error) {
 
 // forget drops what is more than a week before a time, or after it, from a clock that was
 // put back.
-func (k *kept) forget(now time.Time) {
-	for name, c := range k.Platforms {
+func (t tally) forget(now time.Time) {
+	for name, c := range t {
 		maps.DeleteFunc(c.Hours, func(h, _ int64) bool { return max(h-hourOf(now), hourOf(now)-h) > weekHours })
 		if len(c.Hours) == 0 {
-			delete(k.Platforms, name)
+			delete(t, name)
 		}
 	}
 }
 
 // add counts a message.
-func (k *kept) add(platform string, e Example) {
-	c, known := k.Platforms[platform]
+func (t *tally) add(platform string, e Example) {
+	c, known := (*t)[platform]
 	switch {
-	case !known && len(k.Platforms) >= maxPlatforms:
+	case !known && len(*t) >= maxPlatforms:
 		return
-	case k.Platforms == nil:
-		k.Platforms = make(map[string]counts)
+	case *t == nil:
+		*t = make(tally)
 	}
 	if c.Hours == nil {
 		c.Hours = make(map[int64]int64)
 	}
 	c.Hours[hourOf(e.Time)]++
 	c.Last = e
-	k.Platforms[platform] = c
+	(*t)[platform] = c
 }
 
-// putOff returns the counts of a time, by the platforms' names.
-func (k *kept) putOff(now time.Time) []PutOff {
-	var list []PutOff
-	for platform, c := range k.Platforms {
-		one := PutOff{Platform: platform, Last: c.Last}
+// putOff returns the counts of what was put off.
+func (k *kept) putOff(now time.Time) []Counted { return k.Platforms.since(now) }
+
+// since returns the counts of a time, by the platforms' names.
+func (t tally) since(now time.Time) []Counted {
+	var list []Counted
+	for platform, c := range t {
+		one := Counted{Platform: platform, Last: c.Last}
 		for h, n := range c.Hours {
 			if h >= hourOf(now)-weekHours {
 				one.Week += n
@@ -259,7 +297,7 @@ func (k *kept) putOff(now time.Time) []PutOff {
 			list = append(list, one)
 		}
 	}
-	slices.SortFunc(list, func(a, b PutOff) int { return strings.Compare(a.Platform, b.Platform) })
+	slices.SortFunc(list, func(a, b Counted) int { return strings.Compare(a.Platform, b.Platform) })
 	return list
 }
 

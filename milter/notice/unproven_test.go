@@ -47,7 +47,7 @@ func newUnproven(t testing.TB, s Settings) (u *Unproven, log *fake.Log) {
 }
 
 // mustCount compares the counts of so long after noon: "PLATFORM DAY WEEK, ...".
-func mustCount(t *testing.T, about string, list []PutOff, want string) {
+func mustCount(t *testing.T, about string, list []Counted, want string) {
 	t.Helper()
 	var got []string
 	for _, one := range list {

@@ -9,6 +9,7 @@ import (
 	"coexistd/cmd/coexistd/human"
 	"coexistd/cmd/coexistd/setup"
 	"coexistd/milter/notice"
+	"coexistd/policy/mail"
 )
 
 // lookAtUnproven tells of mail in our own name that the daemon has put off in the last 24
@@ -36,6 +37,22 @@ func lookAtUnproven(_ context.Context, x *examination) []Finding {
 	}
 	if findings == nil {
 		findings = append(findings, fine("no mail in our own name was put off in the last 24 hours without proof of its tenant"))
+	}
+	return append(findings, x.lookAtOnmicrosoft()...)
+}
+
+// lookAtOnmicrosoft tells of users at Office 365 who send by an address of onmicrosoft.com, as those
+// do whose primary address it is.
+func (x *examination) lookAtOnmicrosoft() []Finding {
+	list, _ := notice.ReadOnmicrosoft(daemon.UnprovenPath(x.conf), x.now) // what cannot be read was told
+	var findings []Finding
+	for _, one := range list {
+		if one.Week == 0 {
+			continue
+		}
+		findings = append(findings, warning("%s of %s came in seven days from addresses of onmicrosoft.com, last %s from %s: such a sender reaches no more than 100 recipients a day outside (550 5.7.236)",
+			human.Count(int(one.Week), "message"), one.Platform, human.Age(x.now.Sub(one.Last.Time)), mail.Printable(one.Last.Sender)).
+			do("give the mailbox a primary address in a domain of yours: admin.microsoft.com, Users > Active users > the user > Manage username and email; or in Exchange Online PowerShell: Set-Mailbox -Identity ADDRESS -WindowsEmailAddress USER@DOMAIN"))
 	}
 	return findings
 }

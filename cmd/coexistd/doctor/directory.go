@@ -24,6 +24,9 @@ func lookAtDirectories(_ context.Context, x *examination) []Finding {
 	for _, one := range x.lists() {
 		findings = append(findings, lookAtDirectory(x, one)...)
 	}
+	if x.conf == nil {
+		return findings // What a source would be is not known.
+	}
 	if err := daemon.CheckOutsides(x.conf); err != nil {
 		for _, line := range strings.Split(err.Error(), "\n") {
 			findings = append(findings, failure("%s", line).do("correct it, and see that coexistd check -c %s says ok; the daemon refuses a reload meanwhile", x.conf.Path))

@@ -224,6 +224,7 @@ func startMithi(t *testing.T, kind mithiKind) (*mithi, *lab.Slapd) {
 	}})
 	m.DNS, err = lab.StartDNS()
 	m.do(err)
+	m.DNS.Set("acmecorp-com.onmicrosoft.com", "MX", "0 acmecorp-com.mail.protection.outlook.com")
 	m.do(os.Mkdir(m.users, 0o700))
 	m.do(os.Chown(m.users, 65534, 65534))
 	m.files = map[string]string{"aliases": "root bob, anna\n"}

@@ -145,7 +145,7 @@ func (t tenant) proof() []string {
 			value = "the line in " + file.Path + ", without what stands before or behind it"
 		}
 	}
-	return []string{"Headers, Add custom headers", "header " + proofs.Header + ", its value " + value + ". Whoever reads it can forge mail: it is no header to be shown in tickets"}
+	return []string{"Headers, Add custom headers", "header " + proofs.Header + " (without its X- where the field shows that already), its value " + value + ". Whoever reads it can forge mail: it is no header to be shown in tickets"}
 }
 
 // pattern matches the addresses of the tenant's domains, but not those in alias domains.
@@ -239,7 +239,7 @@ func (t tenant) smtpRelay() Step {
 	}
 	return Step{
 		Title: t.platform.Name + ": all mail to the Internet leaves through Google (outbound): SMTP relay service",
-		Text: fields("This host sends to smtp-relay.gmail.com, port 587 (coexistd setup postfix), and "+helo+". Google counts at most 10,000 recipients a user in 24 hours, and fewer in a trial. "+
+		Text: fields("This host sends to smtp-relay.gmail.com, port 587 (coexistd setup postfix), and "+helo+". Google bounds what an account and each of its users relays in 24 hours (a user 10,000 recipients), and a trial more so. "+
 			"Apps > Google Workspace > Gmail > Routing > SMTP relay service (of the top organisational unit) > Configure",
 			"Name", routeName, "Allowed senders", "Only addresses in my domains (mail that is forwarded for outside senders leaves by MAIL FROM of theirs, which this refuses: let that leave from here)",
 			"Authentication", "Only accept mail from the specified IP addresses: "+t.ourAddresses(), "Require SMTP Authentication", "leave unchecked", "Encryption, Require TLS encryption", "check"),

@@ -122,7 +122,10 @@ func guideText(site *setup.Site, side string, retire bool) string {
 func TestEachSitesGuidesAreAsTheyWereLookedAt(t *testing.T) {
 	t.Parallel()
 	for _, name := range siteNames {
-		for _, side := range []string{"google", "dns"} {
+		for _, side := range setup.Sides() {
+			if side == "postfix" || side == "sendmail" {
+				continue // Their guides are what differs from an MTA's settings: contrib/e2e has their tests.
+			}
 			for _, retire := range []bool{false, true} {
 				file := fmt.Sprintf("testdata/%s.%s.want", name, side)
 				if retire {

@@ -23,6 +23,9 @@ import (
 // spfLine is a record for SPF in the text of a guide. Strings of more than 255 bytes are cut.
 var spfLine = regexp.MustCompile(`(?m)^([a-z0-9.-]+)\. \d+ IN TXT "(v=spf1[^\n]*)"$`)
 
+// zoneLine is a line of a zone file as guides have them.
+var zoneLine = regexp.MustCompile(`^(;.*|[a-z0-9._-]+\. \d+ IN (TXT( "([^"\\\n]|\\["\\]){1,510}")+|MX \d+ [a-z0-9._-]+\.))?\n$`)
+
 // printed are the records for SPF that a guide prints, by their domains. Whatever else in the text
 // looks like one is a mistake, as is a second one for a domain.
 func printed(t *testing.T, text string) map[string]string {
@@ -33,6 +36,11 @@ func printed(t *testing.T, text string) map[string]string {
 			t.Errorf("two SPF records are printed for %s", found[1])
 		}
 		records[found[1]] = strings.NewReplacer(`" "`, "", `\"`, `"`, `\\`, `\`).Replace(found[2])
+	}
+	for line := range strings.Lines(text) {
+		if !zoneLine.MatchString(line) {
+			t.Errorf("a zone file has no line like %q", line)
+		}
 	}
 	if n := strings.Count(strings.ToLower(text), "v=spf1 "); n != len(records) {
 		t.Errorf("SPF records stand %d times in the text, and %d of them are lines of their own", n, len(records))

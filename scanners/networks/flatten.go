@@ -29,12 +29,14 @@ const (
 	// flattenTime bounds the questions for one list together. RFC 7208 section
 	// 4.6.4 grants a check at least 20 seconds.
 	flattenTime = 20 * time.Second
-	// maxLookups, maxVoid and maxMX are the limits of RFC 7208 section 4.6.4:
-	// terms that ask the DNS, those that find nothing, and hosts of an mx. A
-	// record that goes beyond them is an error to every receiver.
-	maxLookups = 10
-	maxVoid    = 2
-	maxMX      = 10
+	// MaxLookups is how many terms of an SPF record, with those of the records that it
+	// includes, may ask the DNS (RFC 7208 section 4.6.4). A record that goes beyond this
+	// limit or the next two is an error to every receiver.
+	MaxLookups = 10
+	// MaxVoid is how many of these terms may find nothing.
+	MaxVoid = 2
+	// maxMX is how many hosts an mx may have.
+	maxMX = 10
 )
 
 // Flatten returns the networks that may send mail of a domain by its SPF record
@@ -48,7 +50,7 @@ const (
 func Flatten(ctx context.Context, resolver Resolver, domain string) (list []netip.Prefix, skipped []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, flattenTime)
 	defer cancel()
-	f := flattening{resolver: resolver, maxLookups: maxLookups, maxVoid: maxVoid}
+	f := flattening{resolver: resolver, maxLookups: MaxLookups, maxVoid: MaxVoid}
 	list, err = f.domain(ctx, domain)
 	if err == nil {
 		err = networks.Bounded(list)

@@ -11,10 +11,6 @@ import (
 )
 
 const (
-	// MaxLookups is how many terms of an SPF record may ask the DNS, those of the records that
-	// it includes among them, and MaxVoid how many of these may find nothing (RFC 7208
-	// section 4.6.4). A record beyond them is an error to every receiver.
-	MaxLookups, MaxVoid = maxLookups, maxVoid
 	// maxReckoned bounds what is counted of each term.
 	maxReckoned = 50
 	// maxTerms bounds the terms of a record that are looked at.

@@ -38,12 +38,16 @@ func lookAtDNS(ctx context.Context, x *examination) []Finding {
 	if !answers {
 		return findings
 	}
+	published := make(chan []Finding, 1)
+	go func() {
+		if isShared {
+			published <- lookAtPublished(ctx, x, domains[:min(len(domains), mostDomains)])
+		}
+		close(published)
+	}()
 	findings = append(findings, lookAtRecords(ctx, x, domains)...)
 	findings = append(findings, lookAtReturns(ctx, x, ownAddresses())...)
-	if isShared {
-		findings = append(findings, lookAtPublished(ctx, x, domains[:min(len(domains), mostDomains)])...)
-	}
-	return findings
+	return append(findings, <-published...)
 }
 
 // asksDNS reports a configuration by which the daemon asks the DNS.

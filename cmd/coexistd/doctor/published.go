@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"coexistd/cmd/coexistd/setup"
 	"coexistd/cmd/coexistd/zone"
@@ -12,6 +13,9 @@ import (
 	"coexistd/policy/route"
 	"coexistd/scanners/networks"
 )
+
+// publishedTime bounds the questions about what is published. What was not told by then is not known.
+const publishedTime = 10 * time.Second
 
 // byWhat gathers of which domains, or the like, there is the same to say.
 type byWhat map[string][]string
@@ -28,6 +32,8 @@ func (b byWhat) each(do func(what, names string)) {
 // lookAtPublished compares what the DNS has of our domains and of the alternate ones with what the
 // configuration makes of them.
 func lookAtPublished(ctx context.Context, x *examination, domains []string) []Finding {
+	ctx, cancel := context.WithTimeout(ctx, publishedTime)
+	defer cancel()
 	site := setup.AskDNS(ctx, x.conf, domains)
 	var ours []*route.Domain
 	for _, name := range domains {

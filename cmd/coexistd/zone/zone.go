@@ -68,7 +68,7 @@ func Ask(ctx context.Context, resolver networks.Resolver, names []string) Answer
 		texts := r.known[name].SPF()
 		r.mu.Unlock()
 		for _, text := range texts {
-			networks.Reckon(ctx, r, name, text)
+			networks.Reckon(ctx, answering(r.records), name, text)
 		}
 	})
 	return r.known
@@ -84,8 +84,7 @@ func (a Answers) AskHosts(ctx context.Context, resolver networks.Resolver) {
 	r.ask(ctx, hosts)
 }
 
-// reader asks, and keeps the answers. It is a resolver for those who go on asking by what the
-// answers say.
+// reader asks, and keeps the answers.
 type reader struct {
 	resolver networks.Resolver
 	mu       sync.Mutex
@@ -156,45 +155,37 @@ func recordsOf(ctx context.Context, resolver networks.Resolver, name string) (r 
 	return r
 }
 
-func (r *reader) LookupTXT(ctx context.Context, name string) ([]string, error) {
-	return told(name, r.records(ctx, name), Records.texts)
-}
-
-func (r *reader) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
-	return told(name, r.records(ctx, name), Records.exchanges)
-}
-
-func (r *reader) LookupIPAddr(ctx context.Context, name string) ([]net.IPAddr, error) {
-	return told(name, r.records(ctx, name), Records.addresses)
-}
-
 // Reckon tells what a text for SPF would cost as a record of a domain, by what is known of the
 // names in it. See networks.Reckon.
 func (a Answers) Reckon(domain, text string) *networks.Reckoning {
-	return networks.Reckon(context.Background(), known(a), domain, text)
+	return networks.Reckon(context.Background(), answering(a.records), domain, text)
 }
 
-// known is a resolver that asks nobody.
-type known Answers
-
-func (k known) records(name string) Records {
-	records, asked := k[strings.ToLower(strings.TrimSuffix(name, "."))]
+// records are what is known of a name.
+func (a Answers) records(_ context.Context, name string) Records {
+	records, asked := a[strings.ToLower(strings.TrimSuffix(name, "."))]
 	if !asked {
 		records.Err = fmt.Errorf("nobody has asked the DNS about %s", name)
 	}
 	return records
 }
 
-func (k known) LookupTXT(_ context.Context, name string) ([]string, error) {
-	return told(name, k.records(name), Records.texts)
+// answering is a resolver of what a function says of a name.
+type answering func(ctx context.Context, name string) Records
+
+// LookupTXT returns the TXT records of a name (networks.Resolver).
+func (a answering) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	return told(name, a(ctx, name), func(r Records) []string { return r.TXT })
 }
 
-func (k known) LookupMX(_ context.Context, name string) ([]*net.MX, error) {
-	return told(name, k.records(name), Records.exchanges)
+// LookupMX returns the MX records of a name (networks.Resolver).
+func (a answering) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
+	return told(name, a(ctx, name), Records.exchanges)
 }
 
-func (k known) LookupIPAddr(_ context.Context, name string) ([]net.IPAddr, error) {
-	return told(name, k.records(name), Records.addresses)
+// LookupIPAddr returns the addresses of a name (networks.Resolver).
+func (a answering) LookupIPAddr(ctx context.Context, name string) ([]net.IPAddr, error) {
+	return told(name, a(ctx, name), Records.addresses)
 }
 
 // told answers of one kind as a resolver does.
@@ -208,8 +199,6 @@ func told[T any](name string, r Records, kind func(Records) []T) ([]T, error) {
 	}
 	return list, nil
 }
-
-func (r Records) texts() []string { return r.TXT }
 
 func (r Records) exchanges() (list []*net.MX) {
 	for _, host := range r.MX {

@@ -63,6 +63,7 @@ func lookAtSPF(site *setup.Site, domains []*route.Domain) []Finding {
 		switch err := reckoned.Err(); {
 		case zone.IsUnknown(err):
 			unknown.add(mail.Printable(err.Error()), d.Name)
+			continue
 		case err != nil && reckoned.Lookups() > networks.MaxLookups:
 			broken.add(mail.Printable(err.Error())+", so that receivers use none of it", d.Name)
 		case err != nil:
@@ -71,7 +72,7 @@ func lookAtSPF(site *setup.Site, domains []*route.Domain) []Finding {
 		for _, sender := range site.Lacking(d, reckoned) {
 			switch {
 			case sender.Err != nil:
-				unknown.add(sender.Err.Error(), d.Name)
+				unknown.add(mail.Printable(sender.Err.Error()), d.Name)
 			case sender.Name == "":
 				lacking.add("this host ("+strings.Join(sender.Terms, " ")+")", d.Name)
 			default:

@@ -69,8 +69,10 @@ func TestTheDoctorComparesTheDNSWithTheConfiguration(t *testing.T) {
 			want: "fail mx of globex.example is google, and its MX points here: mx.globex.example", do: "coexistd setup dns says what to publish"},
 		"the MX is on both sides": {zone: map[string]string{"globex.example MX": "10 mx.globex.example|20 aspmx.l.google.com"},
 			want: "warn mx of globex.example is here, and some of its MX records point to google: aspmx.l.google.com"},
-		"the MX is a gateway": {zone: map[string]string{"globex.example MX": "10 mx.gateway.example"}, toml: [2]string{"[domain.\"globex.example\"]", "[domain.\"globex.example\"]\nmx = \"google\""}},
-		"no MX":               {zone: map[string]string{"globex.example MX": ""}, want: "warn whether the MX of globex.example points where mx says cannot be told: the DNS has none", do: setupDNS},
+		"the MX is a gateway":                 {zone: map[string]string{"globex.example MX": "10 mx.gateway.example"}, toml: [2]string{"[domain.\"globex.example\"]", "[domain.\"globex.example\"]\nmx = \"google\""}},
+		"no MX":                               {zone: map[string]string{"globex.example MX": ""}, want: "warn whether the MX of globex.example points where mx says cannot be told: the DNS has none", do: setupDNS},
+		"the DNS does not tell":               {zone: map[string]string{"globex.example MX": "fails"}, want: "warn whether the MX of globex.example points where mx says cannot be told: the DNS does not tell of globex.example"},
+		"the DNS does not tell of an include": {zone: map[string]string{"_spf.google.com TXT": "fails"}, want: "warn whether SPF of globex.example lets all sides send cannot be told: "},
 		"an alternate domain without an MX": {zone: map[string]string{"acmecorp-com.onmicrosoft.com MX": ""},
 			want: "fail acmecorp-com.onmicrosoft.com, the alternate domain of acmecorp.com at office365, has no MX", do: "platform.office365.relay in "},
 		"an alternate domain that comes back": {zone: map[string]string{"gapps.globex.example MX": "10 mx.globex.example"},
@@ -117,6 +119,10 @@ func published(t *testing.T, toml string, differs map[string]string) *examinatio
 	maps.Copy(zone, differs)
 	for key, text := range zone {
 		name, kind, _ := strings.Cut(key, " ")
+		if text == "fails" {
+			dns.Fail(name, lab.DNSServFail)
+			continue
+		}
 		dns.Set(name, kind, slices.DeleteFunc(strings.Split(text, "|"), func(one string) bool { return one == "" })...)
 	}
 	path := filepath.Join(t.TempDir(), "coexistd.toml")

@@ -189,9 +189,15 @@ func organisation(domain string) string {
 // cannot be told, Err says why.
 func (s *Site) Lacking(d *route.Domain, reckoned *scanned.Reckoning) []Sender {
 	passes := reckoned.Passes()
-	return slices.DeleteFunc(s.Senders(d), func(sender Sender) bool {
+	senders := slices.DeleteFunc(s.Senders(d), func(sender Sender) bool {
 		return sender.Err == nil && (len(sender.Terms) == 0 || lets(s.DNS, d.Name, passes, sender.Terms))
 	})
+	for i, sender := range senders {
+		if err := s.DNS.Reckon(d.Name, "v=spf1 "+strings.Join(sender.Terms, " ")).Err(); zone.IsUnknown(err) {
+			senders[i].Err = err
+		}
+	}
+	return senders
 }
 
 // IsOurs reports a host that has this host's name, or an address of its.

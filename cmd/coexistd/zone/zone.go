@@ -148,7 +148,10 @@ func recordsOf(ctx context.Context, resolver networks.Resolver, name string) (r 
 	}
 	slices.Sort(r.Addresses)
 	for _, err := range errs {
-		if dns, is := errors.AsType[*net.DNSError](err); err != nil && (!is || !dns.IsNotFound) {
+		switch dns, is := errors.AsType[*net.DNSError](err); {
+		case is && !dns.IsNotFound:
+			r.Err = fmt.Errorf("the DNS does not tell of %s: %s", name, dns.Err)
+		case err != nil && !is:
 			r.Err = fmt.Errorf("the DNS does not tell of %s: %w", name, err)
 		}
 	}

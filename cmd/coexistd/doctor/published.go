@@ -158,7 +158,7 @@ func judgeMX(x *examination, site *setup.Site, d *route.Domain, hosts []string) 
 }
 
 // lookAtAlternateDomains sees whether mail for the mailboxes elsewhere has a way: where no relay takes
-// it, by the MX of the alternate domain.
+// it, by the MX of the alternate domain. Whether it comes back, lookAtReturns sees.
 func lookAtAlternateDomains(site *setup.Site, domains []*route.Domain) []Finding {
 	var findings []Finding
 	there := 0
@@ -171,10 +171,8 @@ func lookAtAlternateDomains(site *setup.Site, domains []*route.Domain) []Finding
 			case records.Err != nil:
 				findings = append(findings, warning("whether mail for %s gets to %s cannot be told: %s", alternate, name, mail.Printable(records.Err.Error())).do("see that the servers of resolver answer for it"))
 			case len(records.MX) == 0:
-				findings = append(findings, failure("%s, the alternate domain of %s at %s, has no MX: mail for the mailboxes there cannot be delivered", alternate, d.Name, name).
+				findings = append(findings, warning("%s, the alternate domain of %s at %s, has no MX: mail for the mailboxes there has no way, unless the MTA has a route of its own", alternate, d.Name, name).
 					do("see that it is spelled as at %s; where it is a domain of your own, %s; or name the host that takes its mail: platform.%s.relay in %s", name, runSetupDNS, name, site.Conf.Path))
-			case slices.ContainsFunc(records.MX, site.IsOurs):
-				findings = append(findings, failure("the MX of %s, the alternate domain of %s at %s, points to this host: mail for the mailboxes there comes back", alternate, d.Name, name).do(runSetupDNS))
 			default:
 				there++
 			}
@@ -201,7 +199,7 @@ func lookAtRelayHosts(x *examination, site *setup.Site, domains []*route.Domain)
 		}
 		records := site.DNS[relays[0]]
 		if records.Err == nil && len(records.Addresses) == 0 {
-			findings = append(findings, failure("the relay of %s, %s, has no address: mail for the mailboxes there is put off", p.Name, p.Relay).do("correct platform.%s.relay in %s%s", p.Name, x.conf.Path, exchanges(site, p, domains)))
+			findings = append(findings, warning("the relay of %s, %s, has no address in the DNS: mail for the mailboxes there is put off, unless the MTA knows it otherwise", p.Name, p.Relay).do("correct platform.%s.relay in %s%s", p.Name, x.conf.Path, exchanges(site, p, domains)))
 			continue
 		}
 		if !setup.Office365(site, p) && !setup.Google(site, p) {

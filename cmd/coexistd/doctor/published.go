@@ -72,7 +72,7 @@ func lookAtSPF(site *setup.Site, domains []*route.Domain) []Finding {
 		for _, sender := range site.Lacking(d, reckoned) {
 			switch {
 			case sender.Err != nil:
-				unknown.add(mail.Printable(sender.Err.Error()), d.Name)
+				unknown.add(sender.Err.Error(), d.Name)
 			case sender.Name == "":
 				lacking.add("this host ("+strings.Join(sender.Terms, " ")+")", d.Name)
 			default:

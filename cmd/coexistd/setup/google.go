@@ -203,7 +203,7 @@ func (w workspace) outThroughUs() Step {
 func (w workspace) ourAddresses() string {
 	here := w.thisHost()
 	if here.Err != nil {
-		return here.Err.Error() + ": give it one, then run this again"
+		return here.Err.Error() + "; then run this again"
 	}
 	var list []string
 	for _, text := range here.Terms {

@@ -51,7 +51,7 @@ func (s *Site) thisHost() Sender {
 	case records.Err != nil:
 		here.Err = records.Err
 	case len(here.Terms) == 0:
-		here.Err = fmt.Errorf("the DNS knows no public address of %s (hostname), so that it is not known from where this host sends", host)
+		here.Err = fmt.Errorf("the DNS knows no public address of %s (hostname), so that it is not known from where this host sends; give it an A or AAAA record, or set hostname to a name that has one", host)
 	}
 	slices.Sort(here.Terms)
 	return here

@@ -13,13 +13,13 @@ import (
 )
 
 // The endings of a source's copies: the list that counts, and those that a Poller leaves to
-// be judged, the second when the source went back, as after a restored backup. Each is
-// judged under a name that the Poller does not write to.
+// be judged. Each is judged under a name that the Poller does not write to.
 const (
 	taken  = ".csv"
 	fresh  = ".new"
-	older  = ".back"
-	judged = ".judged" // behind fresh or older
+	older  = ".back"   // the source went back, as after a restored backup
+	onward = ".onward" // it went on from there
+	judged = ".judged" // behind one of these three
 	part   = ".part"   // what is being written
 	memory = ".json"   // what a Poller is to know at the next start
 )
@@ -73,14 +73,18 @@ func (c copies) flush(ending string) error {
 	return errors.Join(file.Sync(), file.Close())
 }
 
+// left are the endings of what a Poller leaves, in the order in which they are judged.
+var left = [...]string{older, onward, fresh}
+
 // leave puts what was written where it is judged, in place of a list that waits there.
-func (c copies) leave(wentBack bool) error {
-	this, other := fresh, older
-	if wentBack {
-		this, other = older, fresh
-	}
-	if err := c.remove(other); err != nil {
-		return err
+func (c copies) leave(this string) error {
+	for _, other := range left {
+		if other == this {
+			continue
+		}
+		if err := c.remove(other); err != nil {
+			return err
+		}
 	}
 	return c.move(part, this)
 }
@@ -88,19 +92,24 @@ func (c copies) leave(wentBack bool) error {
 // claim makes what the Poller left the list that waits, in place of one from before, and
 // finds it. A list that the Poller leaves meanwhile is the next one's.
 func (c copies) claim() (ending string, info fs.FileInfo, err error) {
-	for _, one := range [...][2]string{{older, fresh}, {fresh, older}} {
-		if _, err := files.Look(c.path + one[0]); errors.Is(err, fs.ErrNotExist) {
+	for _, this := range left {
+		if _, err := files.Look(c.path + this); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		// The one from before goes first, so that never both wait.
-		if err = c.remove(one[1] + judged); err == nil {
-			err = c.move(one[0], one[0]+judged)
+		// The one from before goes first, so that never two wait.
+		for _, other := range left {
+			if other != this && err == nil {
+				err = c.remove(other + judged)
+			}
+		}
+		if err == nil {
+			err = c.move(this, this+judged)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return one[0], nil, err
+			return this, nil, err
 		}
 	}
-	return c.find(fresh+judged, older+judged)
+	return c.find(fresh+judged, onward+judged, older+judged)
 }
 
 // find finds the first of the copies with these endings that is there.

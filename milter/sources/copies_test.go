@@ -27,7 +27,13 @@ var events = []event{
 	{"it is accepted", "3", 99, true, 99, ""},
 	{"a new user", "4", 101, false, 101, ""},
 	{"another backup is restored", "3", 100, false, 101, "at an earlier time"},
-	{"it catches up", "7", 102, false, 102, ""},
+	{"somebody writes there", "7", 100, false, 101, "it lacks 1"},
+	{"it catches up", "8", 102, false, 102, ""},
+	{"somebody goes", "9", 101, false, 101, ""},
+	{"a third backup is restored", "8", 100, false, 101, "at an earlier time"},
+	{"somebody writes there, too", "91", 99, false, 101, "it lacks 2"},
+	{"that is accepted", "91", 99, true, 99, ""},
+	{"somebody goes, too", "92", 98, false, 98, ""},
 }
 
 // happen lets an event happen.
@@ -104,7 +110,7 @@ func TestWhatWaitsIsToldAfterADaemonWasKilledAtAnyStep(t *testing.T) {
 		if accepted {
 			f.must(t, "after the next start", e.counts, e.waits)
 		} else {
-			f.must(t, "after the next start", before, "at an earlier time")
+			f.must(t, "after the next start", before, "restored backup")
 		}
 	})
 }

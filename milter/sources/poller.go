@@ -62,7 +62,10 @@ type kept struct {
 	Mark Mark   `json:"mark"` // that of the list that was read last
 	Sum  string `json:"-"`    // the digest of that list; what became of its file before this start, nobody knows
 	Back bool   `json:"back"` // it was left as one of an earlier time
-	// BackSum is then its digest, by which it is known when somebody has accepted it.
+	// Onward is set when the source went back and on from there, and no list from then on has
+	// been taken.
+	Onward bool `json:"onward,omitempty"`
+	// BackSum is then its digest, by which it is known when it has been taken.
 	BackSum string    `json:"back_sum,omitempty"`
 	Read    time.Time `json:"read"`
 	Rows    int       `json:"rows"`
@@ -204,38 +207,27 @@ func (p *Poller) read(ctx context.Context, mark Mark) error {
 	if err != nil {
 		return err
 	}
-	before := p.kept.Mark
-	if p.kept.Back && p.backIsTaken() {
-		before = nil
-	}
-	wentBack := mark.WentBack(before)
 	last := p.kept
-	other := sum != last.Sum || wentBack != last.Back
+	p.kept = p.follows(mark, sum)
+	p.kept.Read, p.kept.Rows = time.Now(), rows
+	other := sum != last.Sum || p.kept.ending() != last.ending()
 	if other {
 		if err := p.copies.flush(part); err != nil {
+			p.kept = last
 			return fmt.Errorf("its list cannot be kept: %w", err)
 		}
-	}
-	if p.kept = (kept{Mark: mark, Sum: sum, Back: wentBack, Read: time.Now(), Rows: rows}); wentBack {
-		p.kept.Mark, p.kept.BackSum = before, sum // until it is as far again
 	}
 	// A start that finds the list without what is known of it would take a restored backup
 	// for news. But a full disk must not keep a list from being judged that is on it.
 	p.unsaved = true
 	unsaved := p.remember()
 	if other {
-		if err := p.copies.leave(wentBack); err != nil {
+		if err := p.copies.leave(p.kept.ending()); err != nil {
 			p.kept, p.unsaved = last, true
 			return fmt.Errorf("its list cannot be kept: %w", err)
 		}
 	}
 	return unsaved
-}
-
-// backIsTaken reports that the list of an earlier time is the one that counts: somebody has
-// accepted it, or it did before. From then on the source counts from where it went back to.
-func (p *Poller) backIsTaken() bool {
-	return p.kept.BackSum != "" && p.copies.digest(taken) == p.kept.BackSum
 }
 
 // oneLine keeps a stranger's line break from making a row of its own.

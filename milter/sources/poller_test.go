@@ -259,9 +259,13 @@ func TestASourceThatWentBackIsNotBelievedUntilItIsAsFarAgain(t *testing.T) {
 	f.restart(t)
 	f.turn(t)
 	f.must(t, "after a restart", 100, "at an earlier time")
-	f.mark = Mark{"a": "6", "b": "2"}
+	f.mark, f.rows = Mark{"a": "6", "b": "2"}, users(0, 100)
 	f.turn(t)
-	f.must(t, "as far again", 99, "")
+	f.must(t, "as far again", 100, "")
+	f.rows = users(0, 99)
+	f.mark = Mark{"a": "7", "b": "2"}
+	f.turn(t)
+	f.must(t, "somebody goes", 99, "")
 	// A server that forgot its counter, and nothing else.
 	f.mark = Mark{"a": "4", "b": "2"}
 	f.turn(t)

@@ -37,7 +37,7 @@ func (c *List) take() error {
 // Waiting returns the list that a source outside this host has and that was not taken, and
 // its digest, by which it can be accepted. The digest is empty where none waits.
 func (c *List) Waiting() (list *directory.Snapshot, digest string, err error) {
-	ending, _, err := c.copies().find(fresh, older, fresh+judged, older+judged)
+	ending, _, err := c.copies().find(fresh, onward, older, fresh+judged, onward+judged, older+judged)
 	if c.Source.Copy == "" || errors.Is(err, fs.ErrNotExist) {
 		return nil, "", nil
 	}
@@ -111,10 +111,7 @@ func (c *List) judge(ending string, meant bool) error {
 		return file.refusal
 	}
 	if c.Snapshot != nil && file.list != c.Snapshot && !meant {
-		if ending == older+judged {
-			return &loss{fmt.Errorf("%s lists what it did at an earlier time, as after a restored backup. The old list stays. If that is meant, coexistd directory diff %[1]s says how to accept it", c.Source.Path)}
-		}
-		if err := c.guard(file.list); err != nil {
+		if err := c.guardBack(ending, file.list); err != nil {
 			return err
 		}
 	}

@@ -60,6 +60,7 @@ type Poller struct {
 // kept is what the next start is to know.
 type kept struct {
 	Mark Mark   `json:"mark"` // that of the list that was read last
+	Seen Mark   `json:"seen"` // what each server's counters were last
 	Sum  string `json:"-"`    // the digest of that list; what became of its file before this start, nobody knows
 	Back bool   `json:"back"` // it was left as one of an earlier time
 	// Onward is set when the source went back and on from there, and no list from then on has

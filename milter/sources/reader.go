@@ -3,6 +3,7 @@ package sources
 import (
 	"context"
 	"maps"
+	"strings"
 )
 
 // Reader reads the list of one place outside this host, such as LDAP or SQL. One goroutine
@@ -34,8 +35,13 @@ type Row struct {
 
 // Mark is the state of a list: counters that only grow, by the name of what counts. They
 // are compared as texts, so that a number is written with leading zeros. A value that has
-// no order is written as a name.
+// no order is written as a name. What names the state that counters belong to stands under a
+// name that begins with Identity.
 type Mark map[string]string
+
+// Identity begins the name of what is another after a server was restored, whose counters then
+// begin anew.
+const Identity = "identity of "
 
 // Same reports that nothing has changed between two marks.
 func (m Mark) Same(other Mark) bool { return len(m) > 0 && maps.Equal(m, other) }
@@ -43,9 +49,40 @@ func (m Mark) Same(other Mark) bool { return len(m) > 0 && maps.Equal(m, other) 
 // WentBack reports that a counter is lower than it was before, as after a restored backup.
 func (m Mark) WentBack(before Mark) bool {
 	for name, count := range before {
-		if now, counts := m[name]; counts && now < count {
+		if now, counts := m[name]; counts && now < count && !strings.HasPrefix(name, Identity) {
 			return true
 		}
 	}
 	return false
+}
+
+// IsAnothers reports that an identity is another than it was before: the server may have been
+// restored from a backup, or not.
+func (m Mark) IsAnothers(before Mark) bool {
+	for name, was := range before {
+		if now, known := m[name]; known && now != was && strings.HasPrefix(name, Identity) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxCounters bounds what is known of the counters of all servers of a source.
+const maxCounters = 1000
+
+// and returns what has been seen of each counter last, after a mark: a source may have several
+// servers, of which one tells its own.
+func (m Mark) and(next Mark) Mark {
+	all := make(Mark)
+	for name, count := range next {
+		if count != "" {
+			all[name] = count
+		}
+	}
+	for name, count := range m {
+		if _, newer := all[name]; !newer && len(all) < maxCounters {
+			all[name] = count
+		}
+	}
+	return all
 }

@@ -9,15 +9,21 @@ import (
 // follows is what is known of a list that follows the last: whether the source has gone back,
 // or went back before.
 func (p *Poller) follows(mark Mark, sum string) kept {
-	before, restored := p.kept.Mark, p.kept.Back || p.kept.Onward
+	before, restored := p.kept.Seen, p.kept.Back || p.kept.Onward
+	if before == nil {
+		before = p.kept.Mark
+	}
 	if restored && p.backIsTaken() {
-		before, restored = nil, false
+		restored = false
+		if p.kept.Back {
+			before = nil // it counts from there on
+		}
 	}
-	now := kept{Mark: mark, Sum: sum, Back: mark.WentBack(before)}
+	now := kept{Mark: mark, Seen: before.and(mark), Sum: sum, Back: mark.WentBack(before)}
 	if now.Back {
-		now.Mark = before // until it is as far again
+		now.Mark, now.Seen = before, before // until it is as far again
 	}
-	now.Onward = restored && !now.Back
+	now.Onward = !now.Back && (restored || mark.IsAnothers(before))
 	if now.Back || now.Onward {
 		now.BackSum = sum
 	}

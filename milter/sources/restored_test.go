@@ -60,3 +60,36 @@ func TestARestoredSourceThatGoesOnWaitsWhileItHasAnybodyElsewhere(t *testing.T) 
 	f.turn(t)
 	f.must(t, "somebody goes", 100, "")
 }
+
+func TestAServerThatIsRestoredWhileAnotherIsAskedIsNotBelieved(t *testing.T) {
+	f := follow(t)
+	f.mark, f.rows = Mark{"count of a": "5"}, users(0, 100)
+	f.turn(t)
+	f.mark = Mark{"count of b": "1"}
+	f.turn(t)
+	f.restart(t)
+	f.mark, f.rows = Mark{"count of a": "3"}, users(0, 99)
+	f.turn(t)
+	f.must(t, "a is restored", 100, "at an earlier time")
+	f.mark, f.rows = Mark{"count of b": "2"}, users(0, 101)
+	f.turn(t)
+	f.must(t, "b is asked again", 101, "")
+}
+
+func TestAServerThatHasAnotherIdentityIsNotBelievedWhileItLacksAnybody(t *testing.T) {
+	f := follow(t)
+	f.mark, f.rows = Mark{"identity of dc": "c", "count of c": "5"}, users(0, 100)
+	f.turn(t)
+	for _, id := range []string{"b", "d"} {
+		f.mark, f.rows = Mark{"identity of dc": id, "count of " + id: "7"}, users(0, 99)
+		f.turn(t)
+		f.must(t, "restored as "+id, 100, "it lacks 1")
+		f.mark, f.rows = Mark{"identity of dc": id, "count of " + id: "8"}, users(0, 100)
+		f.turn(t)
+		f.must(t, "it has them back from the others", 100, "")
+		f.mark = Mark{"identity of dc": id, "count of " + id: "9"}
+	}
+	f.rows = users(0, 99)
+	f.turn(t)
+	f.must(t, "somebody goes", 99, "")
+}

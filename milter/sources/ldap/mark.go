@@ -47,7 +47,7 @@ func (c *conn) usn(ctx context.Context, usn, service string) (sources.Mark, erro
 	if err != nil {
 		return nil, c.o.fail(c.server, "reading highestCommittedUSN", fmt.Errorf("it is %q, and no number", usn))
 	}
-	id := c.server.url
+	id, mark := c.server.url, make(sources.Mark)
 	if service != "" {
 		id = strings.ToLower(service)
 		its, err := c.entry(ctx, service, "invocationId")
@@ -55,10 +55,12 @@ func (c *conn) usn(ctx context.Context, usn, service string) (sources.Mark, erro
 			return nil, err
 		}
 		if invocation := its.first("invocationId"); invocation != "" {
-			id = hex.EncodeToString([]byte(invocation))
+			mark[sources.Identity+id] = hex.EncodeToString([]byte(invocation))
+			id = mark[sources.Identity+id]
 		}
 	}
-	return sources.Mark{"highestCommittedUSN of " + id: fmt.Sprintf("%020d", count)}, nil
+	mark["highestCommittedUSN of "+id] = fmt.Sprintf("%020d", count)
+	return mark, nil
 }
 
 // suffixOf returns which of the trees that a server keeps a DN is in, the innermost.

@@ -234,7 +234,7 @@ func TestAListThatHasBegunIsNotBegunAgainWithAnotherServer(t *testing.T) {
 }
 
 // controller is a fake of a domain controller.
-func controller(t *testing.T, usn *string, answers func(asked) answer) string {
+func controller(t *testing.T, usn, invocation *string, answers func(asked) answer) string {
 	const ntds = "CN=NTDS Settings,CN=DC1,CN=Servers,CN=Site,CN=Sites,CN=Configuration,DC=acmecorp,DC=com"
 	return fake(t, func(a asked) answer {
 		switch a.base {
@@ -243,23 +243,30 @@ func controller(t *testing.T, usn *string, answers func(asked) answer) string {
 				[]string{"dsServiceName", ntds}, []string{"supportedCapabilities", activeDirectory, "1.2.840.113556.1.4.1670"})
 			return answer{before: []*ber.Packet{root}, done: result(0, "")}
 		case ntds:
-			return answer{before: []*ber.Packet{found(ntds, []string{"invocationId", "\x01\x02\xfe\xff"})}, done: result(0, "")}
+			return answer{before: []*ber.Packet{found(ntds, []string{"invocationId", *invocation})}, done: result(0, "")}
 		}
 		return answers(a)
 	})
 }
 
 func TestTheMarkOfActiveDirectoryIsTheUSNOfItsController(t *testing.T) {
-	usn := "9"
-	r := newReader(t, people(controller(t, &usn, nil)))
+	usn, invocation := "9", "\x01\x02\xfe\xff"
+	r := newReader(t, people(controller(t, &usn, &invocation, nil)))
 	before := mark(t, r)
 	usn = "12345"
 	after := mark(t, r)
-	if want := (sources.Mark{"highestCommittedUSN of 0102feff": "00000000000000012345"}); !want.Same(after) {
+	if want := (sources.Mark{
+		"highestCommittedUSN of 0102feff": "00000000000000012345", "identity of cn=ntds settings,cn=dc1,cn=servers,cn=site,cn=sites,cn=configuration,dc=acmecorp,dc=com": "0102feff",
+	}); !want.Same(after) {
 		t.Errorf("%v; want %v", after, want)
 	}
 	if before.Same(after) || after.WentBack(before) || !before.WentBack(after) {
 		t.Errorf("from %v to %v", before, after)
+	}
+	usn, invocation = "7", "\x00\x01\x02\x03"
+	restored := mark(t, r)
+	if restored.WentBack(after) || !restored.IsAnothers(after) || after.IsAnothers(before) {
+		t.Errorf("from %v to %v, which is that of a restored controller", after, restored)
 	}
 	usn = "many"
 	if m, err := r.Mark(t.Context()); err == nil {
@@ -268,9 +275,9 @@ func TestTheMarkOfActiveDirectoryIsTheUSNOfItsController(t *testing.T) {
 }
 
 func TestAMarkOfAnotherServerThanTheListIsNotTrusted(t *testing.T) {
-	usn := "9"
+	usn, invocation := "9", "\x01\x02\xfe\xff"
 	list := func(asked) answer { return last(user("ann")) }
-	r := newReader(t, people(controller(t, &usn, list)))
+	r := newReader(t, people(controller(t, &usn, &invocation, list)))
 	before := mark(t, r)
 	if _, err := read(t, r); err != nil {
 		t.Fatal(err)
@@ -302,10 +309,10 @@ func TestAServerThatCountsNothingHasNoMark(t *testing.T) {
 }
 
 func TestMembersOfNestedGroupsAreThoseThatActiveDirectoryTells(t *testing.T) {
-	usn := "9"
+	usn, invocation := "9", "\x01\x02\xfe\xff"
 	const cloud, sales = "CN=Cloud,DC=acmecorp,DC=com", "CN=Sales (all),DC=acmecorp,DC=com"
 	var filters []string
-	url := controller(t, &usn, func(a asked) answer {
+	url := controller(t, &usn, &invocation, func(a asked) answer {
 		switch {
 		case a.page == 0 && (a.base == cloud || a.base == sales):
 			return answer{before: []*ber.Packet{found(a.base)}, done: result(0, "")}

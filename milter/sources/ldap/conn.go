@@ -72,8 +72,13 @@ func (c *conn) begin(ctx context.Context) error {
 	if c.o.Bind == "" {
 		return nil
 	}
-	return c.within(ctx, "binding as "+c.o.Bind, func(context.Context) error { return c.ldap.Bind(c.o.Bind, c.o.Password) })
+	return c.within(ctx, c.o.binding(), func(context.Context) error { return c.ldap.Bind(c.o.Bind, c.o.Password) })
 }
+
+// binding and readingRoot are what a server is asked first.
+func (o *Options) binding() string { return "binding as " + o.Bind }
+
+const readingRoot = "reading the root DSE"
 
 func (c *conn) tls() *tls.Config {
 	config := &tls.Config{}

@@ -16,6 +16,9 @@ func (o *Options) fail(s *server, asked string, err error) error {
 		return already
 	}
 	words, remedy := err.Error(), ""
+	if asked == readingRoot || asked == o.binding() {
+		remedy = "; see that an LDAP server listens there, and whether that port wants TLS from the beginning (ldaps://)"
+	}
 	if answer, ok := errors.AsType[*goldap.Error](err); ok && answer.Err != nil {
 		words = answer.Err.Error()
 		if answer.ResultCode < goldap.ErrorNetwork {

@@ -19,7 +19,7 @@ const noAttributes = "1.1"
 // entry returns values of one entry, or nil where there is no such entry for us.
 func (c *conn) entry(ctx context.Context, dn string, attributes ...string) (values, error) {
 	var found values
-	asked := "reading the root DSE"
+	asked := readingRoot
 	if dn != "" {
 		asked = fmt.Sprintf("reading the entry %q", dn)
 	}

@@ -228,6 +228,11 @@ func (d *outage) restored(older string) {
 	d.waitDaemonLog(`msg="directory refused, the old one stays" path=source:people error=.*lists what it did at an earlier time`)
 	d.says(exitNo, "status", "REFUSED", "coexistd directory diff source:people says how to accept it")
 	d.says(exitNo, "directory diff source:people", "hung@acmecorp.com", "cut@acmecorp.com", "emptied@acmecorp.com")
+	// The first write there makes its mark as new as before, and brings nobody back.
+	d.do(d.slapd.Apply(deadline(d.t), person("onward", "")))
+	d.addresses++
+	d.waitDaemonLog(`msg="directory refused, the old one stays" path=source:people error=.*on from there: of the addresses from before it lacks 3, and 0 live elsewhere`)
+	d.says(exitNo, "directory diff source:people", "hung@acmecorp.com", "onward@acmecorp.com")
 	again := ""
 	for _, name := range []string{"hung", "cut", "emptied"} {
 		d.mustFlow(name+"@acmecorp.com", "here "+name+"@acmecorp.com")

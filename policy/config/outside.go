@@ -107,7 +107,7 @@ func (r *reader) outsideKeys() schema.Section {
 		{Name: "database", Kind: line("the name of a database"), Example: `"mail"`, Meaning: sqlOnly + "the database, for SQLite the path of its file"},
 		{Name: "query", Kind: text("a query"), Usually: "the preset's", Example: `"SELECT address, residence FROM users"`, Meaning: sqlOnly + "a `SELECT` that gives a row for each address, with the columns of a directory file by their names"},
 		{Name: "mark_query", Kind: text("a query"), Example: `"SELECT CONCAT(count(*), ' ', max(modified)) FROM users"`,
-			Meaning: sqlOnly + "a `SELECT` of one row that changes when the list does; without it the list is read whole each time. A number or a time in it is taken for one that only grows, and its going back for a restored backup"},
+			Meaning: sqlOnly + "a `SELECT` of one row that changes when the list does; without it the list is read whole each time. A number or a time in it is taken for one that only grows, and its going back for a restored backup: write what goes back when a row is removed, such as `COUNT(*)`, as a text: `CONCAT(COUNT(*), '')`"},
 	}}
 }
 

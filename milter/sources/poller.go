@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -274,7 +275,8 @@ func (p *Poller) write(ctx context.Context, path string) (sum string, rows int, 
 	return hex.EncodeToString(digest.Sum(nil)), rows, errors.Join(err, table.Error(), buffer.Flush())
 }
 
-// failed keeps why the source cannot be read, and says it once.
+// failed keeps why the source cannot be read, and says it once, whatever port the
+// connection came from.
 func (p *Poller) failed(err error) {
 	p.mu.Lock()
 	before := p.state.Failed
@@ -283,7 +285,7 @@ func (p *Poller) failed(err error) {
 		p.state.Since = time.Now()
 	}
 	p.mu.Unlock()
-	if before != err.Error() {
+	if fromPort.ReplaceAllString(before, "") != fromPort.ReplaceAllString(err.Error(), "") {
 		what := "a source cannot be read: its last list stays"
 		if p.kept.Read.IsZero() {
 			what = "a source cannot be read, and there is no list of it from before"
@@ -291,6 +293,9 @@ func (p *Poller) failed(err error) {
 		p.log.Error(what, "source", p.Name, "error", err)
 	}
 }
+
+// fromPort is where a connection came from, in the words of package net.
+var fromPort = regexp.MustCompile(`\S+:\d+->`)
 
 func (p *Poller) succeeded() {
 	p.mu.Lock()

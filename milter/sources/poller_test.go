@@ -301,6 +301,24 @@ func TestTheReaderIsClosedWhenThePollerEnds(t *testing.T) {
 	}
 }
 
+func TestAFailureThatDiffersInThePortItCameFromIsToldOnce(t *testing.T) {
+	f := follow(t)
+	for port := range 3 {
+		f.fails = fmt.Errorf("read tcp 192.0.2.1:4900%d->192.0.2.2:389: connection reset by peer", port)
+		f.turn(t)
+		if s := f.State(); s.Failed != f.fails.Error() {
+			t.Errorf("the state is %+v; want %v", s, f.fails)
+		}
+	}
+	for page := range 2 {
+		f.fails = fmt.Errorf("reading page %d: no answer within 30s", page)
+		f.turn(t)
+	}
+	if n := f.log.Count("a source cannot be read"); n != 3 {
+		t.Errorf("the log tells %d times that it cannot be read; right is 3:\n%s", n, f.log)
+	}
+}
+
 func TestAReaderThatCannotBeMadeIsAFailureUntilItCan(t *testing.T) {
 	f := follow(t)
 	f.rows = users(0, 10)

@@ -170,7 +170,31 @@ func (r *reader) outside(t *schema.Table) *Outside {
 		Attribute: schema.Value[string](inner, "attribute"), Values: r.texts(inner, "values"), Groups: r.texts(inner, "groups"),
 		Nested: schema.Value[bool](inner, "nested"), Default: schema.Value[string](inner, "default"),
 	}
+	r.checkResidences(inner, &o.Residence)
 	return o
+}
+
+// checkResidences refuses words that no domain of ours could take for a residence: mail for all
+// whom they are of would be put off.
+func (r *reader) checkResidences(t *schema.Table, o *OutsideResidence) {
+	words := append([]string{"here", "moving", "both"}, r.platforms...)
+	wrong := func(word string) string {
+		platform, isBoth := strings.CutPrefix(strings.ToLower(strings.TrimSpace(word)), "both:")
+		if platform == "" && !isBoth || r.isPlatform(platform) || !isBoth && slices.Contains(words, platform) {
+			return ""
+		}
+		return fmt.Sprintf("%s is no residence; %s", wording.Quote(word), wording.Suggest(platform, words))
+	}
+	if why := wrong(o.Default); why != "" {
+		t.Fail("default", "%s", why)
+	}
+	for name, means := range map[string]map[string]string{"values": o.Values, "groups": o.Groups} {
+		for _, value := range slices.Sorted(maps.Keys(means)) {
+			if why := wrong(means[value]); why != "" {
+				t.Section(name).Fail(value, "%s", why)
+			}
+		}
+	}
 }
 
 // isLoopback reports the URL of a server on this host.

@@ -98,6 +98,28 @@ func TestASourceIsReadWhole(t *testing.T) {
 	check(t, "ranks", strings.Join(ranks, ", "), "users.csv 0, source:ad 1, source:sql 2, source:there 3")
 }
 
+func TestAWordThatIsNoResidenceIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ old, new, wrong string }{
+		{`default = "here"`, `default = "office356"`, `source.ad.residence.default: "office356" is no residence; did you mean "office365"?`},
+		{`= "google" }`, `= "goggle" }`, `source.ad.residence.groups."cn=cloud,dc=acmecorp,dc=com": "goggle" is no residence; did you mean "google"?`},
+		{`"mail*" = "here"`, `"mail*" = "hear"`, `source.ad.residence.values."mail*": "hear" is no residence; did you mean "here"?`},
+		{`default = "here"`, `default = "both:here"`, `source.ad.residence.default: "both:here" is no residence`},
+		{`default = "here"`, `default = "both:Google"`, ""},
+		{`default = "here"`, `default = "Moving"`, ""},
+	} {
+		path := write(t, strings.Replace(everySource, c.old, c.new, 1), map[string]string{"users.csv": users, "directory.password": "secret\n", "ca.pem": ""})
+		reading := Load(path)
+		said := ""
+		if reading.Problems != nil {
+			said = reading.Problems.Error()
+		}
+		if c.wrong == "" && said != "" || !strings.Contains(said, c.wrong) {
+			t.Errorf("of %s: %q; right is %q", c.new, said, c.wrong)
+		}
+	}
+}
+
 func TestAPasswordInTheClearIsNoted(t *testing.T) {
 	t.Parallel()
 	for server, noted := range map[string]bool{"ldap://192.0.2.1": true, "ldap://127.0.0.1:389": false, "ldap://localhost": false, "ldaps://192.0.2.1": false} {

@@ -340,7 +340,7 @@ func TestTheDefaultFileHasEveryKeyAndIsRightOnceItsNeededPartsAreUncommented(t *
 		"source.*.tls": nil, "source.*.driver": nil, "source.*.database": nil, "source.*.query": nil, "source.*.mark_query": nil, "source.*.file": nil,
 		"source.*.platform":            {"[platform.office365]"},
 		"source.*.residence.attribute": {"[source.people]", "type"}, "source.*.residence.values": {"[source.people]", "type"},
-		"source.*.residence.groups": {"[source.people]", "type"}, "source.*.residence.nested": {"[source.people]", "type"},
+		"source.*.residence.groups": {"[source.people]", "type", "[platform.office365]"}, "source.*.residence.nested": {"[source.people]", "type"},
 		"source.*.residence.default": {"[source.people]", "type"},
 	}
 	for _, s := range allKeys() {

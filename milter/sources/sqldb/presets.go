@@ -47,6 +47,9 @@ GROUP BY f.address, f.domain` + groups("alias") + groups("maillists"),
 		states: []state{
 			{"mailbox", "MAX(modified)"}, {"alias", "MAX(modified)"}, {"maillists", "MAX(modified)"}, {"domain", "MAX(modified)"},
 			{"alias_domain", "MAX(modified)"}, {"forwardings", "MAX(id)"}, {"forwardings", "SUM(active)"},
+			// Who is set inactive by a statement of SQL has no other time for it.
+			{"mailbox", "SUM(active)"}, {"mailbox", "SUM(enabledeliver)"}, {"alias", "SUM(active)"}, {"maillists", "SUM(active)"},
+			{"domain", "SUM(active)"}, {"alias_domain", "SUM(active)"},
 		},
 	},
 	// An account that may not log in, and an alias that is not shown, are active = 2. A

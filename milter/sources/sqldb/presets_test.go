@@ -91,6 +91,11 @@ INSERT INTO forwardings (id, address, forwarding, domain, is_alias, active) VALU
 DELETE FROM forwardings WHERE id = 5
 INSERT INTO forwardings (id, address, forwarding, domain, is_alias) VALUES (9, 'new@acmecorp.com', 'alice@acmecorp.com', 'acmecorp.com', 1)
 DELETE FROM maillists
+UPDATE mailbox SET active = 0 WHERE username = 'alice@acmecorp.com'
+UPDATE mailbox SET enabledeliver = 1 WHERE username = 'mute@acmecorp.com'
+UPDATE alias SET active = 0 WHERE address = 'all@acmecorp.com'
+UPDATE alias_domain SET active = 0
+UPDATE domain SET active = 0 WHERE domain = 'twin.example'
 UPDATE mailbox SET active = 1, modified = '2026-05-06 07:08:09' WHERE username = 'bob@acmecorp.com'`,
 	},
 	{

@@ -36,31 +36,40 @@ type Row struct {
 // Mark is the state of a list: counters that only grow, by the name of what counts. They
 // are compared as texts, so that a number is written with leading zeros. A value that has
 // no order is written as a name. What names the state that counters belong to stands under a
-// name that begins with Identity.
+// name that begins with Identity, and what servers have in common under one with Progress.
 type Mark map[string]string
 
-// Identity begins the name of what is another after a server was restored, whose counters then
-// begin anew.
-const Identity = "identity of "
+// The beginnings of names that do not tell by themselves that a server went back.
+const (
+	// Identity is of what is another after a server was restored, whose counters then begin anew.
+	Identity = "identity of "
+	// Progress is of a counter that several servers have in common, one of which may lag behind
+	// the others.
+	Progress = "progress of "
+)
 
 // Same reports that nothing has changed between two marks.
 func (m Mark) Same(other Mark) bool { return len(m) > 0 && maps.Equal(m, other) }
 
 // WentBack reports that a counter is lower than it was before, as after a restored backup.
 func (m Mark) WentBack(before Mark) bool {
-	for name, count := range before {
-		if now, counts := m[name]; counts && now < count && !strings.HasPrefix(name, Identity) {
-			return true
-		}
-	}
-	return false
+	return m.differs(before, func(name, was, now string) bool {
+		return now < was && !strings.HasPrefix(name, Identity) && !strings.HasPrefix(name, Progress)
+	})
 }
 
-// IsAnothers reports that an identity is another than it was before: the server may have been
-// restored from a backup, or not.
-func (m Mark) IsAnothers(before Mark) bool {
+// MayLack reports that the server may have been restored from a backup, since its identity is
+// another than before, or that it lags behind the one that was asked before.
+func (m Mark) MayLack(before Mark) bool {
+	return m.differs(before, func(name, was, now string) bool {
+		return now != was && strings.HasPrefix(name, Identity) || now < was && strings.HasPrefix(name, Progress)
+	})
+}
+
+// differs reports that something which both marks have differs in a way.
+func (m Mark) differs(before Mark, how func(name, was, now string) bool) bool {
 	for name, was := range before {
-		if now, known := m[name]; known && now != was && strings.HasPrefix(name, Identity) {
+		if now, known := m[name]; known && how(name, was, now) {
 			return true
 		}
 	}

@@ -23,7 +23,7 @@ func (p *Poller) follows(mark Mark, sum string) kept {
 	if now.Back {
 		now.Mark, now.Seen = before, before // until it is as far again
 	}
-	now.Onward = !now.Back && (restored || mark.IsAnothers(before))
+	now.Onward = !now.Back && (restored || mark.MayLack(before))
 	if now.Back || now.Onward {
 		now.BackSum = sum
 	}
@@ -79,6 +79,6 @@ func (c *List) guardBack(ending string, list *directory.Snapshot) error {
 	if gone+moved == 0 {
 		return nil
 	}
-	return &loss{fmt.Errorf("%s went back, as after a restored backup, and on from there: of the addresses from before it lacks %d, and %d live elsewhere, %s for one. "+remedy,
+	return &loss{fmt.Errorf("%s goes on from an earlier time, as after a restored backup, or where another server lags behind: of the addresses from before it lacks %d, and %d live elsewhere, %s for one. "+remedy,
 		c.Source.Path, gone, moved, example)}
 }

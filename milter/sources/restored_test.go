@@ -15,7 +15,7 @@ func TestARestoredSourceThatGoesOnWaitsWhileItLacksAnybody(t *testing.T) {
 	f.mark, f.rows = Mark{"a": "3"}, users(0, 99)
 	f.turn(t)
 	f.must(t, "restored", 100, "at an earlier time")
-	const lacks = "source:people went back, as after a restored backup, and on from there: of the addresses from before it lacks 1, and 0 live elsewhere, user99@acmecorp.com for one. The old list stays"
+	const lacks = "source:people goes on from an earlier time, as after a restored backup, or where another server lags behind: of the addresses from before it lacks 1, and 0 live elsewhere, user99@acmecorp.com for one. The old list stays"
 	f.mark, f.rows = Mark{"a": "6"}, append(users(0, 99), users(100, 101)...)
 	f.turn(t)
 	f.must(t, "somebody writes there", 100, lacks)
@@ -92,4 +92,26 @@ func TestAServerThatHasAnotherIdentityIsNotBelievedWhileItLacksAnybody(t *testin
 	f.rows = users(0, 99)
 	f.turn(t)
 	f.must(t, "somebody goes", 99, "")
+}
+
+func TestAServerThatLagsBehindTheOneBeforeIsNotBelievedWhileItLacksAnybody(t *testing.T) {
+	f := follow(t)
+	at := func(server, count string) Mark { return Mark{"count of " + server: count, "progress of all": count} }
+	f.mark, f.rows = at("a", "5"), users(0, 100)
+	f.turn(t)
+	f.mark, f.rows = at("b", "4"), users(0, 99)
+	f.turn(t)
+	f.must(t, "b lags behind", 100, "it lacks 1")
+	f.restart(t)
+	f.turn(t)
+	f.must(t, "after a restart", 100, "it lacks 1")
+	f.mark, f.rows = at("b", "5"), users(0, 100)
+	f.turn(t)
+	f.must(t, "b is as far as a was", 100, "")
+	f.mark, f.rows = at("b", "6"), users(0, 99)
+	f.turn(t)
+	f.must(t, "somebody goes", 99, "")
+	f.mark = at("a", "5")
+	f.turn(t)
+	f.must(t, "a lags behind, and lacks nobody", 99, "")
 }

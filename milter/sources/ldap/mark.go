@@ -13,7 +13,8 @@ import (
 )
 
 // mark reads the counters of the server's state. Each has the server in its name: another
-// that lags behind is no server that went back.
+// that lags behind is no server that went back. Those of OpenLDAP are what its replicas have in
+// common, too.
 func (c *conn) mark(ctx context.Context) (sources.Mark, error) {
 	root, err := c.entry(ctx, "", "namingContexts", "highestCommittedUSN", "dsServiceName")
 	if err != nil {
@@ -35,6 +36,7 @@ func (c *conn) mark(ctx context.Context) (sources.Mark, error) {
 		// TIME#COUNT#SID#MODIFICATION, each of the same length in all.
 		if parts := strings.Split(csn, "#"); len(parts) == 4 && len(csn) <= 64 {
 			mark[fmt.Sprintf("contextCSN %s of %s", parts[2], c.server.url)] = csn
+			mark[sources.Progress+"contextCSN "+parts[2]] = csn
 		}
 	}
 	return mark, nil

@@ -176,6 +176,9 @@ func TestAConnectionThatTheServerEndedIsMadeAgain(t *testing.T) {
 	s := startSlapd(t, lab.SlapdConfig{LDIF: person("ann")})
 	r := newReader(t, asReader(s.URL))
 	before := mark(t, r)
+	if csn := before["contextCSN 000 of "+s.URL]; csn == "" || before["progress of contextCSN 000"] != csn {
+		t.Errorf("the mark is %q; want that of the server, and of all its replicas", before)
+	}
 	if err := errors.Join(s.Kill(), s.Start(deadline(t))); err != nil {
 		t.Fatal(err)
 	}

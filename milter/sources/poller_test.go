@@ -249,6 +249,21 @@ func TestABadValueOfASourceConcernsItsOwnRowAlone(t *testing.T) {
 	}
 }
 
+func TestARowThatCannotBeReadPutsItsOwnAddressOffHoweverThatIsWritten(t *testing.T) {
+	for _, address := range []string{"plain@acmecorp.com", `"a, b"@acmecorp.com`, `"a\"b"@acmecorp.com`} {
+		f := follow(t)
+		f.rows = append(users(0, 10), Row{Origin: "uid=x", Address: address, Residence: "here", Login: "x"})
+		f.turn(t)
+		f.must(t, "whole", 11, "")
+		f.rows[10].Login = "x\x07"
+		f.turn(t)
+		f.must(t, "with a control character", 11, "")
+		if one := listing(t, f.lists, address); !one.Failed {
+			t.Errorf("%s is %+v; its mail must be put off", address, one)
+		}
+	}
+}
+
 func TestASourceThatWentBackIsNotBelievedUntilItIsAsFarAgain(t *testing.T) {
 	f := follow(t)
 	f.mark, f.rows = Mark{"a": "5", "b": "1"}, users(0, 100)

@@ -70,7 +70,7 @@ func (b *Builder) Unreadable(line int, text string, problem error) {
 		b.Refuse(line, problem)
 		return
 	}
-	written, _, _ := strings.Cut(text, ",")
+	written := firstField(text)
 	address, _, err := b.parseOurs(strings.Trim(written, " "))
 	if errors.Is(err, errForeign) {
 		return
@@ -90,6 +90,24 @@ func (b *Builder) Unreadable(line int, text string, problem error) {
 		b.putOff(at)
 	}
 	b.flaw(line, true, fmt.Errorf("%w; it is that of %s, for which mail is put off", problem, address.Key))
+}
+
+// firstField is the first field of a row that need not be one. Of a long one it is the beginning.
+func firstField(text string) string {
+	rest, quoted := strings.CutPrefix(text[:min(len(text), 4096)], `"`)
+	if !quoted {
+		field, _, _ := strings.Cut(text, ",")
+		return field
+	}
+	var field strings.Builder
+	for {
+		part, after, _ := strings.Cut(rest, `"`)
+		field.WriteString(part)
+		if rest, quoted = strings.CutPrefix(after, `"`); !quoted {
+			return field.String()
+		}
+		field.WriteByte('"')
+	}
 }
 
 // unclearPlace is the place of entries that do not say where they live.

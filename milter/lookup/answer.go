@@ -18,7 +18,7 @@ const (
 	failed     = "TEMP the directory cannot answer at the moment"
 	noKey      = "PERM a request is the name of a map, a space, and a key"
 	unknownMap = "PERM unknown map %q; there are recipients, aliases, members, transport, senders, networks, sendmail, sendmail_rcpt"
-	notYet     = "TEMP a platform's networks are not known at the moment"
+	notYet     = "OK DEFER_IF_REJECT the networks of a platform are not known at the moment" // access(5)
 )
 
 // question is one key, asked with one policy and one directory.
@@ -168,7 +168,8 @@ func (q question) senders() string {
 }
 
 // networks lets a client relay that comes from a platform with MayRelay. Postfix also asks for
-// the client's name, and for parts of its name and its address: no platform has those.
+// the client's name, and for parts of its name and its address: no platform has those. While a
+// list is not known, Postfix puts off what it would otherwise refuse.
 func (q question) networks() string {
 	client, err := netip.ParseAddr(q.key)
 	if err != nil {

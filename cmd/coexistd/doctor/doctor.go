@@ -12,6 +12,7 @@ import (
 
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/cmd/coexistd/postconf"
+	"coexistd/cmd/coexistd/sendmailcf"
 	"coexistd/milter/sources"
 	"coexistd/policy/config"
 	"coexistd/policy/networks"
@@ -112,12 +113,12 @@ func Examine(path, sendmailCF string) []Finding {
 // findMTA reads the settings of the MTA of this host: Sendmail's when it is said where they
 // are, otherwise Postfix's, and those of Sendmail when there is no Postfix.
 func (x *examination) findMTA(ctx context.Context, sendmailCF string) {
-	x.mta, x.sendmail = noPostfix(postconf.ErrNone), &sendmail{err: errNoSendmail, path: usualSendmailCF}
+	x.mta, x.sendmail = noPostfix(postconf.ErrNone), &sendmail{sendmailcf.ErrNone, &sendmailcf.Settings{Path: sendmailcf.UsualPath}}
 	if sendmailCF == "" {
 		x.mta = readPostfix(ctx)
 	}
 	if errors.Is(x.mta.err, postconf.ErrNone) {
-		x.sendmail = readSendmail(cmp.Or(sendmailCF, usualSendmailCF))
+		x.sendmail = readSendmail(cmp.Or(sendmailCF, sendmailcf.UsualPath))
 	}
 }
 

@@ -77,10 +77,6 @@ func together[S any](kind string, services []S, name func(S) string, judge func(
 }
 
 // setting reads "NAME = VALUE" as MTAs write it.
-func setting(text string) (name, value string) {
-	name, value, _ = strings.Cut(text, "=")
-	return strings.TrimSpace(name), strings.TrimSpace(value)
-}
 
 // because drops the path that the error of a file begins with.
 func because(err error) error {

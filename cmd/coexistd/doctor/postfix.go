@@ -10,6 +10,7 @@ import (
 
 	"coexistd/cmd/coexistd/account"
 	"coexistd/cmd/coexistd/postconf"
+	"coexistd/cmd/coexistd/sendmailcf"
 	"coexistd/policy/networks"
 )
 
@@ -46,7 +47,7 @@ func serviceName(s *postconf.Service) string { return s.Name }
 // lookAtPostfix compares Postfix's settings with ours.
 func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 	switch err := x.mta.err; {
-	case errors.Is(err, postconf.ErrNone) && x.sendmail.path == usualSendmailCF && errors.Is(x.sendmail.err, errNoSendmail):
+	case errors.Is(err, postconf.ErrNone) && x.sendmail.Path == sendmailcf.UsualPath && errors.Is(x.sendmail.err, sendmailcf.ErrNone):
 		return []Finding{warning("%v, and %v", err, x.sendmail.err).
 			do("where there is a Postfix, put the folder of its postconf command into PATH; where there is a Sendmail, say where its configuration is: coexistd doctor --sendmail-cf FILE")}
 	case errors.Is(err, postconf.ErrNone):

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
-	"net/netip"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,8 +12,8 @@ import (
 	"time"
 
 	"coexistd/cmd/coexistd/account"
+	"coexistd/cmd/coexistd/sendmailcf"
 	"coexistd/policy/config/files"
-	"coexistd/policy/config/sockets"
 )
 
 // remade is what brings a change of sendmail.mc about.
@@ -26,17 +24,29 @@ func (f Finding) inMC(format string, args ...any) Finding {
 	return f.do("put into sendmail.mc: %s", fmt.Sprintf(format, args...)+remade)
 }
 
+// sendmail is what Sendmail's own configuration says.
+type sendmail struct {
+	err error // why nothing is known; sendmailcf.ErrNone when there is none
+	*sendmailcf.Settings
+}
+
+// readSendmail reads Sendmail's configuration.
+func readSendmail(path string) *sendmail {
+	settings, err := sendmailcf.Read(path)
+	return &sendmail{err, settings}
+}
+
 // lookAtSendmail compares Sendmail's settings with ours.
 func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 	s := x.sendmail
 	switch {
-	case errors.Is(s.err, errNoSendmail) && s.path == usualSendmailCF:
+	case errors.Is(s.err, sendmailcf.ErrNone) && s.Path == sendmailcf.UsualPath:
 		return nil // which is told of Postfix
-	case s.err == nil && s.macros["MTAHost"] != "":
-		return []Finding{failure("%s is what the sendmail command reads, as submit.cf, and says nothing of the daemon", s.path).
-			do("run: coexistd doctor --sendmail-cf %s", filepath.Join(filepath.Dir(s.path), "sendmail.cf"))}
-	case errors.Is(s.err, errNoConfiguration):
-		return []Finding{failure("%v", s.err).do("where m4 makes it, run: make -C %s (or m4 sendmail.mc > sendmail.cf), and see that it says no error; --sendmail-cf says where another is", filepath.Dir(s.path))}
+	case s.err == nil && s.Macros["MTAHost"] != "":
+		return []Finding{failure("%s is what the sendmail command reads, as submit.cf, and says nothing of the daemon", s.Path).
+			do("run: coexistd doctor --sendmail-cf %s", filepath.Join(filepath.Dir(s.Path), "sendmail.cf"))}
+	case errors.Is(s.err, sendmailcf.ErrNoConfiguration):
+		return []Finding{failure("%v", s.err).do("where m4 makes it, run: make -C %s (or m4 sendmail.mc > sendmail.cf), and see that it says no error; --sendmail-cf says where another is", filepath.Dir(s.Path))}
 	case s.err != nil:
 		return []Finding{warning("Sendmail's settings cannot be read: %v", s.err).
 			do("see that it is there and that %s can read it; --sendmail-cf says where another is", account.OwnName())}
@@ -70,11 +80,11 @@ func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 // lookAtAge looks for changes that Sendmail does not know yet.
 func lookAtAge(s *sendmail, now time.Time) []Finding {
 	var findings []Finding
-	for _, name := range []string{strings.TrimSuffix(filepath.Base(s.path), ".cf") + ".mc", "coexistd.m4"} {
-		source := filepath.Join(filepath.Dir(s.path), name)
-		if state, err := files.Look(source); err == nil && state.ModTime().After(s.changed) {
-			findings = append(findings, warning("%s was changed after %s was made: what it says is not in force", source, s.path).
-				do("run: make -C %s (or m4 sendmail.mc > sendmail.cf); then run: systemctl restart sendmail", filepath.Dir(s.path)))
+	for _, name := range []string{strings.TrimSuffix(filepath.Base(s.Path), ".cf") + ".mc", "coexistd.m4"} {
+		source := filepath.Join(filepath.Dir(s.Path), name)
+		if state, err := files.Look(source); err == nil && state.ModTime().After(s.Changed) {
+			findings = append(findings, warning("%s was changed after %s was made: what it says is not in force", source, s.Path).
+				do("run: make -C %s (or m4 sendmail.mc > sendmail.cf); then run: systemctl restart sendmail", filepath.Dir(s.Path)))
 		}
 	}
 	started, err := s.started()
@@ -86,7 +96,7 @@ func lookAtAge(s *sendmail, now time.Time) []Finding {
 			do("see that %s can look at it (PidFile); or run after each change: systemctl restart sendmail", account.OwnName()))
 	}
 	var changed []string
-	for _, path := range append([]string{s.path}, s.files...) {
+	for _, path := range append([]string{s.Path}, s.Files...) {
 		if state, err := files.Look(path); err == nil && state.ModTime().After(started) && !slices.Contains(changed, path) {
 			changed = append(changed, path)
 		}
@@ -103,7 +113,7 @@ var errStopped = errors.New("no Sendmail runs")
 // ends: where only its time can be seen, as with Debian's, the daemon is taken to run.
 func (s *sendmail) started() (at time.Time, err error) {
 	const most = 4096
-	path := s.option("PidFile", "/var/run/sendmail.pid")
+	path := s.Option("PidFile", "/var/run/sendmail.pid")
 	text, state, err := files.Read(path, most)
 	if errors.Is(err, fs.ErrPermission) {
 		if state, err = files.Look(path); err == nil {
@@ -122,39 +132,4 @@ func (s *sendmail) started() (at time.Time, err error) {
 		return at, errStopped
 	}
 	return state.ModTime(), nil
-}
-
-// sendmailSocket reads a socket's address as Sendmail writes it, such as inet:8701@127.0.0.1, as
-// isListenedAt takes it.
-func sendmailSocket(text string) (kind, address string) {
-	kind, rest, is := strings.Cut(text, ":")
-	switch {
-	case !is, kind == "":
-		return "unix", text
-	case kind == "unix", kind == "local":
-		return "unix", rest
-	}
-	port, host, _ := strings.Cut(rest, "@")
-	return "inet", net.JoinHostPort(strings.Trim(host, "[]"), port)
-}
-
-// inSendmail is an address of ours as Sendmail writes it.
-func inSendmail(ours string) string {
-	network, address, err := sockets.Parse(ours)
-	if err != nil || network == "unix" {
-		return "unix:" + address
-	}
-	host, port, _ := net.SplitHostPort(address)
-	ip, err := netip.ParseAddr(host)
-	switch {
-	case err != nil:
-		return "inet:" + port + "@" + host
-	case ip.IsUnspecified() && ip.Is6():
-		return "inet6:" + port + "@::1"
-	case ip.IsUnspecified():
-		return "inet:" + port + "@127.0.0.1"
-	case ip.Is6():
-		return "inet6:" + port + "@" + host
-	}
-	return "inet:" + port + "@" + host
 }

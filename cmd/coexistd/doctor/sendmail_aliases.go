@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"coexistd/cmd/coexistd/sendmailcf"
 	"coexistd/policy/config/files"
 	"coexistd/policy/mail"
 	"coexistd/policy/route"
@@ -22,8 +23,8 @@ type localAliases struct {
 // aliases reads the texts of aliases(5). An error says that there may be more of them.
 func (s *sendmail) aliases() (a localAliases, err error) {
 	a.members = make(map[string][]string)
-	budget := int64(maxTables)
-	for _, one := range strings.FieldsFunc(s.option("AliasFile", "/etc/mail/aliases"), func(c rune) bool { return strings.ContainsRune(", \t", c) }) {
+	budget := int64(sendmailcf.MaxTables)
+	for _, one := range strings.FieldsFunc(s.Option("AliasFile", "/etc/mail/aliases"), func(c rune) bool { return strings.ContainsRune(", \t", c) }) {
 		class, path, is := strings.Cut(one, ":")
 		if !is {
 			path = one
@@ -81,11 +82,11 @@ func isAccount(name string) bool {
 func lookAtSendmailAliases(x *examination) []Finding {
 	s := x.sendmail
 	asked := &aliases{x: x, set: x.lists().Set()}
-	virtual, virtualErr := s.table("virtuser")
+	virtual, virtualErr := s.Table("virtuser")
 	findings := x.lookAtVirtual(asked, virtual)
 	var local []string
 	for _, domain := range x.domains() {
-		if s.class("w").has(domain) && x.conf.Rules.Routes.Domains[domain].Unlisted.Kind == route.Nowhere {
+		if s.Class("w").Has(domain) && x.conf.Rules.Routes.Domains[domain].Unlisted.Kind == route.Nowhere {
 			local = append(local, domain)
 		}
 	}
@@ -106,8 +107,8 @@ func lookAtSendmailAliases(x *examination) []Finding {
 // needsAccounts reports that mail for names of this host that neither aliases(5) nor an account has
 // is refused.
 func (s *sendmail) needsAccounts() bool {
-	mailer, known := s.mailers["local"]
-	return s.macros["L"] == "" && s.macros["H"] == "" && s.macros["R"] == "" && (!known || strings.Contains(mailer.flags, "w"))
+	mailer, known := s.Mailers["local"]
+	return s.Macros["L"] == "" && s.Macros["H"] == "" && s.Macros["R"] == "" && (!known || strings.Contains(mailer.Flags, "w"))
 }
 
 // lookForRoles looks for postmasters and the like whose mail Sendmail refuses, as it has no mailbox
@@ -159,7 +160,7 @@ func (s *sendmail) lookForCircles(list localAliases) []Finding {
 		ends := len(members) == 0
 		for _, member := range members {
 			local, domain, is := strings.Cut(member, "@")
-			isAlias := list.members[local] != nil && local != name && (!is || s.class("w").has(domain))
+			isAlias := list.members[local] != nil && local != name && (!is || s.Class("w").Has(domain))
 			if isAlias {
 				users[local] = append(users[local], name)
 			}
@@ -259,7 +260,7 @@ func (x *examination) lookAtVirtual(asked *aliases, table map[string]string) []F
 	var unreached []string
 	for key := range table {
 		address, err := mail.ParseAddress(key, x.conf.Rules.Delimiters)
-		if err != nil || strings.Contains(key, "*") || !x.sendmail.class("w").has(address.Domain) && !x.sendmail.class("VirtHost").has(address.Domain) {
+		if err != nil || strings.Contains(key, "*") || !x.sendmail.Class("w").Has(address.Domain) && !x.sendmail.Class("VirtHost").Has(address.Domain) {
 			continue
 		}
 		if p, _, ours := asked.place(key); ours && (isRefused(p) || p.Residence.Kind == route.Moving) {

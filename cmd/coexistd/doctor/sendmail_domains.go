@@ -21,13 +21,11 @@ func isIn(has func(word string) bool, domain string, subdomains bool) bool {
 	}
 }
 
-func (c *wordClass) has(word string) bool { return c.words[word] }
-
 // relaysTo reports that anybody may send mail to a domain by class R or by the access map.
 func (s *sendmail) relaysTo(domain string, access map[string]string) bool {
 	// FEATURE(relay_hosts_only) takes the domains alone.
-	subdomains := slices.ContainsFunc(s.rules["Rcpt_ok"], func(rule string) bool { return strings.Contains(rule, "$* $=R") })
-	return isIn(s.class("R").has, domain, subdomains) || isIn(func(word string) bool {
+	subdomains := slices.ContainsFunc(s.Rules["Rcpt_ok"], func(rule string) bool { return strings.Contains(rule, "$* $=R") })
+	return isIn(s.Class("R").Has, domain, subdomains) || isIn(func(word string) bool {
 		return strings.EqualFold(access["to:"+word], "RELAY") || strings.EqualFold(access[word], "RELAY")
 	}, domain, true)
 }
@@ -35,14 +33,14 @@ func (s *sendmail) relaysTo(domain string, access map[string]string) bool {
 // lookAtSendmailDomains sees whether Sendmail takes mail for our domains.
 func lookAtSendmailDomains(x *examination) []Finding {
 	s := x.sendmail
-	access, err := s.table("access")
-	unread := slices.Concat(s.class("w").unread, s.class("R").unread)
+	access, err := s.Table("access")
+	unread := slices.Concat(s.Class("w").Unread, s.Class("R").Unread)
 	if err != nil {
 		unread = append(unread, err.Error())
 	}
 	var taken, refused []string
 	for _, domain := range x.domains() {
-		if s.class("w").has(domain) || s.relaysTo(domain, access) {
+		if s.Class("w").Has(domain) || s.relaysTo(domain, access) {
 			taken = append(taken, domain)
 		} else {
 			refused = append(refused, domain)
@@ -71,13 +69,13 @@ func (x *examination) isBelowOurs(alternate string) bool {
 // lookAtAlternates looks for alternate domains that Sendmail takes for its own.
 func lookAtAlternates(x *examination) []Finding {
 	s := x.sendmail
-	access, _ := s.table("access") // of one that cannot be read is told where domains of ours lack
+	access, _ := s.Table("access") // of one that cannot be read is told where domains of ours lack
 	var own, relayed []string
 	for _, domain := range x.conf.Rules.Routes.Alternates() {
 		switch {
-		case s.class("w").has(domain), s.class("VirtHost").has(domain):
+		case s.Class("w").Has(domain), s.Class("VirtHost").Has(domain):
 			own = append(own, domain)
-		case s.class("R").has(domain), !x.isBelowOurs(domain) && s.relaysTo(domain, access):
+		case s.Class("R").Has(domain), !x.isBelowOurs(domain) && s.relaysTo(domain, access):
 			relayed = append(relayed, domain)
 		}
 	}

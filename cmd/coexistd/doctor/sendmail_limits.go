@@ -8,12 +8,13 @@ import (
 	"strings"
 
 	"coexistd/cmd/coexistd/account"
+	"coexistd/cmd/coexistd/sendmailcf"
 	"coexistd/policy/config"
 )
 
 // number is the value of an option that is a number; 0 where it is none.
 func (s *sendmail) number(name string, usual int64) int64 {
-	value, err := strconv.ParseInt(s.option(name, strconv.FormatInt(usual, 10)), 10, 64)
+	value, err := strconv.ParseInt(s.Option(name, strconv.FormatInt(usual, 10)), 10, 64)
 	if err != nil {
 		return 0
 	}
@@ -59,14 +60,14 @@ func lookAtHops(x *examination) []Finding {
 
 // lookAtNotices sees whether coexistd is told rightly that Sendmail offers delivery reports.
 func lookAtNotices(s *sendmail) []Finding {
-	if s.macros["coexistd_dsn"] == "" {
+	if s.Macros["coexistd_dsn"] == "" {
 		return nil
 	}
 	if clients := s.withoutNotices(); len(clients) > 0 {
 		return []Finding{failure("Sendmail offers some clients no delivery reports (%s in the access map), but {coexistd_dsn} says that it does: recipients of their mail who live elsewhere are lost", some(clients)).
 			do("take the d out of these lines, or the line D{coexistd_dsn}yes out of coexistd.m4%s", remade)}
 	}
-	offers := !strings.Contains(strings.ToLower(s.option("PrivacyOptions", "")), "noreceipts") && isYes(s.option("SendMimeErrors", "True"))
+	offers := !strings.Contains(strings.ToLower(s.Option("PrivacyOptions", "")), "noreceipts") && isYes(s.Option("SendMimeErrors", "True"))
 	if offers {
 		return nil
 	}
@@ -77,7 +78,7 @@ func lookAtNotices(s *sendmail) []Finding {
 // withoutNotices are the lines of the access map by which clients are offered no DSN (srv_features):
 // a small letter takes a feature away.
 func (s *sendmail) withoutNotices() (keys []string) {
-	access, _ := s.table("access")
+	access, _ := s.Table("access")
 	for key, value := range access {
 		if strings.HasPrefix(key, "srv_features:") && strings.Contains(value, "d") {
 			keys = append(keys, key)
@@ -107,13 +108,13 @@ func lookAtLogging(x *examination) []Finding {
 
 // socketsUsed are our Unix sockets that sendmail.cf names.
 func (x *examination) socketsUsed() (paths []string) {
-	texts := []string{x.sendmail.maps["sendmail"].address}
-	for _, f := range x.sendmail.filters {
-		texts = append(texts, f.address)
+	texts := []string{x.sendmail.Maps["sendmail"].Address}
+	for _, f := range x.sendmail.Filters {
+		texts = append(texts, f.Address)
 	}
 	listeners := slices.Concat(x.conf.Listeners, x.conf.Lookups)
 	for _, text := range texts {
-		if kind, path := sendmailSocket(text); kind == "unix" && config.ListenedAt(kind, path, listeners) && !slices.Contains(paths, path) {
+		if kind, path := sendmailcf.Socket(text); kind == "unix" && config.ListenedAt(kind, path, listeners) && !slices.Contains(paths, path) {
 			paths = append(paths, path)
 		}
 	}
@@ -129,7 +130,7 @@ func lookAtSendmailSockets(x *examination) []Finding {
 			findings = append(findings, failure("others may write into %s, so that Sendmail does not take %s: all mail is put off", folder, path).
 				do("let coexistd listen in a folder of its own, such as unix:/run/coexistd/milter.sock, or take the right away: chmod go-w %s", folder))
 		}
-		name, _, _ := strings.Cut(s.option("RunAsUser", "root"), ":")
+		name, _, _ := strings.Cut(s.Option("RunAsUser", "root"), ":")
 		user, err := account.Named(name)
 		if err != nil || user.IsRoot() {
 			continue
@@ -146,7 +147,7 @@ func lookAtSendmailSockets(x *examination) []Finding {
 // DontBlameSendmail does not say that this is right, or "".
 func (s *sendmail) unsafe(path string) string {
 	const group, others = 0o020, 0o002
-	blame := strings.ToLower(s.option("DontBlameSendmail", ""))
+	blame := strings.ToLower(s.Option("DontBlameSendmail", ""))
 	for at := filepath.Dir(path); ; at = filepath.Dir(at) {
 		state, err := os.Stat(at)
 		if err != nil {

@@ -7,15 +7,14 @@ import (
 	"strings"
 	"time"
 
+	"coexistd/cmd/coexistd/sendmailcf"
 	"coexistd/policy/config"
-	"coexistd/policy/directory"
 	"coexistd/policy/mail"
-	"coexistd/policy/route"
 )
 
 // lookAtLookupMap sees whether Sendmail can ask our lookups, by both of its maps.
 func lookAtLookupMap(x *examination) []Finding {
-	m, is := x.sendmail.maps["sendmail"]
+	m, is := x.sendmail.Maps["sendmail"]
 	if !is && len(x.conf.Lookups) == 0 {
 		return nil
 	}
@@ -24,27 +23,27 @@ func lookAtLookupMap(x *examination) []Finding {
 			return []Finding{f}
 		}
 	}
-	return []Finding{fine("Sendmail asks coexistd at %s", m.address)}
+	return []Finding{fine("Sendmail asks coexistd at %s", m.Address)}
 }
 
 // judgeLookupMap says what is wrong with a map that asks our lookups.
 func (x *examination) judgeLookupMap(name string) (f Finding, bad bool) {
-	m := x.sendmail.maps[name]
-	kind, address := sendmailSocket(m.address)
+	m := x.sendmail.Maps[name]
+	kind, address := sendmailcf.Socket(m.Address)
 	switch {
-	case m.class != "socket" && name == "sendmail":
+	case m.Class != "socket" && name == "sendmail":
 		return failure("Sendmail has no map called sendmail that asks coexistd: its users who live elsewhere are unknown here, and bounces and forwarded mail for them go astray").inMC("%s", x.include()), true
-	case m.class != "socket":
+	case m.Class != "socket":
 		return failure("Sendmail has no map called %s that asks coexistd for recipients: all mail for the shared domains is refused (554)", name).
 			inMC("%s; the file must be the one of this version", x.include()), true
 	case len(x.conf.Lookups) == 0:
-		return failure("Sendmail asks coexistd at %s, but there is no [[lookup]]: all mail for the shared domains is put off", m.address).
+		return failure("Sendmail asks coexistd at %s, but there is no [[lookup]]: all mail for the shared domains is put off", m.Address).
 			do("add to %s: [[lookup]] with address = %q; then run: systemctl restart coexistd", x.conf.Path, "inet:127.0.0.1:8702"), true
 	case !config.ListenedAt(kind, address, x.conf.Lookups):
-		return failure("Sendmail asks coexistd at %s, where no [[lookup]] is: all mail for the shared domains is put off", m.address).
-			inMC("define(`COEXISTD_LOOKUP', `%s')dnl before the include of coexistd.m4", inSendmail(x.conf.Lookups[0].Address)), true
+		return failure("Sendmail asks coexistd at %s, where no [[lookup]] is: all mail for the shared domains is put off", m.Address).
+			inMC("define(`COEXISTD_LOOKUP', `%s')dnl before the include of coexistd.m4", sendmailcf.Written(x.conf.Lookups[0].Address)), true
 	}
-	right := fmt.Sprintf("K%s socket -f -d2h -T<TMPF> %s", name, m.address)
+	right := fmt.Sprintf("K%s socket -f -d2h -T<TMPF> %s", name, m.Address)
 	for _, one := range [...]struct {
 		flag byte
 		is   bool
@@ -57,13 +56,13 @@ func (x *examination) judgeLookupMap(name string) (f Finding, bad bool) {
 		{'T', false, "does not tell a lookup that fails from an address that is not found: mail goes astray while coexistd cannot answer"},
 		{'f', false, "folds the case of local parts, which is lost for those who live elsewhere"},
 	} {
-		if _, has := m.flags[one.flag]; has == one.is {
+		if _, has := m.Flags[one.flag]; has == one.is {
 			return failure("the map %s %s (-%c)", name, one.what, one.flag).inMC("%s, which is what coexistd.m4 has", right), true
 		}
 	}
 	// Timeout.rcpt of a client that is a Sendmail, and more than others have.
 	const longestRCPT = time.Hour
-	if waits, _ := sendmailTime(cmp.Or(m.flags['d'], "30s")); waits <= longestRCPT {
+	if waits, _ := sendmailcf.Time(cmp.Or(m.Flags['d'], "30s")); waits <= longestRCPT {
 		return failure("the map %s waits for an answer no longer than %v (-d), and then takes it for that to its next question: mail goes to others", name, waits).
 			inMC("%s, which is what coexistd.m4 has", right), true
 	}
@@ -71,7 +70,7 @@ func (x *examination) judgeLookupMap(name string) (f Finding, bad bool) {
 }
 
 // parseLocal are the rules of sendmail.mc's own for addresses.
-func (s *sendmail) parseLocal() []string { return slices.Concat(s.rules["ParseLocal"], s.rules["98"]) }
+func (s *sendmail) parseLocal() []string { return slices.Concat(s.Rules["ParseLocal"], s.Rules["98"]) }
 
 // lookAtRules sees whether the rules of coexistd.m4 use what the map answers.
 func lookAtRules(x *examination) []Finding {
@@ -85,8 +84,8 @@ func lookAtRules(x *examination) []Finding {
 // lackingRules says what no rule does that must be done with the map's answers. Where there is no
 // map, that has been told.
 func (s *sendmail) lackingRules() (lacking []string) {
-	m, is := s.maps["sendmail"]
-	if !is || m.class != "socket" {
+	m, is := s.Maps["sendmail"]
+	if !is || m.Class != "socket" {
 		return nil
 	}
 	lacks := func(parts ...string) bool {
@@ -94,7 +93,7 @@ func (s *sendmail) lackingRules() (lacking []string) {
 			return !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(rule, part) })
 		})
 	}
-	mark, marks := m.flags['T']
+	mark, marks := m.Flags['T']
 	for _, one := range [...]struct {
 		isMissing bool
 		what      string
@@ -113,22 +112,22 @@ func (s *sendmail) lackingRules() (lacking []string) {
 
 // lookAtCoexistdClass compares the domains for which Sendmail asks with ours.
 func lookAtCoexistdClass(x *examination) []Finding {
-	if _, is := x.sendmail.maps["sendmail"]; !is {
+	if _, is := x.sendmail.Maps["sendmail"]; !is {
 		return nil
 	}
-	class := x.sendmail.class("Coexistd")
+	class := x.sendmail.Class("Coexistd")
 	known := make(map[string]bool)
-	for word := range class.words {
+	for _, word := range class.Words() {
 		if domain, err := mail.NormalDomain(word); err == nil {
 			known[domain] = true
 		}
 	}
-	wanted := x.domainsAsked()
+	wanted := sendmailcf.DomainsAsked(x.conf)
 	routes := &x.conf.Rules.Routes
 	alternates := routes.Alternates()
 	var findings []Finding
 	lacking := slices.DeleteFunc(slices.Clone(wanted), func(domain string) bool { return known[domain] })
-	if len(lacking) > 0 && len(class.unread) == 0 {
+	if len(lacking) > 0 && len(class.Unread) == 0 {
 		findings = append(findings, failure("Sendmail does not ask coexistd about %s, which the class {Coexistd} lacks", some(lacking)).
 			inMC("define(`COEXISTD_DOMAINS', `%s')dnl before the include of coexistd.m4", strings.Join(wanted, " ")))
 	}
@@ -144,24 +143,4 @@ func lookAtCoexistdClass(x *examination) []Finding {
 			do("take what is not yours out of COEXISTD_DOMAINS in sendmail.mc%s; or add [domain.%q] to %s", remade, more[0], x.conf.Path))
 	}
 	return findings
-}
-
-// domainsAsked are those of whose addresses Sendmail must ask: ours, as far as mail for them may go
-// elsewhere or be refused, and alternate domains with a relay.
-func (x *examination) domainsAsked() (list []string) {
-	routes := &x.conf.Rules.Routes
-	isListed := func(domain string) bool {
-		return slices.ContainsFunc(x.conf.Directories, func(source directory.Source) bool { return source.Domains[domain] != nil })
-	}
-	for _, domain := range x.domains() {
-		if one := routes.Domains[domain]; len(one.Alternates)+len(one.Platforms) > 0 || one.Unlisted.Kind != route.Here || isListed(domain) {
-			list = append(list, domain)
-		}
-	}
-	for _, domain := range routes.Alternates() {
-		if routes.AlternateOf(domain).Relay != "" {
-			list = append(list, domain)
-		}
-	}
-	return list
 }

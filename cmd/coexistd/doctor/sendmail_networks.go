@@ -8,71 +8,12 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
+	"coexistd/cmd/coexistd/sendmailcf"
 	"coexistd/policy/config"
 	"coexistd/policy/networks"
 )
-
-// sendmailNetwork reads the beginning of an address, as class R and the access map have networks:
-// 192.0.2, 10 or IPv6:2001:db8.
-func sendmailNetwork(text string) (network netip.Prefix, ok bool) {
-	text = strings.Trim(text, "[]")
-	if address, err := netip.ParseAddr(text); err == nil {
-		return netip.PrefixFrom(address, address.BitLen()), true
-	}
-	separator, base, bits := ".", 10, 8
-	bytes := make([]byte, 4)
-	if rest, is := strings.CutPrefix(strings.ToLower(text), "ipv6:"); is {
-		if address, err := netip.ParseAddr(rest); err == nil {
-			return netip.PrefixFrom(address, address.BitLen()), true
-		}
-		text, separator, base, bits, bytes = rest, ":", 16, 16, make([]byte, 16)
-	}
-	parts := strings.Split(strings.TrimSuffix(text, separator), separator)
-	if len(parts) > len(bytes)*8/bits {
-		return network, false
-	}
-	for i, part := range parts {
-		number, err := strconv.ParseUint(part, base, bits)
-		if err != nil {
-			return network, false
-		}
-		if bits == 8 {
-			bytes[i] = byte(number)
-		} else {
-			bytes[2*i], bytes[2*i+1] = byte(number>>8), byte(number)
-		}
-	}
-	address, _ := netip.AddrFromSlice(bytes)
-	return netip.PrefixFrom(address, len(parts)*bits), true
-}
-
-// relays are the networks whose clients may relay. Others says that there may be more, in what
-// cannot be read.
-func (s *sendmail) relays() (list []netip.Prefix, others bool) {
-	access, err := s.table("access")
-	texts := make([]string, 0, len(access))
-	for key, value := range access {
-		if tag, rest, is := strings.Cut(key, ":"); is && tag == "connect" {
-			key = rest
-		}
-		if strings.EqualFold(value, "RELAY") {
-			texts = append(texts, key)
-		}
-	}
-	for word := range s.class("R").words {
-		texts = append(texts, word)
-	}
-	for _, text := range texts {
-		if network, is := sendmailNetwork(text); is {
-			list = append(list, network)
-		}
-	}
-	slices.SortFunc(list, netip.Prefix.Compare)
-	return slices.Compact(list), err != nil || len(s.class("R").unread) > 0
-}
 
 // trusts tells whether a client may relay by its address, if that is sure. Sendmail lets the
 // addresses of loopback that it is called by.
@@ -80,14 +21,14 @@ func (s *sendmail) trusts(address netip.Addr) (trusted, sure bool) {
 	if s.err != nil {
 		return false, false
 	}
-	list, others := s.relays()
+	list, others := s.Relays()
 	trusted = networks.SetOf(list...).Has(address) || address == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || address == netip.IPv6Loopback()
 	return trusted, !others
 }
 
 // lookAtRelays compares the clients that need no login.
 func lookAtRelays(x *examination) []Finding {
-	list, _ := x.sendmail.relays()
+	list, _ := x.sendmail.Relays()
 	var findings []Finding
 	var lacking []string
 	for _, network := range list {
@@ -118,12 +59,12 @@ type submission struct{ host, port string }
 
 // submission reads submit.cf, which stands beside sendmail.cf.
 func (s *sendmail) submission() (to submission, is bool) {
-	submit := readSendmail(filepath.Join(filepath.Dir(s.path), "submit.cf"))
-	host := strings.Trim(submit.macros["MTAHost"], "[]")
+	submit := readSendmail(filepath.Join(filepath.Dir(s.Path), "submit.cf"))
+	host := strings.Trim(submit.Macros["MTAHost"], "[]")
 	if submit.err != nil || host == "" {
 		return to, false
 	}
-	return submission{strings.TrimPrefix(host, "IPv6:"), cmp.Or(submit.mailers["relay"].port, "smtp")}, true
+	return submission{strings.TrimPrefix(host, "IPv6:"), cmp.Or(submit.Mailers["relay"].Port, "smtp")}, true
 }
 
 // sources are the addresses from which mail comes to it.
@@ -142,32 +83,23 @@ func (s submission) sources() []netip.Addr {
 }
 
 // takesHostMail reports the listener to which the sendmail command brings mail.
-func (x *examination) takesHostMail(d sendmailDaemon) bool {
+func (x *examination) takesHostMail(d sendmailcf.Daemon) bool {
 	to, is := x.sendmail.submission()
 	return is && to.isAt(d)
 }
 
-func (s submission) isAt(d sendmailDaemon) bool {
-	ours, theirs := portNumber(s.port), portNumber(d.port)
+func (s submission) isAt(d sendmailcf.Daemon) bool {
+	ours, theirs := sendmailcf.PortNumber(s.port), sendmailcf.PortNumber(d.Port)
 	if ours != theirs || ours == 0 {
 		return false
 	}
-	if d.address() == "" { // On Linux, an IPv6 socket for all addresses gets what comes by IPv4, too.
-		return d.isIPv6 || !strings.Contains(s.host, ":")
+	if d.Address() == "" { // On Linux, an IPv6 socket for all addresses gets what comes by IPv4, too.
+		return d.IsIPv6 || !strings.Contains(s.host, ":")
 	}
-	if strings.EqualFold(s.host, "localhost") && d.isLoopback() {
+	if strings.EqualFold(s.host, "localhost") && d.IsLoopback() {
 		return true
 	}
-	return config.SameSocket(net.JoinHostPort(s.host, "0"), net.JoinHostPort(d.address(), "0"))
-}
-
-// portNumber reads a port or the name of one; 0 is none that is known.
-func portNumber(text string) int {
-	number, err := net.LookupPort("tcp", text)
-	if err != nil {
-		return 0
-	}
-	return number
+	return config.SameSocket(net.JoinHostPort(s.host, "0"), net.JoinHostPort(d.Address(), "0"))
 }
 
 // lookAtSubmission sees whether mail of the sendmail command comes to us as mail of our users.
@@ -188,15 +120,15 @@ func lookAtSubmission(ctx context.Context, x *examination) []Finding {
 		findings = append(findings, failure("mail of the sendmail command comes from %s, which our_networks lacks: it counts as the Internet's, and that for other domains is refused", strings.Join(lacking, " and ")).
 			do("add to our_networks in %s: %s", x.conf.Path, strings.Join(lacking, ", ")))
 	}
-	daemons := x.sendmail.listening()
+	daemons := x.sendmail.Listening()
 	i := slices.IndexFunc(daemons, to.isAt)
 	switch where := net.JoinHostPort(to.host, to.port); {
 	case i < 0 && knock(ctx, "tcp", where) == deaf:
 		findings = append(findings, failure("the sendmail command brings mail to %s (submit.cf), where nobody listens: it waits in the queue", where).
 			do("have a daemon listen there: DAEMON_OPTIONS(`Name=MTA, Addr=%s, Port=%s')dnl in sendmail.mc%s", to.host, to.port, remade))
 	case i >= 0 && len(x.filtersOfOurs(daemons[i])) == 0:
-		findings = append(findings, failure("the sendmail command brings mail to the daemon %s (submit.cf), which does not hand it to coexistd", daemons[i].name).
-			do("have %s hand its mail to coexistd, as is said of it above, or name another port in FEATURE(`msp') of submit.mc", daemons[i].name))
+		findings = append(findings, failure("the sendmail command brings mail to the daemon %s (submit.cf), which does not hand it to coexistd", daemons[i].Name).
+			do("have %s hand its mail to coexistd, as is said of it above, or name another port in FEATURE(`msp') of submit.mc", daemons[i].Name))
 	}
 	return findings
 }

@@ -14,6 +14,7 @@ import (
 
 	"coexistd/cmd/coexistd/account"
 	"coexistd/cmd/coexistd/postconf"
+	"coexistd/cmd/coexistd/sendmailcf"
 	"coexistd/milter/sources"
 	"coexistd/policy/config"
 	"coexistd/policy/networks"
@@ -114,7 +115,7 @@ func saysOfSendmail(t *testing.T, x *examination) string {
 			fmt.Fprintf(&said, "  do: %s\n", f.Remedy)
 		}
 	}
-	return strings.ReplaceAll(said.String(), filepath.Dir(x.sendmail.path), "{dir}")
+	return strings.ReplaceAll(said.String(), filepath.Dir(x.sendmail.Path), "{dir}")
 }
 
 // Changes to a platform that a secret header proves.
@@ -440,14 +441,14 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 func TestTheDoctorSeesThatSendmailDoesNotKnowChangesYet(t *testing.T) {
 	t.Parallel()
 	x := host(t)
-	dir := filepath.Dir(x.sendmail.path)
+	dir := filepath.Dir(x.sendmail.Path)
 	now := time.Now()
 	change := func(name string) {
 		t.Helper()
 		if err := os.Chtimes(filepath.Join(dir, name), now, now); err != nil {
 			t.Fatal(err)
 		}
-		x.sendmail = readSendmail(x.sendmail.path)
+		x.sendmail = readSendmail(x.sendmail.Path)
 	}
 	change("relay-domains")
 	if got, right := saysOfSendmail(t, x), "warn Sendmail has run since before {dir}/relay-domains changed, which it reads when it starts\n  do: run: systemctl restart sendmail\n"+allIsWell; got != right {
@@ -504,7 +505,7 @@ func TestTheDoctorSeesThatSendmailDoesNotTakeOurSocket(t *testing.T) {
 			options = ""
 		}
 		x := host(t, append(socket, [3]string{"+sendmail.cf", "", options})...)
-		folder := filepath.Join(filepath.Dir(x.sendmail.path), "open")
+		folder := filepath.Join(filepath.Dir(x.sendmail.Path), "open")
 		if err := errors.Join(os.Mkdir(folder, 0o755), os.WriteFile(folder+"/milter.sock", nil, 0o660), os.Chmod(folder, c.mode)); err != nil {
 			t.Fatal(err)
 		}
@@ -518,8 +519,8 @@ func TestTheDoctorSeesThatSendmailDoesNotTakeOurSocket(t *testing.T) {
 func TestTheDoctorSaysOnceThatThereIsNoMTA(t *testing.T) {
 	t.Parallel()
 	x := host(t)
-	x.sendmail = readSendmail(filepath.Join(filepath.Dir(x.sendmail.path), "none.cf"))
-	x.sendmail.path = usualSendmailCF
+	x.sendmail = readSendmail(filepath.Join(filepath.Dir(x.sendmail.Path), "none.cf"))
+	x.sendmail.Path = sendmailcf.UsualPath
 	got := append(lookAtPostfix(t.Context(), x), lookAtSendmail(t.Context(), x)...)
 	if len(got) != 1 || got[0].Status != Warn || !strings.HasPrefix(got[0].Found, "no Postfix was found, and no Sendmail was found at ") {
 		t.Errorf("without an MTA the doctor says %+v", got)
@@ -542,37 +543,6 @@ func TestTheReleasesSourceIsLookedForAmongSendmailsNetworks(t *testing.T) {
 	}
 }
 
-func TestSendmailsNetworksAreBeginningsOfAddresses(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]string{
-		"10": "10.0.0.0/8", "192.0.2": "192.0.2.0/24", "192.0.2.": "192.0.2.0/24", "192.0.2.7": "192.0.2.7/32", "[192.0.2.7]": "192.0.2.7/32",
-		"IPv6:2001:db8": "2001:db8::/32", "ipv6:2001:db8::7": "2001:db8::7/128", "2001:db8::7": "2001:db8::7/128", "IPv6:2001:0db8:": "2001:db8::/32",
-		"acmecorp.com": "", "": "", ".": "", "256": "", "1.2.3.4.5": "", "-1": "", "IPv6:": "", "IPv6:1:2:3:4:5:6:7:8:9": "", "10.x": "",
-	} {
-		got, ok := sendmailNetwork(text)
-		if ok != (want != "") || ok && got.String() != want {
-			t.Errorf("%q is %v (%v); right is %q", text, got, ok, want)
-		}
-	}
-}
-
-func TestSendmailsTimesAreRead(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]time.Duration{"30s": 30 * time.Second, "5m": 5 * time.Minute, "1h30m": 90 * time.Minute, "7": 7 * time.Second, "0": 0, "1m30": 90 * time.Second} {
-		if got, ok := sendmailTime(text); got != want || !ok {
-			t.Errorf("%q is %v (%v); right is %v", text, got, ok, want)
-		}
-	}
-	for _, text := range []string{"", "x", "5y", "-5s"} {
-		if got, ok := sendmailTime(text); ok {
-			t.Errorf("%q is %v; it is no time", text, got)
-		}
-	}
-	if got, ok := sendmailTime(strings.Repeat("9", 100) + "w"); !ok || got < 0 {
-		t.Errorf("a time without an end is %v (%v)", got, ok)
-	}
-}
-
 func FuzzSendmailCF(f *testing.F) {
 	for _, name := range []string{"sendmail.cf", "submit.cf"} {
 		text, err := os.ReadFile(filepath.Join("testdata", name))
@@ -589,18 +559,18 @@ func FuzzSendmailCF(f *testing.F) {
 			t.Fatal(err)
 		}
 		s := readSendmail(path)
-		s.relays()
+		s.Relays()
 		x := &examination{conf: &config.Config{Rules: nil}, sendmail: s, networks: networks.Live{}}
-		for _, d := range s.listening() {
+		for _, d := range s.Listening() {
 			x.filtersOfOurs(d)
 			(submission{"127.0.0.1", "25"}).isAt(d)
 		}
-		for _, d := range s.listening() {
+		for _, d := range s.Listening() {
 			s.judgeLogins(d)
 		}
 		lookAtDaemons(s)
 		s.isOwn("[127.0.0.1]", "25")
-		s.clientBounds(map[string]string{"clientrate:10": "5"})
+		s.ClientBounds(map[string]string{"clientrate:10": "5"})
 		list := localAliases{paths: []string{path}, members: make(map[string][]string)}
 		list.read(string(text))
 		s.lookForCircles(list)

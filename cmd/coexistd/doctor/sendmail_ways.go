@@ -10,7 +10,7 @@ import (
 
 // lookAtWays sees where Sendmail sends mail to: for the mailboxes here, and for alternate domains.
 func lookAtWays(x *examination) []Finding {
-	table, err := x.sendmail.table("mailertable")
+	table, err := x.sendmail.Table("mailertable")
 	if err != nil {
 		return nil // It cannot be told.
 	}
@@ -39,23 +39,23 @@ func routeIn(table map[string]string, domain string) string {
 // the virtusertable, or a mailer that the mailertable names. What has none goes to where the MX points.
 func (x *examination) lookForWay(table map[string]string) []Finding {
 	s := x.sendmail
-	if s.macros["S"] != "" {
+	if s.Macros["S"] != "" {
 		return nil // A smart host takes all.
 	}
 	here := x.mailboxesHere()
 	var lost []string
 	for _, domain := range x.domains() {
 		mailbox, needed := here[domain]
-		if needed && !s.class("w").has(domain) && routeIn(table, domain) == "" && !s.isVirtual(domain, mailbox) {
+		if needed && !s.Class("w").Has(domain) && routeIn(table, domain) == "" && !s.isVirtual(domain, mailbox) {
 			lost = append(lost, domain)
 		}
 	}
-	if len(lost) == 0 || len(s.class("w").unread) > 0 || len(s.class("VirtHost").unread) > 0 {
+	if len(lost) == 0 || len(s.Class("w").Unread) > 0 || len(s.Class("VirtHost").Unread) > 0 {
 		return nil
 	}
 	found := failure("mail for the mailboxes of %s here goes to where its MX points, and comes back: it is in neither class w nor the mailertable", some(lost))
 	line := fmt.Sprintf("in /etc/mail/mailertable stands how the mailboxes are reached, such as: %s dovecot:localhost, as contrib/sendmail describes", lost[0])
-	if _, is := s.maps["mailertable"]; !is {
+	if _, is := s.Maps["mailertable"]; !is {
 		return []Finding{found.inMC("FEATURE(`mailertable')dnl with the other FEATURE lines, and see that %s (Debian's make makes the table when it is run a second time)", line)}
 	}
 	return []Finding{found.do("see that %s; then run: make -C /etc/mail", line)}
@@ -64,10 +64,10 @@ func (x *examination) lookForWay(table map[string]string) []Finding {
 // isVirtual reports that the virtusertable says where a mailbox of a domain is; where none is known,
 // that it has any of them. What cannot be read may do so.
 func (s *sendmail) isVirtual(domain, mailbox string) bool {
-	if !s.class("VirtHost").has(domain) {
+	if !s.Class("VirtHost").Has(domain) {
 		return false
 	}
-	table, err := s.table("virtuser")
+	table, err := s.Table("virtuser")
 	if err != nil || table["@"+domain] != "" {
 		return true
 	}
@@ -87,7 +87,7 @@ func (s *sendmail) isVirtual(domain, mailbox string) bool {
 func (x *examination) lookAtShadows(table map[string]string) []Finding {
 	var shadowed []string
 	for _, domain := range x.domains() {
-		if x.sendmail.class("w").has(domain) && table[domain] != "" {
+		if x.sendmail.Class("w").Has(domain) && table[domain] != "" {
 			shadowed = append(shadowed, domain)
 		}
 	}
@@ -105,7 +105,7 @@ func (x *examination) lookAtRoutes(table map[string]string) (findings []Finding)
 	for _, domain := range append(x.domains(), x.conf.Rules.Routes.Alternates()...) {
 		_, needed := here[domain]
 		isOurs, alternate := x.conf.Rules.Routes.Domains[domain] != nil, x.conf.Rules.Routes.AlternateOf(domain)
-		if isOurs && !needed || x.sendmail.class("w").has(domain) || !isOurs && alternate != nil && alternate.Relay != "" {
+		if isOurs && !needed || x.sendmail.Class("w").Has(domain) || !isOurs && alternate != nil && alternate.Relay != "" {
 			continue // The line is not asked for.
 		}
 		if value := routeIn(table, domain); value != "" {
@@ -123,7 +123,7 @@ func (x *examination) judgeRoute(domain, value string) (f Finding, bad bool) {
 	s := x.sendmail
 	name, host, _ := strings.Cut(value, ":")
 	name = strings.ToLower(name)
-	mailer, known := s.mailers[name]
+	mailer, known := s.Mailers[name]
 	const remedy = "correct the line of %s in /etc/mail/mailertable; then run: make -C /etc/mail"
 	switch {
 	case name == "error":
@@ -133,8 +133,8 @@ func (x *examination) judgeRoute(domain, value string) (f Finding, bad bool) {
 	case !known:
 		return failure("the mailertable gives mail for %s to %s, but sendmail.cf has no mailer %s: all of it is lost or put off", domain, value, name).
 			do("put the lines of the mailer %s behind MAILER_DEFINITIONS at the end of sendmail.mc, as contrib/sendmail has them for dovecot%s; or "+remedy, name, remade, domain), true
-	case mailer.port != "" && s.isOwn(host, mailer.port):
-		return failure("the mailertable gives mail for %s back to this host's own port %s (%s): it goes in a circle", domain, mailer.port, value).do(remedy, domain), true
+	case mailer.Port != "" && s.isOwn(host, mailer.Port):
+		return failure("the mailertable gives mail for %s back to this host's own port %s (%s): it goes in a circle", domain, mailer.Port, value).do(remedy, domain), true
 	}
 	return f, false
 }
@@ -149,12 +149,12 @@ func (s *sendmail) isOwn(host, port string) bool {
 	switch address, err := netip.ParseAddr(host); {
 	case err == nil && !isOfThisHost(address):
 		return false
-	case err != nil && !strings.EqualFold(host, "localhost") && !s.class("w").has(strings.ToLower(host)):
+	case err != nil && !strings.EqualFold(host, "localhost") && !s.Class("w").Has(strings.ToLower(host)):
 		return false
 	case err != nil:
 		host = "localhost"
 	}
-	return slices.ContainsFunc(s.listening(), submission{host, port}.isAt)
+	return slices.ContainsFunc(s.Listening(), submission{host, port}.isAt)
 }
 
 // isOfThisHost reports an address that this host has.

@@ -1,0 +1,142 @@
+package sendmailcf
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"coexistd/policy/networks"
+)
+
+// Network reads the beginning of an address, as class R and the access map have networks:
+// 192.0.2, 10 or IPv6:2001:db8.
+func Network(text string) (network netip.Prefix, ok bool) {
+	text = strings.Trim(text, "[]")
+	if address, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(address, address.BitLen()), true
+	}
+	separator, base, bits := ".", 10, 8
+	bytes := make([]byte, 4)
+	if rest, is := strings.CutPrefix(strings.ToLower(text), "ipv6:"); is {
+		if address, err := netip.ParseAddr(rest); err == nil {
+			return netip.PrefixFrom(address, address.BitLen()), true
+		}
+		text, separator, base, bits, bytes = rest, ":", 16, 16, make([]byte, 16)
+	}
+	parts := strings.Split(strings.TrimSuffix(text, separator), separator)
+	if len(parts) > len(bytes)*8/bits {
+		return network, false
+	}
+	for i, part := range parts {
+		number, err := strconv.ParseUint(part, base, bits)
+		if err != nil {
+			return network, false
+		}
+		if bits == 8 {
+			bytes[i] = byte(number)
+		} else {
+			bytes[2*i], bytes[2*i+1] = byte(number>>8), byte(number)
+		}
+	}
+	address, _ := netip.AddrFromSlice(bytes)
+	return netip.PrefixFrom(address, len(parts)*bits), true
+}
+
+// Relays are the networks whose clients may relay. Others says that there may be more, in what
+// cannot be read.
+func (s *Settings) Relays() (list []netip.Prefix, others bool) {
+	access, err := s.Table("access")
+	texts := make([]string, 0, len(access))
+	for key, value := range access {
+		if tag, rest, is := strings.Cut(key, ":"); is && tag == "connect" {
+			key = rest
+		}
+		if strings.EqualFold(value, "RELAY") {
+			texts = append(texts, key)
+		}
+	}
+	for word := range s.Class("R").words {
+		texts = append(texts, word)
+	}
+	for _, text := range texts {
+		if network, is := Network(text); is {
+			list = append(list, network)
+		}
+	}
+	slices.SortFunc(list, netip.Prefix.Compare)
+	return slices.Compact(list), err != nil || len(s.Class("R").Unread) > 0
+}
+
+// ClientBound is a bound of FEATURE(ratecontrol) or FEATURE(conncontrol), by the lines of the access map.
+type ClientBound struct {
+	// Tag is that of its lines.
+	Tag string
+
+	usual   string                  // for clients of whom no line says something else
+	values  map[netip.Prefix]string // by network
+	network networks.Set
+}
+
+// ClientBounds are those that Sendmail keeps to.
+func (s *Settings) ClientBounds(access map[string]string) (list []ClientBound) {
+	for _, one := range [...]struct{ tag, ruleset string }{{"ClientRate", "RateControl"}, {"ClientConn", "ConnControl"}} {
+		if len(s.Rules[one.ruleset]) == 0 {
+			continue
+		}
+		b := ClientBound{Tag: one.tag, values: make(map[netip.Prefix]string)}
+		for key, value := range access {
+			text, is := strings.CutPrefix(key, strings.ToLower(one.tag)+":")
+			network, isNetwork := Network(text)
+			switch {
+			case is && text == "":
+				b.usual = value
+			case is && isNetwork:
+				b.values[network] = value
+			}
+		}
+		b.network = networks.SetOf(slices.Collect(maps.Keys(b.values))...)
+		list = append(list, b)
+	}
+	return list
+}
+
+// IsLow reports a bound that the hosts of a platform reach.
+func (b ClientBound) IsLow(client netip.Addr) bool {
+	const enough = 100
+	value := b.usual
+	if network, is := b.network.Smallest(client); is {
+		value = b.values[network]
+	}
+	most, err := strconv.Atoi(value)
+	return err == nil && most > 0 && most < enough
+}
+
+// Parts are a network as the access map may have it: one of IPv4 that is wider than 256 × 256 addresses
+// in such pieces.
+func Parts(network netip.Prefix) (list []netip.Prefix) {
+	const bits, fewest = 16, 8
+	if !network.Addr().Is4() || network.Bits() >= bits || network.Bits() < fewest {
+		return []netip.Prefix{network}
+	}
+	bytes := network.Masked().Addr().As4()
+	for range 1 << (bits - network.Bits()) {
+		list = append(list, netip.PrefixFrom(netip.AddrFrom4(bytes), bits))
+		bytes[1]++
+	}
+	return list
+}
+
+// AccessKey is a network as the access map has it, or the next wider one that it can have.
+func AccessKey(network netip.Prefix) string {
+	if network.Addr().Is4() {
+		return strings.Join(strings.Split(network.Addr().String(), ".")[:max(1, network.Bits()/8)], ".")
+	}
+	groups := strings.Split(network.Addr().StringExpanded(), ":")[:max(1, network.Bits()/16)]
+	for i, group := range groups {
+		groups[i] = cmp.Or(strings.TrimLeft(group, "0"), "0")
+	}
+	return "IPv6:" + strings.Join(groups, ":")
+}

@@ -55,6 +55,7 @@ func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 		lookAtAge(s, x.now),
 		lookAtTables(s),
 		lookAtDaemons(s),
+		lookAtReach(x),
 		lookAtFilters(x),
 		lookAtTimeouts(x),
 		lookAtSendmailLogins(x),
@@ -80,7 +81,7 @@ func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 // lookAtAge looks for changes that Sendmail does not know yet.
 func lookAtAge(s *sendmail, now time.Time) []Finding {
 	var findings []Finding
-	for _, name := range []string{strings.TrimSuffix(filepath.Base(s.Path), ".cf") + ".mc", "coexistd.m4"} {
+	for _, name := range []string{strings.TrimSuffix(filepath.Base(s.Path), ".cf") + ".mc", "coexistd.mc", "coexistd.m4", "dovecot.mc"} {
 		source := filepath.Join(filepath.Dir(s.Path), name)
 		if state, err := files.Look(source); err == nil && state.ModTime().After(s.Changed) {
 			findings = append(findings, warning("%s was changed after %s was made: what it says is not in force", source, s.Path).

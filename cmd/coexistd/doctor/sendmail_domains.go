@@ -7,29 +7,6 @@ import (
 	"coexistd/cmd/coexistd/account"
 )
 
-// isIn reports that a class or table has a domain or, where subdomains count, a parent of it.
-func isIn(has func(word string) bool, domain string, subdomains bool) bool {
-	for {
-		if has(domain) {
-			return true
-		}
-		_, parent, is := strings.Cut(domain, ".")
-		if !subdomains || !is {
-			return false
-		}
-		domain = parent
-	}
-}
-
-// relaysTo reports that anybody may send mail to a domain by class R or by the access map.
-func (s *sendmail) relaysTo(domain string, access map[string]string) bool {
-	// FEATURE(relay_hosts_only) takes the domains alone.
-	subdomains := slices.ContainsFunc(s.Rules["Rcpt_ok"], func(rule string) bool { return strings.Contains(rule, "$* $=R") })
-	return isIn(s.Class("R").Has, domain, subdomains) || isIn(func(word string) bool {
-		return strings.EqualFold(access["to:"+word], "RELAY") || strings.EqualFold(access[word], "RELAY")
-	}, domain, true)
-}
-
 // lookAtSendmailDomains sees whether Sendmail takes mail for our domains.
 func lookAtSendmailDomains(x *examination) []Finding {
 	s := x.sendmail
@@ -40,7 +17,7 @@ func lookAtSendmailDomains(x *examination) []Finding {
 	}
 	var taken, refused []string
 	for _, domain := range x.domains() {
-		if s.Class("w").Has(domain) || s.relaysTo(domain, access) {
+		if s.Class("w").Has(domain) || s.RelaysTo(domain, access) {
 			taken = append(taken, domain)
 		} else {
 			refused = append(refused, domain)
@@ -75,7 +52,7 @@ func lookAtAlternates(x *examination) []Finding {
 		switch {
 		case s.Class("w").Has(domain), s.Class("VirtHost").Has(domain):
 			own = append(own, domain)
-		case s.Class("R").Has(domain), !x.isBelowOurs(domain) && s.relaysTo(domain, access):
+		case s.Class("R").Has(domain), !x.isBelowOurs(domain) && s.RelaysTo(domain, access):
 			relayed = append(relayed, domain)
 		}
 	}

@@ -29,7 +29,7 @@ func lookAtBounds(s *sendmail) []Finding {
 		leastReceived = 100   // RFC 5321 section 4.5.3.1.8
 	)
 	var findings []Finding
-	if most := s.number("MaxHeadersLength", usualHeader); most > 0 && most < usualHeader {
+	if most := s.number("MaxHeadersLength", usualHeader); most > 0 && most <= usualHeader {
 		findings = append(findings, warning("Sendmail refuses messages whose header is longer than %d bytes (MaxHeadersLength), and Exchange Online's may be", most).
 			inMC("define(`confMAX_HEADERS_LENGTH', `%d')dnl", mostHeader))
 	}

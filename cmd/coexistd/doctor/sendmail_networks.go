@@ -29,7 +29,7 @@ func (s *sendmail) trusts(address netip.Addr) (trusted, sure bool) {
 // lookAtRelays compares the clients that need no login.
 func lookAtRelays(x *examination) []Finding {
 	list, _ := x.sendmail.Relays()
-	var findings []Finding
+	findings := x.lookForRelays()
 	var lacking []string
 	for _, network := range list {
 		isPlatforms := false
@@ -52,6 +52,36 @@ func lookAtRelays(x *examination) []Finding {
 			do("add to our_networks in %s: %s", x.conf.Path, strings.Join(lacking, ", ")))
 	}
 	return findings
+}
+
+// lookForRelays looks for clients that Sendmail should let relay, and does not.
+func (x *examination) lookForRelays() (findings []Finding) {
+	refused, sure := x.sendmail.Unrelayed(x.conf.Rules.OurNetworks.Prefixes())
+	if !sure {
+		return nil
+	}
+	if len(refused) > 0 {
+		findings = append(findings, warning("Sendmail does not let all of our_networks relay: mail from %s for other domains is refused", some(texts(refused))).
+			inMC("RELAY_DOMAIN(`%s')dnl, and so on for each", sendmailcf.AccessKey(refused[0])))
+	}
+	for _, platform := range x.conf.Rules.Routes.Platforms {
+		if !platform.MayRelay {
+			continue
+		}
+		if refused, _ := x.sendmail.Unrelayed(x.networks[platform.Name].Networks.Prefixes()); len(refused) > 0 {
+			findings = append(findings, failure("Sendmail does not let all of %s relay, which may_relay asks for: mail of its users from %s for the Internet is refused", platform.Name, some(texts(refused))).
+				do("write into /etc/mail/access what coexistd networks export --for access %s prints, then run: make -C /etc/mail; coexistd setup sendmail has a script that does so each day", platform.Name))
+		}
+	}
+	return findings
+}
+
+// texts are networks as they are written.
+func texts(list []netip.Prefix) (texts []string) {
+	for _, network := range list {
+		texts = append(texts, network.String())
+	}
+	return texts
 }
 
 // submission is where submit.cf has the sendmail command bring mail.

@@ -129,7 +129,6 @@ func withSubmission(changes ...[3]string) [][3]string {
 	return append([][3]string{
 		{"coexistd.toml", "[[lookup]]", "[[listen]]\naddress = \"inet:127.0.0.1:8703\"\ncheckpoint = \"S2\"\n[[lookup]]"},
 		{"sendmail.cf", "Family=inet,  Name=MSP-v4, Port=587, M=Ea, Addr=127.0.0.1", "Family=inet, Name=MSA, Port=submission, M=Ea, InputMailFilters=coexistd-users"},
-		{"sendmail.cf", "Port=25, Addr=127.0.0.1", "Port=25"},
 		{"+sendmail.cf", "", "Xcoexistd-users, S=inet:8703@127.0.0.1, F=T, T=C:30s;S:30s;R:1m;E:5m\n"},
 		{"+sendmail.cf", "", "C{TrustAuthMech}PLAIN LOGIN\nO AuthMechanisms=PLAIN LOGIN\nO AuthOptions=p y\nO ServerCertFile=/etc/mail/tls/sendmail-server.crt\n"},
 	}, changes...)
@@ -159,7 +158,7 @@ func TestTheDoctorFindsASendmailWellThatIsAsContribHasIt(t *testing.T) {
 		"as m4 makes it":               nil,
 		"F=4":                          {{"sendmail.cf", "F=T", "F=4"}},
 		"a blank behind O":             {{"sendmail.cf", "O InputMailFilters=coexistd", "O InputMailFilters = coexistd"}},
-		"a list in each daemon":        {{"sendmail.cf", "Addr=127.0.0.1\n", "Addr=127.0.0.1, InputMailFilters=other;coexistd\n"}, {"sendmail.cf", "O InputMailFilters=coexistd\n", ""}, {"+sendmail.cf", "", "Xother, S=inet:1@127.0.0.1\n"}},
+		"a list in each daemon":        {{"sendmail.cf", "Addr=127.0.0.1\n", "Addr=127.0.0.1, InputMailFilters=other;coexistd\n"}, {"sendmail.cf", "Port=25\n", "Port=25, InputMailFilters=other;coexistd\n"}, {"sendmail.cf", "O InputMailFilters=coexistd\n", ""}, {"+sendmail.cf", "", "Xother, S=inet:1@127.0.0.1\n"}},
 		"a signer behind":              {{"sendmail.cf", "O InputMailFilters=coexistd", "O InputMailFilters=coexistd, opendkim"}, {"+sendmail.cf", "", "Xopendkim, S=local:/run/opendkim/sock\n"}},
 		"class w":                      inClassW(),
 		"aliases of each kind":         inClassW([3]string{"+aliases", "", "Bob: bob@acmecorp.com, \"|/bin/x a@b\", /dev/null\nteam: hugo@globex.example, alice@acmecorp.com, root, all\nall: postmaster\nroot: root, bob\n"}, [3]string{"users.csv", "address,residence\n", "address,residence\nteam@acmecorp.com,here\n"}),
@@ -175,7 +174,7 @@ func TestTheDoctorFindsASendmailWellThatIsAsContribHasIt(t *testing.T) {
 		"a mailer with its port":       {{"mailertable", "acmecorp.com dovecot:localhost", "acmecorp.com here:[127.0.0.1]"}, {"+sendmail.cf", "", "Mhere, P=[IPC], F=mDFMuXa, A=TCP $h 10025\n"}},
 		"many connections":             {{"+sendmail.cf", "", "SRateControl\nR$* x\nSConnControl\nR$* x\n"}, {"+access", "", "ClientRate: 10\nClientRate:40.92 0\nClientRate:40.93 0\nClientConn:40 500\n"}},
 		"bounds that are not kept":     {{"+access", "", "ClientRate: 10\n"}},
-		"may_relay":                    {{"coexistd.toml", "tenant =", "may_relay = true\ntenant ="}, {"+access", "", "Connect:40.92 RELAY\n"}},
+		"may_relay":                    {{"coexistd.toml", "tenant =", "may_relay = true\ntenant ="}, {"+access", "", "Connect:40.92 RELAY\nConnect:40.93 RELAY\n"}},
 		"no pid file":                  {{"sendmail.cf", "O PidFile={dir}", "O PidFile={dir}/none"}},
 		"secrets":                      {secret, proof},
 		"a log without secrets":        {{"sendmail.cf", "O Milter.LogLevel=8\n", ""}},
@@ -184,7 +183,7 @@ func TestTheDoctorFindsASendmailWellThatIsAsContribHasIt(t *testing.T) {
 		"the host's own name":          {{"+coexistd.toml", "", "[domain.\"mail.acmecorp.com\"]\nunlisted = \"here\"\n"}},
 		"a daemon for each kind":       {{"+sendmail.cf", "", "O DaemonPortOptions=Family=inet6, Name=MTA-v6, Addr=::1, I=coexistd\n"}},
 		"a daemon that may lack":       {{"+sendmail.cf", "", "O DaemonPortOptions=Name=MTA-v4, Port=25, M=O\n"}},
-		"IPv6 for all":                 {{"sendmail.cf", "Family=inet,  Name=MTA-v4, Port=25, Addr=127.0.0.1", "Family=inet6, Name=MTA-v4, Port=25"}},
+		"IPv6 for all":                 {{"sendmail.cf", "Family=inet,  Name=MTA-v4, Port=25", "Family=inet6, Name=MTA-v4, Port=25"}},
 		"localhost":                    {{"sendmail.cf", "@127.0.0.1", "@localhost"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -390,7 +389,7 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 			"fail {dir}/sendmail.cf is no configuration of Sendmail's daemon: it has no line V, as where m4 has failed, and in a sendmail.mc", "  do: where m4 makes it, run: make -C {dir} (or m4"}},
 		{"submit.cf as sendmail.cf", [][3]string{{"+sendmail.cf", "", "D{MTAHost}[127.0.0.1]\n"}}, []string{
 			"fail {dir}/sendmail.cf is what the sendmail command reads, as submit.cf, and says nothing of the daemon", "  do: run: coexistd doctor --sendmail-cf {dir}/sendmail.cf"}},
-		{"the sendmail command by IPv6 to IPv4", [][3]string{{"submit.cf", "D{MTAHost}[127.0.0.1]", "D{MTAHost}[IPv6:::1]"}, {"submit.cf", "A=TCP $h", "A=TCP $h 1"}, {"sendmail.cf", "Port=25, Addr=127.0.0.1", "Port=1"}, {"coexistd.toml", `"127.0.0.0/8"`, `"127.0.0.0/8", "::1"`}}, []string{
+		{"the sendmail command by IPv6 to IPv4", [][3]string{{"submit.cf", "D{MTAHost}[127.0.0.1]", "D{MTAHost}[IPv6:::1]"}, {"submit.cf", "A=TCP $h", "A=TCP $h 1"}, {"sendmail.cf", "Port=25", "Port=1"}, {"coexistd.toml", `"127.0.0.0/8"`, `"127.0.0.0/8", "::1"`}}, []string{
 			"fail the sendmail command brings mail to [::1]:1 (submit.cf), where nobody listens"}},
 		{"a platform in class R", [][3]string{{"+relay-domains", "", "40.92.1\n"}}, []string{
 			"fail Sendmail lets 40.92.1.0/24 relay, from where every tenant of office365 sends"}},
@@ -400,14 +399,25 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 			`warn Sendmail lets "192.0.2.7/32", "2001:db8::/32" relay, which our_networks lacks`, `  do: add to our_networks in {dir}/coexistd.toml: "192.0.2.7/32", "2001:db8::/32"`}},
 		{"the sendmail command", [][3]string{{"coexistd.toml", `"127.0.0.0/8", `, ""}}, []string{
 			`fail mail of the sendmail command comes from "127.0.0.1", which our_networks lacks`}},
-		{"the sendmail command by IPv6", [][3]string{{"submit.cf", "D{MTAHost}[127.0.0.1]", "D{MTAHost}[IPv6:::1]"}, {"sendmail.cf", "Family=inet,  Name=MTA-v4, Port=25, Addr=127.0.0.1", "Family=inet6, Name=MTA-v4, Port=25, Addr=::1"}}, []string{
+		{"the sendmail command by IPv6", [][3]string{{"submit.cf", "D{MTAHost}[127.0.0.1]", "D{MTAHost}[IPv6:::1]"}, {"sendmail.cf", "Family=inet,  Name=MTA-v4, Port=25", "Family=inet6, Name=MTA-v4, Port=25, Addr=::1"}}, []string{
 			`fail mail of the sendmail command comes from "::1", which our_networks lacks`}},
-		{"the sendmail command past us", [][3]string{{"sendmail.cf", "Port=25, Addr=127.0.0.1", "Port=25, Addr=127.0.0.1, I="}}, []string{
+		{"the sendmail command past us", [][3]string{{"sendmail.cf", "Port=25", "Port=25, Addr=127.0.0.1, I="}}, []string{
 			"fail daemon (MTA-v4) does not hand its mail to coexistd", "fail the sendmail command brings mail to the daemon MTA-v4 (submit.cf), which does not hand it to coexistd"}},
 		{"the sendmail command to nobody", [][3]string{{"submit.cf", "A=TCP $h", "A=TCP $h 1"}}, []string{
 			"fail the sendmail command brings mail to 127.0.0.1:1 (submit.cf), where nobody listens"}},
 		{"a short header", [][3]string{{"+sendmail.cf", "", "O MaxHeadersLength=4096\n"}}, []string{
 			"warn Sendmail refuses messages whose header is longer than 4096 bytes", "  do: put into sendmail.mc: define(`confMAX_HEADERS_LENGTH', `65000')dnl"}},
+		{"the usual bound of a header", [][3]string{{"sendmail.cf", "O MaxHeadersLength=65000\n", ""}}, []string{
+			"warn Sendmail refuses messages whose header is longer than 32768 bytes"}},
+		{"our networks refused", [][3]string{{"relay-domains", "10.1\n", ""}}, []string{
+			"warn Sendmail does not let all of our_networks relay: mail from 10.1.0.0/16 for other domains is refused", "  do: put into sendmail.mc: RELAY_DOMAIN(`10.1')dnl, and so on for each"}},
+		{"a platform refused that may relay", [][3]string{{"coexistd.toml", "networks = [\"40.92.0.0/15\"]", "networks = [\"40.92.0.0/15\"]\nmay_relay = true"}, {"+access", "", "Connect:40.92 RELAY\n"}}, []string{
+			"fail Sendmail does not let all of office365 relay, which may_relay asks for: mail of its users from 40.93.0.0/16 for the Internet is refused",
+			"  do: write into /etc/mail/access what coexistd networks export --for access office365 prints, then run: make -C /etc/mail"}},
+		{"nothing from other hosts", [][3]string{{"sendmail.cf", "Port=25", "Port=25, Addr=127.0.0.1"}}, []string{
+			"warn daemon (MTA-v4) listens on an address of this host's own alone, and no other takes mail from other hosts", "  do: take Addr= out of the DAEMON_OPTIONS of MTA-v4 in sendmail.mc; then make"}},
+		{"no users from other hosts", withSubmission([3]string{"sendmail.cf", "Port=submission", "Port=submission, Addr=127.0.0.1"}), []string{
+			"warn daemon (MSA) listens on an address of this host's own alone, and no other takes mail from users elsewhere", "  do: take Addr= out of the DAEMON_OPTIONS of MSA in sendmail.mc"}},
 		{"few hops", [][3]string{{"+sendmail.cf", "", "O MaxHopCount=20\n"}}, []string{
 			"warn Sendmail refuses messages that have passed more than 20 servers (MaxHopCount), and one that is sent on 3 times, as max_passes lets it be, has passed some 24",
 			"  do: put into sendmail.mc: define(`confMAX_HOP', `100')dnl"}},

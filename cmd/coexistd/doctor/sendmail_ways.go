@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"coexistd/cmd/coexistd/sendmailcf"
 )
 
 // lookAtWays sees where Sendmail sends mail to: for the mailboxes here, and for alternate domains.
@@ -15,24 +17,6 @@ func lookAtWays(x *examination) []Finding {
 		return nil // It cannot be told.
 	}
 	return slices.Concat(x.lookForWay(table), x.lookAtShadows(table), x.lookAtRoutes(table))
-}
-
-// routeIn is what the mailertable has for a domain: its own line, or that of the nearest parent
-// with a dot before it, or ".".
-func routeIn(table map[string]string, domain string) string {
-	if value := table[domain]; value != "" {
-		return value
-	}
-	for {
-		_, parent, is := strings.Cut(domain, ".")
-		if !is {
-			return table["."]
-		}
-		if value := table["."+parent]; value != "" {
-			return value
-		}
-		domain = parent
-	}
 }
 
 // lookForWay sees whether Sendmail has a way to the mailboxes here: accounts of the host, users of
@@ -46,7 +30,7 @@ func (x *examination) lookForWay(table map[string]string) []Finding {
 	var lost []string
 	for _, domain := range x.domains() {
 		mailbox, needed := here[domain]
-		if needed && !s.Class("w").Has(domain) && routeIn(table, domain) == "" && !s.isVirtual(domain, mailbox) {
+		if needed && !s.Class("w").Has(domain) && sendmailcf.RouteIn(table, domain) == "" && !s.isVirtual(domain, mailbox) {
 			lost = append(lost, domain)
 		}
 	}
@@ -108,7 +92,7 @@ func (x *examination) lookAtRoutes(table map[string]string) (findings []Finding)
 		if isOurs && !needed || x.sendmail.Class("w").Has(domain) || !isOurs && alternate != nil && alternate.Relay != "" {
 			continue // The line is not asked for.
 		}
-		if value := routeIn(table, domain); value != "" {
+		if value := sendmailcf.RouteIn(table, domain); value != "" {
 			if f, bad := x.judgeRoute(domain, value); bad && !told[f] && len(findings) < mostNamed {
 				told[f] = true
 				findings = append(findings, f)

@@ -47,6 +47,12 @@ func (d Daemon) IsForUsers() bool {
 	return d.AsksLogin() || slices.Contains([]string{"587", "465", "submission", "submissions", "smtps"}, strings.ToLower(d.Port))
 }
 
+// IsSubmission reports a listener at a port where users elsewhere look for one.
+func (d Daemon) IsSubmission() bool {
+	port := PortNumber(d.Port)
+	return port == 587 || port == 465
+}
+
 // AsksLogin reports a listener where nobody gets in without a login.
 func (d Daemon) AsksLogin() bool { return strings.Contains(d.Modifiers, "a") }
 

@@ -2,6 +2,7 @@ package sendmailcf
 
 import (
 	"cmp"
+	"iter"
 	"maps"
 	"net/netip"
 	"slices"
@@ -70,6 +71,30 @@ func (s *Settings) Relays() (list []netip.Prefix, others bool) {
 	return slices.Compact(list), err != nil || len(s.Class("R").Unread) > 0
 }
 
+// IsThisHost reports a network that Sendmail lets relay by itself, as far as it is used: the addresses of
+// loopback, by which programs of this host call it.
+func IsThisHost(network netip.Prefix) bool {
+	return network.Addr().IsLoopback() && network.IsSingleIP() || network == netip.MustParsePrefix("127.0.0.0/8")
+}
+
+// Unrelayed are those of some networks from which clients may not relay, in pieces as Sendmail knows
+// them. It is not sure when there is something that cannot be read.
+func (s *Settings) Unrelayed(list []netip.Prefix) (pieces []netip.Prefix, sure bool) {
+	relays, others := s.Relays()
+	has := networks.SetOf(relays...)
+	for _, network := range list {
+		if IsThisHost(network) || has.Holds(network) {
+			continue
+		}
+		for one := range Whole(network) {
+			if !has.Holds(one) {
+				pieces = append(pieces, one)
+			}
+		}
+	}
+	return pieces, !others
+}
+
 // ClientBound is a bound of FEATURE(ratecontrol) or FEATURE(conncontrol), by the lines of the access map.
 type ClientBound struct {
 	// Tag is that of its lines.
@@ -127,6 +152,46 @@ func Parts(network netip.Prefix) (list []netip.Prefix) {
 		bytes[1]++
 	}
 	return list
+}
+
+// Whole are the networks of which one consists as Sendmail knows them, which cuts an address at its
+// dots and colons alone. There are no more than 128 in one of IPv4, and 32768 in one of IPv6.
+func Whole(network netip.Prefix) iter.Seq[netip.Prefix] {
+	group := 8
+	if network.Addr().Is6() {
+		group = 16
+	}
+	whole := (network.Bits() + group - 1) / group * group
+	return func(yield func(netip.Prefix) bool) {
+		one := netip.PrefixFrom(network.Masked().Addr(), whole)
+		for range CountWhole(network) {
+			if !yield(one) {
+				return
+			}
+			one = netip.PrefixFrom(after(one), whole)
+		}
+	}
+}
+
+// CountWhole is how many Whole has.
+func CountWhole(network netip.Prefix) int {
+	group := 8
+	if network.Addr().Is6() {
+		group = 16
+	}
+	return 1 << ((group - network.Bits()%group) % group)
+}
+
+// after is the first address behind a network that ends at a whole byte.
+func after(network netip.Prefix) netip.Addr {
+	bytes := network.Addr().AsSlice()
+	for i := network.Bits()/8 - 1; i >= 0; i-- {
+		if bytes[i]++; bytes[i] != 0 {
+			break
+		}
+	}
+	next, _ := netip.AddrFromSlice(bytes)
+	return next
 }
 
 // AccessKey is a network as the access map has it, or the next wider one that it can have.

@@ -98,6 +98,12 @@ func (f Filter) LeadsTo(listeners []config.Listener) bool {
 	return config.ListenedAt(kind, address, listeners)
 }
 
+// LeadsTo reports a map that asks one of our lookups.
+func (m Map) LeadsTo(lookups []config.Listener) bool {
+	kind, address := Socket(m.Address)
+	return config.ListenedAt(kind, address, lookups)
+}
+
 // IsForUsers reports a filter that leads to a listener of ours where all mail is that of our users:
 // whoever is not known there gets 530.
 func (f Filter) IsForUsers(listeners []config.Listener) bool {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"coexistd/cmd/coexistd/daemon"
+	"coexistd/cmd/coexistd/sendmailcf"
 	"coexistd/policy/config"
 	"coexistd/policy/networks"
 )
@@ -26,7 +27,7 @@ func networksCommand(c *call) *cobra.Command {
 
 // tables are the forms in which networks are exported.
 func tables() map[string]func(w io.Writer, list []netip.Prefix) error {
-	return map[string]func(w io.Writer, list []netip.Prefix) error{"cidr": writeCIDR, "nft": writeNFT, "access": writeAccess}
+	return map[string]func(w io.Writer, list []netip.Prefix) error{"cidr": writeCIDR, "nft": writeNFT, "access": writeAccess, "rates": writeRates}
 }
 
 func networksExportCommand(c *call) *cobra.Command {
@@ -37,8 +38,9 @@ func networksExportCommand(c *call) *cobra.Command {
 		Short: "print the networks of platforms as a table for another program",
 		Long: `export prints the networks of all platforms, or of those that are named, for another
 program: cidr is a table of Postfix's (cidr_table(5)), access are lines for Sendmail's
-access map, by which clients there may relay, and nft are commands for nft -f, which
-fill the sets platforms4 and platforms6 of the table inet coexistd, and may be run again.
+access map, by which clients there may relay, rates are lines that lift that map's bounds
+of connections (ClientRate, ClientConn), and nft are commands for nft -f, which fill the
+sets platforms4 and platforms6 of the table inet coexistd, and may be run again.
 
 All tenants of a platform send from its networks. While a list is not known, nothing
 is printed, and the exit status is 2: a table without it would shut the platform out.`,
@@ -132,49 +134,31 @@ func writeNFT(w io.Writer, list []netip.Prefix) error {
 // address's digits take a line for each value that the group may have.
 const mostAccessLines = 1 << 16
 
-// writeAccess writes lines for Sendmail's access map, which cuts an address at its dots and
-// colons alone.
+// writeAccess writes lines for Sendmail's access map, by which clients may relay.
 func writeAccess(w io.Writer, list []netip.Prefix) error {
 	lines := 0
 	for _, network := range list {
-		group := 8
-		if network.Addr().Is6() {
-			group = 16
-		}
-		whole := (network.Bits() + group - 1) / group * group
-		count := 1 << (whole - network.Bits())
-		if lines += count; lines > mostAccessLines {
+		if lines += sendmailcf.CountWhole(network); lines > mostAccessLines {
 			return fmt.Errorf("an access map would need more than %d lines for these networks: name fewer platforms", mostAccessLines)
 		}
-		for one := network.Masked().Addr(); count > 0; count-- {
-			fmt.Fprintf(w, "Connect:%s RELAY\n", accessKey(one, whole/group))
-			one = after(netip.PrefixFrom(one, whole))
+		for one := range sendmailcf.Whole(network) {
+			fmt.Fprintf(w, "Connect:%s RELAY\n", sendmailcf.AccessKey(one))
 		}
 	}
 	return nil
 }
 
-// accessKey writes the first groups of an address as keys of the access map have them.
-func accessKey(a netip.Addr, groups int) string {
-	if a.Is4() {
-		return strings.Join(strings.Split(a.String(), ".")[:groups], ".")
-	}
-	bytes := a.As16()
-	parts := make([]string, groups)
-	for i := range parts {
-		parts[i] = fmt.Sprintf("%x", int(bytes[2*i])<<8|int(bytes[2*i+1]))
-	}
-	return "IPv6:" + strings.Join(parts, ":")
-}
-
-// after is the first address behind a network that ends at a whole byte.
-func after(network netip.Prefix) netip.Addr {
-	bytes := network.Addr().AsSlice()
-	for i := network.Bits()/8 - 1; i >= 0; i-- {
-		if bytes[i]++; bytes[i] != 0 {
-			break
+// writeRates writes lines for Sendmail's access map that lift its bounds of connections: for
+// each network, or for the next wider one that the map can have.
+func writeRates(w io.Writer, list []netip.Prefix) error {
+	last := ""
+	for _, network := range list {
+		for _, part := range sendmailcf.Parts(network) {
+			if key := sendmailcf.AccessKey(part); key != last {
+				fmt.Fprintf(w, "ClientRate:%s 0\nClientConn:%s 0\n", key, key)
+				last = key
+			}
 		}
 	}
-	next, _ := netip.AddrFromSlice(bytes)
-	return next
+	return nil
 }

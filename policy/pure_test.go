@@ -60,9 +60,10 @@ var mayImport = map[string][]string{
 	"milter/notice":          {"milter/ownmail", "milter/record", "policy"},
 	"milter/transaction":     {"milter/flood", "milter/notice", "milter/quarantine", "milter/record", "scanners", "policy"},
 	"milter":                 {"milter/listen", "milter/transaction", "milter/record", "scanners", "policy"},
-	"cmd":                    append(slices.Clone(milterParts), "scanners", "policy", "policy/config", "policy/config/files", "policy/config/sockets", "policy/config/mistakes"),
+	"cmd":                    append(slices.Clone(milterParts), "scanners", "policy", "policy/config", "policy/config/files", "policy/config/sockets", "policy/config/mistakes", "contrib/sendmail"),
 	"contrib":                append(slices.Clone(milterParts), "scanners", "policy", "policy/config"),
 
+	"contrib/sendmail":       {},
 	"policy/config/document": {},
 	"policy/config/mistakes": {},
 	"policy/config/wording":  {"policy/config/document"},
@@ -112,6 +113,7 @@ func TestTheDirectionOfImportsIsTheDesigns(t *testing.T) {
 	}{
 		{"cmd/coexistd", "milter/lookup", true},
 		{"cmd/coexistd", "contrib/lab", false},
+		{"cmd/coexistd/setup", "contrib/sendmail", true},
 		{"contrib/demo", "contrib/lab", true},
 		{"milter/record", "policy/verdict", true},
 		{"milter", "milter/transaction", true},

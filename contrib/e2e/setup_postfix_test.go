@@ -28,11 +28,12 @@ func (g guide) commands() (lines []string) {
 	return lines
 }
 
-// bareSite is a site whose Postfix is as Debian's package sets it, with a folder of commands that
+// bareSite is a site whose MTA is as Debian's package sets it, with a folder of commands that
 // change its configuration.
 type bareSite struct {
 	*site
 	bin string
+	mta []string // flags by which commands find its MTA
 }
 
 // startBareSite starts one. Services of the host that a guide names are not there: the commands for
@@ -41,12 +42,24 @@ func startBareSite(t *testing.T, c lab.SiteConfig) *bareSite {
 	t.Helper()
 	c.Bare = true
 	s := startSite(t, c)
-	b := &bareSite{s, postconfOf(t, lab.Lend(t), filepath.Join(s.Postfix.Dir, "etc"))}
+	b := &bareSite{site: s, bin: t.TempDir()}
+	if m, is := s.Host.(*lab.Sendmail); is {
+		b.mta = []string{"--sendmail-cf", filepath.Join(m.Dir, "etc", "sendmail.cf")}
+	} else {
+		b.bin = postconfOf(t, lab.Lend(t), filepath.Join(s.Postfix.Dir, "etc"))
+	}
 	for _, name := range []string{"postfix", "systemctl", "usermod"} {
 		script := "#!/bin/sh\necho " + name + " \"$@\" >> '" + filepath.Join(s.Dir, "asked") + "'\n"
 		if err := os.WriteFile(filepath.Join(b.bin, name), []byte(script), 0o755); err != nil {
 			t.Fatal(err)
 		}
+	}
+	path, err := program()
+	if err == nil {
+		err = os.Symlink(path, filepath.Join(b.bin, "coexistd"))
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	return b
 }
@@ -58,7 +71,7 @@ func (b *bareSite) setup(args ...string) string {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return b.run(path, "", append([]string{"setup", "-c", b.Config()}, args...)...)
+	return b.run(path, "", slices.Concat([]string{"setup", "-c", b.Config()}, b.mta, args)...)
 }
 
 // apply runs a guide as it was printed.
@@ -93,7 +106,7 @@ func (b *bareSite) guide(args ...string) (g guide) {
 // complaints are what the doctor says of a subject that is not ok.
 func (b *bareSite) complaints(subject string) (lines []string) {
 	b.t.Helper()
-	_, out, complaint := runDoctor(b.t, b.bin, nil, "-c", b.Config())
+	_, out, complaint := runDoctor(b.t, b.bin, nil, append([]string{"-c", b.Config()}, b.mta...)...)
 	if complaint != "" {
 		b.t.Fatal(complaint)
 	}

@@ -20,6 +20,10 @@ type SendmailConfig struct {
 	// Services are the listeners on 127.0.0.1, by the names under which Addr knows them,
 	// with further options of DaemonPortOptions: "M=A" offers no AUTH, "M=a" demands it.
 	Services map[string]string
+	// Debian has sendmail.mc, the access map and a Makefile be those of Debian's package, with the ports
+	// and the places of the lab. Its services are "public" and "submission". It has a mailertable where there are
+	// Routes.
+	Debian bool
 	// MC are further lines of sendmail.mc, behind the lab's FEATURE lines and before its
 	// mailers. {etc} stands for the folder with Files.
 	MC []string
@@ -155,6 +159,14 @@ func (m *Sendmail) waitListening(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Again ends the instance's processes, and starts it with its configuration as that is by now.
+func (m *Sendmail) Again(ctx context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.end()
+	return m.begin(ctx)
 }
 
 // Forward writes the .forward file of an account.

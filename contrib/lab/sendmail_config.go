@@ -61,43 +61,43 @@ func (m *Sendmail) configure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(m.path("etc", "mailertable"), []byte(table), 0o644); err != nil {
-		return fmt.Errorf("lab: %w", err)
-	}
 	head := []string{
 		"define(`_CF_DIR_', `" + filepath.Join(m.programs.sendmailTree, "usr/share/sendmail/cf") + "/')dnl",
 		"include(_CF_DIR_`m4/cf.m4')dnl",
 		"VERSIONID(`lab')dnl",
 		"OSTYPE(`linux')dnl",
+	}
+	settings := []string{
 		"define(`confDOMAIN_NAME', `mta.lab.test')dnl",
 		"define(`confTO_IDENT', `0')dnl",
 		"define(`confDOUBLE_BOUNCE_ADDRESS', `')dnl",
-		"define(`confMAX_HEADERS_LENGTH', `262144')dnl",
 		"define(`confLOG_LEVEL', `10')dnl", // from here on it logs that it listens
 		"define(`confREFUSE_LA', `200')dnl",
 		"define(`confQUEUE_LA', `200')dnl",
 		"define(`confSERVICE_SWITCH_FILE', `" + m.path("etc", "service.switch") + "')dnl",
 	}
-	mc := slices.Concat(head, []string{
+	head = append(append(head, "define(`confMAX_HEADERS_LENGTH', `262144')dnl"), settings...)
+	own := []string{
 		"define(`confDONT_PROBE_INTERFACES', `True')dnl",
 		"define(`QUEUE_DIR', `" + m.path("queue") + "')dnl",
 		"define(`confPID_FILE', `" + m.path("pid") + "')dnl",
 		"define(`STATUS_FILE', `')dnl",
 		"define(`ALIAS_FILE', `" + m.path("etc", "aliases") + "')dnl",
-		"define(`confAUTH_MECHANISMS', `PLAIN')dnl",
-		"TRUST_AUTH_MECH(`PLAIN')dnl",
-		"FEATURE(`no_default_msa')dnl",
 		"FEATURE(`nocanonify')dnl",
 		"FEATURE(`accept_unresolvable_domains')dnl",
-		"FEATURE(`mailertable', `text -k0 -v1 " + m.path("etc", "mailertable") + "')dnl",
-	}, m.daemonOptions(), m.config.MC, []string{
-		// Sendmail empties its environment but for such lines.
+	}
+	if table != "" || !m.config.Debian {
+		if err := os.WriteFile(m.path("etc", "mailertable"), []byte(table), 0o644); err != nil {
+			return fmt.Errorf("lab: %w", err)
+		}
+		own = append(own, "FEATURE(`mailertable', `text -k0 -v1 "+m.path("etc", "mailertable")+"')dnl")
+	}
+	// Sendmail empties its environment but for such lines.
+	sasl := []string{
 		"LOCAL_CONFIG",
 		"ESASL_CONF_PATH=" + m.path("etc"),
 		"ESASL_PATH=" + m.programs.saslPlugins(),
-	}, []string{"MAILER(`local')dnl", "MAILER(`smtp')dnl"}, mailers)
-	for i, line := range mc {
-		mc[i] = strings.ReplaceAll(line, "{etc}", m.path("etc"))
+		"divert(0)dnl",
 	}
 	_, port, _ := net.SplitHostPort(m.addresses["public"])
 	submit := append(head,
@@ -105,7 +105,16 @@ func (m *Sendmail) configure(ctx context.Context) error {
 		"define(`confPID_FILE', `"+m.path("submit", "pid")+"')dnl",
 		"define(`RELAY_MAILER_ARGS', `TCP $h "+port+"')dnl",
 		"FEATURE(`msp', `[127.0.0.1]')dnl")
-	if err := errors.Join(m.build(ctx, "sendmail", mc), m.build(ctx, "submit", submit)); err != nil {
+	if m.config.Debian {
+		err = m.configureDebian(ctx, slices.Concat(settings, own, m.config.MC, sasl), mailers)
+	} else {
+		err = m.build(ctx, "sendmail", slices.Concat(head, own, []string{
+			"define(`confAUTH_MECHANISMS', `PLAIN')dnl",
+			"TRUST_AUTH_MECH(`PLAIN')dnl",
+			"FEATURE(`no_default_msa')dnl",
+		}, m.daemonOptions(), m.config.MC, sasl, []string{"MAILER(`local')dnl", "MAILER(`smtp')dnl"}, mailers))
+	}
+	if err := errors.Join(err, m.build(ctx, "submit", submit)); err != nil {
 		return err
 	}
 	return m.newAliases(ctx)

@@ -96,7 +96,7 @@ type SiteConfig struct {
 	// SubmissionFilter is the MAIL_FILTER of MC that Sendmail's service "submission" asks
 	// instead of the usual one.
 	SubmissionFilter string
-	// Bare leaves out all that coexistd wants of Postfix, which is then set as Debian's package
+	// Bare leaves out all that coexistd wants of the MTA, which is then set as Debian's package
 	// sets it.
 	Bare bool
 	// RefuseHere is asked by the sink that stands for the local mailboxes, and
@@ -302,6 +302,9 @@ func (s *Site) sendmailConfig(c SiteConfig) (SendmailConfig, error) {
 	for _, line := range c.MC {
 		mc = append(mc, known.Replace(line))
 	}
+	if c.Bare {
+		return s.bareSendmail(c, routes), nil
+	}
 	submission := ""
 	if c.SubmissionFilter != "" {
 		submission = "InputMailFilters=" + c.SubmissionFilter
@@ -319,6 +322,20 @@ func (s *Site) sendmailConfig(c SiteConfig) (SendmailConfig, error) {
 		Accounts: c.Accounts,
 		Visible:  []string{s.Dir},
 	}, nil
+}
+
+// bareSendmail is a Sendmail as Debian's package sets it, that has a way to the mailboxes here and
+// to all others, and users who may log in without TLS.
+func (s *Site) bareSendmail(c SiteConfig, routes map[string]string) SendmailConfig {
+	return SendmailConfig{
+		Services: map[string]string{"public": "", "submission": ""},
+		Debian:   true,
+		MC:       append([]string{"define(`confAUTH_OPTIONS', `A')dnl"}, c.MC...),
+		Routes:   routes,
+		Users:    map[string]string{"bob": "secret"},
+		Files:    c.Files,
+		Visible:  []string{s.Dir},
+	}
 }
 
 // WriteDirectory replaces users.csv at once, as an administrator should.

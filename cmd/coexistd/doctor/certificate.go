@@ -68,7 +68,7 @@ func (x *examination) certificates() (server, client shown, known bool) {
 		first(&client, "smtp_tls_chain_files", "smtp_tls_cert_file")
 	case x.sendmail.err == nil:
 		server.setting, client.setting = "ServerCertFile", "ClientCertFile"
-		server.path, client.path = x.sendmail.option(server.setting, ""), x.sendmail.option(client.setting, "")
+		server.path, client.path = x.sendmail.Option(server.setting, ""), x.sendmail.Option(client.setting, "")
 	default:
 		return server, client, false
 	}
@@ -157,10 +157,10 @@ func (p *postfix) smartHost() []Finding {
 // smartHost is where Sendmail sends all mail for others. It logs in wherever it is asked to and has
 // a password for (AuthInfo).
 func (s *sendmail) smartHost() []Finding {
-	_, mayLogIn := s.maps["authinfo"]
-	rows, _ := s.table("access") // what cannot be read is told elsewhere
+	_, mayLogIn := s.Maps["authinfo"]
+	rows, _ := s.Table("access") // what cannot be read is told elsewhere
 	for key := range rows {
 		mayLogIn = mayLogIn || strings.HasPrefix(key, "authinfo:")
 	}
-	return lookAtSmartHost("SMART_HOST", s.macros["S"], mayLogIn || s.option("DefaultAuthInfo", "") != "")
+	return lookAtSmartHost("SMART_HOST", s.Macros["S"], mayLogIn || s.Option("DefaultAuthInfo", "") != "")
 }

@@ -16,11 +16,14 @@ const maxCertificate = files.MiB
 
 // certificateNames are the DNS names in the first certificate that Postfix shows to clients.
 func certificateNames(p *postconf.Settings) []string {
-	for _, setting := range []string{"smtpd_tls_chain_files", "smtpd_tls_cert_file"} {
-		for _, path := range postconf.List(p.Main[setting]) {
-			if certificate, err := Certificate(path); err == nil {
-				return slices.Sorted(slices.Values(certificate.DNSNames))
-			}
+	return namesAt(append(postconf.List(p.Main["smtpd_tls_chain_files"]), postconf.List(p.Main["smtpd_tls_cert_file"])...)...)
+}
+
+// namesAt are the DNS names in the first of some files that has a certificate.
+func namesAt(paths ...string) []string {
+	for _, path := range paths {
+		if certificate, err := Certificate(path); err == nil {
+			return slices.Sorted(slices.Values(certificate.DNSNames))
 		}
 	}
 	return nil
@@ -53,5 +56,12 @@ func IsCertified(names []string, host string) bool {
 	_, above, _ := strings.Cut(host, ".")
 	return slices.ContainsFunc(names, func(name string) bool {
 		return strings.EqualFold(name, host) || above != "" && strings.EqualFold(name, "*."+above)
+	})
+}
+
+// hasOurName reports a certificate in the name of a domain of ours, or of a host below one.
+func (s *Site) hasOurName() bool {
+	return slices.ContainsFunc(s.CertificateNames, func(name string) bool {
+		return slices.ContainsFunc(s.ours(), func(domain string) bool { return name == domain || strings.HasSuffix(name, "."+domain) })
 	})
 }

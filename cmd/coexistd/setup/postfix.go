@@ -3,7 +3,6 @@ package setup
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -128,11 +127,6 @@ func (g *postfixSide) before(setting, name string) pair {
 // joined is a list of what is not empty.
 func joined(parts ...string) string {
 	return strings.Join(slices.DeleteFunc(parts, func(one string) bool { return one == "" }), ", ")
-}
-
-// ours are our domains, sorted.
-func (g *postfixSide) ours() []string {
-	return slices.Sorted(maps.Keys(g.Conf.Rules.Routes.Domains))
 }
 
 // domains has Postfix take mail for our domains. Where it has virtual mailboxes already, it knows how
@@ -262,27 +256,6 @@ func (g *postfixSide) relaying() {
 	g.add(title, text, g.set(wanted...)...)
 }
 
-// outboundHost is the host by which all mail for the Internet leaves through a platform, as far as
-// it is known; platform is nil where it leaves from here.
-func (g *postfixSide) outboundHost() (host string, platform *route.Platform) {
-	routes := &g.Conf.Rules.Routes
-	platform = routes.Platform(routes.Outbound)
-	switch {
-	case platform == nil:
-		return "", nil
-	case platform.Relay != "":
-		return platform.Relay, platform
-	case Google(g.Site, platform):
-		return "[smtp-relay.gmail.com]:587", platform
-	}
-	for _, name := range g.ours() {
-		if mx := g.DNS[routes.Domains[name].Alternates[platform.Name]].MX; len(mx) > 0 {
-			return "[" + mx[0] + "]", platform
-		}
-	}
-	return "", platform
-}
-
 // outbound has all mail for the Internet leave through a platform.
 func (g *postfixSide) outbound() {
 	host, platform := g.outboundHost()
@@ -291,7 +264,7 @@ func (g *postfixSide) outbound() {
 	}
 	title := "Send all mail for the Internet through " + platform.Name
 	if host == "" {
-		g.steps = append(g.steps, Step{Title: title, Text: fmt.Sprintf("The host that takes it is not known: the DNS tells of no MX of the alternate domain. Set platform.%s.relay in %s, and run this again.", platform.Name, g.Conf.Path)})
+		g.steps = append(g.steps, g.unknownHost(title, platform))
 		return
 	}
 	text := ""
@@ -317,22 +290,11 @@ func (g *postfixSide) certificates() {
 			wanted = append(wanted, pair{"smtp_tls_cert_file", "$smtpd_tls_cert_file"}, pair{"smtp_tls_key_file", "$smtpd_tls_key_file"})
 		}
 	}
-	byCertificate := len(g.Conf.Rules.OurCertificates) > 0
-	for _, proofs := range g.Conf.Rules.Tenants {
-		byCertificate = byCertificate || proofs.Certificate != ""
-	}
-	if byCertificate && g.p.Main["smtpd_tls_ask_ccert"] != "yes" {
+	if g.goesByCertificates() && g.p.Main["smtpd_tls_ask_ccert"] != "yes" {
 		wanted = append(wanted, pair{"smtpd_tls_ask_ccert", "yes"})
 		text += " Postfix tells of those certificates only whose issuer is in smtpd_tls_CAfile."
 	}
 	g.add("Use TLS, and show who we are", strings.TrimSpace(text), g.set(wanted...)...)
-}
-
-// hasOurName reports a certificate in the name of a domain of ours, or of a host below one.
-func (g *postfixSide) hasOurName() bool {
-	return slices.ContainsFunc(g.CertificateNames, func(name string) bool {
-		return slices.ContainsFunc(g.ours(), func(domain string) bool { return name == domain || strings.HasSuffix(name, "."+domain) })
-	})
 }
 
 // listeners finds two listeners: general judges each message by itself, and users is for services where

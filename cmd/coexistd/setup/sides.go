@@ -4,6 +4,7 @@ package setup
 func sides() []side {
 	return []side{
 		{"postfix", postfix, retirePostfix},
+		{"sendmail", sendmail, retireSendmail},
 		{"google", google, retireGoogle},
 		{"dns", dns, retireDNS},
 	}

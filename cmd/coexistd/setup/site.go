@@ -2,6 +2,7 @@ package setup
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -24,6 +25,8 @@ type Site struct {
 	Both bool
 	// Postfix is what the Postfix of this host says; nil: there is none, or it cannot be asked.
 	Postfix *postconf.Settings
+	// Sendmail is what the Sendmail of this host says; nil: there is none, or it was not asked.
+	Sendmail *Sendmail
 	// Classes tells of each domain of ours by which of Postfix's classes it takes its mail, the
 	// first that has it. A domain that it lacks is taken by none, as far as can be told.
 	Classes map[string]postconf.Class
@@ -36,6 +39,8 @@ type Site struct {
 	// Lives has for each domain the platforms where the directories have mailboxes of it,
 	// sorted; "" stands for here.
 	Lives map[string][]string
+
+	sendmailErr error // why Sendmail is not known
 }
 
 // Survey asks what guides are made of. What cannot be asked is left empty.
@@ -181,4 +186,43 @@ func (s *Site) isKnownBy(p *route.Platform, list, suffix string) bool {
 		}
 	}
 	return false
+}
+
+// ours are our domains, sorted.
+func (s *Site) ours() []string {
+	return slices.Sorted(maps.Keys(s.Conf.Rules.Routes.Domains))
+}
+
+// outboundHost is the host by which all mail for the Internet leaves through a platform, as far as it is
+// known, as Postfix writes it: "[HOST]:PORT". Platform is nil where mail leaves from here.
+func (s *Site) outboundHost() (host string, platform *route.Platform) {
+	routes := &s.Conf.Rules.Routes
+	platform = routes.Platform(routes.Outbound)
+	if platform == nil {
+		return "", nil
+	}
+	host = platform.Relay
+	if host == "" && Google(s, platform) {
+		host = "[smtp-relay.gmail.com]:587"
+	}
+	for _, name := range s.ours() {
+		if mx := s.DNS[routes.Domains[name].Alternates[platform.Name]].MX; host == "" && len(mx) > 0 {
+			host = "[" + mx[0] + "]"
+		}
+	}
+	return host, platform
+}
+
+// unknownHost is the step of whoever does not know where mail shall leave.
+func (s *Site) unknownHost(title string, platform *route.Platform) Step {
+	return Step{Title: title, Text: fmt.Sprintf("The host that takes it is not known: the DNS tells of no MX of the alternate domain. Set platform.%s.relay in %s, and run this again.", platform.Name, s.Conf.Path)}
+}
+
+// goesByCertificates reports that the configuration goes by the certificates of clients.
+func (s *Site) goesByCertificates() bool {
+	asked := len(s.Conf.Rules.OurCertificates) > 0
+	for _, proofs := range s.Conf.Rules.Tenants {
+		asked = asked || proofs.Certificate != ""
+	}
+	return asked
 }

@@ -1,0 +1,159 @@
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"coexistd/contrib/lab"
+)
+
+// startBareSendmail starts a site with a Sendmail that is as Debian's package sets it. The listener
+// for users is one of its own.
+func startBareSendmail(t *testing.T) *bareSite {
+	t.Helper()
+	toml := strings.Replace(lab.SiteTOML, `["127.0.4.0/24"]`, `["127.0.4.0/24", "127.0.0.1", "::1"]`, 1)
+	toml = strings.Replace(toml, "[[lookup]]", "[[listen]]\naddress = \"unix:{dir}/users.sock\"\nmode = \"0666\"\ncheckpoint = \"S2\"\n\n[[lookup]]", 1)
+	return startBareSite(t, lab.SiteConfig{MTA: lab.SendmailMTA, TOML: toml, Directory: withRoles})
+}
+
+// etc is the folder of the site's Sendmail.
+func (b *bareSite) etc() string { return filepath.Join(b.Host.(*lab.Sendmail).Dir, "etc") }
+
+func TestSetupSendmailMakesOfAFreshSendmailOneByWhichAllFlowsWork(t *testing.T) {
+	t.Parallel()
+	b := startBareSendmail(t)
+	before := folder(t, b.etc())
+	b.apply(b.setup("sendmail"))
+	if again := b.guide("sendmail"); len(again.Steps) > 0 {
+		t.Errorf("what was set is to be set once more: %+v", again.Steps)
+	}
+	asked, err := os.ReadFile(filepath.Join(b.Dir, "asked"))
+	if err != nil || string(asked) != "systemctl restart sendmail\n" {
+		t.Errorf("Sendmail was not told to take the changes (%v): %s", err, asked)
+	}
+	if err := b.Host.(*lab.Sendmail).Again(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	if bad := b.complaints("sendmail"); len(bad) > 0 {
+		t.Errorf("the doctor says\n%s", strings.Join(bad, "\n"))
+	}
+	b.pass(slices.Concat(withOffice.passages(false), withGoogle.passages(false)))
+	m := lab.Plain("eve@example.net", "carol@acmecorp.com", "to both")
+	b.deliver(lab.FromInternet, lab.Mail{From: "eve@example.net", To: lab.To("carol@acmecorp.com"), Data: m})
+	b.mustArrive(m, "here carol@acmecorp.com", "office365 carol@acmecorp-com.onmicrosoft.com")
+	m = lab.Plain("bob@acmecorp.com", "alice@acmecorp.com", "by the sendmail command")
+	b.sendmail("bob@acmecorp.com", m, "alice@acmecorp.com")
+	b.mustArrive(m, "office365 alice@acmecorp-com.onmicrosoft.com")
+
+	b.apply(b.setup("sendmail", "--retire"))
+	if again := b.guide("sendmail", "--retire"); len(again.Steps) > 0 {
+		t.Errorf("what was taken back is to be taken back once more: %+v", again.Steps)
+	}
+	after := folder(t, b.etc())
+	for name, text := range after {
+		if strings.Contains(name+text, "coexist") && !strings.Contains(before[name], "coexist") && !strings.HasSuffix(name, ".db") {
+			t.Errorf("after --retire %s still has something of ours:\n%s", name, text)
+		}
+	}
+	for _, name := range []string{"sendmail.mc", "access", "mailertable", "local-host-names"} {
+		if after[name] != before[name] {
+			t.Errorf("after --retire %s is\n%s\nat first it was\n%s", name, after[name], before[name])
+		}
+	}
+	if err := b.Host.(*lab.Sendmail).Again(deadline(t)); err != nil {
+		t.Errorf("after --retire: %v", err)
+	}
+}
+
+// folder has the texts of a folder's files.
+func folder(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	texts := make(map[string]string)
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range list {
+		if !one.Type().IsRegular() {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, one.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[one.Name()] = string(text)
+	}
+	return texts
+}
+
+// withoutEach returns a script without one of its commands, for each, without one of the lines that it
+// writes into coexistd.mc, and without one of the tables that its script writes; by what is missing.
+func withoutEach(script string) map[string]string {
+	lines := strings.Split(script, "\n")
+	less := func(from, to int) string {
+		return strings.Join(slices.Concat(lines[:from], lines[to:]), "\n")
+	}
+	all := make(map[string]string)
+	for i := 0; i < len(lines); i++ {
+		if !strings.HasSuffix(lines[i], "<<'COEXISTD'") {
+			all[lines[i]] = less(i, i+1)
+			continue
+		}
+		end := i + slices.Index(lines[i:], "COEXISTD")
+		all[lines[i]] = less(i, end+1)
+		for j := i + 1; j < end; j++ {
+			if strings.Contains(lines[i], "coexistd.mc ") || strings.Contains(lines[j], "networks export") {
+				all[lines[j]] = less(j, j+1)
+			}
+		}
+		i = end
+	}
+	return all
+}
+
+func TestTheDoctorNamesEachSettingOfTheGuideForSendmailThatIsMissing(t *testing.T) {
+	t.Parallel()
+	b := startBareSendmail(t)
+	fresh := folder(t, b.etc())
+	var codes []string
+	for _, step := range b.guide("sendmail").Steps {
+		codes = append(codes, step.Code)
+	}
+	variants := withoutEach(strings.Join(codes, "\n"))
+	if len(variants) < 15 {
+		t.Fatalf("the guide has %d commands and lines: %q", len(variants), codes)
+	}
+	for missing, script := range variants {
+		if program, _, _ := strings.Cut(missing, " "); slices.Contains([]string{"dnl", "touch", "make", "systemctl"}, program) {
+			continue // It sets nothing, or has what is set taken.
+		}
+		for name, now := range folder(t, b.etc()) {
+			if text, is := fresh[name]; is && text == now {
+				continue
+			} else if is {
+				b.do(os.WriteFile(filepath.Join(b.etc(), name), []byte(text), 0o644))
+			} else {
+				b.do(os.Remove(filepath.Join(b.etc(), name)))
+			}
+		}
+		cmd := exec.CommandContext(deadline(t), "/bin/sh", "-e")
+		cmd.Env = append(os.Environ(), "PATH="+b.bin+":"+os.Getenv("PATH"))
+		cmd.Stdin = strings.NewReader(script)
+		if cmd.Run() != nil {
+			continue // The script tells by itself.
+		}
+		bad := slices.DeleteFunc(b.complaints("sendmail"), func(line string) bool {
+			return strings.Contains(line, "Sendmail has run since before") // for each change
+		})
+		if len(bad) == 0 {
+			t.Errorf("without %s the doctor finds nothing", missing)
+		}
+		if again := b.guide("sendmail").Steps; len(again) == 0 {
+			t.Errorf("without %s there is nothing to be set", missing)
+		}
+	}
+}

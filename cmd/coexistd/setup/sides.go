@@ -5,6 +5,7 @@ func sides() []side {
 	return []side{
 		{"postfix", postfix, retirePostfix},
 		{"sendmail", sendmail, retireSendmail},
+		{"office365", office365, retireOffice365},
 		{"google", google, retireGoogle},
 		{"dns", dns, retireDNS},
 	}

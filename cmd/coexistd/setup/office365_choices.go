@@ -1,0 +1,137 @@
+package setup
+
+import (
+	"fmt"
+	"strings"
+
+	"coexistd/policy/seal"
+)
+
+// choices are the steps that are as $variables say, or that are done once mail flows.
+func (t *tenant) choices() []Step {
+	steps := []Step{t.sameName()}
+	if t.site.Both {
+		steps = append(steps, t.copies())
+	}
+	return append(steps, t.spam(), t.internal(), t.journal(), t.directSend())
+}
+
+// sameName has mail for names that exist on both sides come here.
+func (t *tenant) sameName() Step {
+	both := ""
+	if t.site.Both {
+		both = "\nThe directory has mailboxes that live on both sides. What comes from a platform for such a name is delivered here alone, so with its address in $SameName what is sent over there is not in the mailbox there; without it, not in the one here. For both, see the next step."
+	}
+	routed := fmt.Sprintf(`if ($SameName.Count -gt 0) {
+%s    $rule = [ordered]@{ RouteMessageOutboundConnector = %s; ExceptIfHeaderMatchesMessageHeader = %s; ExceptIfHeaderMatchesPatterns = '\S'; Mode = 'Enforce' }
+    if ('*' -in $SameName) {
+        $rule.RecipientDomainIs = %s
+    } else {
+        $rule.RecipientAddressMatchesPatterns = @($SameName | ForEach-Object { '^' + [regex]::Escape($_) + '$' })
+    }
+    Set-Wanted TransportRule Name %s @{ Enabled = $true } $rule
+}
+`, indented(wanted{kind: "OutboundConnector", by: "Name", name: toHereByRule, made: table{}, settings: toUs(entry{"IsTransportRuleScoped", true})}.set()),
+		quoted(toHereByRule), quoted(seal.TraceHeader), literal(t.domains), quoted(sameNameRule))
+	return Step{
+		Title: "The same name on both sides",
+		Needs: ruleLicence + "; the addresses together no more than 8 KB",
+		Text: fmt.Sprintf("Exchange Online delivers to a mailbox that it has, whatever the directory here says: also to one that a licence has made for somebody whose mailbox is here. For the primary addresses in $SameName it sends to here instead. With '*' it does so for all of %s, and coexistd decides about each; what lives over there then goes back.\n"+
+			"The exception is what makes it end: what coexistd has sent there bears %s, and stays.%s",
+			strings.Join(t.domains, " and "), seal.TraceHeader, both),
+		Code: routed,
+	}
+}
+
+// copies has mailboxes on both sides get what is sent over there on both.
+func (t *tenant) copies() Step {
+	return Step{
+		Title: "Dual delivery: a copy for the mailbox here",
+		Needs: "a licence for each mailbox over there; an outbound spam policy that lets them forward outside (Set-HostedOutboundSpamFilterPolicy -AutoForwardingMode On) unless the domain of the copies is an accepted domain, too",
+		Text:  "What comes from the Internet or from users here for a mailbox on both sides, coexistd delivers to both, if the MX is here. What users over there send goes to the mailbox there. To have it here, too, the mailbox there forwards to an address by which this side alone delivers, in a domain that only this side has. $Copies says so: the address over there, and that of the copy.",
+		Code: `$Copies = @{}   # @{ 'alice@acmecorp.com' = 'alice@here.acmecorp.com' }
+foreach ($address in @($Copies.Keys)) {
+    Set-Wanted Mailbox Identity $address $null ([ordered]@{ ForwardingSmtpAddress = $Copies[$address]; DeliverToMailboxAndForward = $true })
+}
+`,
+	}
+}
+
+// spam has our verdicts count over there.
+func (t *tenant) spam() Step {
+	text := "What coexistd tags as spam bears X-Spam-Flag: YES, which Exchange Online does not heed: the rule makes SCL 6 of it, and the mailbox's junk folder takes it. It holds for whoever marks their own mail as spam.\n"
+	marked := wanted{kind: "TransportRule", by: "Name", name: spamRule, made: table{{"Enabled", true}}, settings: table{
+		{"HeaderContainsMessageHeader", "X-Spam-Flag"}, {"HeaderContainsWords", []string{"YES"}}, {"SetSCL", 6}, {"Mode", "Enforce"},
+	}}.set()
+	step := Step{Title: "Spam that was found here", Needs: ruleLicence, Code: marked}
+	switch header := t.site.Conf.Rules.Header; {
+	case !t.mxHere:
+		step.Text = text + "The MX is not here: Exchange Online filters by itself what it gets from the Internet."
+	case header == "":
+		step.Text = text + "With `header = \"X-Coexist-Result\"` in the configuration, this guide can have Exchange Online spare what was found clean here a second filter."
+	default:
+		step.Text = text + fmt.Sprintf("With $TrustClean = $true what was found clean at S0 (%s, from $Addresses) gets SCL -1: it is not filtered a second time, and no spam is caught that this side has missed. Enhanced filtering is then switched off, since the two exclude each other.", header)
+		step.Code += "if ($TrustClean) {\n    if (-not $Addresses) { throw 'fill in $Addresses' }\n" +
+			indented(wanted{kind: "TransportRule", by: "Name", name: cleanRule, made: table{{"Enabled", true}}, settings: table{
+				{"HeaderMatchesMessageHeader", header}, {"HeaderMatchesPatterns", []string{"^point=S0; verdict=accept;"}},
+				{"SenderIpRanges", code("$Addresses")}, {"SetSCL", -1}, {"Mode", "Enforce"},
+			}}.set()) + "}\n"
+	}
+	return step
+}
+
+// internal says what can be done for mail from here to count as internal.
+func (t *tenant) internal() Step {
+	return Step{
+		Title: "Mail among our own",
+		Needs: mailboxLicence,
+		Text: "To Exchange Online what comes from here is from outside, as long as $Internal is 'no': groups that take mail of the organization alone refuse it (550 5.7.133), and it is filtered for spam.\n" +
+			"'groups': the groups in $Groups take mail from anybody (RequireSenderAuthenticationEnabled is off). Given up: strangers can write to them, too; what stops those is this side, where the MX is here.\n" +
+			"'connector': mail over our connector from a sender in a domain of ours is internal (TreatMessagesAsInternal, which does not go with CloudServicesMailEnabled). Given up: it is not filtered for spam, so an account here that somebody has taken over can send all it wants to the mailboxes there.",
+		Code: `if ($Internal -eq 'groups') {
+    foreach ($group in @(Get-DistributionGroup -ResultSize Unlimited)) {
+        if ('*' -in $Groups -or $group.PrimarySmtpAddress -in $Groups) {
+            Set-Found DistributionGroup $group @{ RequireSenderAuthenticationEnabled = $false }
+        }
+    }
+}
+`,
+	}
+}
+
+// journal has the archive get a report of each message.
+func (t *tenant) journal() Step {
+	return Step{
+		Title: "The journal to the archive",
+		Needs: "an edition of Exchange Online with journaling, as the description of its compliance features has it; the role Journaling (in Organization Management)",
+		Text:  "Each message over there, also those among its own mailboxes, is reported to $JournalTo (the null sender, the message enclosed). That cannot be a mailbox at Exchange Online. An address here is reached by the connector. Reports that the archive does not take go to $JournalFailed, whose mailbox is itself not journaled: take one of its own.",
+		Code: fmt.Sprintf(`if ($JournalTo) {
+    $transport = Get-TransportConfig
+    if ("$($transport.JournalingReportNdrTo)" -ne $JournalFailed) {
+        Write-Host "~ undeliverable journal reports go to '$JournalFailed'"
+        if ($Apply) {
+            Add-Record TransportConfig 'TransportConfig' JournalingReportNdrTo $transport.JournalingReportNdrTo
+            Set-TransportConfig -JournalingReportNdrTo $JournalFailed
+        }
+    }
+%s}
+`, indented(wanted{kind: "JournalRule", by: "Name", name: journalRule, made: table{{"Enabled", true}}, settings: table{
+			{"JournalEmailAddress", code("$JournalTo")}, {"Scope", "Global"},
+		}}.set())),
+	}
+}
+
+// directSend has our own domains be refused from whom no connector knows.
+func (t *tenant) directSend() Step {
+	text := "Mail from our own domains to the tenant that comes by no connector is refused (550 5.7.68), so that nobody past this side can write in our name. Set $RejectDirectSend when mail from here has arrived by the connector, and not before. Services that send in our name straight to the tenant, and forwarders elsewhere that keep the sender, are refused, too."
+	if t.mxThere {
+		text += " The MX of a domain is there: what others forward unchanged comes that way."
+	}
+	return Step{
+		Title: "No mail past the connector",
+		Needs: mailboxLicence,
+		Text:  text,
+		Code: "if ($RejectDirectSend) {\n" +
+			indented(wanted{kind: "OrganizationConfig", name: "the organization", settings: table{{"RejectDirectSend", true}}}.set()) + "}\n",
+	}
+}

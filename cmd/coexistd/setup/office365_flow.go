@@ -1,0 +1,172 @@
+package setup
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// What the steps need of the tenant's editions.
+const (
+	mailboxLicence   = "any edition with Exchange Online"
+	connectorLicence = mailboxLicence + ", or the built-in security add-on for mailboxes elsewhere; not Microsoft 365 E5 for developers, which makes no inbound connectors"
+	ruleLicence      = mailboxLicence + ", in which an organization has no more than 300 rules"
+)
+
+// flow are the steps without which no mail flows.
+func (t *tenant) flow() []Step {
+	steps := []Step{t.inbound(), t.outbound()}
+	steps = append(steps, t.proof(), t.relayed())
+	if len(t.alternates) > 0 {
+		steps = append(steps, t.authoritative())
+	}
+	return append(steps, t.validated(), t.plain())
+}
+
+// inbound is the connector for mail from here.
+func (t *tenant) inbound() Step {
+	connector := table{
+		{"ConnectorType", "OnPremises"},
+		{"SenderDomains", "*"},
+		{"Enabled", true},
+		{"RequireTls", code("($Tls -eq 'certificate')")},
+		{"TlsSenderCertificateName", code("$(if ($Tls -eq 'certificate') { $Certificate })")},
+		{"SenderIPAddresses", code("$(if ($Tls -ne 'certificate') { $Addresses })")},
+		{"EFSkipLastIP", code("(-not $TrustClean)")},
+		{"TreatMessagesAsInternal", code("($Internal -eq 'connector')")},
+	}
+	return Step{
+		Title: "Mail from here: the inbound connector",
+		Needs: connectorLicence,
+		Text: "By it Exchange Online knows this side, and passes its mail on to others for us. It chooses the tenant by the certificate, then by MAIL FROM, then by the recipient: so the certificate's name is in an accepted domain, and this side has to show the certificate as a client (smtp_tls_cert_file or smtp_tls_chain_files of Postfix, CERT and CLIENT_CERT of Sendmail).\n" +
+			"Enhanced filtering (EFSkipLastIP) has it judge SPF and DMARC by the host before this one. Mail of our own users then seems to come from where they sat: sign it with DKIM, so that it is not taken for forged. Some new tenants have the connector made switched off until Microsoft's support enables it: then there is silently none, and the script stops.",
+		Code: wanted{kind: "InboundConnector", by: "Name", name: fromHere, made: table{}, settings: connector}.set() +
+			fmt.Sprintf("$made = Find-One InboundConnector Name %s\nif ($Apply -and -not $made.Enabled) { throw 'Exchange Online has made the connector switched off: its support has to enable it' }\n", quoted(fromHere)),
+	}
+}
+
+// toUs are the settings of a connector to here, with further ones.
+func toUs(more ...entry) table {
+	return append(table{
+		{"ConnectorType", "OnPremises"},
+		{"Enabled", true},
+		{"UseMXRecord", false},
+		{"SmartHosts", code("$Hosts")},
+		{"TlsSettings", code("$tlsLevel")},
+		{"TlsDomain", code("$tlsName")},
+	}, more...)
+}
+
+// outbound is the connector for mail to here.
+func (t *tenant) outbound() Step {
+	return Step{
+		Title: "Mail to here: the outbound connector",
+		Needs: connectorLicence,
+		Text: "It takes what is for our domains and for no mailbox of the tenant, whatever their MX is. The sender's address stays as it is (SenderRewritingEnabled is off): this side knows the tenant by its proof, not by SPF.\n" +
+			"With 'certificate', mail waits over there while this side shows no valid certificate of that name.",
+		Code: "$tlsLevel = $null\n$tlsName = $null\n" +
+			"if ($Tls -eq 'certificate') {\n    $tlsLevel = 'DomainValidation'\n    $tlsName = $Certificate\n}\n" +
+			"if ($Tls -eq 'encrypted') { $tlsLevel = 'EncryptionOnly' }\n" +
+			wanted{kind: "OutboundConnector", by: "Name", name: toHere, made: table{}, settings: toUs(
+				entry{"RecipientDomains", t.here}, entry{"SenderRewritingEnabled", false}, entry{"RouteAllMessagesViaOnPremises", false},
+			)}.set(),
+	}
+}
+
+// proof is the rule that has each message to here prove its tenant.
+func (t *tenant) proof() Step {
+	const title = "The header that proves the tenant"
+	if t.header == "" {
+		return Step{Title: title, Text: fmt.Sprintf("There is none: [platform.%s] has no proof by header. Exchange Online leaves X-MS-Exchange-CrossTenant-Id out of some messages, and mail in our own name without any proof is put off here. Have `proof = { header = \"X-Coexist-Proof\", secret_file = \"proof.key\" }` there, and run this again.", t.platform.Name)}
+	}
+	return Step{
+		Title: title,
+		Needs: ruleLicence,
+		Text: fmt.Sprintf("Each message for our domains gets the header %s. Its value is the line in the file that secret_file in [platform.%s] names: it is asked for when the rule is made, not shown, and not kept in any file by this script. Rules that stop the others go behind it. Messages that stay among mailboxes of the tenant bear the header, too: who gets hold of its value can send as our tenant. When that happens, write a new line into the file, reload coexistd, and run this with $NewSecret = $true.",
+			t.header, t.platform.Name),
+		Code: t.secretRule(proofRule, entry{"RecipientDomainIs", t.here}),
+	}
+}
+
+// secretRule is the code for a rule that adds the proof to what fits the condition.
+func (t *tenant) secretRule(name string, condition entry) string {
+	settings := table{condition, {"SetHeaderName", t.header}, {"Mode", "Enforce"}, {"StopRuleProcessing", false}}
+	made := table{{"Priority", 0}, {"Enabled", true}}
+	return assign("rule", settings) +
+		fmt.Sprintf(`$there = Find-One TransportRule Name %s
+if ($Apply -and ($NewSecret -or $null -eq $there)) {
+    if (-not $Secret) {
+        $asked = Read-Host -AsSecureString 'The line in the file that secret_file names'
+        $Secret = [Net.NetworkCredential]::new('', $asked).Password.Trim()
+        if ($Secret.Length -lt 16) { throw 'the secret has 16 characters or more' }
+    }
+    $rule.SetHeaderValue = $Secret
+}
+Set-Wanted TransportRule Name %s (%s) $rule
+`, quoted(name), quoted(name), made.literal())
+}
+
+// relayed has what is not over there come to here.
+func (t *tenant) relayed() Step {
+	var code strings.Builder
+	for _, domain := range t.domains {
+		code.WriteString(wanted{kind: "AcceptedDomain", by: "DomainName", name: domain, settings: table{{"DomainType", "InternalRelay"}}}.set())
+	}
+	return Step{
+		Title: "Our domains are internal relays",
+		Needs: mailboxLicence,
+		Text:  "What has no mailbox in the tenant goes to here by the connector, and is not refused. Recipients are no longer checked over there (directory-based edge blocking is off): coexistd refuses those that nobody has. Each mailbox over there has to be in coexistd's directory, else its mail comes here and is refused.",
+		Code:  code.String(),
+	}
+}
+
+// authoritative has the alternates end there what has no mailbox there.
+func (t *tenant) authoritative() Step {
+	var code strings.Builder
+	for _, domain := range slices.Compact(slices.Sorted(slices.Values(t.alternates))) {
+		code.WriteString(wanted{kind: "AcceptedDomain", by: "DomainName", name: domain, settings: table{{"DomainType", "Authoritative"}}}.set())
+	}
+	return Step{
+		Title: "Alternate domains end there",
+		Needs: mailboxLicence,
+		Text: fmt.Sprintf("To %s go the messages from here. An address without a mailbox is refused there, and does not come back. Each mailbox needs its address in that domain: one in onmicrosoft.com is made of the mailbox's alias; where it differs, or for a mailbox's further addresses, the directory's column `target` says which one it is.",
+			strings.Join(t.alternates, " and ")),
+		Code: code.String(),
+	}
+}
+
+// validated is Microsoft's own test of the connector.
+func (t *tenant) validated() Step {
+	return Step{
+		Title: "Microsoft's test of the connector",
+		Needs: mailboxLicence,
+		Text: fmt.Sprintf("It connects to each of $Hosts, and sends a message from O365ConnectorValidation@ and the null sender to $TestRecipient, an address in %s. It fails where TLS cannot be demanded ($Tls is 'opportunistic'), without harm: mail flows all the same, and `coexistd doctor --probe` is the test. Until the connector is marked as validated, the admin center warns of it.",
+			strings.Join(t.here, " or ")),
+		Code: fmt.Sprintf("if ($Apply -and $TestRecipient) {\n    Validate-OutboundConnector -Identity %s -Recipients $TestRecipient | Format-List\n"+
+			"    Write-Host 'If all has succeeded: Set-OutboundConnector -Identity \"%s\" -IsValidated $true -LastValidationTimestamp (Get-Date).ToUniversalTime()'\n}\n", quoted(toHere), toHere),
+	}
+}
+
+// plain has messages to here be made without TNEF.
+func (t *tenant) plain() Step {
+	var code strings.Builder
+	for _, domain := range t.here {
+		code.WriteString(wanted{
+			kind: "RemoteDomain", by: "DomainName", name: domain, called: remoteName(domain),
+			made: table{{"DomainName", domain}}, settings: table{{"TNEFEnabled", false}},
+		}.set())
+	}
+	return Step{
+		Title: "No winmail.dat",
+		Needs: mailboxLicence,
+		Text:  "Messages to mailboxes here are made without TNEF, which nothing but Outlook reads. A remote domain that is there already keeps its other settings.",
+		Code:  code.String(),
+	}
+}
+
+// remoteName is what the remote domain of ours is called.
+func remoteName(domain string) string {
+	const longest = 64
+	name := "coexistd " + domain
+	return name[:min(len(name), longest)]
+}

@@ -1,0 +1,103 @@
+package setup
+
+import (
+	"fmt"
+	"strings"
+)
+
+const office365RetireIntro = `Exchange Online for %s, when the split ends. Before it, all mailboxes are on one side, the MX points to that side, and no mail has come by the other for some days. This is a script for PowerShell with the module ExchangeOnlineManagement, 3.0 or later. It first says what it would change, and changes nothing: set $Apply to $true in step 1 to have it done.
+It takes away what is called "coexistd ...", and puts back what the other settings were before, from the file that the set-up has kept. Microsoft's cmdlets were checked against their reference, but the script was not run against a tenant of Microsoft's.`
+
+func retireOffice365(s *Site) (Guide, error) {
+	list, err := tenants(s)
+	if err != nil {
+		return Guide{}, err
+	}
+	g := Guide{Intro: fmt.Sprintf(office365RetireIntro, platformNames(list)), comment: "# "}
+	for i, t := range list {
+		tools := office365RetireTools
+		if i > 0 {
+			tools = ""
+		}
+		for _, step := range append([]Step{t.endBegin(tools)}, t.undo()...) {
+			step.Title = t.title(step.Title)
+			g.Steps = append(g.Steps, step)
+		}
+	}
+	return g, nil
+}
+
+func (t *tenant) endBegin(tools string) Step {
+	return Step{
+		Title: "What is to be decided, and connect",
+		Needs: "the role group Organization Management",
+		Text:  "Run it where the set-up has left " + t.record() + ". Without that file what was made is taken away, and all else stays as it is now.",
+		Code: fmt.Sprintf(`$ErrorActionPreference = 'Stop'
+$Apply = $false                 # $true: do it
+$Record = %s
+$DomainType = ''                # '': as it was; 'Authoritative' when all mailboxes are over there now
+if (-not (Test-Path $Record)) { Write-Host "! there is no $Record here: nothing is known of what was before" }
+
+`, quoted(t.record())) + tools + "\n" + connectTo(t.id),
+	}
+}
+
+// remove is the code that takes objects away, in their order.
+func remove(kind string, names ...string) string {
+	var b strings.Builder
+	for _, name := range names {
+		fmt.Fprintf(&b, "Remove-Ours %s %s\n", kind, quoted(name))
+	}
+	return b.String()
+}
+
+// undo are the steps in which nothing is taken away that something else still needs.
+func (t *tenant) undo() []Step {
+	var domains, remote strings.Builder
+	for _, domain := range t.domains {
+		fmt.Fprintf(&domains, "    Write-Host \"~ AcceptedDomain '%[1]s' becomes $DomainType\"\n    if ($Apply) { Set-AcceptedDomain -Identity %[2]s -DomainType $DomainType }\n", domain, quoted(domain))
+	}
+	for _, domain := range t.here {
+		remote.WriteString(remove("RemoteDomain", remoteName(domain)))
+	}
+	return []Step{
+		{
+			Title: "Our own domains may come by any way again",
+			Text:  "First, since mail from here comes by no connector in the end.",
+			Code:  "Restore-Before OrganizationConfig\n",
+		},
+		{
+			Title: "No more copies, and no more journal of ours",
+			Code:  "Restore-Before Mailbox\n" + remove("JournalRule", journalRule) + "Restore-Before TransportConfig\n",
+		},
+		{
+			Title: "No more rules of ours",
+			Text:  "Those that lead to a connector go before it, and the proof for the Internet goes before the way by here.",
+			Code:  remove("TransportRule", sameNameRule, proofOutside, spamRule, cleanRule),
+		},
+		{
+			Title: "Mail for the Internet leaves from there",
+			Text:  "SPF of our domains names Exchange Online by now (`coexistd setup dns --retire`).",
+			Code:  remove("OutboundConnector", outByHere, toHereByRule),
+		},
+		{
+			Title: "Who has the last word on our domains",
+			Text:  "While a domain is an internal relay and there is no connector, mail for an address that nobody has goes to the MX, and may go round: the domain is made authoritative first, where all mailboxes are over there. Where all are here, it is taken out of the tenant in the admin center at the end.",
+			Code:  "if ($DomainType) {\n" + domains.String() + "} else {\n    Restore-Before AcceptedDomain\n}\n",
+		},
+		{
+			Title: "The connectors, and the proof",
+			Text:  "Mail on its way to here needs the proof until the connector is gone.",
+			Code:  remove("OutboundConnector", toHere) + remove("TransportRule", proofRule) + remove("InboundConnector", fromHere),
+		},
+		{
+			Title: "Formats and groups as they were",
+			Code:  remote.String() + "Restore-Before RemoteDomain\nRestore-Before DistributionGroup\n",
+		},
+		{
+			Title: "Forget what was before",
+			Text:  "Last, and only when all of the above was done: the next set-up begins a record of its own.",
+			Code:  "if ($Apply -and (Test-Path $Record)) { Remove-Item $Record }\n",
+		},
+	}
+}

@@ -1,0 +1,85 @@
+# What was before is kept in the file $Record, so that it can be put back.
+function Read-Record {
+    if (Test-Path $Record) { Import-Clixml $Record }
+}
+
+function Add-Record($Kind, $Identity, $Setting, $Value) {
+    $rows = @(Read-Record)
+    foreach ($row in $rows) {
+        if ($row.Kind -eq $Kind -and $row.Identity -eq $Identity -and $row.Setting -in @($Setting, 'made')) { return }
+    }
+    $rows += [pscustomobject]@{ Kind = $Kind; Identity = $Identity; Setting = $Setting; Value = $Value }
+    $rows | Export-Clixml $Record
+}
+
+# Values as they are compared: lists in order, and without what Exchange writes around them.
+function Format-Value($Value) {
+    $texts = foreach ($one in @($Value)) { "$one" -replace '^smtp:(.*?)(;\d+)?$', '$1' -replace '^\[(.*)\]$', '$1' }
+    @($texts | Sort-Object) -join ', '
+}
+
+function Show-Value($Setting, $Value) {
+    if ($Setting -eq 'SetHeaderValue') { return 'a secret' }
+    "'$(Format-Value $Value)'"
+}
+
+function Find-One($Kind, $By, $Name) {
+    if (-not $By) { return & "Get-$Kind" }
+    if ($By -eq 'Identity') { return & "Get-$Kind" -Identity $Name -ErrorAction SilentlyContinue }
+    & "Get-$Kind" | Where-Object { $_.$By -eq $Name } | Select-Object -First 1
+}
+
+# Set-Found changes what differs, and only that.
+function Set-Found($Kind, $Have, $Wanted) {
+    $changes = @{}
+    foreach ($setting in @($Wanted.Keys)) {
+        if ((Format-Value $Have.$setting) -ne (Format-Value $Wanted[$setting])) {
+            Write-Host "~ $Kind '$($Have.Identity)': $setting is $(Show-Value $setting $Have.$setting), and becomes $(Show-Value $setting $Wanted[$setting])"
+            $changes[$setting] = $Wanted[$setting]
+        }
+    }
+    if ($changes.Count -eq 0) {
+        Write-Host "= $Kind '$($Have.Identity)'"
+        return
+    }
+    if (-not $Apply) { return }
+    $at = @{}
+    if ($Kind -ne 'OrganizationConfig') { $at.Identity = $Have.Identity }
+    foreach ($setting in @($changes.Keys)) {
+        if ($Have.Identity -notlike 'coexistd *') { Add-Record $Kind $Have.Identity $setting $Have.$setting }
+    }
+    & "Set-$Kind" @at @changes | Out-Null
+}
+
+# Set-Wanted makes what is missing with the settings of both tables, and changes what differs
+# from the second. What may not be made has $null for the first. What is made is called $Called.
+function Set-Wanted($Kind, $By, $Name, $New, $Wanted, $Called = $Name) {
+    $have = Find-One $Kind $By $Name
+    if ($null -ne $have) {
+        Set-Found $Kind $have $Wanted
+        if ($have.State -eq 'Disabled' -or ($Kind -eq 'JournalRule' -and -not $have.Enabled)) {
+            Write-Host "~ $Kind '$Name' is switched on"
+            if ($Apply) { & "Enable-$Kind" -Identity $have.Identity | Out-Null }
+        }
+        return
+    }
+    if ($null -eq $New) {
+        Write-Host "! $Kind '$Name' is missing, and has to be added in the admin center first"
+        if ($Apply) { throw "$Kind '$Name' is missing" }
+        return
+    }
+    Write-Host "+ $Kind '$Name' is made"
+    $given = @{}
+    foreach ($setting in @($Wanted.Keys)) {
+        Write-Host "    $setting $(Show-Value $setting $Wanted[$setting])"
+        if ($null -ne $Wanted[$setting]) { $given[$setting] = $Wanted[$setting] }
+    }
+    if (-not $Apply) { return }
+    Add-Record $Kind $Called 'made' $null
+    if ($Kind -eq 'RemoteDomain') {
+        & "New-$Kind" -Name $Called @New | Out-Null
+        & "Set-$Kind" -Identity $Called @given | Out-Null
+    } else {
+        & "New-$Kind" -Name $Called @New @given | Out-Null
+    }
+}

@@ -25,7 +25,7 @@ GOTESTSUM := go tool -modfile=contrib/tools/go.mod gotestsum
 # The linters are a module of their own, so that they do not choose the libraries of the above.
 LINT_TOOL := go tool -modfile=contrib/tools/lint/go.mod
 
-.PHONY: build demo quick test race vet lint vuln fuzz bench bench-directories docs install clean go lab cc
+.PHONY: build demo quick test race vet lint vuln fuzz bench bench-directories docs install clean go lab cc npm
 
 build: go
 	go build -trimpath -buildvcs=false -ldflags "-X main.version=$(VERSION)" -o coexistd ./cmd/coexistd
@@ -51,12 +51,18 @@ cc:
 	@command -v $${CC:-gcc} >/dev/null || { echo "installing Debian's gcc and libc6-dev"; \
 		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends gcc libc6-dev; }
 
+# It brings node, too, in which the tests read PowerShell. It needs too many packages to be
+# unpacked like the lab's other programs.
+npm:
+	@command -v npm >/dev/null && command -v node >/dev/null || { echo "installing Debian's npm"; \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends npm; }
+
 # Tests mostly wait, so more of them run side by side than a small machine has
 # processors. Each wait has a bound of its own; the one here is for a package that
 # hangs. A test that is skipped would be one that says nothing: none may be. "lint" has
 # had all looked at by "go vet", so that "go test" need not do so once more.
-race: go cc
-	@contrib/lab/fetch.sh --scanners --directories $(LAB)
+race: go cc npm
+	@contrib/lab/fetch.sh --scanners --directories --powershell $(LAB)
 	$(GOTESTSUM) --format testname --format-hide-empty-pkg --jsonfile $(LAB)/tests.json -- \
 		-race -vet=off -count=1 -p 3 -parallel 8 -timeout 60m ./...
 	@! grep '"Action":"skip".*"Test":' $(LAB)/tests.json || { echo 'make test: these tests were skipped; all must run' >&2; exit 1; }

@@ -1,11 +1,12 @@
 #!/bin/sh
-# fetch.sh [--bench] [--scanners] [--directories] [DIR]
+# fetch.sh [--bench] [--scanners] [--directories] [--powershell] [DIR]
 #
 # Makes DIR (default: .lab in the repository's root) hold the programs that the
 # lab starts and the machine lacks: Debian's Postfix and Sendmail, with --bench
 # also libmilter with its headers, with --scanners also clamd (with clamdscan),
-# rspamd, Redis and Dovecot, and with --directories also OpenLDAP's slapd with
-# its clients, PostgreSQL, MariaDB and Samba. The packages are unpacked below
+# rspamd, Redis and Dovecot, with --directories also OpenLDAP's slapd with
+# its clients, PostgreSQL, MariaDB and Samba, and with --powershell a grammar of
+# PowerShell and what reads texts by it. The packages are unpacked below
 # DIR, with those of their libraries that the machine lacks. Nothing is installed,
 # replaced, configured or started, and apt's own files are left as they are.
 #
@@ -20,6 +21,7 @@
 #   DIR/postgres    the unpacked PostgreSQL with psql
 #   DIR/mariadb     the unpacked MariaDB with its client
 #   DIR/samba       the unpacked Samba, with the Python that its tools are written in
+#   DIR/powershell  the grammar, from npm; it runs in the node that is installed
 #
 # A tree of that name is complete: it is put in place by one rename. One that lacks
 # a program, because an earlier fetch.sh did not fetch it, is replaced. Runs side by
@@ -29,20 +31,22 @@ set -eu
 say() { printf 'lab: %s\n' "$*"; }
 die() { printf 'lab: %s\n' "$*" >&2; exit 1; }
 
-bench=no scanners=no directories=no
-usage="usage: fetch.sh [--bench] [--scanners] [--directories] [DIR]"
+bench=no scanners=no directories=no powershell=no
+usage="usage: fetch.sh [--bench] [--scanners] [--directories] [--powershell] [DIR]"
 while :; do
 	case ${1:-} in
 	--bench) bench=yes ;;
 	--scanners) scanners=yes ;;
 	--directories) directories=yes ;;
+	--powershell) powershell=yes ;;
 	-*) die "$usage" ;;
 	*) break ;;
 	esac
 	shift
 done
 [ $# -le 1 ] || die "$usage"
-dir=${1:-$(dirname "$0")/../../.lab}
+here=$(cd "$(dirname "$0")" && pwd)
+dir=${1:-$here/../../.lab}
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 
@@ -264,4 +268,30 @@ if [ $directories = yes ]; then
 		usr/lib/python3/dist-packages/samba/*/*.so' \
 		samba samba-libs samba-dsdb-modules samba-ad-provision samba-common-bin python3-samba python3-ldb \
 		python3-talloc python3-tdb python3.11-minimal libpython3.11-minimal libpython3.11-stdlib
+fi
+
+# The versions and the sums of what npm brings are in the repository. Their own scripts, which
+# would build or fetch more, are not run.
+fetch_powershell() {
+	if cmp -s "$here/powershell/package-lock.json" "$dir/powershell/package-lock.json"; then
+		say "powershell is here: $dir/powershell"
+		return
+	fi
+	for tool in node npm; do
+		command -v $tool >/dev/null || die "$tool is missing: install Debian's npm, as make test does"
+	done
+	say "downloading the grammar of PowerShell"
+	rm -rf "$dir/powershell" "$dir/powershell.new"
+	mkdir "$dir/powershell.new"
+	cp "$here/powershell/package.json" "$here/powershell/package-lock.json" "$dir/powershell.new"
+	(cd "$dir/powershell.new" && npm ci --ignore-scripts --legacy-peer-deps --no-audit --no-fund >npm.log 2>&1) || {
+		cat "$dir/powershell.new/npm.log" >&2
+		die "cannot download the grammar: see npm's messages above"
+	}
+	mv "$dir/powershell.new" "$dir/powershell"
+	say "powershell is here: $dir/powershell"
+}
+
+if [ $powershell = yes ]; then
+	fetch_powershell
 fi

@@ -7,7 +7,7 @@ import (
 )
 
 // Lend finds Postfix's programs for a test, as Open does. With -short, it skips the test:
-// it is the one place that does, beside LendFilters and LendDirectories. Without, a test whose programs are
+// it is the one place that does, beside the others of this file. Without, a test whose programs are
 // missing fails.
 func Lend(t testing.TB) *Programs {
 	t.Helper()
@@ -39,6 +39,17 @@ func LendDirectories(t testing.TB) *Directories {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// LendPowerShell is Lend for what reads PowerShell.
+func LendPowerShell(t testing.TB) *PowerShell {
+	t.Helper()
+	skipShort(t)
+	p, err := OpenPowerShell(context.Background(), "", os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 func skipShort(t testing.TB) {

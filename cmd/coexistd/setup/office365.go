@@ -225,7 +225,7 @@ func (t *tenant) begin(tools string) []Step {
 		},
 		{
 			Title: "Connect, and look at what is there",
-			Text:  "Connectors that are not ours, and that take the same mail, are told and left alone: see whether they are still wanted.",
+			Text:  "Connectors that are not ours, and that may take the same mail, are told and left alone: see whether they are still wanted.",
 			Code:  t.look(),
 		},
 	}
@@ -269,7 +269,7 @@ if ($JournalTo -and -not $JournalFailed) { throw 'fill in $JournalFailed' }
 
 // look is the code that connects, and tells what is there.
 func (t *tenant) look() string {
-	return connectTo(t.id) + fmt.Sprintf(`$accepted = @(Get-AcceptedDomain | ForEach-Object { $_.DomainName })
+	return t.connect() + fmt.Sprintf(`$accepted = @(Get-AcceptedDomain | ForEach-Object { $_.DomainName })
 foreach ($domain in %s) {
     if ($domain -notin $accepted) { throw "$domain is no accepted domain of this tenant: add it in the admin center" }
 }
@@ -286,12 +286,17 @@ foreach ($other in @(Get-OutboundConnector | Where-Object { $_.Name -notlike 'co
 `, literal(t.domains))
 }
 
-// connectTo is the code that connects to a tenant and to no other.
-func connectTo(id string) string {
-	text := "Connect-ExchangeOnline -ShowBanner:$false\n"
-	if id != "" {
-		text += fmt.Sprintf("$tenants = @(Get-ConnectionInformation | Where-Object { $_.State -eq 'Connected' } | ForEach-Object { $_.TenantID })\n"+
-			"if (%s -notin $tenants -or $tenants.Count -ne 1) { throw \"this is connected to $tenants, and not to %s alone: run Disconnect-ExchangeOnline first\" }\n", quoted(id), id)
+// connect is the code that connects to the tenant and to no other.
+func (t *tenant) connect() string {
+	connected := "Get-ConnectionInformation | Where-Object { $_.State -eq 'Connected' }"
+	var b strings.Builder
+	if t.several {
+		b.WriteString("Disconnect-ExchangeOnline -Confirm:$false\n")
 	}
-	return text
+	fmt.Fprintf(&b, "if (-not (%s)) { Connect-ExchangeOnline -ShowBanner:$false }\n", connected)
+	if t.id != "" {
+		fmt.Fprintf(&b, "$tenants = @(%s | ForEach-Object { $_.TenantID } | Sort-Object -Unique)\n", connected)
+		fmt.Fprintf(&b, "if (%s -notin $tenants -or $tenants.Count -ne 1) { throw \"this is connected to $tenants, and not to %s alone: run Disconnect-ExchangeOnline first\" }\n", quoted(t.id), t.id)
+	}
+	return b.String()
 }

@@ -104,7 +104,7 @@ func (t *tenant) journal() Step {
 	return Step{
 		Title: "The journal to the archive",
 		Needs: "an edition of Exchange Online with journaling, as the description of its compliance features has it; the role Journaling (in Organization Management)",
-		Text:  "Each message over there, also those among its own mailboxes, is reported to $JournalTo (the null sender, the message enclosed). That cannot be a mailbox at Exchange Online. An address here is reached by the connector. Reports that the archive does not take go to $JournalFailed, whose mailbox is itself not journaled: take one of its own.",
+		Text:  "Each message over there, also those among its own mailboxes, is reported to $JournalTo (the null sender, the message enclosed). Reports that the archive does not take go to $JournalFailed, whose own mail is not journaled: take a mailbox for this alone. Neither may be a mailbox at Exchange Online; addresses here are reached by the connector.",
 		Code: fmt.Sprintf(`if ($JournalTo) {
     $transport = Get-TransportConfig
     if ("$($transport.JournalingReportNdrTo)" -ne $JournalFailed) {

@@ -38,7 +38,7 @@ $Record = %s
 $DomainType = ''                # '': as it was; 'Authoritative' when all mailboxes are over there now
 if (-not (Test-Path $Record)) { Write-Host "! there is no $Record here: nothing is known of what was before" }
 
-`, quoted(t.record())) + tools + "\n" + connectTo(t.id),
+`, quoted(t.record())) + tools + "\n" + t.connect(),
 	}
 }
 

@@ -46,7 +46,7 @@ function Set-Found($Kind, $Have, $Wanted) {
     $at = @{}
     if ($Kind -ne 'OrganizationConfig') { $at.Identity = $Have.Identity }
     foreach ($setting in @($changes.Keys)) {
-        if ($Have.Identity -notlike 'coexistd *') { Add-Record $Kind $Have.Identity $setting $Have.$setting }
+        if ($Have.Name -notlike 'coexistd *') { Add-Record $Kind $Have.Identity $setting $Have.$setting }
     }
     & "Set-$Kind" @at @changes | Out-Null
 }

@@ -27,6 +27,8 @@ const (
 )
 
 var (
+	//go:embed office365_common.ps1
+	office365Common string
 	//go:embed office365_tools.ps1
 	office365Tools string
 	//go:embed office365_retire.ps1
@@ -192,7 +194,7 @@ func office365(s *Site) (Guide, error) {
 	}
 	g := Guide{Intro: fmt.Sprintf(office365Intro, platformNames(list)), comment: "# "}
 	for i, t := range list {
-		tools := office365Tools
+		tools := office365Common + office365Tools
 		if i > 0 {
 			tools = ""
 		}

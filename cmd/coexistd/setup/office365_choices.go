@@ -30,9 +30,11 @@ func (t *tenant) sameName() Step {
         $rule.RecipientAddressMatchesPatterns = @($SameName | ForEach-Object { '^' + [regex]::Escape($_) + '$' })
     }
     Set-Wanted TransportRule Name %s @{ Enabled = $true } $rule
-}
+} else {
+%s}
 `, indented(wanted{kind: "OutboundConnector", by: "Name", name: toHereByRule, made: table{}, settings: toUs(entry{"IsTransportRuleScoped", true})}.set()),
-		quoted(toHereByRule), quoted(seal.TraceHeader), literal(t.domains), quoted(sameNameRule))
+		quoted(toHereByRule), quoted(seal.TraceHeader), literal(t.domains), quoted(sameNameRule),
+		indented(remove("TransportRule", sameNameRule)+remove("OutboundConnector", toHereByRule)))
 	return Step{
 		Title: "The same name on both sides",
 		Needs: ruleLicence + "; the addresses together no more than 8 KB",
@@ -75,7 +77,7 @@ func (t *tenant) spam() Step {
 			indented(wanted{kind: "TransportRule", by: "Name", name: cleanRule, made: table{{"Enabled", true}}, settings: table{
 				{"HeaderMatchesMessageHeader", header}, {"HeaderMatchesPatterns", []string{"^point=S0; verdict=accept;"}},
 				{"SenderIpRanges", code("$Addresses")}, {"SetSCL", -1}, {"Mode", "Enforce"},
-			}}.set()) + "}\n"
+			}}.set()) + "} else {\n" + indented(remove("TransportRule", cleanRule)) + "}\n"
 	}
 	return step
 }
@@ -114,10 +116,11 @@ func (t *tenant) journal() Step {
             Set-TransportConfig -JournalingReportNdrTo $JournalFailed
         }
     }
+%s} else {
 %s}
 `, indented(wanted{kind: "JournalRule", by: "Name", name: journalRule, made: table{{"Enabled", true}}, settings: table{
 			{"JournalEmailAddress", code("$JournalTo")}, {"Scope", "Global"},
-		}}.set())),
+		}}.set()), indented(remove("JournalRule", journalRule))),
 	}
 }
 

@@ -35,11 +35,15 @@ func (t *tenant) inbound() Step {
 		{"EFSkipLastIP", code("(-not $TrustClean)")},
 		{"TreatMessagesAsInternal", code("($Internal -eq 'connector')")},
 	}
+	several := ""
+	if t.several {
+		several = " For each tenant this side shows a certificate of its own, in whose domains no other tenant has a part: by one for all, Exchange Online may take one tenant's mail for the other's."
+	}
 	return Step{
 		Title: "Mail from here: the inbound connector",
 		Needs: connectorLicence,
 		Text: "By it Exchange Online knows this side, and passes its mail on to others for us. It chooses the tenant by the certificate, then by MAIL FROM, then by the recipient: so the certificate's name is in an accepted domain, and this side has to show the certificate as a client (smtp_tls_cert_file or smtp_tls_chain_files of Postfix, CERT and CLIENT_CERT of Sendmail).\n" +
-			"Enhanced filtering (EFSkipLastIP) has it judge SPF and DMARC by the host before this one. Mail of our own users then seems to come from where they sat: sign it with DKIM, so that it is not taken for forged. Some new tenants have the connector made switched off until Microsoft's support enables it: then there is silently none, and the script stops.",
+			"Enhanced filtering (EFSkipLastIP) has it judge SPF and DMARC by the host before this one. Mail of our own users then seems to come from where they sat: sign it with DKIM, so that it is not taken for forged. Some new tenants have the connector made switched off until Microsoft's support enables it: then there is silently none, and the script stops." + several,
 		Code: wanted{kind: "InboundConnector", by: "Name", name: fromHere, made: table{}, settings: connector}.set() +
 			fmt.Sprintf("$made = Find-One InboundConnector Name %s\nif ($Apply -and -not $made.Enabled) { throw 'Exchange Online has made the connector switched off: its support has to enable it' }\n", quoted(fromHere)),
 	}

@@ -15,7 +15,7 @@ func retireOffice365(s *Site) (Guide, error) {
 	}
 	g := Guide{Intro: fmt.Sprintf(office365RetireIntro, platformNames(list)), comment: "# "}
 	for i, t := range list {
-		tools := office365RetireTools
+		tools := office365Common + office365RetireTools
 		if i > 0 {
 			tools = ""
 		}

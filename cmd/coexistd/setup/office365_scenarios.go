@@ -7,9 +7,13 @@ import (
 
 // scenarios are the steps that belong to one way of splitting a domain.
 func (t *tenant) scenarios() (steps []Step) {
-	if t.platform.MayRelay {
-		steps = append(steps, t.centralized())
+	if t.mxHere {
+		steps = append(steps, t.mxIsHere())
 	}
+	if t.mxThere {
+		steps = append(steps, t.mxIsThere())
+	}
+	steps = append(steps, t.centralized())
 	if t.site.Conf.Rules.Routes.Outbound == t.platform.Name {
 		steps = append(steps, t.allOut())
 	}
@@ -19,13 +23,48 @@ func (t *tenant) scenarios() (steps []Step) {
 	return append(steps, t.last())
 }
 
-// centralized has all mail for the Internet leave through here.
+// with are the domains of the tenant whose MX is that platform's; "" is here.
+func (t *tenant) with(mx string) string {
+	var names []string
+	for _, name := range t.domains {
+		if t.site.Conf.Rules.Routes.Domains[name].MX == mx {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, " and ")
+}
+
+func (t *tenant) mxIsHere() Step {
+	return Step{
+		Title: "Mail from the Internet comes here first",
+		Needs: mailboxLicence,
+		Text:  fmt.Sprintf("So it is for %s. Nothing more is set: what is for a mailbox over there goes on by the inbound connector. What strangers bring to the tenant past this side is filtered there alone.", t.with("")),
+	}
+}
+
+func (t *tenant) mxIsThere() Step {
+	return Step{
+		Title: "Mail from the Internet comes there first",
+		Needs: mailboxLicence,
+		Text:  fmt.Sprintf("So it is for %s. Nothing more is set: what is for a mailbox here goes on by the outbound connector, with the proof. It was filtered over there; what was found to be spam comes all the same, says so (X-Forefront-Antispam-Report), and is tagged here. With `past_mx = \"reject\"` of the domain, this side refuses what strangers bring to it past the MX.", t.with(t.platform.Name)),
+	}
+}
+
+// centralized has all mail for the Internet leave through here, or no longer.
 func (t *tenant) centralized() Step {
+	if !t.platform.MayRelay {
+		return Step{
+			Title: "Mail for the Internet leaves from there",
+			Needs: mailboxLicence,
+			Text:  fmt.Sprintf("[platform.%s] has no may_relay: what would send it through here goes, if it was set up once.", t.platform.Name),
+			Code:  remove("TransportRule", proofOutside) + remove("OutboundConnector", outByHere),
+		}
+	}
 	text := "Mail of users over there for the Internet leaves through this side (may_relay). Messages that they forward get a sender of our own (SenderRewritingEnabled), so that SPF holds where they arrive. Microsoft advises against centralized transport by servers that are not Exchange: what such a server sends back would be filtered as if this side had written it.\n" +
 		"First the connector, then the rule: without the connector the proof would go to the Internet. coexistd takes it out."
 	step := Step{
 		Title: "Centralized transport: all mail for the Internet through here",
-		Needs: mailboxLicence,
+		Needs: connectorLicence,
 		Text:  text,
 		Code: wanted{kind: "OutboundConnector", by: "Name", name: outByHere, made: table{}, settings: toUs(
 			entry{"RecipientDomains", []string{"*"}}, entry{"SenderRewritingEnabled", true}, entry{"RouteAllMessagesViaOnPremises", true},

@@ -384,6 +384,27 @@ func TestARuleThatWasSwitchedOffIsSwitchedOn(t *testing.T) {
 	}
 }
 
+func TestAChoiceThatIsTakenBackIsUndone(t *testing.T) {
+	t.Parallel()
+	site := readSite(t, "skyconnect-office365")
+	a := newAdministrator(lab.LendPowerShell(t), newTenant(site))
+	a.mustRun(t, site, false, everything)
+	rules := &site.Conf.Rules.Routes
+	rules.Platform("office365").MayRelay = true
+	a.mustRun(t, site, false, everything)
+	rules.Platform("office365").MayRelay = false
+	a.mustRun(t, site, false, filledIn(nil))
+	for _, gone := range []string{"TransportRule/coexistd same name", "TransportRule/coexistd clean", "TransportRule/coexistd proof outside", "OutboundConnector/coexistd to here by rule", "OutboundConnector/coexistd out by here", "JournalRule/coexistd journal"} {
+		kind, name, _ := strings.Cut(gone, "/")
+		if one, _ := a.find(kind, name); one != nil {
+			t.Errorf("%s is still there", gone)
+		}
+	}
+	if one, _ := a.find("InboundConnector", "coexistd from here"); one.Get("EFSkipLastIP") != true {
+		t.Errorf("the connector is %v", one)
+	}
+}
+
 func TestTwoTenantsAreSetUpEachByItself(t *testing.T) {
 	t.Parallel()
 	site := readSite(t, "skyconnect-office365")

@@ -1,7 +1,3 @@
-# What was before is kept in the file $Record, so that it can be put back.
-function Read-Record {
-    if (Test-Path $Record) { Import-Clixml $Record }
-}
 
 function Add-Record($Kind, $Identity, $Setting, $Value) {
     $rows = @(Read-Record)
@@ -21,12 +17,6 @@ function Format-Value($Value) {
 function Show-Value($Setting, $Value) {
     if ($Setting -eq 'SetHeaderValue') { return 'a secret' }
     "'$(Format-Value $Value)'"
-}
-
-function Find-One($Kind, $By, $Name) {
-    if (-not $By) { return & "Get-$Kind" }
-    if ($By -eq 'Identity') { return & "Get-$Kind" -Identity $Name -ErrorAction SilentlyContinue }
-    & "Get-$Kind" | Where-Object { $_.$By -eq $Name } | Select-Object -First 1
 }
 
 # Set-Found changes what differs, and only that.

@@ -15,9 +15,6 @@ type call struct {
 	input      []any
 }
 
-// switches are parameters that have no value.
-var switches = []string{"assecurestring", "unique"}
-
 // command runs one, which gets what the one before it has put out.
 func (r *run) command(n node, input []any) ([]any, error) {
 	c := &call{named: &Table{}, input: input}
@@ -57,8 +54,7 @@ func (r *run) arguments(c *call, elements node) error {
 				c.named.Set(waiting, true)
 			}
 			waiting = strings.TrimSuffix(strings.TrimPrefix(text, "-"), ":")
-			if slices.Contains(switches, strings.ToLower(waiting)) {
-				c.named.Set(waiting, true)
+			if c.isSwitch(waiting) {
 				waiting = ""
 			}
 			continue
@@ -69,15 +65,8 @@ func (r *run) arguments(c *call, elements node) error {
 		}
 		switch {
 		case part.kind == "variable" && strings.HasPrefix(text, "@"):
-			table, is := value.(*Table)
-			if !is {
-				return fmt.Errorf("line %d: %s is no table", r.line(part.start), text)
-			}
-			for _, name := range table.Names() {
-				if c.named.Has(name) {
-					return fmt.Errorf("line %d: the parameter %s is given twice", r.line(part.start), name)
-				}
-				c.named.Set(name, table.Get(name))
+			if err := c.splat(value); err != nil {
+				return fmt.Errorf("line %d: %s: %w", r.line(part.start), text, err)
 			}
 		case waiting != "":
 			c.named.Set(waiting, value)
@@ -88,6 +77,30 @@ func (r *run) arguments(c *call, elements node) error {
 	}
 	if waiting != "" {
 		c.named.Set(waiting, true)
+	}
+	return nil
+}
+
+// isSwitch takes a parameter that has no value.
+func (c *call) isSwitch(name string) bool {
+	if !slices.Contains([]string{"assecurestring", "unique"}, strings.ToLower(name)) {
+		return false
+	}
+	c.named.Set(name, true)
+	return true
+}
+
+// splat adds parameters with their values.
+func (c *call) splat(value any) error {
+	table, is := value.(*Table)
+	if !is {
+		return errors.New("it is no table")
+	}
+	for _, name := range table.Names() {
+		if c.named.Has(name) {
+			return fmt.Errorf("the parameter %s is given twice", name)
+		}
+		c.named.Set(name, table.Get(name))
 	}
 	return nil
 }

@@ -19,8 +19,8 @@ type exchange struct {
 	id          string
 	objects     map[string][]object // by kind, in lower case
 	changes     []string            // the cmdlets that changed something
-	connections []any
-	asked       int // how often the secret was asked for
+	connections []any               // as Get-ConnectionInformation tells them
+	asked       int                 // how often the secret was asked for
 	validated   []string
 	disabled    bool // new inbound connectors are made switched off
 }
@@ -87,10 +87,11 @@ func (e *exchange) find(kind, identity string) (object, int) {
 // cmdlets are those that the tenant answers.
 func (e *exchange) cmdlets() map[string]powershell.Cmdlet {
 	all := map[string]powershell.Cmdlet{
-		"connect-exchangeonline": func(*powershell.Table) ([]any, error) { return nil, nil },
-		"get-connectioninformation": func(*powershell.Table) ([]any, error) {
-			return []any{powershell.NewTable("State", "Connected", "TenantID", e.id)}, nil
+		"connect-exchangeonline": func(args *powershell.Table) ([]any, error) {
+			e.connections = append(e.connections, powershell.NewTable("State", "Connected", "TenantID", e.id))
+			return nil, allowed("Connect-ExchangeOnline", args, "ShowBanner")
 		},
+		"get-connectioninformation":  func(*powershell.Table) ([]any, error) { return e.connections, nil },
 		"validate-outboundconnector": e.validate,
 	}
 	for kind, parameters := range cmdletsOf {

@@ -20,6 +20,7 @@ const (
 	outByHere    = "coexistd out by here"
 	proofRule    = "coexistd proof"
 	proofOutside = "coexistd proof outside"
+	proofStays   = "coexistd proof stays"
 	sameNameRule = "coexistd same name"
 	spamRule     = "coexistd spam"
 	cleanRule    = "coexistd clean"

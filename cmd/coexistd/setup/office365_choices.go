@@ -50,7 +50,7 @@ func (t *tenant) copies() Step {
 	return Step{
 		Title: "Dual delivery: a copy for the mailbox here",
 		Needs: "a licence for each mailbox over there; an outbound spam policy that lets them forward outside (Set-HostedOutboundSpamFilterPolicy -AutoForwardingMode On) unless the domain of the copies is an accepted domain, too",
-		Text:  "What comes from the Internet or from users here for a mailbox on both sides, coexistd delivers to both, if the MX is here. What users over there send goes to the mailbox there. To have it here, too, the mailbox there forwards to an address by which this side alone delivers, in a domain that only this side has. $Copies says so: the address over there, and that of the copy.",
+		Text:  "What comes from the Internet or from users here for a mailbox on both sides, coexistd delivers to both, if the MX is here. What users over there send goes to the mailbox there. To have it here, too, the mailbox there forwards to an address by which this side alone delivers, in a domain that only this side has, and that the configuration has with `unlisted = \"here\"`, so that the connector takes it. $Copies says so: the address over there, and that of the copy.",
 		Code: `$Copies = @{}   # @{ 'alice@acmecorp.com' = 'alice@here.acmecorp.com' }
 foreach ($address in @($Copies.Keys)) {
     Set-Wanted Mailbox Identity $address $null ([ordered]@{ ForwardingSmtpAddress = $Copies[$address]; DeliverToMailboxAndForward = $true })
@@ -106,7 +106,7 @@ func (t *tenant) journal() Step {
 	return Step{
 		Title: "The journal to the archive",
 		Needs: "an edition of Exchange Online with journaling, as the description of its compliance features has it; the role Journaling (in Organization Management)",
-		Text:  "Each message over there, also those among its own mailboxes, is reported to $JournalTo (the null sender, the message enclosed). Reports that the archive does not take go to $JournalFailed, whose own mail is not journaled: take a mailbox for this alone. Neither may be a mailbox at Exchange Online; addresses here are reached by the connector.",
+		Text:  "Each message over there, also those among its own mailboxes, is reported to $JournalTo (the null sender, the message enclosed). Reports that the archive does not take go to $JournalFailed, whose own mail is not journaled: take a mailbox for this alone. Neither may be a mailbox at Exchange Online; addresses here are reached by the connector. Rules may not apply to reports, so that they come without the proof: contrib/docs/senders.md says what lets them in.",
 		Code: fmt.Sprintf(`if ($JournalTo) {
     $transport = Get-TransportConfig
     if ("$($transport.JournalingReportNdrTo)" -ne $JournalFailed) {

@@ -86,10 +86,20 @@ func (t *tenant) proof() Step {
 	return Step{
 		Title: title,
 		Needs: ruleLicence,
-		Text: fmt.Sprintf("Each message for our domains gets the header %s. Its value is the line in the file that secret_file in [platform.%s] names: it is asked for when the rule is made, not shown, and not kept in any file by this script. Rules that stop the others go behind it. Messages that stay among mailboxes of the tenant bear the header, too: who gets hold of its value can send as our tenant. When that happens, write a new line into the file, reload coexistd, and run this with $NewSecret = $true.",
+		Text: fmt.Sprintf("Each message for our domains gets the header %s. Its value is the line in the file that secret_file in [platform.%s] names: it is asked for when the rule is made, not shown, and not kept in any file by this script. Rules that stop the others go behind it. Messages that stay among mailboxes of the tenant bear the header, too; from what these forward to others, and from what goes to outside members of groups, it is taken out by a second rule. Who gets hold of its value can send as our tenant: then write a new line into the file, reload coexistd, and run this with $NewSecret = $true.",
 			t.header, t.platform.Name),
-		Code: t.secretRule(proofRule, entry{"RecipientDomainIs", t.here}),
+		Code: t.secretRule(proofRule, entry{"RecipientDomainIs", t.here}) + t.keptInside(),
 	}
+}
+
+// keptInside is the code that keeps the proof from others, unless all that leaves passes this side.
+func (t *tenant) keptInside() string {
+	if t.platform.MayRelay {
+		return remove("TransportRule", proofStays)
+	}
+	return wanted{kind: "TransportRule", by: "Name", name: proofStays, made: table{{"Priority", 1}, {"Enabled", true}}, settings: table{
+		{"SentToScope", "NotInOrganization"}, {"ExceptIfRecipientDomainIs", t.here}, {"RemoveHeader", t.header}, {"Mode", "Enforce"}, {"StopRuleProcessing", false},
+	}}.set()
 }
 
 // secretRule is the code for a rule that adds the proof to what fits the condition.

@@ -88,7 +88,7 @@ func (t *tenant) undo() []Step {
 		{
 			Title: "The connectors, and the proof",
 			Text:  "Mail on its way to here needs the proof until the connector is gone.",
-			Code:  remove("OutboundConnector", toHere) + remove("TransportRule", proofRule) + remove("InboundConnector", fromHere),
+			Code:  remove("OutboundConnector", toHere) + remove("TransportRule", proofRule, proofStays) + remove("InboundConnector", fromHere),
 		},
 		{
 			Title: "Formats and groups as they were",

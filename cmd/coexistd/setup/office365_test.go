@@ -282,7 +282,8 @@ func TestTheSettingsOfEachScenarioAreThere(t *testing.T) {
 		"skyconnect-office365": {
 			"InboundConnector/coexistd from here/TlsSenderCertificateName=mail.acmecorp.com", "InboundConnector/coexistd from here/EFSkipLastIP=True",
 			"OutboundConnector/coexistd to here/SmartHosts=mail.acmecorp.com", "OutboundConnector/coexistd to here/TlsSettings=DomainValidation",
-			"TransportRule/coexistd proof/RecipientDomainIs=acmecorp.com", "TransportRule/coexistd proof/Priority=0", "TransportRule/coexistd spam/SetSCL=6",
+			"TransportRule/coexistd proof/RecipientDomainIs=acmecorp.com", "TransportRule/coexistd proof/Priority=0", "TransportRule/coexistd proof stays/RemoveHeader=X-Coexist-Proof",
+			"TransportRule/coexistd proof stays/ExceptIfRecipientDomainIs=acmecorp.com", "TransportRule/coexistd spam/SetSCL=6",
 			"AcceptedDomain/acmecorp.com/DomainType=InternalRelay", "AcceptedDomain/acmecorp-com.onmicrosoft.com/DomainType=Authoritative", "RemoteDomain/coexistd acmecorp.com/TNEFEnabled=False",
 		},
 		"mx-both": {

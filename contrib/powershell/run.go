@@ -56,7 +56,7 @@ func (w *World) Run(s *Script) error {
 func (r *run) statements(n node) (out []any, err error) {
 	for _, child := range n.parts() {
 		switch child.kind {
-		case "{", "}", "$(", ")", "@(", ";":
+		case "{", "}", "$(", ")", "@(", ";", "empty_statement":
 			continue
 		}
 		more, err := r.statement(child)

@@ -279,6 +279,7 @@ foreach ($domain in %s) {
 if ($Tls -eq 'certificate') {
     $fits = @($accepted | Where-Object { $Certificate -eq $_ -or $Certificate -like "*.$_" })
     if (-not $fits) { throw "the certificate's name $Certificate is in no accepted domain, so that Exchange Online may take its mail for another tenant's" }
+    if (($Certificate -replace '^\*\.', '') -notin $accepted) { Write-Host "! the certificate's name $Certificate is below an accepted domain, and is none itself: Microsoft advises to add it as one" }
 }
 foreach ($other in @(Get-InboundConnector | Where-Object { $_.Name -notlike 'coexistd *' -and $_.Enabled })) {
     Write-Host "! inbound connector '$($other.Name)' is not ours: $($other.ConnectorType), certificate '$(Format-Value $other.TlsSenderCertificateName)', addresses '$(Format-Value $other.SenderIPAddresses)'"

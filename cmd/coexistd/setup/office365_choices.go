@@ -106,7 +106,7 @@ func (t *tenant) journal() Step {
 	return Step{
 		Title: "The journal to the archive",
 		Needs: "an edition of Exchange Online with journaling, as the description of its compliance features has it; the role Journaling (in Organization Management)",
-		Text:  "Each message over there, also those among its own mailboxes, is reported to $JournalTo (the null sender, the message enclosed). Reports that the archive does not take go to $JournalFailed, whose own mail is not journaled: take a mailbox for this alone. Neither may be a mailbox at Exchange Online; addresses here are reached by the connector. Rules may not apply to reports, so that they come without the proof: contrib/docs/senders.md says what lets them in.",
+		Text:  "Each message over there, also those among its own mailboxes, is reported to $JournalTo (the null sender, the message enclosed). Reports that the archive does not take go to $JournalFailed, whose own mail is not journaled: take a mailbox for this alone. Neither may be a mailbox at Exchange Online; addresses here are reached by the connector. Rules do not apply to reports, so that they come without the proof: contrib/docs/senders.md says what lets them in.",
 		Code: fmt.Sprintf(`if ($JournalTo) {
     $transport = Get-TransportConfig
     if ("$($transport.JournalingReportNdrTo)" -ne $JournalFailed) {

@@ -61,13 +61,14 @@ func (t *tenant) centralized() Step {
 		}
 	}
 	text := "Mail of users over there for the Internet leaves through this side (may_relay). Messages that they forward get a sender of our own (SenderRewritingEnabled), so that SPF holds where they arrive. Microsoft advises against centralized transport by servers that are not Exchange: what such a server sends back would be filtered as if this side had written it.\n" +
+		"RouteAllMessagesViaOnPremises, which the Hybrid Configuration Wizard sets for this, stays off: by it, what comes from the Internet for a mailbox over there would go round by here, too.\n" +
 		"First the connector, then the rule: without the connector the proof would go to the Internet. coexistd takes it out."
 	step := Step{
 		Title: "Centralized transport: all mail for the Internet through here",
 		Needs: connectorLicence,
 		Text:  text,
 		Code: wanted{kind: "OutboundConnector", by: "Name", name: outByHere, made: table{}, settings: toUs(
-			entry{"RecipientDomains", []string{"*"}}, entry{"SenderRewritingEnabled", true}, entry{"RouteAllMessagesViaOnPremises", true},
+			entry{"RecipientDomains", []string{"*"}}, entry{"SenderRewritingEnabled", true}, entry{"RouteAllMessagesViaOnPremises", false},
 		)}.set(),
 	}
 	if t.header != "" {

@@ -288,7 +288,7 @@ func TestTheSettingsOfEachScenarioAreThere(t *testing.T) {
 		},
 		"mx-both": {
 			"OutboundConnector/coexistd to here/RecipientDomains=acmecorp.com acmecorp.net", "OutboundConnector/coexistd out by here/RecipientDomains=*",
-			"OutboundConnector/coexistd out by here/RouteAllMessagesViaOnPremises=True", "OutboundConnector/coexistd out by here/SenderRewritingEnabled=True",
+			"OutboundConnector/coexistd out by here/RouteAllMessagesViaOnPremises=False", "OutboundConnector/coexistd out by here/SenderRewritingEnabled=True",
 			"TransportRule/coexistd proof outside/SentToScope=NotInOrganization", "AcceptedDomain/acmecorp.net/DomainType=InternalRelay",
 		},
 		"hybrid-onmicrosoft": {

@@ -53,10 +53,7 @@ func remove(kind string, names ...string) string {
 
 // undo are the steps in which nothing is taken away that something else still needs.
 func (t *tenant) undo() []Step {
-	var domains, remote strings.Builder
-	for _, domain := range t.domains {
-		fmt.Fprintf(&domains, "    Write-Host \"~ AcceptedDomain '%[1]s' becomes $DomainType\"\n    if ($Apply) { Set-AcceptedDomain -Identity %[2]s -DomainType $DomainType }\n", domain, quoted(domain))
-	}
+	var remote strings.Builder
 	for _, domain := range t.here {
 		remote.WriteString(remove("RemoteDomain", remoteName(domain)))
 	}
@@ -83,7 +80,15 @@ func (t *tenant) undo() []Step {
 		{
 			Title: "Who has the last word on our domains",
 			Text:  "While a domain is an internal relay and there is no connector, mail for an address that nobody has goes to the MX, and may go round: the domain is made authoritative first, where all mailboxes are over there. Where all are here, it is taken out of the tenant in the admin center at the end.",
-			Code:  "if ($DomainType) {\n" + domains.String() + "} else {\n    Restore-Before AcceptedDomain\n}\n",
+			Code: fmt.Sprintf(`if ($DomainType) {
+    foreach ($domain in %s) {
+        Write-Host "~ AcceptedDomain '$domain' becomes $DomainType"
+        if ($Apply) { Set-AcceptedDomain -Identity $domain -DomainType $DomainType }
+    }
+} else {
+    Restore-Before AcceptedDomain
+}
+`, literal(t.domains)),
 		},
 		{
 			Title: "The connectors, and the proof",

@@ -69,6 +69,8 @@ type Needs struct {
 	Findings []verdict.Finding
 	// Trouble is why the message cannot be decided on, or zero.
 	Trouble verdict.Reason
+	// ProbeIsFirst is set when Case.Probe has not come before. Only then is it dropped.
+	ProbeIsFirst bool
 }
 
 // Case is one message on its way to a decision: what is known of it, and where its
@@ -79,8 +81,9 @@ type Case struct {
 	policy *Policy
 	// unfit is why the message is refused whatever else is found, or zero.
 	unfit   verdict.Reason
-	pass    *seal.Pass // lets our own mail past checks; nil for all other
-	signed  bool       // a pass of ours is there, whoever it is for
+	pass    *seal.Pass  // lets our own mail past checks; nil for all other
+	signed  bool        // a pass of ours is there, whoever it is for
+	probe   *seal.Probe // nil for all but our probes
 	traces  seal.Traces
 	proof   tenant.Proof
 	from    route.Origin
@@ -109,7 +112,7 @@ func (p *Policy) Open(m Message) *Case {
 	if traces := m.Header.Values(seal.TraceHeader); len(traces) > 0 {
 		c.traces = p.Keys.OpenTraces(traces, seal.MarksOf(m.Header))
 	}
-	c.pass = c.openPass()
+	c.pass, c.probe = c.openPass(), c.openProbe()
 	c.Prove(nil)
 	return c
 }
@@ -226,6 +229,9 @@ type Asks struct {
 	// Authentication and Rate are set when the facts Signatures and Authentication, and
 	// Grants, are needed.
 	Authentication, Rate bool
+	// Bounce is set for a bounce that may be one of a probe of ours, which its body tells.
+	// It is decided on like any other.
+	Bounce bool
 	// Body is set when any of this needs the message's body.
 	Body bool
 }
@@ -233,7 +239,7 @@ type Asks struct {
 // Asks returns what Decide needs. It is nothing when the message is refused
 // whatever is found.
 func (c *Case) Asks() Asks {
-	asks := Asks{Scans: c.scans}
+	asks := Asks{Scans: c.scans, Bounce: c.mayTellOfProbe()}
 	for _, name := range c.checks {
 		switch {
 		case name == verdict.CheckSpoof:
@@ -245,7 +251,7 @@ func (c *Case) Asks() Asks {
 	countsBytes := asks.Rate && slices.ContainsFunc(c.policy.Rates, func(r rate.Rule) bool {
 		return r.Count == rate.Bytes && len(c.counted(&r)) > 0
 	})
-	asks.Body = c.Unproven() || len(asks.Scans) > 0 || asks.Authentication || countsBytes
+	asks.Body = asks.Bounce || c.Unproven() || len(asks.Scans) > 0 || asks.Authentication || countsBytes
 	return asks
 }
 

@@ -105,14 +105,12 @@ func (c *Case) Decide() Decision {
 	if why := cmp.Or(c.unfit, c.Trouble); why.Code != "" {
 		return c.Entry.RefuseMessage(why)
 	}
+	if c.ProbeIsFirst && c.Probe() != nil {
+		return c.dropProbe()
+	}
 	c.find()
-	d := Decision{
-		Checkpoint: c.from.Point, Checks: c.checks,
-		Reasons: c.entered(), Recipients: c.rulings, Findings: c.findings,
-	}
-	if c.from.Point == verdict.S1 {
-		d.Platform = c.from.Platform.Name
-	}
+	d := c.begin()
+	d.Checks, d.Recipients, d.Findings = c.checks, c.rulings, c.findings
 	if c.pass != nil {
 		d.Passed = c.pass.Checks
 	}
@@ -129,6 +127,15 @@ func (c *Case) Decide() Decision {
 		}
 	}
 	return c.edit(d)
+}
+
+// begin returns a decision that says where the message has entered, and nothing else.
+func (c *Case) begin() Decision {
+	d := Decision{Checkpoint: c.from.Point, Reasons: c.entered()}
+	if c.from.Point == verdict.S1 {
+		d.Platform = c.from.Platform.Name
+	}
+	return d
 }
 
 // entered says why the message has entered where it has.

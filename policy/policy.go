@@ -45,6 +45,9 @@ type Rules struct {
 	// Header names the header field that tells the result in each accepted message.
 	// Empty: none.
 	Header string
+	// ProbeFrom owns the address to which our probes come back, in the form of
+	// mail.Address.Owner. Empty: no bounce of theirs is looked for.
+	ProbeFrom string
 	// Points says what is done at each contact point. PastMX takes the place of
 	// S0 for recipients in a domain whose MX points to another platform.
 	Points Points
@@ -129,9 +132,9 @@ func (r *Rules) readsBody(s stage) bool {
 	})
 }
 
-// NeedsContent tells whether the checks read the content of some, and of all,
-// messages that come by a listener with that checkpoint. Mail made on this host is
-// S2 at any listener, and a pass brings the checks of another point along.
+// NeedsContent tells whether the content of some, and of all, messages is read that come
+// by a listener with that checkpoint. Mail made on this host is S2 at any listener, a
+// pass brings the checks of another point along, and bounces of probes come to any.
 func (r *Rules) NeedsContent(listener verdict.Checkpoint) (some, all bool) {
 	points := []stage{{verdict.S0, r.Points[verdict.S0]}, {verdict.S0, r.PastMX}}
 	for at := verdict.S1; at <= verdict.S4; at++ {
@@ -144,7 +147,7 @@ func (r *Rules) NeedsContent(listener verdict.Checkpoint) (some, all bool) {
 	case verdict.S2:
 		entries = points[3:4]
 	}
-	return r.mayVerify() || slices.ContainsFunc(points, r.readsBody),
+	return r.ProbeFrom != "" || r.mayVerify() || slices.ContainsFunc(points, r.readsBody),
 		!slices.ContainsFunc(entries, func(s stage) bool { return !r.readsBody(s) })
 }
 

@@ -72,16 +72,22 @@ func (k Keys) OpenPass(values []string, marks Marks, now int64) (Pass, bool) {
 
 // parsePass reads an unfolded body that we have written.
 func parsePass(body string) (Pass, bool) {
-	fields := make(map[string]string)
-	for field := range strings.SplitSeq(body, ";") {
-		name, value, _ := strings.Cut(field, "=")
-		fields[name] = value
-	}
+	fields := fieldsOf(body)
 	point, isPoint := verdict.ParseCheckpoint(fields["point"])
 	until, err := strconv.ParseInt(fields["until"], 10, 64)
 	return Pass{
 		ID: fields["id"], Checks: strings.Split(fields["checks"], ","), Point: point, Platform: fields["from"], To: fields["to"], Until: until,
 	}, isPoint && err == nil
+}
+
+// fieldsOf takes an unfolded body apart.
+func fieldsOf(body string) map[string]string {
+	fields := make(map[string]string)
+	for field := range strings.SplitSeq(body, ";") {
+		name, value, _ := strings.Cut(field, "=")
+		fields[name] = value
+	}
+	return fields
 }
 
 // IsFor reports that the pass was signed for the recipient with that owner.

@@ -1,6 +1,7 @@
 // Package seal signs what coexistd gives a message along on its way, and knows it again
-// when it comes back: traces, which end loops, and passes, which let a message past a
-// check. It knows its own signatures only; what a stranger writes counts for nothing.
+// when it comes back: traces, which end loops, passes, which let a message past a check,
+// and probes, which are sent to see whether they come back. It knows its own signatures
+// only; what a stranger writes counts for nothing.
 package seal
 
 import (
@@ -14,9 +15,9 @@ import (
 	"coexistd/policy/mail"
 )
 
-// Keys sign and open traces and passes. Hosts that share mail share the secret. A Keys
-// does not change: any number of goroutines may use it at once. Without a secret, as in
-// the zero Keys, nothing is opened, since anybody could have signed it.
+// Keys sign and open traces, passes and probes. Hosts that share mail share the secret. A
+// Keys does not change: any number of goroutines may use it at once. Without a secret, as
+// in the zero Keys, nothing is opened, since anybody could have signed it.
 type Keys struct{ made *sync.Pool } // of *keyed; nil without a secret
 
 // NewKeys returns the keys that are made of a secret.
@@ -68,6 +69,7 @@ func (m Marks) best() (mark string) {
 const (
 	forTrace = "trace\n"
 	forPass  = "pass\n"
+	forProbe = "probe\n"
 	forName  = "to\n"
 )
 

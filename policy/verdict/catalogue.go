@@ -70,6 +70,7 @@ var (
 	SpamByPlatform = says("spam-by-platform", "{0} holds it for spam ({1})")
 	CheckNotMade   = says("check-not-made", "the check was not made")
 	LoopingBounce  = says("looping-bounce", "a looping bounce is dropped")
+	ProbeCameBack  = says("probe-came-back", "a probe of coexistd's own ({0}) came back: it is dropped, and nobody gets it")
 	LeftToMTA      = says("left-to-mta", "left to the MTA to bounce")
 
 	// Where a recipient lives.

@@ -170,7 +170,8 @@ func (s *session) mailFrom(payload []byte) error {
 	s.mail.Abort() // the macros are this message's already
 	s.dsn = s.dialect.offersDSN || s.macros.get(gomilter.StageMailFrom, "coexistd_dsn") != "" || asksForReports(payload)
 	arrival := transaction.Arrival{
-		Arrival: s.arrival(), Name: s.client.name, Helo: s.client.helo, Path: stripBrackets(cString(payload)),
+		Arrival: s.arrival(), Name: s.client.name, Helo: s.client.helo,
+		TLS: s.macros.get(gomilter.StageHelo, "tls_version"), Path: stripBrackets(cString(payload)),
 		Terms: transaction.Terms{
 			ChangesFields: s.terms.may(gomilter.OptChangeHeader), ExactValues: s.terms.agreed(gomilter.OptHeaderLeadingSpace),
 			NoBody: s.terms.agreed(gomilter.OptNoBody), Insufficient: !s.terms.suffice(),

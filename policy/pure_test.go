@@ -56,9 +56,10 @@ var mayImport = map[string][]string{
 	"milter/sources/exports": {"milter/sources", "policy/config/files"},
 	"milter/flood":           {"policy"},
 	"milter/record":          {"policy"},
+	"milter/probe":           {"policy"},
 	"milter/listen":          {"policy/config/sockets"},
 	"milter/notice":          {"milter/ownmail", "milter/record", "policy"},
-	"milter/transaction":     {"milter/flood", "milter/notice", "milter/quarantine", "milter/record", "scanners", "policy"},
+	"milter/transaction":     {"milter/flood", "milter/notice", "milter/probe", "milter/quarantine", "milter/record", "scanners", "policy"},
 	"milter":                 {"milter/listen", "milter/transaction", "milter/record", "scanners", "policy"},
 	"cmd":                    append(slices.Clone(milterParts), "scanners", "policy", "policy/config", "policy/config/files", "policy/config/sockets", "policy/config/mistakes", "contrib/sendmail"),
 	"contrib":                append(slices.Clone(milterParts), "scanners", "policy", "policy/config"),
@@ -75,7 +76,7 @@ var mayImport = map[string][]string{
 
 // milterParts are milter and those below it.
 var milterParts = []string{
-	"milter", "milter/flood", "milter/listen", "milter/notice", "milter/ownmail", "milter/quarantine", "milter/record", "milter/sources", "milter/sources/ldap", "milter/sources/sqldb", "milter/sources/exports", "milter/transaction",
+	"milter", "milter/flood", "milter/listen", "milter/notice", "milter/ownmail", "milter/probe", "milter/quarantine", "milter/record", "milter/sources", "milter/sources/ldap", "milter/sources/sqldb", "milter/sources/exports", "milter/transaction",
 }
 
 func init() {

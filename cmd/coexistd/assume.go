@@ -14,6 +14,7 @@ import (
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/flood"
 	"coexistd/milter/notice"
+	"coexistd/milter/probe"
 	"coexistd/milter/quarantine"
 	"coexistd/milter/sources"
 	"coexistd/milter/transaction"
@@ -313,6 +314,15 @@ func (a *assumed) Hold(quarantine.Item, []quarantine.Recipient, *scanners.Messag
 	a.note("the quarantine's store is not asked here: it is assumed to take the message")
 	return nil, nil
 }
+
+// ProbeReturned assumes that the probe has not come before.
+func (a *assumed) ProbeReturned(p *seal.Probe, _ probe.Return) (first bool) {
+	a.note("whether the probe %s came back before is not asked here: it is assumed to come for the first time, since a daemon drops no other", p.ID)
+	return true
+}
+
+// ProbeBounced tells nobody.
+func (a *assumed) ProbeBounced(*seal.Probe, probe.Bounce) {}
 
 // Report notes what the daemon would write into its log.
 func (a *assumed) Report(_ slog.Level, text string, _ ...slog.Attr) { a.note("%s", text) }

@@ -24,6 +24,8 @@ type Arrival struct {
 	// Name is what the MTA found for the client's address, and Helo what the client
 	// calls itself. Each may be empty.
 	Name, Helo string
+	// TLS is the version of TLS that the client speaks, or empty.
+	TLS string
 	// Path is MAIL FROM's, without angle brackets.
 	Path string
 	Terms
@@ -206,8 +208,9 @@ func (t *Transaction) End(ctx context.Context) Answer {
 	if t.open.Trouble = t.trouble(); t.open.Trouble.Code == "" {
 		t.measure()
 		t.prove(ctx)
-		if t.charge(ctx) {
+		if !t.isReturnedProbe() && t.charge(ctx) {
 			t.scan(ctx)
+			t.hearBounce()
 		}
 	}
 	return t.answer(t.hold(t.decide()))

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"coexistd/milter/notice"
+	"coexistd/milter/probe"
 	"coexistd/milter/quarantine"
 	"coexistd/milter/record"
 	"coexistd/policy"
@@ -28,6 +29,9 @@ type fakeWorld struct {
 	what   []string
 	grants []rate.Grant
 	find   verdict.State
+
+	probes   *probe.Book
+	returned probe.Return // how the last probe came back
 }
 
 func (a *fakeWorld) note(what string) { a.what = append(a.what, what) }
@@ -64,6 +68,13 @@ func (a *fakeWorld) Hold(_ quarantine.Item, held []quarantine.Recipient, _ *scan
 	a.note("quarantine")
 	return []string{"entry"}, nil
 }
+
+func (a *fakeWorld) ProbeReturned(p *seal.Probe, r probe.Return) (first bool) {
+	a.returned = r
+	return a.probes.Returned(p, r)
+}
+
+func (a *fakeWorld) ProbeBounced(p *seal.Probe, b probe.Bounce) { a.probes.Bounced(p, b) }
 
 func (a *fakeWorld) Report(_ slog.Level, text string, _ ...slog.Attr) { a.note(text) }
 

@@ -8,11 +8,13 @@ import (
 
 	"coexistd/milter/flood"
 	"coexistd/milter/notice"
+	"coexistd/milter/probe"
 	"coexistd/milter/quarantine"
 	"coexistd/milter/record"
 	"coexistd/policy"
 	"coexistd/policy/directory"
 	"coexistd/policy/rate"
+	"coexistd/policy/seal"
 	"coexistd/policy/spoof"
 	"coexistd/policy/verdict"
 	"coexistd/scanners"
@@ -52,6 +54,11 @@ type World interface {
 	// Hold puts the message into the quarantine, and returns its names there. It is
 	// stored, and will be there after a crash, when the error is nil.
 	Hold(quarantine.Item, []quarantine.Recipient, *scanners.Message) ([]string, error)
+	// ProbeReturned is told of a probe of ours that came back, and reports that it did so
+	// for the first time.
+	ProbeReturned(*seal.Probe, probe.Return) (first bool)
+	// ProbeBounced is told of a bounce of one.
+	ProbeBounced(*seal.Probe, probe.Bounce)
 	// Report writes a line that is not a message's own.
 	Report(level slog.Level, text string, attrs ...slog.Attr)
 }
@@ -85,6 +92,8 @@ type Live struct {
 	Notices *notice.Teller
 	// Quarantine takes the messages that are held; nil: it is not open.
 	Quarantine *quarantine.Store
+	// Probes keeps in mind which of our probes came back. It outlives a reload.
+	Probes *probe.Book
 }
 
 // Verify verifies the message's signatures.
@@ -136,6 +145,14 @@ func (l *Live) Hold(item quarantine.Item, held []quarantine.Recipient, m *scanne
 	}
 	return l.Quarantine.Put(item, held, m.Reader())
 }
+
+// ProbeReturned keeps it in mind.
+func (l *Live) ProbeReturned(p *seal.Probe, r probe.Return) (first bool) {
+	return l.Probes.Returned(p, r)
+}
+
+// ProbeBounced keeps it in mind.
+func (l *Live) ProbeBounced(p *seal.Probe, b probe.Bounce) { l.Probes.Bounced(p, b) }
 
 // Report writes the line.
 func (l *Live) Report(level slog.Level, text string, attrs ...slog.Attr) {

@@ -78,6 +78,11 @@ func (c *Client) Find(ctx context.Context, what Find) (found Found, err error) {
 	return found, c.ask(ctx, http.MethodPost, PathFind, what, &found)
 }
 
+// Probe asks what the daemon has seen of a probe.
+func (c *Client) Probe(ctx context.Context, what ProbeQuestion) (p Probe, err error) {
+	return p, c.ask(ctx, http.MethodPost, PathProbe, what, &p)
+}
+
 // Settled has the daemon write into its log what a command has done.
 func (c *Client) Settled(ctx context.Context, what Settled) error {
 	return c.ask(ctx, http.MethodPost, PathSettled, what, &Done{})

@@ -17,6 +17,7 @@ const (
 	PathSettled = "/quarantine/settled"
 	PathAccept  = "/directory/accept"
 	PathFind    = "/directory/find"
+	PathProbe   = "/probe"
 )
 
 // Failure is the answer to a question that cannot be answered. Its status is not 200.
@@ -248,6 +249,46 @@ type Settled struct {
 	Result string `json:"result"`
 	// By is the user who ran the command.
 	By string `json:"by"`
+}
+
+// ProbeQuestion asks for a probe of doctor --probe by its ID.
+type ProbeQuestion struct {
+	ID string `json:"id"`
+}
+
+// Probe is what the daemon has seen of one. Each part is left out until it came.
+type Probe struct {
+	Return *ProbeReturn `json:"return,omitempty"`
+	Bounce *ProbeBounce `json:"bounce,omitempty"`
+}
+
+// ProbeReturn tells how a probe came back.
+type ProbeReturn struct {
+	When  time.Time `json:"when"`
+	Point string    `json:"point"`
+	// Platform is the one that is proven at S1, and Candidates are those from whose networks
+	// the client comes.
+	Platform   string   `json:"platform"`
+	Candidates []string `json:"candidates"`
+	// Entered and Proof say why it entered at Point.
+	Entered string `json:"entered"`
+	Proof   string `json:"proof"`
+	Client  string `json:"client"`
+	// TLS is its version, and Certificate the name in the client's, which the MTA trusts. They
+	// are empty where there was none, or where the MTA does not tell.
+	TLS         string `json:"tls"`
+	Certificate string `json:"certificate"`
+	// Unforwarded is set when it came for the address that it was sent to.
+	Unforwarded bool `json:"unforwarded"`
+}
+
+// ProbeBounce tells of a bounce of a probe.
+type ProbeBounce struct {
+	When time.Time `json:"when"`
+	// Final is set when the probe is given up, and not only late.
+	Final     bool   `json:"final"`
+	Status    string `json:"status"`
+	Diagnosis string `json:"diagnosis"`
 }
 
 // Done is the answer to a request to change something. Found is false when there was

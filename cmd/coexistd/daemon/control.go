@@ -42,6 +42,7 @@ func (d *Daemon) newControl() *http.Server {
 	answer(mux, "POST "+control.PathSettled, d.noteSettled)
 	answer(mux, "POST "+control.PathAccept, d.accept)
 	answer(mux, "POST "+control.PathFind, d.find)
+	answer(mux, "POST "+control.PathProbe, d.probe)
 	return &http.Server{
 		Handler: onlyForUs(mux), ConnContext: withPeer,
 		ReadHeaderTimeout: questionTime, IdleTimeout: questionTime, MaxHeaderBytes: maxQuestion,

@@ -19,6 +19,7 @@ import (
 	"coexistd/milter/listen"
 	"coexistd/milter/lookup"
 	"coexistd/milter/notice"
+	"coexistd/milter/probe"
 	"coexistd/milter/transaction"
 	"coexistd/policy"
 	"coexistd/policy/config"
@@ -61,6 +62,7 @@ type Daemon struct {
 	flood    *flood.Guard
 	notices  *notice.Teller
 	unproven *notice.Unproven
+	probes   probe.Book
 	shared   shared
 
 	inherited listen.Activation

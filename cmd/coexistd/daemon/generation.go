@@ -90,7 +90,7 @@ func (d *Daemon) publish() {
 		Policy: policy.New(g.conf.Rules, g.keys, d.lists.Live()), Directory: g.directories.Set(),
 		Flood: d.flood, SpoolDir: SpoolDir(g.conf), Users: g.users,
 		World: &transaction.Live{
-			Log: d.log, Scanners: g.scanners, Resolver: g.resolver, Limits: g.limits, Notices: d.notices, Quarantine: g.store,
+			Log: d.log, Scanners: g.scanners, Resolver: g.resolver, Limits: g.limits, Notices: d.notices, Quarantine: g.store, Probes: &d.probes,
 		},
 		Sinks: []record.Sink{record.Log{Logger: d.log, Subject: g.conf.LogSubject}, d.notices, d.unproven},
 	})

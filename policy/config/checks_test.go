@@ -242,6 +242,10 @@ zone = "Europe/Berlin"
 from = "Postmaster@acmecorp.com"
 contact = "helpdesk@acmecorp.com"
 summary = ["a@acmecorp.com", "b@acmecorp.com", "a@acmecorp.com"]
+[probe]
+from = "Probe@acmecorp.com"
+addresses = { office365 = "coexist-probe@acmecorp.com" }
+wait = "30s"
 `
 
 func TestScannersAllowancesAndTheQuarantineAreReadWhole(t *testing.T) {
@@ -267,6 +271,8 @@ func TestScannersAllowancesAndTheQuarantineAreReadWhole(t *testing.T) {
 		Report: Report{Hour: 23, Minute: 59, Zone: berlin, From: "Postmaster@acmecorp.com", Contact: "helpdesk@acmecorp.com",
 			Summary: []string{"a@acmecorp.com", "b@acmecorp.com"}},
 	})
+	check(t, "Probe", *c.Probe, Probe{From: "Probe@acmecorp.com", To: []ProbeTo{{"office365", "coexist-probe@acmecorp.com"}}, Wait: 30 * time.Second})
+	check(t, "ProbeFrom", c.Rules.ProbeFrom, "probe@acmecorp.com")
 }
 
 func TestScannersAndTheQuarantineHaveDefaults(t *testing.T) {
@@ -280,6 +286,10 @@ func TestScannersAndTheQuarantineHaveDefaults(t *testing.T) {
 		Report: Report{Hour: 7, Zone: time.Local, From: "postmaster@a.example", Contact: "postmaster@a.example", Summary: []string{"postmaster@a.example"}},
 	})
 	c = loadWith(t, "[check.malware]\nextensions = []\n[quarantine.report]\nat = \"never\"\nfrom = \"q@acmecorp.com\"\nsummary = []\n")
+	if c.Probe != nil || c.Rules.ProbeFrom != "" {
+		t.Errorf("probes are configured that the file does not name: %+v", c.Probe)
+	}
+	check(t, "Probe", *loadWith(t, "[probe]\nfrom = \"probe@acmecorp.com\"\n").Probe, Probe{From: "probe@acmecorp.com", Wait: 2 * time.Minute})
 	if c.Clamd != nil || c.Rspamd != nil {
 		t.Errorf("there are scanners that the file does not name: %+v, %+v", c.Clamd, c.Rspamd)
 	}

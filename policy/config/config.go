@@ -81,6 +81,8 @@ type Config struct {
 	Listed map[string][]netip.Prefix
 	// Quarantine is where messages are held, and how their recipients are told.
 	Quarantine Quarantine
+	// Probe says where doctor --probe sends to; nil: nowhere.
+	Probe *Probe
 	// LogSubject has the log tell each message's subject.
 	LogSubject bool
 	// Notes tell what the configuration does not bring about, though nothing in it
@@ -225,7 +227,7 @@ func (r *reader) keys() schema.Schema {
 		r.topKeys(), listenKeys(), lookupKeys(), r.controlKeys(),
 		platformKeys(), proofKeys(), r.outsideKeys(), r.outsideResidenceKeys(), r.domainKeys(),
 		pointKeys(), checkKeys(), malwareKeys(), ddosKeys(), spoofKeys(), r.clamdKeys(), r.rspamdKeys(),
-		r.redisKeys(), rateKeys(), r.allowKeys(), r.quarantineKeys(), r.reportKeys(),
+		r.redisKeys(), rateKeys(), r.allowKeys(), r.quarantineKeys(), r.reportKeys(), r.probeKeys(),
 	}
 }
 
@@ -273,6 +275,7 @@ func (r *reader) root(t *schema.Table) {
 	r.placeRates()
 	r.allow(t)
 	r.quarantine(t)
+	r.probe(t)
 	r.refuseOverlaps()
 }
 

@@ -338,6 +338,7 @@ func TestTheDefaultFileHasEveryKeyAndIsRightOnceItsNeededPartsAreUncommented(t *
 		"alternate": {"[platform.office365]"}, "platforms": {"[platform.office365]", "alternate"}, "max_age": {"networks"}, "username": {"password_file"}, "on_error": {"[redis]", "addresses"},
 		"mode": nil, "past_mx": nil,
 		"source.*.tls": nil, "source.*.driver": nil, "source.*.database": nil, "source.*.query": nil, "source.*.mark_query": nil, "source.*.file": nil,
+		"probe.addresses":              {"[platform.office365]", `[domain."example.com"]`, "alternate"},
 		"source.*.platform":            {"[platform.office365]"},
 		"source.*.residence.attribute": {"[source.people]", "type"}, "source.*.residence.values": {"[source.people]", "type"},
 		"source.*.residence.groups": {"[source.people]", "type", "[platform.office365]"}, "source.*.residence.nested": {"[source.people]", "type"},

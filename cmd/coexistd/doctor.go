@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"unicode"
 
 	"github.com/spf13/cobra"
@@ -14,7 +18,7 @@ import (
 )
 
 func doctorCommand(c *call) *cobra.Command {
-	var sendmailCF string
+	var o doctorOptions
 	cmd := c.command(cobra.Command{
 		Use:   "doctor",
 		Short: "ask the scanners, the daemon, the MTA and the quarantine how they are, and tell what to do",
@@ -24,29 +28,67 @@ what was found, and below it what to do. Run it as root or as the daemon's user.
 The MTA is the Postfix whose postconf command PATH has; where there is none, it is
 the Sendmail of /etc/mail/sendmail.cf, or of the file that --sendmail-cf names.
 
+With --probe it also sends a message through each flow that can be probed, to the
+addresses that [probe] names, and waits for a rule over there to send it back. Nobody
+gets these messages: coexistd drops them. The MX of each domain is spoken with up to
+RCPT, and no further. What the MTA's log says of them is read, too.
+
 The exit status is 0 when nothing has failed, 1 when something has, and 2 when the
 usage was wrong or the doctor is not allowed to look.`,
 		Example: `  coexistd doctor
-  coexistd doctor --json`,
+  coexistd doctor --json
+  coexistd doctor --probe`,
 		Args: atMost(0),
-	}, func([]string) int { return doctor(c, sendmailCF) })
-	cmd.Flags().StringVar(&sendmailCF, "sendmail-cf", "", "look at the Sendmail of this `FILE`, whether or not there is a Postfix")
+	}, func([]string) int { return doctor(c, o) })
+	cmd.Flags().BoolVar(&o.probe, "probe", false, "send a message through each flow, and wait for it")
+	cmd.Flags().StringVar(&o.mailLog, "mail-log", "", "the MTA's log is this `FILE`, and not where it usually is")
+	cmd.Flags().StringVar(&o.sendmailCF, "sendmail-cf", "", "look at the Sendmail of this `FILE`, whether or not there is a Postfix")
 	c.jsonFlag(cmd.Flags())
 	return cmd
 }
 
-func doctor(c *call, sendmailCF string) int {
+// doctorOptions are what the flags say.
+type doctorOptions struct {
+	sendmailCF, mailLog string
+	probe               bool
+}
+
+func doctor(c *call, o doctorOptions) int {
+	log, err := o.openMailLog() // as who runs the command: the daemon's user may not
+	if err != nil {
+		return c.wrong("the MTA's log cannot be read: %v", err)
+	}
+	defer log.Close()
 	if err := account.BecomeDaemon(c.config); err != nil {
 		return c.wrong("%v", err)
 	}
-	findings := checkup.Examine(c.config, sendmailCF)
-	if err := c.print(findings, func(w io.Writer) { printFindings(w, findings) }); err != nil {
+	findings := checkup.Examine(c.config, o.sendmailCF)
+	if o.probe {
+		if !c.asJSON {
+			printFindings(c.stdout, findings) // probes are waited for
+		}
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		findings = append(findings, checkup.Probe(ctx, c.config, log)...)
+	}
+	untold := func(w io.Writer) {
+		printFindings(w, slices.DeleteFunc(slices.Clone(findings), func(f checkup.Finding) bool { return o.probe && f.Subject != checkup.Probes }))
+	}
+	if err := c.print(findings, untold); err != nil {
 		return c.wrong("%v", err)
 	}
 	if slices.ContainsFunc(findings, func(f checkup.Finding) bool { return f.Status == checkup.Fail }) {
 		return exitNo
 	}
 	return exitYes
+}
+
+// openMailLog opens the MTA's log for probes; nil: it is not read.
+func (o doctorOptions) openMailLog() (*checkup.MailLog, error) {
+	if !o.probe {
+		return nil, nil
+	}
+	return checkup.OpenMailLog(o.mailLog)
 }
 
 // printFindings prints a line for each finding, and below it the remedy.

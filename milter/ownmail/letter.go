@@ -35,8 +35,13 @@ type Letter struct {
 	Kind, Name string
 	From, To   string // addresses, without angle brackets
 	ReplyTo    string // an address; empty: answers go to From
-	Subject    string
-	Date       time.Time // in the zone that Date is to have
+	// Sender is MAIL FROM; empty: the null sender, so that a letter that cannot be
+	// delivered does not come back.
+	Sender string
+	// Probe is what the letter probes; nil: nothing, it is for people.
+	Probe   *seal.Probe
+	Subject string
+	Date    time.Time // in the zone that Date is to have
 	// Text is the body, and HTML the same in another form; empty: there is none.
 	Text, HTML string
 }
@@ -62,22 +67,21 @@ func (p Post) Send(ctx context.Context, l *Letter) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTime)
 	defer cancel()
-	// The null sender: a letter that cannot be delivered must not come back.
 	return Submit(ctx, p.MTA, p.Hostname, Submission{
-		To: l.To, EightBit: !mail.IsASCII(content.String()), Content: &content,
+		From: l.Sender, To: l.To, EightBit: !mail.IsASCII(content.String()), Content: &content,
 	})
 }
 
 // Write writes a letter as it is given to the MTA (RFC 5322 and RFC 2046 section
 // 5.1.4). On top stands the pass that lets it through our own spam check.
 func (p Post) Write(w io.Writer, l *Letter) error {
-	for _, address := range [...]string{l.From, l.To, l.ReplyTo} {
+	for _, address := range [...]string{l.From, l.To, l.ReplyTo, l.Sender} {
 		if strings.ContainsFunc(address, unicode.IsControl) {
 			return fmt.Errorf("the address %.100q holds a control character", address)
 		}
 	}
 	var h gomail.Header
-	h.Set("X-Auto-Response-Suppress", "All")
+	h.Set("X-Auto-Response-Suppress", l.unwanted())
 	h.Set("Auto-Submitted", "auto-generated") // RFC 3834 section 5
 	h.SetSubject(l.Subject)
 	if l.ReplyTo != "" {
@@ -85,14 +89,19 @@ func (p Post) Write(w io.Writer, l *Letter) error {
 	}
 	h.Set("To", "<"+l.To+">")
 	h.Set("From", l.Name+" <"+l.From+">")
-	h.SetMessageID(fmt.Sprintf("%s.%s@%s", l.Kind, strings.ToLower(rand.Text()), p.Hostname))
+	h.SetMessageID(p.MessageID(l))
 	h.SetDate(l.Date)
 
 	pass := p.Keys.SignPass(seal.Pass{
 		ID: seal.PassReport, Checks: []string{verdict.CheckSpam}, Point: verdict.S2, Until: l.Date.Add(PassTime).Unix(),
 	}, p.owner(l.To), marksOf(&h))
-	if _, err := fmt.Fprintf(w, "%s: %s\r\n", seal.PassHeader, strings.ReplaceAll(pass, "\n", "\r\n")); err != nil {
+	if err := writeField(w, seal.PassHeader, pass); err != nil {
 		return err
+	}
+	if l.Probe != nil {
+		if err := writeField(w, seal.ProbeHeader, p.Keys.SignProbe(*l.Probe, p.owner(l.To), marksOf(&h))); err != nil {
+			return err
+		}
 	}
 	if l.HTML == "" {
 		h.SetContentType("text/plain", map[string]string{"charset": "utf-8"})
@@ -118,6 +127,31 @@ func (p Post) Write(w io.Writer, l *Letter) error {
 		}
 	}
 	return parts.Close()
+}
+
+// MessageID returns what a letter's Message-Id holds between its brackets: that of a probe
+// is the same each time.
+func (p Post) MessageID(l *Letter) string {
+	id := strings.ToLower(rand.Text())
+	if l.Probe != nil {
+		id = l.Probe.ID
+	}
+	return fmt.Sprintf("%s.%s@%s", l.Kind, id, p.Hostname)
+}
+
+// unwanted names the answers that Exchange is not to give to a letter. To know of a probe that
+// cannot be delivered is what it was sent for.
+func (l *Letter) unwanted() string {
+	if l.Probe != nil {
+		return "DR, RN, NRN, OOF, AutoReply"
+	}
+	return "All"
+}
+
+// writeField writes a header field whose value is folded with bare newlines.
+func writeField(w io.Writer, name, value string) error {
+	_, err := fmt.Fprintf(w, "%s: %s\r\n", name, strings.ReplaceAll(value, "\n", "\r\n"))
+	return err
 }
 
 func writeAll(w io.WriteCloser, text string) error {

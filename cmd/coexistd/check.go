@@ -146,22 +146,7 @@ func (s *summary) addDirectories(reading config.Reading) (counts map[string]map[
 			s.Errors = append(s.Errors, strings.Split(one.Err.Error(), "\n")...)
 			continue
 		}
-		ranking := all.Ranking(one)
-		for entry := range one.Snapshot.All() {
-			lives := entry.Residence().String()
-			switch standing, _ := ranking.Standing(entry); standing {
-			case sources.Shadowed:
-				continue
-			case sources.Undecided:
-				lives = "undecided"
-			case sources.Unclear:
-				lives = "unclear"
-			}
-			if counts[entry.Domain()] == nil {
-				counts[entry.Domain()] = make(map[string]int)
-			}
-			counts[entry.Domain()][lives]++
-		}
+		countLiving(counts, all, one)
 		for _, note := range []string{checkup.LoginNote(reading.Config, all, one), checkup.LimitNote(one)} {
 			if note != "" {
 				s.Notes = append(s.Notes, note)
@@ -175,6 +160,26 @@ func (s *summary) addDirectories(reading config.Reading) (counts map[string]map[
 		}
 	}
 	return counts, all
+}
+
+// countLiving adds the addresses of a list that count, by domain and where they live.
+func countLiving(counts map[string]map[string]int, all sources.Directories, one *sources.List) {
+	ranking := all.Ranking(one)
+	for entry := range one.Snapshot.All() {
+		lives := entry.Residence().String()
+		switch standing, _ := ranking.Standing(entry); standing {
+		case sources.Shadowed:
+			continue
+		case sources.Undecided:
+			lives = "undecided"
+		case sources.Unclear:
+			lives = "unclear"
+		}
+		if counts[entry.Domain()] == nil {
+			counts[entry.Domain()] = make(map[string]int)
+		}
+		counts[entry.Domain()][lives]++
+	}
 }
 
 func (s *summary) addDomains(domains map[string]*route.Domain, counts map[string]map[string]int) {

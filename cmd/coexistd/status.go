@@ -77,18 +77,7 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 	}
 	line("messages", "%d under way", s.Messages)
 	for _, d := range s.Directories {
-		age := "no list"
-		if !d.Loaded.IsZero() {
-			age = fmt.Sprintf("%s, %s, loaded %s", human.Count(d.Addresses, "address"), human.Size(d.Bytes), human.Age(now.Sub(d.Loaded)))
-		}
-		line("directory", "%s for %s: %s%s", d.Source, strings.Join(d.Domains, ", "), age, outsideText(d.Outside, now))
-		refused(d.Refused)
-		for _, text := range d.Flaws[:min(len(d.Flaws), mostFlaws)] {
-			line("  WRONG", "%s", text)
-		}
-		if len(d.Flaws) > mostFlaws {
-			line("  WRONG", "%d more rows; for %d addresses mail is put off: coexistd check names them", len(d.Flaws)-mostFlaws, d.PutOff)
-		}
+		printDirectory(line, refused, d, now)
 	}
 	for _, n := range s.Networks {
 		text := fmt.Sprintf("%s, %s: %s, known to be right %s", n.Platform, n.Source, human.Count(n.Count, "network"), human.Age(time.Duration(n.Age)*time.Second))
@@ -107,6 +96,22 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 		line("quarantine", "%s, open", q.Dir)
 	} else {
 		line("quarantine", "%s, NOT OPEN: %s", q.Dir, cmp.Or(q.Error, "it was not tried yet"))
+	}
+}
+
+// printDirectory prints the lines of one directory.
+func printDirectory(line func(what, format string, args ...any), refused func([]string), d control.Directory, now time.Time) {
+	age := "no list"
+	if !d.Loaded.IsZero() {
+		age = fmt.Sprintf("%s, %s, loaded %s", human.Count(d.Addresses, "address"), human.Size(d.Bytes), human.Age(now.Sub(d.Loaded)))
+	}
+	line("directory", "%s for %s: %s%s", d.Source, strings.Join(d.Domains, ", "), age, outsideText(d.Outside, now))
+	refused(d.Refused)
+	for _, text := range d.Flaws[:min(len(d.Flaws), mostFlaws)] {
+		line("  WRONG", "%s", text)
+	}
+	if len(d.Flaws) > mostFlaws {
+		line("  WRONG", "%d more rows; for %d addresses mail is put off: coexistd check names them", len(d.Flaws)-mostFlaws, d.PutOff)
 	}
 }
 

@@ -21,42 +21,56 @@ func Guard(old, fresh *Snapshot, others map[string]bool, elsewhere func(Entry) b
 	if s.Copy != "" {
 		remedy, list = "The old list stays. If the loss is meant, coexistd directory diff "+s.Path+" says how to accept it", "list"
 	}
-	total, missing, unclear, example := 0, 0, 0, ""
-	before := make(map[string]bool) // domains that lose some
-	for e := range old.All() {
-		domain := e.Domain()
-		if _, ours := s.Domains[domain]; !ours || others[domain] {
-			continue
-		}
-		total++
-		now, found := fresh.Lookup(e.Address())
-		if found && (!now.Unclear() || e.Unclear()) || !found && elsewhere != nil && elsewhere(e) {
-			continue
-		}
-		if found {
-			unclear++
-		}
-		if before[domain] = true; missing == 0 {
-			example = e.Address()
-		}
-		missing++
-	}
-	if why := s.losesTooMany(missing, total); why != "" {
-		if unclear > 0 {
-			why = fmt.Sprintf("of %d of them it has an entry that does not say where they live%s; %s", unclear, fresh.firstUnclear(), why)
+	lost := s.lossOf(old, fresh, others, elsewhere)
+	if why := s.losesTooMany(lost.missing, lost.total); why != "" {
+		if lost.unclear > 0 {
+			why = fmt.Sprintf("of %d of them it has an entry that does not say where they live%s; %s", lost.unclear, fresh.firstUnclear(), why)
 		}
 		return fmt.Errorf("%s: the new %s lacks %d of %d addresses (%.2f %%), %s for one; %s. %s",
-			s.Path, list, missing, total, 100*float64(missing)/float64(total), example, why, remedy)
+			s.Path, list, lost.missing, lost.total, 100*float64(lost.missing)/float64(lost.total), lost.example, why, remedy)
 	}
 	for e := range fresh.All() {
-		delete(before, e.Domain())
+		delete(lost.domains, e.Domain())
 	}
-	for _, domain := range slices.Sorted(maps.Keys(before)) {
+	for _, domain := range slices.Sorted(maps.Keys(lost.domains)) {
 		if s.Domains[domain].Unlisted.Kind == route.Nowhere && s.MaxLoss < 1 {
 			return fmt.Errorf("%s: the new %s lacks every address of %s. %s", s.Path, list, domain, remedy)
 		}
 	}
 	return nil
+}
+
+// loss is what a new list lacks of an old one.
+type loss struct {
+	total   int             // the old addresses that are compared
+	missing int             // those of them that are lost, of which
+	unclear int             // so many are there, but do not say where they live
+	example string          // one that is lost
+	domains map[string]bool // those that lose some
+}
+
+// lossOf compares two lists. See Guard.
+func (s Source) lossOf(old, fresh *Snapshot, others map[string]bool, elsewhere func(Entry) bool) loss {
+	lost := loss{domains: make(map[string]bool)}
+	for e := range old.All() {
+		domain := e.Domain()
+		if _, ours := s.Domains[domain]; !ours || others[domain] {
+			continue
+		}
+		lost.total++
+		now, found := fresh.Lookup(e.Address())
+		if found && (!now.Unclear() || e.Unclear()) || !found && elsewhere != nil && elsewhere(e) {
+			continue
+		}
+		if found {
+			lost.unclear++
+		}
+		if lost.domains[domain] = true; lost.missing == 0 {
+			lost.example = e.Address()
+		}
+		lost.missing++
+	}
+	return lost
 }
 
 // losesTooMany says why so many of the addresses may not be dropped at once, or "".

@@ -41,7 +41,7 @@ func TestAServerThatSpeaksSomethingElseIsAFailure(t *testing.T) {
 				if _, err := in.Peek(1); err != nil {
 					return
 				}
-				go io.Copy(io.Discard, in) //nolint:errcheck // It ends with the connection.
+				go io.Copy(io.Discard, in) // It ends with the connection.
 				_, err := conn.Write([]byte(says.first))
 				for err == nil && says.again != "" {
 					_, err = conn.Write([]byte(says.again))

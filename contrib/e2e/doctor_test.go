@@ -110,12 +110,8 @@ func postconfOf(t *testing.T, p *lab.Programs, etc string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	for _, name := range []string{"postconf", "postmap"} {
-		cmd := p.Command(t.Context(), name)
-		script := "#!/bin/sh\nexec env '" + strings.Join(cmd.Env, "' '") + "' '" + cmd.Path + "' -c '" + etc + "' \"$@\"\n"
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755); err != nil {
-			t.Fatal(err)
-		}
+	if err := p.WriteCommands(dir, etc); err != nil {
+		t.Fatal(err)
 	}
 	return dir
 }

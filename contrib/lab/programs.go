@@ -111,6 +111,19 @@ func (p *Programs) Command(ctx context.Context, name string, args ...string) *ex
 	return cmd
 }
 
+// WriteCommands writes into a folder a postconf and a postmap command that read the configuration
+// in another.
+func (p *Programs) WriteCommands(dir, etc string) error {
+	for _, name := range []string{"postconf", "postmap"} {
+		cmd := p.Command(context.Background(), name)
+		script := "#!/bin/sh\nexec env '" + strings.Join(cmd.Env, "' '") + "' '" + cmd.Path + "' -c '" + etc + "' \"$@\"\n"
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755); err != nil {
+			return fmt.Errorf("lab: %w", err)
+		}
+	}
+	return nil
+}
+
 // environment is all that Postfix is given of the caller's environment.
 func (p *Programs) environment() []string { return environment(p.loadPath) }
 

@@ -77,6 +77,11 @@ func Read(ctx context.Context) (*Settings, error) {
 			return nil, ErrNone
 		}
 	}
+	return ReadBy(ctx, path)
+}
+
+// ReadBy asks the postconf command at a path.
+func ReadBy(ctx context.Context, path string) (*Settings, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
 	p := &Settings{Main: make(map[string]string), Raw: make(map[string]string), written: make(map[string]bool)}

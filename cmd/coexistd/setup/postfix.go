@@ -108,12 +108,20 @@ func (g *postfixSide) lookup(name string) string {
 	return "socketmap:" + g.Conf.Lookups[0].Address + ":" + name
 }
 
+// own is what a setting has in main.cf's own words, save for a default that comes to nothing.
+func (g *postfixSide) own(setting string) string {
+	if g.p.Main[setting] == "" {
+		return ""
+	}
+	return g.p.Raw[setting]
+}
+
 // behind adds a map of ours to a setting's tables, behind those that it has.
 func (g *postfixSide) behind(setting, name string) pair {
 	if g.p.Asks(setting, name, g.Conf.Lookups) {
 		return pair{setting, g.p.Raw[setting]}
 	}
-	return pair{setting, joined(g.p.Raw[setting], g.lookup(name))}
+	return pair{setting, joined(g.own(setting), g.lookup(name))}
 }
 
 // before does the same, before those.
@@ -121,7 +129,7 @@ func (g *postfixSide) before(setting, name string) pair {
 	if g.p.Asks(setting, name, g.Conf.Lookups) {
 		return pair{setting, g.p.Raw[setting]}
 	}
-	return pair{setting, joined(g.lookup(name), g.p.Raw[setting])}
+	return pair{setting, joined(g.lookup(name), g.own(setting))}
 }
 
 // joined is a list of what is not empty.
@@ -185,7 +193,7 @@ func (g *postfixSide) keepVirtual() []string {
 // aliases has the mail that no milter sees reach users who live elsewhere.
 func (g *postfixSide) aliases() {
 	wanted := g.behind("virtual_alias_maps", "aliases")
-	own := postconf.Tables(g.p.Raw["virtual_alias_maps"])
+	own := postconf.Tables(g.own("virtual_alias_maps"))
 	if slices.ContainsFunc(own, func(table string) bool { return !postconf.IsListable(table) }) {
 		// A table such as one in LDAP still has who has moved away.
 		wanted = g.before("virtual_alias_maps", "aliases")
@@ -286,7 +294,7 @@ func (g *postfixSide) certificates() {
 		text = "Office 365 tells by the certificate that a connection is ours."
 		if g.p.Main["smtpd_tls_chain_files"] != "" {
 			wanted = append(wanted, pair{"smtp_tls_chain_files", "$smtpd_tls_chain_files"})
-		} else {
+		} else if g.p.Main["smtpd_tls_cert_file"] != "" {
 			wanted = append(wanted, pair{"smtp_tls_cert_file", "$smtpd_tls_cert_file"}, pair{"smtp_tls_key_file", "$smtpd_tls_key_file"})
 		}
 	}

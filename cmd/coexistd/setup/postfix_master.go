@@ -177,7 +177,8 @@ func (g *postfixSide) milters() {
 	if !g.leadsToUs(g.p.Main["smtpd_milters"]) {
 		wanted = append(wanted, pair{"smtpd_milters", joined(ours, g.p.Raw["smtpd_milters"])})
 	}
-	if !g.leadsToUs(g.p.Main["non_smtpd_milters"]) {
+	// What refers to smtpd_milters has us with them.
+	if raw := g.p.Raw["non_smtpd_milters"]; !g.leadsToUs(g.p.Main["non_smtpd_milters"]) && !strings.Contains(raw, "$smtpd_milters") && !strings.Contains(raw, "${smtpd_milters}") {
 		value := "$smtpd_milters"
 		if others || g.p.Main["non_smtpd_milters"] != "" {
 			value = joined(ours, g.p.Raw["non_smtpd_milters"])

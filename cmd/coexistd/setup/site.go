@@ -62,11 +62,16 @@ func Survey(ctx context.Context, conf *config.Config) *Site {
 		s.User = daemon.Name
 	}
 	if settings, err := postconf.Read(ctx); err == nil {
-		s.Postfix = settings
-		s.CertificateNames = certificateNames(settings)
-		s.classify(ctx)
+		s.SurveyPostfix(ctx, settings)
 	}
 	return s
+}
+
+// SurveyPostfix takes what a Postfix says of itself into the site.
+func (s *Site) SurveyPostfix(ctx context.Context, settings *postconf.Settings) {
+	s.Postfix = settings
+	s.CertificateNames = certificateNames(settings)
+	s.classify(ctx)
 }
 
 // AskDNS returns a site of which the DNS alone was asked, about these domains of ours.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"coexistd/cmd/coexistd/postconf"
 	"coexistd/cmd/coexistd/setup"
 	"coexistd/cmd/coexistd/zone"
 	"coexistd/contrib/lab"
@@ -17,7 +18,8 @@ import (
 )
 
 // siteNames are the set-ups that people follow guides for. Each has a configuration
-// (NAME.toml), its users (NAME.csv), and what was asked for it (NAME.json) in testdata, and for
+// (NAME.toml), its users (NAME.csv), what was asked for it (NAME.json), and a Postfix (NAME.main.cf,
+// NAME.master.cf) in testdata, and for
 // each side the guide that comes of it: NAME.SIDE.want, NAME.SIDE.retire.want.
 var siteNames = []string{
 	"google-alternate", "hybrid-onmicrosoft", "mx-both", "office365-connector-google-gateway", "skyconnect-office365",
@@ -43,6 +45,25 @@ func readSite(t *testing.T, name string) *setup.Site {
 	site := survey(t, string(testdata(t, name+".toml")), string(testdata(t, name+".csv")), facts.DNS)
 	site.CertificateNames = facts.Certificate
 	return site
+}
+
+// readPostfix has a real postconf read NAME.main.cf and NAME.master.cf.
+func readPostfix(t *testing.T, name string) *postconf.Settings {
+	t.Helper()
+	dir := t.TempDir()
+	for _, file := range []string{"main.cf", "master.cf"} {
+		if err := os.WriteFile(filepath.Join(dir, file), testdata(t, name+"."+file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := lab.Lend(t).WriteCommands(dir, dir); err != nil {
+		t.Fatal(err)
+	}
+	settings, err := postconf.ReadBy(t.Context(), filepath.Join(dir, "postconf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return settings
 }
 
 func testdata(t *testing.T, file string) []byte {
@@ -123,15 +144,21 @@ func TestEachSitesGuidesAreAsTheyWereLookedAt(t *testing.T) {
 	t.Parallel()
 	for _, name := range siteNames {
 		for _, side := range setup.Sides() {
-			if side == "postfix" || side == "sendmail" {
-				continue // Their guides are what differs from an MTA's settings: contrib/e2e has their tests.
+			if side == "sendmail" {
+				continue // Its sites have their Sendmail in a test of its own.
 			}
 			for _, retire := range []bool{false, true} {
 				file := fmt.Sprintf("testdata/%s.%s.want", name, side)
 				if retire {
 					file = fmt.Sprintf("testdata/%s.%s.retire.want", name, side)
 				}
-				got := guideText(readSite(t, name), side, retire)
+				site := readSite(t, name)
+				if side == "postfix" {
+					names := site.CertificateNames
+					site.SurveyPostfix(t.Context(), readPostfix(t, name))
+					site.CertificateNames = names // its files are not there
+				}
+				got := guideText(site, side, retire)
 				if os.Getenv("WRITE_GUIDES") != "" {
 					if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 						t.Fatal(err)

@@ -126,7 +126,7 @@ func (t *tenant) journal() Step {
 
 // directSend has our own domains be refused from whom no connector knows.
 func (t *tenant) directSend() Step {
-	text := "Mail from our own domains to the tenant that comes by no connector is refused (550 5.7.68), so that nobody past this side can write in our name. Set $RejectDirectSend when mail from here has arrived by the connector, and not before. Services that send in our name straight to the tenant, and forwarders elsewhere that keep the sender, are refused, too."
+	text := "Mail from our own domains to the tenant that comes by no connector is refused, so that nobody past this side can write in our name. Set $RejectDirectSend when mail from here has arrived by the connector, and not before. Services that send in our name straight to the tenant, and forwarders elsewhere that keep the sender, are refused, too."
 	if t.mxThere {
 		text += " The MX of a domain is there: what others forward unchanged comes that way."
 	}

@@ -204,6 +204,12 @@ func (r *run) builtin(name string, c *call) (out []any, err error) {
 		if c.named.Has("Unique") {
 			out = slices.CompactFunc(out, func(a, b any) bool { return strings.EqualFold(Text(a), Text(b)) })
 		}
+	case "get-command":
+		asked := strings.ToLower(Text(single(c.positional)))
+		if r.Cmdlets[asked] == nil {
+			return nil, fmt.Errorf("Get-Command: there is no %v", c.positional)
+		}
+		out = []any{NewTable("Name", asked)}
 	case "read-host":
 		out = []any{secure(r.Answer(Text(single(c.positional))))}
 	default:
@@ -212,10 +218,15 @@ func (r *run) builtin(name string, c *call) (out []any, err error) {
 	return out, err
 }
 
-// file runs a command that keeps objects in a file.
+// file runs a command that names a file, or keeps objects in one.
 func (r *run) file(name string, c *call) ([]any, error) {
 	path := Text(single(c.positional))
 	switch name {
+	case "join-path":
+		if len(c.positional) != 2 {
+			return nil, fmt.Errorf("Join-Path wants a folder and a name")
+		}
+		return []any{Text(c.positional[0]) + "/" + Text(c.positional[1])}, nil
 	case "test-path":
 		_, there := r.Files[path]
 		return []any{there}, nil

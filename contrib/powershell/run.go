@@ -10,6 +10,9 @@ import (
 // down the pipeline.
 type Cmdlet func(args *Table) ([]any, error)
 
+// Home is the folder that $HOME names in each world.
+const Home = "/home/administrator"
+
 // World is what a script runs in.
 type World struct {
 	// Cmdlets are by their names in lower case. Those of PowerShell itself are there anyway.
@@ -47,7 +50,8 @@ func (w *World) Run(s *Script) error {
 	if w.Files == nil {
 		w.Files = make(map[string][]any)
 	}
-	r := &run{Script: s, World: w, functions: make(map[string]node), frame: &frame{variables: map[string]any{"true": true, "false": false, "null": nil}}}
+	own := map[string]any{"true": true, "false": false, "null": nil, "home": Home}
+	r := &run{Script: s, World: w, functions: make(map[string]node), frame: &frame{variables: own}}
 	_, err := r.statements(s.root)
 	return err
 }

@@ -33,19 +33,21 @@ func TestWhatTheScriptsUseIsAsInPowerShell(t *testing.T) {
 	t.Parallel()
 	p := lab.LendPowerShell(t)
 	for script, want := range map[string]string{
-		`Write-Host ('A' -eq 'a') ($null -eq $nothing) (-not '') ($true -eq 'x')`:                                         "True True True True",
-		`Write-Host "$('b', 'a' | Sort-Object) of '$nothing'"`:                                                            "a b of ''",
-		`Write-Host ('it''s' -replace '^(.*)''s$', '$1 was')`:                                                             "it was",
-		`$a = @(); $a += 'x'; $a += 'y'; Write-Host $a.Count ($a -join ', ')`:                                             "2 x, y",
-		`$h = [ordered]@{ B = 1; 'a b' = -2 }; $h.C = 3; Write-Host "$($h.Keys) $($h['a b']) $($h.Count)"`:                "B a b C -2 3",
-		`function F($x, $y = $x) { if ($x -gt 1) { return "$x$y" }; 'low' }; Write-Host (F 2) (F 2 3) (F 1)`:              "22 23 low",
-		`foreach ($i in @(1, 2, 3)) { if ($i -eq 2) { continue }; Write-Host $i }`:                                        "1|3",
-		`Write-Host (Get-Thing | Where-Object { $_.Size -in @(2, 3) } | ForEach-Object { $_.Name })`:                      "two",
-		`$by = 'Name'; $all = @{ Given = 'g' }; Write-Host (& "Get-$('Thing')" @all | Select-Object -First 1).$by`:        "one",
-		`Write-Host $(if ('a.example' -like '*.example') { 'yes' } else { 'no' })`:                                        "yes",
-		`$x = 'outer'; function F { $x = 'inner' }; F; Write-Host $x`:                                                     "outer",
-		`$s = Read-Host -AsSecureString 'word'; Write-Host $s ([Net.NetworkCredential]::new('', $s).Password)`:            "System.Security.SecureString said",
-		`'a', 'b' | Export-Clixml f; Write-Host (Test-Path f) (Import-Clixml f); Remove-Item f; Write-Host (Test-Path f)`: "True a b|False",
+		`Write-Host ('A' -eq 'a') ($null -eq $nothing) (-not '') ($true -eq 'x')`:                                             "True True True True",
+		`Write-Host "$('b', 'a' | Sort-Object) of '$nothing'"`:                                                                "a b of ''",
+		`Write-Host ('it''s' -replace '^(.*)''s$', '$1 was')`:                                                                 "it was",
+		`$a = @(); $a += 'x'; $a += 'y'; Write-Host $a.Count ($a -join ', ')`:                                                 "2 x, y",
+		`$h = [ordered]@{ B = 1; 'a b' = -2 }; $h.C = 3; Write-Host "$($h.Keys) $($h['a b']) $($h.Count)"`:                    "B a b C -2 3",
+		`function F($x, $y = $x) { if ($x -gt 1) { return "$x$y" }; 'low' }; Write-Host (F 2) (F 2 3) (F 1)`:                  "22 23 low",
+		`foreach ($i in @(1, 2, 3)) { if ($i -eq 2) { continue }; Write-Host $i }`:                                            "1|3",
+		`Write-Host (Get-Thing | Where-Object { $_.Size -in @(2, 3) } | ForEach-Object { $_.Name })`:                          "two",
+		`$by = 'Name'; $all = @{ Given = 'g' }; Write-Host (& "Get-$('Thing')" @all | Select-Object -First 1).$by`:            "one",
+		`Write-Host $(if ('a.example' -like '*.example') { 'yes' } else { 'no' })`:                                            "yes",
+		`$x = 'outer'; function F { $x = 'inner' }; F; Write-Host $x`:                                                         "outer",
+		`$s = Read-Host -AsSecureString 'word'; Write-Host $s ([Net.NetworkCredential]::new('', $s).Password)`:                "System.Security.SecureString said",
+		`'a', 'b' | Export-Clixml f; Write-Host (Test-Path f) (Import-Clixml f); Remove-Item f; Write-Host (Test-Path f)`:     "True a b|False",
+		`Write-Host $nothing.Count 'a'.Count @('a', 'b').Count ($false -eq $null) (0 -ne $null)`:                              "0 1 2 False True",
+		`Write-Host (Join-Path $HOME 'f') (Get-Command Get-Thing).Name (Get-Command Get-Other -ErrorAction SilentlyContinue)`: powershell.Home + "/f get-thing ",
 	} {
 		got, err := run(t, p, script)
 		if err != nil || !slices.Equal(got, strings.Split(want, "|")) {

@@ -126,8 +126,12 @@ func (r *run) member(n node) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	isCount := strings.EqualFold(name, "Count") // which each value has: a list of one, or of none
 	switch holder := holder.(type) {
 	case nil:
+		if isCount {
+			return 0, nil
+		}
 		return nil, nil
 	case *Table:
 		switch {
@@ -139,15 +143,18 @@ func (r *run) member(n node) (any, error) {
 				keys = append(keys, key)
 			}
 			return keys, nil
-		case strings.EqualFold(name, "Count"):
+		case isCount:
 			return len(holder.Names()), nil
 		}
 		return nil, nil
 	case []any:
-		if strings.EqualFold(name, "Count") {
+		if isCount {
 			return len(holder), nil
 		}
 	case string:
+		if isCount {
+			return 1, nil
+		}
 		if strings.EqualFold(name, "Length") {
 			return len(holder), nil
 		}

@@ -123,9 +123,10 @@ func isTrue(value any) bool {
 
 // equal compares as -eq does: the left side says how.
 func equal(left, right any) (bool, error) {
+	if left == nil || right == nil {
+		return left == right, nil
+	}
 	switch left := left.(type) {
-	case nil:
-		return right == nil, nil
 	case bool:
 		return left == isTrue(right), nil
 	case int:
@@ -134,7 +135,7 @@ func equal(left, right any) (bool, error) {
 		}
 		return strings.EqualFold(strconv.Itoa(left), Text(right)), nil
 	case string:
-		return right != nil && strings.EqualFold(left, Text(right)), nil
+		return strings.EqualFold(left, Text(right)), nil
 	}
 	return false, fmt.Errorf("a %T is not compared here", left)
 }

@@ -32,8 +32,6 @@ var (
 	office365Common string
 	//go:embed office365_tools.ps1
 	office365Tools string
-	//go:embed office365_retire.ps1
-	office365RetireTools string
 )
 
 // tenant is one tenant of Office 365 and what the guide for it is made of.
@@ -52,8 +50,9 @@ type tenant struct {
 	hosts       []string
 	certificate string
 	addresses   []string
-	// mxHere and mxThere say that the MX of one of the domains is here, or there.
-	mxHere, mxThere bool
+	// mxHere and mxThere say that the MX of one of the domains is here, or there. gateway says
+	// that another's server stands before this side: the MX of such a domain names no host of ours.
+	mxHere, mxThere, gateway bool
 	// several says that there is another tenant.
 	several bool
 }
@@ -74,6 +73,7 @@ func tenants(s *Site) (list []*tenant, err error) {
 		}
 		t.mxHere = t.mxHere || pair.Domain.MX == ""
 		t.mxThere = t.mxThere || pair.Domain.MX == pair.Platform.Name
+		t.gateway = t.gateway || pair.Domain.MX == "" && s.isBehindGateway(pair.Domain.Name)
 	}
 	if len(list) == 0 {
 		return nil, errors.New("no platform of the configuration is Office 365: one would be called office365, have its tenant, or have networks by \"spf:spf.protection.outlook.com\"")
@@ -83,7 +83,7 @@ func tenants(s *Site) (list []*tenant, err error) {
 		t.hosts = s.hosts()
 		t.here = s.here(t.domains)
 		t.alternates = append(t.alternates, t.platform.TargetDomains...)
-		t.certificate = s.certificate(t.hosts)
+		t.certificate = t.certificateName()
 		t.addresses = s.addresses(t.hosts)
 	}
 	return list, nil
@@ -130,18 +130,34 @@ func (s *Site) isOurs(name string) bool {
 	return false
 }
 
-// certificate is the name in our certificate by which others know us: one that fits a host of
-// ours, else one in a domain of ours.
-func (s *Site) certificate(hosts []string) string {
-	for _, name := range s.CertificateNames {
-		if slices.ContainsFunc(hosts, func(host string) bool { return covers(name, host) }) {
+// isBehindGateway reports a domain whose MX are known, and none of them a host of ours.
+func (s *Site) isBehindGateway(domain string) bool {
+	mx, hosts := s.DNS[domain].MX, s.hosts()
+	return len(mx) > 0 && !slices.ContainsFunc(mx, func(host string) bool { return slices.Contains(hosts, host) })
+}
+
+// certificateName is the name in our certificate by which the tenant knows us: one that fits a
+// host of ours, else one in a domain of ours. Where there are several tenants, it is in a domain of
+// this one.
+func (t *tenant) certificateName() string {
+	names := t.site.CertificateNames
+	if t.several {
+		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !t.accepts(name) })
+	}
+	for _, name := range names {
+		if slices.ContainsFunc(t.hosts, func(host string) bool { return covers(name, host) }) {
 			return name
 		}
 	}
-	if i := slices.IndexFunc(s.CertificateNames, s.isOurs); i >= 0 {
-		return s.CertificateNames[i]
+	if i := slices.IndexFunc(names, t.site.isOurs); i >= 0 {
+		return names[i]
 	}
 	return ""
+}
+
+// accepts reports a name that is in a domain with mailboxes of the tenant.
+func (t *tenant) accepts(name string) bool {
+	return slices.ContainsFunc(t.domains, func(domain string) bool { return name == domain || strings.HasSuffix(name, "."+domain) })
 }
 
 // covers reports a certificate's name that a host may show (RFC 6125 section 6.4.3).
@@ -182,8 +198,18 @@ func (t *tenant) title(text string) string {
 	return text
 }
 
-// record is the file that the scripts keep what was before in.
-func (t *tenant) record() string { return "coexistd-" + t.platform.Name + "-before.xml" }
+// record is the file that the scripts keep what was before in, as the text has it. It is one for
+// each tenant, and in the home folder, so that both scripts find it wherever they are run.
+func (t *tenant) record() string {
+	id := t.id
+	if id == "" {
+		id = "TENANT"
+	}
+	return "coexistd-" + id + "-before.xml in the home folder"
+}
+
+// offersClean says whether the tenant can be told to trust our verdicts.
+func (t *tenant) offersClean() bool { return t.mxHere && t.site.Conf.Rules.Header != "" }
 
 const office365Intro = `Exchange Online for %s. This is a script for PowerShell with the module ExchangeOnlineManagement, 3.0 or later. It first says what it would change, and changes nothing: set $Apply to $true in step 1 to have it done. It may be run again at any time, and then does what is still missing. What it makes is called "coexistd ...", and all else stays as it is.
 It was made from the configuration and the DNS as they are now. Microsoft's cmdlets were checked against their reference, but the script was not run against a tenant of Microsoft's.`
@@ -217,8 +243,9 @@ func platformNames(list []*tenant) string {
 
 // begin are the steps before anything is changed.
 func (t *tenant) begin(tools string) []Step {
-	decide := "What it says and does not know stays empty; the script goes no further while it is needed.\n" +
-		"$Tls is 'certificate' where this side shows a certificate that Microsoft trusts, to which each side then holds the other; 'encrypted' where the certificate is its own; 'opportunistic' where TLS cannot be demanded of this side's server. With the latter two this side is known by its IPv4 addresses, which must be its own and no other tenant's (a provider's relay is not), and Microsoft's validation of the connector, below, may fail: what tells is `coexistd doctor --probe`."
+	decide := "What this guide does not know stays empty; the script goes no further while it is needed. $Hosts, $Certificate and $Addresses are what the configuration and the DNS say: correct them here, each time.\n" +
+		"What is $null is a choice that is not made in this script: what an earlier run has chosen stays as it stands in the tenant. A choice is taken back with the value that says so, and not by leaving it out.\n" +
+		"$Tls is 'certificate' where this side shows a certificate that Microsoft trusts, to which each side then holds the other; 'encrypted' where the certificate is its own; 'opportunistic' where TLS cannot be demanded of this side's server. At first it is 'certificate'. With the latter two this side is known by its IPv4 addresses, which must be its own and no other tenant's (a provider's relay is not), and Microsoft's validation of the connector, below, may fail: what tells is `coexistd doctor --probe`."
 	return []Step{
 		{
 			Title: "What is to be decided",
@@ -228,8 +255,9 @@ func (t *tenant) begin(tools string) []Step {
 		},
 		{
 			Title: "Connect, and look at what is there",
-			Text:  "Connectors that are not ours, and that may take the same mail, are told and left alone: see whether they are still wanted.",
-			Code:  t.look(),
+			Text: fmt.Sprintf("What is changed, and how it was before, is kept in %s, for --retire: keep that file, and take it along where the scripts are run elsewhere.\n", t.record()) +
+				"Connectors that are not ours, and that may take the same mail, are told and left alone: see whether they are still wanted.",
+			Code: t.connect() + "Write-Host \"= what was before is kept in $Record\"\n" + t.standing() + needed + t.look(),
 		},
 	}
 }
@@ -241,38 +269,69 @@ func (t *tenant) variables() string {
 		name  string
 		value any
 		what  string
+		is    bool
 	}{
-		{"Apply", false, "$true: do it"},
-		{"Record", t.record(), "keeps what was before: keep it for --retire"},
-		{"Hosts", t.hosts, "the names of this side's servers, that take mail on port 25"},
-		{"Tls", "certificate", "'certificate', 'encrypted' or 'opportunistic'"},
-		{"Certificate", t.certificate, "the name in this side's certificate, in an accepted domain"},
-		{"Addresses", t.addresses, "this side's IPv4 addresses, as it sends; not wider than /24"},
-		{"TestRecipient", "", "an address here that takes Microsoft's test mail; '': no test"},
-		{"NewSecret", false, "$true: ask for the proof's secret again, since it was changed"},
-		{"SameName", []string{}, "addresses with a mailbox there that are to be delivered here; '*': all"},
-		{"TrustClean", false, "$true: no second spam filter for what was found clean here"},
-		{"Internal", "no", "'no', 'groups' or 'connector': see below"},
-		{"Groups", []string{}, "the groups that 'groups' is for; '*': all"},
-		{"JournalTo", "", "the archive's address, which gets a report of each mail; '': none"},
-		{"JournalFailed", "", "who gets reports that the archive did not take"},
-		{"RejectDirectSend", false, "$true: refuse our own domains from whom no connector knows"},
+		{"Apply", false, "$true: do it", true},
+		{"Hosts", t.hosts, "the names of this side's servers, that take mail on port 25", true},
+		{"Tls", nil, "'certificate', 'encrypted' or 'opportunistic'", true},
+		{"Certificate", t.certificate, "the name in this side's certificate, in an accepted domain", true},
+		{"Addresses", t.addresses, "this side's IPv4 addresses, as it sends; not wider than /24", true},
+		{"Gateways", nil, "the IPv4 addresses of the gateway before this side, as it sends to here; @(): not known", t.gateway},
+		{"TestRecipient", "", "an address here that takes Microsoft's test mail; '': no test", true},
+		{"NewSecret", false, "$true: ask for the proof's secret again, since it was changed", true},
+		{"SameName", nil, "addresses with a mailbox there that are to be delivered here; '*': all; @(): none", true},
+		{"TrustClean", nil, "$true: no second spam filter for what was found clean here; $false: filter it", t.offersClean()},
+		{"Internal", nil, "'no', 'groups' or 'connector': see below", true},
+		{"Groups", []string{}, "the groups that 'groups' is for; '*': all", true},
+		{"JournalTo", nil, "the archive's address, which gets a report of each mail; '': none", true},
+		{"JournalFailed", "", "who gets reports that the archive did not take", true},
+		{"RejectDirectSend", nil, "$true: refuse our own domains from whom no connector knows; $false: as it was", true},
 	} {
-		fmt.Fprintf(&b, "%-40s # %s\n", "$"+one.name+" = "+literal(one.value), one.what)
+		if one.is {
+			fmt.Fprintf(&b, "%-40s # %s\n", "$"+one.name+" = "+literal(one.value), one.what)
+		}
 	}
-	b.WriteString(`$Secret = ''
-if (-not $Hosts) { throw 'fill in $Hosts' }
-if ($Tls -notin @('certificate', 'encrypted', 'opportunistic')) { throw 'fill in $Tls' }
-if ($Tls -eq 'certificate' -and -not $Certificate) { throw 'fill in $Certificate' }
-if ($Tls -ne 'certificate' -and -not $Addresses) { throw 'fill in $Addresses' }
-if ($JournalTo -and -not $JournalFailed) { throw 'fill in $JournalFailed' }
-`)
+	b.WriteString("$Secret = ''\n$Missing = @{}\n")
 	return b.String()
 }
 
-// look is the code that connects, and tells what is there.
+// standing is the code that takes what is left empty from what stands in the tenant.
+func (t *tenant) standing() string {
+	code := fmt.Sprintf(`$inbound = Find-One InboundConnector Name %s
+$outbound = Find-One OutboundConnector Name %s
+if (-not $Tls -and $null -eq $inbound) { $Tls = 'certificate' }
+if (-not $Tls -and $null -ne $outbound) {
+    $Tls = 'certificate'
+    if ("$($outbound.TlsSettings)" -eq 'EncryptionOnly') { $Tls = 'encrypted' }
+    if ("$($outbound.TlsSettings)" -eq '') { $Tls = 'opportunistic' }
+}
+if (-not $Hosts -and $null -ne $outbound) { $Hosts = @($outbound.SmartHosts | ForEach-Object { Format-Value $_ }) }
+if ($null -ne $inbound) {
+    if (-not $Certificate) { $Certificate = "$($inbound.TlsSenderCertificateName)" }
+    if (-not $Addresses) { $Addresses = @($inbound.SenderIPAddresses | ForEach-Object { "$_" }) }
+}
+`, quoted(fromHere), quoted(toHere))
+	if t.offersClean() {
+		code += fmt.Sprintf("$clean = Find-One TransportRule Name %s\n"+
+			"if ($null -eq $TrustClean) { $TrustClean = ($null -ne $clean) }\n"+
+			"if (-not $Addresses -and $null -ne $clean) { $Addresses = @($clean.SenderIpRanges | ForEach-Object { \"$_\" }) }\n", quoted(cleanRule))
+	}
+	return code
+}
+
+// needed is the code that stops while something is missing.
+const needed = `if (-not $Hosts) { throw 'fill in $Hosts' }
+if ($Tls -notin @('certificate', 'encrypted', 'opportunistic')) { throw 'fill in $Tls' }
+if ($Tls -eq 'certificate' -and -not $Certificate) { throw 'fill in $Certificate' }
+if ($Tls -ne 'certificate' -and -not $Addresses) { throw 'fill in $Addresses' }
+if ($Internal -and $Internal -notin @('no', 'groups', 'connector')) { throw 'fill in $Internal' }
+if ($Internal -eq 'groups' -and -not $Groups) { throw 'fill in $Groups' }
+if ($JournalTo -and -not $JournalFailed) { throw 'fill in $JournalFailed' }
+`
+
+// look is the code that tells what is there.
 func (t *tenant) look() string {
-	return t.connect() + fmt.Sprintf(`$accepted = @(Get-AcceptedDomain | ForEach-Object { $_.DomainName })
+	return fmt.Sprintf(`$accepted = @(Get-AcceptedDomain | ForEach-Object { $_.DomainName })
 foreach ($domain in %s) {
     if ($domain -notin $accepted) { throw "$domain is no accepted domain of this tenant: add it in the admin center" }
 }
@@ -295,12 +354,15 @@ func (t *tenant) connect() string {
 	connected := "Get-ConnectionInformation | Where-Object { $_.State -eq 'Connected' }"
 	var b strings.Builder
 	if t.several {
-		b.WriteString("Disconnect-ExchangeOnline -Confirm:$false\n")
+		fmt.Fprintf(&b, "Disconnect-ExchangeOnline -Confirm:$false\nWrite-Host %s\n", quoted("! sign in to the tenant of the platform "+t.platform.Name))
 	}
 	fmt.Fprintf(&b, "if (-not (%s)) { Connect-ExchangeOnline -ShowBanner:$false }\n", connected)
+	fmt.Fprintf(&b, "$tenants = @(%s | ForEach-Object { $_.TenantID } | Sort-Object -Unique)\n", connected)
 	if t.id != "" {
-		fmt.Fprintf(&b, "$tenants = @(%s | ForEach-Object { $_.TenantID } | Sort-Object -Unique)\n", connected)
 		fmt.Fprintf(&b, "if (%s -notin $tenants -or $tenants.Count -ne 1) { throw \"this is connected to $tenants, and not to %s alone: run Disconnect-ExchangeOnline first\" }\n", quoted(t.id), t.id)
+	} else {
+		b.WriteString("if ($tenants.Count -ne 1) { throw \"this is connected to $tenants, and not to one tenant: run Disconnect-ExchangeOnline first\" }\n")
 	}
+	b.WriteString("$Record = Join-Path $HOME \"coexistd-$tenants-before.xml\"\n")
 	return b.String()
 }

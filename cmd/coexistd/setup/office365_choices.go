@@ -22,23 +22,37 @@ func (t *tenant) sameName() Step {
 	if t.site.Both {
 		both = "\nThe directory has mailboxes that live on both sides. What comes from a platform for such a name is delivered here alone, so with its address in $SameName what is sent over there is not in the mailbox there; without it, not in the one here. For both, see the next step."
 	}
-	routed := fmt.Sprintf(`if ($SameName.Count -gt 0) {
-%s    $rule = [ordered]@{ RouteMessageOutboundConnector = %s; ExceptIfHeaderMatchesMessageHeader = %s; ExceptIfHeaderMatchesPatterns = '\S'; Mode = 'Enforce' }
-    if ('*' -in $SameName) {
-        $rule.RecipientDomainIs = %s
-    } else {
-        $rule.RecipientAddressMatchesPatterns = @($SameName | ForEach-Object { '^' + [regex]::Escape($_) + '$' })
+	connector := wanted{kind: "OutboundConnector", by: "Name", name: toHereByRule, made: table{}, settings: toUs(entry{"IsTransportRuleScoped", true})}
+	routed := fmt.Sprintf(`$there = Find-One TransportRule Name %[1]s
+if ($null -eq $SameName) {
+    Show-Unset SameName
+    if ("$($there.RecipientAddressMatchesPatterns)" -like '@*') { $SameName = @('*') }
+}
+if ($SameName.Count -gt 0 -or ($null -eq $SameName -and $null -ne $there)) {
+%[2]s}
+if ($SameName.Count -gt 0 -and (Test-Seen OutboundConnector %[3]s)) {
+    $patterns = @($SameName | ForEach-Object { '^' + [regex]::Escape($_) + '$' })
+    if ('*' -in $SameName) { $patterns = %[4]s }
+    foreach ($one in $patterns) {
+        if ($one.Length -gt 128) { throw "$one is longer than the 128 characters that a rule's pattern may have" }
     }
-    Set-Wanted TransportRule Name %s @{ Enabled = $true } $rule
-} else {
-%s}
-`, indented(wanted{kind: "OutboundConnector", by: "Name", name: toHereByRule, made: table{}, settings: toUs(entry{"IsTransportRuleScoped", true})}.set()),
-		quoted(toHereByRule), quoted(seal.TraceHeader), literal(t.domains), quoted(sameNameRule),
+    if (($patterns -join '').Length -gt 7000) { throw 'the addresses in $SameName are more than a rule may have (8 KB): take the most needed ones, or *' }
+    Set-Wanted TransportRule Name %[1]s @{ Enabled = $true } ([ordered]@{
+        RouteMessageOutboundConnector = %[3]s
+        RecipientAddressMatchesPatterns = $patterns
+        ExceptIfHeaderMatchesMessageHeader = %[5]s
+        ExceptIfHeaderMatchesPatterns = '\S'
+        Mode = 'Enforce'
+    })
+}
+if ($null -ne $SameName -and $SameName.Count -eq 0) {
+%[6]s}
+`, quoted(sameNameRule), indented(connector.set()), quoted(toHereByRule), literal(within(t.domains)), quoted(seal.TraceHeader),
 		indented(remove("TransportRule", sameNameRule)+remove("OutboundConnector", toHereByRule)))
 	return Step{
 		Title: "The same name on both sides",
-		Needs: ruleLicence + "; the addresses together no more than 8 KB",
-		Text: fmt.Sprintf("Exchange Online delivers to a mailbox that it has, whatever the directory here says: also to one that a licence has made for somebody whose mailbox is here. For the primary addresses in $SameName it sends to here instead. With '*' it does so for all of %s, and coexistd decides about each; what lives over there then goes back.\n"+
+		Needs: ruleLicence + ", no rule with more than 8 KB, and the patterns of all rules together no more than 20 KB",
+		Text: fmt.Sprintf("Exchange Online delivers to a mailbox that it has, whatever the directory here says: also to one that a licence has made for somebody whose mailbox is here. For the primary addresses in $SameName it sends to here instead. With '*' it does so for all of %s, and coexistd decides about each; what lives over there then goes back, and is filtered a second time, as mail from Exchange Online.\n"+
 			"The exception is what makes it end: what coexistd has sent there bears %s, and stays.%s",
 			strings.Join(t.domains, " and "), seal.TraceHeader, both),
 		Code: routed,
@@ -50,7 +64,7 @@ func (t *tenant) copies() Step {
 	return Step{
 		Title: "Dual delivery: a copy for the mailbox here",
 		Needs: "a licence for each mailbox over there; an outbound spam policy that lets them forward outside (Set-HostedOutboundSpamFilterPolicy -AutoForwardingMode On) unless the domain of the copies is an accepted domain, too",
-		Text:  "What comes from the Internet or from users here for a mailbox on both sides, coexistd delivers to both, if the MX is here. What users over there send goes to the mailbox there. To have it here, too, the mailbox there forwards to an address by which this side alone delivers, in a domain that only this side has, and that the configuration has with `unlisted = \"here\"`, so that the connector takes it. $Copies says so: the address over there, and that of the copy.",
+		Text:  "What comes from the Internet or from users here for a mailbox on both sides, coexistd delivers to both, if the MX is here. What users over there send goes to the mailbox there. To have it here, too, the mailbox there forwards to an address by which this side alone delivers, in a domain that only this side has, and that the configuration has with `unlisted = \"here\"`, so that the connector takes it. $Copies says so: the address over there, and that of the copy. An address that is taken out of $Copies keeps its copies until --retire, or until they are ended at the mailbox.",
 		Code: `$Copies = @{}   # @{ 'alice@acmecorp.com' = 'alice@here.acmecorp.com' }
 foreach ($address in @($Copies.Keys)) {
     Set-Wanted Mailbox Identity $address $null ([ordered]@{ ForwardingSmtpAddress = $Copies[$address]; DeliverToMailboxAndForward = $true })
@@ -66,7 +80,11 @@ func (t *tenant) spam() Step {
 		{"HeaderContainsMessageHeader", "X-Spam-Flag"}, {"HeaderContainsWords", []string{"YES"}}, {"SetSCL", 6}, {"Mode", "Enforce"},
 	}}.set()
 	step := Step{Title: "Spam that was found here", Needs: ruleLicence, Code: marked}
-	switch header := t.site.Conf.Rules.Header; {
+	header := t.site.Conf.Rules.Header
+	if !t.offersClean() {
+		step.Code += remove("TransportRule", cleanRule)
+	}
+	switch {
 	case !t.mxHere:
 		step.Text = text + "The MX is not here: Exchange Online filters by itself what it gets from the Internet."
 	case header == "":
@@ -88,14 +106,17 @@ func (t *tenant) internal() Step {
 		Title: "Mail among our own",
 		Needs: mailboxLicence,
 		Text: "To Exchange Online what comes from here is from outside, as long as $Internal is 'no': groups that take mail of the organization alone refuse it (550 5.7.133), and it is filtered for spam.\n" +
-			"'groups': the groups in $Groups take mail from anybody (RequireSenderAuthenticationEnabled is off). Given up: strangers can write to them, too; what stops those is this side, where the MX is here.\n" +
+			"'groups': the groups in $Groups take mail from anybody (RequireSenderAuthenticationEnabled is off). Given up: strangers can write to them, too; what stops those is this side, where the MX is here. A group that is in $Groups no longer, and each of them with 'no' or 'connector', becomes what the record says that it was; a group that the record does not know stays as it is.\n" +
 			"'connector': mail over our connector from a sender in a domain of ours is internal (TreatMessagesAsInternal, which does not go with CloudServicesMailEnabled). Given up: it is not filtered for spam, so an account here that somebody has taken over can send all it wants to the mailboxes there.",
-		Code: `if ($Internal -eq 'groups') {
-    foreach ($group in @(Get-DistributionGroup -ResultSize Unlimited)) {
-        if ('*' -in $Groups -or $group.PrimarySmtpAddress -in $Groups) {
-            Set-Found DistributionGroup $group @{ RequireSenderAuthenticationEnabled = $false }
-        }
-    }
+		Code: `$open = @()
+if ($Internal -eq 'groups') {
+    $open = @(Get-DistributionGroup -ResultSize Unlimited | Where-Object { '*' -in $Groups -or $_.PrimarySmtpAddress -in $Groups })
+}
+foreach ($group in $open) { Set-Found DistributionGroup $group @{ RequireSenderAuthenticationEnabled = $false } }
+if ($Internal) {
+    Restore-Before DistributionGroup @($open | ForEach-Object { $_.Identity })
+} else {
+    Show-Unset Internal
 }
 `,
 	}
@@ -107,7 +128,8 @@ func (t *tenant) journal() Step {
 		Title: "The journal to the archive",
 		Needs: "an edition of Exchange Online with journaling, as the description of its compliance features has it; the role Journaling (in Organization Management)",
 		Text:  "Each message over there, also those among its own mailboxes, is reported to $JournalTo (the null sender, the message enclosed). Reports that the archive does not take go to $JournalFailed, whose own mail is not journaled: take a mailbox for this alone. Neither may be a mailbox at Exchange Online; addresses here are reached by the connector. Rules do not apply to reports, so that they come without the proof: contrib/docs/senders.md says what lets them in.",
-		Code: fmt.Sprintf(`if ($JournalTo) {
+		Code: fmt.Sprintf(`if ($null -eq $JournalTo) { Show-Unset JournalTo }
+if ($JournalTo -and (Test-Kind JournalRule) -and (Test-Kind TransportConfig)) {
     $transport = Get-TransportConfig
     if ("$($transport.JournalingReportNdrTo)" -ne $JournalFailed) {
         Write-Host "~ undeliverable journal reports go to '$JournalFailed'"
@@ -116,11 +138,12 @@ func (t *tenant) journal() Step {
             Set-TransportConfig -JournalingReportNdrTo $JournalFailed
         }
     }
-%s} else {
+%s}
+if ('' -eq $JournalTo -and (Test-Kind JournalRule)) {
 %s}
 `, indented(wanted{kind: "JournalRule", by: "Name", name: journalRule, made: table{{"Enabled", true}}, settings: table{
 			{"JournalEmailAddress", code("$JournalTo")}, {"Scope", "Global"},
-		}}.set()), indented(remove("JournalRule", journalRule))),
+		}}.set()), indented(remove("JournalRule", journalRule)+"Restore-Before TransportConfig\n")),
 	}
 }
 
@@ -134,7 +157,9 @@ func (t *tenant) directSend() Step {
 		Title: "No mail past the connector",
 		Needs: mailboxLicence,
 		Text:  text,
-		Code: "if ($RejectDirectSend) {\n" +
-			indented(wanted{kind: "OrganizationConfig", name: "the organization", settings: table{{"RejectDirectSend", true}}}.set()) + "}\n",
+		Code: "if ($null -eq $RejectDirectSend) { Show-Unset RejectDirectSend }\n" +
+			"if ($RejectDirectSend) {\n" +
+			indented(wanted{kind: "OrganizationConfig", name: "the organization", settings: table{{"RejectDirectSend", true}}}.set()) + "}\n" +
+			"if ($null -ne $RejectDirectSend -and -not $RejectDirectSend) { Restore-Before OrganizationConfig }\n",
 	}
 }

@@ -3,14 +3,30 @@ function Read-Record {
     if (Test-Path $Record) { Import-Clixml $Record }
 }
 
+# Test-Kind says whether this account may look at objects of that kind. It has no cmdlets for what
+# its roles do not let it see.
+function Test-Kind($Kind) {
+    if (Get-Command "Get-$Kind" -ErrorAction SilentlyContinue) { return $true }
+    Write-Host "! $Kind was not looked at: the roles of this account give it no Get-$Kind"
+    $Missing[$Kind] = $true
+    return $false
+}
+
 function Find-One($Kind, $By, $Name) {
     if (-not $By) { return & "Get-$Kind" }
     if ($By -eq 'Identity') { return & "Get-$Kind" -Identity $Name -ErrorAction SilentlyContinue }
     & "Get-$Kind" | Where-Object { $_.$By -eq $Name } | Select-Object -First 1
 }
 
+# Values as they are compared: lists in order, and without what Exchange writes around them.
+function Format-Value($Value) {
+    $texts = foreach ($one in @($Value)) { "$one" -replace '^smtp:(.*?)(;\d+)?$', '$1' -replace '^\[(.*)\]$', '$1' }
+    @($texts | Sort-Object) -join ', '
+}
+
 # Remove-Ours removes what was made under that name.
 function Remove-Ours($Kind, $Name) {
+    if (-not (Test-Kind $Kind)) { return }
     $have = Find-One $Kind 'Name' $Name
     if ($null -eq $have) {
         Write-Host "= $Kind '$Name' is not there"
@@ -18,4 +34,43 @@ function Remove-Ours($Kind, $Name) {
     }
     Write-Host "- $Kind '$Name' is removed"
     if ($Apply) { & "Remove-$Kind" -Identity $have.Identity -Confirm:$false | Out-Null }
+}
+
+# Restore-One puts back one setting, if it is not as it was.
+function Restore-One($Kind, $Identity, $Setting, $Value) {
+    $at = @{}
+    $by = $null
+    if ($Kind -notin @('OrganizationConfig', 'TransportConfig')) {
+        $by = 'Identity'
+        $at.Identity = $Identity
+    }
+    $have = Find-One $Kind $by $Identity
+    if ($null -eq $have) {
+        Write-Host "! $Kind '$Identity' is not there any more"
+        return
+    }
+    if ((Format-Value $have.$Setting) -eq (Format-Value $Value)) {
+        Write-Host "= $Kind '$Identity': $Setting is '$(Format-Value $Value)', as it was"
+        return
+    }
+    Write-Host "~ $Kind '$Identity': $Setting becomes '$(Format-Value $Value)', as it was"
+    $before = @{}
+    $before[$Setting] = $Value
+    if ($Apply) { & "Set-$Kind" @at @before | Out-Null }
+}
+
+# Restore-Before puts back what the settings of that kind were before, but of the objects in
+# $But, and forgets it.
+function Restore-Before($Kind, $But = @()) {
+    $all = @(Read-Record)
+    $rows = @($all | Where-Object { $_.Kind -eq $Kind -and $_.Setting -ne 'made' -and $_.Identity -notin $But })
+    if ($rows.Count -eq 0) {
+        Write-Host "= $Kind : nothing is recorded that would be put back"
+        return
+    }
+    if (-not (Test-Kind $Kind)) { return }
+    foreach ($row in $rows) { Restore-One $Kind $row.Identity $row.Setting $row.Value }
+    if ($Apply) {
+        @($all | Where-Object { $_.Kind -ne $Kind -or $_.Setting -eq 'made' -or $_.Identity -in $But }) | Export-Clixml $Record
+    }
 }

@@ -2,6 +2,7 @@ package setup
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -16,6 +17,9 @@ const (
 // flow are the steps without which no mail flows.
 func (t *tenant) flow() []Step {
 	steps := []Step{t.inbound(), t.outbound()}
+	if t.platform.MayRelay {
+		steps = append(steps, t.centralized())
+	}
 	steps = append(steps, t.proof(), t.relayed())
 	if len(t.alternates) > 0 {
 		steps = append(steps, t.authoritative())
@@ -32,9 +36,8 @@ func (t *tenant) inbound() Step {
 		{"RequireTls", code("($Tls -eq 'certificate')")},
 		{"TlsSenderCertificateName", code("$(if ($Tls -eq 'certificate') { $Certificate })")},
 		{"SenderIPAddresses", code("$(if ($Tls -ne 'certificate') { $Addresses })")},
-		{"EFSkipLastIP", code("(-not $TrustClean)")},
-		{"TreatMessagesAsInternal", code("($Internal -eq 'connector')")},
 	}
+	filtering, sources := t.enhanced()
 	several := ""
 	if t.several {
 		several = " For each tenant this side shows a certificate of its own, in whose domains no other tenant has a part: by one for all, Exchange Online may take one tenant's mail for the other's."
@@ -43,10 +46,43 @@ func (t *tenant) inbound() Step {
 		Title: "Mail from here: the inbound connector",
 		Needs: connectorLicence,
 		Text: "By it Exchange Online knows this side, and passes its mail on to others for us. It chooses the tenant by the certificate, then by MAIL FROM, then by the recipient: so the certificate's name is in an accepted domain, and this side has to show the certificate as a client (smtp_tls_cert_file or smtp_tls_chain_files of Postfix, CERT and CLIENT_CERT of Sendmail).\n" +
-			"Enhanced filtering (EFSkipLastIP) has it judge SPF and DMARC by the host before this one. Mail of our own users then seems to come from where they sat: sign it with DKIM, so that it is not taken for forged. Some new tenants have the connector made switched off until Microsoft's support enables it: then there is silently none, and the script stops." + several,
-		Code: wanted{kind: "InboundConnector", by: "Name", name: fromHere, made: table{}, settings: connector}.set() +
-			fmt.Sprintf("$made = Find-One InboundConnector Name %s\nif ($Apply -and -not $made.Enabled) { throw 'Exchange Online has made the connector switched off: its support has to enable it' }\n", quoted(fromHere)),
+			filtering + " Some new tenants have the connector made switched off until Microsoft's support enables it: then there is silently none, and the script stops." + several,
+		Code: assign("connector", connector) + sources +
+			"if ($null -ne $Internal) { $connector.TreatMessagesAsInternal = ($Internal -eq 'connector') }\n" +
+			fmt.Sprintf("Set-Wanted InboundConnector Name %[1]s (@{}) $connector\n$made = Find-One InboundConnector Name %[1]s\n"+
+				"if ($Apply -and $null -ne $made -and -not $made.Enabled) { throw 'Exchange Online has made the connector switched off: its support has to enable it' }\n", quoted(fromHere)),
 	}
+}
+
+// enhanced says by which host Exchange Online judges SPF and DMARC of what comes over the
+// connector, and is the code that sets it.
+func (t *tenant) enhanced() (text, code string) {
+	const signed = " Mail of our own users then seems to come from where they sat: sign it with DKIM, so that it is not taken for forged."
+	switch {
+	case !t.mxHere:
+		return "Enhanced filtering is off (EFSkipLastIP): no MX is here, so that what comes from here is of our own users, and SPF of our domains names this side.",
+			"$connector.EFSkipLastIP = $false\n$connector.EFSkipIPs = $null\n"
+	case t.gateway:
+		return "Enhanced filtering has it judge SPF and DMARC by the host before this side. The MX names a gateway, so that the last address is not the one to skip: EFSkipIPs has $Addresses and $Gateways. With none known it is off, since else all mail would be judged by the gateway's address." + signed,
+			fmt.Sprintf(`if ($Gateways -and -not $Addresses) { throw 'fill in $Addresses' }
+if ($null -eq $Gateways) { Show-Unset Gateways }
+if (%s) {
+    $connector.EFSkipLastIP = $false
+    $connector.EFSkipIPs = $(if (%s) { $Addresses + $Gateways })
+}
+`, t.orClean("$null -ne $Gateways", " -or $TrustClean"), t.orClean("$Gateways", " -and -not $TrustClean"))
+	}
+	return "Enhanced filtering (EFSkipLastIP) has it judge SPF and DMARC by the host before this one." + signed,
+		"$connector.EFSkipLastIP = (" + t.orClean("$true", " -and -not $TrustClean") + ")\n$connector.EFSkipIPs = $null\n"
+}
+
+// orClean is a condition, with a further one where our verdicts may be trusted: a rule that spares
+// mail the filter excludes enhanced filtering.
+func (t *tenant) orClean(condition, further string) string {
+	if t.offersClean() {
+		return condition + further
+	}
+	return condition
 }
 
 // toUs are the settings of a connector to here, with further ones.
@@ -86,20 +122,47 @@ func (t *tenant) proof() Step {
 	return Step{
 		Title: title,
 		Needs: ruleLicence,
-		Text: fmt.Sprintf("Each message for our domains gets the header %s. Its value is the line in the file that secret_file in [platform.%s] names: it is asked for when the rule is made, not shown, and not kept in any file by this script. Rules that stop the others go behind it. Messages that stay among mailboxes of the tenant bear the header, too; from what these forward to others, and from what goes to outside members of groups, it is taken out by a second rule. Who gets hold of its value can send as our tenant: then write a new line into the file, reload coexistd, and run this with $NewSecret = $true.",
-			t.header, t.platform.Name),
-		Code: t.secretRule(proofRule, entry{"RecipientDomainIs", t.here}) + t.keptInside(),
+		Text: fmt.Sprintf("Each message for our domains gets the header %s. Its value is the line in the file that secret_file in [platform.%s] names: it is asked for when the rule is made, not shown, and not kept in any file by this script. Rules that stop the others go behind it. Messages that stay among mailboxes of the tenant bear the header, too. %s Who gets hold of its value can send as our tenant: then write a new line into the file, reload coexistd, and run this with $NewSecret = $true.",
+			t.header, t.platform.Name, t.keptText()),
+		Code: t.keptInside() + t.secretRule(proofRule, entry{"RecipientDomainIs", t.here}) + t.passedOn(),
 	}
 }
 
-// keptInside is the code that keeps the proof from others, unless all that leaves passes this side.
+// keptText says how others do not get the proof.
+func (t *tenant) keptText() string {
+	if t.platform.MayRelay {
+		return "What leaves for others passes this side (the step before), and coexistd takes the header out; so the rule that takes it out over there is not needed, and goes last."
+	}
+	return "From what these forward to others, from what goes to outside members of groups, and from what goes to subdomains that are not ours (RecipientDomainIs holds for those, too), it is taken out by a second rule, which is made first."
+}
+
+// keptInside is the code that keeps the proof from others, unless all that leaves passes this
+// side. The first rule goes before it, if that is there already, and else is put before it.
 func (t *tenant) keptInside() string {
+	if t.platform.MayRelay {
+		return ""
+	}
+	return fmt.Sprintf("$place = 0\nif (Find-One TransportRule Name %s) { $place = 1 }\n", quoted(proofRule)) +
+		wanted{kind: "TransportRule", by: "Name", name: proofStays, made: table{{"Priority", code("$place")}, {"Enabled", true}}, settings: table{
+			{"SentToScope", "NotInOrganization"}, {"ExceptIfRecipientAddressMatchesPatterns", within(t.here)}, {"RemoveHeader", t.header}, {"Mode", "Enforce"}, {"StopRuleProcessing", false},
+		}}.set()
+}
+
+// passedOn is the code that lets the proof reach this side with all that leaves.
+func (t *tenant) passedOn() string {
 	if t.platform.MayRelay {
 		return remove("TransportRule", proofStays)
 	}
-	return wanted{kind: "TransportRule", by: "Name", name: proofStays, made: table{{"Priority", 1}, {"Enabled", true}}, settings: table{
-		{"SentToScope", "NotInOrganization"}, {"ExceptIfRecipientDomainIs", t.here}, {"RemoveHeader", t.header}, {"Mode", "Enforce"}, {"StopRuleProcessing", false},
-	}}.set()
+	return ""
+}
+
+// within are patterns for the addresses in these domains, and in none below them.
+func within(domains []string) []string {
+	var patterns []string
+	for _, domain := range domains {
+		patterns = append(patterns, "@"+regexp.QuoteMeta(domain)+"$")
+	}
+	return patterns
 }
 
 // secretRule is the code for a rule that adds the proof to what fits the condition.
@@ -156,8 +219,8 @@ func (t *tenant) validated() Step {
 		Needs: mailboxLicence,
 		Text: fmt.Sprintf("It connects to each of $Hosts, and sends a message from O365ConnectorValidation@ and the null sender to $TestRecipient, an address in %s. It fails where TLS cannot be demanded ($Tls is 'opportunistic'), without harm: mail flows all the same, and `coexistd doctor --probe` is the test. Until the connector is marked as validated, the admin center warns of it.",
 			strings.Join(t.here, " or ")),
-		Code: fmt.Sprintf("if ($Apply -and $TestRecipient) {\n    Validate-OutboundConnector -Identity %s -Recipients $TestRecipient | Format-List\n"+
-			"    Write-Host 'If all has succeeded: Set-OutboundConnector -Identity \"%s\" -IsValidated $true -LastValidationTimestamp (Get-Date).ToUniversalTime()'\n}\n", quoted(toHere), toHere),
+		Code: fmt.Sprintf("if ($Apply -and $TestRecipient -and (Test-Seen OutboundConnector %[1]s)) {\n    Validate-OutboundConnector -Identity %[1]s -Recipients $TestRecipient | Format-List\n"+
+			"    Write-Host 'If all has succeeded: Set-OutboundConnector -Identity \"%[2]s\" -IsValidated $true -LastValidationTimestamp (Get-Date).ToUniversalTime()'\n}\n", quoted(toHere), toHere),
 	}
 }
 

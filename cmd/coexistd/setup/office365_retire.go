@@ -15,7 +15,7 @@ func retireOffice365(s *Site) (Guide, error) {
 	}
 	g := Guide{Intro: fmt.Sprintf(office365RetireIntro, platformNames(list)), comment: "# "}
 	for i, t := range list {
-		tools := office365Common + office365RetireTools
+		tools := office365Common
 		if i > 0 {
 			tools = ""
 		}
@@ -31,14 +31,14 @@ func (t *tenant) endBegin(tools string) Step {
 	return Step{
 		Title: "What is to be decided, and connect",
 		Needs: "the role group Organization Management",
-		Text:  "Run it where the set-up has left " + t.record() + ". Without that file what was made is taken away, and all else stays as it is now.",
-		Code: fmt.Sprintf(`$ErrorActionPreference = 'Stop'
+		Text:  "What was before is read from the file " + t.record() + ", where the set-up has left it. Without that file what was made is taken away, and all else stays as it is now.",
+		Code: `$ErrorActionPreference = 'Stop'
 $Apply = $false                 # $true: do it
-$Record = %s
 $DomainType = ''                # '': as it was; 'Authoritative' when all mailboxes are over there now
-if (-not (Test-Path $Record)) { Write-Host "! there is no $Record here: nothing is known of what was before" }
+$Missing = @{}
 
-`, quoted(t.record())) + tools + "\n" + t.connect(),
+` + tools + "\n" + t.connect() + `if (-not (Test-Path $Record)) { Write-Host "! there is no $Record , and nothing is known of what was before" }
+`,
 	}
 }
 
@@ -102,7 +102,9 @@ func (t *tenant) undo() []Step {
 		{
 			Title: "Forget what was before",
 			Text:  "Last, and only when all of the above was done: the next set-up begins a record of its own.",
-			Code:  "if ($Apply -and (Test-Path $Record)) { Remove-Item $Record }\n",
+			Code: `if ($Missing.Count -gt 0) { Write-Host "! $Record is kept, for what was not looked at" }
+if ($Apply -and $Missing.Count -eq 0 -and (Test-Path $Record)) { Remove-Item $Record }
+`,
 		},
 	}
 }

@@ -13,7 +13,9 @@ func (t *tenant) scenarios() (steps []Step) {
 	if t.mxThere {
 		steps = append(steps, t.mxIsThere())
 	}
-	steps = append(steps, t.centralized())
+	if !t.platform.MayRelay {
+		steps = append(steps, t.centralized())
+	}
 	if t.site.Conf.Rules.Routes.Outbound == t.platform.Name {
 		steps = append(steps, t.allOut())
 	}
@@ -61,8 +63,8 @@ func (t *tenant) centralized() Step {
 		}
 	}
 	text := "Mail of users over there for the Internet leaves through this side (may_relay). Messages that they forward get a sender of our own (SenderRewritingEnabled), so that SPF holds where they arrive. Microsoft advises against centralized transport by servers that are not Exchange: what such a server sends back would be filtered as if this side had written it.\n" +
-		"RouteAllMessagesViaOnPremises, which the Hybrid Configuration Wizard sets for this, stays off: by it, what comes from the Internet for a mailbox over there would go round by here, too.\n" +
-		"First the connector, then the rule: without the connector the proof would go to the Internet. coexistd takes it out."
+		"RouteAllMessagesViaOnPremises, which the Hybrid Configuration Wizard sets for this, stays off: by it, what comes from the Internet for a mailbox over there would go round by here, too, and what Exchange Online has filtered would be filtered again, as from Exchange Online itself.\n" +
+		"First the connector, then the rules that add the proof: without the connector the proof would go to the Internet. coexistd takes it out."
 	step := Step{
 		Title: "Centralized transport: all mail for the Internet through here",
 		Needs: connectorLicence,
@@ -100,6 +102,6 @@ func (t *tenant) last() Step {
 	return Step{
 		Title: "Try it",
 		Text: "Run this again: each line begins with \"=\". A change takes effect within half an hour or so. Then `coexistd doctor --probe` sends a message through each flow.\n" +
-			"Keep " + t.record() + ": `coexistd setup office365 --retire` reads what was before from it.",
+			"Keep the file " + t.record() + ": `coexistd setup office365 --retire` reads what was before from it.",
 	}
 }

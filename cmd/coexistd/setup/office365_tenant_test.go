@@ -23,6 +23,8 @@ type exchange struct {
 	asked       int                 // how often the secret was asked for
 	validated   []string
 	disabled    bool // new inbound connectors are made switched off
+	slow        bool // what is made is not told before the next run
+	made        map[object]bool
 }
 
 // cmdletsOf has for each kind the parameters of New and Set, besides Name and Identity.
@@ -36,8 +38,8 @@ var cmdletsOf = map[string]struct{ made, set string }{
 		"AllAcceptedDomains CloudServicesMailEnabled Comment ConnectorSource ConnectorType Enabled IsTransportRuleScoped IsValidated LastValidationTimestamp RecipientDomains RouteAllMessagesViaOnPremises SenderRewritingEnabled SmartHosts TestMode TlsDomain TlsSettings UseMXRecord ValidationRecipients",
 	},
 	"TransportRule": {
-		"Comments Enabled ExceptIfRecipientDomainIs RemoveHeader ExceptIfHeaderMatchesMessageHeader ExceptIfHeaderMatchesPatterns FromScope HeaderContainsMessageHeader HeaderContainsWords HeaderMatchesMessageHeader HeaderMatchesPatterns Mode Priority RecipientAddressMatchesPatterns RecipientDomainIs RouteMessageOutboundConnector SenderIpRanges SentToScope SetHeaderName SetHeaderValue SetSCL StopRuleProcessing",
-		"Comments ExceptIfRecipientDomainIs RemoveHeader ExceptIfHeaderMatchesMessageHeader ExceptIfHeaderMatchesPatterns FromScope HeaderContainsMessageHeader HeaderContainsWords HeaderMatchesMessageHeader HeaderMatchesPatterns Mode Priority RecipientAddressMatchesPatterns RecipientDomainIs RouteMessageOutboundConnector SenderIpRanges SentToScope SetHeaderName SetHeaderValue SetSCL StopRuleProcessing",
+		"Comments Enabled ExceptIfRecipientAddressMatchesPatterns ExceptIfRecipientDomainIs RemoveHeader ExceptIfHeaderMatchesMessageHeader ExceptIfHeaderMatchesPatterns FromScope HeaderContainsMessageHeader HeaderContainsWords HeaderMatchesMessageHeader HeaderMatchesPatterns Mode Priority RecipientAddressMatchesPatterns RecipientDomainIs RouteMessageOutboundConnector SenderIpRanges SentToScope SetHeaderName SetHeaderValue SetSCL StopRuleProcessing",
+		"Comments ExceptIfRecipientAddressMatchesPatterns ExceptIfRecipientDomainIs RemoveHeader ExceptIfHeaderMatchesMessageHeader ExceptIfHeaderMatchesPatterns FromScope HeaderContainsMessageHeader HeaderContainsWords HeaderMatchesMessageHeader HeaderMatchesPatterns Mode Priority RecipientAddressMatchesPatterns RecipientDomainIs RouteMessageOutboundConnector SenderIpRanges SentToScope SetHeaderName SetHeaderValue SetSCL StopRuleProcessing",
 	},
 	"RemoteDomain":       {"DomainName", "AllowedOOFType AutoForwardEnabled AutoReplyEnabled CharacterSet ContentType DeliveryReportEnabled IsInternal LineWrapSize NDREnabled TNEFEnabled"},
 	"JournalRule":        {"Enabled JournalEmailAddress Recipient Scope", "JournalEmailAddress Recipient Scope"},
@@ -50,7 +52,7 @@ var cmdletsOf = map[string]struct{ made, set string }{
 
 // newExchange is a tenant with domains and one of everything that others have set up.
 func newExchange(id string, domains ...string) *exchange {
-	e := &exchange{id: id, objects: make(map[string][]object)}
+	e := &exchange{id: id, objects: make(map[string][]object), made: make(map[object]bool)}
 	put := func(kind string, pairs ...any) {
 		e.objects[strings.ToLower(kind)] = append(e.objects[strings.ToLower(kind)], powershell.NewTable(pairs...))
 	}
@@ -75,6 +77,9 @@ func newExchange(id string, domains ...string) *exchange {
 // find returns an object by its identity, its name or its address.
 func (e *exchange) find(kind, identity string) (object, int) {
 	for i, one := range e.objects[strings.ToLower(kind)] {
+		if e.made[one] {
+			continue
+		}
 		for _, key := range []string{"Identity", "Name", "PrimarySmtpAddress"} {
 			if strings.EqualFold(powershell.Text(one.Get(key)), identity) {
 				return one, i
@@ -90,6 +95,10 @@ func (e *exchange) cmdlets() map[string]powershell.Cmdlet {
 		"connect-exchangeonline": func(args *powershell.Table) ([]any, error) {
 			e.connections = append(e.connections, powershell.NewTable("State", "Connected", "TenantID", e.id))
 			return nil, allowed("Connect-ExchangeOnline", args, "ShowBanner")
+		},
+		"disconnect-exchangeonline": func(args *powershell.Table) ([]any, error) {
+			e.connections = nil
+			return nil, allowed("Disconnect-ExchangeOnline", args, "Confirm")
 		},
 		"get-connectioninformation":  func(*powershell.Table) ([]any, error) { return e.connections, nil },
 		"validate-outboundconnector": e.validate,
@@ -131,7 +140,9 @@ func (e *exchange) get(kind string, args *powershell.Table) (list []any, err err
 		return []any{one.Clone()}, nil
 	}
 	for _, one := range e.objects[strings.ToLower(kind)] {
-		list = append(list, one.Clone())
+		if !e.made[one] {
+			list = append(list, one.Clone())
+		}
 	}
 	return list, nil
 }
@@ -172,6 +183,9 @@ func (e *exchange) make(kind string, args *powershell.Table) error {
 		one.Set("Enabled", false)
 	}
 	e.objects[strings.ToLower(kind)] = append(e.objects[strings.ToLower(kind)], one)
+	if e.slow {
+		e.made[one] = true
+	}
 	e.changes = append(e.changes, cmdlet+" "+name)
 	return nil
 }
@@ -297,6 +311,18 @@ func (e *exchange) fits(kind string, o object) error {
 }
 
 func (e *exchange) ruleFits(o object, text func(string) string, oneOf func(string, ...string) error) error {
+	size := 0
+	for _, name := range o.Names() {
+		size += len(name) + len(text(name))
+		for _, one := range powershell.List(o.Get(name)) {
+			if strings.HasSuffix(name, "Patterns") && len(powershell.Text(one)) > 128 {
+				return fmt.Errorf("%s is longer than 128 characters", name)
+			}
+		}
+	}
+	if size > 8192 {
+		return fmt.Errorf("The rule cannot be created because it is too large")
+	}
 	for _, pair := range [][2]string{
 		{"SetHeaderName", "SetHeaderValue"}, {"HeaderContainsMessageHeader", "HeaderContainsWords"},
 		{"HeaderMatchesMessageHeader", "HeaderMatchesPatterns"}, {"ExceptIfHeaderMatchesMessageHeader", "ExceptIfHeaderMatchesPatterns"},

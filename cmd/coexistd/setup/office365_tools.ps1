@@ -8,15 +8,21 @@ function Add-Record($Kind, $Identity, $Setting, $Value) {
     $rows | Export-Clixml $Record
 }
 
-# Values as they are compared: lists in order, and without what Exchange writes around them.
-function Format-Value($Value) {
-    $texts = foreach ($one in @($Value)) { "$one" -replace '^smtp:(.*?)(;\d+)?$', '$1' -replace '^\[(.*)\]$', '$1' }
-    @($texts | Sort-Object) -join ', '
-}
-
 function Show-Value($Setting, $Value) {
     if ($Setting -eq 'SetHeaderValue') { return 'a secret' }
     "'$(Format-Value $Value)'"
+}
+
+# Show-Unset tells of a choice that nobody has made in this script.
+function Show-Unset($Name) {
+    Write-Host ('= $' + $Name + ' is not set: what stands there stays')
+}
+
+# Test-Seen says whether Exchange Online tells of what was made. That may take it some minutes.
+function Test-Seen($Kind, $Name) {
+    if (-not $Apply -or (Find-One $Kind 'Name' $Name)) { return $true }
+    Write-Host "! $Kind '$Name' was made, and is not told yet: run this again in some minutes, for what is still missing"
+    return $false
 }
 
 # Set-Found changes what differs, and only that.
@@ -66,10 +72,10 @@ function Set-Wanted($Kind, $By, $Name, $New, $Wanted, $Called = $Name) {
     }
     if (-not $Apply) { return }
     Add-Record $Kind $Called 'made' $null
-    if ($Kind -eq 'RemoteDomain') {
-        & "New-$Kind" -Name $Called @New | Out-Null
-        & "Set-$Kind" -Identity $Called @given | Out-Null
-    } else {
+    if ($Kind -ne 'RemoteDomain') {
         & "New-$Kind" -Name $Called @New @given | Out-Null
+        return
     }
+    & "New-$Kind" -Name $Called @New | Out-Null
+    if (Test-Seen $Kind $Called) { & "Set-$Kind" -Identity $Called @given | Out-Null }
 }

@@ -136,13 +136,16 @@ func (s *Site) isBehindGateway(domain string) bool {
 	return len(mx) > 0 && !slices.ContainsFunc(mx, func(host string) bool { return slices.Contains(hosts, host) })
 }
 
-// certificateName is the name in our certificate by which the tenant knows us: one that fits a
-// host of ours, else one in a domain of ours. Where there are several tenants, it is in a domain of
+// certificateName is the name in our certificate by which the tenant knows us: that of a host of
+// ours, else one that fits a host, else one in a domain of ours. Where there are several tenants, it is in a domain of
 // this one.
 func (t *tenant) certificateName() string {
 	names := t.site.CertificateNames
 	if t.several {
 		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !t.accepts(name) })
+	}
+	if i := slices.IndexFunc(names, func(name string) bool { return slices.Contains(t.hosts, name) }); i >= 0 {
+		return names[i]
 	}
 	for _, name := range names {
 		if slices.ContainsFunc(t.hosts, func(host string) bool { return covers(name, host) }) {
@@ -338,7 +341,8 @@ foreach ($domain in %s) {
 if ($Tls -eq 'certificate') {
     $fits = @($accepted | Where-Object { $Certificate -eq $_ -or $Certificate -like "*.$_" })
     if (-not $fits) { throw "the certificate's name $Certificate is in no accepted domain, so that Exchange Online may take its mail for another tenant's" }
-    if (($Certificate -replace '^\*\.', '') -notin $accepted) { Write-Host "! the certificate's name $Certificate is below an accepted domain, and is none itself: Microsoft advises to add it as one" }
+    if (($Certificate -replace '^\*\.', '') -notin $accepted) { Write-Host "! the certificate's name $Certificate is below an accepted domain, and is none itself: Microsoft advises to add it as one (InternalRelay, if anything takes mail in it)" }
+    if ($Certificate -ne ($Certificate -replace '^\*\.', '')) { Write-Host "! the certificate's name $Certificate holds for all names in that domain: whoever sends with a certificate for one of them counts as this side" }
 }
 foreach ($other in @(Get-InboundConnector | Where-Object { $_.Name -notlike 'coexistd *' -and $_.Enabled })) {
     Write-Host "! inbound connector '$($other.Name)' is not ours: $($other.ConnectorType), certificate '$(Format-Value $other.TlsSenderCertificateName)', addresses '$(Format-Value $other.SenderIPAddresses)'"
@@ -351,7 +355,7 @@ foreach ($other in @(Get-OutboundConnector | Where-Object { $_.Name -notlike 'co
 
 // connect is the code that connects to the tenant and to no other.
 func (t *tenant) connect() string {
-	connected := "Get-ConnectionInformation | Where-Object { $_.State -eq 'Connected' }"
+	connected := "Get-ConnectionInformation | Where-Object { $_.State -eq 'Connected' -and -not $_.IsEopSession }"
 	var b strings.Builder
 	if t.several {
 		fmt.Fprintf(&b, "Disconnect-ExchangeOnline -Confirm:$false\nWrite-Host %s\n", quoted("! sign in to the tenant of the platform "+t.platform.Name))

@@ -104,30 +104,42 @@ func (t *tenant) spam() Step {
 func (t *tenant) internal() Step {
 	return Step{
 		Title: "Mail among our own",
-		Needs: mailboxLicence,
+		Needs: mailboxLicence + "; for groups of others the role group Organization Management, or the role Security Group Creation and Membership",
 		Text: "To Exchange Online what comes from here is from outside, as long as $Internal is 'no': groups that take mail of the organization alone refuse it (550 5.7.133), and it is filtered for spam.\n" +
 			"'groups': the groups in $Groups take mail from anybody (RequireSenderAuthenticationEnabled is off). Given up: strangers can write to them, too; what stops those is this side, where the MX is here. A group that is in $Groups no longer, and each of them with 'no' or 'connector', becomes what the record says that it was; a group that the record does not know stays as it is.\n" +
 			"'connector': mail over our connector from a sender in a domain of ours is internal (TreatMessagesAsInternal, which does not go with CloudServicesMailEnabled). Given up: it is not filtered for spam, so an account here that somebody has taken over can send all it wants to the mailboxes there.",
-		Code: `$open = @()
-if ($Internal -eq 'groups') {
-    $open = @(Get-DistributionGroup -ResultSize Unlimited | Where-Object { '*' -in $Groups -or $_.PrimarySmtpAddress -in $Groups })
+		Code: `foreach ($kind in ` + literal(groupKinds) + `) {
+    $open = @()
+    if ($Internal -eq 'groups' -and (Test-Kind $kind)) {
+        $open = @(& "Get-$kind" -ResultSize Unlimited | Where-Object { '*' -in $Groups -or $_.PrimarySmtpAddress -in $Groups })
+    }
+    foreach ($group in $open) {
+        if ($group.IsDirSynced -and $group.RequireSenderAuthenticationEnabled) {
+            Write-Host "! $kind '$($group.Identity)' comes from a directory elsewhere, and is to be opened there"
+        } else {
+            Set-Found $kind $group @{ RequireSenderAuthenticationEnabled = $false }
+        }
+    }
+    if ($Internal) { Restore-Before $kind @($open | ForEach-Object { $_.Identity }) }
 }
-foreach ($group in $open) { Set-Found DistributionGroup $group @{ RequireSenderAuthenticationEnabled = $false } }
-if ($Internal) {
-    Restore-Before DistributionGroup @($open | ForEach-Object { $_.Identity })
-} else {
-    Show-Unset Internal
-}
+if (-not $Internal) { Show-Unset Internal }
 `,
 	}
 }
 
+// groupKinds are the kinds of groups that take mail of the organization alone, or of anybody.
+var groupKinds = []string{"DistributionGroup", "DynamicDistributionGroup", "UnifiedGroup"}
+
 // journal has the archive get a report of each message.
 func (t *tenant) journal() Step {
+	relayed := ""
+	if t.platform.MayRelay {
+		relayed = " The archive is an address here: mail for the Internet leaves through this side, where a report without the proof is put off."
+	}
 	return Step{
 		Title: "The journal to the archive",
 		Needs: "an edition of Exchange Online with journaling, as the description of its compliance features has it; the role Journaling (in Organization Management)",
-		Text:  "Each message over there, also those among its own mailboxes, is reported to $JournalTo (the null sender, the message enclosed). Reports that the archive does not take go to $JournalFailed, whose own mail is not journaled: take a mailbox for this alone. Neither may be a mailbox at Exchange Online; addresses here are reached by the connector. Rules do not apply to reports, so that they come without the proof: contrib/docs/senders.md says what lets them in.",
+		Text:  "Each message over there, also those among its own mailboxes, is reported to $JournalTo (the null sender, the message enclosed). Reports that the archive does not take go to $JournalFailed, whose own mail is not journaled: take a mailbox for this alone. Neither may be a mailbox at Exchange Online; addresses here are reached by the connector. Rules do not apply to reports, so that they come without the proof: contrib/docs/oddmail.md says what lets them in." + relayed,
 		Code: fmt.Sprintf(`if ($null -eq $JournalTo) { Show-Unset JournalTo }
 if ($JournalTo -and (Test-Kind JournalRule) -and (Test-Kind TransportConfig)) {
     $transport = Get-TransportConfig

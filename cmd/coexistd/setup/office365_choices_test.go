@@ -73,7 +73,7 @@ func TestAGroupThatIsNoLongerToBeOpenIsClosed(t *testing.T) {
 	theirs := powershell.NewTable("Identity", "press", "Name", "press", "PrimarySmtpAddress", "press@acmecorp.com", "RequireSenderAuthenticationEnabled", false)
 	a.objects["distributiongroup"] = append(a.objects["distributiongroup"], theirs)
 	closed := func() (names []string) {
-		for _, one := range a.objects["distributiongroup"] {
+		for _, one := range slices.Concat(a.objects["distributiongroup"], a.objects["unifiedgroup"]) {
 			if one.Get("RequireSenderAuthenticationEnabled") == true {
 				names = append(names, powershell.Text(one.Get("Name")))
 			}
@@ -84,12 +84,15 @@ func TestAGroupThatIsNoLongerToBeOpenIsClosed(t *testing.T) {
 		with answers
 		want []string
 	}{
-		{answers{"Internal": "'groups'", "Groups": "@('*')"}, nil},
-		{nil, nil},
-		{answers{"Internal": "'groups'", "Groups": "@('sales@acmecorp.com')"}, []string{"board"}},
-		{answers{"Internal": "'no'"}, []string{"sales", "board"}},
+		{answers{"Internal": "'groups'", "Groups": "@('*')"}, []string{"hq"}},
+		{nil, []string{"hq"}},
+		{answers{"Internal": "'groups'", "Groups": "@('sales@acmecorp.com')"}, []string{"board", "hq", "team_1a2b"}},
+		{answers{"Internal": "'no'"}, []string{"sales", "board", "hq", "team_1a2b"}},
 	} {
 		a.mustRun(t, site, false, filledIn(step.with))
+		if said := strings.Join(a.world.Printed, "\n"); strings.Contains(step.with["Groups"], "*") && !strings.Contains(said, "! DistributionGroup 'hq' comes from a directory elsewhere") {
+			t.Errorf("of a group that it cannot open it says %s", said)
+		}
 		if got := closed(); !slices.Equal(got, step.want) {
 			t.Errorf("with %v %q are closed, not %q", step.with, got, step.want)
 		}
@@ -274,6 +277,29 @@ func TestNamesThatARuleCannotHoldAreRefusedBeforeAnythingIsLost(t *testing.T) {
 			}
 			if rule, _ := a.find("TransportRule", "coexistd same name"); powershell.Text(rule.Get("RecipientAddressMatchesPatterns")) != `^bob@acmecorp\.com$ ^dora@acmecorp\.com$` {
 				t.Errorf("the rule is %v", rule)
+			}
+		})
+	}
+}
+
+func TestADecisionAboutOurDomainsLeavesTheOthersAsTheyWere(t *testing.T) {
+	t.Parallel()
+	p := lab.LendPowerShell(t)
+	for _, kind := range []string{"Authoritative", "InternalRelay"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			site := readSite(t, "skyconnect-office365")
+			a := newAdministrator(p, newTenant(site))
+			alternate, _ := a.find("AcceptedDomain", "acmecorp-com.onmicrosoft.com")
+			alternate.Set("DomainType", "InternalRelay")
+			a.mustRun(t, site, false, filledIn(nil))
+			if alternate.Get("DomainType") != "Authoritative" {
+				t.Errorf("the alternate is %v", alternate)
+			}
+			a.mustRun(t, site, true, answers{"Apply": "$true", "DomainType": "'" + kind + "'"})
+			ours, _ := a.find("AcceptedDomain", "acmecorp.com")
+			if ours.Get("DomainType") != kind || alternate.Get("DomainType") != "InternalRelay" {
+				t.Errorf("it left %v and %v", ours, alternate)
 			}
 		})
 	}

@@ -36,27 +36,37 @@ function Remove-Ours($Kind, $Name) {
     if ($Apply) { & "Remove-$Kind" -Identity $have.Identity -Confirm:$false | Out-Null }
 }
 
-# Restore-One puts back one setting, if it is not as it was.
-function Restore-One($Kind, $Identity, $Setting, $Value) {
-    $at = @{}
-    $by = $null
-    if ($Kind -notin @('OrganizationConfig', 'TransportConfig')) {
-        $by = 'Identity'
-        $at.Identity = $Identity
-    }
+# Select-One has the parameters by which Set-... finds an object. Groups have owners, whom an
+# administrator may change without being one.
+function Select-One($Kind, $Identity) {
+    $at = @{ Identity = $Identity }
+    if ($Kind -eq 'DistributionGroup') { $at.BypassSecurityGroupManagerCheck = $true }
+    if ($Kind -in @('OrganizationConfig', 'TransportConfig')) { $at = @{} }
+    return $at
+}
+
+# Restore-One puts back an object's settings, at one go, where they are not as they were.
+function Restore-One($Kind, $Identity, $Rows) {
+    $by = 'Identity'
+    if ($Kind -in @('OrganizationConfig', 'TransportConfig')) { $by = $null }
     $have = Find-One $Kind $by $Identity
     if ($null -eq $have) {
         Write-Host "! $Kind '$Identity' is not there any more"
         return
     }
-    if ((Format-Value $have.$Setting) -eq (Format-Value $Value)) {
-        Write-Host "= $Kind '$Identity': $Setting is '$(Format-Value $Value)', as it was"
-        return
+    $before = [ordered]@{}
+    foreach ($row in $Rows) {
+        $setting = $row.Setting
+        $value = Format-Value $row.Value
+        if ((Format-Value $have.$setting) -eq $value) {
+            Write-Host "= $Kind '$Identity': $setting is '$value', as it was"
+        } else {
+            Write-Host "~ $Kind '$Identity': $setting becomes '$value', as it was"
+            $before[$setting] = $row.Value
+        }
     }
-    Write-Host "~ $Kind '$Identity': $Setting becomes '$(Format-Value $Value)', as it was"
-    $before = @{}
-    $before[$Setting] = $Value
-    if ($Apply) { & "Set-$Kind" @at @before | Out-Null }
+    $at = Select-One $Kind $Identity
+    if ($Apply -and $before.Count -gt 0) { & "Set-$Kind" @at @before | Out-Null }
 }
 
 # Restore-Before puts back what the settings of that kind were before, but of the objects in
@@ -69,7 +79,9 @@ function Restore-Before($Kind, $But = @()) {
         return
     }
     if (-not (Test-Kind $Kind)) { return }
-    foreach ($row in $rows) { Restore-One $Kind $row.Identity $row.Setting $row.Value }
+    foreach ($identity in @($rows | ForEach-Object { $_.Identity } | Sort-Object -Unique)) {
+        Restore-One $Kind $identity @($rows | Where-Object { $_.Identity -eq $identity })
+    }
     if ($Apply) {
         @($all | Where-Object { $_.Kind -ne $Kind -or $_.Setting -eq 'made' -or $_.Identity -in $But }) | Export-Clixml $Record
     }

@@ -217,7 +217,7 @@ func (t *tenant) validated() Step {
 	return Step{
 		Title: "Microsoft's test of the connector",
 		Needs: mailboxLicence,
-		Text: fmt.Sprintf("It connects to each of $Hosts, and sends a message from O365ConnectorValidation@ and the null sender to $TestRecipient, an address in %s. It fails where TLS cannot be demanded ($Tls is 'opportunistic'), without harm: mail flows all the same, and `coexistd doctor --probe` is the test. Until the connector is marked as validated, the admin center warns of it.",
+		Text: fmt.Sprintf("It connects to each of $Hosts, and sends a message from O365ConnectorValidation@ and the null sender to $TestRecipient, an address in %s. Set that half an hour after the first run: until the proof is added, this side puts off what comes from that sender. It fails where TLS cannot be demanded ($Tls is 'opportunistic'), without harm: mail flows all the same, and `coexistd doctor --probe` is the test. Until the connector is marked as validated, the admin center warns of it.",
 			strings.Join(t.here, " or ")),
 		Code: fmt.Sprintf("if ($Apply -and $TestRecipient -and (Test-Seen OutboundConnector %[1]s)) {\n    Validate-OutboundConnector -Identity %[1]s -Recipients $TestRecipient | Format-List\n"+
 			"    Write-Host 'If all has succeeded: Set-OutboundConnector -Identity \"%[2]s\" -IsValidated $true -LastValidationTimestamp (Get-Date).ToUniversalTime()'\n}\n", quoted(toHere), toHere),

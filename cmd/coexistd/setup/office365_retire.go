@@ -34,7 +34,7 @@ func (t *tenant) endBegin(tools string) Step {
 		Text:  "What was before is read from the file " + t.record() + ", where the set-up has left it. Without that file what was made is taken away, and all else stays as it is now.",
 		Code: `$ErrorActionPreference = 'Stop'
 $Apply = $false                 # $true: do it
-$DomainType = ''                # '': as it was; 'Authoritative' when all mailboxes are over there now
+$DomainType = ''                # '': as it was; 'Authoritative' or 'InternalRelay': see "Who has the last word"
 $Missing = @{}
 
 ` + tools + "\n" + t.connect() + `if (-not (Test-Path $Record)) { Write-Host "! there is no $Record , and nothing is known of what was before" }
@@ -53,10 +53,6 @@ func remove(kind string, names ...string) string {
 
 // undo are the steps in which nothing is taken away that something else still needs.
 func (t *tenant) undo() []Step {
-	var remote strings.Builder
-	for _, domain := range t.here {
-		remote.WriteString(remove("RemoteDomain", remoteName(domain)))
-	}
 	return []Step{
 		{
 			Title: "Our own domains may come by any way again",
@@ -79,15 +75,19 @@ func (t *tenant) undo() []Step {
 		},
 		{
 			Title: "Who has the last word on our domains",
-			Text:  "While a domain is an internal relay and there is no connector, mail for an address that nobody has goes to the MX, and may go round: the domain is made authoritative first, where all mailboxes are over there. Where all are here, it is taken out of the tenant in the admin center at the end.",
-			Code: fmt.Sprintf(`if ($DomainType) {
-    foreach ($domain in %s) {
+			Text:  "While a domain is an internal relay and there is no connector, mail for an address that nobody has goes to the MX, and may go round: the domain is made authoritative first ($DomainType = 'Authoritative'), where all mailboxes are over there. Where all are here, it becomes or stays an internal relay ('InternalRelay') until it is taken out of the tenant in the admin center: were it authoritative, what the tenant itself still sends to it would be refused.",
+			Code: fmt.Sprintf(`$decided = @()
+if ($DomainType) { $decided = %s }
+foreach ($domain in $decided) {
+    $have = Find-One AcceptedDomain DomainName $domain
+    if ("$($have.DomainType)" -eq $DomainType) {
+        Write-Host "= AcceptedDomain '$domain' is $DomainType"
+    } else {
         Write-Host "~ AcceptedDomain '$domain' becomes $DomainType"
-        if ($Apply) { Set-AcceptedDomain -Identity $domain -DomainType $DomainType }
+        if ($Apply) { Set-AcceptedDomain -Identity $have.Identity -DomainType $DomainType }
     }
-} else {
-    Restore-Before AcceptedDomain
 }
+Restore-Before AcceptedDomain $decided
 `, literal(t.domains)),
 		},
 		{
@@ -97,7 +97,7 @@ func (t *tenant) undo() []Step {
 		},
 		{
 			Title: "Formats and groups as they were",
-			Code:  remote.String() + "Restore-Before RemoteDomain\nRestore-Before DistributionGroup\n",
+			Code:  t.asTheyWere(),
 		},
 		{
 			Title: "Forget what was before",
@@ -107,4 +107,16 @@ if ($Apply -and $Missing.Count -eq 0 -and (Test-Path $Record)) { Remove-Item $Re
 `,
 		},
 	}
+}
+
+// asTheyWere is the code for formats and groups.
+func (t *tenant) asTheyWere() string {
+	var b strings.Builder
+	for _, domain := range t.here {
+		b.WriteString(remove("RemoteDomain", remoteName(domain)))
+	}
+	for _, kind := range append([]string{"RemoteDomain"}, groupKinds...) {
+		b.WriteString("Restore-Before " + kind + "\n")
+	}
+	return b.String()
 }

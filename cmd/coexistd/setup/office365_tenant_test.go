@@ -41,13 +41,15 @@ var cmdletsOf = map[string]struct{ made, set string }{
 		"Comments Enabled ExceptIfRecipientAddressMatchesPatterns ExceptIfRecipientDomainIs RemoveHeader ExceptIfHeaderMatchesMessageHeader ExceptIfHeaderMatchesPatterns FromScope HeaderContainsMessageHeader HeaderContainsWords HeaderMatchesMessageHeader HeaderMatchesPatterns Mode Priority RecipientAddressMatchesPatterns RecipientDomainIs RouteMessageOutboundConnector SenderIpRanges SentToScope SetHeaderName SetHeaderValue SetSCL StopRuleProcessing",
 		"Comments ExceptIfRecipientAddressMatchesPatterns ExceptIfRecipientDomainIs RemoveHeader ExceptIfHeaderMatchesMessageHeader ExceptIfHeaderMatchesPatterns FromScope HeaderContainsMessageHeader HeaderContainsWords HeaderMatchesMessageHeader HeaderMatchesPatterns Mode Priority RecipientAddressMatchesPatterns RecipientDomainIs RouteMessageOutboundConnector SenderIpRanges SentToScope SetHeaderName SetHeaderValue SetSCL StopRuleProcessing",
 	},
-	"RemoteDomain":       {"DomainName", "AllowedOOFType AutoForwardEnabled AutoReplyEnabled CharacterSet ContentType DeliveryReportEnabled IsInternal LineWrapSize NDREnabled TNEFEnabled"},
-	"JournalRule":        {"Enabled JournalEmailAddress Recipient Scope", "JournalEmailAddress Recipient Scope"},
-	"AcceptedDomain":     {"", "DomainType MatchSubDomains OutboundOnly SendingFromDomainDisabled SendingToDomainDisabled"},
-	"OrganizationConfig": {"", "RejectDirectSend"},
-	"TransportConfig":    {"", "JournalingReportNdrTo"},
-	"DistributionGroup":  {"", "RequireSenderAuthenticationEnabled"},
-	"Mailbox":            {"", "DeliverToMailboxAndForward ForwardingSmtpAddress"},
+	"RemoteDomain":             {"DomainName", "AllowedOOFType AutoForwardEnabled AutoReplyEnabled CharacterSet ContentType DeliveryReportEnabled IsInternal LineWrapSize NDREnabled TNEFEnabled"},
+	"JournalRule":              {"Enabled JournalEmailAddress Recipient Scope", "JournalEmailAddress Recipient Scope"},
+	"AcceptedDomain":           {"", "DomainType MatchSubDomains OutboundOnly SendingFromDomainDisabled SendingToDomainDisabled"},
+	"OrganizationConfig":       {"", "RejectDirectSend"},
+	"TransportConfig":          {"", "JournalingReportNdrTo"},
+	"DistributionGroup":        {"", "BypassSecurityGroupManagerCheck RequireSenderAuthenticationEnabled"},
+	"DynamicDistributionGroup": {"", "RequireSenderAuthenticationEnabled"},
+	"UnifiedGroup":             {"", "RequireSenderAuthenticationEnabled"},
+	"Mailbox":                  {"", "DeliverToMailboxAndForward ForwardingSmtpAddress"},
 }
 
 // newExchange is a tenant with domains and one of everything that others have set up.
@@ -70,6 +72,8 @@ func newExchange(id string, domains ...string) *exchange {
 	for _, name := range []string{"sales", "board"} {
 		put("DistributionGroup", "Identity", name, "Name", name, "PrimarySmtpAddress", name+"@acmecorp.com", "RequireSenderAuthenticationEnabled", true)
 	}
+	put("DistributionGroup", "Identity", "hq", "Name", "hq", "PrimarySmtpAddress", "hq@acmecorp.com", "RequireSenderAuthenticationEnabled", true, "IsDirSynced", true)
+	put("UnifiedGroup", "Identity", "team_1a2b", "Name", "team_1a2b", "PrimarySmtpAddress", "team@acmecorp.com", "RequireSenderAuthenticationEnabled", true, "IsDirSynced", false)
 	put("Mailbox", "Identity", "alice", "Name", "alice", "PrimarySmtpAddress", "alice@acmecorp.com", "ForwardingSmtpAddress", nil, "DeliverToMailboxAndForward", false)
 	return e
 }
@@ -220,9 +224,20 @@ func (e *exchange) set(kind string, args *powershell.Table) error {
 			return fmt.Errorf("%s: there is no %v", cmdlet, args.Get("Identity"))
 		}
 	}
+	if one.Get("IsDirSynced") == true {
+		return fmt.Errorf("%s: %v is synchronized from elsewhere", cmdlet, one.Get("Name"))
+	}
+	for _, pair := range headerPairs {
+		if kind == "TransportRule" && args.Has(pair[0]) != args.Has(pair[1]) {
+			return fmt.Errorf("%s takes %s and %s together", cmdlet, pair[0], pair[1])
+		}
+	}
+	if kind == "DistributionGroup" && args.Get("BypassSecurityGroupManagerCheck") != true {
+		return fmt.Errorf("%s: only owners change %v", cmdlet, one.Get("Name"))
+	}
 	changed := &powershell.Table{}
 	for _, name := range args.Names() {
-		if !strings.EqualFold(name, "Identity") {
+		if !strings.EqualFold(name, "Identity") && !strings.EqualFold(name, "BypassSecurityGroupManagerCheck") {
 			changed.Set(name, args.Get(name))
 		}
 	}
@@ -304,10 +319,20 @@ func (e *exchange) fits(kind string, o object) error {
 			return fmt.Errorf("nobody gets undeliverable journal reports")
 		}
 		return oneOf("Scope", "Global", "Internal", "External")
+	case "Mailbox":
+		if text("ForwardingSmtpAddress") != "" && !is("DeliverToMailboxAndForward") {
+			return fmt.Errorf("mail would be forwarded without a copy")
+		}
 	case "AcceptedDomain":
 		return oneOf("DomainType", "Authoritative", "InternalRelay")
 	}
 	return nil
+}
+
+// headerPairs are the settings of a rule of which neither goes without the other.
+var headerPairs = [][2]string{
+	{"SetHeaderName", "SetHeaderValue"}, {"HeaderContainsMessageHeader", "HeaderContainsWords"},
+	{"HeaderMatchesMessageHeader", "HeaderMatchesPatterns"}, {"ExceptIfHeaderMatchesMessageHeader", "ExceptIfHeaderMatchesPatterns"},
 }
 
 func (e *exchange) ruleFits(o object, text func(string) string, oneOf func(string, ...string) error) error {
@@ -323,10 +348,7 @@ func (e *exchange) ruleFits(o object, text func(string) string, oneOf func(strin
 	if size > 8192 {
 		return fmt.Errorf("The rule cannot be created because it is too large")
 	}
-	for _, pair := range [][2]string{
-		{"SetHeaderName", "SetHeaderValue"}, {"HeaderContainsMessageHeader", "HeaderContainsWords"},
-		{"HeaderMatchesMessageHeader", "HeaderMatchesPatterns"}, {"ExceptIfHeaderMatchesMessageHeader", "ExceptIfHeaderMatchesPatterns"},
-	} {
+	for _, pair := range headerPairs {
 		if (text(pair[0]) == "") != (text(pair[1]) == "") {
 			return fmt.Errorf("%s and %s go together", pair[0], pair[1])
 		}

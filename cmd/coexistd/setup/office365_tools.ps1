@@ -25,9 +25,21 @@ function Test-Seen($Kind, $Name) {
     return $false
 }
 
+# What Exchange Online takes only together with another setting.
+$together = @{
+    SetHeaderName = 'SetHeaderValue'
+    SetHeaderValue = 'SetHeaderName'
+    HeaderContainsWords = 'HeaderContainsMessageHeader'
+    HeaderMatchesPatterns = 'HeaderMatchesMessageHeader'
+    ExceptIfHeaderMatchesPatterns = 'ExceptIfHeaderMatchesMessageHeader'
+    TlsSettings = 'TlsDomain'
+    TlsDomain = 'TlsSettings'
+    UseMXRecord = 'SmartHosts'
+}
+
 # Set-Found changes what differs, and only that.
 function Set-Found($Kind, $Have, $Wanted) {
-    $changes = @{}
+    $changes = [ordered]@{}
     foreach ($setting in @($Wanted.Keys)) {
         if ((Format-Value $Have.$setting) -ne (Format-Value $Wanted[$setting])) {
             Write-Host "~ $Kind '$($Have.Identity)': $setting is $(Show-Value $setting $Have.$setting), and becomes $(Show-Value $setting $Wanted[$setting])"
@@ -39,10 +51,14 @@ function Set-Found($Kind, $Have, $Wanted) {
         return
     }
     if (-not $Apply) { return }
-    $at = @{}
-    if ($Kind -ne 'OrganizationConfig') { $at.Identity = $Have.Identity }
+    $at = Select-One $Kind $Have.Identity
     foreach ($setting in @($changes.Keys)) {
         if ($Have.Name -notlike 'coexistd *') { Add-Record $Kind $Have.Identity $setting $Have.$setting }
+        $other = $together[$setting]
+        if ($other -and $other -notin @($changes.Keys)) {
+            $changes[$other] = $Have.$other
+            if ($other -in @($Wanted.Keys)) { $changes[$other] = $Wanted[$other] }
+        }
     }
     & "Set-$Kind" @at @changes | Out-Null
 }

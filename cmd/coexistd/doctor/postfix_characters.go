@@ -1,8 +1,9 @@
 package doctor
 
 import (
-	"strconv"
 	"strings"
+
+	"coexistd/cmd/coexistd/postconf"
 )
 
 // lookAtCharacters looks for characters that Postfix takes out of messages. cleanup(8) does so
@@ -15,7 +16,7 @@ func lookAtCharacters(p *postfix) []Finding {
 	told := make(map[string]bool)
 	for _, s := range p.Running("cleanup") {
 		has, file := p.Value(s, taken), s.Where(taken)
-		strips, refuses := unescape(has), unescape(p.Value(s, refused))
+		strips, refuses := postconf.Characters(has), postconf.Characters(p.Value(s, refused))
 		left := strings.Map(func(c rune) rune {
 			if strings.ContainsRune(refuses, c) {
 				return -1
@@ -39,34 +40,4 @@ func lookAtCharacters(p *postfix) []Finding {
 			do("%s; then run: postfix reload", instead))
 	}
 	return findings
-}
-
-// unescape reads a list of characters as Postfix does: \a, \b, \f, \n, \r, \t, \v and one to three
-// octal digits behind a backslash stand for one (unescape(3) of Postfix). Each byte becomes a rune.
-func unescape(text string) string {
-	var list strings.Builder
-	for i := 0; i < len(text); i++ {
-		c := text[i]
-		if c != '\\' || i+1 == len(text) {
-			list.WriteRune(rune(c))
-			continue
-		}
-		digits := 0
-		for digits < 3 && i+1+digits < len(text) && text[i+1+digits] >= '0' && text[i+1+digits] <= '7' {
-			digits++
-		}
-		if digits > 0 {
-			value, _ := strconv.ParseUint(text[i+1:i+1+digits], 8, 16)
-			list.WriteRune(rune(byte(value)))
-			i += digits
-			continue
-		}
-		i++
-		if at := strings.IndexByte("abfnrtv", text[i]); at >= 0 {
-			list.WriteByte("\a\b\f\n\r\t\v"[at])
-		} else {
-			list.WriteRune(rune(text[i]))
-		}
-	}
-	return list.String()
 }

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -15,7 +16,7 @@ func lookAtDual(x *examination) []Finding {
 		return nil
 	}
 	var twice []string
-	for _, s := range append(x.filtered(), x.mta.Running("pickup")...) {
+	for _, s := range append(x.mta.Filtered(), x.mta.Running("pickup")...) {
 		name := x.mta.Value(s, "cleanup_service_name")
 		if name == "" {
 			name = "cleanup"
@@ -50,25 +51,17 @@ func (x *examination) hasBoth() bool {
 	return false
 }
 
-// filtered are the services that take mail which the milter sees.
-func (x *examination) filtered() []*postconf.Service {
-	return slices.DeleteFunc(x.mta.Running("smtpd"), func(s *postconf.Service) bool {
-		return slices.Contains(postconf.List(x.mta.Value(s, "receive_override_options")), "no_milters")
-	})
-}
-
 // lookAtRelaying looks for mail for other domains that is put off in the place of being refused, and
 // for a platform's users whose mail Postfix does not let through.
-func lookAtRelaying(x *examination) []Finding {
-	relay, recipient := postconf.List(x.mta.Main["smtpd_relay_restrictions"]), postconf.List(x.mta.Main["smtpd_recipient_restrictions"])
-	all := slices.Concat(relay, recipient)
+func lookAtRelaying(ctx context.Context, x *examination) []Finding {
+	relay := postconf.List(x.mta.Main["smtpd_relay_restrictions"])
 	var findings []Finding
 	if slices.Contains(relay, "defer_unauth_destination") {
 		findings = append(findings, warning("smtpd_relay_restrictions puts off mail for other domains: a platform that wrongly sends mail for its alternate domain here tries again for days").
 			do("write reject_unauth_destination for defer_unauth_destination in smtpd_relay_restrictions of main.cf; then run: postfix reload"))
 	}
 	for _, platform := range x.conf.Rules.Routes.Platforms {
-		if platform.MayRelay && !slices.Contains(all, "check_client_access") {
+		if platform.MayRelay && !x.letsRelay(ctx, platform) {
 			findings = append(findings, failure("may_relay is set for %s, but Postfix lets none of its hosts relay: mail of its users for the Internet is refused", platform.Name).
 				do("put check_client_access socketmap:%s:networks before reject_unauth_destination in smtpd_relay_restrictions of main.cf, as coexistd setup postfix says; then run: postfix reload", x.lookupAddress()))
 		}
@@ -77,6 +70,40 @@ func lookAtRelaying(x *examination) []Finding {
 		findings = append(findings, warning("smtp_tls_security_level is empty: mail goes to the platforms in the clear").do("put into main.cf: smtp_tls_security_level = may; then run: postfix reload"))
 	}
 	return findings
+}
+
+// letsRelay reports that Postfix lets the hosts of a platform relay: by our lookup, or by a table
+// that has one of its addresses, or that cannot be asked.
+func (x *examination) letsRelay(ctx context.Context, platform *route.Platform) bool {
+	var keys []string
+	for _, network := range x.networks[platform.Name].Networks.Prefixes() {
+		keys = append(keys, keysOfClient(network.Addr().String())...)
+	}
+	for _, setting := range []string{"smtpd_relay_restrictions", "smtpd_recipient_restrictions"} {
+		if x.mta.Asks(setting, "networks", x.conf.Lookups) {
+			return true
+		}
+		list := postconf.List(x.mta.Main[setting])
+		for i, table := range list {
+			if i == 0 || list[i-1] != "check_client_access" || x.mta.IsAnyOfOurs(table, x.conf.Lookups) {
+				continue
+			}
+			if has, err := x.mta.Values(ctx, table, keys); err != nil || len(has) > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// keysOfClient are those by which Postfix asks for a client: its address, and the networks of whole octets that
+// have it (access(5)).
+func keysOfClient(address string) []string {
+	keys := []string{address}
+	for at := strings.LastIndexByte(address, '.'); at > 0; at = strings.LastIndexByte(address[:at], '.') {
+		keys = append(keys, address[:at])
+	}
+	return keys
 }
 
 // lookupAddress is that of our first lookup.

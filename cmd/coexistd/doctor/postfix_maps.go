@@ -1,42 +1,64 @@
 package doctor
 
 import (
+	"context"
+	"maps"
 	"slices"
 	"strings"
 
 	"coexistd/cmd/coexistd/postconf"
 )
 
+// asked is a map of ours, and the setting of main.cf that should name it.
+type asked struct{ name, setting, without string }
+
 // lookAtMaps sees whether Postfix asks our lookups.
-func lookAtMaps(x *examination) []Finding {
+func lookAtMaps(ctx context.Context, x *examination) []Finding {
 	if len(x.conf.Lookups) == 0 {
 		return nil
 	}
-	var findings []Finding
-	for _, one := range [...]struct {
-		name     string
-		settings []string
-		without  string
-	}{
-		{"recipients", []string{"virtual_mailbox_maps", "local_recipient_maps", "relay_recipient_maps"}, "Postfix refuses users who live elsewhere"},
-		{"aliases", []string{"virtual_alias_maps"}, "bounces and forwarded mail for users who live elsewhere end in a mailbox here that nobody reads"},
-		{"transport", []string{"transport_maps"}, "mail that no milter sees is not put off for a mailbox that is being moved, and no platform's relay is used"},
+	findings := lookAtRecipients(ctx, x)
+	for _, one := range [...]asked{
+		{"aliases", "virtual_alias_maps", "bounces and forwarded mail for users who live elsewhere end in a mailbox here that nobody reads"},
+		{"transport", "transport_maps", "mail that no milter sees is not put off for a mailbox that is being moved, and no platform's relay is used"},
 	} {
-		if i := slices.IndexFunc(one.settings, func(setting string) bool { return x.mta.Asks(setting, one.name, x.conf.Lookups) }); i >= 0 {
-			findings = append(findings, fine("%s asks coexistd for %s", one.settings[i], one.name))
-			continue
-		}
-		list, ours := x.othersTables(one.settings[0]), "socketmap:"+x.conf.Lookups[0].Address+":"+one.name
-		if one.name == "transport" {
-			list = append([]string{ours}, list...) // One of theirs by address would bring the mail of who has moved to the mailbox of before.
-		} else {
-			list = append(list, ours)
-		}
-		value := strings.Join(list, ", ")
-		findings = append(findings, failure("%s does not ask coexistd for %s: %s", strings.Join(one.settings, " or "), one.name, one.without).
-			do("put into main.cf: %s = %s; then run: postfix reload", one.settings[0], value))
+		findings = append(findings, x.judgeAsked(one))
 	}
 	return findings
+}
+
+// lookAtRecipients sees whether Postfix asks us who exists, for each class that has a domain of ours; of
+// those that none has, lookAtDomains tells.
+func lookAtRecipients(ctx context.Context, x *examination) []Finding {
+	domains := x.domains()
+	var findings []Finding
+	for _, class := range postconf.Classes {
+		has, _ := x.mta.Members(ctx, class.Domains, domains, x.conf.Lookups) // lookAtDomains tells the error.
+		switch {
+		case class.Recipients == "":
+		case !slices.Contains(slices.Collect(maps.Values(has)), true) && !x.mta.Asks(class.Recipients, "recipients", x.conf.Lookups):
+		case x.mta.TakesAll(class, domains):
+			findings = append(findings, fine("%s is empty: Postfix takes mail to anybody of %s, and coexistd refuses whom the directory lacks", class.Recipients, class.Domains))
+		default:
+			findings = append(findings, x.judgeAsked(asked{"recipients", class.Recipients, "Postfix refuses users who live elsewhere"}))
+		}
+	}
+	return findings
+}
+
+// judgeAsked says whether a setting names a map of ours.
+func (x *examination) judgeAsked(one asked) Finding {
+	if x.mta.Asks(one.setting, one.name, x.conf.Lookups) {
+		return fine("%s asks coexistd for %s", one.setting, one.name)
+	}
+	list, ours := x.othersTables(one.setting), "socketmap:"+x.conf.Lookups[0].Address+":"+one.name
+	if one.name == "transport" {
+		list = append([]string{ours}, list...) // One of theirs by address would bring the mail of who has moved to the mailbox of before.
+	} else {
+		list = append(list, ours)
+	}
+	return failure("%s does not ask coexistd for %s: %s", one.setting, one.name, one.without).
+		do("put into main.cf: %s = %s; then run: postfix reload", one.setting, strings.Join(list, ", "))
 }
 
 // othersTables are the tables of a setting that are not ours, nor seem to be: with another

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -25,9 +23,9 @@ func lookAtMilters(ctx context.Context, x *examination, program, setting string)
 // judgeService says of one service whether it gives its mail to us. What it finds
 // reads on from the service's name.
 func judgeService(ctx context.Context, x *examination, s *postconf.Service, setting string) Finding {
-	options, milters, file := x.mta.Value(s, "receive_override_options"), x.mta.Value(s, setting), s.Where(setting)
-	if slices.Contains(postconf.List(options), "no_milters") {
-		if _, own := s.Own["receive_override_options"]; own && isLoopback(s.Name) {
+	milters, file := x.mta.Value(s, setting), s.Where(setting)
+	if !x.mta.AsksMilters(s) {
+		if x.mta.IsReturn(s) {
 			return fine("takes mail back from a content filter, without milters")
 		}
 		return failure("asks no milter: receive_override_options has no_milters").
@@ -86,13 +84,4 @@ func (p *postfix) judgeAbsence(s *postconf.Service, setting, file string, us pos
 			do("%s; milter_default_action is then for the others alone", perMilter)
 	}
 	return fine("hands its mail to coexistd by %s", us.Address)
-}
-
-func isLoopback(service string) bool {
-	host, _, err := net.SplitHostPort(service)
-	if err != nil {
-		return false
-	}
-	address, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && address.Unmap().IsLoopback()
 }

@@ -1,5 +1,10 @@
 package postconf
 
+import (
+	"slices"
+	"strings"
+)
+
 // Class is a setting of Postfix that lists domains which it takes mail for (ADDRESS_CLASS_README).
 type Class struct {
 	// Domains is its name; Transport that of the setting which says how the mail is
@@ -19,4 +24,17 @@ var Classes = [...]Class{
 // VirtualMailboxes is the class of domains whose users are no accounts of the host.
 func VirtualMailboxes() Class {
 	return Class{"virtual_mailbox_domains", "virtual_transport", "virtual_mailbox_maps"}
+}
+
+// TakesAll reports a class for which Postfix takes mail to anybody, since its maps of recipients are
+// empty, and which may have domains beside ours. Were our map the only one there, the mail for those would be
+// refused.
+func (p *Settings) TakesAll(c Class, ours []string) bool {
+	if c.Recipients == "" || p.Main[c.Recipients] != "" {
+		return false
+	}
+	below := slices.Contains(List(p.Main["parent_domain_matches_subdomains"]), c.Domains)
+	return slices.ContainsFunc(List(p.Main[c.Domains]), func(domain string) bool {
+		return below || !slices.Contains(ours, strings.ToLower(domain))
+	})
 }

@@ -1,6 +1,9 @@
 package postconf
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Milter is one milter of a list in main.cf.
 type Milter struct {
@@ -31,4 +34,16 @@ func Milters(text string) []Milter {
 		list = append(list, entry)
 	}
 	return list
+}
+
+// WaitingFor is an entry of smtpd_milters with its other settings as they are, such that mail waits
+// while the milter is away. Postfix knows that form from 3.0 on.
+func WaitingFor(entry string) string {
+	parts := []string{entry}
+	if inner, braced := strings.CutPrefix(entry, "{"); braced {
+		parts = slices.DeleteFunc(List(strings.TrimSuffix(inner, "}")), func(part string) bool {
+			return strings.HasPrefix(strings.TrimLeft(part, "{ "), "default_action")
+		})
+	}
+	return "{ " + strings.Join(append(parts, "default_action=tempfail"), ", ") + " }"
 }

@@ -2,6 +2,7 @@ package postconf
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"coexistd/policy/config"
@@ -37,4 +38,34 @@ func (p *Settings) IsOurs(table, name string, lookups []config.Listener) bool {
 func (p *Settings) IsAnyOfOurs(table string, lookups []config.Listener) bool {
 	name := table[strings.LastIndexByte(table, ':')+1:]
 	return p.IsOurs(table, name, lookups)
+}
+
+// WithoutOurs are the tables of a list that are no maps at our lookups, and not within those that are
+// asked as one (unionmap).
+func (p *Settings) WithoutOurs(tables []string, lookups []config.Listener) (left []string) {
+	for _, table := range tables {
+		inner, is := strings.CutPrefix(Direct(table), "unionmap:{")
+		if !is {
+			if !p.IsAnyOfOurs(table, lookups) {
+				left = append(left, table)
+			}
+			continue
+		}
+		all := List(strings.TrimSuffix(inner, "}"))
+		switch others := p.WithoutOurs(all, lookups); {
+		case slices.Equal(others, all):
+			left = append(left, table)
+		case len(others) > 1:
+			proxy := strings.TrimSuffix(table, Direct(table))
+			left = append(left, proxy+"unionmap:{"+strings.Join(others, ", ")+"}")
+		default:
+			left = append(left, others...)
+		}
+	}
+	return left
+}
+
+// HaveOurs reports milters of which one is a listener of ours.
+func (p *Settings) HaveOurs(milters string, listeners []config.Listener) bool {
+	return slices.ContainsFunc(Milters(milters), func(m Milter) bool { return p.LeadsTo(m.Address, listeners) })
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,17 +54,6 @@ type Settings struct {
 	Postmap string
 
 	written map[string]bool
-}
-
-// Service is one line of master.cf.
-type Service struct {
-	// Name and Kind are the first two fields: "smtp", "inet". Program is the file's name
-	// in the last one.
-	Name, Kind, Program string
-	// Chroot says that the program sees the queue directory alone.
-	Chroot bool
-	// Own are its -o options by name.
-	Own map[string]string
 }
 
 // Read asks postconf, which is sought in PATH and in /usr/sbin. The error is ErrNone where
@@ -177,27 +165,6 @@ func (p *Settings) addLogin(line string) {
 	if line != "" {
 		p.Logins = append(p.Logins, line)
 	}
-}
-
-// Where says in words where a setting stands, as it holds for the service.
-func (s *Service) Where(name string) string {
-	if _, own := s.Own[name]; own {
-		return "the -o options of " + s.Name + " in master.cf"
-	}
-	return "main.cf"
-}
-
-// Value is a setting as it holds for a service.
-func (p *Settings) Value(s *Service, name string) string {
-	if value, own := s.Own[name]; own {
-		return value
-	}
-	return p.Main[name]
-}
-
-// Running are the services that run a program.
-func (p *Settings) Running(program string) []*Service {
-	return slices.DeleteFunc(slices.Clone(p.Services), func(s *Service) bool { return s.Program != program })
 }
 
 // IsFrom reports a Postfix of that major version or a later one.

@@ -8,9 +8,6 @@ import (
 	"strings"
 
 	"coexistd/cmd/coexistd/postconf"
-	"coexistd/policy/config"
-	"coexistd/policy/route"
-	"coexistd/policy/verdict"
 )
 
 // postfixSide makes a guide for Postfix: what differs from what its configuration says now.
@@ -19,8 +16,12 @@ type postfixSide struct {
 	p     *postconf.Settings
 	steps []Step
 	// untaken are the domains of ours for which Postfix takes no mail yet. They become virtual
-	// mailbox domains.
-	untaken []string
+	// mailbox domains. Of the unsure it cannot be told.
+	untaken, unsure []string
+	// notes are what is left as it is, and why: a sentence each.
+	notes []string
+	// err is why there can be no guide; nil: there can.
+	err error
 	// restart says that a reload does not do.
 	restart bool
 }
@@ -30,6 +31,8 @@ type pair struct{ name, value string }
 
 func newPostfixSide(s *Site) (*postfixSide, error) {
 	switch {
+	case s.Postfix == nil && s.postfixErr != nil && !errors.Is(s.postfixErr, postconf.ErrNone):
+		return nil, fmt.Errorf("the settings of Postfix cannot be read: %w", s.postfixErr)
 	case s.Postfix == nil:
 		return nil, errors.New("no Postfix was found: run this on the host of the MTA, as root, with the folder of its postconf command in PATH")
 	case len(s.Conf.Lookups) == 0:
@@ -41,15 +44,16 @@ func newPostfixSide(s *Site) (*postfixSide, error) {
 			g.untaken = append(g.untaken, domain)
 		}
 	}
+	if s.classesErr != nil {
+		g.untaken, g.unsure = nil, g.untaken
+	}
 	return g, nil
 }
 
-// class is the class of a domain of ours, as it is or will be.
-func (g *postfixSide) class(domain string) postconf.Class {
-	if class, is := g.Classes[domain]; is {
-		return class
-	}
-	return postconf.VirtualMailboxes()
+// has reports that a domain of ours is or will be of that class.
+func (g *postfixSide) has(class postconf.Class) bool {
+	return class == postconf.VirtualMailboxes() && len(g.untaken) > 0 ||
+		slices.ContainsFunc(g.ours(), func(domain string) bool { return g.Classes[domain] == class })
 }
 
 // postfix says what to set in Postfix.
@@ -58,19 +62,33 @@ func postfix(s *Site) (Guide, error) {
 	if err != nil {
 		return Guide{}, err
 	}
+	if err := g.passesMilters(); err != nil {
+		return Guide{}, err
+	}
 	for _, chapter := range []func(){
 		// Postfix's programs may read main.cf at any moment: what asks us who exists comes before
-		// the milter and before the domains, and the milter before whom it guards against.
-		g.chroots, g.recipients, g.aliases, g.transports, g.dual, g.delimiter, g.networks, g.milters, g.domains, g.relaying,
-		g.outbound, g.certificates, g.submission, g.releases, g.activate,
+		// the milter and before the domains, the milter before whom it guards against, and
+		// the certificate before the hosts that know us by it.
+		g.sockets, g.certificates, g.recipients, g.aliases, g.transports, g.dual, g.delimiter, g.milters, g.networks, g.domains, g.relaying,
+		g.outbound, g.submission, g.releases, g.activate,
 	} {
 		chapter()
 	}
-	return Guide{
-		Intro: "Postfix beside coexistd, as the configuration " + s.Conf.Path + " wants it: what differs from what postconf says now.\n" +
-			"Run it as root when coexistd runs (coexistd status): coexistd setup postfix | sh -e. Then see what coexistd doctor says.",
-		Steps: g.steps, comment: "# ",
-	}, nil
+	intro := "Postfix beside coexistd, as the configuration " + s.Conf.Path + " wants it: what differs from what postconf says now.\n" +
+		"Run it as root when coexistd runs (coexistd status): coexistd setup postfix | sh -e. Then see what coexistd doctor says."
+	return Guide{Intro: strings.Join(append([]string{intro}, g.notes...), "\n"), Steps: g.steps, comment: "# "}, g.err
+}
+
+// passesMilters is an error where mail passes by all milters: to let somebody relay there, or to
+// rely on our answers, would be wrong.
+func (g *postfixSide) passesMilters() error {
+	for _, s := range g.p.Running("smtpd") {
+		if !g.p.AsksMilters(s) && !g.p.IsReturn(s) {
+			return fmt.Errorf("the service %s of master.cf asks no milter, as receive_override_options has no_milters in %s: coexistd would not see its mail. "+
+				"Take no_milters out there; it belongs to the -o options of a service on loopback that takes mail back from a content filter, and to no other. Then run this again", s.Name, s.Where("receive_override_options"))
+		}
+	}
+	return nil
 }
 
 // add adds a step, unless it has no lines.
@@ -93,8 +111,13 @@ func (g *postfixSide) set(wanted ...pair) (lines []string) {
 // option returns the commands for those options of a service that are not as wanted.
 func (g *postfixSide) option(s *postconf.Service, wanted ...pair) (lines []string) {
 	for _, one := range wanted {
-		if value, has := s.Own[one.name]; !has || value != one.value {
-			lines = append(lines, "postconf -P "+quote(s.Name+"/"+s.Kind+"/"+one.name+"="+one.value))
+		value, possible := postconf.Unspaced(one.value)
+		if !possible {
+			g.err = fmt.Errorf("%s must stand in the -o options of %s in master.cf, which take no table between braces whose rows have blanks: write these rows into a file, and run this again. It is %s", one.name, s.Name, one.value)
+		}
+		own, has := s.Own[one.name]
+		if own, _ = postconf.Unspaced(own); !has || own != value {
+			lines = append(lines, "postconf -P "+quote(s.Name+"/"+s.Kind+"/"+one.name+"="+value))
 		}
 	}
 	return lines
@@ -140,17 +163,22 @@ func joined(parts ...string) string {
 // domains has Postfix take mail for our domains. Where it has virtual mailboxes already, it knows how
 // to deliver to them.
 func (g *postfixSide) domains() {
+	if len(g.unsure) > 0 {
+		g.steps = append(g.steps, Step{Title: "See whether Postfix takes mail for " + strings.Join(g.unsure, ", "),
+			Text: "That cannot be told: " + strings.ReplaceAll(g.classesErr.Error(), "\n", "; ") + ". See that it is there and that root can read it, and run this again."})
+	}
 	if len(g.untaken) == 0 {
 		return
 	}
-	list := g.untaken
-	var wanted []pair
+	var list []string
 	if g.p.IsWritten("virtual_mailbox_domains") {
-		list = append(postconf.List(g.p.Raw["virtual_mailbox_domains"]), list...)
-	} else if !g.p.IsWritten("virtual_transport") {
+		list = postconf.List(g.p.Raw["virtual_mailbox_domains"])
+	}
+	var wanted []pair
+	if len(list) == 0 && !g.p.IsWritten("virtual_transport") {
 		wanted = append(wanted, pair{"virtual_transport", "lmtp:unix:private/dovecot-lmtp"})
 	}
-	wanted = append(wanted, pair{"virtual_mailbox_domains", strings.Join(list, ", ")})
+	wanted = append(wanted, pair{"virtual_mailbox_domains", strings.Join(append(list, g.untaken...), ", ")})
 	text := "Every domain must have postmaster and abuse: give each a mailbox, or an alias in a map of yours."
 	if len(wanted) > 1 {
 		text = "Mailboxes here are delivered by LMTP, to Dovecot as a rule: contrib/postfix has the lines for it. Where another program takes them, write it into virtual_transport.\n" + text
@@ -164,8 +192,12 @@ func (g *postfixSide) recipients() {
 	var wanted []pair
 	var lines []string
 	for _, class := range postconf.Classes {
-		uses := slices.ContainsFunc(g.ours(), func(domain string) bool { return g.class(domain) == class })
-		if class.Recipients == "" || !uses {
+		if class.Recipients == "" || !g.has(class) {
+			continue
+		}
+		if g.p.TakesAll(class, g.ours()) {
+			g.notes = append(g.notes, fmt.Sprintf("%s is empty and stays so: Postfix takes mail to anybody of %s, where there may be domains that coexistd does not know, "+
+				"and the milter refuses whom the directory lacks.", class.Recipients, class.Domains))
 			continue
 		}
 		if class.Recipients == "virtual_mailbox_maps" {
@@ -179,7 +211,7 @@ func (g *postfixSide) recipients() {
 
 // keepVirtual gives virtual(8), which takes no socketmap, the tables that it has had.
 func (g *postfixSide) keepVirtual() []string {
-	own := g.p.Raw["virtual_mailbox_maps"]
+	own := joined(g.p.WithoutOurs(postconf.List(g.p.Raw["virtual_mailbox_maps"]), g.Conf.Lookups)...)
 	transport, _, _ := strings.Cut(g.p.Main["virtual_transport"], ":")
 	i := slices.IndexFunc(g.p.Services, func(s *postconf.Service) bool {
 		return s.Name == transport && s.Kind == "unix" && s.Program == "virtual"
@@ -234,36 +266,6 @@ func (g *postfixSide) networks() {
 	g.add("Let our_networks send to the Internet", "", g.set(pair{"mynetworks", value})...)
 }
 
-// relaying refuses mail for other domains, rather than put it off, and lets the users of a platform
-// with may_relay send through us.
-func (g *postfixSide) relaying() {
-	mayRelay := slices.ContainsFunc(g.Conf.Rules.Routes.Platforms, func(p *route.Platform) bool { return p.MayRelay })
-	var wanted []pair
-	for _, setting := range []string{"smtpd_relay_restrictions", "smtpd_recipient_restrictions"} {
-		list := postconf.List(g.p.Raw[setting])
-		end := slices.IndexFunc(list, func(one string) bool { return one == "defer_unauth_destination" || one == "reject_unauth_destination" })
-		if end < 0 {
-			continue
-		}
-		list[end] = "reject_unauth_destination"
-		if mayRelay && !g.p.Asks(setting, "networks", g.Conf.Lookups) {
-			list = slices.Insert(list, end, "check_client_access "+g.lookup("networks"))
-		}
-		value := strings.Join(list, ", ")
-		if slices.Equal(postconf.List(value), postconf.List(g.p.Raw[setting])) {
-			value = g.p.Raw[setting]
-		}
-		wanted = append(wanted, pair{setting, value})
-	}
-	title := "Refuse mail for other domains"
-	text := "A platform that wrongly sends mail for its alternate domain here would else try again for days."
-	if mayRelay {
-		title += ", save that of the platform's users"
-		text += " All tenants of the platform send from the networks that the lookup has; coexistd refuses what does not prove ours."
-	}
-	g.add(title, text, g.set(wanted...)...)
-}
-
 // outbound has all mail for the Internet leave through a platform.
 func (g *postfixSide) outbound() {
 	host, platform := g.outboundHost()
@@ -303,19 +305,4 @@ func (g *postfixSide) certificates() {
 		text += " Postfix tells of those certificates only whose issuer is in smtpd_tls_CAfile."
 	}
 	g.add("Use TLS, and show who we are", strings.TrimSpace(text), g.set(wanted...)...)
-}
-
-// listeners finds two listeners: general judges each message by itself, and users is for services where
-// all are logged in; nil: there is none.
-func (g *postfixSide) listeners() (general, users *config.Listener) {
-	for i := range g.Conf.Listeners {
-		l := &g.Conf.Listeners[i]
-		switch {
-		case l.Checkpoint == verdict.Undecided && general == nil:
-			general = l
-		case l.Checkpoint == verdict.S2 && users == nil:
-			users = l
-		}
-	}
-	return general, users
 }

@@ -2,19 +2,20 @@ package setup
 
 import (
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 
+	"coexistd/cmd/coexistd/account"
 	"coexistd/cmd/coexistd/postconf"
+	"coexistd/policy/config"
 )
 
 // cleanup is the service that cleans up what has passed the milter, where mailboxes are at both
 // sides.
 const cleanup = "cleanup-milter"
 
-// chroots has Postfix's programs see our Unix sockets, and use them.
-func (g *postfixSide) chroots() {
+// sockets has Postfix's programs see our Unix sockets, and use them.
+func (g *postfixSide) sockets() {
 	if !g.hasUnixSockets() {
 		return
 	}
@@ -24,14 +25,30 @@ func (g *postfixSide) chroots() {
 			lines = append(lines, "postconf -F "+quote(s.Name+"/"+s.Kind+"/chroot=n"))
 		}
 	}
+	if g.User != "" && g.lacksRights() {
+		lines = append(lines, fmt.Sprintf("usermod -aG %s %s", g.User, g.p.Main["mail_owner"]))
+	}
 	if len(lines) == 0 {
 		return
 	}
 	g.restart = true
-	if g.User != "" {
-		lines = append(lines, fmt.Sprintf("usermod -aG %s %s", g.User, g.p.Main["mail_owner"]))
-	}
 	g.add("Let Postfix reach coexistd's Unix sockets", "", lines...)
+}
+
+// lacksRights reports a Unix socket of ours that Postfix's user may not use, as far as can be told.
+func (g *postfixSide) lacksRights() bool {
+	owner, err := account.Named(g.p.Main["mail_owner"])
+	if err != nil || owner.IsRoot() {
+		return false
+	}
+	return slices.ContainsFunc(slices.Concat(g.Conf.Listeners, g.Conf.Lookups), func(l config.Listener) bool {
+		path, is := strings.CutPrefix(l.Address, "unix:")
+		if !is {
+			return false
+		}
+		barring, err := owner.BarredFrom(path, account.Writing)
+		return err != nil || barring != ""
+	})
 }
 
 func (g *postfixSide) hasUnixSockets() bool {
@@ -53,14 +70,6 @@ func (g *postfixSide) chroot(program string) string {
 	return "n"
 }
 
-// filtered are the services that take mail which the milter sees: each smtpd, save those that
-// take mail back from a content filter.
-func (g *postfixSide) filtered() []*postconf.Service {
-	return slices.DeleteFunc(g.p.Running("smtpd"), func(s *postconf.Service) bool {
-		return slices.Contains(postconf.List(g.p.Value(s, "receive_override_options")), "no_milters")
-	})
-}
-
 // dual has what has passed the milter cleaned up without dual delivery, which the milter has
 // seen to.
 func (g *postfixSide) dual() {
@@ -77,7 +86,7 @@ func (g *postfixSide) dual() {
 		at = len(g.p.Services) - 1
 	}
 	lines = append(lines, g.option(g.p.Services[at], pair{"virtual_alias_maps", maps})...)
-	for _, s := range append(g.filtered(), g.p.Running("pickup")...) {
+	for _, s := range append(g.p.Filtered(), g.p.Running("pickup")...) {
 		lines = append(lines, g.option(s, pair{"cleanup_service_name", cleanup})...)
 	}
 	if len(lines) > 0 {
@@ -88,45 +97,20 @@ func (g *postfixSide) dual() {
 }
 
 // ownMembers is virtual_alias_maps as it will be, with the map members in the place of aliases.
-// An option of master.cf has no spaces.
 func (g *postfixSide) ownMembers() string {
-	tables := slices.DeleteFunc(postconf.List(g.p.Main["virtual_alias_maps"]), func(table string) bool { return g.p.IsAnyOfOurs(table, g.Conf.Lookups) })
+	tables := g.p.WithoutOurs(postconf.List(g.p.Main["virtual_alias_maps"]), g.Conf.Lookups)
 	if slices.ContainsFunc(tables, func(table string) bool { return !postconf.IsListable(table) }) {
-		return strings.Join(append([]string{g.lookup("members")}, tables...), ",")
+		return joined(append([]string{g.lookup("members")}, tables...)...)
 	}
-	return strings.Join(append(tables, g.lookup("members")), ",")
-}
-
-// submission has what only those who are logged in may use ask the listener for our users.
-func (g *postfixSide) submission() {
-	_, users := g.listeners()
-	if users == nil {
-		return
-	}
-	var lines []string
-	found := false
-	for _, s := range g.filtered() {
-		if s.Own["smtpd_sasl_auth_enable"] != "yes" {
-			continue
-		}
-		found = true
-		if !g.leadsToUs(s.Own["smtpd_milters"]) {
-			lines = append(lines, g.option(s, pair{"smtpd_milters", joined(users.Address, s.Own["smtpd_milters"])})...)
-		}
-	}
-	if !found {
-		lines = g.newSubmission(users.Address)
-		g.restart = true
-	}
-	g.add("Let users who log in come by a listener of their own", "Passwords are checked by Dovecot here: contrib/postfix has the lines for it.", lines...)
+	return joined(append(tables, g.lookup("members"))...)
 }
 
 // newSubmission makes the service for port 587, as there is none.
-func (g *postfixSide) newSubmission(milter string) []string {
+func (g *postfixSide) newSubmission(milters string) []string {
 	s := &postconf.Service{Name: "submission", Kind: "inet", Program: "smtpd", Own: map[string]string{}}
 	options := []pair{
 		{"smtpd_tls_security_level", "encrypt"}, {"smtpd_sasl_auth_enable", "yes"}, {"smtpd_sasl_type", "dovecot"},
-		{"smtpd_sasl_path", "private/auth"}, {"smtpd_milters", milter},
+		{"smtpd_sasl_path", "private/auth"}, {"smtpd_milters", milters},
 	}
 	if g.Both {
 		options = append(options, pair{"cleanup_service_name", cleanup})
@@ -135,18 +119,21 @@ func (g *postfixSide) newSubmission(milter string) []string {
 	return append([]string{"postconf -M " + quote("submission/inet="+line)}, g.option(s, options...)...)
 }
 
+// isServed reports a port at which a service listens.
+func (g *postfixSide) isServed(port string) bool {
+	return slices.ContainsFunc(g.p.Services, func(s *postconf.Service) bool { return s.Port() == port })
+}
+
 // releases makes the service that takes what is released from quarantine, where it has a port of
 // its own.
 func (g *postfixSide) releases() {
-	_, port, err := net.SplitHostPort(g.Conf.Quarantine.SMTP)
-	if err != nil || port == "25" {
-		return
-	}
-	if slices.ContainsFunc(g.p.Running("smtpd"), func(s *postconf.Service) bool { return s.Name == port || strings.HasSuffix(s.Name, ":"+port) }) {
-		return
-	}
 	name := g.Conf.Quarantine.SMTP
 	s := &postconf.Service{Name: name, Kind: "inet", Program: "smtpd", Own: map[string]string{}}
+	usual := []string{postconf.SMTPPort, postconf.SubmissionPort, postconf.SubmissionsPort}
+	// Another host's port is served there, and the usual ones are for all.
+	if !postconf.IsOnLoopback(name) || slices.Contains(usual, s.Port()) || g.isServed(s.Port()) {
+		return
+	}
 	options := []pair{{"local_header_rewrite_clients", ""}}
 	if g.Both {
 		options = append(options, pair{"cleanup_service_name", cleanup})
@@ -154,58 +141,6 @@ func (g *postfixSide) releases() {
 	g.restart = true
 	line := fmt.Sprintf("%s inet n - %s - - smtpd", name, g.chroot("smtpd"))
 	g.add("Take what is released from quarantine", "", append([]string{"postconf -M " + quote(name+"/inet="+line)}, g.option(s, options...)...)...)
-}
-
-// milters gives coexistd every message.
-func (g *postfixSide) milters() {
-	general, users := g.listeners()
-	if general == nil {
-		general = users
-	}
-	if general == nil {
-		general = &g.Conf.Listeners[0]
-	}
-	ours := general.Address
-	// Before 3.0 Postfix knows one action for all milters.
-	others := g.others("smtpd_milters") && g.p.IsFrom(3)
-	var wanted []pair
-	if others {
-		ours = "{ " + ours + ", default_action=tempfail }"
-	} else {
-		wanted = append(wanted, pair{"milter_default_action", "tempfail"})
-	}
-	if !g.leadsToUs(g.p.Main["smtpd_milters"]) {
-		wanted = append(wanted, pair{"smtpd_milters", joined(ours, g.p.Raw["smtpd_milters"])})
-	}
-	// What refers to smtpd_milters has us with them.
-	if raw := g.p.Raw["non_smtpd_milters"]; !g.leadsToUs(g.p.Main["non_smtpd_milters"]) && !strings.Contains(raw, "$smtpd_milters") && !strings.Contains(raw, "${smtpd_milters}") {
-		value := "$smtpd_milters"
-		if others || g.p.Main["non_smtpd_milters"] != "" {
-			value = joined(ours, g.p.Raw["non_smtpd_milters"])
-		}
-		wanted = append(wanted, pair{"non_smtpd_milters", value})
-	}
-	wanted = append(wanted, pair{"milter_protocol", "6"})
-	if g.p.Main["message_strip_characters"] == "" {
-		wanted = append(wanted, pair{"message_reject_characters", `\0`})
-	}
-	lines := g.set(wanted...)
-	for _, s := range g.filtered() {
-		if own, has := s.Own["smtpd_milters"]; has && !g.leadsToUs(own) && s.Own["smtpd_sasl_auth_enable"] != "yes" {
-			lines = append(lines, g.option(s, pair{"smtpd_milters", joined(ours, own)})...)
-		}
-	}
-	g.add("Give coexistd every message", "While it is away, clients are told to try again: nothing passes by.", lines...)
-}
-
-// leadsToUs reports that a list of milters has one of our listeners.
-func (g *postfixSide) leadsToUs(milters string) bool {
-	return slices.ContainsFunc(postconf.Milters(milters), func(m postconf.Milter) bool { return g.p.LeadsTo(m.Address, g.Conf.Listeners) })
-}
-
-// others reports that a list of milters has further ones.
-func (g *postfixSide) others(setting string) bool {
-	return slices.ContainsFunc(postconf.Milters(g.p.Main[setting]), func(m postconf.Milter) bool { return !g.p.LeadsTo(m.Address, g.Conf.Listeners) })
 }
 
 // activate has Postfix take the changes.

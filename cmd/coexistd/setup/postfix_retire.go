@@ -13,17 +13,17 @@ func retirePostfix(s *Site) (Guide, error) {
 	if err != nil {
 		return Guide{}, err
 	}
-	g.retireMilters()
-	g.retireServices()
-	g.retireTables()
-	g.retireOutbound()
-	g.activate()
+	// Postfix's programs may read main.cf at any moment: who may send goes first, and the milter, which guards
+	// against others, last.
+	for _, chapter := range []func(){g.retireRelaying, g.retireOutbound, g.retireTables, g.retireServices, g.retireMilters, g.activate} {
+		chapter()
+	}
 	return Guide{
 		Intro: "Postfix without coexistd. First see that all mailboxes are here, or all are at the platform and the MX points there, that nothing is held " +
 			"(coexistd quarantine list), and that a map of your own knows all users: without the lookup recipients, Postfix refuses whom its own tables do not know.\n" +
 			"Run it as root: coexistd setup postfix --retire | sh -e. Then stop coexistd. Domains, TLS, the refusal of NUL, and services for submission and releases stay as they are.",
 		Steps: g.steps, comment: "# ",
-	}, nil
+	}, g.err
 }
 
 // isOurs reports a table that is one of our lookups.
@@ -36,12 +36,11 @@ func (g *postfixSide) retireOutbound() {
 	}
 }
 
-// without returns the command that takes what is ours out of a list in main.cf; none where there
-// is nothing.
-func (g *postfixSide) without(setting string, list []string, isOurs func(one string) bool) []string {
-	left := slices.DeleteFunc(slices.Clone(list), isOurs)
+// without returns the command that leaves of a list in main.cf what is not ours; none where that is all of
+// it.
+func (g *postfixSide) without(setting string, list, left []string) []string {
 	switch {
-	case len(left) == len(list):
+	case slices.Equal(left, list):
 		return nil
 	case len(left) == 0:
 		return []string{"postconf -X " + quote(setting)}
@@ -49,33 +48,9 @@ func (g *postfixSide) without(setting string, list []string, isOurs func(one str
 	return []string{"postconf -e " + quote(setting+" = "+strings.Join(left, ", "))}
 }
 
-func (g *postfixSide) retireMilters() {
-	isOurs := func(one string) bool { return g.leadsToUs(one) }
-	lines := g.without("smtpd_milters", postconf.List(g.p.Raw["smtpd_milters"]), isOurs)
-	if g.p.Raw["non_smtpd_milters"] != "$smtpd_milters" {
-		lines = append(lines, g.without("non_smtpd_milters", postconf.List(g.p.Raw["non_smtpd_milters"]), isOurs)...)
-	} else if len(lines) > 0 && !g.others("smtpd_milters") {
-		lines = append(lines, "postconf -X 'non_smtpd_milters'")
-	}
-	if len(lines) > 0 && !g.others("smtpd_milters") && g.p.IsWritten("milter_default_action") {
-		lines = append(lines, "postconf -X 'milter_default_action'")
-	}
-	for _, s := range g.p.Running("smtpd") {
-		if own := s.Own["smtpd_milters"]; g.leadsToUs(own) {
-			left := slices.DeleteFunc(postconf.List(own), isOurs)
-			if key := s.Name + "/" + s.Kind + "/smtpd_milters"; len(left) == 0 {
-				lines = append(lines, "postconf -PX "+quote(key))
-			} else {
-				lines = append(lines, "postconf -P "+quote(key+"="+strings.Join(left, ", ")))
-			}
-		}
-	}
-	g.add("Give coexistd no more messages", "", lines...)
-}
-
 func (g *postfixSide) retireServices() {
 	var lines []string
-	own := strings.Join(slices.DeleteFunc(postconf.List(g.p.Raw["virtual_mailbox_maps"]), g.isOurs), ", ")
+	own, _ := postconf.Unspaced(joined(g.p.WithoutOurs(postconf.List(g.p.Raw["virtual_mailbox_maps"]), g.Conf.Lookups)...))
 	for _, s := range g.p.Services {
 		if s.Own["cleanup_service_name"] == cleanup {
 			lines = append(lines, "postconf -PX "+quote(s.Name+"/"+s.Kind+"/cleanup_service_name"))
@@ -98,13 +73,8 @@ func (g *postfixSide) retireServices() {
 func (g *postfixSide) retireTables() {
 	var lines []string
 	for _, setting := range []string{"transport_maps", "virtual_alias_maps", "virtual_mailbox_maps", "local_recipient_maps", "relay_recipient_maps"} {
-		lines = append(lines, g.without(setting, postconf.List(g.p.Raw[setting]), g.isOurs)...)
-	}
-	for _, setting := range []string{"smtpd_relay_restrictions", "smtpd_recipient_restrictions"} {
 		list := postconf.List(g.p.Raw[setting])
-		if at := slices.IndexFunc(list, g.isOurs); at > 0 && list[at-1] == "check_client_access" {
-			lines = append(lines, "postconf -e "+quote(setting+" = "+strings.Join(slices.Delete(list, at-1, at+1), ", ")))
-		}
+		lines = append(lines, g.without(setting, list, g.p.WithoutOurs(list, g.Conf.Lookups))...)
 	}
 	g.add("Ask coexistd no more", "", lines...)
 }

@@ -2,6 +2,7 @@ package setup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -40,12 +41,19 @@ type Site struct {
 	// sorted; "" stands for here.
 	Lives map[string][]string
 
-	sendmailErr error // why Sendmail is not known
+	postfixErr, sendmailErr error // why Postfix and Sendmail are not known
+	classesErr              error // why Classes may lack some
 }
 
 // Survey asks what guides are made of. What cannot be asked is left empty.
 func Survey(ctx context.Context, conf *config.Config) *Site {
-	s := AskDNS(ctx, conf, slices.Collect(maps.Keys(conf.Rules.Routes.Domains)))
+	// First, so that a DNS that says nothing takes none of its time.
+	settings, err := postconf.Read(ctx)
+	s := &Site{Conf: conf, postfixErr: err}
+	if err == nil {
+		s.SurveyPostfix(ctx, settings)
+	}
+	s.askDNS(ctx, slices.Collect(maps.Keys(conf.Rules.Routes.Domains)))
 	s.Lives = make(map[string][]string)
 	for _, list := range sources.Open(conf.Directories, nil) {
 		if list.Snapshot == nil {
@@ -61,9 +69,6 @@ func Survey(ctx context.Context, conf *config.Config) *Site {
 	if daemon, err := account.Daemon(conf); err == nil && daemon != nil && !daemon.IsRoot() {
 		s.User = daemon.Name
 	}
-	if settings, err := postconf.Read(ctx); err == nil {
-		s.SurveyPostfix(ctx, settings)
-	}
 	return s
 }
 
@@ -77,18 +82,25 @@ func (s *Site) SurveyPostfix(ctx context.Context, settings *postconf.Settings) {
 // AskDNS returns a site of which the DNS alone was asked, about these domains of ours.
 func AskDNS(ctx context.Context, conf *config.Config, domains []string) *Site {
 	s := &Site{Conf: conf}
-	resolver := sender.NewResolver(conf.Resolver)
+	s.askDNS(ctx, domains)
+	return s
+}
+
+func (s *Site) askDNS(ctx context.Context, domains []string) {
+	resolver := sender.NewResolver(s.Conf.Resolver)
 	s.DNS = zone.Ask(ctx, resolver, s.names(domains))
 	s.DNS.AskHosts(ctx, resolver)
-	return s
 }
 
 // classify fills in Classes.
 func (s *Site) classify(ctx context.Context) {
-	s.Classes = make(map[string]postconf.Class)
+	s.Classes, s.classesErr = make(map[string]postconf.Class), nil
 	domains := slices.Collect(maps.Keys(s.Conf.Rules.Routes.Domains))
 	for _, class := range slices.Backward(postconf.Classes[:]) {
-		found, _ := s.Postfix.Members(ctx, class.Domains, domains, s.Conf.Lookups)
+		found, err := s.Postfix.Members(ctx, class.Domains, domains, s.Conf.Lookups)
+		if err != nil {
+			s.classesErr = errors.Join(s.classesErr, fmt.Errorf("%s: %w", class.Domains, err))
+		}
 		for domain, is := range found {
 			if is {
 				s.Classes[domain] = class

@@ -1,4 +1,4 @@
-package doctor
+package postconf
 
 import "testing"
 
@@ -16,7 +16,7 @@ func TestCharactersAreReadAsPostfixReadsThem(t *testing.T) {
 		`\400\377`:   "\x00\u00ff",
 		"\xe9":       "\u00e9",
 	} {
-		if got := unescape(text); got != want {
+		if got := Characters(text); got != want {
 			t.Errorf("of %q is made %q; Postfix makes %q", text, got, want)
 		}
 	}

@@ -25,9 +25,15 @@ func networksCommand(c *call) *cobra.Command {
 	}, networksExportCommand(c))
 }
 
-// tables are the forms in which networks are exported.
-func tables() map[string]func(w io.Writer, list []netip.Prefix) error {
-	return map[string]func(w io.Writer, list []netip.Prefix) error{"cidr": writeCIDR, "nft": writeNFT, "access": writeAccess, "rates": writeRates}
+// table is a form in which networks are exported.
+type table struct {
+	write func(w io.Writer, list []netip.Prefix) error
+	// relays says that it lets all relay whom it has: it is for platforms with may_relay.
+	relays bool
+}
+
+func tables() map[string]table {
+	return map[string]table{"cidr": {writeCIDR, false}, "nft": {writeNFT, false}, "access": {writeAccess, true}, "rates": {writeRates, false}}
 }
 
 func networksExportCommand(c *call) *cobra.Command {
@@ -42,10 +48,13 @@ access map, by which clients there may relay, rates are lines that lift that map
 of connections (ClientRate, ClientConn), and nft are commands for nft -f, which fill the
 sets platforms4 and platforms6 of the table inet coexistd, and may be run again.
 
-All tenants of a platform send from its networks. While a list is not known, nothing
-is printed, and the exit status is 2: a table without it would shut the platform out.`,
+All tenants of a platform send from its networks; access has platforms with may_relay
+alone. While a list is not known, nothing is printed, and the exit status is 2: a table
+without it would shut the platform out. So write into a file beside the table, and put it
+in the table's place when that has worked.`,
 		Example: `  coexistd networks export --for nft | nft -f -
-  coexistd networks export --for cidr office365 > /etc/postfix/office365.cidr`,
+  coexistd networks export --for cidr office365 > /etc/postfix/office365.new &&
+    mv /etc/postfix/office365.new /etc/postfix/office365.cidr`,
 	}, func(args []string) int { return exportNetworks(c, form, args) })
 	cmd.Flags().StringVar(&form, "for", "", "the `FORM` of the table: "+strings.Join(forms, ", "))
 	if err := cmd.MarkFlagRequired("for"); err != nil {
@@ -55,22 +64,48 @@ is printed, and the exit status is 2: a table without it would shut the platform
 }
 
 func exportNetworks(c *call, form string, platforms []string) int {
-	write := tables()[form]
-	if write == nil {
+	table, known := tables()[form]
+	if !known {
 		return c.wrong("--for %q is not known; it would be one of: %s", form, strings.Join(slices.Sorted(maps.Keys(tables())), ", "))
 	}
 	reading := config.Load(c.config)
 	if reading.Config == nil {
 		return c.fail(reading.Problems)
 	}
+	if table.relays {
+		var err error
+		if platforms, err = relaying(reading.Config, platforms); err != nil {
+			return c.wrong("%v", err)
+		}
+	}
 	list, err := networksOf(reading.Config, platforms)
 	if err != nil {
 		return c.wrong("%v", err)
 	}
-	if err := write(c.stdout, list); err != nil {
+	if err := table.write(c.stdout, list); err != nil {
 		return c.wrong("%v", err)
 	}
 	return exitYes
+}
+
+// relaying are the platforms with may_relay, sorted, or those named, which must have it.
+func relaying(conf *config.Config, names []string) ([]string, error) {
+	var all []string
+	for _, platform := range conf.Rules.Routes.Platforms {
+		if platform.MayRelay {
+			all = append(all, platform.Name)
+		} else if slices.Contains(names, platform.Name) {
+			return nil, fmt.Errorf("the users of %s may not send through here, and these lines would let every client there relay: leave it out, or set platform.%s.may_relay = true in %s", platform.Name, platform.Name, conf.Path)
+		}
+	}
+	switch {
+	case len(names) > 0:
+		return names, nil
+	case len(all) == 0:
+		return nil, fmt.Errorf("no platform of %s has may_relay = true, so that none of their clients is to relay", conf.Path)
+	}
+	slices.Sort(all)
+	return all, nil
 }
 
 // networksOf returns the networks of platforms, none within another; without names those of

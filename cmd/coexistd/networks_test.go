@@ -11,9 +11,12 @@ const platformsTOML = `our_networks = ["127.0.0.0/8"]
 address = "inet:127.0.0.1:8701"
 [platform.office365]
 networks = ["192.0.2.0/24", "198.51.100.0/23", "2001:db8::/48", "2001:db8:f400::/46"]
+tenant   = "c4b2b1ae-1f4b-4f47-9f51-7c6c1b6f4a11"
+may_relay = true
 [platform.google]
 networks = ["203.0.113.128/25", "203.0.113.0/26"]
 tenant   = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
+may_relay = true
 [platform.late]
 networks = ["spf:spf.late.example"]
 [platform.bare]
@@ -56,17 +59,33 @@ func TestNetworksThatAreNotKnownAreNotExported(t *testing.T) {
 	t.Parallel()
 	path := configuration(t, platformsTOML, "")
 	for args, want := range map[string]string{
-		"--for nft":          "the platform bare has no networks: set platform.bare.networks",
-		"--for nft late":     "the networks of late are not all known yet",
-		"--for nft bare":     "the platform bare has no networks",
-		"--for nft nobody":   `there is no platform "nobody"`,
-		"--for pdf":          `--for "pdf" is not known; it would be one of: access, cidr, nft, rates`,
-		"office365":          `required flag(s) "for" not set`,
-		"--for cidr office3": `there is no platform "office3"`,
+		"--for access late":        "the users of late may not send through here, and these lines would let every client there relay",
+		"--for access google bare": "the users of bare may not send through here",
+		"--for nft":                "the platform bare has no networks: set platform.bare.networks",
+		"--for nft late":           "the networks of late are not all known yet",
+		"--for nft bare":           "the platform bare has no networks",
+		"--for nft nobody":         `there is no platform "nobody"`,
+		"--for pdf":                `--for "pdf" is not known; it would be one of: access, cidr, nft, rates`,
+		"office365":                `required flag(s) "for" not set`,
+		"--for cidr office3":       `there is no platform "office3"`,
 	} {
 		status, out, complaint := tell(filepath.Dir(path), append([]string{"networks", "export", "-c", path}, strings.Fields(args)...)...)
 		if status != exitWrong || out != "" || !strings.Contains(complaint, want) {
 			t.Errorf("%s: status %d, printed %q, said %q; right is %q", args, status, out, complaint, want)
 		}
+	}
+}
+
+func TestLinesThatLetRelayAreForPlatformsThatMay(t *testing.T) {
+	t.Parallel()
+	path := configuration(t, platformsTOML, "")
+	status, out, complaint := tell(filepath.Dir(path), "networks", "export", "-c", path, "--for", "access")
+	if status != exitYes || strings.Count(out, "\n") != 64+128+8 {
+		t.Errorf("without names it has status %d, %s and\n%s", status, complaint, out)
+	}
+	path = configuration(t, strings.ReplaceAll(platformsTOML, "may_relay = true\n", ""), "")
+	status, out, complaint = tell(filepath.Dir(path), "networks", "export", "-c", path, "--for", "access")
+	if status != exitWrong || out != "" || !strings.Contains(complaint, "has may_relay = true, so that none") {
+		t.Errorf("where none may it has status %d, printed %q, said %q", status, out, complaint)
 	}
 }

@@ -2,6 +2,7 @@ package setup_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"coexistd/cmd/coexistd/postconf"
 	"coexistd/cmd/coexistd/setup"
 	"coexistd/contrib/lab"
+	"coexistd/policy/config"
 )
 
 // realPostfix is the configuration of a Postfix, read and changed by its own commands, and the
@@ -343,5 +345,47 @@ func TestPostfixHasTheGroupWhereItMayNotUseTheSocket(t *testing.T) {
 		if got := strings.Contains(written(guide), "\nusermod -aG coexistd daemon\n"); got != c.needed || err != nil {
 			t.Errorf("a socket of mode %o (%v) has usermod: %v\n%s", c.mode, err, got, written(guide))
 		}
+	}
+}
+
+// The one test of a postconf that is found in PATH.
+func TestWhyPostfixCannotBeAskedIsSaidAndASilentDNSTakesNoneOfItsTime(t *testing.T) {
+	dir := t.TempDir()
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	for name, text := range map[string]string{
+		"coexistd.toml": fmt.Sprintf("resolver = %q\n", silent.LocalAddr()) + plainTOML,
+		"users.csv":     "address,residence\ncarol@acmecorp.com,here\n",
+		"postconf":      "#!/bin/sh\n: > '" + dir + "/asked'\necho 'postconf: fatal: main.cf is broken' >&2\nexit 1\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reading := config.Load(filepath.Join(dir, "coexistd.toml"))
+	if reading.Config == nil {
+		t.Fatal(reading.Problems)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	asked := make(chan error, 1)
+	go func() {
+		_, _, err := silent.ReadFrom(make([]byte, 1500))
+		if err == nil {
+			_, err = os.Stat(filepath.Join(dir, "asked"))
+		}
+		asked <- err
+		cancel()
+	}()
+	_, err = setup.Make("postfix", setup.Survey(ctx, reading.Config), false)
+	if err == nil || !strings.Contains(err.Error(), "the settings of Postfix cannot be read: postconf ") || !strings.Contains(err.Error(), "main.cf is broken") {
+		t.Errorf("of a postconf that fails is said: %v", err)
+	}
+	if err := <-asked; err != nil {
+		t.Errorf("the DNS was asked before Postfix: %v", err)
 	}
 }

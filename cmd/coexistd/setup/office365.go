@@ -19,7 +19,6 @@ const (
 	toHereByRule = "coexistd to here by rule"
 	outByHere    = "coexistd out by here"
 	proofRule    = "coexistd proof"
-	proofOutside = "coexistd proof outside"
 	proofStays   = "coexistd proof stays"
 	sameNameRule = "coexistd same name"
 	spamRule     = "coexistd spam"
@@ -45,6 +44,8 @@ type tenant struct {
 	// domains are those of ours with mailboxes there, and alternates the domains that reach
 	// these. here are all of ours that this side takes mail for.
 	domains, alternates, here []string
+	// counterparts are the alternates of domains.
+	counterparts map[string]string
 	// hosts are this side's names for it, certificate is the name in its certificate, and
 	// addresses are its IPv4 addresses. Empty: it is not known.
 	hosts       []string
@@ -63,13 +64,14 @@ func tenants(s *Site) (list []*tenant, err error) {
 		last := len(list) - 1
 		if last < 0 || list[last].platform != pair.Platform {
 			proofs := s.Conf.Rules.Tenants[pair.Platform.Name]
-			list = append(list, &tenant{site: s, platform: pair.Platform, id: proofs.Tenant, header: proofs.Header})
+			list = append(list, &tenant{site: s, platform: pair.Platform, id: proofs.Tenant, header: proofs.Header, counterparts: make(map[string]string)})
 			last++
 		}
 		t := list[last]
 		t.domains = append(t.domains, pair.Domain.Name)
 		if pair.Alternate != "" {
 			t.alternates = append(t.alternates, pair.Alternate)
+			t.counterparts[pair.Domain.Name] = pair.Alternate
 		}
 		t.mxHere = t.mxHere || pair.Domain.MX == ""
 		t.mxThere = t.mxThere || pair.Domain.MX == pair.Platform.Name
@@ -181,6 +183,18 @@ func (s *Site) addresses(hosts []string) (list []string) {
 	return list
 }
 
+// addresses6 are the IPv6 addresses of hosts, which a connector does not know.
+func (s *Site) addresses6(hosts []string) (list []string) {
+	for _, host := range hosts {
+		for _, text := range s.DNS[host].Addresses {
+			if address, err := netip.ParseAddr(text); err == nil && address.Is6() {
+				list = append(list, text)
+			}
+		}
+	}
+	return list
+}
+
 // others are the names of the platforms besides this one that have mailboxes of its domains.
 func (t *tenant) others() (names []string) {
 	routes := &t.site.Conf.Rules.Routes
@@ -246,9 +260,9 @@ func platformNames(list []*tenant) string {
 
 // begin are the steps before anything is changed.
 func (t *tenant) begin(tools string) []Step {
-	decide := "What this guide does not know stays empty; the script goes no further while it is needed. $Hosts, $Certificate and $Addresses are what the configuration and the DNS say: correct them here, each time.\n" +
+	decide := "What neither the configuration nor the DNS tells is left empty; the script stops where it needs such a value. $Hosts, $Certificate and $Addresses are what the configuration and the DNS say: correct them here, each time.\n" +
 		"What is $null is a choice that is not made in this script: what an earlier run has chosen stays as it stands in the tenant. A choice is taken back with the value that says so, and not by leaving it out.\n" +
-		"$Tls is 'certificate' where this side shows a certificate that Microsoft trusts, to which each side then holds the other; 'encrypted' where the certificate is its own; 'opportunistic' where TLS cannot be demanded of this side's server. At first it is 'certificate'. With the latter two this side is known by its IPv4 addresses, which must be its own and no other tenant's (a provider's relay is not), and Microsoft's validation of the connector, below, may fail: what tells is `coexistd doctor --probe`."
+		"$Tls is 'certificate' where this side shows a certificate that Microsoft trusts: then each side accepts the other by its certificate alone; 'encrypted' where the certificate is its own; 'opportunistic' where TLS cannot be demanded of this side's server. At first it is 'certificate'. With the latter two this side is known by its IPv4 addresses, which must be its own and no other tenant's (a provider's relay is not), and Microsoft's validation of the connector, below, may fail: what tells is `coexistd doctor --probe`." + t.onlyIPv4()
 	return []Step{
 		{
 			Title: "What is to be decided",
@@ -263,6 +277,14 @@ func (t *tenant) begin(tools string) []Step {
 			Code: t.connect() + "Write-Host \"= what was before is kept in $Record\"\n" + t.standing() + needed + t.look(),
 		},
 	}
+}
+
+// onlyIPv4 says how this side has to send where it is known by its addresses.
+func (t *tenant) onlyIPv4() string {
+	if len(t.site.addresses6(t.hosts)) == 0 {
+		return ""
+	}
+	return " This side has IPv6 addresses as well, and Exchange Online takes mail by IPv6: for the latter two, have the MTA send to it by IPv4 alone (for Postfix a transport of its own with inet_protocols=ipv4), else its mail is a stranger's."
 }
 
 func (t *tenant) variables() string {
@@ -284,11 +306,12 @@ func (t *tenant) variables() string {
 		{"NewSecret", false, "$true: ask for the proof's secret again, since it was changed", true},
 		{"SameName", nil, "addresses with a mailbox there that are to be delivered here; '*': all; @(): none", true},
 		{"TrustClean", nil, "$true: no second spam filter for what was found clean here; $false: filter it", t.offersClean()},
+		{"Copies", code("@{}"), "mailboxes on both sides: @{ 'alice@acmecorp.com' = 'alice@here.acmecorp.com' }", t.site.Both},
 		{"Internal", nil, "'no', 'groups' or 'connector': see below", true},
 		{"Groups", []string{}, "the groups that 'groups' is for; '*': all", true},
 		{"JournalTo", nil, "the archive's address, which gets a report of each mail; '': none", true},
 		{"JournalFailed", "", "who gets reports that the archive did not take", true},
-		{"RejectDirectSend", nil, "$true: refuse our own domains from whom no connector knows; $false: as it was", true},
+		{"RejectDirectSend", nil, "$true: refuse mail from our own domains that comes by no connector; $false: as it was", true},
 	} {
 		if one.is {
 			fmt.Fprintf(&b, "%-40s # %s\n", "$"+one.name+" = "+literal(one.value), one.what)
@@ -335,8 +358,11 @@ if ($JournalTo -and -not $JournalFailed) { throw 'fill in $JournalFailed' }
 // look is the code that tells what is there.
 func (t *tenant) look() string {
 	return fmt.Sprintf(`$accepted = @(Get-AcceptedDomain | ForEach-Object { $_.DomainName })
-foreach ($domain in %s) {
+foreach ($domain in %[1]s) {
     if ($domain -notin $accepted) { throw "$domain is no accepted domain of this tenant: add it in the admin center" }
+}
+foreach ($one in @(Get-AcceptedDomain | Where-Object { $_.DomainName -in %[2]s -and $_.SendingToDomainDisabled })) {
+    Write-Host "! the domain $($one.DomainName) takes no mail (SendingToDomainDisabled)"
 }
 if ($Tls -eq 'certificate') {
     $fits = @($accepted | Where-Object { $Certificate -eq $_ -or $Certificate -like "*.$_" })
@@ -350,7 +376,25 @@ foreach ($other in @(Get-InboundConnector | Where-Object { $_.Name -notlike 'coe
 foreach ($other in @(Get-OutboundConnector | Where-Object { $_.Name -notlike 'coexistd *' -and $_.Enabled })) {
     Write-Host "! outbound connector '$($other.Name)' is not ours: for '$(Format-Value $other.RecipientDomains)', by '$(Format-Value $other.SmartHosts)'"
 }
-`, literal(t.domains))
+`, literal(t.domains), literal(slices.Concat(t.domains, t.alternates))) + t.unknownAddresses()
+}
+
+// unknownAddresses is the code that tells of addresses that the connector does not know.
+func (t *tenant) unknownAddresses() string {
+	list := t.site.addresses6(t.hosts)
+	if len(list) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("if (%s) { Write-Host %s }\n", t.orTrusted("$Tls -ne 'certificate'"),
+		quoted("! this side has the IPv6 addresses "+strings.Join(list, ", ")+", which $Addresses cannot hold: have it send to Exchange Online by IPv4 alone"))
+}
+
+// orTrusted is a condition, or that our verdicts are trusted by our addresses.
+func (t *tenant) orTrusted(condition string) string {
+	if t.offersClean() {
+		return condition + " -or $TrustClean"
+	}
+	return condition
 }
 
 // connect is the code that connects to the tenant and to no other.

@@ -20,7 +20,7 @@ func (t *tenant) choices() []Step {
 func (t *tenant) sameName() Step {
 	both := ""
 	if t.site.Both {
-		both = "\nThe directory has mailboxes that live on both sides. What comes from a platform for such a name is delivered here alone, so with its address in $SameName what is sent over there is not in the mailbox there; without it, not in the one here. For both, see the next step."
+		both = "\nThe directory has mailboxes that live on both sides. What comes from a platform for such a name is delivered here alone. With its address in $SameName, what is sent over there is in the mailbox here alone. Without it, it is in the one there alone. For both, see the next step."
 	}
 	connector := wanted{kind: "OutboundConnector", by: "Name", name: toHereByRule, made: table{}, settings: toUs(entry{"IsTransportRuleScoped", true})}
 	routed := fmt.Sprintf(`$there = Find-One TransportRule Name %[1]s
@@ -63,10 +63,9 @@ if ($null -ne $SameName -and $SameName.Count -eq 0) {
 func (t *tenant) copies() Step {
 	return Step{
 		Title: "Dual delivery: a copy for the mailbox here",
-		Needs: "a licence for each mailbox over there; an outbound spam policy that lets them forward outside (Set-HostedOutboundSpamFilterPolicy -AutoForwardingMode On) unless the domain of the copies is an accepted domain, too",
-		Text:  "What comes from the Internet or from users here for a mailbox on both sides, coexistd delivers to both, if the MX is here. What users over there send goes to the mailbox there. To have it here, too, the mailbox there forwards to an address by which this side alone delivers, in a domain that only this side has, and that the configuration has with `unlisted = \"here\"`, so that the connector takes it. $Copies says so: the address over there, and that of the copy. An address that is taken out of $Copies keeps its copies until --retire, or until they are ended at the mailbox.",
-		Code: `$Copies = @{}   # @{ 'alice@acmecorp.com' = 'alice@here.acmecorp.com' }
-foreach ($address in @($Copies.Keys)) {
+		Needs: "a licence for each mailbox over there; the domain of the copies as an accepted domain (InternalRelay), else an outbound spam policy for these mailboxes alone that lets them forward outside (AutoForwardingMode On)",
+		Text:  "What comes from the Internet or from users here for a mailbox on both sides, coexistd delivers to both, if the MX is here. What users over there send goes to the mailbox there. To have it here, too, the mailbox there forwards to an address by which this side alone delivers, in a domain that only this side has, and that the configuration has with `unlisted = \"here\"`, so that the connector takes it. $Copies says so: the address over there, and that of the copy. It forwards all, so that what coexistd has delivered to both is here twice. An address that is taken out of $Copies keeps its copies until --retire, or until they are ended at the mailbox.",
+		Code: `foreach ($address in @($Copies.Keys)) {
     Set-Wanted Mailbox Identity $address $null ([ordered]@{ ForwardingSmtpAddress = $Copies[$address]; DeliverToMailboxAndForward = $true })
 }
 `,
@@ -132,14 +131,10 @@ var groupKinds = []string{"DistributionGroup", "DynamicDistributionGroup", "Unif
 
 // journal has the archive get a report of each message.
 func (t *tenant) journal() Step {
-	relayed := ""
-	if t.platform.MayRelay {
-		relayed = " The archive is an address here: mail for the Internet leaves through this side, where a report without the proof is put off."
-	}
 	return Step{
 		Title: "The journal to the archive",
 		Needs: "an edition of Exchange Online with journaling, as the description of its compliance features has it; the role Journaling (in Organization Management)",
-		Text:  "Each message over there, also those among its own mailboxes, is reported to $JournalTo (the null sender, the message enclosed). Reports that the archive does not take go to $JournalFailed, whose own mail is not journaled: take a mailbox for this alone. Neither may be a mailbox at Exchange Online; addresses here are reached by the connector. Rules do not apply to reports, so that they come without the proof: contrib/docs/oddmail.md says what lets them in." + relayed,
+		Text:  "Each message over there, also those among its own mailboxes, is reported to $JournalTo (the null sender, the message enclosed). Reports that the archive does not take go to $JournalFailed, whose own mail is not journaled: take a mailbox for this alone. Neither may be a mailbox at Exchange Online; addresses here are reached by the connector. Rules do not apply to reports, so that they come without the proof: contrib/docs/oddmail.md says what lets them in.",
 		Code: fmt.Sprintf(`if ($null -eq $JournalTo) { Show-Unset JournalTo }
 if ($JournalTo -and (Test-Kind JournalRule) -and (Test-Kind TransportConfig)) {
     $transport = Get-TransportConfig

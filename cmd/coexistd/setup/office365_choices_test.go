@@ -55,7 +55,7 @@ func TestAChoiceThatIsTakenBackIsUndone(t *testing.T) {
 	a.mustRun(t, site, false, everything)
 	rules.Platform("office365").MayRelay = false
 	a.mustRun(t, site, false, takenBack)
-	for _, gone := range []string{"TransportRule/coexistd same name", "TransportRule/coexistd clean", "TransportRule/coexistd proof outside", "OutboundConnector/coexistd to here by rule", "OutboundConnector/coexistd out by here", "JournalRule/coexistd journal"} {
+	for _, gone := range []string{"TransportRule/coexistd same name", "TransportRule/coexistd clean", "TransportRule/coexistd out by here", "OutboundConnector/coexistd to here by rule", "OutboundConnector/coexistd out by here", "JournalRule/coexistd journal"} {
 		kind, name, _ := strings.Cut(gone, "/")
 		if one, _ := a.find(kind, name); one != nil {
 			t.Errorf("%s is still there", gone)
@@ -178,7 +178,7 @@ func TestTheProofIsAddedOnlyWhereItIsTakenOut(t *testing.T) {
 		}
 	}
 	const (
-		way, outside = "OutboundConnector coexistd out by here", "TransportRule coexistd proof outside"
+		way, outside = "OutboundConnector coexistd out by here", "TransportRule coexistd out by here"
 		stays, proof = "TransportRule coexistd proof stays", "TransportRule coexistd proof"
 	)
 	inOrder(a.mustRun(t, site, false, filledIn(nil)), "New-"+way, "New-"+outside, "New-"+proof)
@@ -201,13 +201,17 @@ func TestTheProofIsAddedOnlyWhereItIsTakenOut(t *testing.T) {
 func TestATenantThatTellsLateIsSetUpInAFewRuns(t *testing.T) {
 	eachTenant(t, func(t *testing.T, site *setup.Site, a *administrator) {
 		a.slow = true
-		a.mustRun(t, site, false, everything)
-		if said := strings.Join(a.world.Printed, "\n"); !strings.Contains(said, "! RemoteDomain 'coexistd acmecorp.com' was made, and is not told yet") {
-			t.Errorf("it said %s", said)
+		var said string
+		for runs, done := 0, false; !done; runs++ {
+			changes, err := a.run(t, site, false, everything)
+			if err != nil && !strings.Contains(err.Error(), "run this again in some minutes") || runs > 4 {
+				t.Fatalf("run %d did %q, and ended with %v", runs, changes, err)
+			}
+			said += strings.Join(a.world.Printed, "\n")
+			done = err == nil && len(changes) == 0
 		}
-		a.mustRun(t, site, false, everything)
-		if changes := a.mustRun(t, site, false, everything); len(changes) > 0 {
-			t.Errorf("the third run did %q", changes)
+		if !strings.Contains(said, "! RemoteDomain 'coexistd acmecorp.com' was made, and is not told yet") {
+			t.Errorf("it said %s", said)
 		}
 		prompt := newAdministrator(a.PowerShell, newTenant(site))
 		prompt.mustRun(t, site, false, everything)
@@ -303,4 +307,33 @@ func TestADecisionAboutOurDomainsLeavesTheOthersAsTheyWere(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestWhatWouldHaveMailRefusedIsTold(t *testing.T) {
+	t.Parallel()
+	site := readSite(t, "skyconnect-office365")
+	a := newAdministrator(lab.LendPowerShell(t), newTenant(site))
+	alternate, _ := a.find("AcceptedDomain", "acmecorp-com.onmicrosoft.com")
+	alternate.Set("SendingToDomainDisabled", true)
+	const (
+		closed = "! the domain acmecorp-com.onmicrosoft.com takes no mail (SendingToDomainDisabled)"
+		few    = "! 1 mailboxes of acmecorp.com have no address in acmecorp-com.onmicrosoft.com, such as alice@acmecorp.com"
+		ipv6   = "! this side has the IPv6 addresses 2001:db8::25, which $Addresses cannot hold"
+	)
+	tells := func(with answers, wants map[string]bool) {
+		t.Helper()
+		a.mustRun(t, site, false, filledIn(with))
+		said := strings.Join(a.world.Printed, "\n")
+		for line, is := range wants {
+			if strings.Contains(said, line) != is {
+				t.Errorf("it does not keep to %q, %t: %s", line, is, said)
+			}
+		}
+	}
+	tells(nil, map[string]bool{closed: true, few: true, ipv6: false})
+	alternate.Set("SendingToDomainDisabled", false)
+	alice, _ := a.find("Mailbox", "alice")
+	alice.Set("EmailAddresses", []any{"SMTP:alice@acmecorp.com", "smtp:alice@acmecorp-com.onmicrosoft.com"})
+	tells(answers{"TrustClean": "$true"}, map[string]bool{closed: false, few: false, ipv6: true})
+	tells(answers{"TrustClean": "$false", "Tls": "'encrypted'"}, map[string]bool{ipv6: true})
 }

@@ -2,6 +2,7 @@ package setup
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -10,7 +11,7 @@ import (
 // What the steps need of the tenant's editions.
 const (
 	mailboxLicence   = "any edition with Exchange Online"
-	connectorLicence = mailboxLicence + ", or the built-in security add-on for mailboxes elsewhere; not Microsoft 365 E5 for developers, which makes no inbound connectors"
+	connectorLicence = mailboxLicence + ", but for the Microsoft 365 E5 developer subscription, which makes no inbound connectors"
 	ruleLicence      = mailboxLicence + ", in which an organization has no more than 300 rules"
 )
 
@@ -103,7 +104,7 @@ func (t *tenant) outbound() Step {
 		Title: "Mail to here: the outbound connector",
 		Needs: connectorLicence,
 		Text: "It takes what is for our domains and for no mailbox of the tenant, whatever their MX is. The sender's address stays as it is (SenderRewritingEnabled is off): this side knows the tenant by its proof, not by SPF.\n" +
-			"With 'certificate', mail waits over there while this side shows no valid certificate of that name.",
+			"With 'certificate', mail waits over there while this side shows no valid certificate of that name: for a day, then it is returned to its sender.",
 		Code: "$tlsLevel = $null\n$tlsName = $null\n" +
 			"if ($Tls -eq 'certificate') {\n    $tlsLevel = 'DomainValidation'\n    $tlsName = $Certificate\n}\n" +
 			"if ($Tls -eq 'encrypted') { $tlsLevel = 'EncryptionOnly' }\n" +
@@ -122,7 +123,7 @@ func (t *tenant) proof() Step {
 	return Step{
 		Title: title,
 		Needs: ruleLicence,
-		Text: fmt.Sprintf("Each message for our domains gets the header %s. Its value is the line in the file that secret_file in [platform.%s] names: it is asked for when the rule is made, not shown, and not kept in any file by this script. Rules that stop the others go behind it. Messages that stay among mailboxes of the tenant bear the header, too. %s Who gets hold of its value can send as our tenant: then write a new line into the file, reload coexistd, and run this with $NewSecret = $true.",
+		Text: fmt.Sprintf("Each message for our domains gets the header %s. Its value is the line in the file that secret_file in [platform.%s] names: it is asked for when the rule is made, not shown, and not kept in any file by this script. Over there it can be read by whoever may look at rules, and by each user in the header of what stays there. The rule is made the first one: keep it before those that stop the others. Messages that stay among mailboxes of the tenant bear the header, too. %s Who gets hold of its value can send as our tenant, from Microsoft's networks: then write a new line into the file, reload coexistd, and run this with $NewSecret = $true.",
 			t.header, t.platform.Name, t.keptText()),
 		Code: t.keptInside() + t.secretRule(proofRule, entry{"RecipientDomainIs", t.here}) + t.passedOn(),
 	}
@@ -166,10 +167,10 @@ func within(domains []string) []string {
 }
 
 // secretRule is the code for a rule that adds the proof to what fits the condition.
-func (t *tenant) secretRule(name string, condition entry) string {
-	settings := table{condition, {"SetHeaderName", t.header}, {"Mode", "Enforce"}, {"StopRuleProcessing", false}}
+func (t *tenant) secretRule(name string, settings ...entry) string {
+	all := append(table(settings), entry{"SetHeaderName", t.header}, entry{"Mode", "Enforce"}, entry{"StopRuleProcessing", false})
 	made := table{{"Priority", 0}, {"Enabled", true}}
-	return assign("rule", settings) +
+	return assign("rule", all) +
 		fmt.Sprintf(`$there = Find-One TransportRule Name %s
 if ($Apply -and ($NewSecret -or $null -eq $there)) {
     if (-not $Secret) {
@@ -192,7 +193,7 @@ func (t *tenant) relayed() Step {
 	return Step{
 		Title: "Our domains are internal relays",
 		Needs: mailboxLicence,
-		Text:  "What has no mailbox in the tenant goes to here by the connector, and is not refused. Recipients are no longer checked over there (directory-based edge blocking is off): coexistd refuses those that nobody has. Each mailbox over there has to be in coexistd's directory, else its mail comes here and is refused.",
+		Text:  "What has no mailbox in the tenant goes to here by the connector, and is not refused. Recipients are no longer checked over there (directory-based edge blocking is off): coexistd refuses those that nobody has. Each address over there has to be in coexistd's directory, those of groups, shared mailboxes and rooms as well: else its mail from here is refused.",
 		Code:  code.String(),
 	}
 }
@@ -206,10 +207,25 @@ func (t *tenant) authoritative() Step {
 	return Step{
 		Title: "Alternate domains end there",
 		Needs: mailboxLicence,
-		Text: fmt.Sprintf("To %s go the messages from here. An address without a mailbox is refused there, and does not come back. Each mailbox needs its address in that domain: one in onmicrosoft.com is made of the mailbox's alias; where it differs, or for a mailbox's further addresses, the directory's column `target` says which one it is.",
+		Text: fmt.Sprintf("To %s go the messages from here. An address without a mailbox is refused there, and does not come back. Each mailbox needs its address in that domain. Only in the tenant's first domain (NAME.onmicrosoft.com) does a mailbox get one by itself, made of its alias; where it differs, or for a mailbox's further addresses, the directory's column `target` says which one it is. In any other domain it is added: Set-Mailbox alice -EmailAddresses @{ Add = 'alice@ALTERNATE' }, or in the directory that the mailbox is synchronized from. Those that have none are told.",
 			strings.Join(t.alternates, " and ")),
-		Code: code.String(),
+		Code: code.String() + t.lacking(),
 	}
+}
+
+// lacking is the code that tells of mailboxes that what is rewritten here does not reach.
+func (t *tenant) lacking() string {
+	if len(t.counterparts) == 0 {
+		return ""
+	}
+	code := "$mailboxes = @(Get-Mailbox -ResultSize Unlimited)\n"
+	for _, domain := range slices.Sorted(maps.Keys(t.counterparts)) {
+		alternate := t.counterparts[domain]
+		code += fmt.Sprintf(`$without = @($mailboxes | Where-Object { "$($_.EmailAddresses) " -like '*@%[1]s *' -and "$($_.EmailAddresses) " -notlike '*@%[2]s *' })
+if ($without.Count -gt 0) { Write-Host "! $($without.Count) mailboxes of %[1]s have no address in %[2]s, such as $($without | ForEach-Object { $_.PrimarySmtpAddress } | Select-Object -First 5)" }
+`, domain, alternate)
+	}
+	return code
 }
 
 // validated is Microsoft's own test of the connector.
@@ -236,7 +252,7 @@ func (t *tenant) plain() Step {
 	return Step{
 		Title: "No winmail.dat",
 		Needs: mailboxLicence,
-		Text:  "Messages to mailboxes here are made without TNEF, which nothing but Outlook reads. A remote domain that is there already keeps its other settings.",
+		Text:  "Messages to mailboxes here are made without TNEF, which nothing but Outlook reads. A remote domain that is there already keeps its other settings; one that is made here has the usual ones, and not those of the remote domain Default.",
 		Code:  code.String(),
 	}
 }

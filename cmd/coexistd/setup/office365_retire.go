@@ -65,8 +65,8 @@ func (t *tenant) undo() []Step {
 		},
 		{
 			Title: "No more rules of ours",
-			Text:  "Those that lead to a connector go before it, and the proof for the Internet goes before the way by here.",
-			Code:  remove("TransportRule", sameNameRule, proofOutside, spamRule, cleanRule),
+			Text:  "Those that lead to a connector go before it.",
+			Code:  remove("TransportRule", sameNameRule, outByHere, spamRule, cleanRule),
 		},
 		{
 			Title: "Mail for the Internet leaves from there",
@@ -75,7 +75,7 @@ func (t *tenant) undo() []Step {
 		},
 		{
 			Title: "Who has the last word on our domains",
-			Text:  "While a domain is an internal relay and there is no connector, mail for an address that nobody has goes to the MX, and may go round: the domain is made authoritative first ($DomainType = 'Authoritative'), where all mailboxes are over there. Where all are here, it becomes or stays an internal relay ('InternalRelay') until it is taken out of the tenant in the admin center: were it authoritative, what the tenant itself still sends to it would be refused.",
+			Text:  "While a domain is an internal relay and there is no connector, mail for an address that nobody has goes to the MX, and may loop: the domain is made authoritative first ($DomainType = 'Authoritative'), where all mailboxes are over there. Where all are here, the domain becomes or stays an internal relay ('InternalRelay') until it is taken out of the tenant in the admin center: were it authoritative, what the tenant itself still sends to it would be refused.",
 			Code: fmt.Sprintf(`$decided = @()
 if ($DomainType) { $decided = %s }
 foreach ($domain in $decided) {
@@ -92,7 +92,7 @@ Restore-Before AcceptedDomain $decided
 		},
 		{
 			Title: "The connectors, and the proof",
-			Text:  "Mail on its way to here needs the proof until the connector is gone.",
+			Text:  "Mail on its way to here needs the proof until the connector is gone. The secret is of no use after it: should this side go on with coexistd, write a new line into its file." + t.ownWay(),
 			Code:  remove("OutboundConnector", toHere) + remove("TransportRule", proofRule, proofStays) + remove("InboundConnector", fromHere),
 		},
 		{
@@ -119,4 +119,12 @@ func (t *tenant) asTheyWere() string {
 		b.WriteString("Restore-Before " + kind + "\n")
 	}
 	return b.String()
+}
+
+// ownWay says what comes before the inbound connector goes.
+func (t *tenant) ownWay() string {
+	if t.site.Conf.Rules.Routes.Outbound != t.platform.Name {
+		return ""
+	}
+	return " Before the connector goes, the MTA here sends to the Internet by itself again (`coexistd setup postfix --retire` or `sendmail --retire`), and so does whatever else uses the connector: without it, Exchange Online passes on nothing from here (550 5.7.64)."
 }

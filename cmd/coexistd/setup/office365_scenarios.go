@@ -58,25 +58,30 @@ func (t *tenant) centralized() Step {
 		return Step{
 			Title: "Mail for the Internet leaves from there",
 			Needs: mailboxLicence,
-			Text:  fmt.Sprintf("[platform.%s] has no may_relay: what would send it through here goes, if it was set up once.", t.platform.Name),
-			Code:  remove("TransportRule", proofOutside) + remove("OutboundConnector", outByHere),
+			Text:  fmt.Sprintf("[platform.%s] has no may_relay: what sends such mail through here is removed, if it was set up once.", t.platform.Name),
+			Code:  remove("TransportRule", outByHere) + remove("OutboundConnector", outByHere),
 		}
 	}
-	text := "Mail of users over there for the Internet leaves through this side (may_relay). Messages that they forward get a sender of our own (SenderRewritingEnabled), so that SPF holds where they arrive. Microsoft advises against centralized transport by servers that are not Exchange: what such a server sends back would be filtered as if this side had written it.\n" +
-		"RouteAllMessagesViaOnPremises, which the Hybrid Configuration Wizard sets for this, stays off: by it, what comes from the Internet for a mailbox over there would go round by here, too, and what Exchange Online has filtered would be filtered again, as from Exchange Online itself.\n" +
-		"First the connector, then the rules that add the proof: without the connector the proof would go to the Internet. coexistd takes it out."
-	step := Step{
+	way := wanted{kind: "OutboundConnector", by: "Name", name: outByHere, made: table{}, settings: toUs(
+		entry{"IsTransportRuleScoped", true}, entry{"SenderRewritingEnabled", true}, entry{"RouteAllMessagesViaOnPremises", false},
+	)}
+	return Step{
 		Title: "Centralized transport: all mail for the Internet through here",
-		Needs: connectorLicence,
-		Text:  text,
-		Code: wanted{kind: "OutboundConnector", by: "Name", name: outByHere, made: table{}, settings: toUs(
-			entry{"RecipientDomains", []string{"*"}}, entry{"SenderRewritingEnabled", true}, entry{"RouteAllMessagesViaOnPremises", false},
-		)}.set(),
+		Needs: ruleLicence,
+		Text: "Mail of users over there for the Internet leaves through this side (may_relay). Messages that they forward get a sender of our own (SenderRewritingEnabled), so that SPF holds where they arrive. Microsoft advises against centralized transport by servers that are not Exchange: what such a server sends back would be filtered as if this side had written it.\n" +
+			"One rule adds the proof and names the way, so that neither is without the other: by a connector for all domains alone, Exchange Online sends what has come from here, and is forwarded, straight to the Internet, and the proof with it. coexistd takes the proof out. What no rule touches, such as journal reports, leaves from there: SPF names Exchange Online, too.\n" +
+			"RouteAllMessagesViaOnPremises, which the Hybrid Configuration Wizard sets for this, stays off: by it, what comes from the Internet for a mailbox over there would go round by here, too, and what Exchange Online has filtered would be filtered again, as from Exchange Online itself.",
+		Code: way.set() + fmt.Sprintf("if (-not (Test-Seen OutboundConnector %s)) { throw 'run this again in some minutes' }\n", quoted(outByHere)) + t.outRule(),
 	}
+}
+
+// outRule is the code for the rule that has mail for the Internet leave through here.
+func (t *tenant) outRule() string {
+	settings := table{{"SentToScope", "NotInOrganization"}, {"RouteMessageOutboundConnector", outByHere}}
 	if t.header != "" {
-		step.Code += t.secretRule(proofOutside, entry{"SentToScope", "NotInOrganization"})
+		return t.secretRule(outByHere, settings...)
 	}
-	return step
+	return wanted{kind: "TransportRule", by: "Name", name: outByHere, made: table{{"Priority", 0}, {"Enabled", true}}, settings: append(settings, entry{"Mode", "Enforce"})}.set()
 }
 
 // allOut says what Exchange Online asks of mail that leaves through it.

@@ -74,7 +74,7 @@ func newExchange(id string, domains ...string) *exchange {
 	}
 	put("DistributionGroup", "Identity", "hq", "Name", "hq", "PrimarySmtpAddress", "hq@acmecorp.com", "RequireSenderAuthenticationEnabled", true, "IsDirSynced", true)
 	put("UnifiedGroup", "Identity", "team_1a2b", "Name", "team_1a2b", "PrimarySmtpAddress", "team@acmecorp.com", "RequireSenderAuthenticationEnabled", true, "IsDirSynced", false)
-	put("Mailbox", "Identity", "alice", "Name", "alice", "PrimarySmtpAddress", "alice@acmecorp.com", "ForwardingSmtpAddress", nil, "DeliverToMailboxAndForward", false)
+	put("Mailbox", "Identity", "alice", "Name", "alice", "PrimarySmtpAddress", "alice@acmecorp.com", "EmailAddresses", []any{"SMTP:alice@acmecorp.com"}, "ForwardingSmtpAddress", nil, "DeliverToMailboxAndForward", false)
 	return e
 }
 

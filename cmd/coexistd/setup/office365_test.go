@@ -290,9 +290,9 @@ func TestTheSettingsOfEachScenarioAreThere(t *testing.T) {
 			"AcceptedDomain/acmecorp.com/DomainType=InternalRelay", "AcceptedDomain/acmecorp-com.onmicrosoft.com/DomainType=Authoritative", "RemoteDomain/coexistd acmecorp.com/TNEFEnabled=False",
 		},
 		"mx-both": {
-			"OutboundConnector/coexistd to here/RecipientDomains=acmecorp.com acmecorp.net", "OutboundConnector/coexistd out by here/RecipientDomains=*",
+			"OutboundConnector/coexistd to here/RecipientDomains=acmecorp.com acmecorp.net", "OutboundConnector/coexistd out by here/IsTransportRuleScoped=True", "TransportRule/coexistd out by here/RouteMessageOutboundConnector=coexistd out by here",
 			"OutboundConnector/coexistd out by here/RouteAllMessagesViaOnPremises=False", "OutboundConnector/coexistd out by here/SenderRewritingEnabled=True",
-			"TransportRule/coexistd proof outside/SentToScope=NotInOrganization", "AcceptedDomain/acmecorp.net/DomainType=InternalRelay",
+			"TransportRule/coexistd out by here/SentToScope=NotInOrganization", "AcceptedDomain/acmecorp.net/DomainType=InternalRelay",
 		},
 		"hybrid-onmicrosoft": {
 			"OutboundConnector/coexistd to here/SmartHosts=mail.acmecorp.com mx1.acmecorp.com", "AcceptedDomain/acmecorp.mail.onmicrosoft.com/DomainType=Authoritative",

@@ -65,6 +65,8 @@ type Host interface {
 	Visits() int
 	// Bounced is how many deliveries the instance has given up so far.
 	Bounced() int
+	// Again ends the instance's processes, and starts it with its configuration as that is by now.
+	Again(ctx context.Context) error
 	// Stop ends the instance at once, with whatever is in its queue, and returns when no
 	// process, socket and file of it is left. A second call does nothing.
 	Stop() error

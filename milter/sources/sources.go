@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"iter"
 	"maps"
 	"reflect"
 	"slices"
 	"time"
 
 	"coexistd/policy/directory"
+	"coexistd/policy/route"
 )
 
 // Directories are the directories of a configuration. They are for one goroutine;
@@ -103,6 +105,38 @@ func (d Directories) Set() *directory.Set {
 		}
 	}
 	return directory.NewSet(domains)
+}
+
+// Entries are those of all directories that can be read, also where another directory counts.
+func (d Directories) Entries() iter.Seq[directory.Entry] {
+	return func(yield func(directory.Entry) bool) {
+		for _, list := range d {
+			if list.Snapshot == nil {
+				continue
+			}
+			for entry := range list.Snapshot.All() {
+				if !yield(entry) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// HaveBoth reports a mailbox that is here and at a platform, in a directory, or of all whom those of a
+// domain lack.
+func (d Directories) HaveBoth(domains map[string]*route.Domain) bool {
+	for _, domain := range domains {
+		if domain.Unlisted.Kind == route.Both {
+			return true
+		}
+	}
+	for entry := range d.Entries() {
+		if entry.Residence().Kind == route.Both {
+			return true
+		}
+	}
+	return false
 }
 
 // Of returns the lists of a domain, in the order in which they are asked.

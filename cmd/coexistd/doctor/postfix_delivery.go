@@ -76,14 +76,9 @@ func (x *examination) mailboxesHere() map[string]string {
 			here[name] = ""
 		}
 	}
-	for _, one := range x.lists() {
-		if one.Snapshot == nil {
-			continue
-		}
-		for entry := range one.Snapshot.All() {
-			if !entry.Unclear() && isHere(entry.Residence()) && here[entry.Domain()] == "" {
-				here[entry.Domain()] = entry.Address()
-			}
+	for entry := range x.lists().Entries() {
+		if !entry.Unclear() && isHere(entry.Residence()) && here[entry.Domain()] == "" {
+			here[entry.Domain()] = entry.Address()
 		}
 	}
 	return here

@@ -12,7 +12,7 @@ import (
 // lookAtDual looks for mail that is sent to the other platform twice, where mailboxes are at both
 // sides: the milter adds their second address, and the lookup aliases would add it once more.
 func lookAtDual(x *examination) []Finding {
-	if !x.hasBoth() {
+	if !x.lists().HaveBoth(x.conf.Rules.Routes.Domains) {
 		return nil
 	}
 	var twice []string
@@ -34,21 +34,6 @@ func lookAtDual(x *examination) []Finding {
 	}
 	return []Finding{failure("what comes by %s for a mailbox at both sides is sent to the other platform twice: its cleanup service asks the lookup aliases, and the milter has added the address already", strings.Join(twice, ", ")).
 		do("give it a cleanup service that asks members, as coexistd setup postfix says")}
-}
-
-// hasBoth reports a mailbox that is here and at a platform.
-func (x *examination) hasBoth() bool {
-	for _, list := range x.lists() {
-		if list.Snapshot == nil {
-			continue
-		}
-		for entry := range list.Snapshot.All() {
-			if entry.Residence().Kind == route.Both {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // lookAtRelaying looks for mail for other domains that is put off in the place of being refused, and

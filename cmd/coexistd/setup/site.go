@@ -55,13 +55,10 @@ func Survey(ctx context.Context, conf *config.Config) *Site {
 	}
 	s.askDNS(ctx, slices.Collect(maps.Keys(conf.Rules.Routes.Domains)))
 	s.Lives = make(map[string][]string)
-	for _, list := range sources.Open(conf.Directories, nil) {
-		if list.Snapshot == nil {
-			continue
-		}
-		for entry := range list.Snapshot.All() {
-			s.lives(entry.Domain(), entry.Residence())
-		}
+	lists := sources.Open(conf.Directories, nil)
+	s.Both = lists.HaveBoth(conf.Rules.Routes.Domains)
+	for entry := range lists.Entries() {
+		s.lives(entry.Domain(), entry.Residence())
 	}
 	for name, domain := range conf.Rules.Routes.Domains {
 		s.lives(name, domain.Unlisted)
@@ -111,7 +108,6 @@ func (s *Site) classify(ctx context.Context) {
 
 // lives notes where mailboxes of a domain are.
 func (s *Site) lives(domain string, r route.Residence) {
-	s.Both = s.Both || r.Kind == route.Both
 	add := func(platform string) {
 		if i, there := slices.BinarySearch(s.Lives[domain], platform); !there {
 			s.Lives[domain] = slices.Insert(s.Lives[domain], i, platform)

@@ -124,23 +124,19 @@ postmaster@globex.example,here,
 abuse@globex.example,here,
 `
 
-func TestSetupPostfixMakesOfAFreshPostfixOneByWhichAllFlowsWork(t *testing.T) {
-	t.Parallel()
-	b := startBareSite(t, lab.SiteConfig{Directory: withRoles})
-	before := readAll(t, filepath.Join(b.Postfix.Dir, "etc"))
-	b.apply(b.setup("postfix"))
-	if again := b.guide("postfix"); len(again.Steps) > 0 {
-		t.Errorf("what was set is to be set once more: %+v", again.Steps)
+// setUp applies the guide for a side to an MTA as Debian's package sets it, which is then started again, and sends mail through
+// it on each way. Nothing is left to be set, and the doctor is content; asked is the end of what services of the host
+// were asked for.
+func (b *bareSite) setUp(side, asked string) {
+	b.t.Helper()
+	b.apply(b.setup(side))
+	b.mustBeDone(side)
+	if got, err := os.ReadFile(filepath.Join(b.Dir, "asked")); err != nil || !strings.HasSuffix(string(got), asked) {
+		b.t.Errorf("the MTA was not told to take the changes (%v): %s", err, got)
 	}
-	asked, err := os.ReadFile(filepath.Join(b.Dir, "asked"))
-	if err != nil || !strings.HasSuffix(string(asked), "postfix check\nsystemctl restart postfix\n") {
-		t.Errorf("Postfix was not told to take the changes (%v): %s", err, asked)
-	}
-	if err := b.Postfix.Again(deadline(t)); err != nil {
-		t.Fatal(err)
-	}
-	if bad := b.complaints("postfix"); len(bad) > 0 {
-		t.Errorf("the doctor says\n%s", strings.Join(bad, "\n"))
+	b.again()
+	if bad := b.complaints(side); len(bad) > 0 {
+		b.t.Errorf("the doctor says\n%s", strings.Join(bad, "\n"))
 	}
 	b.pass(slices.Concat(withOffice.passages(false), withGoogle.passages(false)))
 	m := lab.Plain("eve@example.net", "carol@acmecorp.com", "to both")
@@ -149,16 +145,79 @@ func TestSetupPostfixMakesOfAFreshPostfixOneByWhichAllFlowsWork(t *testing.T) {
 	m = lab.Plain("bob@acmecorp.com", "alice@acmecorp.com", "by the sendmail command")
 	b.sendmail("bob@acmecorp.com", m, "alice@acmecorp.com")
 	b.mustArrive(m, "office365 alice@acmecorp-com.onmicrosoft.com")
+}
 
-	b.apply(b.setup("postfix", "--retire"))
-	if again := b.guide("postfix", "--retire"); len(again.Steps) > 0 {
-		t.Errorf("what was taken back is to be taken back once more: %+v", again.Steps)
+// retire applies the guide by which the split ends.
+func (b *bareSite) retire(side string) {
+	b.t.Helper()
+	b.apply(b.setup(side, "--retire"))
+	b.mustBeDone(side, "--retire")
+}
+
+// mustBeDone fails the test where a guide has steps left.
+func (b *bareSite) mustBeDone(args ...string) {
+	b.t.Helper()
+	if again := b.guide(args...); len(again.Steps) > 0 {
+		b.t.Errorf("what %q has done is to be done once more: %+v", args, again.Steps)
 	}
+}
+
+// again has the MTA read its configuration anew.
+func (b *bareSite) again() {
+	b.t.Helper()
+	if err := b.Host.Again(deadline(b.t)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func TestSetupPostfixMakesOfAFreshPostfixOneByWhichAllFlowsWork(t *testing.T) {
+	t.Parallel()
+	b := startBareSite(t, lab.SiteConfig{Directory: withRoles})
+	before := readAll(t, filepath.Join(b.Postfix.Dir, "etc"))
+	b.setUp("postfix", "postfix check\nsystemctl restart postfix\n")
+	b.retire("postfix")
 	after := readAll(t, filepath.Join(b.Postfix.Dir, "etc"))
 	for _, ours := range []string{"milter.sock", "lookup.sock", "cleanup-milter"} {
 		if strings.Contains(after, ours) {
 			t.Errorf("after --retire Postfix's configuration still has %s:\n%s\nat first it was\n%s", ours, after, before)
 		}
+	}
+}
+
+// A Postfix that takes mail for others, too, knows none of their users, and has a milter of theirs.
+func TestSetupPostfixLeavesOthersTheirMailAndTheirMilters(t *testing.T) {
+	t.Parallel()
+	toml := strings.Replace(lab.SiteTOML, "[[lookup]]", "[[listen]]\naddress = \"unix:{dir}/users.sock\"\nmode = \"0666\"\ncheckpoint = \"S2\"\n\n[[lookup]]", 1)
+	b := startBareSite(t, lab.SiteConfig{TOML: toml, Directory: withRoles, Main: map[string]string{
+		"relay_domains": "acmecorp.com, globex.example, other.example", "smtpd_milters": "unix:{dir}/away.sock", "milter_default_action": "accept",
+	}})
+	path, err := program()
+	b.do(err)
+	cmd := exec.CommandContext(deadline(t), path, "setup", "-c", b.Config(), "postfix")
+	cmd.Env = append(os.Environ(), "PATH="+b.bin+":"+os.Getenv("PATH"))
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "lacks: other.example. coexistd would refuse it") {
+		t.Errorf("of a domain that the configuration lacks the guide says (%v)\n%s", err, out)
+	}
+	b.do(b.WriteTOML(toml + "\n[domain.\"other.example\"]\nunlisted = \"here\"\n"))
+	_, err = b.Daemon.Reload(deadline(t))
+	b.do(err)
+	b.apply(b.setup("postfix"))
+	b.again()
+	m := lab.Plain("eve@example.net", "anybody@other.example", "to others")
+	b.deliver(lab.FromInternet, lab.Mail{From: "eve@example.net", To: lab.To("anybody@other.example"), Data: m})
+	b.mustArrive(m, "Internet anybody@other.example")
+	m = lab.Plain("eve@example.net", "alice@acmecorp.com", "to who lives elsewhere")
+	b.deliver(lab.FromInternet, lab.Mail{From: "eve@example.net", To: lab.To("alice@acmecorp.com"), Data: m})
+	b.mustArrive(m, "office365 alice@acmecorp-com.onmicrosoft.com")
+	unknown := lab.Mail{From: "eve@example.net", To: lab.To("nobody@acmecorp.com"), Data: lab.Plain("eve@example.net", "nobody@acmecorp.com", "to nobody")}
+	if reply := b.send(lab.FromInternet, unknown).To[0]; reply.Code != 550 {
+		t.Errorf("a recipient whom nobody has is answered with %v", reply)
+	}
+	// Others' milter is away, which lets mail pass. Without ours, mail waits.
+	b.do(b.Daemon.Stop())
+	unknown.To = lab.To("bob@acmecorp.com")
+	if r := b.send(lab.FromInternet, unknown); r.Accepted() || r.Mail.Code != 451 && r.To[0].Code != 451 {
+		t.Errorf("while coexistd is away, the client is answered with %+v", r)
 	}
 }
 

@@ -27,32 +27,8 @@ func TestSetupSendmailMakesOfAFreshSendmailOneByWhichAllFlowsWork(t *testing.T) 
 	t.Parallel()
 	b := startBareSendmail(t)
 	before := folder(t, b.etc())
-	b.apply(b.setup("sendmail"))
-	if again := b.guide("sendmail"); len(again.Steps) > 0 {
-		t.Errorf("what was set is to be set once more: %+v", again.Steps)
-	}
-	asked, err := os.ReadFile(filepath.Join(b.Dir, "asked"))
-	if err != nil || string(asked) != "systemctl restart sendmail\n" {
-		t.Errorf("Sendmail was not told to take the changes (%v): %s", err, asked)
-	}
-	if err := b.Host.(*lab.Sendmail).Again(deadline(t)); err != nil {
-		t.Fatal(err)
-	}
-	if bad := b.complaints("sendmail"); len(bad) > 0 {
-		t.Errorf("the doctor says\n%s", strings.Join(bad, "\n"))
-	}
-	b.pass(slices.Concat(withOffice.passages(false), withGoogle.passages(false)))
-	m := lab.Plain("eve@example.net", "carol@acmecorp.com", "to both")
-	b.deliver(lab.FromInternet, lab.Mail{From: "eve@example.net", To: lab.To("carol@acmecorp.com"), Data: m})
-	b.mustArrive(m, "here carol@acmecorp.com", "office365 carol@acmecorp-com.onmicrosoft.com")
-	m = lab.Plain("bob@acmecorp.com", "alice@acmecorp.com", "by the sendmail command")
-	b.sendmail("bob@acmecorp.com", m, "alice@acmecorp.com")
-	b.mustArrive(m, "office365 alice@acmecorp-com.onmicrosoft.com")
-
-	b.apply(b.setup("sendmail", "--retire"))
-	if again := b.guide("sendmail", "--retire"); len(again.Steps) > 0 {
-		t.Errorf("what was taken back is to be taken back once more: %+v", again.Steps)
-	}
+	b.setUp("sendmail", "systemctl restart sendmail\n")
+	b.retire("sendmail")
 	after := folder(t, b.etc())
 	for name, text := range after {
 		if strings.Contains(name+text, "coexist") && !strings.Contains(before[name], "coexist") && !strings.HasSuffix(name, ".db") {
@@ -64,9 +40,7 @@ func TestSetupSendmailMakesOfAFreshSendmailOneByWhichAllFlowsWork(t *testing.T) 
 			t.Errorf("after --retire %s is\n%s\nat first it was\n%s", name, after[name], before[name])
 		}
 	}
-	if err := b.Host.(*lab.Sendmail).Again(deadline(t)); err != nil {
-		t.Errorf("after --retire: %v", err)
-	}
+	b.again()
 }
 
 // folder has the texts of a folder's files.

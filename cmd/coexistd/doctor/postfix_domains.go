@@ -41,6 +41,10 @@ func lookAtDomains(ctx context.Context, x *examination) []Finding {
 		findings = append(findings, failure("Postfix takes no mail for %s: all of it is refused, relay access denied", some(refused)).
 			do("put into main.cf: virtual_mailbox_domains = %s; then run: postfix reload", x.mta.withDomains(refused)))
 	}
+	if foreign := x.mta.Foreign(domains); len(foreign) > 0 {
+		findings = append(findings, failure("Postfix takes mail for %s, which %s lacks: coexistd refuses it when it comes from the Internet", some(foreign), x.conf.Path).
+			do("where this host has all their users, add for each: [domain.%q] with unlisted = \"here\"; then run: systemctl reload coexistd", foreign[0]))
+	}
 	if len(taken) > 0 {
 		findings = append(findings, fine("Postfix takes mail for %s", some(taken)))
 	}

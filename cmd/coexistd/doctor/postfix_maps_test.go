@@ -56,8 +56,8 @@ func TestWhoExistsIsAskedForEachClassOfDomainsUnlessItsMapIsEmptyForOthers(t *te
 	t.Parallel()
 	for main, want := range map[string]string{
 		"virtual_mailbox_domains = acmecorp.com\n":                                           "fail virtual_mailbox_maps does not ask coexistd for recipients",
-		"virtual_mailbox_domains = acmecorp.com, globex.example\n":                           "ok virtual_mailbox_maps is empty: Postfix takes mail to anybody of virtual_mailbox_domains",
-		"relay_domains = acmecorp.com, globex.example\n":                                     "ok relay_recipient_maps is empty: Postfix takes mail to anybody of relay_domains",
+		"virtual_mailbox_domains = acmecorp.com, inline:{globex.example=x}\n":                "ok virtual_mailbox_maps is empty: Postfix takes mail to anybody of virtual_mailbox_domains",
+		"relay_domains = acmecorp.com, inline:{globex.example=x}\n":                          "ok relay_recipient_maps is empty: Postfix takes mail to anybody of relay_domains",
 		"relay_domains = acmecorp.com\nrelay_recipient_maps = hash:/a\n":                     "fail relay_recipient_maps does not ask coexistd for recipients",
 		"mydestination = $myhostname, acmecorp.com\nlocal_recipient_maps =\n":                "ok local_recipient_maps is empty",
 		"mydestination = $myhostname, acmecorp.com\nvirtual_mailbox_maps = {ours}\n":         "fail local_recipient_maps does not ask coexistd for recipients",

@@ -38,3 +38,20 @@ func (p *Settings) TakesAll(c Class, ours []string) bool {
 		return below || !slices.Contains(ours, strings.ToLower(domain))
 	})
 }
+
+// Foreign are the domains beside ours for which Postfix takes mail, as far as they are named in main.cf or in files
+// of names, sorted: not in tables. The names of this host are not among them.
+func (p *Settings) Foreign(ours []string) (domains []string) {
+	for _, class := range Classes {
+		names, _ := withFiles(List(p.Main[class.Domains])) // Members tells the error.
+		for _, name := range names {
+			name = strings.ToLower(name)
+			isOfHost := name == strings.ToLower(p.Main["myhostname"]) || name == "localhost" || strings.HasPrefix(name, "localhost.")
+			if !isOfHost && !strings.ContainsAny(name, ":!/[{") && !strings.HasPrefix(name, ".") && !slices.Contains(ours, name) {
+				domains = append(domains, name)
+			}
+		}
+	}
+	slices.Sort(domains)
+	return slices.Compact(domains)
+}

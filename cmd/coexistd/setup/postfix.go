@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -62,7 +63,7 @@ func postfix(s *Site) (Guide, error) {
 	if err != nil {
 		return Guide{}, err
 	}
-	if err := g.passesMilters(); err != nil {
+	if err := cmp.Or(g.passesMilters(), g.hasOthers()); err != nil {
 		return Guide{}, err
 	}
 	for _, chapter := range []func(){
@@ -75,7 +76,7 @@ func postfix(s *Site) (Guide, error) {
 		chapter()
 	}
 	intro := "Postfix beside coexistd, as the configuration " + s.Conf.Path + " wants it: what differs from what postconf says now.\n" +
-		"Run it as root when coexistd runs (coexistd status): coexistd setup postfix | sh -e. Then see what coexistd doctor says."
+		"Keep a copy of main.cf and master.cf. Run it as root when coexistd runs (coexistd status): coexistd setup postfix | sh -e. Then see what coexistd doctor says."
 	return Guide{Intro: strings.Join(append([]string{intro}, g.notes...), "\n"), Steps: g.steps, comment: "# "}, g.err
 }
 
@@ -89,6 +90,18 @@ func (g *postfixSide) passesMilters() error {
 		}
 	}
 	return nil
+}
+
+// hasOthers is an error where Postfix takes mail for domains that the milter does not know, and
+// refuses.
+func (g *postfixSide) hasOthers() error {
+	foreign := g.p.Foreign(g.ours())
+	if len(foreign) == 0 {
+		return nil
+	}
+	return fmt.Errorf("Postfix takes mail for domains that %s lacks: %s. coexistd would refuse it, as it refuses to relay. "+
+		"Where this host has all their users, add for each: [domain.%q] with unlisted = \"here\". See that coexistd check says ok, run coexistd reload, and run this again",
+		g.Conf.Path, strings.Join(foreign, ", "), foreign[0])
 }
 
 // add adds a step, unless it has no lines.
@@ -205,8 +218,11 @@ func (g *postfixSide) recipients() {
 		}
 		wanted = append(wanted, g.behind(class.Recipients, "recipients"))
 	}
-	g.add("Let Postfix know that users who live elsewhere exist",
-		"smtpd refuses whom none of its own tables know, before it asks a milter.", append(lines, g.set(wanted...)...)...)
+	text := "smtpd refuses whom none of its own tables know, before it asks a milter."
+	if len(lines) > 0 {
+		text += " virtual(8), which delivers to the mailboxes here, takes no socketmap: it keeps its own tables by an option in master.cf."
+	}
+	g.add("Let Postfix know that users who live elsewhere exist", text, append(lines, g.set(wanted...)...)...)
 }
 
 // keepVirtual gives virtual(8), which takes no socketmap, the tables that it has had.
@@ -236,11 +252,12 @@ func (g *postfixSide) aliases() {
 
 // transports has mail wait for a mailbox that is being moved, and go by a platform's relay.
 func (g *postfixSide) transports() {
-	g.add("Let mail wait for a mailbox that is being moved, and go by a platform's relay", "", g.set(g.before("transport_maps", "transport"))...)
+	g.add("Let mail wait for a mailbox that is being moved, and go by a platform's relay",
+		"Mail in the queue follows a user who moves away, too.", g.set(g.before("transport_maps", "transport"))...)
 }
 
 func (g *postfixSide) delimiter() {
-	g.add("Cut subaddresses by the same characters", "", g.set(pair{"recipient_delimiter", g.Conf.Rules.Delimiters})...)
+	g.add("Cut subaddresses by the same characters as coexistd", "They are those of recipient_delimiter in "+g.Conf.Path+".", g.set(pair{"recipient_delimiter", g.Conf.Rules.Delimiters})...)
 }
 
 // networks lets the clients relay that are ours without authentication.
@@ -263,7 +280,7 @@ func (g *postfixSide) networks() {
 	if value == g.p.Main["mynetworks"] {
 		return // be it Postfix's default
 	}
-	g.add("Let our_networks send to the Internet", "", g.set(pair{"mynetworks", value})...)
+	g.add("Let our_networks send to the Internet", "Who sends from mynetworks needs no login.", g.set(pair{"mynetworks", value})...)
 }
 
 // outbound has all mail for the Internet leave through a platform.
@@ -292,12 +309,13 @@ func (g *postfixSide) certificates() {
 	if g.p.Main["smtp_tls_security_level"] == "" {
 		wanted = append(wanted, pair{"smtp_tls_security_level", "may"})
 	}
-	if len(g.Pairs(Office365)) > 0 && g.p.Main["smtp_tls_cert_file"] == "" && g.p.Main["smtp_tls_chain_files"] == "" && g.hasOurName() {
-		text = "Office 365 tells by the certificate that a connection is ours."
-		if g.p.Main["smtpd_tls_chain_files"] != "" {
-			wanted = append(wanted, pair{"smtp_tls_chain_files", "$smtpd_tls_chain_files"})
-		} else if g.p.Main["smtpd_tls_cert_file"] != "" {
-			wanted = append(wanted, pair{"smtp_tls_cert_file", "$smtpd_tls_cert_file"}, pair{"smtp_tls_key_file", "$smtpd_tls_key_file"})
+	if len(g.Pairs(Office365)) > 0 && g.p.Main["smtp_tls_cert_file"] == "" && g.p.Main["smtp_tls_chain_files"] == "" {
+		shown := g.shown()
+		if wanted = append(wanted, shown...); len(shown) > 0 {
+			text = "Office 365 tells by the certificate that a connection is ours."
+		} else {
+			g.notes = append(g.notes, "Postfix has no certificate in the name of a domain of yours to show to Office 365, whose connector must then know this host by its address. "+
+				"With such a certificate in smtpd_tls_chain_files, run this again.")
 		}
 	}
 	if g.goesByCertificates() && g.p.Main["smtpd_tls_ask_ccert"] != "yes" {
@@ -305,4 +323,18 @@ func (g *postfixSide) certificates() {
 		text += " Postfix tells of those certificates only whose issuer is in smtpd_tls_CAfile."
 	}
 	g.add("Use TLS, and show who we are", strings.TrimSpace(text), g.set(wanted...)...)
+}
+
+// shown has Postfix show to other hosts the certificate that it shows to clients, where that has a name of
+// ours.
+func (g *postfixSide) shown() []pair {
+	switch {
+	case !g.hasOurName():
+		return nil
+	case g.p.Main["smtpd_tls_chain_files"] != "":
+		return []pair{{"smtp_tls_chain_files", "$smtpd_tls_chain_files"}}
+	case g.p.Main["smtpd_tls_cert_file"] != "":
+		return []pair{{"smtp_tls_cert_file", "$smtpd_tls_cert_file"}, {"smtp_tls_key_file", "$smtpd_tls_key_file"}}
+	}
+	return nil
 }

@@ -30,6 +30,10 @@ func (g *postfixSide) milters() {
 	if !strings.Contains(postconf.Characters(g.p.Main["message_strip_characters"]+g.p.Main["message_reject_characters"]), "\x00") {
 		wanted = append(wanted, pair{"message_reject_characters", g.p.Raw["message_reject_characters"] + `\0`})
 	}
+	text := "While it is away, clients are told to try again: nothing passes by."
+	if wanted[len(wanted)-1].name == "message_reject_characters" {
+		text += " Mail with a NUL is refused, as scanners and mail programs make different things of it."
+	}
 	lines := g.set(wanted...)
 	for _, s := range g.p.Filtered() {
 		_, has := s.Own["smtpd_milters"]
@@ -37,7 +41,7 @@ func (g *postfixSide) milters() {
 			lines = append(lines, g.option(s, pair{"smtpd_milters", g.withUs(s, "smtpd_milters", general)})...)
 		}
 	}
-	g.add("Give coexistd every message", "While it is away, clients are told to try again: nothing passes by.", lines...)
+	g.add("Give coexistd every message", text, lines...)
 }
 
 // submission has what only those who are logged in may use ask the listener for our users.
@@ -54,11 +58,13 @@ func (g *postfixSide) submission() {
 			lines = append(lines, g.option(s, pair{"smtpd_milters", g.withUs(s, "smtpd_milters", users)})...)
 		}
 	}
+	text := "There, whoever is not logged in is refused."
 	if !found && !g.isServed(postconf.SubmissionPort) {
+		text += " Passwords are checked by Dovecot: contrib/postfix has the lines for it."
 		lines = g.newSubmission(g.withUs(&postconf.Service{}, "smtpd_milters", users))
 		g.restart = true
 	}
-	g.add("Let users who log in come by a listener of their own", "Passwords are checked by Dovecot here: contrib/postfix has the lines for it.", lines...)
+	g.add("Give the mail of users who log in to a listener of its own", text, lines...)
 }
 
 // isSubmission reports a service for submission, by its port, where users can log in.

@@ -52,9 +52,16 @@ alternate = { office365 = "acmecorp-com.onmicrosoft.com" }
 // plainTOML with further sections.
 func newPostfix(t *testing.T, toml, main, master string) *realPostfix {
 	t.Helper()
-	r := &realPostfix{t, t.TempDir(), survey(t, plainTOML+toml, "address,residence\ncarol@acmecorp.com,both:office365\n", nil)}
+	r := startPostfix(t, t.TempDir(), survey(t, plainTOML+toml, "address,residence\ncarol@acmecorp.com,both:office365\n", nil))
 	r.write(main, master)
-	if err := lab.Lend(t).WriteCommands(r.dir, r.dir); err != nil {
+	return r
+}
+
+// startPostfix has the configuration of a folder.
+func startPostfix(t *testing.T, dir string, site *setup.Site) *realPostfix {
+	t.Helper()
+	r := &realPostfix{t, dir, site}
+	if err := lab.Lend(t).WriteCommands(dir, dir); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"postfix", "systemctl", "usermod"} {
@@ -87,7 +94,9 @@ func (r *realPostfix) read() *postconf.Settings {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	names := r.site.CertificateNames
 	r.site.SurveyPostfix(r.t.Context(), settings)
+	r.site.CertificateNames = names // its files are not there
 	return settings
 }
 
@@ -149,22 +158,43 @@ func (r *realPostfix) mustHave(p *postconf.Settings, lines ...string) {
 
 func TestEmptyMapsOfRecipientsStayEmptyWhereOthersHaveDomainsToo(t *testing.T) {
 	t.Parallel()
-	r := newPostfix(t, "", "virtual_mailbox_domains = other.example\nmydestination = $myhostname, acmecorp.com\nlocal_recipient_maps =\nrelay_domains = globex.example\n", "")
+	const others = "inline:{globex.example=x}"
+	r := newPostfix(t, "", "virtual_mailbox_domains = "+others+"\nmydestination = $myhostname, acmecorp.com\nlocal_recipient_maps =\nrelay_domains = "+others+"\n", "")
 	got, script := r.apply(false)
 	r.mustHave(got, "local_recipient_maps =", "relay_recipient_maps =", "virtual_mailbox_maps =")
 	if !strings.Contains(script, "local_recipient_maps is empty and stays so") || strings.Contains(script, "relay_recipient_maps") {
 		t.Errorf("the guide does not say what it leaves, or says it of a class without a domain of ours:\n%s", script)
 	}
-	r.write("virtual_mailbox_domains =\nrelay_domains = globex.example, acmecorp.com\n", "")
-	got, script = r.apply(false)
-	r.mustHave(got, "relay_recipient_maps =")
-	if !strings.Contains(script, "relay_recipient_maps is empty and stays so") {
-		t.Errorf("the guide does not say what it leaves:\n%s", script)
+	for _, domains := range []string{"acmecorp.com", "acmecorp.com, " + others + "\nparent_domain_matches_subdomains ="} {
+		r.write("virtual_mailbox_domains =\nrelay_domains = "+domains+"\n", "")
+		got, script = r.apply(false)
+		r.mustHave(got, "relay_recipient_maps =")
+		if !strings.Contains(script, "relay_recipient_maps is empty and stays so") {
+			t.Errorf("the guide does not say what it leaves:\n%s", script)
+		}
 	}
 	// Where all is ours, nobody else's mail is refused.
 	r.write("", "")
 	got, _ = r.apply(false)
 	r.mustHave(got, "virtual_mailbox_maps = socketmap:inet:127.0.0.1:8702:recipients")
+}
+
+func TestDomainsThatTheConfigurationLacksMustBeAddedFirst(t *testing.T) {
+	t.Parallel()
+	r := newPostfix(t, "", "", "")
+	for main, want := range map[string]string{
+		"mydestination = $myhostname, localhost.acmecorp.com, localhost, Initech.example\n": "lacks: initech.example.",
+		"relay_domains = globex.example, acmecorp.com\nvirtual_alias_domains = a.example\n": "lacks: a.example, globex.example.",
+		"relay_domains = .acmecorp.com, hash:/a, !/b\n":                                     "",
+	} {
+		r.write(main, "")
+		if _, err := r.guide(false); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; right is %q", main, err, want)
+		}
+		if _, err := r.guide(true); err != nil {
+			t.Errorf("it cannot be undone: %v", err)
+		}
+	}
 }
 
 // mustCome fails the test where the commands of a script that begin so are not in that order.

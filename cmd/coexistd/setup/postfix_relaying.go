@@ -36,7 +36,7 @@ func (g *postfixSide) relaying() {
 		}
 	}
 	title := "Refuse mail for other domains"
-	text := "A platform that wrongly sends mail for its alternate domain here would else try again for days."
+	text := "Otherwise a platform that wrongly sends mail for its alternate domain here tries again for days."
 	if mayRelay {
 		title += ", save that of the platform's users"
 		text += " All tenants of the platform send from the networks that the lookup has; coexistd refuses what does not prove ours."

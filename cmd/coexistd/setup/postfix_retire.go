@@ -21,7 +21,7 @@ func retirePostfix(s *Site) (Guide, error) {
 	return Guide{
 		Intro: "Postfix without coexistd. First see that all mailboxes are here, or all are at the platform and the MX points there, that nothing is held " +
 			"(coexistd quarantine list), and that a map of your own knows all users: without the lookup recipients, Postfix refuses whom its own tables do not know.\n" +
-			"Run it as root: coexistd setup postfix --retire | sh -e. Then stop coexistd. Domains, TLS, the refusal of NUL, and services for submission and releases stay as they are.",
+			"Run it as root: coexistd setup postfix --retire | sh -e. Then stop coexistd. Domains, mynetworks, TLS, the refusal of NUL, and services for submission and releases stay as they are.",
 		Steps: g.steps, comment: "# ",
 	}, g.err
 }
@@ -32,7 +32,7 @@ func (g *postfixSide) isOurs(table string) bool { return g.p.IsAnyOfOurs(table, 
 // retireOutbound has mail for the Internet leave from here again.
 func (g *postfixSide) retireOutbound() {
 	if host, platform := g.outboundHost(); host != "" && g.p.Main["relayhost"] == host {
-		g.add("Send mail for the Internet through "+platform.Name+" no more", "This host's addresses must be in the SPF records of your domains by now.", "postconf -X 'relayhost'")
+		g.add("Send mail for the Internet through "+platform.Name+" no more", "Where a smart host took it before, set relayhost to that. Otherwise this host's addresses must be in the SPF records of your domains by now.", "postconf -X 'relayhost'")
 	}
 }
 

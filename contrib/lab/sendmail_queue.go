@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -28,6 +29,20 @@ func (m *Sendmail) Sendmail(ctx context.Context, from string, to []string, messa
 		return fmt.Errorf("lab: sendmail: %w: %s", err, out)
 	}
 	return nil
+}
+
+// Class has the words of a class, such as {Coexistd}, as Sendmail has read them, sorted.
+func (m *Sendmail) Class(ctx context.Context, name string) ([]string, error) {
+	cmd := m.command(ctx, "-C", m.path("etc", "sendmail.cf"), "-bt")
+	cmd.Stdin = strings.NewReader("$=" + name + "\n")
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("lab: sendmail -bt: %w: %s", err, out)
+	}
+	_, list, _ := strings.Cut(string(out), "\n> ") // its prompt, behind what it says first
+	words := strings.Fields(strings.ReplaceAll(list, "> ", ""))
+	slices.Sort(words)
+	return words, nil
 }
 
 // Queue lists the messages that are in the queue; "submit" is that of the sendmail

@@ -36,8 +36,13 @@ INPUT_MAIL_FILTER(`coexistd', `S=COEXISTD_MILTER, F=T, T=C:30s;S:30s;R:1m;E:5m')
 # it takes the answer that comes late for that to its next question.
 # Within a transaction, which {mail_mailer} belongs to, the milter is asked, too: the
 # address that is answered then is not written as the one that the milter adds.
+# Sendmail reads about 2,000 characters of a class's line: each domain has its own.
 LOCAL_CONFIG
-C{Coexistd}COEXISTD_DOMAINS
+patsubst(defn(`COEXISTD_DOMAINS'), `[ 	
+]*\([^ 	
+]+\)[ 	
+]*', ``C{Coexistd}\1'
+')dnl
 Ksendmail socket -f -d2h -T<TMPF> COEXISTD_LOOKUP
 Ksendmail_rcpt socket -f -d2h -T<TMPF> COEXISTD_LOOKUP
 

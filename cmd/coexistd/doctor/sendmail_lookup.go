@@ -129,7 +129,7 @@ func lookAtCoexistdClass(x *examination) []Finding {
 	lacking := slices.DeleteFunc(slices.Clone(wanted), func(domain string) bool { return known[domain] })
 	if len(lacking) > 0 && len(class.Unread) == 0 {
 		findings = append(findings, failure("Sendmail does not ask coexistd about %s, which the class {Coexistd} lacks", some(lacking)).
-			inMC("define(`COEXISTD_DOMAINS', `%s')dnl before the include of coexistd.m4", strings.Join(wanted, " ")))
+			inMC("define(`COEXISTD_DOMAINS', `%s')dnl before the include of coexistd.m4; the file must be the one of this version, and of a line C{Coexistd} of your own Sendmail takes 2,047 characters", strings.Join(wanted, " ")))
 	}
 	var more []string
 	for domain := range known {

@@ -245,9 +245,14 @@ func (c *Class) add(words ...string) {
 	}
 }
 
+// mostWords is how many characters of a C line's words Sendmail takes, MAXLINE of its conf.h without
+// the NUL. It says nothing of what follows, and cuts a word in two.
+const mostWords = 2047
+
 // addWords reads the words of a C line; "$={NAME}" stands for those of another class.
 func (s *Settings) addWords(name, text string) {
 	c := s.made(name)
+	text = text[:min(len(text), mostWords)]
 	for word := range strings.FieldsSeq(text) {
 		other, is := strings.CutPrefix(word, "$=")
 		if !is || other == "" {
@@ -378,13 +383,18 @@ func (s *Settings) Table(name string) (rows map[string]string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s %w", path, err)
 	}
-	rows = make(map[string]string)
-	for line := range strings.Lines(content) {
+	return Rows(content), nil
+}
+
+// Rows reads a table's text. Its keys are in lower case.
+func Rows(text string) map[string]string {
+	rows := make(map[string]string)
+	for line := range strings.Lines(text) {
 		if words := strings.Fields(line); len(words) > 1 && words[0][0] != '#' {
 			rows[strings.ToLower(words[0])] = strings.Join(words[1:], " ")
 		}
 	}
-	return rows, nil
+	return rows
 }
 
 // setting reads NAME=VALUE.

@@ -124,12 +124,38 @@ func (g *sendmailSide) accessText(relaying, bounded []string) string {
 	return "#!/bin/sh -e\n" +
 		"# Writes the lines for the platforms' networks into Sendmail's access map, between two marks.\n" +
 		"cd " + word(filepath.Dir(g.m.Path)) + "\n" +
-		"{\n" +
-		"\tsed '/^" + accessBegin + "/,/^" + accessEnd + "/d' access\n" +
-		"\techo '" + accessBegin + ": written by " + accessScript + "'\n" +
-		export("access", relaying) + export("rates", bounded) +
-		"\techo '" + accessEnd + "'\n" +
-		"} > access.coexistd\n" +
-		"cmp -s access access.coexistd || { cat access.coexistd > access; " + remake + "; }\n" +
-		"rm access.coexistd\n"
+		"trap 'rm -f access.ours access.coexistd access.before' EXIT\n" +
+		"{\n" + export("access", relaying) + export("rates", bounded) + "} > access.ours\n" +
+		joinAccess +
+		"cmp -s access access.coexistd && exit\n" +
+		"cat access > access.before\n" +
+		"cat access.coexistd > access\n" +
+		remake + " || { cat access.before > access; exit 1; }\n"
 }
+
+// joinAccess puts our lines behind all others of the access map, in which a key may stand once: what has
+// one of ours already is kept where it says the same, and otherwise nothing is changed.
+const joinAccess = `awk '
+	isOurs { key = tolower($1); ours[key] = $0; keys[++count] = key; next }
+	/^` + accessBegin + `/ { between = 1 }
+	between { if (/^` + accessEnd + `/) between = 0; next }
+	{ print; key = tolower($1) }
+	key in ours {
+		split(ours[key], words)
+		if (tolower($2) != tolower(words[2])) {
+			print "access has: " $0 "; for the platforms it must have: " ours[key] "; take out the first, and run this again" > "/dev/stderr"
+			failed = 1
+		}
+		delete ours[key]
+	}
+	END {
+		if (between) {
+			print "access lacks the line ` + accessEnd + ` behind the lines that are written here: write it there" > "/dev/stderr"
+			failed = 1
+		}
+		print "` + accessBegin + `: written by ` + accessScript + `"
+		for (i = 1; i <= count; i++) if (keys[i] in ours) { print ours[keys[i]]; delete ours[keys[i]] }
+		print "` + accessEnd + `"
+		exit failed
+	}' isOurs=1 access.ours isOurs=0 access > access.coexistd
+`

@@ -3,7 +3,6 @@ package setup
 import (
 	"fmt"
 	"net"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -186,7 +185,15 @@ func (g *sendmailSide) ruleLines() []ownLine {
 	if lookup := sendmailcf.Written(g.Conf.Lookups[0].Address); lookup != sendmailcf.UsualLookup {
 		lines = append(lines, ownLine{define("COEXISTD_LOOKUP", lookup), met, lines[0].why})
 	}
-	return append(lines, ownLine{"include(`" + g.m.beside(rulesM4) + "')dnl", met, lines[0].why})
+	lines = append(lines, ownLine{"include(`" + g.m.beside(rulesM4) + "')dnl", met, lines[0].why})
+	if len(g.othersFilters()) == 0 {
+		return lines
+	}
+	return slices.Concat(
+		[]ownLine{{"define(`COEXISTD_OTHERS', defn(`confINPUT_MAIL_FILTERS'))undefine(`confINPUT_MAIL_FILTERS')dnl", met, "coexistd comes before other filters: what it changes, none has signed yet."}},
+		lines,
+		[]ownLine{{"define(`confINPUT_MAIL_FILTERS', defn(`confINPUT_MAIL_FILTERS')`,'defn(`COEXISTD_OTHERS'))dnl", met, "The other filters follow."}},
+	)
 }
 
 // hasRules reports that what coexistd.m4 brings about is so, for our domains.
@@ -215,13 +222,13 @@ func (g *sendmailSide) filterLines() []ownLine {
 	const why = "What users bring comes by a listener of its own."
 	isThere := slices.ContainsFunc(g.m.Filters, func(f sendmailcf.Filter) bool { return f.IsForUsers(g.Conf.Listeners) })
 	lines := []ownLine{{fmt.Sprintf("MAIL_FILTER(`%s', `S=%s, F=T, T=%s')dnl", usersFilter, address, sendmailcf.UsualTimes), isThere, why}}
-	isUsers := func(d sendmailcf.Daemon) bool { return d.AsksLogin() && !ownDaemon.MatchString("Name="+d.Name) }
+	isUsers := func(d sendmailcf.Daemon) bool { return d.AsksLogin() && d.Name != ownDaemon }
 	if !slices.ContainsFunc(g.m.Listening(), isUsers) {
-		lines = append(lines, ownLine{"DAEMON_OPTIONS(`Name=MSA-coexistd, Family=inet, Port=submission, M=Ea, InputMailFilters=" + usersFilter + "')dnl",
+		lines = append(lines, ownLine{"DAEMON_OPTIONS(`Name=" + ownDaemon + ", Family=inet, Port=submission, M=Ea, InputMailFilters=" + g.usersList() + "')dnl",
 			slices.ContainsFunc(g.m.Listening(), sendmailcf.Daemon.AsksLogin), why})
 	}
 	return lines
 }
 
 // ownDaemon is the name of the listener that coexistd.mc may have.
-var ownDaemon = regexp.MustCompile(`Name=MSA-coexistd$`)
+const ownDaemon = "MSA-coexistd"

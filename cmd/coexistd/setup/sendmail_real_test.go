@@ -155,7 +155,7 @@ func TestTheGuideForSendmailTakesLinesThatWereWrittenByHand(t *testing.T) {
 	if mc := f.read("sendmail.mc"); strings.Contains(mc, "COEXISTD_") || strings.Contains(mc, "coexistd.m4") {
 		t.Errorf("sendmail.mc still has the lines:\n%s", mc)
 	}
-	if cf := f.read("sendmail.cf"); !strings.Contains(cf, "\nC{Coexistd}acmecorp.com acmecorp.net\n") {
+	if cf := f.read("sendmail.cf"); !strings.Contains(cf, "\nC{Coexistd}acmecorp.com\nC{Coexistd}acmecorp.net\n") {
 		t.Errorf("sendmail.cf lacks the further domain:\n%s", cf)
 	}
 }

@@ -1,7 +1,7 @@
 package setup
 
 import (
-	"regexp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -14,10 +14,13 @@ func retireSendmail(s *Site) (Guide, error) {
 	if err != nil {
 		return Guide{}, err
 	}
+	if text := g.m.Texts["access"]; strings.Contains(text, accessBegin) && !strings.Contains(text[strings.LastIndex(text, accessBegin):], accessEnd) {
+		return Guide{}, fmt.Errorf("%s has the line %q, and no line %q behind it, by which what is coexistd's could be told: take that out by hand, and both lines", g.m.beside("access"), accessBegin, accessEnd)
+	}
+	// First of all nobody may relay any more for being a platform: coexistd leaves after that.
+	g.retireAccess()
 	g.retireLists()
 	g.retireLines()
-	// Make writes the map before Sendmail starts again: nobody may relay past coexistd.
-	g.retireAccess()
 	g.activate()
 	g.retireFiles()
 	return Guide{
@@ -29,37 +32,54 @@ func retireSendmail(s *Site) (Guide, error) {
 	}, nil
 }
 
-// retireLists takes our filters out of the lists of listeners.
+// retireLists takes our filters out of the lists of listeners, and out of a common one that stands in
+// sendmail.mc.
 func (g *sendmailSide) retireLists() {
-	var lines []string
+	var lines, byHand []string
 	for _, f := range g.m.Filters {
+		if !f.LeadsTo(g.Conf.Listeners) {
+			continue
+		}
 		for _, d := range g.m.Listening() {
-			if d.Own && slices.Contains(d.Filters, f.Name) && f.LeadsTo(g.Conf.Listeners) && g.hasLine(d) {
+			if d.Own && slices.Contains(d.Filters, f.Name) && g.hasLine(d) {
 				lines = append(lines, g.edit(sendmailMC, g.withoutFilter(d, f.Name)))
 			}
 		}
+		if f.Name != ourFilter && f.Name != usersFilter {
+			byHand = append(byHand, f.Name)
+		}
 	}
-	g.add("Give coexistd no more messages of listeners with filters of their own", "", lines...)
+	if common := "^define\\(`confINPUT_MAIL_FILTERS', *`([^']*,)? *" + ourFilter + " *[,']"; g.hasRow(common) {
+		lines = append(lines, g.edit(sendmailMC, "/"+common+"/{s/([`,]) *"+ourFilter+" *,/\\1/; s/, *"+ourFilter+" *'/'/; s/` *"+ourFilter+" *'/`'/}"))
+	}
+	text := ""
+	if len(byHand) > 0 {
+		text = "Take out by hand what leads to coexistd by another name, before coexistd is stopped: " + strings.Join(byHand, ", ") + "."
+	}
+	if len(lines)+len(byHand) > 0 {
+		g.steps = append(g.steps, Step{Title: "Give coexistd no more messages of listeners with filters of their own", Text: text, Code: strings.Join(lines, "\n")})
+	}
 }
 
 // withoutFilter is what sed does to a listener's line to take a filter out of its list, or the list
-// where it has no other.
+// where what is left is the common one.
 func (g *sendmailSide) withoutFilter(d sendmailcf.Daemon, name string) string {
-	if len(d.Filters) == 1 {
-		return lineOf(d) + "s/,[[:blank:]]*InputMailFilters=" + name + "//"
+	rest := slices.DeleteFunc(slices.Clone(d.Filters), func(one string) bool { return one == name })
+	if slices.Equal(rest, g.othersFilters()) || len(rest) == 0 {
+		return addressOf(d) + "{" + withoutOption("Ii") + "}"
 	}
-	return lineOf(d) + "{s/\\([=;]\\)" + name + ";/\\1/; s/;" + name + "\\b//}"
+	return addressOf(d) + "{s/([=;][[:blank:]]*)" + name + "[[:blank:]]*;/\\1/; s/;[[:blank:]]*" + name + "[[:blank:]]*([,'])/\\1/}"
 }
 
-// ourLines are the lines of sendmail.mc that are ours, by what begins them, as sed reads it.
-var ourLines = []string{"include(`[^']*coexistd\\.mc", "include(`[^']*coexistd\\.m4", "define(`COEXISTD_", "MAIL_FILTER(`coexistd", "INPUT_MAIL_FILTER(`coexistd"}
+// ownInclude matches the line of sendmail.mc that includes coexistd.mc.
+const ownInclude = "^s?include\\(`([^']*/)?coexistd\\.mc'"
 
 // retireLines takes the lines that are ours out of sendmail.mc.
 func (g *sendmailSide) retireLines() {
 	var scripts []string
-	for _, line := range ourLines {
-		if regexp.MustCompile("(?m)^" + strings.ReplaceAll(line, "(", `\(`)).MatchString(g.m.Texts[sendmailMC]) {
-			scripts = append(scripts, "\\|^"+line+"|d")
+	for _, line := range []string{ownInclude, rulesByHand, "^(INPUT_)?MAIL_FILTER\\(`" + usersFilter + "'"} {
+		if g.hasRow(line) {
+			scripts = append(scripts, "\\#"+line+"#d")
 		}
 	}
 	if len(scripts) > 0 {
@@ -67,18 +87,27 @@ func (g *sendmailSide) retireLines() {
 	}
 }
 
-// retireAccess takes our lines out of the access map.
+// retireAccess takes our lines out of the access map, and before that what would write them anew.
 func (g *sendmailSide) retireAccess() {
-	if strings.Contains(g.m.Texts["access"], accessBegin) {
-		g.add("Let nobody relay, and make many connections, for being a platform", "Where the script "+accessScript+" runs each day, take that away, too.",
-			g.edit("access", "/^"+accessBegin+"/,/^"+accessEnd+"/d"))
+	var lines []string
+	if g.m.Texts[accessScript] != "" {
+		lines = append(lines, "rm -f /etc/cron.daily/"+accessScript+" "+g.path(accessScript))
 	}
+	if strings.Contains(g.m.Texts["access"], accessBegin) {
+		lines = append(lines, g.edit("access", "/^"+accessBegin+"/,/^"+accessEnd+"/d"))
+		if g.m.HasMakefile {
+			lines = append(lines, "make -C "+g.path(""))
+		} else {
+			lines = append(lines, "makemap hash "+g.path("access")+" < "+g.path("access"))
+		}
+	}
+	g.add("Let nobody relay, and make many connections, for being a platform", "Where something else runs the script "+accessScript+" each day, take that away, too. Mail that platforms' users send to others through here is refused from now on.", lines...)
 }
 
 // retireFiles takes our files away, which nothing includes any more.
 func (g *sendmailSide) retireFiles() {
 	var lines []string
-	for _, name := range []string{ownMC, rulesM4, accessScript} {
+	for _, name := range []string{ownMC, rulesM4} {
 		if g.m.Texts[name] != "" {
 			lines = append(lines, "rm "+g.path(name))
 		}

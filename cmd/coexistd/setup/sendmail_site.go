@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/cmd/coexistd/sendmailcf"
@@ -38,6 +40,10 @@ type Sendmail struct {
 // SurveySendmail asks what guides for Sendmail are made of, if there is one whose configuration stands
 // at a path.
 func (s *Site) SurveySendmail(path string) {
+	// What is printed is run elsewhere, and later.
+	if whole, err := filepath.Abs(path); err == nil {
+		path = whole
+	}
 	settings, err := sendmailcf.Read(path)
 	if err != nil {
 		s.sendmailErr = err
@@ -79,5 +85,24 @@ func newSendmailSide(s *Site) (*sendmailSide, error) {
 	case !hasMailer.MatchString(s.Sendmail.Texts[sendmailMC]):
 		return nil, fmt.Errorf("%s has no MAILER lines, or is not there: have m4 make sendmail.cf of it, as contrib/sendmail describes", s.Sendmail.beside(sendmailMC))
 	}
+	if !isPlain(s.Sendmail.Path) {
+		return nil, fmt.Errorf("the path %q has characters that the shell, sed or m4 may read as something else: give one that has letters, digits and ./_-+@%%: alone", s.Sendmail.Path)
+	}
+	for _, l := range append(slices.Clone(s.Conf.Listeners), s.Conf.Lookups...) {
+		if !isPlain(strings.Trim(sendmailcf.Written(l.Address), "[]")) {
+			return nil, fmt.Errorf("%s has the address %q, of which m4 or Sendmail may read characters as something else: give one that has letters, digits and ./_-+@%%: alone", s.Conf.Path, l.Address)
+		}
+	}
 	return &sendmailSide{Site: s, m: s.Sendmail}, nil
+}
+
+// mustHaveNoOther refuses to add a filter of ours beside one that leads to us by another name: each message would pass
+// coexistd twice.
+func (g *sendmailSide) mustHaveNoOther() error {
+	for _, f := range g.m.Filters {
+		if f.Name != ourFilter && f.LeadsTo(g.Conf.Listeners) && !f.IsForUsers(g.Conf.Listeners) && !g.hasRules() {
+			return fmt.Errorf("the filter %s (F=%s) of %s leads to coexistd: take it out of %s, with what names it; coexistd.m4 makes the one that is right. Then make %s anew, and run this again", f.Name, f.Flags, g.m.Path, g.m.beside(sendmailMC), g.m.Path)
+		}
+	}
+	return nil
 }

@@ -12,7 +12,7 @@ import (
 
 // SinkConfig says how a sink behaves.
 type SinkConfig struct {
-	// Address is HOST:PORT. Port 0 has a free one picked; "" is 127.0.0.1:0.
+	// Address is HOST:PORT, or unix:PATH. Port 0 has a free one picked; "" is 127.0.0.1:0.
 	Address string
 	// LMTP makes it an LMTP server (RFC 2033) instead of an SMTP server.
 	LMTP bool
@@ -68,7 +68,11 @@ func StartSink(c SinkConfig) (*Sink, error) {
 	if address == "" {
 		address = "127.0.0.1:0"
 	}
-	l, err := net.Listen("tcp", address)
+	listen := func() (net.Listener, error) { return net.Listen("tcp", address) }
+	if path, is := strings.CutPrefix(address, "unix:"); is {
+		listen = func() (net.Listener, error) { return listenForAll(path) }
+	}
+	l, err := listen()
 	if err != nil {
 		return nil, fmt.Errorf("lab: sink: %w", err)
 	}
@@ -77,7 +81,7 @@ func StartSink(c SinkConfig) (*Sink, error) {
 	return s, nil
 }
 
-// Addr is the sink's address, HOST:PORT.
+// Addr is the sink's address, HOST:PORT, or the path of its socket.
 func (s *Sink) Addr() string { return s.server.listener.Addr().String() }
 
 // NextHop is the sink as Config.Routes and transport(5) name it.

@@ -1,8 +1,11 @@
 package setup
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,32 +17,63 @@ import (
 // maxCertificate bounds a file with a chain of certificates, in bytes.
 const maxCertificate = files.MiB
 
-// certificateNames are the DNS names in the first certificate that Postfix shows to clients.
-func certificateNames(p *postconf.Settings) []string {
-	return namesAt(append(postconf.List(p.Main["smtpd_tls_chain_files"]), postconf.List(p.Main["smtpd_tls_cert_file"])...)...)
+// takeCertificate takes the certificate that Postfix shows to clients into the site.
+func (s *Site) takeCertificate(p *postconf.Settings) {
+	s.takeFirstOf(append(postconf.List(p.Main["smtpd_tls_chain_files"]), postconf.List(p.Main["smtpd_tls_cert_file"])...)...)
 }
 
-// namesAt are the DNS names in the first of some files that has a certificate.
-func namesAt(paths ...string) []string {
+// takeFirstOf takes the first of some files that has a certificate into the site.
+func (s *Site) takeFirstOf(paths ...string) {
 	for _, path := range paths {
-		if certificate, err := Certificate(path); err == nil {
-			return slices.Sorted(slices.Values(certificate.DNSNames))
+		if chain, err := chainOf(path); err == nil {
+			s.CertificateNames = slices.Sorted(slices.Values(chain[0].DNSNames))
+			s.CertificateErr = distrust(chain, s.Conf.Rules.Hostname)
+			return
 		}
 	}
-	return nil
+}
+
+// distrust says why a client that demands the certificate of an authority that all know, with
+// the name of a host, does not take the first of a chain; nil: by the authorities that this
+// system knows, it does.
+func distrust(chain []*x509.Certificate, host string) error {
+	own := chain[0]
+	between := x509.NewCertPool()
+	for _, one := range chain[1:] {
+		between.AddCert(one)
+	}
+	_, err := own.Verify(x509.VerifyOptions{DNSName: host, Intermediates: between})
+	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
+	switch {
+	case err == nil:
+		return nil
+	case unknown && bytes.Equal(own.RawIssuer, own.RawSubject):
+		return errors.New("it is signed by itself")
+	case unknown:
+		return fmt.Errorf("it is of an authority that this system does not know (%s), or lacks the certificates between", own.Issuer)
+	case !IsCertified(own.DNSNames, host):
+		return fmt.Errorf("it is not for %s but for %s", host, cmp.Or(strings.Join(own.DNSNames, ", "), "no DNS name"))
+	}
+	return fmt.Errorf("it does not hold: %w", err)
 }
 
 // Certificate reads the first certificate of a PEM file.
 func Certificate(path string) (*x509.Certificate, error) {
+	chain, err := chainOf(path)
+	if err != nil {
+		return nil, err
+	}
+	return chain[0], nil
+}
+
+// chainOf reads the certificates of a PEM file, of which there is one at least.
+func chainOf(path string) ([]*x509.Certificate, error) {
 	content, _, err := files.Read(path, maxCertificate)
 	if err != nil {
 		return nil, fmt.Errorf("%s %w", path, err)
 	}
-	for rest := []byte(content); ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			return nil, fmt.Errorf("%s has no certificate in PEM", path)
-		}
+	var chain []*x509.Certificate
+	for block, rest := pem.Decode([]byte(content)); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
 			continue
 		}
@@ -47,8 +81,12 @@ func Certificate(path string) (*x509.Certificate, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s has a certificate that cannot be read: %w", path, err)
 		}
-		return certificate, nil
+		chain = append(chain, certificate)
 	}
+	if len(chain) == 0 {
+		return nil, fmt.Errorf("%s has no certificate in PEM", path)
+	}
+	return chain, nil
 }
 
 // IsCertified reports that a certificate with these names is one for a host (RFC 6125 section 6.4.3).

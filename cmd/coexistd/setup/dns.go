@@ -20,7 +20,7 @@ const (
 func dns(s *Site) (Guide, error) {
 	g := Guide{comment: "; ", Intro: "Records of the DNS, as lines of zone files, for whoever writes the zones. " +
 		"SPF, DKIM, DMARC and the alternate domains come first, before the first mailbox moves, and hold while mailboxes are on several sides; the MX comes last. " +
-		"What they become when the split ends, coexistd setup dns --retire says. Of each record here, a domain has just one: it takes the place of what is published."}
+		"What they become when the split ends, coexistd setup dns --retire says. A domain has one record for SPF and one for DMARC: each takes the place of the published one. Other TXT records stay, and so do MX records that no step takes out."}
 	for _, d := range s.domains() {
 		g.Steps = append(g.Steps, s.spfStep(d.Name, s.Senders(d), nil), s.dkimStep(d), s.dmarcStep(d))
 	}
@@ -53,7 +53,7 @@ func (s *Site) notYet(d *route.Domain, lives []string) string {
 		return "The directories have no mailbox of it, so that it is not known where they are. Nothing is undone before that is known: see coexistd directory list."
 	}
 	return "By the directories, and by unlisted, it has mailboxes " + places(lives) + ". While it has, its records stay as coexistd setup dns says. " +
-		"Move the last of them, then run this again: it tells the MX, the SPF record without the sides that are left, and which keys and alternate domains go."
+		"Move the last of them, then run this again: it tells the MX, the SPF record without the sides that nobody uses any more, and which keys and alternate domains go."
 }
 
 // places names sides: "here and at office365".
@@ -84,25 +84,26 @@ func (s *Site) retireSteps(d *route.Domain, last string) []Step {
 	if last != "" {
 		spf.Text = "First see that nothing sends through this host any longer: programs, printers, lists. If something does, leave its addresses in.\n" + spf.Text
 	}
-	dkim := Step{Title: d.Name + ": the DKIM keys of the sides that are left", Text: "A week after the last message was signed there, take out the records of their selectors, so that what is under way still verifies: "}
+	dkim := Step{Title: d.Name + ": the DKIM keys of the sides that nobody uses any more", Text: "A week after the last message was signed there, so that what is under way still verifies, take out the records of: "}
+	var keys []string
 	for _, p := range s.platformsOf(d) {
 		if p.Name == last {
 			continue
 		}
 		for _, selector := range s.selectors(p) {
-			dkim.Text += selector + "._domainkey." + d.Name + " "
+			keys = append(keys, selector+"._domainkey."+d.Name)
 		}
 		if alternate := d.Alternates[p.Name]; alternate != "" && !IsVendors(alternate) {
 			alternates = append(alternates, alternate)
 		}
 	}
 	if last != "" {
-		dkim.Text += "and that of this host's own signer "
+		keys = append(keys, "the selector of this host's own signer")
 	}
-	dkim.Text = strings.TrimSpace(dkim.Text) + "."
+	dkim.Text += strings.Join(keys, ", ") + "."
 	steps := []Step{s.mxStep(d, last), spf, dkim}
 	if len(alternates) > 0 {
-		steps = append(steps, Step{Title: d.Name + ": the alternate domains", Text: "Last, when " + places(left) + " has been retired (coexistd setup SIDE --retire) and the configuration names them no longer, take out all records of " + strings.Join(alternates, ", ") + "."})
+		steps = append(steps, Step{Title: d.Name + ": the alternate domains", Text: "Last, when all is undone " + places(left) + " (coexistd setup SIDE --retire) and the configuration names them no longer, take out all records of " + strings.Join(alternates, ", ") + "."})
 	}
 	return steps
 }
@@ -241,14 +242,20 @@ func (s *Site) mxStep(d *route.Domain, at string) Step {
 	}
 	host := s.Conf.Rules.Hostname
 	theirs := s.theirs(records.MX)
-	switch ours := without(records.MX, theirs); {
-	case len(ours) > 0 && len(theirs) == 0:
-		step.Text = "It points to " + some(ours) + ", no host of a platform's, and stays. A gateway there hands mail on to this host."
+	ours := without(records.MX, theirs)
+	gateways := slices.DeleteFunc(slices.Clone(ours), s.IsOurs)
+	switch here := without(ours, gateways); {
+	case len(theirs) == 0 && len(ours) > 0 && len(gateways) == 0:
+		step.Text = "It points to this host (" + some(here) + "), as it should."
+	case len(theirs) == 0 && len(here) > 0:
+		step.Text = "It points to this host (" + some(here) + "), and to " + some(gateways) + ", no host of a platform's, and stays. What is there must hand mail on to this host."
+	case len(theirs) == 0 && len(gateways) > 0:
+		step.Text = "It points to " + some(gateways) + ", no host of a platform's, and stays. A gateway there hands mail on to this host."
 	case len(ours) > 0:
 		step.Text = "Mail goes to " + some(ours) + ", and to " + some(theirs) + " of a platform, too, which is to have none from the Internet (mx). Take the latter out, and leave:"
 		step.File, step.Code = zoneOf(d.Name), mxLines(d.Name, ours)
 	case strings.Contains(host, ".") && len(s.DNS[host].Addresses) > 0:
-		step.Text = "When this host takes mail for it, and each side is tested, its mail comes here. A gateway in front of this host takes the place of its name."
+		step.Text = s.beforeMX(d.Name, records.MX) + "When this host takes mail for it, and each side is tested, its mail comes here. A gateway in front of this host takes the place of its name."
 		step.File, step.Code = zoneOf(d.Name), mxLines(d.Name, []string{host})
 	default:
 		step.Text = "It points to no host of ours, and the DNS knows no address of " + host + " (hostname). Give this host a name with an address, then run this again."
@@ -262,22 +269,23 @@ func (s *Site) mxAt(step Step, domain string, p *route.Platform) Step {
 	isOf := func(host string) bool { return slices.Contains(s.Takes(host), p) }
 	theirs := slices.DeleteFunc(slices.Clone(published), func(host string) bool { return !isOf(host) })
 	others := without(published, theirs)
-	before := ""
-	if len(others) > 0 {
-		before = "Now it points to " + some(others) + ". "
+	before := s.beforeMX(domain, others)
+	if gateways := slices.DeleteFunc(without(others, s.theirs(others)), s.IsOurs); len(gateways) > 0 {
+		before += "If " + some(gateways) + " is a gateway that stays, leave the MX, and have it hand mail on to " + p.Name + ". "
 	}
-	switch {
+	switch another := s.another(domain, p, theirs); {
+	case len(theirs) > 0 && len(others) == 0 && another != "":
+		step.Text = another + " " + askMX(domain)
 	case len(theirs) > 0 && len(others) == 0:
 		step.Text = "It points to " + some(theirs) + ", as it should."
 	case len(theirs) > 0:
 		step.Text = "Mail goes to " + some(others) + ", too. Take that out, and leave:"
 		step.File, step.Code = zoneOf(domain), mxLines(domain, theirs)
 	case Google(s, p):
-		step.Text = before + "When " + p.Name + " takes mail for it, and each side is tested, this is its only MX:"
+		step.Text = before + "When " + p.Name + " takes mail for it, each side is tested, and Reject all mail not from gateway IPs has been unchecked there for a day (coexistd setup google), this is its only MX:"
 		step.File, step.Code = zoneOf(domain), fmt.Sprintf("%s. %d IN MX 1 %s.", domain, mxTTL, googleMX)
 	case Office365(s, p):
-		step.Text = before + "Its MX at " + p.Name + " cannot be told from its name: domains that were added since July 2026 have names below mx.microsoft. Ask, and publish what is said as the only MX: " +
-			"admin.microsoft.com, Settings > Domains > " + domain + " > DNS records; or Get-MgDomainServiceConfigurationRecord -DomainId " + domain + " (Microsoft Graph PowerShell), the record of type Mx."
+		step.Text = before + "Its MX at " + p.Name + " cannot be told from its name: domains that were added since July 2026 have names below mx.microsoft. " + askMX(domain)
 	case IsName(RelayHost(p)):
 		step.Text = before + "The host that takes its mail is the relay of " + p.Name + ":"
 		step.File, step.Code = zoneOf(domain), mxLines(domain, []string{RelayHost(p)})
@@ -285,6 +293,62 @@ func (s *Site) mxAt(step Step, domain string, p *route.Platform) Step {
 		step.Text = before + "Ask " + p.Name + " for the name of its MX, and publish that alone."
 	}
 	return step
+}
+
+// askMX says where Microsoft tells the MX of a domain.
+func askMX(domain string) string {
+	return "Ask, and publish what is said as the only MX: " +
+		"admin.microsoft.com, Settings > Domains > " + domain + " > DNS records; or Get-MgDomainServiceConfigurationRecord -DomainId " + domain + " (Microsoft Graph PowerShell), the record of type Mx."
+}
+
+// beforeMX says what comes before a change of a domain's MX, which now points to some hosts.
+func (s *Site) beforeMX(domain string, now []string) (text string) {
+	if len(now) > 0 {
+		text = "Now it points to " + some(now) + ". Give that record a TTL of 300 first, as long before as its TTL is now. "
+	}
+	if slices.ContainsFunc(s.DNS[stsName(domain)].TXT, func(one string) bool { return strings.HasPrefix(one, "v=STSv1") }) {
+		text += "It has a policy for MTA-STS (" + stsName(domain) + "): add the new host to https://mta-sts." + domain + "/.well-known/mta-sts.txt and change the id first, and wait for its max_age, or senders deliver nothing to the new host (RFC 8461 section 5.1). "
+	}
+	return text
+}
+
+// stsName is the name of the record that says that a domain has a policy for MTA-STS (RFC 8461
+// section 3.1).
+func stsName(domain string) string { return "_mta-sts." + domain }
+
+// another says that hosts of Office 365 are, by their names, the MX of another domain; empty: they
+// are not. Each domain of a tenant has an MX of its own, whose first label is the domain with hyphens
+// in the place of dots.
+func (s *Site) another(domain string, p *route.Platform, hosts []string) string {
+	if !Office365(s, p) {
+		return ""
+	}
+	label := func(name string) string { return strings.ReplaceAll(name, ".", "-") }
+	for _, host := range hosts {
+		first, _, _ := strings.Cut(host, ".")
+		if first == label(domain) || !isOffice365MX(host) {
+			continue
+		}
+		for _, name := range s.domainsAt(p) {
+			if first == label(name) {
+				return "It points to " + host + ", the MX of " + name + ". Exchange Online takes mail there for all domains of the tenant, and yet has an MX for each: it may change one without the other."
+			}
+		}
+		return "It points to " + host + ", which by its name is the MX of none of the tenant's domains that the configuration has. Where it is another tenant's, mail for " + domain + " is refused there."
+	}
+	return ""
+}
+
+// domainsAt are the domains that a platform has: those of ours with mailboxes there, and those that
+// reach them.
+func (s *Site) domainsAt(p *route.Platform) []string {
+	names := slices.Clone(p.TargetDomains)
+	for _, d := range s.domains() {
+		if slices.Contains(s.platformsOf(d), p) {
+			names = append(names, d.Name, d.Alternates[p.Name])
+		}
+	}
+	return names
 }
 
 // IsName reports a host that has a name, as an MX record needs.

@@ -126,7 +126,7 @@ func TestRetiringGoesByWhereTheMailboxesAre(t *testing.T) {
 	}{
 		"on both sides": {onBothSides, "", "mailboxes here and at office365"},
 		"one is moving": {"address,residence\nbob@acmecorp.com,moving\n", "", "mailboxes here and at office365"},
-		"all are here":  {"address,residence\nbob@acmecorp.com,here\n", "v=spf1 ip4:192.0.2.25 include:vendor.example -all", "It points to mail.acmecorp.com"},
+		"all are here":  {"address,residence\nbob@acmecorp.com,here\n", "v=spf1 ip4:192.0.2.25 include:vendor.example -all", "It points to this host (mail.acmecorp.com)"},
 		"all are elsewhere": {"address,residence\nalice@acmecorp.com,office365\n", "v=spf1 include:spf.protection.outlook.com include:vendor.example -all",
 			"names below mx.microsoft. Ask, and publish"},
 	} {
@@ -148,11 +148,14 @@ func TestTheMXIsAskedForAndNotDerived(t *testing.T) {
 		says string
 		code string
 	}{
-		"here, and it is":            {"here", []string{"mail.acmecorp.com"}, "It points to mail.acmecorp.com, no host of a platform's, and stays", ""},
+		"here, and it is":            {"here", []string{"mail.acmecorp.com"}, "It points to this host (mail.acmecorp.com), as it should", ""},
+		"here, and it is a gateway":  {"here", []string{"mx.gateway.example"}, "It points to mx.gateway.example, no host of a platform's, and stays. A gateway there", ""},
+		"here, and a gateway, too":   {"here", []string{"mx.acmecorp.com", "mail.acmecorp.com"}, "It points to this host (mail.acmecorp.com), and to mx.acmecorp.com, no host of a platform's", ""},
 		"here, and it is there":      {"here", []string{"acmecorp-com.r-v1.mx.microsoft"}, "When this host takes mail for it", "acmecorp.com. 300 IN MX 10 mail.acmecorp.com."},
 		"here, and it is on both":    {"here", []string{"mx.acmecorp.com", "acmecorp-com.mail.protection.outlook.com"}, "Take the latter out", "acmecorp.com. 300 IN MX 10 mx.acmecorp.com."},
 		"there, and it is":           {"office365", []string{"acmecorp-com.r-v1.mx.microsoft"}, "It points to acmecorp-com.r-v1.mx.microsoft, as it should", ""},
-		"there, and it is here":      {"office365", []string{"mail.acmecorp.com"}, "Now it points to mail.acmecorp.com. Its MX at office365 cannot be told from its name", ""},
+		"there, and it is here":      {"office365", []string{"mail.acmecorp.com"}, "Now it points to mail.acmecorp.com. Give that record a TTL of 300 first, as long before as its TTL is now. Its MX at office365 cannot be told from its name", ""},
+		"there, and it is a gateway": {"office365", []string{"mx.gateway.example"}, "If mx.gateway.example is a gateway that stays, leave the MX, and have it hand mail on to office365.", ""},
 		"there, and there is none":   {"office365", nil, "Its MX at office365 cannot be told from its name", ""},
 		"there, and it is elsewhere": {"office365", []string{"acmecorp-com.mail.protection.outlook.com", "mx.acmecorp.com"}, "Mail goes to mx.acmecorp.com, too", "acmecorp.com. 300 IN MX 10 acmecorp-com.mail.protection.outlook.com."},
 	} {
@@ -165,5 +168,35 @@ func TestTheMXIsAskedForAndNotDerived(t *testing.T) {
 				t.Errorf("it says\n%s\nright is %q and %q", text, c.says, c.code)
 			}
 		})
+	}
+}
+
+// Each domain of a tenant has an MX of its own, and another tenant's refuses its mail.
+func TestAnAlternateDomainAtOffice365HasItsOwnMX(t *testing.T) {
+	t.Parallel()
+	toml := strings.Replace(sharedTOML, "acmecorp-com.onmicrosoft.com", "o365.acmecorp.com", 1)
+	for mx, says := range map[string]string{
+		"o365-acmecorp-com.mail.protection.outlook.com": "It points to o365-acmecorp-com.mail.protection.outlook.com, as it should",
+		"o365-acmecorp-com.r-v1.mx.microsoft":           "It points to o365-acmecorp-com.r-v1.mx.microsoft, as it should",
+		"acmecorp-com.mail.protection.outlook.com":      "It points to acmecorp-com.mail.protection.outlook.com, the MX of acmecorp.com. Exchange Online takes mail there for all domains of the tenant",
+		"contoso-com.mail.protection.outlook.com":       "by its name is the MX of none of the tenant's domains that the configuration has. Where it is another tenant's, mail for o365.acmecorp.com is refused there. Ask, and publish",
+	} {
+		text := guideText(survey(t, toml, onBothSides, zone.Answers{"o365.acmecorp.com": {MX: []string{mx}}}), "dns", false)
+		_, text, _ = strings.Cut(text, "o365.acmecorp.com: MX (office365)\n")
+		text, _, _ = strings.Cut(text, "o365.acmecorp.com: SPF\n")
+		if !strings.Contains(strings.ReplaceAll(text, "\n; ", " "), says) || strings.Contains(text, " IN ") {
+			t.Errorf("of the MX %s it says\n%s\nright is %q, and no record", mx, text, says)
+		}
+	}
+}
+
+func TestAPolicyForMTASTSComesBeforeTheMX(t *testing.T) {
+	t.Parallel()
+	toml := strings.Replace(sharedTOML, "directory =", "mx = \"office365\"\ndirectory =", 1)
+	for _, policy := range []string{"v=STSv1; id=1", "v=spf1 -all"} {
+		text := guideText(survey(t, toml, onBothSides, zone.Answers{"acmecorp.com": {MX: []string{"mail.acmecorp.com"}}, "_mta-sts.acmecorp.com": {TXT: []string{policy}}}), "dns", false)
+		if strings.Contains(strings.ReplaceAll(text, "\n; ", " "), "add the new host to https://mta-sts.acmecorp.com/.well-known/mta-sts.txt") != (policy == "v=STSv1; id=1") {
+			t.Errorf("where _mta-sts has %q, it says\n%s", policy, text)
+		}
 	}
 }

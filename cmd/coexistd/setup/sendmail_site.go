@@ -64,7 +64,7 @@ func (s *Site) SurveySendmail(path string) {
 	m.HasDovecot = err == nil
 	s.Sendmail = m
 	if len(s.CertificateNames) == 0 {
-		s.CertificateNames = namesAt(settings.Option("ServerCertFile", ""))
+		s.takeFirstOf(settings.Option("ServerCertFile", ""))
 	}
 }
 

@@ -34,6 +34,9 @@ type Site struct {
 	// CertificateNames are the DNS names in the certificate that the MTA shows to clients,
 	// sorted. Empty: it is not known.
 	CertificateNames []string
+	// CertificateErr says why a client that demands a certificate of an authority that all
+	// know, with this host's name, does not take that one; nil: it does, or none is known.
+	CertificateErr error
 	// DNS holds what the DNS says of each domain of ours, of each alternate domain, and of
 	// the hosts that these and the configuration name.
 	DNS zone.Answers
@@ -72,7 +75,7 @@ func Survey(ctx context.Context, conf *config.Config) *Site {
 // SurveyPostfix takes what a Postfix says of itself into the site.
 func (s *Site) SurveyPostfix(ctx context.Context, settings *postconf.Settings) {
 	s.Postfix = settings
-	s.CertificateNames = certificateNames(settings)
+	s.takeCertificate(settings)
 	s.classify(ctx)
 }
 
@@ -136,7 +139,7 @@ func (s *Site) names(domains []string) []string {
 	}
 	for _, name := range domains {
 		domain := routes.Domains[name]
-		names = append(names, name, "_dmarc."+name, "_dmarc."+organisation(name))
+		names = append(names, name, stsName(name), "_dmarc."+name, "_dmarc."+organisation(name))
 		names = slices.AppendSeq(names, maps.Values(domain.Alternates))
 		for _, platform := range s.platformsOf(domain) {
 			names = append(names, s.includes(platform)...)

@@ -14,8 +14,8 @@ import (
 // postfixSide makes a guide for Postfix: what differs from what its configuration says now.
 type postfixSide struct {
 	*Site
-	p     *postconf.Settings
-	steps []Step
+	steps
+	p *postconf.Settings
 	// untaken are the domains of ours for which Postfix takes no mail yet. They become virtual
 	// mailbox domains. Of the unsure it cannot be told.
 	untaken, unsure []string
@@ -99,16 +99,9 @@ func (g *postfixSide) hasOthers() error {
 	if len(foreign) == 0 {
 		return nil
 	}
-	return fmt.Errorf("Postfix takes mail for domains that %s lacks: %s. coexistd would refuse it, as it refuses to relay. "+
+	return fmt.Errorf("there are domains for which Postfix takes mail, and that %s lacks: %s. coexistd would refuse it, as it refuses to relay. "+
 		"Where this host has all their users, add for each: [domain.%q] with unlisted = \"here\". See that coexistd check says ok, run coexistd reload, and run this again",
 		g.Conf.Path, strings.Join(foreign, ", "), foreign[0])
-}
-
-// add adds a step, unless it has no lines.
-func (g *postfixSide) add(title, text string, lines ...string) {
-	if len(lines) > 0 {
-		g.steps = append(g.steps, Step{Title: title, Text: text, Code: strings.Join(lines, "\n")})
-	}
 }
 
 // set returns the commands for those settings of main.cf that are not as wanted.

@@ -41,8 +41,8 @@ var hasMailer = regexp.MustCompile(`(?m)^MAILER`)
 // sendmailSide makes a guide for Sendmail: what differs from what sendmail.cf says now.
 type sendmailSide struct {
 	*Site
-	m     *Sendmail
-	steps []Step
+	steps
+	m *Sendmail
 	// remakes says that a FEATURE with a table is new: Debian's make learns of that when it is run
 	// for the first time, and makes the table when it is run again.
 	remakes bool
@@ -69,13 +69,6 @@ func sendmail(s *Site) (Guide, error) {
 			"Run it as root when coexistd runs (coexistd status): coexistd setup sendmail | sh -e. Then see what coexistd doctor says.",
 		Steps: g.steps, comment: "# ",
 	}, nil
-}
-
-// add adds a step, unless it has no lines.
-func (g *sendmailSide) add(title, text string, lines ...string) {
-	if len(lines) > 0 {
-		g.steps = append(g.steps, Step{Title: title, Text: text, Code: strings.Join(lines, "\n")})
-	}
 }
 
 // path is that of a file in sendmail.cf's folder, for the shell.

@@ -36,6 +36,16 @@ type Step struct {
 	Code string `json:"code,omitempty"`
 }
 
+// steps are those of a guide that is being made.
+type steps []Step
+
+// add adds a step of commands, unless it has none.
+func (s *steps) add(title, text string, lines ...string) {
+	if len(lines) > 0 {
+		*s = append(*s, Step{Title: title, Text: text, Code: strings.Join(lines, "\n")})
+	}
+}
+
 // side is one row of the table of sides.
 type side struct {
 	name string

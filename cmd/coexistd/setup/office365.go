@@ -325,11 +325,10 @@ func (t *tenant) variables() string {
 func (t *tenant) standing() string {
 	code := fmt.Sprintf(`$inbound = Find-One InboundConnector Name %s
 $outbound = Find-One OutboundConnector Name %s
-if (-not $Tls -and $null -eq $inbound) { $Tls = 'certificate' }
+if (-not $Tls -and ($null -eq $inbound -or $inbound.TlsSenderCertificateName)) { $Tls = 'certificate' }
 if (-not $Tls -and $null -ne $outbound) {
-    $Tls = 'certificate'
+    $Tls = 'opportunistic'
     if ("$($outbound.TlsSettings)" -eq 'EncryptionOnly') { $Tls = 'encrypted' }
-    if ("$($outbound.TlsSettings)" -eq '') { $Tls = 'opportunistic' }
 }
 if (-not $Hosts -and $null -ne $outbound) { $Hosts = @($outbound.SmartHosts | ForEach-Object { Format-Value $_ }) }
 if ($null -ne $inbound) {

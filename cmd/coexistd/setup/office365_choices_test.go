@@ -337,3 +337,36 @@ func TestWhatWouldHaveMailRefusedIsTold(t *testing.T) {
 	tells(answers{"TrustClean": "$true"}, map[string]bool{closed: false, few: false, ipv6: true})
 	tells(answers{"TrustClean": "$false", "Tls": "'encrypted'"}, map[string]bool{ipv6: true})
 }
+
+func TestARunThatStoppedIsGoneOnWith(t *testing.T) {
+	t.Parallel()
+	p := lab.LendPowerShell(t)
+	for name, test := range map[string]struct {
+		tls, want string
+	}{
+		"a certificate is the usual": {"$null", ""},
+		"by a certificate":           {"'certificate'", ""},
+		"by addresses":               {"'encrypted'", "fill in $Tls"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			site := readSite(t, "skyconnect-office365")
+			a := newAdministrator(p, newTenant(site))
+			a.disabled = true
+			if _, err := a.run(t, site, false, filledIn(answers{"Tls": test.tls})); err == nil || !strings.Contains(err.Error(), "switched off") {
+				t.Fatalf("it ended with %v", err)
+			}
+			a.disabled = false
+			connector, _ := a.find("InboundConnector", "coexistd from here")
+			connector.Set("Enabled", true)
+			before := fmt.Sprint(connector)
+			_, err := a.run(t, site, false, applied)
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("it ended with %v, not %q", err, test.want)
+			}
+			if after := fmt.Sprint(connector); after != before {
+				t.Errorf("the connector became %s, and was %s", after, before)
+			}
+		})
+	}
+}

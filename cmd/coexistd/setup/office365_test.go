@@ -1,10 +1,12 @@
 package setup_test
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"coexistd/cmd/coexistd/setup"
@@ -67,11 +69,10 @@ type administrator struct {
 	*lab.PowerShell
 	*exchange
 	world *powershell.World
-	read  map[string]*powershell.Script // what was read already
 }
 
 func newAdministrator(p *lab.PowerShell, e *exchange) *administrator {
-	a := &administrator{PowerShell: p, exchange: e, read: make(map[string]*powershell.Script)}
+	a := &administrator{PowerShell: p, exchange: e}
 	a.world = &powershell.World{Cmdlets: e.cmdlets(), Answer: func(string) string {
 		e.asked++
 		return proofSecret + "\n"
@@ -79,13 +80,20 @@ func newAdministrator(p *lab.PowerShell, e *exchange) *administrator {
 	return a
 }
 
+// scripts are those that were read, by their texts: many tests run the same ones, and the grammar
+// takes longer than the run.
+var scripts sync.Map
+
 func readScript(t *testing.T, p *lab.PowerShell, text string) *powershell.Script {
 	t.Helper()
-	tree, err := p.Parse(t.Context(), text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	script, err := powershell.Read(text, tree)
+	once, _ := scripts.LoadOrStore(text, sync.OnceValues(func() (*powershell.Script, error) {
+		tree, err := p.Parse(context.Background(), text)
+		if err != nil {
+			return nil, err
+		}
+		return powershell.Read(text, tree)
+	}))
+	script, err := once.(func() (*powershell.Script, error))()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,11 +105,8 @@ func (a *administrator) run(t *testing.T, site *setup.Site, retire bool, with an
 	t.Helper()
 	a.changes, a.world.Printed = nil, nil
 	clear(a.made)
-	script := fillIn(guideText(site, "office365", retire), with)
-	if a.read[script] == nil {
-		a.read[script] = readScript(t, a.PowerShell, script)
-	}
-	err := a.world.Run(a.read[script])
+	script := readScript(t, a.PowerShell, fillIn(guideText(site, "office365", retire), with))
+	err := a.world.Run(script)
 	return a.changes, err
 }
 

@@ -77,7 +77,7 @@ func (r *run) text(n node) (any, error) {
 	return b.String() + r.Script.text[at:inner.end-1], nil
 }
 
-func (r *run) listOf(parts []node) (any, error) {
+func (r *run) listOf(parts []node) ([]any, error) {
 	list := []any{}
 	for _, part := range parts {
 		if part.kind == "," {
@@ -117,12 +117,16 @@ func (r *run) table(n node) (any, error) {
 	return t, nil
 }
 
-func (r *run) member(n node) (any, error) {
-	holder, err := r.value(n.parts()[0])
-	if err != nil {
-		return nil, err
+// holderOf is what has the member that is asked for, and the member's name.
+func (r *run) holderOf(n node) (holder any, name string, err error) {
+	if holder, err = r.value(n.parts()[0]); err == nil {
+		name, err = r.memberName(n)
 	}
-	name, err := r.memberName(n)
+	return holder, name, err
+}
+
+func (r *run) member(n node) (any, error) {
+	holder, name, err := r.holderOf(n)
 	if err != nil {
 		return nil, err
 	}
@@ -163,11 +167,7 @@ func (r *run) member(n node) (any, error) {
 }
 
 func (r *run) element(n node) (any, error) {
-	holder, err := r.value(n.parts()[0])
-	if err != nil {
-		return nil, err
-	}
-	name, err := r.memberName(n)
+	holder, name, err := r.holderOf(n)
 	if err != nil {
 		return nil, err
 	}
@@ -180,16 +180,9 @@ func (r *run) element(n node) (any, error) {
 // invoke calls the few methods that are known.
 func (r *run) invoke(n node) (any, error) {
 	callee := n.parts()[0]
-	var args []any
-	for _, one := range n.only("argument_list").only("argument_expression_list").parts() {
-		if one.kind == "," {
-			continue
-		}
-		value, err := r.value(one)
-		if err != nil {
-			return nil, err
-		}
-		args = append(args, value)
+	args, err := r.listOf(n.only("argument_list").only("argument_expression_list").parts())
+	if err != nil {
+		return nil, err
 	}
 	name := strings.ToLower(r.of(n.only("member_name")))
 	if callee.kind == "type_literal" {

@@ -34,7 +34,7 @@ gets these messages: coexistd drops them. The MX of each domain is spoken with u
 RCPT, and no further. What the MTA's log says of them is read, too.
 
 The exit status is 0 when nothing has failed, 1 when something has, and 2 when the
-usage was wrong or the doctor is not allowed to look.`,
+usage was wrong, the doctor is not allowed to look, or the probes were broken off.`,
 		Example: `  coexistd doctor
   coexistd doctor --json
   coexistd doctor --probe`,
@@ -62,7 +62,7 @@ func doctor(c *call, o doctorOptions) int {
 	if err := account.BecomeDaemon(c.config); err != nil {
 		return c.wrong("%v", err)
 	}
-	findings := checkup.Examine(c.config, o.sendmailCF)
+	findings, brokenOff := checkup.Examine(c.config, o.sendmailCF), false
 	if o.probe {
 		if !c.asJSON {
 			printFindings(c.stdout, findings) // probes are waited for
@@ -70,6 +70,7 @@ func doctor(c *call, o doctorOptions) int {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		findings = append(findings, checkup.Probe(ctx, c.config, log)...)
+		brokenOff = ctx.Err() != nil
 	}
 	untold := func(w io.Writer) {
 		printFindings(w, slices.DeleteFunc(slices.Clone(findings), func(f checkup.Finding) bool { return o.probe && f.Subject != checkup.Probes }))
@@ -77,7 +78,10 @@ func doctor(c *call, o doctorOptions) int {
 	if err := c.print(findings, untold); err != nil {
 		return c.wrong("%v", err)
 	}
-	if slices.ContainsFunc(findings, func(f checkup.Finding) bool { return f.Status == checkup.Fail }) {
+	switch {
+	case brokenOff:
+		return c.wrong("the probes were broken off before all was known")
+	case slices.ContainsFunc(findings, func(f checkup.Finding) bool { return f.Status == checkup.Fail }):
 		return exitNo
 	}
 	return exitYes

@@ -119,20 +119,27 @@ func postconfOf(t *testing.T, p *lab.Programs, etc string) string {
 // runDoctor runs the command with the postconf of the folder bin.
 func runDoctor(t *testing.T, bin string, as *syscall.Credential, args ...string) (status int, out, complaint string) {
 	t.Helper()
-	path, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(deadline(t), path, append([]string{"doctor"}, args...)...)
-	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+	cmd := newDoctor(t, bin, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
+	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	var exit *exec.ExitError
 	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
 	return cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()
+}
+
+// newDoctor is a doctor that has not begun, with the commands of a folder.
+func newDoctor(t *testing.T, bin string, args ...string) *exec.Cmd {
+	t.Helper()
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(deadline(t), path, append([]string{"doctor"}, args...)...)
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+	return cmd
 }
 
 // doctor looks at the site. What differs from run to run is replaced in what

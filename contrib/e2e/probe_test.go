@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"coexistd/contrib/lab"
@@ -252,4 +253,27 @@ func TestTheDoctorTellsWhyAProbeBounced(t *testing.T) {
 			}
 		}), "fail", "the MTA could not deliver the probe for "+probeTo, "5.7.64 TenantAttribution", "have an inbound connector of type OnPremises over there")
 	})
+}
+
+// What was broken off is told as that, and the status says that it could not be told.
+func TestAProbeThatIsBrokenOffIsNoFailure(t *testing.T) {
+	t.Parallel()
+	p := startProber(t, lab.PostfixMTA)
+	cmd := newDoctor(t, p.Dir, "-c", p.Config(), "--probe", "--mail-log", p.log)
+	var out, complaint bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p.arrived()
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // which tells of the status
+	if status := cmd.ProcessState.ExitCode(); status != 2 || !strings.Contains(complaint.String(), "broken off before all was known") {
+		t.Errorf("the doctor ended with %d: %s", status, complaint.String())
+	}
+	if !strings.Contains(out.String(), "the wait for the probe for "+probeTo+" was broken off") || strings.Contains(out.String(), "within") {
+		t.Errorf("the doctor said\n%s", out.String())
+	}
 }

@@ -8,8 +8,8 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"sync"
 
+	"coexistd/cmd/coexistd/sidebyside"
 	"coexistd/policy/config"
 	"coexistd/policy/mail"
 	"coexistd/policy/route"
@@ -65,7 +65,7 @@ func lookAtResolvers(ctx context.Context, x *examination, domain string) (findin
 	if len(servers) == 0 {
 		servers = []string{""}
 	}
-	failed := sideBySide(servers, len(servers), func(server string) error {
+	failed := sidebyside.Ask(servers, len(servers), func(server string) error {
 		var only []string // none: the system's
 		if server != "" {
 			only = []string{server}
@@ -100,27 +100,11 @@ func plainDNS(err error) error {
 	return err
 }
 
-// sideBySide asks about each of a list, so many at once.
-func sideBySide[T, A any](list []T, atOnce int, ask func(T) A) []A {
-	answers := make([]A, len(list))
-	var done sync.WaitGroup
-	slots := make(chan struct{}, atOnce)
-	for i, one := range list {
-		slots <- struct{}{}
-		done.Go(func() {
-			defer func() { <-slots }()
-			answers[i] = ask(one)
-		})
-	}
-	done.Wait()
-	return answers
-}
-
 // lookAtRecords tells which of our domains others can tell from forgeries.
 func lookAtRecords(ctx context.Context, x *examination, domains []string) []Finding {
 	verifier := &sender.Verifier{Resolver: sender.NewResolver(x.conf.Resolver)}
 	asked := domains[:min(len(domains), mostDomains)]
-	found := sideBySide(asked, domainsAtOnce, func(domain string) spoof.Authentication {
+	found := sidebyside.Ask(asked, domainsAtOnce, func(domain string) spoof.Authentication {
 		author := mail.Address{Path: "postmaster@" + domain, Local: "postmaster", Domain: domain}
 		return verifier.Authenticate(ctx, sender.Question{
 			// An address that nobody has (RFC 5737).

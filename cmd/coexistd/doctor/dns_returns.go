@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"coexistd/cmd/coexistd/sidebyside"
 	"coexistd/policy/config/sockets"
 	"coexistd/policy/mail"
 	"coexistd/scanners/sender"
@@ -49,7 +50,7 @@ func lookAtReturns(ctx context.Context, x *examination, own []netip.Addr) (findi
 	all := x.destinations()
 	asked := all[:min(len(all), mostDomains)]
 	resolver := sender.NewResolver(x.conf.Resolver)
-	for i, host := range sideBySide(asked, domainsAtOnce, func(d destination) string { return x.returns(ctx, resolver, d, own) }) {
+	for i, host := range sidebyside.Ask(asked, domainsAtOnce, func(d destination) string { return x.returns(ctx, resolver, d, own) }) {
 		d := asked[i]
 		what := "the MX of " + d.by
 		if d.isHost {

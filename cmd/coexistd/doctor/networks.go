@@ -9,6 +9,7 @@ import (
 
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/cmd/coexistd/human"
+	"coexistd/cmd/coexistd/sidebyside"
 	"coexistd/scanners/networks"
 	"coexistd/scanners/sender"
 )
@@ -25,7 +26,7 @@ func lookAtLists(ctx context.Context, x *examination) []Finding {
 	if len(lists) == 0 {
 		return []Finding{fine("no platform's networks come from a list")}
 	}
-	return sideBySide(lists, len(lists), func(s networks.Status) Finding { return lookAtList(ctx, x, resolver, s) })
+	return sidebyside.Ask(lists, len(lists), func(s networks.Status) Finding { return lookAtList(ctx, x, resolver, s) })
 }
 
 // lookAtList tells of one list.

@@ -10,6 +10,7 @@ import (
 
 	"coexistd/cmd/coexistd/control"
 	"coexistd/cmd/coexistd/daemon"
+	"coexistd/cmd/coexistd/sidebyside"
 	"coexistd/milter/ownmail"
 	"coexistd/milter/sources"
 	"coexistd/policy/config"
@@ -26,6 +27,8 @@ const (
 	askEvery = 200 * time.Millisecond
 	// late is how long after the wait a probe is still dropped when it comes back.
 	late = time.Hour
+	// again is what to do about what was broken off.
+	again = "run it again, and let it wait"
 )
 
 // prober sends probes and waits for them.
@@ -46,10 +49,12 @@ type probed struct {
 	answer   control.Probe
 	unasked  error // why the daemon could not be asked last, or nil
 	fate     fate
+	// brokenOff says that nobody waited any longer before it was known what became of it.
+	brokenOff bool
 }
 
 // Probe sends a message of ours through each flow that can be probed, and waits for it until
-// ctx ends at the latest. Of a flow from the Internet, only the dialogue up to RCPT is tried.
+// ctx ends at the latest. What was not known by then is told to have been broken off. Of a flow from the Internet, only the dialogue up to RCPT is tried.
 // Log may be nil.
 func Probe(ctx context.Context, path string, log *MailLog) []Finding {
 	p, lacks := newProber(path, log)
@@ -131,7 +136,7 @@ func (p *prober) sendOver(ctx context.Context) []Finding {
 		return []Finding{warning("no platform was probed: [probe] names no addresses").
 			do("add to %s: addresses = { PLATFORM = \"ADDRESS\" }; contrib/docs/probe.md tells of the rule over there", p.conf.Path)}
 	}
-	return sideBySide(p.conf.Probe.To, len(p.conf.Probe.To), func(to config.ProbeTo) Finding {
+	return sidebyside.Ask(p.conf.Probe.To, len(p.conf.Probe.To), func(to config.ProbeTo) Finding {
 		platform := p.conf.Rules.Routes.Platform(to.Platform)
 		one := &probed{platform: platform, to: to.Address, way: thereAndBack(platform)}
 		p.send(ctx, one)
@@ -160,13 +165,15 @@ func (p *prober) send(ctx context.Context, one *probed) {
 	p.log.watch(p.post.MessageID(&one.letter))
 	if one.refused = p.post.Send(ctx, &one.letter); one.refused == nil {
 		p.await(ctx, one)
+	} else {
+		one.brokenOff = ctx.Err() != nil
 	}
 }
 
 // await asks the daemon, and reads the MTA's log, until the probe came back, bounced, or was
 // waited for long enough.
 func (p *prober) await(ctx context.Context, one *probed) {
-	ctx, cancel := context.WithTimeout(ctx, p.conf.Probe.Wait)
+	waiting, cancel := context.WithTimeout(ctx, p.conf.Probe.Wait)
 	defer cancel()
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
@@ -180,7 +187,8 @@ func (p *prober) await(ctx context.Context, one *probed) {
 			return
 		}
 		select {
-		case <-ctx.Done():
+		case <-waiting.Done():
+			one.brokenOff = ctx.Err() != nil
 			return
 		case <-tick.C:
 		}

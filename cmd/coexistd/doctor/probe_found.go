@@ -12,6 +12,8 @@ import (
 // judge says what became of a probe, and what to do.
 func (p *prober) judge(one *probed) Finding {
 	switch {
+	case one.brokenOff:
+		return warning("%s: the wait for the probe for %s was broken off before it was known what became of it%s", one.way, one.to, p.underWay(one)).do(again)
 	case one.refused != nil:
 		return failure("%s: the MTA at %s does not take the probe: %v", one.way, p.post.MTA, one.refused).
 			do("see that quarantine.smtp in %s is where this host's MTA takes mail, and what its log says", p.conf.Path)
@@ -67,15 +69,22 @@ func (p *prober) judgeSilence(one *probed) Finding {
 		return failure("%s: the milter of the MTA at %s did not see the probe within %v: it asks another daemon, or none", one.way, p.post.MTA, waited).
 			do("see that quarantine.smtp in %s is the MTA whose milter is this coexistd, and that all hosts of secret_file have the same", p.conf.Path)
 	}
-	said := ""
+	return failure("%s: nothing came back from %s within %v%s", one.way, one.platform.Name, waited, p.underWay(one)).
+		do("look for the Message-Id %s: in the queue and the log of this host's MTA, in the mailbox of %s, where a bounce would be, and in the message trace of %s; see that the rule there sends mail for %s on to %s", id, p.conf.Probe.From, one.platform.Name, one.to, p.conf.Probe.From)
+}
+
+// underWay continues a sentence by what is known of a probe that has not come back.
+func (p *prober) underWay(one *probed) string {
+	lost := p.log.lostTo()
 	switch b := one.answer.Bounce; {
 	case b != nil:
-		said = "; a notice says that it is late: " + strings.TrimSpace(b.Status+" "+b.Diagnosis)
+		return "; a notice says that it is late: " + strings.TrimSpace(b.Status+" "+b.Diagnosis)
 	case one.fate.state != "":
-		said = fmt.Sprintf("; of its way there, the MTA's log says %s: %s", one.fate.state, one.fate.text)
+		return fmt.Sprintf("; of its way there, the MTA's log says %s: %s", one.fate.state, one.fate.text)
+	case lost != nil:
+		return fmt.Sprintf("; the MTA's log was rotated meanwhile, and the new one cannot be read: %v", lost)
 	}
-	return failure("%s: nothing came back from %s within %v%s", one.way, one.platform.Name, waited, said).
-		do("look for the Message-Id %s: in the queue and the log of this host's MTA, in the mailbox of %s, where a bounce would be, and in the message trace of %s; see that the rule there sends mail for %s on to %s", id, p.conf.Probe.From, one.platform.Name, one.to, p.conf.Probe.From)
+	return ""
 }
 
 // took is how long a probe was under way. Its clocks are this host's.

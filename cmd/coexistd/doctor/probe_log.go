@@ -2,11 +2,14 @@ package doctor
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"regexp"
 	"strings"
 	"sync"
+
+	"coexistd/policy/config/files"
 )
 
 // usualLogs are where the MTA's log usually is.
@@ -24,8 +27,11 @@ const (
 // MailLog is the MTA's log from when it was opened on. It tells what became of messages that
 // left: a bounce that the MTA writes itself passes no milter.
 type MailLog struct {
+	path string
+
 	mu    sync.Mutex
 	file  *os.File
+	lost  error             // why the file that has taken the place of this one cannot be read, or nil
 	begun []byte            // of a line
 	ids   map[string]bool   // the Message-Ids that are watched
 	queue map[string]string // the Message-Id by the MTA's name of the message
@@ -56,14 +62,14 @@ func OpenMailLog(path string) (*MailLog, error) {
 	}
 	var failed error
 	for _, one := range paths {
-		file, err := os.Open(one)
+		file, _, err := files.Open(one)
 		if err == nil {
 			_, err = file.Seek(0, io.SeekEnd)
 		}
 		if err == nil {
-			return &MailLog{file: file, ids: make(map[string]bool), queue: make(map[string]string), fates: make(map[string]fate)}, nil
+			return &MailLog{path: one, file: file, ids: make(map[string]bool), queue: make(map[string]string), fates: make(map[string]fate)}, nil
 		}
-		failed = err
+		failed = fmt.Errorf("%s %w", one, err)
 	}
 	if path == "" {
 		return nil, nil
@@ -99,8 +105,52 @@ func (l *MailLog) fateOf(messageID string) fate {
 	return l.fates[messageID]
 }
 
-// read reads what was written since. A log that cannot be read tells nothing more.
+// lostTo says why the log tells nothing more, or nil.
+func (l *MailLog) lostTo() error {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost
+}
+
+// read reads what was written since, in the file that has taken the place of this one, too.
 func (l *MailLog) read() {
+	next := l.next()
+	l.readFile()
+	if next != nil {
+		l.file.Close()
+		l.file, l.begun = next, nil
+		l.readFile()
+	}
+}
+
+// next returns the file that has taken the place of the log's, once something is written to it: until
+// then, who writes has the old one still. It goes back to the beginning of one that was cut.
+func (l *MailLog) next() *os.File {
+	own, errOwn := l.file.Stat()
+	there, err := os.Stat(l.path)
+	if errOwn != nil || err != nil {
+		return nil
+	}
+	if os.SameFile(own, there) {
+		if at, err := l.file.Seek(0, io.SeekCurrent); err == nil && own.Size() < at {
+			_, _ = l.file.Seek(0, io.SeekStart)
+			l.begun = nil
+		}
+		return nil
+	}
+	if there.Size() == 0 {
+		return nil
+	}
+	var file *os.File
+	file, _, l.lost = files.Open(l.path)
+	return file
+}
+
+// readFile reads what was written to the file since. One that cannot be read tells nothing more.
+func (l *MailLog) readFile() {
 	fresh, _ := io.ReadAll(io.LimitReader(l.file, mostLog))
 	text := append(l.begun, fresh...)
 	end := bytes.LastIndexByte(text, '\n') + 1

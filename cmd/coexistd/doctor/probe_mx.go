@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"coexistd/cmd/coexistd/sidebyside"
 	"coexistd/policy/mail"
 	"coexistd/scanners/sender"
 )
@@ -32,7 +33,7 @@ const (
 func (p *prober) askMX(ctx context.Context) []Finding {
 	domains := slices.Sorted(maps.Keys(p.conf.Rules.Routes.Domains))
 	asked := domains[:min(len(domains), mostMXDomains)]
-	findings := sideBySide(asked, domainsAtOnce, func(domain string) Finding { return p.askMXOf(ctx, domain) })
+	findings := sidebyside.Ask(asked, domainsAtOnce, func(domain string) Finding { return p.askMXOf(ctx, domain) })
 	if more := len(domains) - len(asked); more > 0 {
 		findings = append(findings, fine("the MX of %d more domains was not asked", more))
 	}
@@ -60,6 +61,9 @@ func (p *prober) askMXOf(ctx context.Context, domain string) Finding {
 	if dns, is := errors.AsType[*net.DNSError](err); len(hosts) == 0 && (err == nil || is && dns.IsNotFound) {
 		return failure("Internet: %s has no MX", domain).do("publish one: the DNS of the domain names no host that takes its mail")
 	}
+	if len(hosts) == 1 && hosts[0].Host == "." {
+		return failure("Internet: %s says by its MX that it takes no mail (a null MX, RFC 7505)", domain).do("publish the host that takes its mail in the place of that: coexistd setup dns")
+	}
 	if err != nil && len(hosts) == 0 {
 		return warning("%s cannot be told, since the DNS fails: %v", about, plainDNS(err)).do("see that the domain's name servers answer")
 	}
@@ -68,8 +72,11 @@ func (p *prober) askMXOf(ctx context.Context, domain string) Finding {
 	for _, host := range hosts[:min(len(hosts), mostMX)] {
 		name := strings.TrimSuffix(host.Host, ".")
 		addresses, err := resolver.LookupIPAddr(ctx, name)
-		if err != nil || len(addresses) == 0 {
-			failed = fmt.Errorf("%s: no address is known (%v)", name, plainDNS(err))
+		if err == nil && len(addresses) == 0 {
+			err = errors.New("the DNS has none")
+		}
+		if err != nil {
+			failed = fmt.Errorf("%s: no address is known (%w)", name, plainDNS(err))
 			continue
 		}
 		err = askRCPT(ctx, net.JoinHostPort(addresses[0].String(), "25"), p.conf.Rules.Hostname, p.conf.Probe.From, to)
@@ -84,6 +91,9 @@ func (p *prober) askMXOf(ctx context.Context, domain string) Finding {
 			return warning("%s, %s, puts mail for %s from this host off: %d %s", about, name, to, answer.Code, mail.Excerpt(answer.Msg, mostAnswer)).do("try again in some minutes, if it greylists")
 		}
 		failed = fmt.Errorf("%s: %w", name, plainDialogue(err))
+	}
+	if ctx.Err() != nil {
+		return warning("%s: that was broken off before it was known whether it takes mail", about).do(again)
 	}
 	return warning("%s cannot be spoken with from this host: %v", about, failed).do("see that this host may connect to port 25 outside, or speak with the MX from another")
 }

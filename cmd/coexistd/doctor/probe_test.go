@@ -1,11 +1,13 @@
 package doctor
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -63,6 +65,8 @@ func TestWhatBecameOfAProbeIsToldWithItsRemedy(t *testing.T) {
 		{"bounced without a word", "office365", probed{answer: control.Probe{Bounce: &control.ProbeBounce{Final: true}}}, Fail, []string{"the bounce does not say why", "contrib/docs/probe.md"}},
 		{"bounced here", "office365", probed{fate: fate{bounced, "status=bounced (host x said: 550 5.7.64 TenantAttribution)"}}, Fail, []string{"the MTA could not deliver the probe for there@acmecorp.com", "inbound connector"}},
 		{"late", "office365", probed{answer: control.Probe{Bounce: &control.ProbeBounce{Status: "4.4.1"}}}, Fail, []string{"nothing came back from office365 within 1m0s; a notice says that it is late: 4.4.1"}},
+		{"broken off", "office365", probed{brokenOff: true, refused: os.ErrClosed}, Warn, []string{"the wait for the probe for there@acmecorp.com was broken off before it was known", "run it again"}},
+		{"deferred, and broken off", "office365", probed{brokenOff: true, fate: fate{deferred, "status=deferred (no)"}}, Warn, []string{"broken off", "the MTA's log says deferred"}},
 		{"deferred", "office365", probed{fate: fate{deferred, "status=deferred (no)"}}, Fail, []string{"nothing came back", "the MTA's log says deferred: status=deferred (no)"}},
 		{"silence", "office365", probed{}, Fail, []string{"nothing came back from office365 within 1m0s", "look for the Message-Id probe.abc@mail.acmecorp.com", "the mailbox of probe@acmecorp.com"}},
 		{"unasked", "office365", probed{unasked: os.ErrDeadlineExceeded}, Fail, []string{"cannot be told"}},
@@ -151,6 +155,70 @@ func TestTheLogTellsWhatBecameOfAMessage(t *testing.T) {
 	}
 }
 
+func TestALogIsFollowedWhereItIsRotatedOrCut(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mail.log")
+	write := func(path, text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entry := func(id, what string) string {
+		return "mx postfix/cleanup[1]: 4c1XyZ2abcz1: message-id=<" + id + ">\nmx postfix/smtp[1]: 4c1XyZ2abcz1: to=<x>, dsn=" + what + "\n"
+	}
+	write(path, strings.Repeat("old\n", 100))
+	log, err := OpenMailLog(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	for _, id := range []string{"a", "b", "c"} {
+		log.watch(id)
+	}
+	told := func(about, id string, want fate) {
+		t.Helper()
+		if got := log.fateOf(id); got != want {
+			t.Errorf("%s: it tells %+v, not %+v", about, got, want)
+		}
+	}
+	rotated, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rotated.Close()
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	told("while there is no new one", "a", fate{})
+	write(path, "")
+	fmt.Fprint(rotated, entry("a", "2.0.0, status=sent (ok)"))
+	told("in the old one, while the new one is empty", "a", fate{sent, "status=sent (ok)"})
+	fmt.Fprint(rotated, entry("b", "5.1.1, status=bounced (no)"))
+	write(path, entry("c", "4.7.1, status=deferred (later)"))
+	told("in the new one", "c", fate{deferred, "status=deferred (later)"})
+	told("at the end of the old one", "b", fate{bounced, "status=bounced (no)"})
+	write(path, entry("c", "2.0.0, status=sent (x)")[:10])
+	told("where it was cut", "c", fate{deferred, "status=deferred (later)"})
+	write(path, entry("c", "2.0.0, status=sent (x)"))
+	told("where it was cut and written anew", "c", fate{sent, "status=sent (x)"})
+	if err := errors.Join(os.Remove(path), os.MkdirAll(filepath.Join(path, "x"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	log.fateOf("c")
+	if lost := log.lostTo(); lost == nil || !strings.Contains(lost.Error(), "is a folder") {
+		t.Errorf("of a new one that cannot be read it says %v", lost)
+	}
+}
+
+func TestALogMustBeARegularFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if log, err := OpenMailLog(path); err == nil || log != nil || err.Error() != path+" is a FIFO, not a regular file" {
+		t.Errorf("of a FIFO it says %v, %v", log, err)
+	}
+}
+
 func TestALogThatIsNamedMustBeThere(t *testing.T) {
 	if log, err := OpenMailLog(filepath.Join(t.TempDir(), "none")); err == nil || log != nil {
 		t.Errorf("got %v, %v", log, err)
@@ -193,6 +261,7 @@ func TestTheMXIsAskedUpToRCPT(t *testing.T) {
 		{"refuses it", []string{"10 mx.acmecorp.com."}, &lab.Reply{Code: 550, Enhanced: "5.4.1", Text: "no such"}, Fail, "refuses mail for probe@acmecorp.com from this host: 550 5.4.1 no such"},
 		{"puts it off", []string{"10 mx.acmecorp.com."}, &lab.Reply{Code: 450, Enhanced: "4.7.1", Text: "greylisted"}, Warn, "off: 450 4.7.1 greylisted"},
 		{"is away", []string{"10 away.acmecorp.com."}, nil, Warn, "cannot be spoken with from this host: away.acmecorp.com:"},
+		{"takes none", []string{"0 ."}, nil, Fail, "acmecorp.com says by its MX that it takes no mail"},
 		{"has no address", []string{"10 nowhere.acmecorp.com."}, nil, Warn, "nowhere.acmecorp.com: no address is known"},
 	} {
 		if reply = c.reply; c.mx != nil {

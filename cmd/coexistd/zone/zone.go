@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"coexistd/cmd/coexistd/sidebyside"
 	"coexistd/scanners/networks"
 )
 
@@ -63,13 +64,11 @@ func Ask(ctx context.Context, resolver networks.Resolver, names []string) Answer
 			follow = append(follow, name)
 		}
 	}
-	sideBySide(follow, func(name string) {
-		r.mu.Lock()
-		texts := r.known[name].SPF()
-		r.mu.Unlock()
-		for _, text := range texts {
-			networks.Reckon(ctx, answering(r.records), name, text)
+	sidebyside.Ask(follow, atOnce, func(name string) (reckoned []*networks.Reckoning) {
+		for _, text := range r.records(ctx, name).SPF() {
+			reckoned = append(reckoned, networks.Reckon(ctx, answering(r.records), name, text))
 		}
+		return reckoned
 	})
 	return r.known
 }
@@ -94,20 +93,7 @@ type reader struct {
 func (r *reader) ask(ctx context.Context, names []string) {
 	slices.Sort(names)
 	names = slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
-	sideBySide(names, func(name string) { r.records(ctx, name) })
-}
-
-func sideBySide(names []string, do func(string)) {
-	var done sync.WaitGroup
-	slots := make(chan struct{}, atOnce)
-	for _, name := range names {
-		slots <- struct{}{}
-		done.Go(func() {
-			defer func() { <-slots }()
-			do(name)
-		})
-	}
-	done.Wait()
+	sidebyside.Ask(names, atOnce, func(name string) Records { return r.records(ctx, name) })
 }
 
 // records asks about a name of which nothing is known.
@@ -141,7 +127,9 @@ func recordsOf(ctx context.Context, resolver networks.Resolver, name string) (r 
 	done.Wait()
 	mx = slices.SortedStableFunc(slices.Values(mx), func(a, b *net.MX) int { return cmp.Compare(a.Pref, b.Pref) })
 	for _, one := range mx {
-		r.MX = append(r.MX, strings.ToLower(strings.TrimSuffix(one.Host, ".")))
+		if host := strings.TrimSuffix(one.Host, "."); host != "" { // "." says that there is none (RFC 7505)
+			r.MX = append(r.MX, strings.ToLower(host))
+		}
 	}
 	for _, one := range addresses {
 		r.Addresses = append(r.Addresses, one.String())

@@ -48,6 +48,25 @@ func Look(path string) (fs.FileInfo, error) {
 	return info, refuseOdd(info)
 }
 
+// Open opens a regular file to be read, and refuses what is none.
+func Open(path string) (*os.File, fs.FileInfo, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return nil, nil, Plain(err)
+	}
+	info, err := file.Stat()
+	if err != nil {
+		err = Plain(err)
+	} else {
+		err = refuseOdd(info)
+	}
+	if err != nil {
+		file.Close()
+		return nil, nil, err
+	}
+	return file, info, nil
+}
+
 func refuseOdd(info fs.FileInfo) error {
 	if info.Mode().IsRegular() {
 		return nil
@@ -95,18 +114,11 @@ func scanOnce(path string, most int64, read func(from io.Reader, size int64)) (f
 	if _, err := Look(path); err != nil {
 		return nil, err
 	}
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	file, before, err := Open(path)
 	if err != nil {
-		return nil, Plain(err)
-	}
-	defer file.Close()
-	before, err := file.Stat()
-	if err != nil {
-		return nil, Plain(err)
-	}
-	if err := refuseOdd(before); err != nil {
 		return nil, err
 	}
+	defer file.Close()
 	if before.Size() > most {
 		return nil, tooLarge(most)
 	}

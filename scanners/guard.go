@@ -66,11 +66,13 @@ func (g *Guard) State() GuardState {
 }
 
 // check makes the check on one message, within Timeout.
-func (g *Guard) check(ctx context.Context, m *Message) verdict.Finding {
+func (g *Guard) check(ctx context.Context, m *Message) (finding verdict.Finding) {
 	pass, err := g.breaker.Enter()
 	if err != nil {
 		return Down(g.Scanner.Check(), g.Name+" "+err.Error())
 	}
+	came := time.Now()
+	defer func() { finding.Took = int64(time.Since(came)) }()
 	limited, cancel := context.WithTimeout(ctx, g.Timeout)
 	defer cancel()
 	if refusal := g.slot(limited, pass); refusal != "" {
@@ -79,7 +81,7 @@ func (g *Guard) check(ctx context.Context, m *Message) verdict.Finding {
 	}
 	defer func() { <-g.slots }()
 	begun := time.Now()
-	finding := g.scan(limited, m)
+	finding = g.scan(limited, m)
 	told := breaker.Nothing
 	switch {
 	case finding.State != verdict.Unknown:

@@ -5,10 +5,12 @@ package record
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"coexistd/policy"
 	"coexistd/policy/tenant"
+	"coexistd/policy/verdict"
 )
 
 // MaxRecipients bounds the recipients of a Record that were refused alone. Count has the
@@ -35,6 +37,8 @@ type Record struct {
 	// Refused are the first recipients that were refused alone, in order, with their
 	// addresses cut to 1,000 bytes.
 	Refused []policy.Ruling
+	// Alike counts all recipients that were refused alone, by what they had in common.
+	Alike []Alike
 	// Paths are the recipients' paths, the first MaxRecipients, and Count is the number of
 	// all recipients with those refused.
 	Paths []string
@@ -45,7 +49,34 @@ type Record struct {
 	Ended bool
 	// Rated is set when the message was counted by limits.
 	Rated bool
+	// Took is how long each step of the message's end took, zero for one that was not made.
+	Took [Steps]time.Duration
 }
+
+// Alike is how many recipients were refused alone with one verdict by one check.
+type Alike struct {
+	Verdict verdict.Verdict
+	Check   string // or empty
+	Count   int
+}
+
+// Step is one of the steps of a message's end.
+type Step uint8
+
+// The steps, in their order.
+const (
+	Prove  Step = iota // its signatures are verified for the proof of its tenant
+	Charge             // limits are asked
+	Scan               // scanners, signatures and the DNS are asked
+	Decide
+	Hold  // it is put into the quarantine
+	Steps // the number of them
+)
+
+var stepNames = [Steps]string{"prove", "charge", "scan", "decide", "hold"}
+
+// String returns the step's name as it stands in the metrics.
+func (s Step) String() string { return stepNames[s] }
 
 // Account names who sends: the login, or the address of a client that need not log in.
 func (r *Record) Account() string { return AccountOf(r.Login, r.Client) }
@@ -56,6 +87,16 @@ func AccountOf(login string, client netip.Addr) string {
 		return client.String()
 	}
 	return login
+}
+
+// Unproven names the platforms from whose networks a message in our own name came that was
+// put off since it bears no proof of any tenant. It is empty of any other message.
+func (r *Record) Unproven() []string {
+	unproven := func(f verdict.Finding) bool { return f.Reasons.HasCode(verdict.TenantNotProven) }
+	if r.Decision.Verdict != verdict.Tempfail || !r.Decision.Reasons.HasCode(verdict.TenantNotProven) && !slices.ContainsFunc(r.Decision.Findings, unproven) {
+		return nil
+	}
+	return r.Proof.Absent
 }
 
 // Sink tells of messages. Record must not wait for anything outside the process but a

@@ -13,6 +13,7 @@ import (
 // refusals are the recipients of a mail that were refused alone.
 type refusals struct {
 	rulings []policy.Ruling // the first record.MaxRecipients
+	alike   []record.Alike
 	count   int
 	worst   policy.Ruling // the one with the strictest verdict, the first of them
 }
@@ -25,6 +26,12 @@ func (r *refusals) add(ruling policy.Ruling) {
 	if r.count++; r.count <= record.MaxRecipients {
 		r.rulings = append(r.rulings, ruling)
 	}
+	at := slices.IndexFunc(r.alike, func(a record.Alike) bool { return a.Verdict == ruling.Verdict && a.Check == ruling.Check })
+	if at < 0 {
+		at = len(r.alike)
+		r.alike = append(r.alike, record.Alike{Verdict: ruling.Verdict, Check: ruling.Check})
+	}
+	r.alike[at].Count++
 }
 
 func (r *refusals) reset() {
@@ -63,7 +70,7 @@ func (t *Transaction) fill(d policy.Decision) *record.Record {
 	r := &record.Record{
 		Time: time.Now(), QueueID: t.queueID, Client: t.Client, Login: t.Login, Sender: t.Path,
 		MessageID: cut(t.header.First("Message-Id")), Subject: cut(t.header.First("Subject")),
-		Decision: d, Refused: slices.Clone(t.refused.rulings),
+		Decision: d, Refused: slices.Clone(t.refused.rulings), Alike: t.refused.alike, Took: t.durations,
 	}
 	for _, one := range t.admitted[:min(len(t.admitted), record.MaxRecipients)] {
 		r.Paths = append(r.Paths, one.Path)
@@ -80,6 +87,9 @@ func (t *Transaction) tell(r *record.Record) {
 		sink.Record(r)
 	}
 }
+
+// took notes how long a step took that began at a time. It is called when that ends.
+func (t *Transaction) took(step record.Step, begun time.Time) { t.durations[step] = time.Since(begun) }
 
 // cut returns the beginning of a text.
 func cut(text string) string {

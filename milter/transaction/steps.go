@@ -69,6 +69,7 @@ func (t *Transaction) measure() {
 // prove settles the tenant by the mail's signatures, where nothing else has.
 func (t *Transaction) prove(ctx context.Context) {
 	if t.open.Unproven() {
+		defer t.took(record.Prove, time.Now())
 		t.open.Prove(t.runtime.World.Verify(ctx, t.original()))
 		t.asks = t.open.Asks()
 	}
@@ -82,6 +83,7 @@ func (t *Transaction) charge(ctx context.Context) (goesOn bool) {
 		return true
 	}
 	if charges := t.open.Charges(); len(charges) > 0 {
+		defer t.took(record.Charge, time.Now())
 		t.open.Grants = t.runtime.World.Take(ctx, charges)
 		for i, grant := range t.open.Grants {
 			if grant.First {
@@ -107,6 +109,7 @@ func (t *Transaction) scan(ctx context.Context) {
 	if !t.asks.Authentication && len(t.asks.Scans) == 0 {
 		return
 	}
+	defer t.took(record.Scan, time.Now())
 	q := Question{
 		Asks: t.asks, Message: t.message(), Original: t.original(), Signatures: t.open.Signatures,
 		Sender: sender.Question{Client: t.Client, Helo: t.Helo, Sender: t.sender},
@@ -120,6 +123,7 @@ func (t *Transaction) scan(ctx context.Context) {
 
 // decide has the policy decide, and tells of a change that no MTA could be given.
 func (t *Transaction) decide() policy.Decision {
+	defer t.took(record.Decide, time.Now())
 	d := t.open.Decide()
 	if d.Reasons.HasCode(verdict.ChangeUnfit) {
 		t.report(slog.LevelWarn, "a change to a message is not fit for the MTA; the message is put off", slog.String("error", d.Reasons.String()))
@@ -154,6 +158,7 @@ func (t *Transaction) hold(d policy.Decision) policy.Decision {
 	if len(held) == 0 {
 		return d
 	}
+	defer t.took(record.Hold, time.Now())
 	whole := t.message()
 	item := quarantine.Item{
 		Time: time.Now(), QueueID: t.queueID, Login: t.Login, Sender: t.Path,

@@ -5,6 +5,7 @@ package transaction
 
 import (
 	"context"
+	"time"
 
 	"coexistd/milter/record"
 	"coexistd/policy"
@@ -68,6 +69,8 @@ type Transaction struct {
 	head   []byte // the header, once it was put together
 	bare   []byte // the same without its secrets, where it has some
 	held   []string
+
+	durations [record.Steps]time.Duration // of the steps that were made
 }
 
 // Answer is what the MTA is told at the message's end. The zero Answer puts it off.

@@ -58,6 +58,9 @@ type Finding struct {
 	Proposed Verdict
 	// Detail is further text for the log only, such as a spam filter's symbols.
 	Detail string
+	// Took is for how many nanoseconds the message was with its scanner, the wait for a free
+	// place included. It is zero where no scanner was asked.
+	Took int64
 }
 
 // Passed is the finding of a check that has nothing to object to.

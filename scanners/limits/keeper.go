@@ -3,6 +3,7 @@ package limits
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"coexistd/policy/rate"
@@ -22,6 +23,16 @@ type Keeper struct {
 	memory   *Memory
 	patience time.Duration
 	breaker  *breaker.Breaker
+
+	asked, failed, took atomic.Uint64 // of Asked
+}
+
+// Asked is what Redis was asked so far.
+type Asked struct {
+	// Questions were asked, of which Failed had no answer.
+	Questions, Failed uint64
+	// Took is how long all of them took together.
+	Took time.Duration
 }
 
 // NewKeeper returns a Keeper. Without a Redis everything is counted in the
@@ -32,6 +43,11 @@ func NewKeeper(log *slog.Logger, redis *Redis, memory *Memory) *Keeper {
 
 // State returns what is known of Redis at the moment, the zero State where there is none.
 func (k *Keeper) State() breaker.State { return k.breaker.State() }
+
+// Asked tells what Redis was asked so far.
+func (k *Keeper) Asked() Asked {
+	return Asked{k.asked.Load(), k.failed.Load(), time.Duration(k.took.Load())}
+}
 
 // Heard is that of breaker.Breaker.
 func (k *Keeper) Heard(reason string) { k.breaker.Heard(reason) }
@@ -54,9 +70,7 @@ func (k *Keeper) Take(ctx context.Context, charges []rate.Charge) []rate.Grant {
 		return k.memory.take(charges, true)
 	}
 	if pass, refused := k.breaker.Enter(); refused == nil {
-		bounded, cancel := context.WithTimeout(ctx, k.patience)
-		grants, err := k.redis.Take(bounded, charges)
-		cancel()
+		grants, err := k.ask(ctx, charges)
 		if isOfKey(err) {
 			// Redis answers all others.
 			k.settle(ctx, pass, nil)
@@ -69,6 +83,20 @@ func (k *Keeper) Take(ctx context.Context, charges []rate.Charge) []rate.Grant {
 		}
 	}
 	return k.without(charges)
+}
+
+// ask asks Redis, and counts it.
+func (k *Keeper) ask(ctx context.Context, charges []rate.Charge) ([]rate.Grant, error) {
+	bounded, cancel := context.WithTimeout(ctx, k.patience)
+	defer cancel()
+	begun := time.Now()
+	grants, err := k.redis.Take(bounded, charges)
+	k.took.Add(uint64(time.Since(begun)))
+	k.asked.Add(1)
+	if err != nil {
+		k.failed.Add(1)
+	}
+	return grants, err
 }
 
 // Close closes the connections to Redis.

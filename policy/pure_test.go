@@ -57,6 +57,7 @@ var mayImport = map[string][]string{
 	"milter/flood":           {"policy"},
 	"milter/record":          {"policy"},
 	"milter/probe":           {"policy"},
+	"milter/metrics":         {"milter/record", "policy"},
 	"milter/listen":          {"policy/config/sockets"},
 	"milter/notice":          {"milter/ownmail", "milter/record", "policy"},
 	"milter/transaction":     {"milter/flood", "milter/notice", "milter/probe", "milter/quarantine", "milter/record", "scanners", "policy"},
@@ -76,7 +77,7 @@ var mayImport = map[string][]string{
 
 // milterParts are milter and those below it.
 var milterParts = []string{
-	"milter", "milter/flood", "milter/listen", "milter/notice", "milter/ownmail", "milter/probe", "milter/quarantine", "milter/record", "milter/sources", "milter/sources/ldap", "milter/sources/sqldb", "milter/sources/exports", "milter/transaction",
+	"milter", "milter/flood", "milter/listen", "milter/metrics", "milter/notice", "milter/ownmail", "milter/probe", "milter/quarantine", "milter/record", "milter/sources", "milter/sources/ldap", "milter/sources/sqldb", "milter/sources/exports", "milter/transaction",
 }
 
 func init() {

@@ -115,8 +115,12 @@ func TestScannersWorkSideBySideEachWithinItsOwnTimeout(t *testing.T) {
 				}}}))
 		}
 		begun := time.Now()
-		scanners.NewRunner(guards...).Run(t.Context(),
-			[]string{verdict.CheckMalware, verdict.CheckVirus, verdict.CheckSpam}, &scanners.Message{})
+		checks := []string{verdict.CheckMalware, verdict.CheckVirus, verdict.CheckSpam}
+		for i, f := range scanners.NewRunner(guards...).Run(t.Context(), checks, &scanners.Message{}) {
+			if time.Duration(f.Took) != timeouts[checks[i]] {
+				t.Errorf("the finding of %s says that it took %v", checks[i], time.Duration(f.Took))
+			}
+		}
 		if all := time.Since(begun); all != 30*time.Second {
 			t.Errorf("the run took %v, want the longest of the timeouts", all)
 		}

@@ -28,6 +28,7 @@ type summary struct {
 	Notes     []string        `json:"notes"`
 	Listeners []string        `json:"listeners"`
 	Lookups   []string        `json:"lookups"`
+	Metrics   string          `json:"metrics,omitempty"`
 	Platforms []string        `json:"platforms"`
 	Checks    []pointSummary  `json:"checks"`
 	Domains   []domainSummary `json:"domains"`
@@ -124,6 +125,9 @@ func summarize(path string) summary {
 	}
 	for _, l := range conf.Lookups {
 		s.Lookups = append(s.Lookups, l.Address)
+	}
+	for _, l := range conf.Metrics {
+		s.Metrics = l.Address
 	}
 	for _, platform := range conf.Rules.Routes.Platforms {
 		s.Platforms = append(s.Platforms, platform.Name)
@@ -229,6 +233,9 @@ func (s summary) print(w, stderr io.Writer) {
 	fmt.Fprintf(w, "listen     %s\n", strings.Join(s.Listeners, ", "))
 	if len(s.Lookups) > 0 {
 		fmt.Fprintf(w, "lookup     %s\n", strings.Join(s.Lookups, ", "))
+	}
+	if s.Metrics != "" {
+		fmt.Fprintf(w, "metrics    %s\n", s.Metrics)
 	}
 	fmt.Fprintf(w, "platforms  %s\n", strings.Join(append([]string{"here"}, s.Platforms...), ", "))
 	for _, point := range s.Checks {

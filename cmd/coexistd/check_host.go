@@ -88,7 +88,7 @@ func takenPorts(conf *config.Config, status *control.Status) (errs []string) {
 			ours = append(ours, l.Address)
 		}
 	}
-	for _, l := range slices.Concat(conf.Listeners, conf.Lookups) {
+	for _, l := range conf.Sockets() {
 		network, address, err := sockets.Parse(l.Address)
 		if err != nil || network != "tcp" {
 			continue

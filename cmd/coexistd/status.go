@@ -73,6 +73,10 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 	line("configuration", "%s, loaded %s", s.Configuration.Path, human.Age(now.Sub(s.Configuration.Loaded)))
 	refused(s.Configuration.Refused)
 	for _, l := range s.Listeners {
+		if l.Use == control.UseMetrics {
+			line(l.Use, "%s", l.Address)
+			continue
+		}
 		line(l.Use, "%s, %s", l.Address, human.Count(len(l.Connections), "connection"))
 	}
 	line("messages", "%d under way", s.Messages)

@@ -270,6 +270,23 @@ func TestAHarvesterIsRefusedUntilItHasCooledDown(t *testing.T) {
 	w.enter("2001:db8::1")
 }
 
+func TestWhatIsOverABoundIsCounted(t *testing.T) {
+	w := newWorld(t, policy.DDoS{Connections: 1, Messages: 1, Refused: 1})
+	v := w.enter(alice)
+	for range 3 {
+		w.bounce(alice, "connections open")
+	}
+	for range 3 {
+		v.Message(w.now, w.limits)
+	}
+	for range 2 {
+		v.Refused(w.now, w.limits, false)
+	}
+	if connections, messages, recipients := w.guard.Excesses(); connections != 3 || messages != 2 || recipients != 1 {
+		t.Errorf("it counts %d connections, %d messages and %d recipients", connections, messages, recipients)
+	}
+}
+
 func TestAFloodLeavesOneLineAMinute(t *testing.T) {
 	for name, c := range map[string]struct {
 		limits policy.DDoS

@@ -39,7 +39,9 @@ type Guard struct {
 	open    atomic.Int64 // connections of everybody who is not exempt
 	total   told         // what was told of them
 	unnamed told         // what was told of clients without an address
-	shards  [shardCount]shard
+
+	connections, messages, recipients atomic.Int64 // of Excesses
+	shards                            [shardCount]shard
 }
 
 // shard is the part of the memory that some networks and all their clients are
@@ -75,6 +77,20 @@ type Excess struct {
 // Over reports whether a bound has been passed.
 func (e Excess) Over() bool { return e.Why != "" }
 
+// count counts it, if a bound has been passed.
+func (e Excess) count(in *atomic.Int64) Excess {
+	if e.Over() {
+		in.Add(1)
+	}
+	return e
+}
+
+// Excesses tells how often a bound was found to be passed so far: by a connection, by a
+// message, and by a recipient that was refused.
+func (g *Guard) Excesses() (connections, messages, recipients int64) {
+	return g.connections.Load(), g.messages.Load(), g.recipients.Load()
+}
+
 // The texts of Why are filled in with who it is, the count and the bound.
 const (
 	overOpen     = "%s has %d connections open, and the bound is %d"
@@ -107,14 +123,18 @@ func (g *Guard) Connect(now time.Time, l *policy.DDoS, client netip.Addr) (*Visi
 	if l == nil || l.Exempt.Has(client) {
 		return nil, Excess{}
 	}
-	at := g.at(now)
-	if !client.IsValid() {
-		if n, ok := g.enter(l.Total); !ok {
-			return nil, g.total.excess(at, overOpen, everybody, n, l.Total)
-		}
-		return &Visit{guard: g, told: &g.unnamed}, Excess{}
+	visit, excess := g.take(g.at(now), l, client)
+	return visit, excess.count(&g.connections)
+}
+
+func (g *Guard) take(at time.Duration, l *policy.DDoS, client netip.Addr) (*Visit, Excess) {
+	if client.IsValid() {
+		return g.admit(at, l, clientOf(client), networkOf(client))
 	}
-	return g.admit(at, l, clientOf(client), networkOf(client))
+	if n, ok := g.enter(l.Total); !ok {
+		return nil, g.total.excess(at, overOpen, everybody, n, l.Total)
+	}
+	return &Visit{guard: g, told: &g.unnamed}, Excess{}
 }
 
 // at turns a time into the guard's own, which does not jump when the clock is

@@ -32,7 +32,7 @@ func (v *Visit) Message(now time.Time, l *policy.DDoS) Excess {
 		return Excess{}
 	}
 	v.messages++
-	return v.excess(v.guard.at(now), overMessages, v.messages, boundsOf(l).Messages)
+	return v.excess(v.guard.at(now), overMessages, v.messages, boundsOf(l).Messages).count(&v.guard.messages)
 }
 
 // excess says whether a count of this connection passes a bound.
@@ -62,10 +62,10 @@ func (v *Visit) Refused(now time.Time, l *policy.DDoS, unknown bool) Excess {
 	v.refused++
 	if unknown && v.shard != nil {
 		if e := v.miss(at, bounds.Unknown); e.Over() {
-			return e
+			return e.count(&v.guard.recipients)
 		}
 	}
-	return v.excess(at, overRefused, v.refused, bounds.Refused)
+	return v.excess(at, overRefused, v.refused, bounds.Refused).count(&v.guard.recipients)
 }
 
 // miss counts an unknown recipient for the client.

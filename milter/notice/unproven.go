@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"coexistd/milter/record"
-	"coexistd/policy/verdict"
 )
 
 const (
@@ -107,14 +106,14 @@ func (u *Unproven) Record(r *record.Record) {
 	if r.Proof.Platform != "" && isOnmicrosoft(r.Sender) {
 		u.countOnmicrosoft(r.Proof.Platform, Example{r.Time.UTC().Round(0), r.Client, clip(r.Sender, maxText)})
 	}
-	unproven := func(f verdict.Finding) bool { return f.Reasons.HasCode(verdict.TenantNotProven) }
-	if r.Decision.Verdict != verdict.Tempfail || !r.Decision.Reasons.HasCode(verdict.TenantNotProven) && !slices.ContainsFunc(r.Decision.Findings, unproven) {
+	absent := r.Unproven()
+	if len(absent) == 0 {
 		return
 	}
 	example := Example{r.Time.UTC().Round(0), r.Client, clip(r.Sender, maxText)}
-	if mail := u.count(r.Proof.Absent, example); mail != "" {
+	if mail := u.count(absent, example); mail != "" {
 		u.teller.log.Warn("mail in our own name is put off, since it bears no proof of its tenant",
-			"platform", strings.Join(r.Proof.Absent, ", "), "client", r.Client, "sender", example.Sender, "mail", mail)
+			"platform", strings.Join(absent, ", "), "client", r.Client, "sender", example.Sender, "mail", mail)
 	}
 }
 

@@ -174,6 +174,27 @@ func TestTheWorldIsAskedInTheOrderOfTheSteps(t *testing.T) {
 		if !r.Ended || !r.Rated || r.Count != 1 || r.MessageID != " <1@example.org>" || r.Size != int64(len(whole)) || (len(r.Held) > 0) != c.drop {
 			t.Errorf("%s: the record is %+v", about, r)
 		}
+		asks := func(what string) bool { return slices.Contains(c.want, what) }
+		for step, made := range [record.Steps]bool{asks("signatures"), asks("limits"), asks(all), true, asks("quarantine")} {
+			if (r.Took[step] > 0) != made {
+				t.Errorf("%s: the step %s took %v; that it was made is %v", about, record.Step(step), r.Took[step], made)
+			}
+		}
+	}
+}
+
+func TestARecordCountsAllRecipientsThatWereRefused(t *testing.T) {
+	rt, sink := newRuntime(&fakeWorld{grants: []rate.Grant{{}}, find: verdict.Clean})
+	mail := begun(rt, stranger)
+	for range record.MaxRecipients + 20 {
+		mail.Recipient("nobody@acmecorp.com", "", "")
+	}
+	mail.Recipient("bob@open.example", "", "")
+	mail.Recipient("x@elsewhere.example", "", "")
+	mail.End(t.Context())
+	r := (*sink)[0]
+	if want := (record.Alike{Verdict: verdict.Reject, Count: record.MaxRecipients + 21}); len(r.Alike) != 1 || r.Alike[0] != want || r.Count != want.Count+1 {
+		t.Errorf("it counts %+v of %d", r.Alike, r.Count)
 	}
 }
 

@@ -46,6 +46,8 @@ type Config struct {
 	Listeners []Listener
 	// Lookups are the sockets for the MTA's table lookups: [[lookup]].
 	Lookups []Listener
+	// Metrics is the socket for Prometheus: [metrics]. There is one at most.
+	Metrics []Listener
 	// Directories holds one source for each distinct file, sorted by path. A
 	// domain without a directory is in none.
 	Directories []directory.Source
@@ -224,7 +226,7 @@ func newReader(path, absolute string) *reader {
 // what holds between them.
 func (r *reader) keys() schema.Schema {
 	return schema.Schema{
-		r.topKeys(), listenKeys(), lookupKeys(), r.controlKeys(),
+		r.topKeys(), listenKeys(), lookupKeys(), r.controlKeys(), metricsKeys(),
 		platformKeys(), proofKeys(), r.outsideKeys(), r.outsideResidenceKeys(), r.domainKeys(),
 		pointKeys(), checkKeys(), malwareKeys(), ddosKeys(), spoofKeys(), r.clamdKeys(), r.rspamdKeys(),
 		r.redisKeys(), rateKeys(), r.allowKeys(), r.quarantineKeys(), r.reportKeys(), r.probeKeys(),

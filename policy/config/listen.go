@@ -42,7 +42,18 @@ func lookupKeys() schema.Section {
 	}}
 }
 
-// listeners reads [[listen]] and [[lookup]].
+func metricsKeys() schema.Section {
+	return schema.Section{Path: "metrics", Header: "[metrics]", About: "numbers for Prometheus, by HTTP", Keys: []schema.Key{
+		{Name: "address", Kind: schema.Text(schema.AString, schema.As[string]), Missing: sockets.Like, Example: `"inet:127.0.0.1:8704"`,
+			Meaning: "where they are told, at `/metrics` ([which](metrics.md)): as for `[[listen]]`, such as `inet:127.0.0.1:8704`. Whoever reaches it can read them"},
+		{Name: "mode", Kind: schema.Text(schema.AString, sockets.ParseMode), Usual: "0660", Meaning: "as for `[[listen]]`"},
+	}}
+}
+
+// Sockets are all that is listened on but the one for commands.
+func (c *Config) Sockets() []Listener { return slices.Concat(c.Listeners, c.Lookups, c.Metrics) }
+
+// listeners reads [[listen]], [[lookup]] and [metrics].
 func (r *reader) listeners(t *schema.Table) {
 	taken := make(map[string]mistakes.Place)
 	for _, one := range t.Array("listen") {
@@ -52,6 +63,9 @@ func (r *reader) listeners(t *schema.Table) {
 	}
 	for _, one := range t.Array("lookup") {
 		r.config.Lookups = append(r.config.Lookups, r.listener(one.ReadSection(), taken))
+	}
+	if one := t.Section("metrics"); one != nil {
+		r.config.Metrics = append(r.config.Metrics, r.listener(one.ReadSection(), taken))
 	}
 	if !t.Has("listen") || t.HasEmpty("listen") {
 		t.Fail("listen", "is missing: no MTA could connect; add [[listen]] with an address")
@@ -100,8 +114,8 @@ func (r *reader) control(t *schema.Table) {
 	one := t.Optional("control").ReadSection()
 	r.config.Control = schema.Value[string](one, "address")
 	isTaken := func(l Listener) bool { return l.Address == r.config.Control }
-	if slices.ContainsFunc(r.config.Listeners, isTaken) || slices.ContainsFunc(r.config.Lookups, isTaken) {
-		one.Fail("address", "%s is the socket of a [[listen]] or a [[lookup]], too; each socket needs an address of its own", wording.Quote(r.config.Control))
+	if slices.ContainsFunc(r.config.Sockets(), isTaken) {
+		one.Fail("address", "%s is the socket of a [[listen]], a [[lookup]] or [metrics], too; each socket needs an address of its own", wording.Quote(r.config.Control))
 	}
 }
 

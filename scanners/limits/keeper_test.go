@@ -49,6 +49,27 @@ func hourly() rate.Charge {
 // most is how many of hourly can have passed since.
 func most(begun time.Time) int64 { return 1000 + int64(time.Since(begun)/(3600*time.Millisecond)) }
 
+func TestWhatRedisIsAskedIsCounted(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t, lab.RedisConfig{})
+	k := patientKeeper(t, limits.RedisOptions{Addresses: []string{server.Addr}})
+	for range 3 {
+		k.Take(t.Context(), []rate.Charge{hourly()})
+	}
+	if asked := k.Asked(); asked.Questions != 3 || asked.Failed != 0 || asked.Took <= 0 {
+		t.Errorf("it counts %+v", asked)
+	}
+	if err := server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // Nobody asks a second time in the pause.
+		k.Take(t.Context(), []rate.Charge{hourly()})
+	}
+	if asked := k.Asked(); asked.Failed == 0 || asked.Failed > 3 || asked.Questions != 3+asked.Failed {
+		t.Errorf("without Redis, it counts %+v", asked)
+	}
+}
+
 func TestAThousandAnHourIsAThousandForAllHosts(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t, lab.RedisConfig{})

@@ -71,10 +71,14 @@ type Configuration struct {
 	Tried time.Time `json:"tried,omitzero"`
 }
 
-// Listener is a socket on which MTAs are served.
+// UseMetrics is the Use of the socket for Prometheus.
+const UseMetrics = "metrics"
+
+// Listener is a socket on which MTAs are served, or Prometheus, whose connections are not
+// told.
 type Listener struct {
 	Address     string       `json:"address"`
-	Use         string       `json:"use"` // milter or lookup
+	Use         string       `json:"use"` // milter, lookup or metrics
 	Connections []Connection `json:"connections"`
 }
 

@@ -18,6 +18,7 @@ import (
 	"coexistd/milter/flood"
 	"coexistd/milter/listen"
 	"coexistd/milter/lookup"
+	"coexistd/milter/metrics"
 	"coexistd/milter/notice"
 	"coexistd/milter/probe"
 	"coexistd/milter/transaction"
@@ -69,6 +70,8 @@ type Daemon struct {
 	milter    *milter.Server
 	lookup    *lookup.Server
 	control   *http.Server
+	metrics   *metrics.Metrics
+	scrapes   *http.Server
 	runtime   atomic.Pointer[transaction.Runtime]
 
 	view    atomic.Pointer[view]
@@ -112,6 +115,8 @@ func New(o Options) (*Daemon, error) {
 		return runtime.Policy, runtime.Directory
 	}}
 	d.control = d.newControl()
+	d.metrics = metrics.New(d.metricsState)
+	d.scrapes = d.metrics.Server(d.log)
 	reading := config.Load(o.Config)
 	conf := reading.Config
 	if conf == nil {
@@ -212,8 +217,10 @@ func (d *Daemon) end() {
 	d.stopped.Store(true)
 	d.fallDown()
 	err := errors.Join(d.drain(d.milter.Shutdown), d.drain(d.lookup.Shutdown))
-	if d.drain(d.control.Shutdown) != nil {
-		_ = d.control.Close() // it is no mail that is broken off, and the error is that of a listener
+	for _, server := range []*http.Server{d.control, d.scrapes} {
+		if d.drain(server.Shutdown) != nil {
+			_ = server.Close() // it is no mail that is broken off, and the error is that of a listener
+		}
 	}
 	d.kill()
 	d.change(func() { // after a reload that may be under way

@@ -92,9 +92,19 @@ func (d *Daemon) publish() {
 		World: &transaction.Live{
 			Log: d.log, Scanners: g.scanners, Resolver: g.resolver, Limits: g.limits, Notices: d.notices, Quarantine: g.store, Probes: &d.probes,
 		},
-		Sinks: []record.Sink{record.Log{Logger: d.log, Subject: g.conf.LogSubject}, d.notices, d.unproven},
+		Sinks: d.sinks(g.conf),
 	})
 	d.tellLost()
+}
+
+// sinks are told of each message. Nobody counts for metrics that nobody can ask for.
+func (d *Daemon) sinks(conf *config.Config) []record.Sink {
+	sinks := []record.Sink{record.Log{Logger: d.log, Subject: conf.LogSubject}, d.notices, d.unproven}
+	if len(conf.Metrics) > 0 {
+		d.metrics.Configure(slices.Sorted(maps.Keys(conf.Rules.Tenants)))
+		sinks = append(sinks, d.metrics)
+	}
+	return sinks
 }
 
 // Reload replaces the configuration and the directories by what the files hold now. The

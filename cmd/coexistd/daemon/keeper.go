@@ -14,6 +14,8 @@ const (
 	keepInterval = 5 * time.Second
 	// pruneInterval is how often what is too old is removed.
 	pruneInterval = 10 * time.Minute
+	// usageInterval is how often it is seen for metrics how full the quarantine is.
+	usageInterval = 30 * time.Second
 	// runTime bounds the sending of all reports of a day.
 	runTime = time.Hour
 	// reportAgain is how long a run that failed is left alone.
@@ -24,9 +26,11 @@ const (
 // sends the reports.
 type keeper struct {
 	busy       atomic.Bool
-	pruned     time.Time // when it was last cleared out
-	tried      time.Time // when a run of reports last failed
-	openFailed string    // the last reason, said once
+	pruned     time.Time                        // when it was last cleared out
+	tried      time.Time                        // when a run of reports last failed
+	openFailed string                           // the last reason, said once
+	looked     time.Time                        // when usage was told
+	usage      atomic.Pointer[quarantine.Usage] // for metrics; nil: it is not known
 }
 
 // openQuarantine opens the store of a configuration, or returns the one that is
@@ -67,10 +71,27 @@ func (d *Daemon) keep() {
 			d.keeper.pruned = now
 			d.prune(store, now)
 		}
+		if len(conf.Metrics) > 0 && now.Sub(d.keeper.looked) >= usageInterval {
+			d.keeper.looked = now
+			d.lookAtUsage(store)
+		}
 		if !conf.Quarantine.Report.Never && now.Sub(d.keeper.tried) >= reportAgain {
 			d.report(d.alive, NewReporter(conf, keys, store, d.log), now)
 		}
 	})
+}
+
+// lookAtUsage notes how full the quarantine is.
+func (d *Daemon) lookAtUsage(store *quarantine.Store) {
+	usage, err := store.Usage()
+	if err != nil && d.keeper.usage.Swap(nil) == nil {
+		return // it has been told, or clearing out tells it
+	}
+	if err != nil {
+		d.log.Error("how full the quarantine is cannot be told to metrics", "error", err)
+		return
+	}
+	d.keeper.usage.Store(&usage)
 }
 
 func (d *Daemon) prune(store *quarantine.Store, now time.Time) {

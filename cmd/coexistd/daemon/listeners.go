@@ -9,6 +9,9 @@ import (
 	"slices"
 	"syscall"
 
+	"golang.org/x/net/netutil"
+
+	"coexistd/cmd/coexistd/control"
 	"coexistd/milter/listen"
 	"coexistd/policy/config"
 	"coexistd/policy/config/sockets"
@@ -31,7 +34,7 @@ func (d *Daemon) open(conf *config.Config) (opened map[string]net.Listener, err 
 		}
 		return nil
 	}
-	if err := errors.Join(add(conf.Listeners...), add(conf.Lookups...), add(controlListener(conf))); err != nil {
+	if err := errors.Join(add(conf.Sockets()...), add(controlListener(conf))); err != nil {
 		for _, listener := range opened {
 			listener.Close()
 		}
@@ -81,6 +84,8 @@ func (d *Daemon) serveDoor(one door, listener net.Listener) error {
 		return d.lookup.Serve(listener)
 	case useControl:
 		return d.control.Serve(listener)
+	case useMetrics:
+		return d.scrapes.Serve(netutil.LimitListener(listener, maxScrapers))
 	}
 	return d.milter.Serve(listener, one.Checkpoint)
 }
@@ -92,7 +97,11 @@ const (
 	useMilter  use = "milter"
 	useLookup  use = "lookup"
 	useControl use = "control"
+	useMetrics use = control.UseMetrics
 )
+
+// maxScrapers bounds the connections for metrics. One more waits until one has ended.
+const maxScrapers = 16
 
 // door is a listener, and what it is for.
 type door struct {
@@ -113,6 +122,9 @@ func doorsOf(conf *config.Config) map[string]door {
 	}
 	for _, l := range conf.Lookups {
 		doors[l.Address] = door{l, useLookup}
+	}
+	for _, l := range conf.Metrics {
+		doors[l.Address] = door{l, useMetrics}
 	}
 	socket := controlListener(conf)
 	doors[socket.Address] = door{socket, useControl}

@@ -58,6 +58,7 @@ func looks() []look {
 		{"tenant", lookAtUnproven},
 		{"quarantine", lookAtQuarantine},
 		{"daemon", lookAtDaemon},
+		{"metrics", lookAtMetrics},
 		{"postfix", lookAtPostfix},
 		{"sendmail", lookAtSendmail},
 		{"certificate", lookAtCertificates},

@@ -1,0 +1,48 @@
+package daemon
+
+import (
+	"time"
+
+	"coexistd/milter/metrics"
+)
+
+// metricsState tells metrics how the daemon is. All of it stands in memory.
+func (d *Daemon) metricsState() metrics.State {
+	v, now := d.view.Load(), time.Now()
+	s := d.Status()
+	m := metrics.State{
+		Version: s.Version, Loaded: s.Configuration.Loaded, Refused: len(s.Configuration.Refused) > 0, UnderWay: s.Messages,
+		Quarantine: metrics.Quarantine{Open: s.Quarantine.Open, Max: v.conf.Quarantine.MaxBytes},
+	}
+	m.Excesses.Connections, m.Excesses.Messages, m.Excesses.Recipients = d.flood.Excesses()
+	turned, _ := d.flood.Turned(now, &d.runtime.Load().Policy.DDoS, mostTold)
+	m.TurnedAway = len(turned)
+	for _, l := range s.Listeners {
+		if l.Use != string(useMetrics) {
+			m.Listeners = append(m.Listeners, metrics.Listener{Use: l.Use, Address: l.Address, Open: len(l.Connections)})
+		}
+	}
+	for _, one := range s.Scanners {
+		m.Scanners = append(m.Scanners, metrics.Scanner{Name: one.Name, Scans: one.Scans, Places: one.Places, Away: one.Away})
+	}
+	if s.Redis != nil {
+		asked := v.limits.Asked()
+		m.Redis = &metrics.Redis{Away: s.Redis.Away, Asked: asked.Questions, Failed: asked.Failed, Took: asked.Took}
+	}
+	if usage := d.keeper.usage.Load(); usage != nil && m.Quarantine.Open {
+		m.Quarantine.Known, m.Quarantine.Entries, m.Quarantine.Bytes, m.Quarantine.Oldest = true, usage.Entries, usage.Bytes, usage.Oldest
+	}
+	for _, one := range s.Directories {
+		source := metrics.Source{Name: one.Source, Addresses: one.Addresses, PutOff: one.PutOff, Loaded: one.Loaded, Refused: len(one.Refused) > 0}
+		if o := one.Outside; o != nil {
+			source.Outside, source.Asked, source.Failed = true, o.Asked, o.Failed != ""
+		}
+		m.Sources = append(m.Sources, source)
+	}
+	for _, one := range s.Networks {
+		m.Networks = append(m.Networks, metrics.Networks{
+			Platform: one.Platform, Source: one.Source, Count: one.Count, Age: time.Duration(one.Age) * time.Second, Old: one.Old, Failed: one.Error != "",
+		})
+	}
+	return m
+}

@@ -1,0 +1,139 @@
+// Package metrics tells Prometheus in numbers what became of messages and how the daemon is.
+// The first are counted by a record.Sink; the second are asked of the daemon at each scrape,
+// and stand in its memory. Nothing of it is in a message's way.
+package metrics
+
+import (
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"coexistd/milter/record"
+	"coexistd/policy/verdict"
+)
+
+// Path is where the numbers are, by HTTP.
+const Path = "/metrics"
+
+const (
+	// scrapeTime bounds a request from its beginning to the end of its answer.
+	scrapeTime = 10 * time.Second
+	// maxScrapes bounds the scrapes at once, and maxHeader the head of a request, in bytes.
+	maxScrapes, maxHeader = 4, 8 << 10
+)
+
+// bounds are those of histograms, in seconds: from a check in this process to a scanner that
+// takes as long as it may.
+var bounds = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
+
+// Metrics counts messages (record.Sink), and answers scrapes. It outlives reloads. Any number
+// of goroutines may use it.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	messages, recipients, findings, unproven *prometheus.CounterVec
+	holdFailures                             prometheus.Counter
+	steps                                    [record.Steps]prometheus.Observer
+	scans                                    *prometheus.HistogramVec
+}
+
+// New returns Metrics that have counted nothing. State tells at each scrape how the daemon is;
+// it must not wait for anything.
+func New(state func() State) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		messages: counters(messages), recipients: counters(recipients), findings: counters(findings), unproven: counters(unproven),
+		holdFailures: prometheus.NewCounter(prometheus.CounterOpts{Name: table[holdFailures].name, Help: table[holdFailures].help}),
+		scans:        histograms(scanSeconds),
+	}
+	steps := histograms(stepSeconds)
+	for step := range record.Steps {
+		m.steps[step] = steps.WithLabelValues(step.String())
+	}
+	// A counter that is there from the start shows its first step, too.
+	for point := verdict.S0; point <= verdict.S2; point++ {
+		m.recipients.WithLabelValues(point.String(), "", verdict.Reject.String(), verdict.CheckLoop)
+	}
+	m.registry.MustRegister(m.messages, m.recipients, m.findings, m.unproven, m.holdFailures, m.scans, steps, stateCollector{state},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Configure names the platforms whose mail may lack the proof of its tenant.
+func (m *Metrics) Configure(platforms []string) {
+	for _, name := range platforms {
+		m.unproven.WithLabelValues(name)
+	}
+}
+
+func counters(of id) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: table[of].name, Help: table[of].help}, table[of].labels)
+}
+
+func histograms(of id) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: table[of].name, Help: table[of].help, Buckets: bounds}, table[of].labels)
+}
+
+// Record counts a message (record.Sink).
+func (m *Metrics) Record(r *record.Record) {
+	d := &r.Decision
+	m.messages.WithLabelValues(d.Checkpoint.String(), d.Platform, d.Verdict.String(), d.Check, strconv.FormatBool(r.Ended)).Inc()
+	m.countRecipients(r)
+	for i := range d.Findings {
+		f := &d.Findings[i]
+		m.findings.WithLabelValues(f.Check, f.State.String()).Inc()
+		if f.Took > 0 {
+			m.scans.WithLabelValues(f.Check).Observe(time.Duration(f.Took).Seconds())
+		}
+	}
+	for _, platform := range r.Unproven() {
+		m.unproven.WithLabelValues(platform).Inc()
+	}
+	if d.Reasons.HasCode(verdict.NotHeld) {
+		m.holdFailures.Inc()
+	}
+	for step, took := range r.Took {
+		if took > 0 {
+			m.steps[step].Observe(took.Seconds())
+		}
+	}
+}
+
+// countRecipients counts those that were refused alone, and the others as they were decided
+// on. Of a message that is put off or refused, all of these are.
+func (m *Metrics) countRecipients(r *record.Record) {
+	d := &r.Decision
+	point, left := d.Checkpoint.String(), r.Count
+	for _, a := range r.Alike {
+		m.recipients.WithLabelValues(point, "", a.Verdict.String(), a.Check).Add(float64(a.Count))
+		left -= a.Count
+	}
+	if d.Verdict >= verdict.Tempfail || len(d.Recipients) == 0 {
+		if left > 0 {
+			m.recipients.WithLabelValues(point, "", d.Verdict.String(), d.Check).Add(float64(left))
+		}
+		return
+	}
+	for i := range d.Recipients {
+		one := &d.Recipients[i]
+		m.recipients.WithLabelValues(point, one.Ways.String(), one.Verdict.String(), one.Check).Inc()
+	}
+}
+
+// Server answers scrapes at Path, and nothing else. Whoever serves it has it listen.
+func (m *Metrics) Server(log *slog.Logger) *http.Server {
+	complaints := slog.NewLogLogger(log.Handler(), slog.LevelWarn)
+	mux := http.NewServeMux()
+	mux.Handle("GET "+Path, promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		ErrorLog: complaints, MaxRequestsInFlight: maxScrapes, Timeout: scrapeTime, DisableCompression: true,
+	}))
+	return &http.Server{
+		Handler: mux, ErrorLog: complaints, MaxHeaderBytes: maxHeader,
+		ReadTimeout: scrapeTime, WriteTimeout: 2 * scrapeTime, IdleTimeout: 2 * time.Minute,
+	}
+}

@@ -1,12 +1,12 @@
 #!/bin/sh
-# fetch.sh [--bench] [--scanners] [--directories] [--powershell] [DIR]
+# fetch.sh [--bench] [--scanners] [--directories] [--powershell] [--prometheus] [DIR]
 #
 # Makes DIR (default: .lab in the repository's root) hold the programs that the
 # lab starts and the machine lacks: Debian's Postfix and Sendmail, with --bench
 # also libmilter with its headers, with --scanners also clamd (with clamdscan),
 # rspamd, Redis and Dovecot, with --directories also OpenLDAP's slapd with
-# its clients, PostgreSQL, MariaDB and Samba, and with --powershell a grammar of
-# PowerShell and what reads texts by it. The packages are unpacked below
+# its clients, PostgreSQL, MariaDB and Samba, with --powershell a grammar of
+# PowerShell and what reads texts by it, and with --prometheus Prometheus' promtool. The packages are unpacked below
 # DIR, with those of their libraries that the machine lacks. Nothing is installed,
 # replaced, configured or started, and apt's own files are left as they are.
 #
@@ -21,6 +21,7 @@
 #   DIR/postgres    the unpacked PostgreSQL with psql
 #   DIR/mariadb     the unpacked MariaDB with its client
 #   DIR/samba       the unpacked Samba, with the Python that its tools are written in
+#   DIR/prometheus  the unpacked Prometheus (absent when promtool is installed)
 #   DIR/powershell  the grammar, from npm; it runs in the node that is installed
 #
 # A tree of that name is complete: it is put in place by one rename. One that lacks
@@ -31,14 +32,15 @@ set -eu
 say() { printf 'lab: %s\n' "$*"; }
 die() { printf 'lab: %s\n' "$*" >&2; exit 1; }
 
-bench=no scanners=no directories=no powershell=no
-usage="usage: fetch.sh [--bench] [--scanners] [--directories] [--powershell] [DIR]"
+bench=no scanners=no directories=no powershell=no prometheus=no
+usage="usage: fetch.sh [--bench] [--scanners] [--directories] [--powershell] [--prometheus] [DIR]"
 while :; do
 	case ${1:-} in
 	--bench) bench=yes ;;
 	--scanners) scanners=yes ;;
 	--directories) directories=yes ;;
 	--powershell) powershell=yes ;;
+	--prometheus) prometheus=yes ;;
 	-*) die "$usage" ;;
 	*) break ;;
 	esac
@@ -268,6 +270,14 @@ if [ $directories = yes ]; then
 		usr/lib/python3/dist-packages/samba/*/*.so' \
 		samba samba-libs samba-dsdb-modules samba-ad-provision samba-common-bin python3-samba python3-ldb \
 		python3-talloc python3-tdb python3.11-minimal libpython3.11-minimal libpython3.11-stdlib
+fi
+
+if [ $prometheus = yes ]; then
+	if command -v promtool >/dev/null; then
+		say "promtool is installed: $(command -v promtool)"
+	else
+		fetch_tree prometheus usr/bin/promtool prometheus
+	fi
 fi
 
 # The versions and the sums of what npm brings are in the repository. Their own scripts, which

@@ -52,6 +52,17 @@ func LendPowerShell(t testing.TB) *PowerShell {
 	return p
 }
 
+// LendPromtool is Lend for what judges Prometheus' rules.
+func LendPromtool(t testing.TB) *Promtool {
+	t.Helper()
+	skipShort(t)
+	p, err := OpenPromtool(context.Background(), "", os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 func skipShort(t testing.TB) {
 	t.Helper()
 	if testing.Short() {

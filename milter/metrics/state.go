@@ -51,7 +51,8 @@ type Redis struct {
 // Quarantine is the store of what is held.
 type Quarantine struct {
 	Open bool
-	Max  int64 // bytes; 0: there is no bound
+	Max  int64         // bytes; 0: there is no bound
+	Keep time.Duration // 0: for ever
 	// Known is set once the rest is known.
 	Known   bool
 	Entries int
@@ -153,6 +154,7 @@ func (s sender) time(of id, at time.Time, labels ...string) {
 func (s sender) quarantine(q *Quarantine) {
 	s.flag(quarantineOpen, q.Open)
 	s.send(quarantineMax, float64(q.Max))
+	s.send(quarantineKeep, q.Keep.Seconds())
 	if q.Known {
 		s.send(quarantineEntries, float64(q.Entries))
 		s.send(quarantineBytes, float64(q.Bytes))

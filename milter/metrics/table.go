@@ -54,6 +54,7 @@ const (
 	quarantineEntries
 	quarantineBytes
 	quarantineMax
+	quarantineKeep
 	quarantineOldest
 	sourceAddresses
 	sourcePutOff
@@ -99,6 +100,7 @@ var table = [metricCount]metric{
 	quarantineEntries: {"coexistd_quarantine_entries", gauge, nil, "Entries that are held. It is known within a minute, like the next two"},
 	quarantineBytes:   {"coexistd_quarantine_bytes", gauge, nil, "The size of what is kept in the quarantine"},
 	quarantineMax:     {"coexistd_quarantine_max_bytes", gauge, nil, "The quarantine's max_size; 0: there is no bound"},
+	quarantineKeep:    {"coexistd_quarantine_keep_seconds", gauge, nil, "The quarantine's keep; 0: for ever"},
 	quarantineOldest:  {"coexistd_quarantine_oldest_timestamp_seconds", gauge, nil, "When the oldest entry came that is held. It is missing while there is none"},
 	sourceAddresses:   {"coexistd_source_addresses", gauge, []string{"source"}, "Addresses of a directory in memory"},
 	sourcePutOff:      {"coexistd_source_put_off_addresses", gauge, []string{"source"}, "Addresses for which mail is put off, since rows of the directory are wrong"},

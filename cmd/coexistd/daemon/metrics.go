@@ -12,7 +12,7 @@ func (d *Daemon) metricsState() metrics.State {
 	s := d.Status()
 	m := metrics.State{
 		Version: s.Version, Loaded: s.Configuration.Loaded, Refused: len(s.Configuration.Refused) > 0, UnderWay: s.Messages,
-		Quarantine: metrics.Quarantine{Open: s.Quarantine.Open, Max: v.conf.Quarantine.MaxBytes},
+		Quarantine: metrics.Quarantine{Open: s.Quarantine.Open, Max: v.conf.Quarantine.MaxBytes, Keep: v.conf.Quarantine.Keep},
 	}
 	m.Excesses.Connections, m.Excesses.Messages, m.Excesses.Recipients = d.flood.Excesses()
 	turned, _ := d.flood.Turned(now, &d.runtime.Load().Policy.DDoS, mostTold)

@@ -1,0 +1,232 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+const (
+	// readersAtOnce bounds the connections that read.
+	readersAtOnce = 4
+	// openTime bounds the opening of a file.
+	openTime = time.Minute
+)
+
+// opened is a file that is open.
+type opened struct {
+	path        string
+	info        fs.FileInfo // of the file that was opened
+	writer      *sql.DB     // one connection
+	readers     *sql.DB
+	checkpoints checkpoints
+}
+
+// open opens the file unless it is open. The daemon makes it, and mends it.
+func (f *File) open(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.closed:
+		return fmt.Errorf("%s: %w", f.options.Path, fs.ErrClosed)
+	case f.opened != nil:
+		return nil
+	}
+	if err := f.prepare(); err != nil {
+		return err
+	}
+	var o *opened
+	err := f.doubt
+	if err == nil {
+		o, err = f.connect(ctx, f.options.Path)
+	}
+	if f.owner && errors.Is(err, ErrDamaged) {
+		o, err = f.mend(ctx, err)
+	}
+	if err == nil {
+		f.opened, f.doubt = o, nil
+	}
+	return err
+}
+
+// prepare sees to it that there is a file which SQLite can open.
+func (f *File) prepare() error {
+	if err := refuseNetwork(f.folder()); err != nil {
+		return err
+	}
+	if !f.owner {
+		_, err := os.Stat(f.options.Path)
+		return err
+	}
+	if err := os.MkdirAll(f.folder(), 0o700); err != nil {
+		return fmt.Errorf("the folder for %s cannot be made: %w", f.options.Path, err)
+	}
+	if err := f.endMending(); err != nil {
+		return err
+	}
+	return makeFile(f.options.Path)
+}
+
+// makeFile makes a file that is missing. SQLite gives those beside it the same mode.
+func makeFile(path string) error {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+func (f *File) folder() string { return filepath.Dir(f.options.Path) }
+
+// connect opens the connections to the file at path, and has its tables be those of this
+// version.
+func (f *File) connect(ctx context.Context, path string) (*opened, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	synchronous := "NORMAL"
+	if f.options.Durable {
+		synchronous = "FULL"
+	}
+	pragmas := []string{
+		fmt.Sprintf("busy_timeout(%d)", f.options.Patience.Milliseconds()),
+		"journal_mode(WAL)", "synchronous(" + synchronous + ")", "foreign_keys(1)", "cell_size_check(1)", "trusted_schema(0)",
+	}
+	if f.owner {
+		// The daemon does that beside the changes, not within one.
+		pragmas = append(pragmas, "wal_autocheckpoint(0)")
+	}
+	o := &opened{path: path, info: info}
+	if o.writer, err = sql.Open("sqlite", dataSource(path, append(pragmas, "query_only(0)"), "immediate")); err != nil {
+		return nil, err
+	}
+	if o.readers, err = sql.Open("sqlite", dataSource(path, append(pragmas, "query_only(1)"), "deferred")); err != nil {
+		return nil, errors.Join(err, o.writer.Close())
+	}
+	o.writer.SetMaxOpenConns(1)
+	o.readers.SetMaxOpenConns(readersAtOnce)
+	ctx, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
+	err = f.migrate(ctx, o.writer)
+	if err == nil && f.owner {
+		err = f.verify(ctx, o.readers)
+	}
+	if err != nil {
+		return nil, errors.Join(f.say(err), o.close())
+	}
+	if f.owner {
+		o.checkpoints.begin(o.readers, f.turn)
+	}
+	return o, nil
+}
+
+// dataSource is how the driver is told of a file, which must be there.
+func dataSource(path string, pragmas []string, lock string) string {
+	q := url.Values{"mode": {"rw"}, "_txlock": {lock}, "_pragma": pragmas}
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
+}
+
+// migrate brings the file up to this version.
+func (f *File) migrate(ctx context.Context, db *sql.DB) error {
+	var has int
+	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&has); err != nil {
+		return err
+	}
+	switch wants := len(f.options.Migrations); {
+	case has == wants:
+		return nil
+	case has > wants:
+		return fmt.Errorf("%s was made by a newer version of coexistd (its tables are of version %d, and this program knows %d): run that version, or move the file away",
+			f.options.Path, has, wants)
+	case !f.owner:
+		return fmt.Errorf("%s is of another version of coexistd: the daemon must be started first", f.options.Path)
+	}
+	return transact(ctx, db, func(tx *sql.Tx) error {
+		// Another daemon may have done so since.
+		if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&has); err != nil {
+			return err
+		}
+		for n := has; n < len(f.options.Migrations); n++ {
+			if _, err := tx.ExecContext(ctx, f.options.Migrations[n]); err != nil {
+				return fmt.Errorf("bringing %s from version %d to %d: %w", f.options.Path, n, n+1, err)
+			}
+		}
+		_, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", len(f.options.Migrations)))
+		return err
+	})
+}
+
+// verify reads the tables that are to be whole.
+func (f *File) verify(ctx context.Context, db *sql.DB) error {
+	for _, table := range f.options.Verified {
+		var said string
+		if err := db.QueryRowContext(ctx, "PRAGMA quick_check('"+table+"')").Scan(&said); err != nil {
+			return err
+		}
+		if said != "ok" {
+			return fmt.Errorf("%s: %w: %s", f.options.Path, ErrDamaged, said)
+		}
+	}
+	return nil
+}
+
+// stillThere reports that the file is the one at its path. What was written to one that is
+// not would be lost.
+func (o *opened) stillThere() error {
+	now, err := os.Stat(o.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && !os.SameFile(now, o.info):
+		return fmt.Errorf("%s: %w", o.path, errReplaced)
+	}
+	return err
+}
+
+// drop lets go of what is open. The caller has the lock whole.
+func (f *File) drop() error {
+	o := f.opened
+	f.opened = nil
+	if o == nil {
+		return nil
+	}
+	return o.close()
+}
+
+func (o *opened) close() error {
+	o.checkpoints.stop()
+	return errors.Join(o.readers.Close(), o.writer.Close())
+}
+
+// meaning is what an error of SQLite means to callers, or nil.
+func meaning(err error) error {
+	failed, is := errors.AsType[*sqlite.Error](err)
+	if !is {
+		return nil
+	}
+	switch failed.Code() & 0xff {
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return ErrDamaged
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		return ErrBusy
+	case sqlite3.SQLITE_FULL:
+		return ErrFull
+	case sqlite3.SQLITE_READONLY:
+		return fs.ErrPermission
+	case sqlite3.SQLITE_ERROR:
+		// Its own tables are the file's, so that one which lacks them is not whole.
+		if strings.Contains(failed.Error(), "no such table") || strings.Contains(failed.Error(), "no such column") {
+			return ErrDamaged
+		}
+	}
+	return nil
+}

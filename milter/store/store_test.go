@@ -1,0 +1,297 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// notes is a file of one table.
+func notes(path string) Options {
+	return Options{
+		Path: path, Durable: true, Log: slog.New(slog.DiscardHandler), Verified: []string{"notes"},
+		Migrations: []string{"CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL)"},
+		Salvage: func(ctx context.Context, from, to *sql.DB) (string, error) {
+			kept := 0
+			for id := range 1000 {
+				var text string
+				if err := from.QueryRowContext(ctx, "SELECT text FROM notes WHERE id = ?", id).Scan(&text); err != nil {
+					continue
+				}
+				if _, err := to.ExecContext(ctx, "INSERT INTO notes VALUES (?, ?)", id, text); err != nil {
+					return "", err
+				}
+				kept++
+			}
+			return fmt.Sprintf("%d notes", kept), nil
+		},
+	}
+}
+
+func create(t testing.TB, o Options) *File {
+	t.Helper()
+	f, err := Create(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+func add(f *File, id int) error {
+	return f.Update(context.Background(), func(tx *sql.Tx) error {
+		_, err := tx.Exec("INSERT INTO notes VALUES (?, ?)", id, strings.Repeat("x", 1000))
+		return err
+	})
+}
+
+func count(f *File) (n int, err error) {
+	err = f.View(context.Background(), func(tx *sql.Tx) error { return tx.QueryRow("SELECT count(*) FROM notes").Scan(&n) })
+	return n, err
+}
+
+func wantCount(t *testing.T, f *File, want int) {
+	t.Helper()
+	if n, err := count(f); err != nil || n != want {
+		t.Errorf("there are %d notes (%v), not %d", n, err, want)
+	}
+}
+
+func TestAFileAndThoseBesideItAreTheOwnersAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "with space, a?mark and 100%", "notes.db")
+	f := create(t, notes(path))
+	if err := add(f, 1); err != nil {
+		t.Fatal(err)
+	}
+	names, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*"))
+	if len(names) != 3 {
+		t.Errorf("there are %q", names)
+	}
+	for _, name := range names {
+		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
+	}
+}
+
+func TestACommandMakesNoFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notes.db")
+	command := Open(notes(path))
+	t.Cleanup(func() { command.Close() })
+	if _, err := count(command); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("reading a file that does not exist: %v", err)
+	}
+	if err := add(command, 1); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("changing it: %v", err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it was made: %v", err)
+	}
+	daemon := create(t, notes(path))
+	for n, f := range []*File{command, daemon, command} {
+		if err := add(f, n); err != nil {
+			t.Error(err)
+		}
+	}
+	wantCount(t, daemon, 3)
+	wantCount(t, command, 3)
+}
+
+func TestANewerProgramsFileIsRefusedAndAnOlderOneIsBroughtUp(t *testing.T) {
+	o := notes(filepath.Join(t.TempDir(), "notes.db"))
+	newer := o
+	newer.Migrations = append(slices.Clone(o.Migrations), "CREATE TABLE more (id INTEGER); INSERT INTO more VALUES (1)")
+	f := create(t, o)
+	if err := add(f, 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := count(Open(newer)); err == nil || !strings.Contains(err.Error(), "the daemon must be started first") {
+		t.Errorf("a command of a newer version: %v", err)
+	}
+	wantCount(t, create(t, newer), 1)
+	if _, err := Create(o); err == nil || !strings.Contains(err.Error(), "newer version of coexistd") {
+		t.Errorf("the older program says %v", err)
+	}
+}
+
+// Whatever is done to the file, the daemon goes on with what can be read of it, and commands
+// say what is wrong.
+func TestADamagedFileIsMendedWithWhatCanBeRead(t *testing.T) {
+	t.Parallel()
+	o := notes(filepath.Join(t.TempDir(), "notes.db"))
+	const notes = 40
+	f := create(t, o)
+	for n := range notes {
+		if err := add(f, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.Close()
+	good, err := os.ReadFile(o.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const page = 4096
+	damages := map[string][]byte{"text": []byte(strings.Repeat("this is no file of SQLite\n", 1000)), "half": good[:len(good)/2/page*page], "cut": good[:page+10]}
+	for at := 0; at < len(good); at += page {
+		bad := slices.Clone(good)
+		for i := range page {
+			bad[at+i] = []byte{0, 0xff, '{'}[at/page%3]
+		}
+		damages[fmt.Sprintf("page %d", at/page)] = bad
+	}
+	for name, damage := range damages {
+		for _, when := range []string{"at start", "at work"} {
+			dir := t.TempDir()
+			o.Path = filepath.Join(dir, "notes.db")
+			if err := os.WriteFile(o.Path, good, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if when == "at start" {
+				if err := os.WriteFile(o.Path, damage, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			f := create(t, o)
+			if when == "at work" {
+				wantCount(t, f, notes)
+				overwrite(t, o.Path, damage)
+			}
+			for n := range 3 { // the first may fail
+				if err := add(f, 100+n); err != nil && !errors.Is(err, ErrDamaged) {
+					t.Errorf("%s %s: %v", name, when, err)
+				}
+			}
+			if err := add(f, 200); err != nil {
+				t.Errorf("%s %s: %v", name, when, err)
+			}
+			if n, err := count(f); err != nil || n == 0 {
+				t.Errorf("%s %s: %d notes, %v", name, when, n, err)
+			}
+			f.Close()
+			if n, err := count(create(t, o)); err != nil || n == 0 {
+				t.Errorf("%s %s, after a restart: %d notes, %v", name, when, n, err)
+			}
+		}
+	}
+}
+
+// overwrite changes a file as a faulty disk would: it stays the same file.
+func overwrite(t *testing.T, path string, content []byte) {
+	t.Helper()
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.WriteAt(content, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(file.Truncate(int64(len(content))), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAFileThatWasRemovedOrReplacedIsOpenedAnew(t *testing.T) {
+	o := notes(filepath.Join(t.TempDir(), "notes.db"))
+	f := create(t, o)
+	if err := add(f, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := discard(o.Path); err != nil {
+		t.Fatal(err)
+	}
+	if err := add(f, 2); err != nil {
+		t.Fatal(err)
+	}
+	wantCount(t, f, 1)
+	wantCount(t, Open(o), 1)
+}
+
+func TestAMendingThatWasBrokenOffIsEnded(t *testing.T) {
+	for _, step := range []string{"begun", "copied", "set aside"} {
+		o := notes(filepath.Join(t.TempDir(), "notes.db"))
+		f := create(t, o)
+		if err := add(f, 1); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		var err error
+		switch step {
+		case "begun":
+			err = errors.Join(os.WriteFile(o.Path+fresh, []byte("x"), 0o600), os.WriteFile(o.Path, []byte("damaged, and longer than nothing"), 0o600))
+		case "copied":
+			err = errors.Join(os.Rename(o.Path, o.Path+mended), os.WriteFile(o.Path, []byte("damaged"), 0o600), os.WriteFile(o.Path+"-wal", []byte("damaged"), 0o600))
+		case "set aside":
+			err = os.Rename(o.Path, o.Path+mended)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := 1
+		if step == "begun" {
+			want = 0
+		}
+		wantCount(t, create(t, o), want)
+		if left, _ := filepath.Glob(o.Path + ".[nm]*"); len(left) > 0 {
+			t.Errorf("%s: %q are left", step, left)
+		}
+	}
+}
+
+func TestTheLogStaysSmallUnderChangesWithoutEnd(t *testing.T) {
+	t.Parallel()
+	f := create(t, notes(filepath.Join(t.TempDir(), "notes.db")))
+	var all sync.WaitGroup
+	for worker := range 4 {
+		all.Go(func() {
+			for n := range 1000 {
+				if err := add(f, worker*1000+n); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	// 4,000 changes write three pages each at the least.
+	if info, err := os.Stat(f.Path() + "-wal"); err != nil || info.Size() > 5*checkpointPages*4096 {
+		t.Errorf("the log has %v, %v", info.Size(), err)
+	}
+}
+
+func TestAProcessThatHangsIsNotWaitedForForEver(t *testing.T) {
+	o := notes(filepath.Join(t.TempDir(), "notes.db"))
+	o.Patience = 50 * time.Millisecond
+	f := create(t, o)
+	other, err := sql.Open("sqlite", dataSource(o.Path, nil, "immediate"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	tx, err := other.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 3 {
+		if err := add(f, n); !errors.Is(err, ErrBusy) {
+			t.Errorf("the error is %v", err)
+		}
+	}
+	wantCount(t, f, 0)
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := add(f, 1); err != nil {
+		t.Error(err)
+	}
+}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,12 +34,12 @@ func (f *File) mend(ctx context.Context, why error) (*opened, error) {
 		return nil, fmt.Errorf("%w; it cannot be set aside: %w", why, err)
 	}
 	f.options.Log.Error("a damaged file was set aside and made anew", slog.String("file", f.options.Path), slog.String("aside", name),
-		slog.String("kept", told), slog.String("error", why.Error()))
+		slog.String("lost", told), slog.String("error", why.Error()))
 	return f.connect(ctx, f.options.Path)
 }
 
 // makeMended makes the file that is to take the place of the damaged one, and tells what
-// could be kept.
+// was lost.
 func (f *File) makeMended(ctx context.Context) (told string, err error) {
 	path := f.options.Path + fresh
 	if err := errors.Join(discard(path), makeFile(path)); err != nil {
@@ -50,25 +49,12 @@ func (f *File) makeMended(ctx context.Context) (told string, err error) {
 	if err != nil {
 		return "", err
 	}
-	told = "nothing"
-	if f.options.Salvage != nil {
-		told, err = f.salvage(ctx, o.writer)
-	}
+	told, err = f.salvage(ctx, o.writer)
 	// Closing brings the log into the file, and removes it.
 	if err := errors.Join(err, o.close()); err != nil {
 		return "", err
 	}
 	return told, errors.Join(syncFile(path), os.Rename(path, f.options.Path+mended), syncFile(f.folder()))
-}
-
-func (f *File) salvage(ctx context.Context, to *sql.DB) (told string, err error) {
-	from, err := sql.Open("sqlite", dataSource(f.options.Path, []string{"query_only(1)", "trusted_schema(0)"}, "deferred"))
-	if err != nil {
-		return "", err
-	}
-	from.SetMaxOpenConns(1)
-	told, err = f.options.Salvage(ctx, from, to)
-	return told, errors.Join(err, from.Close())
 }
 
 // takePlace sets the file aside, if there is one, and has the mended one take its place. It

@@ -28,12 +28,15 @@ type Options struct {
 	// Durable has each change on disk before Update returns. Without it a crash of the
 	// machine, not of the process, may lose the last ones.
 	Durable bool
+	// Tables are those whose rows are kept when the file is damaged, as far as they can be
+	// read. Each has a number as its key, which SQLite finds rows by.
+	Tables []string
 	// Verified are the tables that are read at each start of the daemon, so that damage is
 	// found then. They should be small.
 	Verified []string
-	// Salvage, when it is not nil, copies what can be read of a damaged file into a new
-	// one, and tells in words what was kept and what was lost.
-	Salvage func(ctx context.Context, from, to *sql.DB) (told string, err error)
+	// Mended, when it is not nil, brings what was kept of a damaged file into order, and
+	// tells in words what was lost.
+	Mended func(*sql.Tx) (lost string, err error)
 	// Patience is how long a change waits for those of other processes; 0: 30 seconds.
 	Patience time.Duration
 	Log      *slog.Logger
@@ -67,15 +70,27 @@ type File struct {
 	closed bool
 }
 
-// Create opens the file for the daemon. It makes it when it is missing, brings it up to this
-// version, and sets it aside when it is damaged. Close ends it.
-func Create(o Options) (*File, error) {
+// New returns the file as the daemon has it: the first who needs it opens it, makes it when
+// it is missing, brings it up to this version, and mends it when it is damaged. Close ends it.
+func New(o Options) *File {
 	f := newFile(o)
 	f.owner = true
-	if err := f.open(context.Background()); err != nil {
-		return nil, err
+	return f
+}
+
+// Create is New of a file that is opened at once.
+func Create(o Options) (*File, error) {
+	f := New(o)
+	return f, f.Ready(context.Background())
+}
+
+// Ready reports that the file is open, or can be opened now.
+func (f *File) Ready(ctx context.Context) error {
+	_, release, err := f.current(ctx)
+	if err == nil {
+		release()
 	}
-	return f, nil
+	return err
 }
 
 // Open opens the file for a command, which makes no file. Where there is none, every View and

@@ -21,20 +21,7 @@ func notes(path string) Options {
 	return Options{
 		Path: path, Durable: true, Log: slog.New(slog.DiscardHandler), Verified: []string{"notes"},
 		Migrations: []string{"CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL)"},
-		Salvage: func(ctx context.Context, from, to *sql.DB) (string, error) {
-			kept := 0
-			for id := range 1000 {
-				var text string
-				if err := from.QueryRowContext(ctx, "SELECT text FROM notes WHERE id = ?", id).Scan(&text); err != nil {
-					continue
-				}
-				if _, err := to.ExecContext(ctx, "INSERT INTO notes VALUES (?, ?)", id, text); err != nil {
-					return "", err
-				}
-				kept++
-			}
-			return fmt.Sprintf("%d notes", kept), nil
-		},
+		Tables:     []string{"notes"},
 	}
 }
 
@@ -129,7 +116,7 @@ func TestANewerProgramsFileIsRefusedAndAnOlderOneIsBroughtUp(t *testing.T) {
 func TestADamagedFileIsMendedWithWhatCanBeRead(t *testing.T) {
 	t.Parallel()
 	o := notes(filepath.Join(t.TempDir(), "notes.db"))
-	const notes = 40
+	const notes = 20
 	f := create(t, o)
 	for n := range notes {
 		if err := add(f, n); err != nil {
@@ -175,11 +162,17 @@ func TestADamagedFileIsMendedWithWhatCanBeRead(t *testing.T) {
 			if err := add(f, 200); err != nil {
 				t.Errorf("%s %s: %v", name, when, err)
 			}
-			if n, err := count(f); err != nil || n == 0 {
+			// The first two pages have the tables' names and lead to all rows. A row has a
+			// thousand bytes, so that any other has four.
+			least := 1
+			if strings.HasPrefix(name, "page ") && name != "page 0" && name != "page 1" {
+				least = notes - 4
+			}
+			if n, err := count(f); err != nil || n < least {
 				t.Errorf("%s %s: %d notes, %v", name, when, n, err)
 			}
 			f.Close()
-			if n, err := count(create(t, o)); err != nil || n == 0 {
+			if n, err := count(create(t, o)); err != nil || n < least {
 				t.Errorf("%s %s, after a restart: %d notes, %v", name, when, n, err)
 			}
 		}

@@ -501,7 +501,7 @@ func TestTheDoctorSeesThatSendmailDoesNotTakeOurSocket(t *testing.T) {
 		{0o755, "", ""},
 		{0o777, "", openToOthers},
 		{0o775, "", openToOthers},
-		{0o775, "O DontBlameSendmail=GroupWritableDirPathSafe\n", ""},
+		{0o775, "O DontBlameSendmail=GroupWritableDirPathSafe,TrustStickyBit\n", ""},
 		{0o777 | os.ModeSticky, "", openToOthers},
 		{0o777 | os.ModeSticky, "O DontBlameSendmail=ForwardFileInUnsafeDirPath,TrustStickyBit\n", ""},
 		{0o755, "O RunAsUser=daemon:mail\n", "fail daemon, as whom Sendmail runs, may not use {dir}/open/milter.sock: "},

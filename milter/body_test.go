@@ -16,6 +16,7 @@ import (
 	gomilter "github.com/emersion/go-milter"
 
 	"coexistd/milter/quarantine"
+	"coexistd/milter/store"
 	"coexistd/milter/transaction"
 	"coexistd/policy"
 	"coexistd/policy/seal"
@@ -65,11 +66,15 @@ func newChecked(t *testing.T, r *reader) *transaction.Runtime {
 // withStore gives a runtime a quarantine.
 func withStore(t *testing.T, rt *transaction.Runtime) *transaction.Runtime {
 	t.Helper()
-	store, err := quarantine.Open(quarantine.Options{Dir: filepath.Join(t.TempDir(), "q"), Keep: time.Hour, MaxBytes: 1 << 30, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	live(rt).Quarantine = store
+	return withStoreIn(t, rt, t.TempDir())
+}
+
+func withStoreIn(t *testing.T, rt *transaction.Runtime, dir string) *transaction.Runtime {
+	t.Helper()
+	o := quarantine.Options{Dir: dir, Keep: time.Hour, MaxBytes: 1 << 30, Log: slog.New(slog.DiscardHandler)}
+	file := store.New(quarantine.FileOptions(o.Dir, o.Log))
+	t.Cleanup(func() { file.Close() })
+	live(rt).Quarantine = quarantine.New(file, o)
 	return rt
 }
 
@@ -287,7 +292,7 @@ func TestAMessageHeldForAllIsDroppedByTheMTAOnceItIsStored(t *testing.T) {
 
 func TestWhatCannotBeHeldIsPutOff(t *testing.T) {
 	r := &reader{find: scanners.Hit(verdict.CheckVirus, "Eicar", "clamd found Eicar")}
-	l := newLab(t, newChecked(t, r), nil) // without a quarantine
+	l := newLab(t, withStoreIn(t, newChecked(t, r), "/proc/none"), nil)
 	m := l.postfix(t)
 	m.mail("<x@example.org>")
 	m.rcpt("<bob@acmecorp.com>")

@@ -45,8 +45,7 @@ func (c *call) openHeld() (*config.Config, *quarantine.Store, error) {
 		return nil, nil, reading.Problems
 	}
 	conf := reading.Config
-	store, err := quarantine.OpenExisting(daemon.QuarantineOptions(conf, slog.New(slog.NewTextHandler(c.stderr, nil))))
-	return conf, store, err
+	return conf, quarantine.OpenExisting(daemon.QuarantineOptions(conf, slog.New(slog.NewTextHandler(c.stderr, nil)))), nil
 }
 
 func listCommand(c *call) *cobra.Command {

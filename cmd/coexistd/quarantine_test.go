@@ -21,6 +21,7 @@ import (
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/contrib/lab"
 	"coexistd/milter/quarantine"
+	"coexistd/milter/store"
 	"coexistd/policy/config"
 	"coexistd/policy/verdict"
 )
@@ -70,9 +71,10 @@ func stock(t *testing.T, sink lab.SinkConfig) *cellar {
 	if _, err := daemon.MakeKeys(conf); err != nil {
 		t.Fatal(err)
 	}
-	if c.store, err = quarantine.Open(daemon.QuarantineOptions(conf, slog.New(slog.DiscardHandler))); err != nil {
-		t.Fatal(err)
-	}
+	o := daemon.QuarantineOptions(conf, slog.New(slog.DiscardHandler))
+	file := store.New(quarantine.FileOptions(o.Dir, o.Log))
+	t.Cleanup(func() { file.Close() })
+	c.store = quarantine.New(file, o)
 	for i, held := range []struct{ what, to, check, found, subject string }{
 		{"alice's", "alice@acmecorp.com", "spam", "", "=?utf-8?q?Gr=C3=BC=C3=9Fe?= \u202E\x1b[31m"},
 		{"bob's", "bob@acmecorp.com", "spam", "", "past due"},

@@ -23,6 +23,7 @@ import (
 
 	"coexistd/contrib/lab"
 	"coexistd/milter/quarantine"
+	"coexistd/milter/store"
 	"coexistd/policy/seal"
 	"coexistd/policy/verdict"
 )
@@ -412,20 +413,20 @@ func TestTheDoctorTellsOfReleasesAndReportsThatWereBrokenOff(t *testing.T) {
 	if err := errors.Join(c.WriteTOML(strings.Replace(c.toml(), `at = "never"`, "at = \"07:00\"\ncontact = \"helpdesk@acmecorp.com\"", 1)), c.Daemon.Stop()); err != nil {
 		t.Fatal(err)
 	}
-	store, err := quarantine.Open(heldBy(t, c.Config()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ids, err := store.Put(quarantine.Item{Sender: "eve@example.net", Point: verdict.S0},
+	o := heldBy(t, c.Config())
+	file := store.New(quarantine.FileOptions(o.Dir, o.Log))
+	t.Cleanup(func() { file.Close() })
+	held := quarantine.New(file, o)
+	ids, err := held.Put(quarantine.Item{Sender: "eve@example.net", Point: verdict.S0},
 		[]quarantine.Recipient{{Address: "bob@acmecorp.com", Owner: "bob@acmecorp.com", Checks: []string{"spam"}}}, strings.NewReader("Subject: held\r\n\r\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	keys := seal.NewKeys(bytes.Repeat([]byte{1}, 32))
-	if _, err := store.Release(deadline(t), quarantine.Releaser{Keys: keys, Address: silentMTA(t), Hostname: "mail.acmecorp.com"}, ids[0], false); err == nil {
+	if _, err := held.Release(deadline(t), quarantine.Releaser{Keys: keys, Address: silentMTA(t), Hostname: "mail.acmecorp.com"}, ids[0], false); err == nil {
 		t.Fatal("a release that was not answered has ended well")
 	}
-	if err := store.SetLastReport(time.Now().Add(-72 * time.Hour)); err != nil {
+	if err := held.SetLastReport(time.Now().Add(-72 * time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	c.must(exitNo,

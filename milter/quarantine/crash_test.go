@@ -2,6 +2,8 @@ package quarantine
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -62,8 +64,7 @@ func TestAKilledProcessHasStoredAMessageWhollyOrNotAtAll(t *testing.T) {
 		step   string
 		stored bool
 	}{
-		{"put:_before_writing", false}, {"put:_written", false}, {"put:_synced", false}, {"put:_renamed", false},
-		{"put:_folder_synced", false}, {"put:_before_commit", false}, {"put:_committed", true}, {"none", true},
+		{"put:_before_writing", false}, {"put:_before_commit", false}, {"put:_committed", true}, {"none", true},
 	} {
 		t.Run(c.step, func(t *testing.T) {
 			parent := strings.Split(t.Name(), "/")[0]
@@ -84,7 +85,7 @@ func TestAKilledProcessHasStoredAMessageWhollyOrNotAtAll(t *testing.T) {
 						t.Errorf("%s is %s with %q", e.ID, e.State, got)
 					}
 				}
-				wantFiles(t, s, min(want, 1))
+				wantContents(t, s, min(want, 1))
 			}
 			if c.stored {
 				check(2)
@@ -119,10 +120,10 @@ func TestAKilledReleaseIsNeitherForgottenNorRepeated(t *testing.T) {
 			defer sink.Close()
 			s := newTestStore(t)
 			id := put(t, s, 1, "alice@acmecorp.com")[0]
-			if said, killed := childOf(t, strings.Split(t.Name(), "/")[0], s.dir, c.step, sink.Addr(), id); !killed {
+			if said, killed := childOf(t, strings.Split(t.Name(), "/")[0], dir(s), c.step, sink.Addr(), id); !killed {
 				t.Fatalf("the child was not killed; it said %q", said)
 			}
-			s = open(t, options(s.dir))
+			s = open(t, options(dir(s)))
 			if got := state(t, s, id); got != c.state || len(sink.All()) != c.sent {
 				t.Fatalf("it is %s after %d deliveries, want %s after %d", got, len(sink.All()), c.state, c.sent)
 			}
@@ -136,7 +137,7 @@ func TestAKilledReleaseIsNeitherForgottenNorRepeated(t *testing.T) {
 			if e, err := s.Release(t.Context(), r, id, true); err != nil || e.State != Released || len(sink.All()) != c.sent+1 {
 				t.Errorf("released again: %s, %v, %d deliveries", e.State, err, len(sink.All()))
 			}
-			wantFiles(t, s, 0)
+			wantContents(t, s, 0)
 		})
 	}
 }
@@ -176,150 +177,158 @@ func TestTwoProcessesStoreSideBySide(t *testing.T) {
 	for _, e := range entries {
 		contentOf(t, s, e.ID)
 	}
-	wantFiles(t, s, n+1+each)
+	wantContents(t, s, n+1+each)
 }
 
-func TestALostIndexIsMadeFromTheMessages(t *testing.T) {
-	s := newTestStore(t)
-	ids := append(put(t, s, 1, "alice@acmecorp.com", "bob@acmecorp.com"), put(t, s, 2, "carol@acmecorp.com")...)
-	before := listed(t, s, Query{})
-	if err := os.Remove(s.path(indexFile)); err != nil {
-		t.Fatal(err)
-	}
-	s = open(t, options(s.dir))
-	after := listed(t, s, Query{})
-	if len(after) != 3 || !slices.Equal(idsOf(after), idsOf(before)) {
-		t.Fatalf("there are %q, want %q", idsOf(after), idsOf(before))
-	}
-	for i := range after {
-		if after[i].Address != before[i].Address || after[i].Message != before[i].Message || after[i].Size != before[i].Size {
-			t.Errorf("the entry is %+v, was %+v", after[i], before[i])
-		}
-	}
-	if again := put(t, s, 1, "alice@acmecorp.com"); again[0] != ids[0] {
-		t.Errorf("the same message is stored anew, as %q", again)
-	}
-	// One that is lost at work is made anew, too, and nothing goes with it.
-	if err := os.Remove(s.path(indexFile)); err != nil {
-		t.Fatal(err)
-	}
-	put(t, s, 3, "dave@acmecorp.com")
-	if got := listed(t, open(t, options(s.dir)), Query{}); len(got) != 4 {
-		t.Errorf("%d entries are held, want 4", len(got))
-	}
-	wantFiles(t, s, 3)
+// large is a message that is written in several changes.
+func large() (Item, string) {
+	item, content := spam(1)
+	return item, content + strings.Repeat("0123456789abcdef", 3*chunksAtOnce*chunkSize/16) + "\r\n"
 }
 
-func TestADamagedIndexIsSetAsideAndMadeAnew(t *testing.T) {
-	t.Parallel()
-	s := newTestStore(t)
-	for n := range 20 {
-		put(t, s, n, "alice@acmecorp.com")
-	}
-	good, err := os.ReadFile(s.path(indexFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	const page = pageSize
-	damages := map[string][]byte{
-		"empty":     {},
-		"text":      []byte("this is no index\n"),
-		"truncated": good[:len(good)/2],
-		"one page":  good[:page],
-		"two pages": good[:2*page],
-	}
-	for at := 0; at < len(good); at += page {
-		filling := []byte{0, 0xff, '{'}[at/page%3]
-		bad := slices.Clone(good)
-		for i := range page {
-			bad[at+i] = filling
-		}
-		damages[fmt.Sprintf("page %d with %#x", at/page, filling)] = bad
-	}
-	for name, damage := range damages {
-		if err := os.WriteFile(s.path(indexFile), damage, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		restarted := open(t, options(s.dir))
-		if got := len(listed(t, restarted, Query{})); got != 20 {
-			t.Errorf("%s: %d entries are held, want 20", name, got)
-		}
-		// At work, the daemon fails for now at the most.
-		if err := os.WriteFile(s.path(indexFile), damage, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		item, content := spam(0)
+func TestALargeMessageOfAKilledProcessLeavesNothing(t *testing.T) {
+	item, content := large()
+	if task := task(); len(task) > 0 {
+		s := open(t, options(task[0]))
+		s.killAt(task[1])
 		s.Put(item, recipients("alice@acmecorp.com"), strings.NewReader(content))
-		put(t, s, 0, "alice@acmecorp.com")
-		if got := len(listed(t, s, Query{})); got != 20 {
-			t.Errorf("%s at work: %d entries are held, want 20", name, got)
+		return
+	}
+	for _, step := range []string{"put:_begun", "put:_before_commit"} {
+		folder := t.TempDir()
+		if said, killed := childOf(t, t.Name(), folder, step); !killed {
+			t.Fatalf("the child was not killed; it said %q", said)
 		}
-	}
-	if aside, _ := filepath.Glob(s.path(indexFile + badSuffix + "-*")); len(aside) == 0 {
-		t.Error("no index was set aside")
-	}
-	if messages, _ := files(t, s); messages != 20 {
-		t.Errorf("%d messages are left", messages)
-	}
-}
-
-func TestADamagedMessageIsSetAside(t *testing.T) {
-	s := newTestStore(t)
-	put(t, s, 1, "alice@acmecorp.com")
-	kept := put(t, s, 2, "bob@acmecorp.com")
-	e := listed(t, s, Query{To: "alice@acmecorp.com"})[0]
-	path := s.messagePath(e.Message)
-	if err := os.Truncate(path, 10); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(s.path(indexFile)); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		s = open(t, options(s.dir))
-		if got := idsOf(listed(t, s, Query{})); !slices.Equal(got, kept) {
-			t.Errorf("%q are held, want %q", got, kept)
+		s := open(t, options(folder))
+		if entries := listed(t, s, Query{All: true}); len(entries) > 0 {
+			t.Errorf("%s: there are %d entries", step, len(entries))
 		}
-		if _, err := os.Stat(path + badSuffix); err != nil {
+		// Another process may be at work on it.
+		if _, err := s.Prune(item.Time.Add(draftTime - time.Minute)); err != nil {
 			t.Error(err)
 		}
+		if _, drafts := contents(t, s); drafts != 1 {
+			t.Errorf("%s: there are %d drafts, want 1", step, drafts)
+		}
+		if _, err := s.Prune(item.Time.Add(draftTime + time.Minute)); err != nil {
+			t.Error(err)
+		}
+		wantContents(t, s, 0)
+		ids, err := s.Put(item, recipients("alice@acmecorp.com"), strings.NewReader(content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := contentOf(t, s, ids[0]); got != content {
+			t.Errorf("%s: %d bytes came back as %d", step, len(content), len(got))
+		}
 	}
 }
 
-func TestAStartMendsWhatACrashLeaves(t *testing.T) {
+// What can be read of a damaged store is kept: no entry is there whose message is not what it
+// was, and nothing keeps the daemon from holding more.
+func TestADamagedStoreIsSetAsideAndWhatCanBeReadIsKept(t *testing.T) {
+	t.Parallel()
+	const messages = 8
 	s := newTestStore(t)
-	gone, kept := put(t, s, 1, "alice@acmecorp.com")[0], put(t, s, 2, "bob@acmecorp.com")[0]
-	e, err := s.entry(gone)
+	want := make(map[string]string)
+	for n := range messages {
+		id := put(t, s, n, "alice@acmecorp.com")[0]
+		want[id] = contentOf(t, s, id)
+	}
+	s.file.Close()
+	good, err := os.ReadFile(s.file.Path())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(s.messagePath(e.Message)); err != nil {
+	const page = 4096
+	damages := map[string][]byte{
+		"text":      []byte(strings.Repeat("this is no store\n", 1000)),
+		"truncated": good[:len(good)/2], "one page": good[:page], "two pages": good[:2*page],
+	}
+	for at := 0; at < len(good); at += page {
+		bad := slices.Clone(good)
+		for i := range page {
+			bad[at+i] = []byte{0, 0xff, '{'}[at/page%3]
+		}
+		damages[fmt.Sprintf("page %d", at/page)] = bad
+	}
+	full := 0
+	for name, damage := range damages {
+		for _, atWork := range []bool{false, true} {
+			s := holding(t, good, damage, atWork)
+			item, content := spam(100)
+			s.Put(item, recipients("alice@acmecorp.com"), strings.NewReader(content)) // at work, the first may fail
+			id := put(t, s, 100, "alice@acmecorp.com")[0]
+			kept, known := 0, false
+			for _, e := range listed(t, s, Query{}) {
+				if e.ID == id {
+					known = true
+					continue
+				}
+				kept++
+				if got := contentOf(t, s, e.ID); got != want[e.ID] {
+					t.Errorf("%s, at work: %v: %s has %q, not %q", name, atWork, e.ID, got, want[e.ID])
+				}
+			}
+			if kept == messages {
+				full++
+			}
+			if !known {
+				t.Errorf("%s, at work: %v: what was stored since then is lost", name, atWork)
+			}
+			if u, err := s.Usage(); err != nil || u.Entries != kept+1 {
+				t.Errorf("%s: the usage is %+v, %v, with %d entries", name, u, err, kept+1)
+			}
+			s.file.Close()
+		}
+	}
+	if full < len(damages)/2 {
+		t.Errorf("only %d of %d damages left all messages: many pages have none", full, 2*len(damages))
+	}
+}
+
+// holding opens a store on a file that is damaged before that, or after.
+func holding(t *testing.T, good, damage []byte, atWork bool) *Store {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), FileName)
+	first, then := damage, []byte(nil)
+	if atWork {
+		first, then = good, damage
+	}
+	if err := os.WriteFile(path, first, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// The MTA sends again what the store has lost: it is stored.
-	if again := put(t, s, 1, "alice@acmecorp.com")[0]; again == gone {
-		t.Error("an entry without a message holds it")
-	}
-	item, content := spam(3)
-	working, err := s.newDraft(item, recipients("carol@acmecorp.com"), strings.NewReader(content))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer working.discard()
-	for _, leftover := range []string{filepath.Join(s.dir, draftsFolder, "leftover"), s.messagePath("unknown")} {
-		os.Mkdir(filepath.Dir(leftover), 0o700)
-		if err := os.WriteFile(leftover, []byte("{}\n"), 0o600); err != nil {
+	s := open(t, options(filepath.Dir(path)))
+	if atWork {
+		file, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = file.WriteAt(then, 0)
+		if err := errors.Join(err, file.Truncate(int64(len(then))), file.Close()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s = open(t, options(s.dir))
-	if messages, drafts := files(t, s); messages != 2 || drafts != 1 {
-		t.Errorf("there are %d messages and %d drafts, want 2 and the 1 that is worked on", messages, drafts)
+	return s
+}
+
+func TestAPieceThatIsNotAsItWasWrittenIsNotReleased(t *testing.T) {
+	s, sink := newTestStore(t), startSink(t, lab.SinkConfig{})
+	bad, kept := put(t, s, 1, "alice@acmecorp.com")[0], put(t, s, 2, "bob@acmecorp.com")[0]
+	if err := s.update(func(tx *sql.Tx) error {
+		_, err := tx.Exec("UPDATE chunks SET data = replace(data, 'Buy', 'Bye') WHERE number = (SELECT message * ? FROM entries WHERE id = ?)", maxChunks, bad)
+		return err
+	}); err != nil {
+		t.Fatal(err)
 	}
-	if state(t, s, gone) != Deleted || state(t, s, kept) != Held {
-		t.Errorf("they are %s and %s", state(t, s, gone), state(t, s, kept))
+	e, err := s.Release(t.Context(), newReleaser(sink.Addr()), bad, false)
+	if err == nil || !strings.Contains(err.Error(), "its checksum is wrong") || e.State != Held || len(sink.All()) != 0 {
+		t.Errorf("it is %s, with %d deliveries: %v", e.State, len(sink.All()), err)
 	}
-	if _, err := s.insert(working); err != nil {
-		t.Errorf("what was worked on: %v", err)
+	if _, err := s.Release(t.Context(), newReleaser(sink.Addr()), kept, false); err != nil {
+		t.Error(err)
+	}
+	if err := s.Delete(bad); err != nil {
+		t.Error(err)
 	}
 }

@@ -2,9 +2,8 @@
 // recipient alone, until they are released, deleted or too old. It puts
 // released ones back through the MTA, and tells recipients what is held for them.
 //
-// A message is one file, written and synced before anybody is told that it is
-// held; an index beside the files says for whom, why, and what became of it. The
-// folder may be used by several processes at once: the daemon and the commands.
+// All of it is in one file of SQLite, which the daemon makes and commands open. A message is
+// on disk before anybody is told that it is held.
 package quarantine
 
 import (
@@ -67,8 +66,8 @@ type Entry struct {
 	Changed time.Time `json:"changed"` // when State was set
 	// Reported is set once the recipient was told.
 	Reported bool `json:"reported"`
-	// Message names the stored content, which the entries of its recipients share.
-	Message string `json:"message"`
+	// Message is the number of the stored content, which the entries of its recipients share.
+	Message int64 `json:"message"`
 }
 
 // IsVirus reports an entry that only an administrator may release, by its ID.

@@ -1,16 +1,13 @@
 package quarantine
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"iter"
 	"slices"
-	"syscall"
 	"time"
-
-	bolt "go.etcd.io/bbolt"
 )
 
 // pageEntries is how many entries are read in one go.
@@ -39,95 +36,79 @@ func (s *Store) All(q Query) iter.Seq2[Entry, error] {
 			yield(Entry{}, err)
 			return
 		}
-		var last []byte
-		for more := true; more; {
-			var page []Entry
-			var next []byte
-			err := s.view(func(ix *index) (err error) {
-				page, next, err = ix.page(q, last, match)
-				return err
-			})
+		for page, err := range s.pages(q) {
 			if err != nil {
 				yield(Entry{}, err)
 				return
 			}
-			for _, entry := range page {
-				if !yield(entry, nil) {
+			for i := range page {
+				if match(&page[i].Entry) && !yield(page[i].Entry, nil) {
 					return
 				}
 			}
-			last, more = next, next != nil
 		}
 	}
 }
 
-// page returns the chosen ones of the next entries that are older than the age
-// key last, or of the newest when that is nil, and the key to go on with. That is
-// nil when there are no more.
-func (ix *index) page(q Query, last []byte, match func(*Entry) bool) (page []Entry, next []byte, err error) {
+// pages returns the entries among which a query's are.
+func (s *Store) pages(q Query) iter.Seq2[[]row, error] {
 	if len(q.IDs) > 0 {
-		page, err = ix.named(q.IDs, match)
-		return page, nil, err
+		return s.named(q.IDs)
 	}
-	bucket := ix.open
-	if q.All {
-		bucket = ix.entries
+	condition := "WHERE "
+	if !q.All {
+		condition += "e." + openStates + " AND "
 	}
-	c := bucket.Cursor()
-	key := before(c, last)
-	for range pageEntries {
-		if key == nil {
-			return page, nil, nil
+	condition += "(e.time, e.number) < (?, ?) ORDER BY e.time DESC, e.number DESC LIMIT ?"
+	return func(yield func([]row, error) bool) {
+		last := row{number: 1<<63 - 1}
+		last.Time = time.Unix(0, 1<<63-1)
+		for {
+			var page []row
+			err := s.view(func(tx *sql.Tx) (err error) {
+				page, err = rows(tx, condition, last.Time.UnixNano(), last.number, pageEntries)
+				return err
+			})
+			if err != nil || len(page) > 0 {
+				if !yield(page, err) || err != nil {
+					return
+				}
+			}
+			if len(page) < pageEntries {
+				return
+			}
+			last = page[len(page)-1]
 		}
-		r, err := parseRecord(ix.entries.Get(key))
-		if err != nil {
-			return nil, nil, err
-		}
-		if match(&r.Entry) {
-			page = append(page, r.Entry)
-		}
-		last = slices.Clone(key)
-		key, _ = c.Prev()
 	}
-	return page, last, nil
 }
 
-// before returns the last key that is smaller than key; of all when key is nil.
-func before(c *bolt.Cursor, key []byte) []byte {
-	if key == nil {
-		found, _ := c.Last()
-		return found
+// named returns the entries with those IDs, the newest first.
+func (s *Store) named(ids []string) iter.Seq2[[]row, error] {
+	return func(yield func([]row, error) bool) {
+		var list []row
+		err := s.view(func(tx *sql.Tx) error {
+			for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
+				r, err := get(tx, id)
+				switch {
+				case errors.Is(err, ErrNotFound):
+				case err != nil:
+					return err
+				default:
+					list = append(list, r)
+				}
+			}
+			return nil
+		})
+		slices.SortFunc(list, func(a, b row) int { return b.Time.Compare(a.Time) })
+		yield(list, err)
 	}
-	if found, _ := c.Seek(key); found == nil {
-		found, _ = c.Last() // all keys are smaller
-		return found
-	}
-	found, _ := c.Prev()
-	return found
-}
-
-// named returns the entries with those IDs that are chosen, the newest first.
-func (ix *index) named(ids []string, match func(*Entry) bool) ([]Entry, error) {
-	var list []Entry
-	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
-		r, err := ix.get(id)
-		switch {
-		case errors.Is(err, ErrNotFound):
-		case err != nil:
-			return nil, err
-		case match(&r.Entry):
-			list = append(list, r.Entry)
-		}
-	}
-	slices.SortFunc(list, func(a, b Entry) int { return b.Time.Compare(a.Time) })
-	return list, nil
 }
 
 // entry returns the entry with that ID.
 func (s *Store) entry(id string) (Entry, error) {
-	r, err := record{}, fmt.Errorf("%w %.40q", ErrNotFound, id)
-	if viewErr := s.view(func(ix *index) error {
-		r, err = ix.get(id)
+	r, err := row{}, fmt.Errorf("%w %.40q", ErrNotFound, id)
+	if viewErr := s.view(func(tx *sql.Tx) error {
+		r, err = get(tx, id)
 		return nil
 	}); viewErr != nil {
 		return Entry{}, viewErr
@@ -141,51 +122,57 @@ func (s *Store) Content(id string) (io.ReadSeekCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	message, err := s.contentOf(&entry)
+	content, err := s.contentOf(&entry)
 	if err != nil {
 		return nil, err
 	}
-	return message, nil
+	return content, nil
 }
 
-func (s *Store) contentOf(e *Entry) (*stored, error) {
-	message, err := s.openMessage(e.Message)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && !e.isOpen():
-		return nil, fmt.Errorf("the message of %s is no longer kept: it is %s since %s", e.ID, e.State, e.Changed.Format(time.DateTime))
-	case err != nil:
-		return nil, fmt.Errorf("the message of %s cannot be read: %w", e.ID, err)
+// contentOf opens the message of an entry, and looks whether it is there.
+func (s *Store) contentOf(e *Entry) (stored, error) {
+	content := s.content(e)
+	if e.Size > 0 {
+		if _, err := content.ReadAt(make([]byte, 1), 0); err != nil {
+			return content, s.lost(e, err)
+		}
 	}
-	return message, nil
+	return content, nil
+}
+
+// lost says why a message cannot be read.
+func (s *Store) lost(e *Entry, err error) error {
+	if !e.isOpen() {
+		return fmt.Errorf("the message of %s is no longer kept: it is %s since %s", e.ID, e.State, e.Changed.Format(time.DateTime))
+	}
+	return fmt.Errorf("the message of %s cannot be read: %w", e.ID, err)
 }
 
 // Usage tells how full a store is.
 type Usage struct {
 	Entries int       `json:"entries"` // that are not settled
-	Bytes   int64     `json:"bytes"`   // of all messages' files
+	Bytes   int64     `json:"bytes"`   // of all messages
 	Oldest  time.Time `json:"oldest"`  // when the oldest message of an entry came; zero when there is none
 	Free    int64     `json:"free"`    // bytes that the file system has left for the daemon
 }
 
 // Usage looks how full the store is.
-func (s *Store) Usage() (Usage, error) {
-	var u Usage
-	err := s.view(func(ix *index) error {
-		u = Usage{Bytes: ix.bytes(), Entries: ix.open.Stats().KeyN}
-		for r, err := range ix.records(ix.open) {
-			u.Oldest = r.Time
-			return err // the first is the oldest
+func (s *Store) Usage() (u Usage, err error) {
+	err = s.view(func(tx *sql.Tx) error {
+		var oldest sql.NullInt64
+		if u.Bytes, err = fact(tx, bytesFact); err != nil {
+			return err
+		}
+		if err := tx.QueryRow("SELECT count(*), min(time) FROM entries WHERE "+openStates).Scan(&u.Entries, &oldest); err != nil {
+			return err
+		}
+		if oldest.Valid {
+			u.Oldest = time.Unix(0, oldest.Int64).UTC()
 		}
 		return nil
 	})
-	if err != nil {
-		return u, err
+	if err == nil {
+		u.Free, err = s.file.Free()
 	}
-	var system syscall.Statfs_t
-	if err := syscall.Statfs(s.dir, &system); err == nil {
-		u.Free = int64(system.Bavail) * system.Bsize
-	} else if !errors.Is(err, syscall.ENOENT) {
-		return u, fmt.Errorf("the free space of %s cannot be told: %w", s.dir, err)
-	}
-	return u, nil
+	return u, err
 }

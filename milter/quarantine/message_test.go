@@ -242,10 +242,7 @@ func TestAFloodMakesOneReportOfABoundedSize(t *testing.T) {
 func stocked(t *testing.T, sink lab.SinkConfig, recipients ...Recipient) (*Reporter, *lab.Sink) {
 	t.Helper()
 	r := reporter(t)
-	var err error
-	if r.Store, err = Open(Options{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)}); err != nil {
-		t.Fatal(err)
-	}
+	r.Store = open(t, Options{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
 	for i, recipient := range recipients {
 		item := Item{Time: reportTime.Add(-time.Duration(i+1) * time.Hour), Point: verdict.S0, Sender: "x@evil.example", From: "x@evil.example", Subject: "for " + recipient.Address}
 		if _, err := r.Store.Put(item, []Recipient{recipient}, strings.NewReader("Subject: x\r\n\r\n"+recipient.Address)); err != nil {

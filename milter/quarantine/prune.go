@@ -1,18 +1,21 @@
 package quarantine
 
 import (
-	"errors"
+	"database/sql"
 	"fmt"
 	"log/slog"
 	"slices"
 	"time"
-
-	bolt "go.etcd.io/bbolt"
 )
 
-// pruneBatch is how many entries one transaction changes: others have their
-// turn in between, and it fits into the room that a full disk leaves.
-const pruneBatch = 200
+const (
+	// changesAtOnce is how many entries one transaction changes: others have their turn in
+	// between, and it fits into the room that a full disk leaves.
+	changesAtOnce = 200
+	// draftTime is after which time a message that is still being written is known to be
+	// left over from a process that has ended.
+	draftTime = time.Hour
+)
 
 // Prune expires entries that were held for longer than Options.Keep, and then
 // the oldest ones, as long as the messages have more than Options.MaxBytes. The
@@ -21,116 +24,179 @@ const pruneBatch = 200
 func (s *Store) Prune(now time.Time) (expired int, err error) {
 	if s.keep > 0 {
 		before := now.Add(-s.keep)
-		expired, err = s.inBatches(func(ix *index) (int, error) { return ix.expireOlder(before, now) })
+		expired, err = s.inBatches(func(tx *sql.Tx) (int, error) { return expireOlder(tx, before, now) })
 		if err == nil {
-			_, err = s.inBatches(func(ix *index) (int, error) { return ix.forgetOlder(before) })
+			_, err = s.inBatches(func(tx *sql.Tx) (int, error) { return forgetOlder(tx, before) })
 		}
 	}
 	if s.maxBytes > 0 && err == nil {
-		var n int
-		n, err = s.inBatches(func(ix *index) (int, error) { return ix.expireOldest(s.maxBytes, nil, now) })
-		if expired += n; n > 0 {
-			s.log.Warn("the quarantine is full: its oldest entries have expired", slog.Int("entries", n), slog.Int64("bytes", s.maxBytes))
-		}
+		var all displaced
+		_, err = s.inBatches(func(tx *sql.Tx) (int, error) {
+			some, err := s.expireOldest(tx, nil, 0, now)
+			all = displaced{all.entries + some.entries, all.untold + some.untold}
+			return some.entries, err
+		})
+		expired += all.entries
+		s.tellDisplaced(all)
+	}
+	if err == nil {
+		err = s.update(func(tx *sql.Tx) error {
+			_, err := tx.Exec("UPDATE messages SET state = ? WHERE state = 1 AND time < ?", unkept, now.Add(-draftTime).UnixNano())
+			return err
+		})
+	}
+	if err == nil {
+		err = s.sweep()
 	}
 	return expired, err
 }
 
 // inBatches calls do in transactions of their own, until it changes less than a
 // whole batch.
-func (s *Store) inBatches(do func(*index) (changed int, err error)) (total int, err error) {
+func (s *Store) inBatches(do func(*sql.Tx) (changed int, err error)) (total int, err error) {
 	for {
 		changed := 0
-		err := s.update(func(ix *index) (err error) {
-			changed, err = do(ix)
+		err := s.update(func(tx *sql.Tx) (err error) {
+			changed, err = do(tx)
 			return err
 		})
 		if err != nil {
-			return total, fmt.Errorf("pruning the quarantine %s: %w", s.dir, err)
+			return total, fmt.Errorf("pruning the quarantine %s: %w", s.file.Path(), err)
 		}
-		if total += changed; changed < pruneBatch {
+		if total += changed; changed < changesAtOnce {
 			return total, nil
 		}
 	}
 }
 
-// older returns records of messages that came before a time, a batch at most, of those in
-// a bucket that are due.
-func (ix *index) older(bucket *bolt.Bucket, before time.Time, isDue func(*record) bool) (due []record, err error) {
-	for r, err := range ix.records(bucket) {
-		if err != nil {
-			return nil, err
-		}
-		if !r.Time.Before(before) || len(due) == pruneBatch {
-			break
-		}
-		if isDue(&r) {
-			due = append(due, r)
-		}
-	}
-	return due, nil
-}
-
 // expireOlder expires entries of messages that came before a time. One whose release was
 // broken off since then is spared as yet.
-func (ix *index) expireOlder(before, now time.Time) (int, error) {
-	due, err := ix.older(ix.open, before, func(r *record) bool { return r.State == Held || r.Changed.Before(before) })
+func expireOlder(tx *sql.Tx, before, now time.Time) (int, error) {
+	due, err := rows(tx, "WHERE e."+openStates+" AND e.time < ? AND (e.state = 'held' OR e.changed < ?) ORDER BY e.time, e.number LIMIT ?",
+		before.UnixNano(), before.UnixNano(), changesAtOnce)
 	if err != nil {
 		return 0, err
 	}
-	return len(due), ix.settle(due, Expired, now)
+	return len(due), settle(tx, due, Expired, now)
 }
 
-// forgetOlder removes records of entries that were settled before a time.
-func (ix *index) forgetOlder(before time.Time) (int, error) {
-	due, err := ix.older(ix.entries, before, func(r *record) bool { return !r.isOpen() && r.Changed.Before(before) })
+// forgetOlder removes entries that were settled before a time.
+func forgetOlder(tx *sql.Tx, before time.Time) (int, error) {
+	due, err := rows(tx, "WHERE e.time < ? AND NOT e."+openStates+" AND e.changed < ? ORDER BY e.time, e.number LIMIT ?",
+		before.UnixNano(), before.UnixNano(), changesAtOnce)
 	for i := range due {
-		err = errors.Join(err, ix.forget(&due[i]))
+		if err == nil {
+			_, err = tx.Exec("DELETE FROM entries WHERE number = ?", due[i].number)
+		}
+		if err == nil {
+			_, err = tx.Exec("DELETE FROM messages WHERE number = ? AND state = ? AND NOT EXISTS (SELECT 1 FROM entries WHERE message = ?)",
+				due[i].Message, swept, due[i].Message)
+		}
 	}
 	return len(due), err
 }
 
-// expireOldest expires held entries, a batch at most and the oldest first, until the
-// messages have no more than so many bytes. It passes over those to be spared, by
-// message or ID.
-func (ix *index) expireOldest(maxBytes int64, spared []string, now time.Time) (int, error) {
-	excess := ix.bytes() - maxBytes
-	if excess <= 0 {
-		return 0, nil
+// displaced counts entries that had to go for want of room, and those among them of which
+// their recipients were not told yet.
+type displaced struct{ entries, untold int }
+
+func (s *Store) tellDisplaced(d displaced) {
+	if d.entries > 0 {
+		s.log.Warn("the quarantine is full: its oldest entries have expired", slog.Int("entries", d.entries), slog.Int64("bytes", s.maxBytes))
 	}
-	var due []record
-	shares := make(map[string]share)
-	for r, err := range ix.records(ix.open) {
-		if err != nil {
-			return 0, err
+	if d.untold > 0 {
+		s.log.Error("the quarantine is so full that entries have expired of which nobody was told yet: raise quarantine.max_size, or have reports sent more often",
+			slog.Int("entries", d.untold), slog.Int64("bytes", s.maxBytes))
+	}
+}
+
+// expireOldest expires held entries, a batch at most and the oldest first, until the
+// messages have no more than maxBytes. Those of which their recipients are still to be told
+// go when nothing else is left. It spares entries by their IDs, and those of a message.
+func (s *Store) expireOldest(tx *sql.Tx, spared []string, message int64, now time.Time) (d displaced, err error) {
+	if d.entries, err = s.expireHeld(tx, false, changesAtOnce, spared, message, now); err == nil {
+		d.untold, err = s.expireHeld(tx, true, changesAtOnce-d.entries, spared, message, now)
+		d.entries += d.untold
+	}
+	return d, err
+}
+
+// expireHeld is expireOldest of those that are to be told of, or of all others, at most so
+// many.
+func (s *Store) expireHeld(tx *sql.Tx, untold bool, most int, spared []string, message int64, now time.Time) (expired int, err error) {
+	isFull := func() bool {
+		var has int64
+		if err == nil {
+			has, err = fact(tx, bytesFact)
 		}
-		if r.State != Held || slices.Contains(spared, r.Message) || slices.Contains(spared, r.ID) {
+		return err == nil && has > s.maxBytes && expired < most
+	}
+	if !isFull() {
+		return 0, err
+	}
+	due, err := rows(tx, "WHERE e."+openStates+" AND e.state = 'held' AND (e.report AND NOT e.reported) = ? AND e.message <> ? ORDER BY e.time, e.number LIMIT ?",
+		untold, message, most+len(spared))
+	for i := range due {
+		if slices.Contains(spared, due[i].ID) || !isFull() {
 			continue
 		}
-		part, seen := shares[r.Message]
-		if !seen {
-			if part, err = ix.share(r.Message); err != nil {
-				return 0, err
-			}
-		}
-		due = append(due, r)
-		if part.Needed--; part.Needed == 0 {
-			excess -= part.Size
-		}
-		shares[r.Message] = part
-		if excess <= 0 || len(due) == pruneBatch {
-			break
-		}
+		err = set(tx, &due[i], Expired, "", now)
+		expired++
 	}
-	return len(due), ix.settle(due, Expired, now)
+	return expired, err
 }
 
 // settle stores what has become of entries that are due.
-func (ix *index) settle(due []record, state State, now time.Time) error {
+func settle(tx *sql.Tx, due []row, state State, now time.Time) error {
 	for i := range due {
-		if err := ix.set(&due[i], state, now); err != nil {
+		if err := set(tx, &due[i], state, "", now); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sweep removes the chunks of messages that nobody needs any more, some in each change.
+func (s *Store) sweep() error {
+	for {
+		swept := true
+		err := s.update(func(tx *sql.Tx) error {
+			var number int64
+			err := tx.QueryRow("SELECT coalesce(min(number), 0) FROM messages WHERE state = 2").Scan(&number)
+			if err != nil || number == 0 {
+				return err
+			}
+			swept = false
+			return sweepOne(tx, number)
+		})
+		if err != nil {
+			return fmt.Errorf("what the quarantine %s no longer needs cannot be removed: %w", s.file.Path(), err)
+		}
+		if swept {
+			return nil
+		}
+	}
+}
+
+// sweepOrTell sweeps after something that is done whether this succeeds or not: what is left
+// goes with the next Prune.
+func (s *Store) sweepOrTell() {
+	if err := s.sweep(); err != nil {
+		s.log.Warn("messages that nobody needs any more stay in the quarantine as yet", slog.String("error", err.Error()))
+	}
+}
+
+// sweepOne removes chunks of a message, as many as one change may. The message goes with its
+// last chunk and its last entry.
+func sweepOne(tx *sql.Tx, number int64) error {
+	removed, err := change(tx, "DELETE FROM chunks WHERE number IN (SELECT number FROM chunks WHERE number >= ? AND number < ? LIMIT ?)",
+		number*maxChunks, (number+1)*maxChunks, chunksAtOnce)
+	if err != nil || removed == chunksAtOnce {
+		return err
+	}
+	if _, err := tx.Exec("UPDATE messages SET state = ? WHERE number = ?", swept, number); err != nil {
+		return err
+	}
+	_, err = tx.Exec("DELETE FROM messages WHERE number = ? AND NOT EXISTS (SELECT 1 FROM entries WHERE message = ?)", number, number)
+	return err
 }

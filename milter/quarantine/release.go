@@ -3,14 +3,12 @@ package quarantine
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"coexistd/milter/ownmail"
@@ -55,101 +53,78 @@ func (s *Store) Release(ctx context.Context, r Releaser, id string, again bool) 
 	if r.Keys.IsZero() {
 		return Entry{}, errors.New("there is no key to sign the released message's pass with; coexistd serve makes one at its first start")
 	}
-	e, message, err := s.reserve(ctx, id)
+	e, err := s.claim(ctx, id, again)
 	if err != nil {
-		return e, err
-	}
-	defer message.Close()
-	if e, err = s.claim(id, again); err != nil {
 		return e, err
 	}
 	s.fault("release: claimed")
-	sent := r.send(ctx, &e, message)
+	message, sent := s.contentOf(&e)
+	if sent == nil {
+		sent = r.send(ctx, &e, message)
+	}
 	s.fault("release: sent")
 	return s.conclude(e, sent)
-}
-
-// reserve opens the message of an entry that is to be released, with the lock on its file
-// that shows others that a release is under way. The lock ends with the process.
-func (s *Store) reserve(ctx context.Context, id string) (Entry, *stored, error) {
-	e, err := s.entry(id)
-	if err != nil {
-		return e, nil, err
-	}
-	if !e.isOpen() {
-		return e, nil, errSettled(&e)
-	}
-	s.fault("release: found")
-	message, err := s.contentOf(&e)
-	if err != nil {
-		// Its file goes with an entry that was settled meanwhile.
-		if now, errNow := s.entry(id); errNow == nil && !now.isOpen() {
-			return now, nil, errSettled(&now)
-		}
-		return e, nil, err
-	}
-	if err := flock(ctx, message.file, syscall.LOCK_EX); err != nil {
-		message.Close()
-		if ctx.Err() != nil {
-			err = fmt.Errorf("%w: %w", errUnderWay(id), err)
-		}
-		return e, nil, err
-	}
-	return e, message, nil
 }
 
 func errUnderWay(id string) error {
 	return fmt.Errorf("the message of %s is being released by another process", id)
 }
 
-// isUnderWay reports that the message of a file is being released now. Of an entry that is
-// Releasing and whose message is not, the release was broken off.
-func (s *Store) isUnderWay(message string) (bool, error) {
-	file, err := os.Open(s.messagePath(message))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer file.Close()
-	return isLocked(file)
-}
+// claimAgain is how long a release waits before it looks again whether another has ended.
+const claimAgain = 20 * time.Millisecond
 
-func (s *Store) claim(id string, again bool) (Entry, error) {
-	return s.updateEntry(id, func(ix *index, r *record) error {
-		switch {
-		case !r.isOpen():
-			return errSettled(&r.Entry)
-		case r.State == Releasing && !again:
-			return fmt.Errorf("the release of %s was broken off at %s: %w", id, r.Changed.Format(time.DateTime), ErrUncertain)
+// claim makes an entry one that this process releases. It waits for another that does.
+func (s *Store) claim(ctx context.Context, id string, again bool) (Entry, error) {
+	e, err := s.entry(id)
+	if err != nil {
+		return e, err
+	}
+	s.fault("release: found")
+	for {
+		waits := false
+		e, err := s.updateEntry(id, func(tx *sql.Tx, r *row) error {
+			switch waits = r.isUnderWay(); {
+			case !r.isOpen():
+				return errSettled(&r.Entry)
+			case waits:
+				return errUnderWay(id)
+			case r.State == Releasing && !again:
+				return fmt.Errorf("the release of %s was broken off at %s: %w", id, r.Changed.Format(time.DateTime), ErrUncertain)
+			}
+			return set(tx, r, Releasing, thisProcess(), time.Now())
+		})
+		if !waits {
+			return e, err
 		}
-		return ix.set(r, Releasing, time.Now())
-	})
+		select {
+		case <-ctx.Done():
+			return e, fmt.Errorf("%w: %w", err, ctx.Err())
+		case <-time.After(claimAgain):
+		}
+	}
 }
 
 // conclude notes what came of sending a message.
 func (s *Store) conclude(e Entry, sent error) (Entry, error) {
-	if errors.Is(sent, ownmail.ErrUnanswered) {
-		return e, fmt.Errorf("%w: %w", ErrUncertain, sent)
-	}
 	state := Held
-	if sent == nil {
+	switch {
+	case errors.Is(sent, ownmail.ErrUnanswered):
+		state, sent = Releasing, fmt.Errorf("%w: %w", ErrUncertain, sent)
+	case sent == nil:
 		state = Released
 	}
 	var heldAgain *HeldAgainError
-	_, err := s.updateEntry(e.ID, func(ix *index, r *record) error {
+	now, err := s.updateEntry(e.ID, func(tx *sql.Tx, r *row) error {
 		heldAgain = nil
 		if r.State == Releasing {
-			if err := ix.set(r, state, time.Now()); err != nil {
+			if err := set(tx, r, state, "", time.Now()); err != nil {
 				return err
 			}
 		}
-		e = r.Entry
 		if sent != nil {
 			return nil
 		}
-		holder, found, err := ix.holder(r.Digest)
+		holder, found, err := holder(tx, r.digest)
 		if found {
 			heldAgain = &HeldAgainError{holder.Entry}
 		}
@@ -159,19 +134,20 @@ func (s *Store) conclude(e Entry, sent error) (Entry, error) {
 	case err != nil && sent == nil:
 		return e, fmt.Errorf("%s was released, but that cannot be noted, and it stays %s: %w", e.ID, Releasing, err)
 	case err != nil:
-		return e, fmt.Errorf("%w; nor can it be noted that %s is held: %w", sent, e.ID, err)
+		return e, fmt.Errorf("%w; nor can that be noted of %s: %w", sent, e.ID, err)
 	case sent != nil:
-		return e, sent
+		return now, sent
 	}
 	s.fault("release: committed")
+	s.sweepOrTell()
 	if heldAgain != nil {
-		return e, heldAgain
+		return now, heldAgain
 	}
-	return e, nil
+	return now, nil
 }
 
 // send gives the message of an entry to the MTA.
-func (r Releaser) send(ctx context.Context, e *Entry, message *stored) error {
+func (r Releaser) send(ctx context.Context, e *Entry, message stored) error {
 	header, eightBit, err := examine(message)
 	if err != nil {
 		return fmt.Errorf("reading the message: %w", err)

@@ -192,7 +192,7 @@ func TestAReleasedMessageArrivesByteForByteWithItsPass(t *testing.T) {
 			t.Errorf("released twice: %v", err)
 		}
 	}
-	wantFiles(t, s, 0)
+	wantContents(t, s, 0)
 }
 
 func TestReleaseSaysWhatTheFirstEnvelopeSaid(t *testing.T) {
@@ -315,12 +315,7 @@ func TestOfTwoReleasesAtOnceOneSends(t *testing.T) {
 	for range cap(results) {
 		all.Go(func() {
 			// Each has a store of its own, as processes have.
-			other, err := OpenExisting(options(s.dir))
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			_, err = other.Release(t.Context(), newReleaser(sink.Addr()), id, true)
+			_, err := another(t, s).Release(t.Context(), newReleaser(sink.Addr()), id, true)
 			results <- err
 		})
 	}
@@ -383,7 +378,7 @@ func TestAMessageThatIsHeldAgainIsTold(t *testing.T) {
 	if state(t, s, held.Entry.ID) != Held || state(t, s, ids[1]) != Held {
 		t.Error("the others are not held")
 	}
-	wantFiles(t, s, 2)
+	wantContents(t, s, 2)
 }
 
 // patiently bounds one wait. Only what hangs takes so long, on a machine that does

@@ -141,7 +141,7 @@ func (r *Reporter) Send(ctx context.Context, now time.Time, mail Mail) error {
 	switch {
 	case err == nil:
 		r.Log.Info("quarantine report sent", "to", mail.To, "entries", len(mail.IDs), "summary", mail.Summary)
-		if noted := r.Store.setTime(lastSentKey, now); noted != nil {
+		if noted := r.Store.setTime(lastSentFact, now); noted != nil {
 			r.Log.Warn("when a quarantine report was sent cannot be noted", "error", noted)
 		}
 	case ownmail.IsForGood(err):

@@ -11,11 +11,7 @@ import (
 // another opens a store as another process does.
 func another(t *testing.T, s *Store) *Store {
 	t.Helper()
-	other, err := OpenExisting(options(s.dir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return other
+	return OpenExisting(options(dir(s)))
 }
 
 func TestAMessageThatIsBeingReleasedIsNotDeleted(t *testing.T) {
@@ -49,7 +45,7 @@ func TestAMessageThatIsBeingReleasedIsNotDeleted(t *testing.T) {
 			if err := other.Delete(ids[0]); err == nil || !strings.Contains(err.Error(), "is not held any more: it is released since") {
 				t.Errorf("deleting what was released: %v", err)
 			}
-			wantFiles(t, s, 0)
+			wantContents(t, s, 0)
 		})
 	}
 }
@@ -107,5 +103,5 @@ func TestOfAReleaseAndADeletionAtOnceOneWins(t *testing.T) {
 			t.Errorf("the second was told: %s", text)
 		}
 	}
-	wantFiles(t, s, 0)
+	wantContents(t, s, 0)
 }

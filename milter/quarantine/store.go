@@ -2,45 +2,46 @@ package quarantine
 
 import (
 	"cmp"
+	"context"
+	"crypto/rand"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
-	"syscall"
+	"strings"
 	"time"
+
+	"coexistd/milter/store"
 )
 
 // Options say where a store is and what it keeps.
 type Options struct {
-	// Dir is the store's folder.
+	// Dir is the folder of the store's file.
 	Dir string
 	// Keep is for how long entries are held, and settled ones remembered.
 	// 0: for ever.
 	Keep time.Duration
-	// MaxBytes bounds the size of all messages' files. 0: there is no bound.
+	// MaxBytes bounds the size of all messages. 0: there is no bound.
 	MaxBytes int64
 	// Zone is that of dates in queries. Nil: the machine's.
 	Zone *time.Location
 	Log  *slog.Logger
 }
 
-// Below the store's folder.
 const (
-	lockFile       = "lock"
-	indexFile      = "index"
-	newIndexFile   = "index.new"
-	draftsFolder   = "tmp"
-	messagesFolder = "messages" // holds folders named by the first two characters of messages
-)
-
-const (
+	// FileName is the name of the store's file in its folder.
+	FileName = "store.db"
 	// idLength is the length of an entry's ID: 50 random bits in base32.
 	idLength = 10
-	// defaultPatience is how long an operation waits for other processes.
-	defaultPatience = 30 * time.Second
+	// chunksAtOnce is how many chunks of a message are written in one change. A message
+	// that has more is written in several, so that the others need not wait for it.
+	chunksAtOnce = 16
+	// reserve is how many bytes of the disk are left alone, so that what helps a full one,
+	// to delete and to release, can be written.
+	reserve = 4 << 20
 )
 
 // ErrNotFound is the error of an ID that no entry has.
@@ -49,152 +50,78 @@ var ErrNotFound = errors.New("there is no entry")
 // Store keeps messages. Its methods may be called side by side, and by several
 // processes.
 type Store struct {
-	dir      string
+	file     *store.File
 	keep     time.Duration
 	maxBytes int64
 	zone     *time.Location
 	log      *slog.Logger
 	// owner marks the daemon's store: it makes what is missing.
-	owner    bool
-	patience time.Duration
-	fault    func(step string)
-	// turn holds the one operation of this process that has the lock.
-	turn chan struct{}
-	// doubt is what was found to be wrong with the index. The lock guards it.
-	doubt error
+	owner bool
+	fault func(step string)
 }
 
-// Open opens the store for the daemon. It makes the folder if need be, and mends
-// what a crash has left behind.
-func Open(o Options) (*Store, error) {
-	s := newStore(o)
+// FileOptions are those of the file of a store.
+func FileOptions(dir string, log *slog.Logger) store.Options {
+	return store.Options{
+		Path: filepath.Join(dir, FileName), Migrations: migrations, Durable: true, Log: log,
+		Tables: tables, Verified: []string{"facts", "messages", "entries"}, Mended: mended,
+	}
+}
+
+// New returns the daemon's store in a file of FileOptions.
+func New(file *store.File, o Options) *Store {
+	s := newStore(file, o)
 	s.owner = true
-	for _, folder := range [...]string{s.dir, s.path(draftsFolder), s.path(messagesFolder)} {
-		if err := os.MkdirAll(folder, 0o700); err != nil {
-			return nil, fmt.Errorf("the quarantine's folder cannot be made: %w", err)
-		}
-	}
-	file, err := os.OpenFile(s.path(lockFile), os.O_RDWR|os.O_CREATE, 0o600)
-	if err == nil {
-		err = file.Close()
-	}
-	if err == nil {
-		err = s.reconcile()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the quarantine %s cannot be opened: %w", s.dir, err)
-	}
-	return s, nil
+	return s
 }
 
 // OpenExisting opens the store for a command. It makes no file, so that none
 // belongs to another user than the daemon's. A store that does not exist is
 // empty.
-func OpenExisting(o Options) (*Store, error) {
-	if info, err := os.Stat(o.Dir); err == nil && !info.IsDir() {
-		return nil, fmt.Errorf("the quarantine %s is not a folder", o.Dir)
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("the quarantine cannot be opened: %w", err)
-	}
-	return newStore(o), nil
+func OpenExisting(o Options) *Store { return newStore(store.Open(FileOptions(o.Dir, o.Log)), o) }
+
+func newStore(file *store.File, o Options) *Store {
+	return &Store{file: file, keep: o.Keep, maxBytes: o.MaxBytes, zone: cmp.Or(o.Zone, time.Local), log: o.Log, fault: faultHook()}
 }
 
-func newStore(o Options) *Store {
-	return &Store{
-		dir: o.Dir, keep: o.Keep, maxBytes: o.MaxBytes, zone: cmp.Or(o.Zone, time.Local), log: o.Log,
-		patience: defaultPatience, fault: faultHook(), turn: make(chan struct{}, 1),
-	}
-}
-
-func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
-
-func (s *Store) messagePath(name string) string {
-	return filepath.Join(s.dir, messagesFolder, name[:min(2, len(name))], name)
-}
-
-// update changes the index in one transaction, and removes the messages' files
-// that no entry needs after it.
-func (s *Store) update(do func(*index) error) error {
-	unlock, err := s.lock(true)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	return s.change(do)
-}
-
-// change is update for a caller that has the lock. An index that is missing or
-// cannot be opened is made anew from the messages' files; one that proves to be
-// damaged only in use, at the next change.
-func (s *Store) change(do func(*index) error) error {
-	var used *index
-	run := func() error {
-		return withIndex(s.path(indexFile), true, func(ix *index) error {
-			used = ix
-			return do(ix)
-		})
-	}
-	err := s.doubt
-	if err == nil {
-		err = run()
-	}
-	if s.owner && used == nil && isLost(err) {
-		if err := s.restore(err); err != nil {
-			return err
-		}
-		s.doubt = nil
-		err = run()
-	}
-	if err != nil {
-		return s.judge(err, used == nil)
-	}
-	for _, name := range used.unneeded {
-		if err := os.Remove(s.messagePath(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			s.log.Warn("a message that the quarantine no longer needs cannot be removed", slog.String("error", err.Error()))
-		}
+// Ready reports that messages can be held, as far as can be told before one is to be.
+func (s *Store) Ready() error {
+	if err := s.file.Ready(context.Background()); err != nil {
+		return fmt.Errorf("the quarantine cannot be opened: %w", err)
 	}
 	return nil
 }
 
-// view reads the index in one transaction. That of a store which does not exist
-// is not read at all.
-func (s *Store) view(do func(*index) error) error {
-	err := s.look(do)
-	if s.owner && isLost(err) {
-		if err := s.update(func(*index) error { return nil }); err != nil {
-			return err
-		}
-		err = s.look(do)
+// update changes the store in one transaction.
+func (s *Store) update(do func(*sql.Tx) error) error { return s.file.Update(context.Background(), do) }
+
+// view reads the store in one transaction. To a command, one that does not exist is not read
+// at all.
+func (s *Store) view(do func(*sql.Tx) error) error {
+	err := s.file.View(context.Background(), do)
+	if !s.owner && errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
 	return err
 }
 
-func (s *Store) look(do func(*index) error) error {
-	unlock, err := s.lock(false)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) && !s.owner {
-			return nil
-		}
-		return err
-	}
-	defer unlock()
-	return s.judge(withIndex(s.path(indexFile), false, do), true)
+// named is a recipient with what their entry is found by.
+type named struct {
+	Recipient
+	id     string
+	digest []byte
 }
 
-// isLost reports an index that is missing or damaged.
-func isLost(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, errDamaged) }
-
-// judge remembers an error that says that the index is damaged, and tells the
-// administrator what to do. Unopened says that the error is one of opening the
-// index. The caller has the lock.
-func (s *Store) judge(err error, unopened bool) error {
-	if !errors.Is(err, errDamaged) && !(unopened && errors.Is(err, fs.ErrNotExist)) {
-		return err
-	}
-	if s.owner && errors.Is(err, errDamaged) {
-		s.doubt = err
-	}
-	return fmt.Errorf("the index %s cannot be used: %w; coexistd serve makes it anew from the messages", s.path(indexFile), err)
+// arrival is a message on its way into the store.
+type arrival struct {
+	Item
+	recipients []Recipient
+	content    *digester
+	buf        []byte // for one chunk
+	number     int64  // of the message; 0: it has none yet
+	chunks     int64  // that are written
+	bytes      int64  // in them
+	begun      bool   // some of it is in the store, as a draft
 }
 
 // Put stores a message for recipients, each of whom gets an entry, and returns
@@ -203,124 +130,155 @@ func (s *Store) judge(err error, unopened bool) error {
 // recipient already is not stored for them again: the ID is that of the entry which
 // has it.
 func (s *Store) Put(item Item, recipients []Recipient, content io.Reader) (ids []string, err error) {
-	if item.Time.IsZero() {
-		item.Time = time.Now()
-	}
-	d, err := s.newDraft(item, recipients, content)
-	defer d.discard()
+	a, err := newArrival(item, recipients, content)
 	if err == nil {
-		ids, err = s.insert(d)
+		err = s.hasRoom(item.Size)
 	}
-	if err != nil {
-		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-			err = fmt.Errorf("the disk is full: %w", err)
+	for ended := false; err == nil && !ended; {
+		ids, ended, err = s.write(a)
+	}
+	if err == nil {
+		s.fault("put: committed")
+		return ids, nil
+	}
+	if a.begun && !errors.Is(err, errHeldAlready) {
+		// What cannot be removed now, Prune removes.
+		err = errors.Join(err, s.giveUp(a.number))
+	}
+	if errors.Is(err, errHeldAlready) {
+		if a.begun {
+			return ids, s.giveUp(a.number)
 		}
-		return nil, fmt.Errorf("the message cannot be stored in the quarantine %s: %w", s.dir, err)
+		return ids, nil
 	}
-	s.fault("put: committed")
-	return ids, nil
+	return nil, fmt.Errorf("the message cannot be stored in the quarantine %s: %w", s.file.Path(), err)
 }
 
-// insert makes a draft a message of the store. The lock is held from before the
-// file gets its place until the index has it, and until the file is gone when the
-// index could not take it: a file without entries in the index is one of which
-// nobody was told.
-func (s *Store) insert(d *draft) (ids []string, err error) {
-	unlock, err := s.lock(true)
-	if err != nil {
-		return nil, err
+// hasRoom reports that a message of a size may be stored. It is written twice: into the log
+// beside the file, and from there into the file.
+func (s *Store) hasRoom(size int64) error {
+	if err := s.file.Ready(context.Background()); err != nil {
+		return err
 	}
-	defer unlock()
-	displaced := 0
-	err = s.change(func(ix *index) error {
-		var fresh []headRecipient
-		if ids, fresh, err = s.newcomers(ix, d); err != nil || len(fresh) == 0 {
+	free, err := s.file.Free()
+	if err == nil && free < reserve+2*size {
+		err = fmt.Errorf("%w: %d bytes are left", store.ErrFull, free)
+	}
+	return err
+}
+
+func newArrival(item Item, recipients []Recipient, content io.Reader) (a *arrival, err error) {
+	a = &arrival{content: newDigester(content), buf: make([]byte, chunkSize)}
+	if a.Item, err = item.bounded(); err != nil {
+		return a, err
+	}
+	if a.Time.IsZero() {
+		a.Time = time.Now()
+	}
+	for _, r := range recipients {
+		if r, err = r.bounded(); err != nil {
+			return a, err
+		}
+		a.recipients = append(a.recipients, r)
+	}
+	return a, nil
+}
+
+// write writes what one change may hold of a message. What ends with the message's end tells
+// of all of it.
+func (s *Store) write(a *arrival) (ids []string, ended bool, err error) {
+	displaced := displaced{}
+	err = s.update(func(tx *sql.Tx) error {
+		s.fault("put: before writing")
+		if a.number == 0 {
+			if err := tx.QueryRow("SELECT coalesce(max(number), 0) + 1 FROM messages").Scan(&a.number); err != nil {
+				return err
+			}
+		}
+		chunks, bytes, all, err := writeChunks(tx, a.number, a.chunks, chunksAtOnce, a.content, a.buf)
+		if err != nil {
 			return err
 		}
-		if err := s.place(d, fresh); err != nil {
-			return err
+		a.chunks, a.bytes = a.chunks+chunks, a.bytes+bytes
+		if ended = all; !ended {
+			return insertMessage(tx, a.number, draft, a.Item)
 		}
-		if err := ix.addHead(&d.head, d.name, d.size); err != nil {
+		if ids, err = s.insert(tx, a); err != nil {
 			return err
 		}
 		if s.maxBytes > 0 {
 			// Nothing may go that this message's recipients are told to be held by.
-			if displaced, err = ix.expireOldest(s.maxBytes, append(ids, d.name), time.Now()); err != nil {
-				return err
-			}
+			displaced, err = s.expireOldest(tx, ids, a.number, time.Now())
 		}
 		s.fault("put: before commit")
-		return nil
+		return err
 	})
-	if err != nil {
-		d.kept = false
-		d.discard()
-		return nil, err
+	if err == nil {
+		if !ended {
+			a.begun = true
+			s.fault("put: begun")
+		}
+		s.tellDisplaced(displaced)
 	}
-	if displaced > 0 {
-		s.log.Warn("the quarantine is full: its oldest entries have expired", slog.Int("entries", displaced), slog.Int64("bytes", s.maxBytes))
-	}
-	return ids, nil
+	return ids, ended, err
 }
 
-// newcomers returns the IDs for all recipients of a draft, and those for whom
-// the message is not held already.
-func (s *Store) newcomers(ix *index, d *draft) (ids []string, fresh []headRecipient, err error) {
-	named := make(map[string]string, len(d.Recipients)) // the IDs of those who were named before
-	for _, r := range d.Recipients {
-		if id := named[r.Address]; id != "" {
-			ids = append(ids, id)
-			continue
+// errHeldAlready ends a change that would store what all recipients have entries of.
+var errHeldAlready = errors.New("it is held already")
+
+// insert makes a message of the store of one that is written, with the entries of those for
+// whom it is not held yet, and returns the IDs for all.
+func (s *Store) insert(tx *sql.Tx, a *arrival) (ids []string, err error) {
+	a.Size = a.bytes
+	digest := a.content.hash.Sum(nil)
+	var fresh []named
+	before := make(map[string]string, len(a.recipients)) // the IDs of those who were named before
+	for _, r := range a.recipients {
+		if before[r.Address] == "" {
+			one := named{Recipient: r, digest: entryDigest(a.Sender, r.Address, digest)}
+			held, found, err := holder(tx, one.digest)
+			if err != nil {
+				return nil, err
+			}
+			if one.id = held.ID; !found {
+				one.id = strings.ToLower(rand.Text()[:idLength])
+				fresh = append(fresh, one)
+			}
+			before[r.Address] = one.id
 		}
-		named[r.Address] = r.ID
-		before, found, err := ix.holder(entryDigest(d.Sender, r.Address, d.Digest))
-		if err != nil {
-			return nil, nil, err
-		}
-		if found {
-			_, err = os.Stat(s.messagePath(before.Message))
-			found = err == nil
-		}
-		if found {
-			ids, named[r.Address] = append(ids, before.ID), before.ID
-			continue
-		}
-		ids, fresh = append(ids, r.ID), append(fresh, r)
+		ids = append(ids, before[r.Address])
 	}
-	return ids, fresh, nil
+	if len(fresh) == 0 {
+		return ids, errHeldAlready
+	}
+	return ids, errors.Join(insertMessage(tx, a.number, whole, a.Item), insertEntries(tx, a.number, a.Item, fresh), addFact(tx, bytesFact, a.Size))
 }
 
-// addHead puts the entries into the index that a message's file tells of.
-func (ix *index) addHead(h *head, name string, size int64) error {
-	for _, r := range h.Recipients {
-		entry := Entry{ID: r.ID, Item: h.Item, Recipient: r.Recipient, State: Held, Changed: h.Time, Message: name}
-		if err := ix.add(&record{entry, entryDigest(h.Sender, r.Address, h.Digest)}); err != nil {
-			return err
-		}
-	}
-	return errors.Join(ix.putShare(name, share{size, int64(len(h.Recipients))}), ix.count(size))
+// giveUp removes what is in the store of a message that does not come to its end.
+func (s *Store) giveUp(number int64) error {
+	err := s.update(func(tx *sql.Tx) error {
+		_, err := tx.Exec("UPDATE messages SET state = ? WHERE number = ? AND state = ?", unkept, number, draft)
+		return err
+	})
+	return errors.Join(err, s.sweep())
 }
 
 // Delete settles an entry that is held, or whose release was broken off: the
 // message is kept for its recipient no longer. While it is being released, it is not
 // deleted, and the error says so.
 func (s *Store) Delete(id string) error {
-	_, err := s.updateEntry(id, func(ix *index, r *record) error {
-		if !r.isOpen() {
+	_, err := s.updateEntry(id, func(tx *sql.Tx, r *row) error {
+		switch {
+		case !r.isOpen():
 			return errSettled(&r.Entry)
+		case r.isUnderWay():
+			return fmt.Errorf("%w, so it is not deleted; see what comes of that with coexistd quarantine show %s", errUnderWay(id), id)
 		}
-		// A release that has not come to its claim finds the entry deleted there.
-		if r.State == Releasing {
-			underWay, err := s.isUnderWay(r.Message)
-			if err != nil {
-				return fmt.Errorf("whether %s is being released cannot be told: %w", id, err)
-			}
-			if underWay {
-				return fmt.Errorf("%w, so it is not deleted; see what comes of that with coexistd quarantine show %s", errUnderWay(id), id)
-			}
-		}
-		return ix.set(r, Deleted, time.Now())
+		return set(tx, r, Deleted, "", time.Now())
 	})
+	if err == nil {
+		s.sweepOrTell()
+	}
 	return err
 }
 
@@ -329,67 +287,68 @@ func errSettled(e *Entry) error {
 }
 
 // updateEntry changes the entry with that ID, and returns it as it is then.
-func (s *Store) updateEntry(id string, do func(*index, *record) error) (Entry, error) {
-	var r record
-	err := s.update(func(ix *index) (err error) {
-		if r, err = ix.get(id); err != nil {
-			return err
-		}
-		return do(ix, &r)
-	})
-	if errors.Is(err, fs.ErrNotExist) {
-		if _, none := os.Stat(s.path(lockFile)); none != nil { // nobody has made the store
-			err = fmt.Errorf("%w %.40q", ErrNotFound, id)
-		}
+func (s *Store) updateEntry(id string, do func(*sql.Tx, *row) error) (Entry, error) {
+	var r row
+	try := func() error {
+		return s.update(func(tx *sql.Tx) (err error) {
+			if r, err = get(tx, id); err != nil {
+				return err
+			}
+			return do(tx, &r)
+		})
+	}
+	err := try()
+	if errors.Is(err, store.ErrFull) {
+		err = try() // to delete is what helps
+	}
+	if !s.owner && errors.Is(err, fs.ErrNotExist) { // nobody has made the store
+		err = fmt.Errorf("%w %.40q", ErrNotFound, id)
 	}
 	return r.Entry, err
 }
 
 // MarkReported notes that the recipients of those entries were told of them.
 func (s *Store) MarkReported(ids []string) error {
-	return s.update(func(ix *index) error {
-		for _, id := range ids {
-			r, err := ix.get(id)
-			if errors.Is(err, ErrNotFound) {
-				continue
+	for len(ids) > 0 {
+		batch := ids[:min(len(ids), changesAtOnce)]
+		ids = ids[len(batch):]
+		err := s.update(func(tx *sql.Tx) error {
+			for _, id := range batch {
+				if _, err := tx.Exec("UPDATE entries SET reported = ? WHERE id = ?", true, id); err != nil {
+					return err
+				}
 			}
-			if err != nil {
-				return err
-			}
-			r.Reported = true
-			if err := ix.put(ageKey(&r.Entry), &r); err != nil {
-				return err
-			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // LastReport returns what SetLastReport was given; the zero time when it was not
 // called yet.
-func (s *Store) LastReport() (at time.Time, err error) { return s.time(lastReportKey) }
+func (s *Store) LastReport() (time.Time, error) { return s.time(lastReportFact) }
 
 // SetLastReport notes when recipients were told of what is held, or would have been, had
 // there been anything to tell.
-func (s *Store) SetLastReport(at time.Time) error { return s.setTime(lastReportKey, at) }
+func (s *Store) SetLastReport(at time.Time) error { return s.setTime(lastReportFact, at) }
 
 // LastSent is when an MTA last took a report; the zero time when none has yet.
-func (s *Store) LastSent() (at time.Time, err error) { return s.time(lastSentKey) }
+func (s *Store) LastSent() (time.Time, error) { return s.time(lastSentFact) }
 
-func (s *Store) time(key []byte) (at time.Time, err error) {
-	err = s.view(func(ix *index) error {
-		if value := ix.meta.Get(key); value != nil {
-			return at.UnmarshalBinary(value)
+func (s *Store) time(number int) (at time.Time, err error) {
+	err = s.view(func(tx *sql.Tx) error {
+		since, err := fact(tx, number)
+		if since != 0 {
+			at = time.Unix(0, since).UTC()
 		}
-		return nil
+		return err
 	})
 	return at, err
 }
 
-func (s *Store) setTime(key []byte, at time.Time) error {
-	value, err := at.MarshalBinary()
-	if err != nil {
-		return err
-	}
-	return s.update(func(ix *index) error { return ix.meta.Put(key, value) })
+func (s *Store) setTime(number int, at time.Time) error {
+	return s.update(func(tx *sql.Tx) error { return setFact(tx, number, at.UnixNano()) })
 }

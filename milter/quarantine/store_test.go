@@ -2,12 +2,14 @@ package quarantine
 
 import (
 	"bytes"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"coexistd/milter/store"
 	"coexistd/policy/verdict"
 )
 
@@ -24,14 +27,20 @@ func options(dir string) Options {
 	return Options{Dir: dir, Zone: time.UTC, Log: slog.New(slog.DiscardHandler)}
 }
 
+// open opens a store as the daemon does.
 func open(t testing.TB, o Options) *Store {
 	t.Helper()
-	s, err := Open(o)
-	if err != nil {
+	file := store.New(FileOptions(o.Dir, o.Log))
+	s := New(file, o)
+	if err := s.Ready(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { file.Close() })
 	return s
 }
+
+// dir is a store's folder.
+func dir(s *Store) string { return filepath.Dir(s.file.Path()) }
 
 func newTestStore(t testing.TB) *Store {
 	t.Helper()
@@ -101,23 +110,24 @@ func contentOf(t testing.TB, s *Store, id string) string {
 	return string(content)
 }
 
-// files counts the messages' files and the drafts.
-func files(t testing.TB, s *Store) (messages, drafts int) {
+// contents counts the messages whose content is in the store, whole ones and all others.
+func contents(t testing.TB, s *Store) (messages, drafts int) {
 	t.Helper()
-	found, err := filepath.Glob(filepath.Join(s.dir, messagesFolder, "*", "*"))
-	if err != nil {
+	if err := s.view(func(tx *sql.Tx) error {
+		const has = "EXISTS (SELECT 1 FROM chunks WHERE number >= m.number * ? AND number < (m.number + 1) * ?)"
+		if err := tx.QueryRow("SELECT count(*) FROM messages m WHERE state = ?", whole).Scan(&messages); err != nil {
+			return err
+		}
+		return tx.QueryRow("SELECT count(*) FROM messages m WHERE state <> ? AND (state <> ? OR "+has+")", whole, swept, maxChunks, maxChunks).Scan(&drafts)
+	}); err != nil {
 		t.Fatal(err)
 	}
-	left, err := filepath.Glob(filepath.Join(s.dir, draftsFolder, "*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(found), len(left)
+	return messages, drafts
 }
 
-func wantFiles(t testing.TB, s *Store, messages int) {
+func wantContents(t testing.TB, s *Store, messages int) {
 	t.Helper()
-	if got, drafts := files(t, s); got != messages || drafts != 0 {
+	if got, drafts := contents(t, s); got != messages || drafts != 0 {
 		t.Errorf("there are %d messages and %d drafts, want %d and 0", got, drafts, messages)
 	}
 }
@@ -160,7 +170,7 @@ func TestEachRecipientHasHisEntry(t *testing.T) {
 	if len(ids) != 3 || ids[0] == ids[1] || ids[0] != ids[2] {
 		t.Fatalf("the IDs are %q", ids)
 	}
-	wantFiles(t, s, 1)
+	wantContents(t, s, 1)
 	if err := s.Delete(ids[0]); err != nil {
 		t.Fatal(err)
 	}
@@ -170,11 +180,11 @@ func TestEachRecipientHasHisEntry(t *testing.T) {
 	if got := idsOf(listed(t, s, Query{All: true, To: "Alice@AcmeCorp.com"})); !slices.Equal(got, ids[:1]) {
 		t.Errorf("Alice had %q, want %q", got, ids[:1])
 	}
-	wantFiles(t, s, 1)
+	wantContents(t, s, 1)
 	if err := s.Delete(ids[1]); err != nil {
 		t.Fatal(err)
 	}
-	wantFiles(t, s, 0)
+	wantContents(t, s, 0)
 	if u, err := s.Usage(); err != nil || u.Bytes != 0 || u.Entries != 0 || u.Free == 0 {
 		t.Errorf("the usage is %+v, %v", u, err)
 	}
@@ -195,7 +205,7 @@ func TestAMessageThatIsHeldAlreadyIsNotStoredAgain(t *testing.T) {
 	if again := put(t, s, 1, "alice@acmecorp.com"); !slices.Equal(again, first) {
 		t.Errorf("the same message got %q, want %q", again, first)
 	}
-	wantFiles(t, s, 1)
+	wantContents(t, s, 1)
 	item, content := spam(1)
 	passed := "X-Coexist-Pass: v=1; id=x;\r\n\tsig=y\r\n" + content
 	both, err := s.Put(item, recipients("bob@acmecorp.com", "alice@acmecorp.com"), strings.NewReader(passed))
@@ -205,7 +215,7 @@ func TestAMessageThatIsHeldAlreadyIsNotStoredAgain(t *testing.T) {
 	if got := len(listed(t, s, Query{})); got != 2 {
 		t.Errorf("%d entries are held, want 2", got)
 	}
-	wantFiles(t, s, 2)
+	wantContents(t, s, 2)
 	if other := put(t, s, 2, "alice@acmecorp.com"); other[0] == first[0] {
 		t.Error("another message got the same ID")
 	}
@@ -214,14 +224,6 @@ func TestAMessageThatIsHeldAlreadyIsNotStoredAgain(t *testing.T) {
 	}
 	if again := put(t, s, 1, "alice@acmecorp.com"); again[0] == first[0] {
 		t.Error("a message that was deleted is not held when it comes once more")
-	}
-	// The heads of the files tell of the entries that exist, and of no others.
-	before := idsOf(listed(t, s, Query{}))
-	if err := os.Remove(s.path(indexFile)); err != nil {
-		t.Fatal(err)
-	}
-	if after := idsOf(listed(t, s, Query{})); !slices.Equal(slices.Sorted(slices.Values(after)), slices.Sorted(slices.Values(before))) {
-		t.Errorf("made anew, the index has %q, want %q", after, before)
 	}
 }
 
@@ -246,7 +248,7 @@ func TestHostileTextsAreBounded(t *testing.T) {
 			t.Errorf("a recipient %.10q: %v", bad, err)
 		}
 	}
-	wantFiles(t, s, 1)
+	wantContents(t, s, 1)
 }
 
 func TestAFailingReaderLeavesNothing(t *testing.T) {
@@ -256,27 +258,31 @@ func TestAFailingReaderLeavesNothing(t *testing.T) {
 	if !errors.Is(err, errBroken) {
 		t.Errorf("the error is %v", err)
 	}
-	wantFiles(t, s, 0)
+	wantContents(t, s, 0)
 }
 
-func TestAnIndexThatFailsTheMessageLeavesNothing(t *testing.T) {
+func TestAStoreThatFailsAtTheLastStepKeepsNothing(t *testing.T) {
 	s := newTestStore(t)
-	item, content := spam(1)
-	s.fault = func(step string) {
-		if step == "put: before commit" {
-			panic("the index is damaged") // as bbolt does
+	sql := func(text string) {
+		t.Helper()
+		if err := s.update(func(tx *sql.Tx) error { _, err := tx.Exec(text); return err }); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if _, err := s.Put(item, recipients("alice@acmecorp.com"), strings.NewReader(content)); !errors.Is(err, errDamaged) {
-		t.Errorf("the error is %v", err)
+	sql("CREATE TRIGGER refuse BEFORE INSERT ON entries BEGIN SELECT RAISE(ABORT, 'no entry'); END")
+	for _, size := range []int{0, 3 * chunksAtOnce * chunkSize} {
+		item, content := spam(1)
+		if _, err := s.Put(item, recipients("alice@acmecorp.com"), strings.NewReader(content+strings.Repeat("x", size))); err == nil || !strings.Contains(err.Error(), "no entry") {
+			t.Errorf("the error is %v", err)
+		}
+		wantContents(t, s, 0)
 	}
-	wantFiles(t, s, 0)
-	s.fault = func(string) {}
+	sql("DROP TRIGGER refuse")
 	put(t, s, 1, "alice@acmecorp.com")
 	if got := len(listed(t, s, Query{})); got != 1 {
 		t.Errorf("%d entries are held, want 1", got)
 	}
-	wantFiles(t, s, 1)
+	wantContents(t, s, 1)
 }
 
 var errBroken = errors.New("broken")
@@ -288,10 +294,7 @@ func (failing) Read([]byte) (int, error) { return 0, errBroken }
 func TestACommandMakesNoFile(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "none")
 	for range 2 {
-		s, err := OpenExisting(options(dir))
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := OpenExisting(options(dir))
 		if got := listed(t, s, Query{All: true}); len(got) != 0 {
 			t.Errorf("an empty store has %v", got)
 		}
@@ -314,32 +317,42 @@ func TestACommandMakesNoFile(t *testing.T) {
 	}
 	daemon := open(t, options(dir))
 	put(t, daemon, 1, "alice@acmecorp.com")
-	command, err := OpenExisting(options(dir))
-	if err != nil {
+	command := OpenExisting(options(dir))
+	if got := listed(t, command, Query{}); len(got) != 1 {
+		t.Errorf("a command sees %d entries, want 1", len(got))
+	}
+	// Without the file, what it held is lost: a command says nothing else, and leaves the
+	// making of another to the daemon.
+	if err := os.Remove(daemon.file.Path()); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(daemon.path(indexFile)); err != nil {
-		t.Fatal(err)
+	if got := listed(t, command, Query{}); len(got) != 0 {
+		t.Errorf("without a file there are %d entries", len(got))
 	}
-	if _, err := command.List(Query{}); err == nil || !strings.Contains(err.Error(), "coexistd serve makes it anew") {
-		t.Errorf("without an index a command says %v", err)
+	if _, err := os.Stat(daemon.file.Path()); err == nil {
+		t.Error("a command has made a file")
 	}
-	if _, err := os.Stat(daemon.path(indexFile)); err == nil {
-		t.Error("a command has made an index")
-	}
-	if got := listed(t, daemon, Query{}); len(got) != 1 {
-		t.Errorf("the daemon has %d entries, want 1", len(got))
+	put(t, daemon, 1, "alice@acmecorp.com")
+	if got := listed(t, command, Query{}); len(got) != 1 {
+		t.Errorf("of the new file a command sees %d entries, want 1", len(got))
 	}
 }
 
 func TestAProcessThatHangsIsNotWaitedForForEver(t *testing.T) {
-	s := newTestStore(t)
-	s.patience = 50 * time.Millisecond
-	other, err := os.Open(s.path(lockFile))
+	o := options(t.TempDir())
+	hasty := FileOptions(o.Dir, o.Log)
+	hasty.Patience = 50 * time.Millisecond
+	file := store.New(hasty)
+	defer file.Close()
+	s := New(file, o)
+	wantContents(t, s, 0)
+	other, err := sql.Open("sqlite", file.Path())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Flock(int(other.Fd()), syscall.LOCK_EX); err != nil {
+	defer other.Close()
+	other.SetMaxOpenConns(1)
+	if _, err := other.Exec("BEGIN IMMEDIATE"); err != nil {
 		t.Fatal(err)
 	}
 	var all sync.WaitGroup
@@ -356,8 +369,10 @@ func TestAProcessThatHangsIsNotWaitedForForEver(t *testing.T) {
 	if took := time.Since(begun); took > time.Minute {
 		t.Errorf("20 messages waited for %v", took)
 	}
-	wantFiles(t, s, 0)
-	other.Close()
+	wantContents(t, s, 0)
+	if _, err := other.Exec("ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
 	put(t, s, 1, "alice@acmecorp.com")
 }
 
@@ -387,7 +402,7 @@ func TestAFullDiskIsToldAndPasses(t *testing.T) {
 		t.Skip("only root can mount a small file system")
 	}
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=2m"); errors.Is(err, syscall.EPERM) && testing.Short() {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=16m"); errors.Is(err, syscall.EPERM) && testing.Short() {
 		t.Skip("this root may not mount a small file system")
 	} else if err != nil {
 		t.Fatalf("mounting a small file system: %v", err)
@@ -396,21 +411,20 @@ func TestAFullDiskIsToldAndPasses(t *testing.T) {
 	s := open(t, options(filepath.Join(dir, "quarantine")))
 	filler := filepath.Join(dir, "filler")
 	stored, refused := 0, 0
-	// With each number of pages left, storing fails at another step.
-	for pages := range 40 {
-		fill(t, filler, pages*os.Getpagesize())
-		item, content := spam(pages)
+	for n := range 40 {
+		fill(t, filler, n*reserve/20)
+		item, content := spam(n)
 		ids, err := s.Put(item, recipients("alice@acmecorp.com"), strings.NewReader(content+strings.Repeat("x", 40_000)))
 		switch {
 		case err == nil:
 			stored++
 			contentOf(t, s, ids[0])
-		case errors.Is(err, syscall.ENOSPC) && strings.Contains(err.Error(), "the disk is full"):
+		case errors.Is(err, store.ErrFull) && strings.Contains(err.Error(), "the disk is full"):
 			refused++
 		default:
-			t.Errorf("with %d pages left: %v", pages, err)
+			t.Errorf("with %d/20 of the reserve left: %v", n, err)
 		}
-		wantFiles(t, s, stored)
+		wantContents(t, s, stored)
 		if got := len(listed(t, s, Query{})); got != stored {
 			t.Errorf("%d entries are held, want %d", got, stored)
 		}
@@ -442,6 +456,61 @@ func fill(t *testing.T, path string, left int) {
 	}
 }
 
+// A long message takes no more memory than a short one, on its way in and out.
+func TestALongMessageTakesLittleMemory(t *testing.T) {
+	if task := task(); len(task) > 0 {
+		s := open(t, options(task[0]))
+		// What is garbage is not what this is about.
+		debug.SetGCPercent(5)
+		const long = 50 << 20
+		put(t, s, 1, "alice@acmecorp.com")
+		before := peak(t)
+		item, _ := spam(2)
+		ids, err := s.Put(item, recipients("alice@acmecorp.com"), io.LimitReader(endless{}, long))
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := s.Content(ids[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := io.Copy(io.Discard, content); err != nil || n != long {
+			t.Fatal(n, err)
+		}
+		fmt.Println("more", peak(t)-before)
+		return
+	}
+	said, _ := childOf(t, t.Name(), t.TempDir())
+	var more int
+	if _, err := fmt.Sscanf(said, "more %d", &more); err != nil || more > 24<<10 { // the race detector has its share
+		t.Errorf("50 MB took %d KB more memory (%v): %s", more, err, said)
+	}
+}
+
+// endless is a reader of one letter.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
+}
+
+// peak is the most memory that this process has had resident so far, in KB.
+func peak(t *testing.T) (kilobytes int) {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	if _, err := fmt.Sscan(rest, &kilobytes); err != nil {
+		t.Fatal(err)
+	}
+	return kilobytes
+}
+
 func TestTheTimeOfTheLastReportIsKept(t *testing.T) {
 	s := newTestStore(t)
 	if at, err := s.LastReport(); err != nil || !at.IsZero() {
@@ -450,20 +519,66 @@ func TestTheTimeOfTheLastReportIsKept(t *testing.T) {
 	if err := s.SetLastReport(noon); err != nil {
 		t.Fatal(err)
 	}
-	if at, err := open(t, options(s.dir)).LastReport(); err != nil || !at.Equal(noon) {
+	if at, err := OpenExisting(options(dir(s))).LastReport(); err != nil || !at.Equal(noon) {
 		t.Errorf("it is %v, %v, want %v", at, err, noon)
 	}
 }
 
+// ofSize is a message of about so many bytes.
+func ofSize(n, size int) string {
+	return fmt.Sprintf("Subject: %d\r\n\r\n", n) + strings.Repeat("0123456789abcdef", size/16) + "\r\n"
+}
+
 func BenchmarkPut(b *testing.B) {
+	for name, size := range map[string]int{"4K": 4 << 10, "1M": 1 << 20} {
+		b.Run(name, func(b *testing.B) {
+			s, n := newTestStore(b), 0
+			item, _ := spam(1)
+			for b.Loop() {
+				n++
+				if _, err := s.Put(item, recipients("alice@acmecorp.com"), strings.NewReader(ofSize(n, size))); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkPutBesideOthers tells how long a short message waits while long ones are stored
+// and removed.
+func BenchmarkPutBesideOthers(b *testing.B) {
 	s := newTestStore(b)
 	item, _ := spam(1)
-	n := 0
+	end := make(chan struct{})
+	var others sync.WaitGroup
+	others.Go(func() {
+		long := ofSize(0, 50<<20)
+		for n := 0; ; n++ {
+			select {
+			case <-end:
+				return
+			default:
+			}
+			ids, err := s.Put(item, recipients("bob@acmecorp.com"), strings.NewReader(fmt.Sprintf("X: %d\r\n%s", n, long)))
+			if err == nil {
+				err = s.Delete(ids[0])
+			}
+			if err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	worst, n := time.Duration(0), 0
 	for b.Loop() {
 		n++
-		content := fmt.Sprintf("Subject: %d\r\n\r\n%s", n, strings.Repeat("x", 4096))
-		if _, err := s.Put(item, recipients("alice@acmecorp.com"), strings.NewReader(content)); err != nil {
+		begun := time.Now()
+		if _, err := s.Put(item, recipients("alice@acmecorp.com"), strings.NewReader(ofSize(n, 4<<10))); err != nil {
 			b.Fatal(err)
 		}
+		worst = max(worst, time.Since(begun))
 	}
+	b.ReportMetric(float64(worst.Microseconds())/1000, "ms/worst")
+	close(end)
+	others.Wait()
 }

@@ -6,8 +6,13 @@ import (
 	"sync"
 )
 
-// checkpointPages is how many pages the log beside the file has when it is brought into it.
-const checkpointPages = 1000
+const (
+	// checkpointPages is how many pages the log beside the file has when it is brought into it.
+	checkpointPages = 1000
+	// scarce is how many bytes are left on a disk where that is done with each change: a log
+	// that was brought into the file has room for the changes that help a full disk.
+	scarce = 64 << 20
+)
 
 // checkpoints bring the log of an open file into it, beside the changes. The zero value of
 // a command does nothing: SQLite does it within its changes then.

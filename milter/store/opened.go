@@ -101,7 +101,7 @@ func (f *File) connect(ctx context.Context, path string) (*opened, error) {
 	}
 	pragmas := []string{
 		fmt.Sprintf("busy_timeout(%d)", f.options.Patience.Milliseconds()),
-		"journal_mode(WAL)", "synchronous(" + synchronous + ")", "cell_size_check(1)", "trusted_schema(0)",
+		"journal_mode(WAL)", "synchronous(" + synchronous + ")", "cell_size_check(1)", "trusted_schema(0)", "cache_size(-1000)",
 	}
 	if f.owner {
 		// The daemon does that beside the changes, not within one.

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 )
@@ -23,8 +25,14 @@ func (f *File) salvage(ctx context.Context, to *sql.DB) (lost string, err error)
 	if err != nil {
 		return "", err
 	}
-	defer from.Close()
+	defer func() { err = errors.Join(err, from.Close()) }()
 	from.SetMaxOpenConns(1)
+	var found int
+	if err := from.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&found); err != nil || found == 0 {
+		if err := f.graft(ctx, to); err != nil {
+			return "", err
+		}
+	}
 	var told []string
 	for _, name := range f.options.Tables {
 		t := &salvaged{name: name, from: from, to: to, size: f.Size()}
@@ -45,6 +53,41 @@ func (f *File) salvage(ctx context.Context, to *sql.DB) (lost string, err error)
 		})
 	}
 	return cmp.Or(strings.Join(told, "; "), "nothing"), err
+}
+
+// The header of a file of SQLite, which its first page begins with
+// (https://www.sqlite.org/fileformat2.html, section 1.3).
+const (
+	pageSize       = 4096
+	changesAt      = 24 // how often the file was changed, in 4 bytes
+	firstFreeAt    = 32 // the first page that is free, and how many are, in 8 bytes
+	sizeValidForAt = 92 // for which number of changes the file's size in the header holds
+)
+
+// graft puts a first page into the damaged file whose own cannot be read. It leads to the
+// tables, and is the same in every file of this version, but for the size of the file, which
+// SQLite then looks up, and the list of free pages, which is not needed any more.
+func (f *File) graft(ctx context.Context, to *sql.DB) error {
+	if run(ctx, to, "TRUNCATE") < 0 {
+		return errors.New("a first page cannot be made")
+	}
+	made, err := os.Open(f.options.Path + fresh)
+	if err != nil {
+		return err
+	}
+	defer made.Close()
+	page := make([]byte, pageSize)
+	if _, err := made.ReadAt(page, 0); err != nil {
+		return err
+	}
+	clear(page[firstFreeAt : firstFreeAt+8])
+	binary.BigEndian.PutUint32(page[sizeValidForAt:], binary.BigEndian.Uint32(page[changesAt:])+1)
+	damaged, err := os.OpenFile(f.options.Path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = damaged.WriteAt(page, 0)
+	return errors.Join(err, damaged.Sync(), damaged.Close())
 }
 
 // salvaged is a table of a damaged file.

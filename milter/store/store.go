@@ -128,7 +128,8 @@ func (f *File) View(ctx context.Context, do func(*sql.Tx) error) error {
 
 // Update changes in one transaction, which is given up when do returns an error. When it
 // returns nil the change is on disk, if the file is Durable. Those of one process are made in
-// the order in which they come.
+// the order in which they come. After ErrFull, another try may find the room that the log
+// beside the file had.
 func (f *File) Update(ctx context.Context, do func(*sql.Tx) error) error {
 	patience, cancel := context.WithTimeout(ctx, f.options.Patience)
 	defer cancel()
@@ -143,7 +144,11 @@ func (f *File) Update(ctx context.Context, do func(*sql.Tx) error) error {
 	}
 	return f.run(ctx, func(o *opened) error {
 		err := transact(ctx, o.writer, do)
-		o.checkpoints.changed()
+		if free, unknown := f.Free(); unknown == nil && free < scarce {
+			run(ctx, o.writer, "RESTART")
+		} else {
+			o.checkpoints.changed()
+		}
 		return err
 	})
 }
@@ -227,7 +232,7 @@ func transact(ctx context.Context, db *sql.DB, do func(*sql.Tx) error) error {
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() //nolint:errcheck // of one that was committed there is none
+	defer tx.Rollback()
 	if err := do(tx); err != nil {
 		return err
 	}

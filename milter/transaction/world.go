@@ -2,7 +2,6 @@ package transaction
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 
@@ -90,7 +89,7 @@ type Live struct {
 	// They outlive a reload.
 	Limits  *limits.Keeper
 	Notices *notice.Teller
-	// Quarantine takes the messages that are held; nil: it is not open.
+	// Quarantine takes the messages that are held. It outlives a reload.
 	Quarantine *quarantine.Store
 	// Probes keeps in mind which of our probes came back. It outlives a reload.
 	Probes *probe.Book
@@ -140,9 +139,6 @@ func (l *Live) LimitReached(e notice.Event) { l.Notices.Tell(e) }
 
 // Hold stores the message.
 func (l *Live) Hold(item quarantine.Item, held []quarantine.Recipient, m *scanners.Message) ([]string, error) {
-	if l.Quarantine == nil {
-		return nil, errors.New("the quarantine is not open; the log of the start says why")
-	}
 	return l.Quarantine.Put(item, held, m.Reader())
 }
 

@@ -282,7 +282,7 @@ func TestScannersAndTheQuarantineHaveDefaults(t *testing.T) {
 	check(t, "Rspamd", *c.Rspamd, Rspamd{Address: "http://127.0.0.1:11333", Timeout: 20 * time.Second, MaxSize: 50 << 20, MaxScans: 20})
 	check(t, "Malware", c.Malware, Malware{Macros: true, Encrypted: true, Mismatch: true, Smuggling: verdict.Tag, Depth: 5})
 	check(t, "Quarantine", c.Quarantine, Quarantine{
-		Dir: "/var/lib/coexistd/quarantine", Keep: 30 * 24 * time.Hour, MaxBytes: 10 << 30, SMTP: "127.0.0.1:25",
+		Dir: "/var/lib/coexistd", Keep: 30 * 24 * time.Hour, MaxBytes: 10 << 30, SMTP: "127.0.0.1:25",
 		Report: Report{Hour: 7, Zone: time.Local, From: "postmaster@a.example", Contact: "postmaster@a.example", Summary: []string{"postmaster@a.example"}},
 	})
 	c = loadWith(t, "[check.malware]\nextensions = []\n[quarantine.report]\nat = \"never\"\nfrom = \"q@acmecorp.com\"\nsummary = []\n")

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -20,7 +19,7 @@ import (
 
 // Quarantine is [quarantine].
 type Quarantine struct {
-	// Dir is the absolute path of the folder. It need not exist yet.
+	// Dir is the absolute path of the folder with store.db. It need not exist yet.
 	Dir string
 	// Keep is how long a message is held.
 	Keep time.Duration
@@ -46,7 +45,7 @@ type Report struct {
 
 func (r *reader) quarantineKeys() schema.Section {
 	return schema.Section{Path: "quarantine", Header: "[quarantine]", About: "where messages are held", Keys: []schema.Key{
-		{Name: "dir", Kind: schema.Text("a path in quotes", r.quarantineDir), Usually: "`quarantine` in `state_dir`", Example: `"quarantine"`, Meaning: "the folder for what is held"},
+		{Name: "dir", Kind: schema.Text("a path in quotes", r.quarantineDir), Usually: "`state_dir`", Example: `"/var/spool/coexistd"`, Meaning: "the folder of `store.db`, which has what is held"},
 		{Name: "keep", Kind: schema.Duration(time.Minute, 3650*day), Usual: "30d", Meaning: "how long it is held"},
 		{Name: "max_size", Kind: schema.Size(1<<20, 1<<50), Usual: "10G", Meaning: "of all messages together; the oldest go first"},
 		{Name: "smtp", Kind: schema.Text(schema.AString, r.releaseAddress), Usual: "127.0.0.1:25", Meaning: "the MTA that takes what is released, and the reports. Its milter must be coexistd"},
@@ -70,7 +69,7 @@ func (r *reader) quarantine(t *schema.Table) {
 	one := t.Optional("quarantine").ReadSection()
 	dir, said := schema.Said[string](one, "dir")
 	if !said {
-		dir = filepath.Join(r.config.StateDir, "quarantine")
+		dir = r.config.StateDir
 	}
 	r.config.Quarantine = Quarantine{
 		Dir:      dir,
@@ -84,12 +83,9 @@ func (r *reader) quarantine(t *schema.Table) {
 func (r *reader) quarantineDir(text string) (string, error) {
 	const right = "write the path of a folder, which need not exist"
 	if text == "" {
-		return "", fmt.Errorf("is empty; leave it out for %s", wording.Quote(filepath.Join(r.config.StateDir, "quarantine")))
+		return "", fmt.Errorf("is empty; leave it out for %s", wording.Quote(r.config.StateDir))
 	}
 	path := r.path(text)
-	if path == r.config.StateDir || path == filepath.Dir(path) {
-		return "", fmt.Errorf("%s is not a folder of its own; write one like %s", wording.Quote(path), wording.Quote(filepath.Join(path, "quarantine")))
-	}
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && !info.IsDir():

@@ -168,9 +168,9 @@ func (d *Daemon) change(do func()) {
 func (d *Daemon) Start() { d.change(d.start) }
 
 func (d *Daemon) start() {
-	d.keep()
 	g := d.current
 	conf := g.conf
+	d.keep()
 	d.serving.Go(func() { d.lists.Run(d.alive) })
 	d.serving.Go(func() { d.notices.Run(d.alive) })
 	d.serving.Go(func() { d.unproven.Run(d.alive) })

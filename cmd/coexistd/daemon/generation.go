@@ -32,15 +32,15 @@ type generation struct {
 	scanners    *scanners.Runner
 	resolver    *sender.Resolver
 	limits      *limits.Keeper
-	store       *quarantine.Store // nil while it cannot be opened
+	store       *quarantine.Store
 	users       *transaction.Users
 }
 
 // retire lets the generation go as soon as its last message has ended.
 func (g *generation) retire() { g.users.Leave() }
 
-// generate makes a generation of a configuration: all of it that can fail, but for the
-// quarantine, which mail need not wait for.
+// generate makes a generation of a configuration: all of it that can fail, but for the opening
+// of the quarantine, which mail need not wait for.
 func (d *Daemon) generate(conf *config.Config, before sources.Directories) (*generation, error) {
 	keys, err := MakeKeys(conf)
 	if err != nil {
@@ -56,6 +56,7 @@ func (d *Daemon) generate(conf *config.Config, before sources.Directories) (*gen
 		scanners:    holdScanners(held, conf, d.log),
 		resolver:    hold(held, resolverSettings(conf.Resolver), newResolver),
 		limits:      holdLimits(held, conf, d.memory, d.log),
+		store:       holdStore(held, conf, d.log),
 		users:       transaction.NewUsers(held.release),
 	}, nil
 }
@@ -73,8 +74,8 @@ func lean(list []directory.Source) []directory.Source {
 // adopt makes a generation that of the messages to come.
 func (d *Daemon) adopt(next *generation) {
 	d.current = next
-	d.keeper.openFailed = "" // which is of another quarantine than next.store
 	conf := next.conf
+	d.tryQuarantine(conf, next.store)
 	// What messages were told of the DNS may be minutes old: a reload asks for the lists anew.
 	d.lists.Configure(listsOf(conf, sender.NewResolver(conf.Resolver)))
 	d.notices.Configure(noticeSettings(conf, next.keys))
@@ -176,8 +177,10 @@ func (d *Daemon) complete(next *generation) (opened map[string]net.Listener, err
 	if faults, _ := refusals(next.directories); faults != nil {
 		return nil, faults
 	}
-	if next.store, err = d.openQuarantine(next.conf); err != nil {
-		return nil, err
+	if next.conf.Quarantine.Dir != d.current.conf.Quarantine.Dir {
+		if err := next.store.Ready(); err != nil {
+			return nil, err
+		}
 	}
 	return d.open(next.conf)
 }

@@ -2,10 +2,13 @@ package daemon
 
 import (
 	"context"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
+	"coexistd/cmd/coexistd/control"
 	"coexistd/milter/quarantine"
+	"coexistd/milter/store"
 	"coexistd/policy/config"
 )
 
@@ -25,41 +28,35 @@ const (
 // keeper looks after the quarantine: it opens it, clears out what is too old, and
 // sends the reports.
 type keeper struct {
-	busy       atomic.Bool
-	pruned     time.Time                        // when it was last cleared out
-	tried      time.Time                        // when a run of reports last failed
-	openFailed string                           // the last reason, said once
-	looked     time.Time                        // when usage was told
-	usage      atomic.Pointer[quarantine.Usage] // for metrics; nil: it is not known
+	busy   atomic.Bool
+	pruned time.Time                        // when it was last cleared out
+	tried  time.Time                        // when a run of reports last failed
+	looked time.Time                        // when usage was told
+	usage  atomic.Pointer[quarantine.Usage] // for metrics; nil: it is not known
+	// state is whether it is open, as far as was seen.
+	state atomic.Pointer[control.Quarantine]
 }
 
-// openQuarantine opens the store of a configuration, or returns the one that is
-// open when it is the same.
-func (d *Daemon) openQuarantine(conf *config.Config) (*quarantine.Store, error) {
-	if g := d.current; g.store != nil && g.conf.Quarantine.Dir == conf.Quarantine.Dir &&
-		g.conf.Quarantine.Keep == conf.Quarantine.Keep && g.conf.Quarantine.MaxBytes == conf.Quarantine.MaxBytes {
-		return g.store, nil
-	}
-	return quarantine.Open(QuarantineOptions(conf, d.log))
+// storeSettings are those by which the file of a quarantine is found.
+type storeSettings struct{ dir string }
+
+// holdStore returns the quarantine of a configuration.
+func holdStore(h *holds, conf *config.Config, log *slog.Logger) *quarantine.Store {
+	file := hold(h, storeSettings{conf.Quarantine.Dir}, func(s storeSettings) (*store.File, func()) {
+		file := store.New(quarantine.FileOptions(s.dir, log))
+		return file, func() {
+			if err := file.Close(); err != nil {
+				log.Error("the quarantine cannot be closed in order", "file", file.Path(), "error", err)
+			}
+		}
+	})
+	return quarantine.New(file, QuarantineOptions(conf, log))
 }
 
 // keep does what is due for the quarantine. What may take long goes on beside
 // the caller, one at a time.
 func (d *Daemon) keep() {
 	g := d.current
-	if g.store == nil {
-		store, err := d.openQuarantine(g.conf)
-		if err != nil {
-			if d.keeper.openFailed != err.Error() {
-				d.keeper.openFailed = err.Error()
-				d.log.Error("the quarantine cannot be opened: messages that should be held are put off until it can", "dir", g.conf.Quarantine.Dir, "error", err)
-			}
-			return
-		}
-		g.store, d.keeper.openFailed = store, ""
-		d.publish()
-		d.log.Info("the quarantine is open", "dir", g.conf.Quarantine.Dir)
-	}
 	if !d.keeper.busy.CompareAndSwap(false, true) {
 		return
 	}
@@ -67,6 +64,9 @@ func (d *Daemon) keep() {
 	d.serving.Go(func() {
 		defer d.keeper.busy.Store(false)
 		now := time.Now()
+		if !d.tryQuarantine(conf, store) {
+			return
+		}
 		if now.Sub(d.keeper.pruned) >= pruneInterval {
 			d.keeper.pruned = now
 			d.prune(store, now)
@@ -92,6 +92,23 @@ func (d *Daemon) lookAtUsage(store *quarantine.Store) {
 		return
 	}
 	d.keeper.usage.Store(&usage)
+}
+
+// tryQuarantine opens the quarantine unless it is open, says once whether that succeeds, and
+// reports it.
+func (d *Daemon) tryQuarantine(conf *config.Config, store *quarantine.Store) bool {
+	now := control.Quarantine{Dir: conf.Quarantine.Dir, Open: true}
+	if err := store.Ready(); err != nil {
+		now.Open, now.Error = false, err.Error()
+	}
+	switch before := d.keeper.state.Swap(&now); {
+	case before != nil && *before == now:
+	case !now.Open:
+		d.log.Error("the quarantine cannot be opened: messages that should be held are put off until it can", "dir", now.Dir, "error", now.Error)
+	default:
+		d.log.Info("the quarantine is open", "dir", now.Dir)
+	}
+	return now.Open
 }
 
 func (d *Daemon) prune(store *quarantine.Store, now time.Time) {

@@ -34,7 +34,6 @@ func (d *Daemon) look() *view {
 			Path: g.conf.Path, Loaded: g.loaded, Digest: g.conf.Digest, Refused: linesOf(d.refused), Tried: d.tried,
 		},
 		Directories: []control.Directory{}, Networks: []control.Networks{}, Scanners: []control.Scanner{},
-		Quarantine: control.Quarantine{Dir: g.conf.Quarantine.Dir, Open: g.store != nil, Error: d.keeper.openFailed},
 	}}
 	for _, one := range g.directories {
 		v.status.Directories = append(v.status.Directories, directoryStatus(one))
@@ -47,6 +46,9 @@ func (d *Daemon) Status() control.Status {
 	v := d.view.Load()
 	s := v.status
 	s.Draining = d.stopped.Load()
+	if s.Quarantine.Dir = v.conf.Quarantine.Dir; d.keeper.state.Load() != nil && d.keeper.state.Load().Dir == s.Quarantine.Dir {
+		s.Quarantine = *d.keeper.state.Load()
+	}
 	s.Directories = slices.Clone(s.Directories)
 	for i := range s.Directories {
 		s.Directories[i].Outside = v.outsideStatus(s.Directories[i].Source)

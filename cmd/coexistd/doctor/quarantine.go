@@ -43,11 +43,7 @@ func lookAtQuarantine(ctx context.Context, x *examination) []Finding {
 		findings = append(findings, failure("%v", lost).do("correct %s or the directory", x.conf.Path))
 	}
 	findings = append(findings, lookAtFiles(ctx, q.Dir)...)
-	store, err := quarantine.OpenExisting(daemon.QuarantineOptions(x.conf, slog.New(slog.DiscardHandler)))
-	if err != nil {
-		return append(findings, failure("%v", err).do("correct quarantine.dir in %s", x.conf.Path))
-	}
-	return append(findings, lookAtStore(x, store)...)
+	return append(findings, lookAtStore(x, quarantine.OpenExisting(daemon.QuarantineOptions(x.conf, slog.New(slog.DiscardHandler))))...)
 }
 
 func tryQuarantine(dir string) Finding {
@@ -123,7 +119,7 @@ func lookAtStore(x *examination, store *quarantine.Store) []Finding {
 		if errors.Is(err, fs.ErrPermission) {
 			return nil // lookAtFiles has said so.
 		}
-		return []Finding{failure("%v", err).do("run: systemctl restart coexistd; it makes the index anew from the messages")}
+		return []Finding{failure("%v", err).do("run: systemctl restart coexistd; it sets the file aside and keeps what can be read of it")}
 	}
 	usage, err := store.Usage()
 	if err != nil {

@@ -160,12 +160,12 @@ func (r *Reader) stream(ctx context.Context, cancel context.CancelCauseFunc, que
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() //nolint:errcheck // It changes nothing that could be lost.
+	defer tx.Rollback() // It changes nothing that could be lost.
 	rows, err := tx.QueryContext(ctx, query)
 	if err != nil {
 		return err
 	}
-	defer rows.Close() //nolint:errcheck // What went wrong is asked of Err.
+	defer rows.Close()
 	err = each(rows, p, func(a answer) error {
 		taking = true
 		err := take(a)

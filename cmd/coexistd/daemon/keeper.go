@@ -18,7 +18,7 @@ const (
 	// pruneInterval is how often what is too old is removed.
 	pruneInterval = 10 * time.Minute
 	// usageInterval is how often it is seen for metrics how full the quarantine is.
-	usageInterval = 30 * time.Second
+	usageInterval = 10 * time.Second
 	// runTime bounds the sending of all reports of a day.
 	runTime = time.Hour
 	// reportAgain is how long a run that failed is left alone.

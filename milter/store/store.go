@@ -78,12 +78,6 @@ func New(o Options) *File {
 	return f
 }
 
-// Create is New of a file that is opened at once.
-func Create(o Options) (*File, error) {
-	f := New(o)
-	return f, f.Ready(context.Background())
-}
-
 // Ready reports that the file is open, or can be opened now.
 func (f *File) Ready(ctx context.Context) error {
 	_, release, err := f.current(ctx)

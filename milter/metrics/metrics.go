@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"coexistd/milter/record"
+	"coexistd/policy/route"
 	"coexistd/policy/verdict"
 )
 
@@ -36,10 +37,11 @@ var bounds = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1,
 type Metrics struct {
 	registry *prometheus.Registry
 
-	messages, recipients, findings, unproven *prometheus.CounterVec
-	holdFailures                             prometheus.Counter
-	steps                                    [record.Steps]prometheus.Observer
-	scans                                    *prometheus.HistogramVec
+	messages, recipients, findings known
+	unproven                       *prometheus.CounterVec
+	holdFailures                   prometheus.Counter
+	steps                          [record.Steps]prometheus.Observer
+	scans                          *prometheus.HistogramVec
 }
 
 // New returns Metrics that have counted nothing. State tells at each scrape how the daemon is;
@@ -47,7 +49,8 @@ type Metrics struct {
 func New(state func() State) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
-		messages: counters(messages), recipients: counters(recipients), findings: counters(findings), unproven: counters(unproven),
+		messages: known{vector: counters(messages)}, recipients: known{vector: counters(recipients)}, findings: known{vector: counters(findings)},
+		unproven:     counters(unproven),
 		holdFailures: prometheus.NewCounter(prometheus.CounterOpts{Name: table[holdFailures].name, Help: table[holdFailures].help}),
 		scans:        histograms(scanSeconds),
 	}
@@ -57,9 +60,9 @@ func New(state func() State) *Metrics {
 	}
 	// A counter that is there from the start shows its first step, too.
 	for point := verdict.S0; point <= verdict.S2; point++ {
-		m.recipients.WithLabelValues(point.String(), "", verdict.Reject.String(), verdict.CheckLoop)
+		m.recipients.vector.WithLabelValues(point.String(), "", verdict.Reject.String(), verdict.CheckLoop)
 	}
-	m.registry.MustRegister(m.messages, m.recipients, m.findings, m.unproven, m.holdFailures, m.scans, steps, stateCollector{state},
+	m.registry.MustRegister(m.messages.vector, m.recipients.vector, m.findings.vector, m.unproven, m.holdFailures, m.scans, steps, stateCollector{state},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -82,19 +85,15 @@ func histograms(of id) *prometheus.HistogramVec {
 // Record counts a message (record.Sink).
 func (m *Metrics) Record(r *record.Record) {
 	d := &r.Decision
-	m.messages.WithLabelValues(d.Checkpoint.String(), d.Platform, d.Verdict.String(), d.Check, strconv.FormatBool(r.Ended)).Inc()
+	m.countMessage(r)
 	m.countRecipients(r)
 	for i := range d.Findings {
-		f := &d.Findings[i]
-		m.findings.WithLabelValues(f.Check, f.State.String()).Inc()
-		if f.Took > 0 {
-			m.scans.WithLabelValues(f.Check).Observe(time.Duration(f.Took).Seconds())
-		}
+		m.countFinding(&d.Findings[i])
 	}
 	for _, platform := range r.Unproven() {
 		m.unproven.WithLabelValues(platform).Inc()
 	}
-	if d.Reasons.HasCode(verdict.NotHeld) {
+	if d.Verdict == verdict.Tempfail && d.Reasons.HasCode(verdict.NotHeld) {
 		m.holdFailures.Inc()
 	}
 	for step, took := range r.Took {
@@ -104,25 +103,53 @@ func (m *Metrics) Record(r *record.Record) {
 	}
 }
 
+func (m *Metrics) countMessage(r *record.Record) {
+	d := &r.Decision
+	var room [64]byte
+	ended := byte('-')
+	if r.Ended {
+		ended = '+'
+	}
+	key := append(append(append(append(room[:0], byte(d.Checkpoint), byte(d.Verdict), ended), d.Check...), 0), d.Platform...)
+	m.messages.of(key, func() []string {
+		return []string{d.Checkpoint.String(), d.Platform, d.Verdict.String(), d.Check, strconv.FormatBool(r.Ended)}
+	}).Inc()
+}
+
+func (m *Metrics) countFinding(f *verdict.Finding) {
+	var room [32]byte
+	m.findings.of(append(append(room[:0], byte(f.State)), f.Check...), func() []string { return []string{f.Check, f.State.String()} }).Inc()
+	if f.Took > 0 {
+		m.scans.WithLabelValues(f.Check).Observe(time.Duration(f.Took).Seconds())
+	}
+}
+
 // countRecipients counts those that were refused alone, and the others as they were decided
 // on. Of a message that is put off or refused, all of these are.
 func (m *Metrics) countRecipients(r *record.Record) {
-	d := &r.Decision
-	point, left := d.Checkpoint.String(), r.Count
+	d, left := &r.Decision, r.Count
 	for _, a := range r.Alike {
-		m.recipients.WithLabelValues(point, "", a.Verdict.String(), a.Check).Add(float64(a.Count))
+		m.countAlike(d.Checkpoint, nil, a.Verdict, a.Check, a.Count)
 		left -= a.Count
 	}
 	if d.Verdict >= verdict.Tempfail || len(d.Recipients) == 0 {
-		if left > 0 {
-			m.recipients.WithLabelValues(point, "", d.Verdict.String(), d.Check).Add(float64(left))
-		}
+		m.countAlike(d.Checkpoint, nil, d.Verdict, d.Check, left)
 		return
 	}
 	for i := range d.Recipients {
 		one := &d.Recipients[i]
-		m.recipients.WithLabelValues(point, one.Ways.String(), one.Verdict.String(), one.Check).Inc()
+		m.countAlike(d.Checkpoint, one.Ways, one.Verdict, one.Check, 1)
 	}
+}
+
+// countAlike counts recipients with all that is told of them in common.
+func (m *Metrics) countAlike(point verdict.Checkpoint, ways route.Ways, v verdict.Verdict, check string, count int) {
+	if count <= 0 {
+		return
+	}
+	var room [64]byte
+	key := ways.AppendTo(append(append(append(room[:0], byte(point), byte(v)), check...), 0))
+	m.recipients.of(key, func() []string { return []string{point.String(), ways.String(), v.String(), check} }).Add(float64(count))
 }
 
 // Server answers scrapes at Path, and nothing else. Whoever serves it has it listen.

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -117,6 +118,27 @@ func TestEachRecordCountsOnce(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
 			}
 		})
+	}
+}
+
+func TestNoRecordIsLostWhereManyComeAtOnce(t *testing.T) {
+	const crowd, each = 8, 500
+	m := New(nothing)
+	var all sync.WaitGroup
+	for range crowd {
+		all.Go(func() {
+			for i := range each {
+				check := fmt.Sprint("check", i%50)
+				m.Record(&record.Record{Ended: true, Count: 1, Decision: policy.Decision{Checkpoint: verdict.S0, Verdict: verdict.Accept, Check: check, Recipients: []policy.Ruling{local(verdict.Accept, check)}}})
+			}
+		})
+	}
+	all.Wait()
+	for i := range 50 {
+		want := fmt.Sprintf(`coexistd_messages_total{check="check%d",ended="true",platform="",point="S0",verdict="accept"} %d`, i, crowd*each/50)
+		if !slices.Contains(counted(m), want) {
+			t.Errorf("it does not tell %s", want)
+		}
 	}
 }
 

@@ -68,12 +68,11 @@ const (
 	Prove  Step = iota // its signatures are verified for the proof of its tenant
 	Charge             // limits are asked
 	Scan               // scanners, signatures and the DNS are asked
-	Decide
-	Hold  // it is put into the quarantine
-	Steps // the number of them
+	Hold               // it is put into the quarantine
+	Steps              // the number of them
 )
 
-var stepNames = [Steps]string{"prove", "charge", "scan", "decide", "hold"}
+var stepNames = [Steps]string{"prove", "charge", "scan", "hold"}
 
 // String returns the step's name as it stands in the metrics.
 func (s Step) String() string { return stepNames[s] }

@@ -123,7 +123,6 @@ func (t *Transaction) scan(ctx context.Context) {
 
 // decide has the policy decide, and tells of a change that no MTA could be given.
 func (t *Transaction) decide() policy.Decision {
-	defer t.took(record.Decide, time.Now())
 	d := t.open.Decide()
 	if d.Reasons.HasCode(verdict.ChangeUnfit) {
 		t.report(slog.LevelWarn, "a change to a message is not fit for the MTA; the message is put off", slog.String("error", d.Reasons.String()))

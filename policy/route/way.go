@@ -3,7 +3,6 @@ package route
 import (
 	"slices"
 	"strconv"
-	"strings"
 
 	"coexistd/policy/mail"
 	"coexistd/policy/verdict"
@@ -35,8 +34,9 @@ func (h Hop) String() string { return Way{h}.String() }
 type Way []Hop
 
 // String returns the flow, which is the way as people read it: "S2=>S4=>O1=>LD".
-func (w Way) String() string {
-	b := make([]byte, 0, 32)
+func (w Way) String() string { return string(w.appendTo(make([]byte, 0, 32))) }
+
+func (w Way) appendTo(b []byte) []byte {
 	for i, hop := range w {
 		if i > 0 {
 			b = append(b, "=>"...)
@@ -45,7 +45,7 @@ func (w Way) String() string {
 			b = strconv.AppendInt(b, int64(hop.Number), 10)
 		}
 	}
-	return string(b)
+	return b
 }
 
 // Ways are those of one recipient: none where the message is refused, two with dual
@@ -58,12 +58,17 @@ func (w Ways) Leaves(exit verdict.Checkpoint) bool {
 }
 
 // String returns the flows, with commas between them.
-func (w Ways) String() string {
-	flows := make([]string, len(w))
+func (w Ways) String() string { return string(w.AppendTo(nil)) }
+
+// AppendTo appends what String returns.
+func (w Ways) AppendTo(b []byte) []byte {
 	for i, way := range w {
-		flows[i] = way.String()
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = way.appendTo(b)
 	}
-	return strings.Join(flows, ", ")
+	return b
 }
 
 // Origin is where a message has entered, once that is settled.

@@ -24,9 +24,10 @@ type Reporter struct {
 	From, Contact string
 	// Summary are the administrators' addresses; empty: no summary is sent.
 	Summary []string
-	// Hour and Minute are the time of day in Zone at which reports are due.
-	Hour, Minute int
-	Zone         *time.Location
+	// At are the times of day at which reports are due, each as what a clock of Zone shows
+	// since midnight.
+	At   []time.Duration
+	Zone *time.Location
 	// Keep is how long messages are held.
 	Keep time.Duration
 	Log  *slog.Logger
@@ -134,7 +135,7 @@ func (r *Reporter) Run(ctx context.Context, now time.Time) error {
 
 // Send gives one report to the MTA, and marks its entries as reported once it is
 // taken. They are marked, too, when the MTA refuses the recipient or the mail for
-// good, since it would every day; only the log and the error tell of that. What is
+// good, since it would each time; only the log and the error tell of that. What is
 // not taken for another reason is part of the next report.
 func (r *Reporter) Send(ctx context.Context, now time.Time, mail Mail) error {
 	err := r.submit(ctx, now, &mail)

@@ -26,7 +26,7 @@ func reporter(t testing.TB) *Reporter {
 		Post: ownmail.Post{Hostname: "mail.acmecorp.com", Keys: seal.NewKeys([]byte(strings.Repeat("k", 32))), Delimiters: "+"},
 		From: "postmaster@acmecorp.com", Contact: "helpdesk@acmecorp.com",
 		Summary: []string{"postmaster@acmecorp.com"},
-		Hour:    7, Zone: berlin(t), Keep: 30 * 24 * time.Hour, Log: slog.New(slog.DiscardHandler),
+		At:      []time.Duration{7 * time.Hour}, Zone: berlin(t), Keep: 30 * 24 * time.Hour, Log: slog.New(slog.DiscardHandler),
 	}
 }
 

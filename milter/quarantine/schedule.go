@@ -5,15 +5,26 @@ import (
 	"time"
 )
 
-// Next returns the first time after the given one at which reports are due:
-// once on every day of the zone's calendar, at Hour and Minute. Where the clock
-// is put forward past that time they are due as much later, and where the clock
+// Next returns the first time after the given one at which reports are due, or zero
+// when they never are: on every day of the zone's calendar, at each time of At. Where the
+// clock is put forward past such a time they are due as much later, and where the clock
 // shows it twice, at the first.
-func (r *Reporter) Next(after time.Time) time.Time {
+func (r *Reporter) Next(after time.Time) (first time.Time) {
+	for _, of := range r.At {
+		if at := r.nextAt(of, after); first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	return first
+}
+
+// nextAt is Next for one time of day.
+func (r *Reporter) nextAt(of time.Duration, after time.Time) time.Time {
 	year, month, day := after.In(r.Zone).Date()
+	hour, minute := int(of/time.Hour), int(of%time.Hour/time.Minute)
 	// A time that the clock skips may lie on the day after its own.
 	for i := -1; ; i++ {
-		if at := onClock(year, month, day+i, r.Hour, r.Minute, r.Zone); at.After(after) {
+		if at := onClock(year, month, day+i, hour, minute, r.Zone); at.After(after) {
 			return at
 		}
 	}

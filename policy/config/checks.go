@@ -28,7 +28,7 @@ func pointKeys() schema.Section {
 		{Name: "checks", Kind: schema.Texts(schema.Rules{}), Usually: "see below", Example: `["ddos", "spoof", "malware"]`,
 			Meaning: "a list of the checks that are made, of those that are possible at the point. `\"loop\"` may stand in it; it is made anyway"},
 		{Name: "report", Kind: schema.Boolean(), Usually: "`true` at S0, else `false`", Example: "true",
-			Meaning: "recipients are told in their daily report of what is held for them at this point"},
+			Meaning: "recipients are told in their report of what is held for them at this point"},
 	}}
 }
 

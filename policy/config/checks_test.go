@@ -237,7 +237,7 @@ keep = "48h"
 max_size = "1T"
 smtp = "Mail.Acmecorp.com:10025"
 [quarantine.report]
-at = "23:59"
+at = ["23:59", "7:30"]
 zone = "Europe/Berlin"
 from = "Postmaster@acmecorp.com"
 contact = "helpdesk@acmecorp.com"
@@ -268,7 +268,7 @@ func TestScannersAllowancesAndTheQuarantineAreReadWhole(t *testing.T) {
 	}
 	check(t, "Quarantine", c.Quarantine, Quarantine{
 		Dir: filepath.Join(filepath.Dir(path), "held"), Keep: 48 * time.Hour, MaxBytes: 1 << 40, SMTP: "mail.acmecorp.com:10025",
-		Report: Report{Hour: 23, Minute: 59, Zone: berlin, From: "Postmaster@acmecorp.com", Contact: "helpdesk@acmecorp.com",
+		Report: Report{At: []time.Duration{7*time.Hour + 30*time.Minute, 23*time.Hour + 59*time.Minute}, Zone: berlin, From: "Postmaster@acmecorp.com", Contact: "helpdesk@acmecorp.com",
 			Summary: []string{"a@acmecorp.com", "b@acmecorp.com"}},
 	})
 	check(t, "Probe", *c.Probe, Probe{From: "Probe@acmecorp.com", To: []ProbeTo{{"office365", "coexist-probe@acmecorp.com"}}, Wait: 30 * time.Second})
@@ -283,7 +283,7 @@ func TestScannersAndTheQuarantineHaveDefaults(t *testing.T) {
 	check(t, "Malware", c.Malware, Malware{Macros: true, Encrypted: true, Mismatch: true, Smuggling: verdict.Tag, Depth: 5})
 	check(t, "Quarantine", c.Quarantine, Quarantine{
 		Dir: "/var/lib/coexistd", Keep: 30 * 24 * time.Hour, MaxBytes: 10 << 30, SMTP: "127.0.0.1:25",
-		Report: Report{Hour: 7, Zone: time.Local, From: "postmaster@a.example", Contact: "postmaster@a.example", Summary: []string{"postmaster@a.example"}},
+		Report: Report{At: []time.Duration{7 * time.Hour}, Zone: time.Local, From: "postmaster@a.example", Contact: "postmaster@a.example", Summary: []string{"postmaster@a.example"}},
 	})
 	c = loadWith(t, "[check.malware]\nextensions = []\n[quarantine.report]\nat = \"never\"\nfrom = \"q@acmecorp.com\"\nsummary = []\n")
 	if c.Probe != nil || c.Rules.ProbeFrom != "" {
@@ -294,7 +294,7 @@ func TestScannersAndTheQuarantineHaveDefaults(t *testing.T) {
 		t.Errorf("there are scanners that the file does not name: %+v, %+v", c.Clamd, c.Rspamd)
 	}
 	check(t, "a list that blocks nothing", c.Malware.Extensions, []string{})
-	check(t, "Report", c.Quarantine.Report, Report{Never: true, Zone: time.Local, From: "q@acmecorp.com", Contact: "q@acmecorp.com", Summary: []string{}})
+	check(t, "Report", c.Quarantine.Report, Report{Zone: time.Local, From: "q@acmecorp.com", Contact: "q@acmecorp.com", Summary: []string{}})
 }
 
 func TestTheEntriesOfAllAllowancesAreBounded(t *testing.T) {

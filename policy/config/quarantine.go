@@ -32,11 +32,10 @@ type Quarantine struct {
 
 // Report is [quarantine.report].
 type Report struct {
-	// Never switches reports off.
-	Never bool
-	// Hour and Minute are when reports are sent each day, by the clock of Zone.
-	Hour, Minute int
-	Zone         *time.Location
+	// At are the times of day at which reports are sent, by the clock of Zone: each is what
+	// the clock shows since midnight. None: reports are never sent.
+	At   []time.Duration
+	Zone *time.Location
 	// From is the reports' author, Contact whom they tell to ask for a release.
 	From, Contact string
 	// Summary is who gets the administrator's summary; Empty: nobody.
@@ -53,8 +52,9 @@ func (r *reader) quarantineKeys() schema.Section {
 }
 
 func (r *reader) reportKeys() schema.Section {
-	return schema.Section{Path: "quarantine.report", Header: "[quarantine.report]", About: "the daily mail to those for whom something is held", Keys: []schema.Key{
-		{Name: "at", Kind: schema.Text(`a time of day in quotes, like "07:00", or "never"`, timeOfDay), Usual: "07:00", Meaning: "when, or `\"never\"`"},
+	return schema.Section{Path: "quarantine.report", Header: "[quarantine.report]", About: "the mail, once a day or more often, to those for whom something is held", Keys: []schema.Key{
+		{Name: "at", Kind: schema.OneOrMore(timeOfDay, schema.Rules{Empty: `names no time; write "never" for no reports`, Most: 24, What: "times", Twice: schema.Refused}),
+			Usual: "07:00", Meaning: "when, each day; several times are a list: `[\"07:00\", \"13:00\"]`; or `\"never\"`"},
 		{Name: "zone", Kind: schema.Text(`a time zone's name in quotes, like "Europe/Berlin"`, zone), Usually: "the host's", Example: `"Europe/Berlin"`,
 			Meaning: "by which clock: `\"Europe/Berlin\"`"},
 		{Name: "from", Kind: schema.Text(wantMailbox, r.mailbox), Usually: "`postmaster@` the first domain", Example: `"postmaster@example.com"`, Meaning: "the reports' author"},
@@ -107,11 +107,11 @@ func (r *reader) releaseAddress(text string) (string, error) {
 // report reads [quarantine.report], or makes the usual one.
 func (r *reader) report(t *schema.Table) Report {
 	one := t.Optional("report").ReadSection()
-	at, zone := schema.Value[clock](one, "at"), time.Local
+	zone := time.Local
 	if other, said := schema.Said[*time.Location](one, "zone"); said {
 		zone = other
 	}
-	report := Report{Never: at.never, Hour: at.hour, Minute: at.minute, Zone: zone, From: schema.Value[string](one, "from")}
+	report := Report{At: reportTimes(one), Zone: zone, From: schema.Value[string](one, "from")}
 	if domains := slices.Sorted(maps.Keys(r.config.Rules.Routes.Domains)); report.From == "" && len(domains) > 0 {
 		report.From = "postmaster@" + domains[0]
 	}
@@ -123,21 +123,31 @@ func (r *reader) report(t *schema.Table) Report {
 	return report
 }
 
-// clock is a time of day, or never.
-type clock struct {
-	never        bool
-	hour, minute int
+// never stands for no time of day.
+const never time.Duration = -1
+
+// reportTimes reads at which times of day reports are sent.
+func reportTimes(one *schema.Table) []time.Duration {
+	at := schema.Value[[]time.Duration](one, "at")
+	slices.Sort(at)
+	if len(at) == 0 || at[0] != never {
+		return at
+	}
+	if len(at) > 1 {
+		one.Fail("at", `has "never" beside times; keep one or the other`)
+	}
+	return nil
 }
 
-func timeOfDay(text string) (clock, error) {
+func timeOfDay(text string) (time.Duration, error) {
 	if text == "never" {
-		return clock{never: true}, nil
+		return never, nil
 	}
 	at, err := time.Parse("15:04", text)
 	if err != nil {
-		return clock{}, fmt.Errorf(`%s is not a time of day; write it like "07:00", or "never"`, wording.Quote(text))
+		return 0, fmt.Errorf(`%s is not a time of day; write it like "07:00", or "never"`, wording.Quote(text))
 	}
-	return clock{hour: at.Hour(), minute: at.Minute()}, nil
+	return time.Duration(at.Hour())*time.Hour + time.Duration(at.Minute())*time.Minute, nil
 }
 
 func zone(text string) (*time.Location, error) {

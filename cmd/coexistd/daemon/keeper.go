@@ -19,7 +19,7 @@ const (
 	pruneInterval = 10 * time.Minute
 	// usageInterval is how often it is seen for metrics how full the quarantine is.
 	usageInterval = 10 * time.Second
-	// runTime bounds the sending of all reports of a day.
+	// runTime bounds the sending of all reports of one time.
 	runTime = time.Hour
 	// reportAgain is how long a run that failed is left alone.
 	reportAgain = 15 * time.Minute
@@ -75,7 +75,7 @@ func (d *Daemon) keep() {
 			d.keeper.looked = now
 			d.lookAtUsage(store)
 		}
-		if !conf.Quarantine.Report.Never && now.Sub(d.keeper.tried) >= reportAgain {
+		if len(conf.Quarantine.Report.At) > 0 && now.Sub(d.keeper.tried) >= reportAgain {
 			d.report(d.alive, NewReporter(conf, keys, store, d.log), now)
 		}
 	})

@@ -196,7 +196,7 @@ func NewReporter(conf *config.Config, keys seal.Keys, store *quarantine.Store, l
 	return &quarantine.Reporter{
 		Store: store, Post: post(conf, keys),
 		From: q.Report.From, Contact: q.Report.Contact, Summary: q.Report.Summary,
-		Hour: q.Report.Hour, Minute: q.Report.Minute, Zone: q.Report.Zone, Keep: q.Keep, Log: log,
+		At: q.Report.At, Zone: q.Report.Zone, Keep: q.Keep, Log: log,
 	}
 }
 

@@ -162,7 +162,7 @@ func lookAtReports(conf *config.Config, store *quarantine.Store, now time.Time) 
 		told = "none was sent yet"
 	}
 	switch {
-	case report.Never:
+	case len(report.At) == 0:
 		return fine("no reports are sent (quarantine.report.at)")
 	case err != nil:
 		return failure("when the last reports were sent cannot be told: %v", err).do("run: systemctl restart coexistd")

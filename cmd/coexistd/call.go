@@ -19,6 +19,7 @@ type call struct {
 	asJSON      bool           // by --json
 	asksVersion bool           // by --version
 	status      int            // the exit status
+	by          string         // who runs it, of a command that becomes the daemon's user
 }
 
 // command makes a command of its description and of the function that does it, which

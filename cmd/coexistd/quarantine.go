@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 
 	"github.com/spf13/cobra"
 
+	"coexistd/cmd/coexistd/account"
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/quarantine"
 	"coexistd/policy/config"
@@ -38,8 +40,13 @@ deletes them, and reports them.
 	return cmd
 }
 
-// openHeld opens the quarantine of the configuration.
+// openHeld opens the quarantine of the configuration, as the daemon's user: what SQLite makes
+// beside the file is theirs then.
 func (c *call) openHeld() (*config.Config, *quarantine.Store, error) {
+	c.by = whoRuns(os.Getenv("SUDO_USER"))
+	if err := account.BecomeDaemon(c.config); err != nil {
+		return nil, nil, err
+	}
 	reading := config.Load(c.config)
 	if len(reading.Problems) > 0 {
 		return nil, nil, reading.Problems

@@ -27,7 +27,7 @@ type teller struct {
 }
 
 func (c *call) newTeller() *teller {
-	t := &teller{c: c, by: whoRuns(os.Getenv("SUDO_USER"))}
+	t := &teller{c: c, by: c.by}
 	path, err := config.ControlSocket(c.config)
 	t.daemon, t.failed = control.NewClient(path), err
 	return t

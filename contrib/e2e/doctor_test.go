@@ -214,6 +214,7 @@ ok    quarantine     no reports are sent (quarantine.report.at)
 ok    daemon         the milter answers at unix:{dir}/milter.sock
 ok    daemon         the lookup answers at unix:{dir}/lookup.sock
 ok    daemon         the daemon has the configuration and the directories as the files hold them
+ok    metrics        there is no [metrics]: Prometheus is told nothing
 ok    postfix        smtpd ({mta}, {submission}) hands its mail to coexistd by unix:{dir}/milter.sock
 ok    postfix        cleanup (cleanup-milter, cleanup) hands its mail to coexistd by unix:{dir}/milter.sock
 ok    postfix        virtual_mailbox_maps asks coexistd for recipients
@@ -366,13 +367,13 @@ func TestTheDoctorSeesWithTheEyesOfTheDaemonsUser(t *testing.T) {
 	}
 	c.must(exitNo, append([]string{"ok    state_dir      {dir}/state belongs to daemon", "ok    quarantine     {held}/quarantine can be written to", "ok    quarantine     entries held: 0"}, stopped...)...)
 
-	if err := errors.Join(os.Chown(filepath.Join(held, "index"), 0, 0), os.Chown(keyFile(c.Config()), 0, 0), os.Chmod(c.clamdSocket(), 0o600)); err != nil {
+	if err := errors.Join(os.Chown(filepath.Join(held, quarantine.FileName), 0, 0), os.Chown(keyFile(c.Config()), 0, 0), os.Chmod(c.clamdSocket(), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	c.must(exitNo, append([]string{
 		"FAIL  state_dir      the key {dir}/state/secret.key cannot be read: permission denied", "  do: run: chgrp daemon {dir}/state/secret.key",
 		"FAIL  clamd          clamd at {clamd} cannot be reached", "  do: let daemon use the socket",
-		"FAIL  quarantine     daemon cannot use 1 of the files in {held}/quarantine: {held}/quarantine/index", "  do: run: chown -R daemon: {held}/quarantine",
+		"FAIL  quarantine     daemon cannot use 1 of the files in {held}/quarantine: {held}/quarantine/store.db", "  do: run: chown -R daemon: {held}/quarantine",
 	}, stopped...)...)
 
 	// Nobody else can look for him.
@@ -393,17 +394,21 @@ func (c *clinic) clamdSocket() string { return strings.TrimPrefix(c.clamd.Addr()
 func TestTheDoctorDoesNotWaitForAStoreThatHangs(t *testing.T) {
 	t.Parallel()
 	c := startClinic(t)
-	file, err := os.OpenFile(filepath.Join(c.held, "quarantine", "lock"), os.O_RDWR, 0)
+	// SQLite's locks for reading and writing are of eight bytes of this file, from this one on
+	// (https://www.sqlite.org/walformat.html, section 2.3). A process that is stopped while it
+	// has them is waited for.
+	const firstLock, locks = 120, 8
+	file, err := os.OpenFile(filepath.Join(c.held, "quarantine", quarantine.FileName+"-shm"), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+	if err := syscall.FcntlFlock(file.Fd(), syscall.F_SETLKW, &syscall.Flock_t{Type: syscall.F_WRLCK, Start: firstLock, Len: locks}); err != nil {
 		t.Fatal(err)
 	}
 	c.must(exitNo,
 		"ok    rspamd",
-		"FAIL  quarantine     it could not be told within 15s", "  do: see which disk, file lock or server hangs",
+		"FAIL  quarantine     {held}/quarantine/store.db: it is in use by a process that does not let go of it", "  do: see which process hangs that has it open: fuser -v {held}/quarantine/store.db",
 		"ok    smtp")
 }
 

@@ -84,8 +84,7 @@ func TestADaemonKilledWhileItStoresLosesNothingAndStoresNothingTwice(t *testing.
 	s := startMortalSite(t, checkedTOML("", rspamd.URL(), neverReport))
 	to := []string{"bob@acmecorp.com", "alice@acmecorp.com"}
 	for step, stored := range map[string]int{
-		"put: before writing": 0, "put: written": 0, "put: synced": 0, "put: renamed": 0,
-		"put: folder synced": 0, "put: before commit": 0, "put: committed": len(to),
+		"put: before writing": 0, "put: before commit": 0, "put: committed": len(to),
 	} {
 		s.restart(step)
 		m := spamFor("bob@acmecorp.com", step)
@@ -106,9 +105,6 @@ func TestADaemonKilledWhileItStoresLosesNothingAndStoresNothingTwice(t *testing.
 			}
 		}
 		s.mustArrive(m)
-		if left, err := os.ReadDir(filepath.Join(s.Dir, "state", "quarantine", "tmp")); err != nil || len(left) > 0 {
-			t.Errorf("%s: there are left over %v, %v", step, left, err)
-		}
 	}
 	// All of them are whole, and go where they should.
 	s.release(s.entries()[0].ID, "released", "")

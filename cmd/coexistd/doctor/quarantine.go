@@ -15,6 +15,7 @@ import (
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/cmd/coexistd/human"
 	"coexistd/milter/quarantine"
+	"coexistd/milter/store"
 	"coexistd/policy/config"
 	"coexistd/policy/seal"
 )
@@ -114,29 +115,35 @@ func lookAtFiles(ctx context.Context, dir string) []Finding {
 }
 
 // lookAtStore tells what is held, and what became of reports and releases.
-func lookAtStore(x *examination, store *quarantine.Store) []Finding {
+func lookAtStore(x *examination, held *quarantine.Store) []Finding {
+	file := filepath.Join(x.conf.Quarantine.Dir, quarantine.FileName)
 	damaged := func(err error) []Finding {
-		if errors.Is(err, fs.ErrPermission) {
+		switch {
+		case errors.Is(err, fs.ErrPermission):
 			return nil // lookAtFiles has said so.
+		case errors.Is(err, store.ErrBusy):
+			return []Finding{failure("%v", err).do("see which process hangs that has it open: fuser -v %s", file)}
+		case errors.Is(err, store.ErrDamaged):
+			return []Finding{failure("%v", err).do("run: systemctl restart coexistd; it sets the file aside and keeps what can be read of it")}
 		}
-		return []Finding{failure("%v", err).do("run: systemctl restart coexistd; it sets the file aside and keeps what can be read of it")}
+		return []Finding{failure("%v", err).do("%s", writeRemedy(because(err), file))}
 	}
-	usage, err := store.Usage()
+	usage, err := held.Usage()
 	if err != nil {
 		return damaged(err)
 	}
 	q := x.conf.Quarantine
-	held := fmt.Sprintf("entries held: %d, with %s of %s (quarantine.max_size)", usage.Entries, human.Size(usage.Bytes), human.Size(q.MaxBytes))
+	told := fmt.Sprintf("entries held: %d, with %s of %s (quarantine.max_size)", usage.Entries, human.Size(usage.Bytes), human.Size(q.MaxBytes))
 	if usage.Entries > 0 {
-		held += "; the oldest came " + human.Age(x.now.Sub(usage.Oldest))
+		told += "; the oldest came " + human.Age(x.now.Sub(usage.Oldest))
 	}
-	findings := []Finding{fine("%s", held)}
+	findings := []Finding{fine("%s", told)}
 	if rest := q.MaxBytes - usage.Bytes; usage.Free < rest {
 		findings = append(findings, warning("%s are free, less than the %s that it may still take by quarantine.max_size", human.Size(usage.Free), human.Size(rest)).
 			do("make room on the file system of %s, or set quarantine.max_size to %dM at most", q.Dir, max(1, (usage.Free+usage.Bytes)>>20)))
 	}
 	var uncertain []string
-	for entry, err := range store.All(quarantine.Query{}) {
+	for entry, err := range held.All(quarantine.Query{}) {
 		if err != nil {
 			return append(findings, damaged(err)...)
 		}
@@ -148,7 +155,7 @@ func lookAtStore(x *examination, store *quarantine.Store) []Finding {
 		findings = append(findings, warning("releases begun and not ended, so that the messages may have arrived or not: %s", some(uncertain)).
 			do("ask the recipients; then coexistd quarantine release --again ID, or coexistd quarantine delete ID"))
 	}
-	return append(findings, lookAtReports(x.conf, store, x.now))
+	return append(findings, lookAtReports(x.conf, held, x.now))
 }
 
 func lookAtReports(conf *config.Config, store *quarantine.Store, now time.Time) Finding {

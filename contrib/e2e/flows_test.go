@@ -139,8 +139,10 @@ func TestEveryFlowThatPassesUsArrivesAndIsLogged(t *testing.T) {
 		}{{"MX here", nil}, {"MX there", []shared{withOffice, withGoogle}}} {
 			t.Run(c.about, func(t *testing.T) {
 				t.Parallel()
-				s := startSite(t, lab.SiteConfig{MTA: mta, TOML: withMX(lab.SiteTOML, c.mx...)})
-				s.pass(slices.Concat(withOffice.passages(c.mx != nil), withGoogle.passages(c.mx != nil)))
+				s := startSite(t, lab.SiteConfig{MTA: mta, TOML: withMX(lab.SiteTOML, c.mx...) + metricsTOML})
+				list := slices.Concat(withOffice.passages(c.mx != nil), withGoogle.passages(c.mx != nil))
+				s.pass(list)
+				s.mustCountFlows(list)
 			})
 		}
 	})

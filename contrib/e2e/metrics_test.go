@@ -20,12 +20,15 @@ import (
 	"coexistd/contrib/lab"
 )
 
-// meteredTOML is the usual configuration with metrics, where a program is held when it
-// comes from the Internet, and thrown away when a user sends it.
-const meteredTOML = lab.SiteTOML + `
+// metricsTOML has a site tell its metrics.
+const metricsTOML = `
 [metrics]
 address = "unix:{dir}/metrics.sock"
+`
 
+// meteredTOML is the usual configuration with metrics, where a program is held when it
+// comes from the Internet, and thrown away when a user sends it.
+const meteredTOML = lab.SiteTOML + metricsTOML + `
 [checkpoint.S2]
 checks = ["auth", "spoof", "malware"]
 
@@ -216,6 +219,22 @@ func (s *site) mustCount(want map[string]float64) {
 		if _, told := got[name]; !told {
 			s.t.Errorf("%s is not told; what was sent is %v", name, want[name])
 		}
+	}
+}
+
+// mustCountFlows compares what the metrics count of recipients with the ways of messages that
+// were all accepted.
+func (s *site) mustCountFlows(list []*passage) {
+	s.t.Helper()
+	want := make(map[string]float64)
+	for _, p := range list {
+		at := strings.IndexByte(p.flow, 'S')
+		want[aRecipient(p.flow[at:at+2], p.flow, "accept", "")]++
+	}
+	got := counts(s.numbers())
+	maps.DeleteFunc(got, func(name string, _ float64) bool { return !strings.HasPrefix(name, "coexistd_recipients_total{") })
+	if !maps.Equal(got, want) {
+		s.t.Errorf("the metrics count\n%v\nand what was sent is\n%v", got, want)
 	}
 }
 

@@ -179,7 +179,7 @@ func (d *Daemon) start() {
 	d.follow()
 	d.serving.Go(func() { tellServers(d.alive, g, d.log) })
 	for _, address := range d.inherited.Unused() {
-		d.log.Warn("systemd passed a socket that no [[listen]] or [[lookup]] names", "address", address)
+		d.log.Warn("systemd passed a socket that no [[listen]], [[lookup]] or [metrics] names", "address", address)
 	}
 	for _, note := range conf.Notes {
 		d.log.Warn("configuration", "note", note.Text)

@@ -42,7 +42,7 @@ func (f *File) mend(ctx context.Context, why error) (*opened, error) {
 // was lost.
 func (f *File) makeMended(ctx context.Context) (told string, err error) {
 	path := f.options.Path + fresh
-	if err := errors.Join(discard(path), makeFile(path)); err != nil {
+	if err := errors.Join(Remove(path), makeFile(path)); err != nil {
 		return "", err
 	}
 	o, err := f.connect(ctx, path)
@@ -62,7 +62,7 @@ func (f *File) makeMended(ctx context.Context) (told string, err error) {
 func (f *File) takePlace() (name string, err error) {
 	path := f.options.Path
 	name = path + aside + time.Now().UTC().Format("20060102T150405.000000000")
-	if err := discard(path + "-shm"); err != nil {
+	if err := Remove(path + "-shm"); err != nil {
 		return name, err
 	}
 	for _, one := range [...]struct{ from, to string }{{path + "-wal", name + "-wal"}, {path, name}, {path + mended, path}} {
@@ -87,8 +87,8 @@ func (f *File) endMending() error {
 	return err
 }
 
-// discard removes a file and those beside it.
-func discard(path string) error {
+// Remove removes a file and those beside it, if there are any.
+func Remove(path string) error {
 	for _, suffix := range [...]string{"", "-wal", "-shm"} {
 		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

@@ -200,7 +200,7 @@ func TestAFileThatWasRemovedOrReplacedIsOpenedAnew(t *testing.T) {
 	if err := add(f, 1); err != nil {
 		t.Fatal(err)
 	}
-	if err := discard(o.Path); err != nil {
+	if err := Remove(o.Path); err != nil {
 		t.Fatal(err)
 	}
 	if err := add(f, 2); err != nil {

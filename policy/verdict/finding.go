@@ -35,32 +35,32 @@ func (s State) String() string { return stateNames[s] }
 // Finding is what one check saw of one message. It is a fact: what follows from it,
 // policy.Check says. The zero Finding could not tell.
 type Finding struct {
-	Check string
-	State State
+	Check string `json:"check"`
+	State State  `json:"state"`
 	// Name names what a hit found: a virus's signature, a kind of attachment. It is
 	// for people and may be shown to the SMTP client; empty otherwise.
-	Name string
+	Name string `json:"name,omitempty"`
 	// Reasons are set for a hit and for Unknown. The reply of one that has it is what
 	// a client is told whose message is refused or put off for this finding; else it
 	// is what is said of the check in general.
-	Reasons Reasons
+	Reasons Reasons `json:"reasons,omitzero"`
 	// Down is set for an Unknown that says nothing of the message: what makes the
 	// check could not be asked at all. Deciding is the same for both kinds.
-	Down bool
+	Down bool `json:"down,omitempty"`
 	// Score is how bad the message is in the scanner's own measure, when Scored is
 	// set. A clean message may have one.
-	Score  float64
-	Scored bool
+	Score  float64 `json:"score,omitempty"`
+	Scored bool    `json:"scored,omitempty"`
 	// Proposed is the verdict that the check itself would give a hit that is not a
 	// full one: Tag for what it would only mark, Tempfail for what it would put off.
 	// None leaves the verdict to Check.OnHit. For Unknown, it is the mildest verdict,
 	// whatever Check.OnError is, but not beyond Check.OnHit.
-	Proposed Verdict
+	Proposed Verdict `json:"proposed,omitzero"`
 	// Detail is further text for the log only, such as a spam filter's symbols.
-	Detail string
+	Detail string `json:"detail,omitempty"`
 	// Took is for how many nanoseconds the message was with its scanner, the wait for a free
 	// place included. It is zero where no scanner was asked.
-	Took int64
+	Took int64 `json:"took,omitempty"`
 }
 
 // Passed is the finding of a check that has nothing to object to.

@@ -102,10 +102,10 @@ func (r Reasons) Reply() Reply {
 }
 
 // String returns the reason's sentence. Of a reason that has no text of its own, it is
-// that of its reply.
+// that of its reply, and of a code that is not in the catalogue the code.
 func (r Reason) String() string {
 	row := catalogue[r.Code]
-	return r.fill(cmp.Or(row.why, row.reply.Text), Reasons{})
+	return r.fill(cmp.Or(row.why, row.reply.Text, string(r.Code)), Reasons{})
 }
 
 // Reply returns what the SMTP client is told for this reason alone.

@@ -11,9 +11,9 @@ import (
 // enhanced code (RFC 3463) and one line of text. All of them are made of the
 // catalogue. The zero Reply says nothing, which leaves the answer to the MTA.
 type Reply struct {
-	Code     int
-	Enhanced string
-	Text     string
+	Code     int    `json:"code"`
+	Enhanced string `json:"enhanced"`
+	Text     string `json:"text"`
 }
 
 // IsZero reports that there is nothing to say.

@@ -49,7 +49,9 @@ var mayImport = map[string][]string{
 	"policy/config/files":    {},
 	"scanners":               {"policy", "policy/config/files"},
 	"milter/ownmail":         {"policy"},
-	"milter/quarantine":      {"milter/ownmail", "policy"},
+	"milter/quarantine":      {"milter/ownmail", "milter/store", "policy"},
+	"milter/messages":        {"milter/ownmail", "milter/record", "milter/store", "policy"},
+	"milter/store":           {},
 	"milter/sources":         {"policy/config/files"},
 	"milter/sources/ldap":    {"milter/sources"},
 	"milter/sources/sqldb":   {"milter/sources", "policy/config/files"},
@@ -62,7 +64,7 @@ var mayImport = map[string][]string{
 	"milter/notice":          {"milter/ownmail", "milter/record", "policy"},
 	"milter/transaction":     {"milter/flood", "milter/notice", "milter/probe", "milter/quarantine", "milter/record", "scanners", "policy"},
 	"milter":                 {"milter/listen", "milter/transaction", "milter/record", "scanners", "policy"},
-	"cmd":                    append(slices.Clone(milterParts), "scanners", "policy", "policy/config", "policy/config/files", "policy/config/sockets", "policy/config/mistakes", "contrib/sendmail"),
+	"cmd":                    append(slices.Clone(milterParts), "scanners", "policy", "policy/config", "policy/config/files", "policy/config/quantity", "policy/config/sockets", "policy/config/mistakes", "contrib/sendmail"),
 	"contrib":                append(slices.Clone(milterParts), "scanners", "policy", "policy/config"),
 
 	"contrib/sendmail":       {},
@@ -77,7 +79,7 @@ var mayImport = map[string][]string{
 
 // milterParts are milter and those below it.
 var milterParts = []string{
-	"milter", "milter/flood", "milter/listen", "milter/metrics", "milter/notice", "milter/ownmail", "milter/probe", "milter/quarantine", "milter/record", "milter/sources", "milter/sources/ldap", "milter/sources/sqldb", "milter/sources/exports", "milter/transaction",
+	"milter", "milter/flood", "milter/listen", "milter/messages", "milter/metrics", "milter/notice", "milter/ownmail", "milter/probe", "milter/quarantine", "milter/record", "milter/sources", "milter/store", "milter/sources/ldap", "milter/sources/sqldb", "milter/sources/exports", "milter/transaction",
 }
 
 func init() {

@@ -83,6 +83,8 @@ type Config struct {
 	Listed map[string][]netip.Prefix
 	// Quarantine is where messages are held, and how their recipients are told.
 	Quarantine Quarantine
+	// Messages is how long what became of messages is kept.
+	Messages Messages
 	// Probe says where doctor --probe sends to; nil: nowhere.
 	Probe *Probe
 	// LogSubject has the log tell each message's subject.
@@ -229,7 +231,7 @@ func (r *reader) keys() schema.Schema {
 		r.topKeys(), listenKeys(), lookupKeys(), r.controlKeys(), metricsKeys(),
 		platformKeys(), proofKeys(), r.outsideKeys(), r.outsideResidenceKeys(), r.domainKeys(),
 		pointKeys(), checkKeys(), malwareKeys(), ddosKeys(), spoofKeys(), r.clamdKeys(), r.rspamdKeys(),
-		r.redisKeys(), rateKeys(), r.allowKeys(), r.quarantineKeys(), r.reportKeys(), r.probeKeys(),
+		r.redisKeys(), rateKeys(), r.allowKeys(), r.quarantineKeys(), r.reportKeys(), messagesKeys(), r.probeKeys(),
 	}
 }
 
@@ -277,6 +279,7 @@ func (r *reader) root(t *schema.Table) {
 	r.placeRates()
 	r.allow(t)
 	r.quarantine(t)
+	r.messages(t)
 	r.probe(t)
 	r.refuseOverlaps()
 }

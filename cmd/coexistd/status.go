@@ -19,8 +19,8 @@ func statusCommand(c *call) *cobra.Command {
 		Use:   "status",
 		Short: "tell what the running daemon has in its memory, and what it is doing",
 		Long: `status asks the running daemon for the configuration and the directories that it goes
-by, the networks of the other platforms, its scanners, Redis and quarantine, and the
-connections and messages under way.
+by, the networks of the other platforms, its scanners, Redis and quarantine, the records
+of messages, and the connections and messages under way.
 
 The exit status is 0 when all is well, and 1 when something that was refused or does not
 answer needs a look.`,
@@ -101,6 +101,22 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 	} else {
 		line("quarantine", "%s, NOT OPEN: %s", q.Dir, cmp.Or(q.Error, "it was not tried yet"))
 	}
+	line("records", "%s", recordsText(s.Records, now))
+}
+
+// recordsText says how the records of messages are.
+func recordsText(r control.Records, now time.Time) string {
+	if r.Keep == 0 {
+		return "none of messages are kept (messages.keep)"
+	}
+	text := fmt.Sprintf("%s, %s, %s", r.Path, human.Count(int(r.Count), "message"), human.Size(r.Bytes))
+	if r.Lost > 0 {
+		text += fmt.Sprintf("; %d LOST since the start, the last %s", r.Lost, human.Age(now.Sub(r.LastLost)))
+	}
+	if r.Failed != "" {
+		text += "; CANNOT BE WRITTEN: " + r.Failed
+	}
+	return text
 }
 
 // printDirectory prints the lines of one directory.

@@ -42,11 +42,12 @@ type Status struct {
 	// Redis is nil where none is configured: limits are counted in the daemon's memory.
 	Redis      *Server    `json:"redis"`
 	Quarantine Quarantine `json:"quarantine"`
+	Records    Records    `json:"records"`
 }
 
 // Well reports that nothing was refused, and that all that is asked answers.
 func (s *Status) Well() bool {
-	refused := len(s.Configuration.Refused) > 0 || !s.Quarantine.Open
+	refused := len(s.Configuration.Refused) > 0 || !s.Quarantine.Open || s.Records.Failed != ""
 	for _, d := range s.Directories {
 		refused = refused || len(d.Refused) > 0 || d.PutOff > 0 || d.Outside != nil && d.Outside.Failed != ""
 	}
@@ -165,6 +166,22 @@ type Quarantine struct {
 	Open bool   `json:"open"`
 	// Error tells why it is not open.
 	Error string `json:"error"`
+}
+
+// Records are what is kept of what became of messages.
+type Records struct {
+	Path string `json:"path"`
+	// Keep is for how many seconds they are kept; zero: none is.
+	Keep int64 `json:"keep"`
+	// Bytes is their size on disk, and Count how many there are.
+	Bytes int64 `json:"bytes"`
+	Count int64 `json:"count"`
+	// Lost counts those that could not be written since the daemon's start, the last at
+	// LastLost.
+	Lost     int64     `json:"lost"`
+	LastLost time.Time `json:"last_lost,omitzero"`
+	// Failed is why none can be written now; empty: they can.
+	Failed string `json:"failed"`
 }
 
 // Reloaded is what came of a reload.

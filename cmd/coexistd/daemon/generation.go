@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"coexistd/milter/messages"
 	"coexistd/milter/quarantine"
 	"coexistd/milter/record"
 	"coexistd/milter/sources"
@@ -33,6 +34,7 @@ type generation struct {
 	resolver    *sender.Resolver
 	limits      *limits.Keeper
 	store       *quarantine.Store
+	messages    *messages.Index
 	users       *transaction.Users
 }
 
@@ -57,6 +59,7 @@ func (d *Daemon) generate(conf *config.Config, before sources.Directories) (*gen
 		resolver:    hold(held, resolverSettings(conf.Resolver), newResolver),
 		limits:      holdLimits(held, conf, d.memory, d.log),
 		store:       holdStore(held, conf, d.log),
+		messages:    holdMessages(held, conf, d.log),
 		users:       transaction.NewUsers(held.release),
 	}, nil
 }
@@ -93,16 +96,16 @@ func (d *Daemon) publish() {
 		World: &transaction.Live{
 			Log: d.log, Scanners: g.scanners, Resolver: g.resolver, Limits: g.limits, Notices: d.notices, Quarantine: g.store, Probes: &d.probes,
 		},
-		Sinks: d.sinks(g.conf),
+		Sinks: d.sinks(g),
 	})
 	d.tellLost()
 }
 
 // sinks are told of each message. Nobody counts for metrics that nobody can ask for.
-func (d *Daemon) sinks(conf *config.Config) []record.Sink {
-	sinks := []record.Sink{record.Log{Logger: d.log, Subject: conf.LogSubject}, d.notices, d.unproven}
-	if len(conf.Metrics) > 0 {
-		d.metrics.Configure(slices.Sorted(maps.Keys(conf.Rules.Tenants)))
+func (d *Daemon) sinks(g *generation) []record.Sink {
+	sinks := []record.Sink{record.Log{Logger: d.log, Subject: g.conf.LogSubject}, d.notices, d.unproven, g.messages}
+	if len(g.conf.Metrics) > 0 {
+		d.metrics.Configure(slices.Sorted(maps.Keys(g.conf.Rules.Tenants)))
 		sinks = append(sinks, d.metrics)
 	}
 	return sinks

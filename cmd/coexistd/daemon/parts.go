@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"coexistd/milter/messages"
 	"coexistd/milter/notice"
 	"coexistd/milter/ownmail"
 	"coexistd/milter/quarantine"
@@ -188,6 +189,21 @@ func SavedLists(conf *config.Config) *networks.Lists {
 func QuarantineOptions(conf *config.Config, log *slog.Logger) quarantine.Options {
 	q := conf.Quarantine
 	return quarantine.Options{Dir: q.Dir, Keep: q.Keep, MaxBytes: q.MaxBytes, Zone: q.Report.Zone, Log: log}
+}
+
+// MessagesOptions are those of the records of messages of a configuration.
+func MessagesOptions(conf *config.Config, log *slog.Logger) messages.Options {
+	return messages.Options{
+		Path: filepath.Join(conf.StateDir, "messages.db"), Keep: conf.Messages.Keep, Delimiters: conf.Rules.Delimiters, Log: log,
+	}
+}
+
+// holdMessages returns what keeps the records of messages.
+func holdMessages(h *holds, conf *config.Config, log *slog.Logger) *messages.Index {
+	return hold(h, MessagesOptions(conf, log), func(o messages.Options) (*messages.Index, func()) {
+		x := messages.New(o)
+		return x, x.Stop
+	})
 }
 
 // NewReporter makes what sends the reports of a configuration.

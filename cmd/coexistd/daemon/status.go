@@ -64,11 +64,21 @@ func (d *Daemon) Status() control.Status {
 	for _, one := range v.scanners.State() {
 		s.Scanners = append(s.Scanners, control.Scanner{Server: serverStatus(one.Name, one.Breaker), Scans: one.Scans, Places: one.Slots})
 	}
+	s.Records = recordsStatus(v)
 	if redis := v.conf.Redis; redis != nil {
 		server := serverStatus(strings.Join(redis.Addresses, ", "), v.limits.State())
 		s.Redis = &server
 	}
 	return s
+}
+
+// recordsStatus tells how the records of messages are.
+func recordsStatus(v *view) control.Records {
+	o, now := MessagesOptions(v.conf, nil), v.messages.Status()
+	return control.Records{
+		Path: o.Path, Keep: int64(o.Keep / time.Second), Bytes: now.Bytes, Count: now.Records,
+		Lost: now.Lost, LastLost: now.LastLost, Failed: now.Failed,
+	}
 }
 
 // outsideStatus tells what is known of a source outside this host; nil: it is none.

@@ -30,6 +30,7 @@ func lookAtMemory(x *examination, status control.Status) []Finding {
 		findings = append(findings, failure("the daemon cannot open the quarantine in %s, so that messages that should be held are put off: %s", q.Dir, q.Error).
 			do("see the findings on the quarantine; the daemon tries again by itself"))
 	}
+	findings = append(findings, lookAtLost(status.Records)...)
 	if findings == nil {
 		return []Finding{fine("the daemon has the configuration and the directories as the files hold them")}
 	}

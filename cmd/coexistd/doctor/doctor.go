@@ -57,6 +57,7 @@ func looks() []look {
 		{"networks", lookAtLists},
 		{"tenant", lookAtUnproven},
 		{"quarantine", lookAtQuarantine},
+		{"messages", lookAtMessages},
 		{"daemon", lookAtDaemon},
 		{"metrics", lookAtMetrics},
 		{"postfix", lookAtPostfix},

@@ -79,7 +79,7 @@ func listHeld(c *call, q quarantine.Query) int {
 		return c.fail(err)
 	}
 	facts := []quarantine.Entry{}
-	table := heldTable{w: c.stdout, width: max(0, terminalWidth(c.stdout)), zone: conf.Quarantine.Report.Zone}
+	table := heldTable{listing: newListing(c.stdout), zone: conf.Quarantine.Report.Zone}
 	for e, err := range store.All(q) {
 		if err != nil {
 			return c.fail(err)

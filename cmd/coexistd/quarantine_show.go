@@ -18,26 +18,12 @@ import (
 	"coexistd/policy/seal"
 )
 
-// heldTable prints entries, one a line. On a terminal the lines are as wide as it
-// is, but never narrower than narrowest, and each is printed at once; elsewhere nothing is
-// cut, and so many lines as a block has wait for each other, to be aligned.
+// heldTable prints entries, one a line.
 type heldTable struct {
-	w     io.Writer
-	width int // of the terminal, in columns; 0: none
+	listing
 	zone  *time.Location
-	count int        // of the rows
-	block [][]string // the rows that wait
-	least []int      // how wide the columns are at least
+	count int // of the rows
 }
-
-const (
-	narrowest = 110
-	// fixedColumns are those of ID, time, point and state, with the gaps between
-	// all columns.
-	fixedColumns = 10 + 16 + 5 + 9 + 7*2
-	// blockRows bounds what waits, however much is held.
-	blockRows = 1000
-)
 
 func (t *heldTable) row(e *quarantine.Entry) {
 	if t.count++; t.count == 1 {
@@ -50,38 +36,6 @@ func (t *heldTable) row(e *quarantine.Entry) {
 	}
 	t.add(e.ID, e.Time.In(t.zone).Format("2006-01-02 15:04"), e.Point.String(), string(e.State),
 		checksOf(e, " "), from, ownmail.Readable(e.Address), ownmail.Readable(e.Subject))
-}
-
-func (t *heldTable) add(cells ...string) {
-	if t.block = append(t.block, cells); t.width > 0 || len(t.block) == blockRows {
-		t.flush()
-	}
-}
-
-// flush prints the rows that wait.
-func (t *heldTable) flush() {
-	widths := t.least
-	if t.width > 0 {
-		rest := max(t.width, narrowest) - fixedColumns
-		check, person := rest/5, rest/4
-		widths = append(slices.Clone(t.least[:4]), check, person, person, rest-check-2*person)
-	}
-	for _, cells := range t.block {
-		for i := range cells {
-			if t.width > 0 {
-				cells[i] = narrow(cells[i], widths[i])
-			} else if last := len(cells) - 1; i < last {
-				widths[i] = max(widths[i], columns(cells[i]))
-			}
-		}
-	}
-	for _, cells := range t.block {
-		for i := range cells {
-			cells[i] = pad(cells[i], widths[i])
-		}
-		fmt.Fprintln(t.w, strings.TrimRight(strings.Join(cells, "  "), " "))
-	}
-	t.block = t.block[:0]
 }
 
 // checksOf lists the checks that hold an entry, with what they found.

@@ -209,7 +209,7 @@ func TestAListOnATerminalIsAsWideAsItIs(t *testing.T) {
 		Recipient: quarantine.Recipient{Address: strings.Repeat("t", 300), Checks: []string{"virus"}, Found: []string{strings.Repeat("v", 300)}}}
 	for width, want := range map[int]int{80: narrowest, 120: 120, 200: 200} {
 		var out bytes.Buffer
-		table := heldTable{w: &out, width: width, zone: time.UTC}
+		table := heldTable{listing: listing{w: &out, width: width}, zone: time.UTC}
 		table.row(&e)
 		for _, line := range strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")[1:] {
 			if n := len([]rune(line)); n != want {

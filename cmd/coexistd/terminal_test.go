@@ -110,7 +110,7 @@ func TestWideCharactersTakeTwoColumnsAndMarksNone(t *testing.T) {
 func TestAListInAPipeIsAligned(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	table := heldTable{w: &out, zone: time.UTC}
+	table := heldTable{listing: listing{w: &out}, zone: time.UTC}
 	const rows = blockRows + 10
 	for i := range rows {
 		e := quarantine.Entry{ID: "abcdefghij", State: quarantine.Held, Item: quarantine.Item{From: "x@evil.example", Subject: "|", Point: verdict.S0},

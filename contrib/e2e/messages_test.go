@@ -1,0 +1,296 @@
+package e2e
+
+import (
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite"
+
+	"coexistd/contrib/lab"
+)
+
+// foundMessage is what messages find --json prints of one.
+type foundMessage struct {
+	ID         string    `json:"id"`
+	Time       time.Time `json:"time"`
+	QueueID    string    `json:"queue_id"`
+	Client     string    `json:"client"`
+	Login      string    `json:"login"`
+	From       string    `json:"from"`
+	MessageID  string    `json:"message_id"`
+	Subject    string    `json:"subject"`
+	Point      string    `json:"point"`
+	Verdict    string    `json:"verdict"`
+	Check      string    `json:"check"`
+	Reason     string    `json:"reason"`
+	Recipients []struct {
+		Address   string   `json:"address"`
+		Flow      string   `json:"flow"`
+		Rewritten []string `json:"rewritten"`
+		Verdict   string   `json:"verdict"`
+		Reason    string   `json:"reason"`
+		Held      string   `json:"held"`
+	} `json:"recipients"`
+	Traces []struct {
+		Platform string `json:"platform"`
+		Query    string `json:"query"`
+	} `json:"traces"`
+}
+
+// find runs coexistd messages find.
+func (s *site) find(flags ...string) (list []foundMessage) {
+	s.t.Helper()
+	out, status := ask(s.t, append([]string{"messages", "find", "--json", "--most", "1000", "-c", s.Config()}, flags...)...)
+	if err := json.Unmarshal(out, &list); err != nil || (status == exitYes) != (len(list) > 0) || status == exitWrong {
+		s.t.Fatalf("find %q ended with %d, %v and %s", flags, status, err, out)
+	}
+	return list
+}
+
+// lines are the lines of the log that tell of messages.
+func (s *site) lines() (lines []logLine) {
+	s.t.Helper()
+	for line := range strings.Lines(s.Daemon.Log()) {
+		if strings.Contains(line, " msg=message ") {
+			lines = append(lines, parseLogLine(s.t, strings.TrimSpace(line)))
+		}
+	}
+	return lines
+}
+
+// counted returns what the table of counts has by one of its columns.
+func (s *site) counted(column string) map[string]int {
+	s.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(load(s.t, s.Config()).StateDir, "messages.db"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.Query(`SELECT ` + column + `, sum(messages) FROM counts GROUP BY 1`)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer rows.Close()
+	got := make(map[string]int)
+	for rows.Next() {
+		var by string
+		var n int
+		if err := rows.Scan(&by, &n); err != nil {
+			s.t.Fatal(err)
+		}
+		got[by] = n
+	}
+	if err := rows.Err(); err != nil {
+		s.t.Fatal(err)
+	}
+	return got
+}
+
+func TestEachMessageIsFoundByEachOfItsKeysAsTheLogTellsOfIt(t *testing.T) {
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		s := startSite(t, lab.SiteConfig{MTA: mta, TOML: checkedTOML("", "", neverReport)})
+		passages := withOffice.passages(false)
+		s.pass(passages)
+		held := s.hold(programFor("bob@acmecorp.com", "a program", 2000), "bob@acmecorp.com")[0]
+		if r := s.fromEve(lab.Plain("eve@example.net", "dave@acmecorp.com", "while dave moves"), "dave@acmecorp.com"); r.Accepted() {
+			t.Fatalf("a message to dave, who moves, is taken: %+v", r)
+		}
+		s.waitDaemonLog("msg=message .*verdict=tempfail")
+		if err := s.Daemon.Stop(); err != nil { // which writes all
+			t.Fatal(err)
+		}
+		lines := s.lines()
+		all := s.find()
+		if len(all) != len(lines) {
+			t.Errorf("%d are found, and the log tells of %d", len(all), len(lines))
+		}
+		for i, line := range lines {
+			m := all[len(all)-1-i]
+			if m.QueueID != line["queue_id"] || m.From != line["from"] || m.Point != line["point"] || m.Verdict != line["verdict"] || m.Check != line["check"] || m.Reason != line["reason"] || m.Login != line["login"] || m.Client != line["client"] {
+				t.Errorf("found is\n%+v, and the log says\n%v", m, line)
+			}
+			if i%4 == 1 || m.Verdict != "accept" {
+				s.mustFind(m)
+			}
+		}
+		for column, key := range map[string]string{"point": "point", "verdict": "verdict", "deciding": "check", "flow": "flow"} {
+			want := make(map[string]int)
+			for _, line := range lines {
+				want[line[key]]++
+			}
+			if got := s.counted(column); fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("by %s, the counts are %v; the log has %v", column, got, want)
+			}
+		}
+		s.says(exitYes, "messages show "+messageID(passages[1].message), passages[1].flow, "rewritten", "Get-MessageTraceV2 -MessageId '"+messageID(passages[1].message)+"'")
+		s.says(exitYes, "messages show "+held.MessageID, "coexistd quarantine show "+held.ID, "held by    malware")
+		s.says(exitYes, "messages find --to dave@acmecorp.com --verdict tempfail", "dave@acmecorp.com")
+		s.says(exitNo, "messages show <no@example.net>", "no message has the ID")
+	})
+}
+
+// mustFind looks for a message by each of its keys. What is found besides has the key, too.
+func (s *site) mustFind(m foundMessage) {
+	s.t.Helper()
+	look := func(has func(foundMessage) bool, flags ...string) {
+		s.t.Helper()
+		list := s.find(flags...)
+		if !slices.ContainsFunc(list, func(other foundMessage) bool { return other.ID == m.ID }) {
+			s.t.Errorf("%q does not find %+v", flags, m)
+		}
+		if i := slices.IndexFunc(list, func(other foundMessage) bool { return !has(other) }); i >= 0 {
+			s.t.Errorf("%q finds %+v", flags, list[i])
+		}
+	}
+	look(func(o foundMessage) bool { return o.ID == m.ID }, "--id", m.ID)
+	look(func(o foundMessage) bool { return o.Point == m.Point && o.Client == m.Client }, "--point", m.Point, "--client", m.Client)
+	look(func(o foundMessage) bool { return !o.Time.Before(m.Time) }, "--since", m.Time.Format(time.RFC3339Nano))
+	for flag, has := range map[string]struct {
+		text string
+		of   func(foundMessage) string
+	}{
+		"--id": {m.MessageID, func(o foundMessage) string { return o.MessageID }}, "--from": {m.From, func(o foundMessage) string { return o.From }},
+		"--login": {m.Login, func(o foundMessage) string { return o.Login }}, "--subject": {m.Subject, func(o foundMessage) string {
+			if strings.Contains(o.Subject, m.Subject[strings.LastIndexByte(m.Subject, ' ')+1:]) {
+				return m.Subject // in whichever order its words are
+			}
+			return o.Subject
+		}},
+	} {
+		if has.text != "" {
+			look(func(o foundMessage) bool { return has.of(o) == has.text }, flag, has.text)
+		}
+	}
+	if m.QueueID != "" {
+		look(func(o foundMessage) bool { return o.QueueID == m.QueueID }, "--id", m.QueueID)
+	}
+	for _, r := range m.Recipients {
+		_, domain, _ := strings.Cut(r.Address, "@")
+		for _, to := range append([]string{r.Address, "@" + domain}, r.Rewritten...) {
+			look(func(foundMessage) bool { return true }, "--to", to, "--verdict", r.Verdict)
+		}
+	}
+}
+
+func TestAKilledDaemonHasCountedNoMoreThanWasSent(t *testing.T) {
+	t.Parallel()
+	s := startSite(t, lab.SiteConfig{})
+	total := 0
+	for range 3 {
+		for range 20 {
+			s.deliver(lab.FromInternet, lab.Mail{From: "eve@example.net", To: lab.To("bob@acmecorp.com"), Data: lab.Plain("eve@example.net", "bob@acmecorp.com", "one")})
+		}
+		if err := s.Daemon.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		total += len(s.lines())
+		if err := s.StartDaemon(deadline(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Daemon.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	found, counted := len(s.find()), s.counted("verdict")["accept"]
+	if found != counted || counted > total {
+		t.Errorf("%d are counted and %d are found of %d", counted, found, total)
+	}
+}
+
+func TestAFullDiskCostsRecordsAndNoMail(t *testing.T) {
+	t.Parallel()
+	disk := mountSmall(t, 4<<20)
+	toml := strings.Replace(checkedTOML("", "", `dir = "{dir}/quarantine"`, neverReport), "{dir}/state", disk, 1)
+	s := startSite(t, lab.SiteConfig{TOML: toml})
+	mail := func() lab.Result {
+		return s.fromEve(lab.Plain("eve@example.net", "bob@acmecorp.com", "one"), "bob@acmecorp.com")
+	}
+	s.says(exitYes, "status", "records", "messages.db, 0 messages")
+	free := fillUp(t, disk)
+	for range 20 {
+		if r := mail(); !r.Accepted() {
+			t.Fatalf("on a full disk, a message gets %s", r.Data)
+		}
+		if strings.Contains(s.Daemon.Log(), "records of messages cannot be written") {
+			break
+		}
+	}
+	s.waitDaemonLog("records of messages cannot be written: those that come are lost")
+	s.says(exitNo, "status", "LOST since the start", "CANNOT BE WRITTEN", "the disk is full")
+	status, out, _ := runDoctor(t, t.TempDir(), nil, "-c", s.Config())
+	if !regexp.MustCompile(`FAIL +daemon +the daemon cannot write what becomes of messages[^\n]*the disk is full[^\n]*\n +do: make room on the file system of `+regexp.QuoteMeta(disk)).MatchString(out) || status != exitNo {
+		t.Errorf("doctor ended with %d and\n%s", status, out)
+	}
+	free()
+	last := mail()
+	s.waitDaemonLog("records of messages can be written again")
+	s.says(exitYes, "status", "LOST since the start")
+	if list := s.find("--id", s.QueueID(last.Data)); len(list) != 1 {
+		t.Errorf("with room again, %+v is found", list)
+	}
+}
+
+// What root looks for, it looks for as the daemon's user: nothing that the daemon could not
+// open is left behind.
+func TestRootSearchesAsTheDaemonsUser(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Fatal("run the tests as root")
+	}
+	s := startSite(t, lab.SiteConfig{})
+	s.deliver(lab.FromInternet, lab.Mail{From: "eve@example.net", To: lab.To("bob@acmecorp.com"), Data: lab.Plain("eve@example.net", "bob@acmecorp.com", "one")})
+	if err := s.Daemon.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	const nobody = 65534
+	state := load(t, s.Config()).StateDir
+	if out, err := exec.Command("chown", "-R", "65534:65534", state).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for name := s.Dir; name != "/"; name = filepath.Dir(name) {
+		if err := os.Chmod(name, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if name == os.TempDir() {
+			break
+		}
+	}
+	owned := func() {
+		t.Helper()
+		names, err := filepath.Glob(filepath.Join(state, "*"))
+		if err != nil || len(names) == 0 {
+			t.Fatalf("%q, %v", names, err)
+		}
+		for _, name := range names {
+			if info, err := os.Stat(name); err == nil && info.Sys().(*syscall.Stat_t).Uid != nobody {
+				t.Errorf("%s is of %d", name, info.Sys().(*syscall.Stat_t).Uid)
+			}
+		}
+	}
+	if list := s.find("--to", "bob"); len(list) != 1 {
+		t.Errorf("%+v is found", list)
+	}
+	owned()
+	for _, name := range []string{"messages.db", "messages.db-wal", "messages.db-shm"} {
+		if err := os.Remove(filepath.Join(state, name)); err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+	}
+	if list := s.find(); len(list) != 0 {
+		t.Errorf("without a file, %+v is found", list)
+	}
+	owned()
+	if err := s.StartDaemon(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+}

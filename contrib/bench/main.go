@@ -14,7 +14,8 @@
 //
 // With -flood it measures instead what a flood of connections does to the others:
 // see flood.go. With -directories it measures what a list of a million addresses costs, on
-// real servers: see directories.go.
+// real servers: see directories.go. With -index it measures what the records of messages
+// cost: see messages.go.
 //
 // Run it in the repository's root: go run ./contrib/bench
 package main
@@ -43,6 +44,8 @@ type settings struct {
 	flood       bool   // measure a flood
 	directories bool   // measure a large directory
 	addresses   int    // that it has
+	index       bool   // measure the records of messages
+	records     int    // how many there are
 }
 
 // rival is one way to run the C milter, or coexistd itself over its unix socket.
@@ -100,8 +103,10 @@ func main() {
 	flag.BoolVar(&s.flood, "flood", false, "measure instead what a flood of connections does to the mail of others")
 	flag.BoolVar(&s.directories, "directories", false, "measure instead what a large directory costs, by LDAP, SQL and CSV")
 	flag.IntVar(&s.addresses, "addresses", 1_000_000, "how many it has")
+	flag.BoolVar(&s.index, "index", false, "measure instead the records of messages: their size, what they cost, and searching them")
+	flag.IntVar(&s.records, "records", 5_000_000, "how many there are")
 	flag.Parse()
-	if flag.NArg() > 0 || s.addresses < leastAddresses || s.rounds < 1 || s.seconds <= 0 || s.connections < 1 || s.messages < 1 {
+	if flag.NArg() > 0 || s.addresses < leastAddresses || s.records < searches || s.rounds < 1 || s.seconds <= 0 || s.connections < 1 || s.messages < 1 {
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -113,6 +118,8 @@ func main() {
 		run = benchFlood
 	case s.directories:
 		run = benchDirectories
+	case s.index:
+		run = benchMessages
 	}
 	if err := run(ctx, s); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

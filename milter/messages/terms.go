@@ -94,8 +94,12 @@ func appendAddress(terms []string, of byte, address string) []string {
 	return terms
 }
 
-// key is the form in which addresses are compared: that of directories where there is one.
+// key is the form in which addresses are compared: that of directories where there is one. Of
+// most it is told without taking them apart.
 func key(address string) string {
+	if mail.IsASCII(address) && !strings.Contains(address, `"`) {
+		return strings.TrimSuffix(strings.ToLower(address), ".")
+	}
 	if a, err := mail.ParseAddress(address, ""); err == nil && a.Domain != "" {
 		return a.Key
 	}

@@ -150,17 +150,18 @@ func (t *traffic) record(n int) *record.Record {
 	return r
 }
 
-// search searches by each key, and prints how long it takes to find what there is, fifty
-// messages at the most.
-func (t *traffic) search(ctx context.Context, to io.Writer, all *messages.Records) error {
-	fmt.Fprintf(to, "| searched by | found | ms, median (quartiles) | slowest | ms of processor time |\n|---|---|---|---|---|\n")
+// searched is a key to search by, and what that asks for to find a message.
+type searched struct {
+	name  string
+	query func(*record.Record) messages.Query
+}
+
+// searchedBy are the keys.
+func searchedBy() []searched {
 	recipient := func(r *record.Record) string { return r.Decision.Recipients[0].Address }
 	local := func(address string) string { return address[:strings.IndexByte(address, '@')] }
 	at := func(address string) string { return address[strings.IndexByte(address, '@'):] }
-	for _, one := range []struct {
-		name  string
-		query func(*record.Record) messages.Query
-	}{
+	return []searched{
 		{"Message-Id", func(r *record.Record) messages.Query { return messages.Query{ID: r.MessageID} }},
 		{"queue id", func(r *record.Record) messages.Query { return messages.Query{ID: r.QueueID} }},
 		{"an ID that nothing has", func(r *record.Record) messages.Query { return messages.Query{ID: r.QueueID + "x"} }},
@@ -191,7 +192,14 @@ func (t *traffic) search(ctx context.Context, to io.Writer, all *messages.Record
 		{"point and check, which none has together", func(*record.Record) messages.Query {
 			return messages.Query{Point: verdict.S2, Check: verdict.CheckLoop}
 		}},
-	} {
+	}
+}
+
+// search searches by each key, and prints how long it takes to find what there is, fifty
+// messages at the most.
+func (t *traffic) search(ctx context.Context, to io.Writer, all *messages.Records) error {
+	fmt.Fprintf(to, "| searched by | found | ms, median (quartiles) | slowest | ms of processor time |\n|---|---|---|---|---|\n")
+	for _, one := range searchedBy() {
 		var times, spent []float64
 		found := 0
 		for i := range searches {

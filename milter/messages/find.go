@@ -91,8 +91,8 @@ func Open(o Options) *Records {
 	return &Records{store.Open(file(o.Path, slog.New(slog.DiscardHandler))), o.Keep}
 }
 
-// Close lets go of the file.
-func (r *Records) Close() error { return r.file.Close() }
+// Close lets go of the file. What was read of it is not less right when that fails.
+func (r *Records) Close() { _ = r.file.Close() }
 
 // Count returns how many there are.
 func (r *Records) Count(ctx context.Context) (int64, error) { return count(ctx, r.file) }

@@ -19,6 +19,7 @@ import (
 	"coexistd/milter/store"
 	"coexistd/milter/transaction"
 	"coexistd/policy"
+	"coexistd/policy/mail"
 	"coexistd/policy/seal"
 	"coexistd/policy/verdict"
 	"coexistd/scanners"
@@ -309,27 +310,36 @@ func TestAPassLetsOneMessagePastItsCheckAndIsRemoved(t *testing.T) {
 	r := &reader{find: scanners.Hit(verdict.CheckVirus, "Eicar", "clamd found Eicar")}
 	rt := withStore(t, newChecked(t, r))
 	l := newLab(t, rt, nil)
+	// Without a mark in its header, it is known by its body.
+	body, err := seal.ReadBody(strings.NewReader("\r\nbody\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	pass := seal.Pass{ID: "entry", Checks: []string{verdict.CheckVirus}, Point: verdict.S0, Until: time.Now().Unix() + 60}
-	value := " " + rt.Policy.Keys.SignPass(pass, "bob@acmecorp.com", seal.Marks{})
-	send := func(to string) []frame {
+	value := " " + rt.Policy.Keys.SignPass(pass, "bob@acmecorp.com", seal.MarksOf(&mail.Header{}).And(body))
+	send := func(to, body string) []frame {
 		m := l.postfix(t)
 		m.mail("<x@example.org>")
 		m.rcpt(to)
 		m.header(seal.PassHeader, value)
 		m.header("Subject", " hello")
-		m.body("body\r\n")
+		m.header("Message-Id", " <added@mta>")
+		m.body(body)
 		return m.eom()
 	}
 	removal := frame{byte(gomilter.ActChangeHeader), "\x00\x00\x00\x01" + seal.PassHeader + "\x00\x00"}
-	if got := send("<bob@acmecorp.com>"); len(got) != 2 || got[0] != removal || got[1] != proceed {
+	if got := send("<bob@acmecorp.com>", "body\r\n"); len(got) != 2 || got[0] != removal || got[1] != proceed {
 		t.Errorf("the message with the pass got %v", got)
 	}
-	if got := send("<alice@acmecorp.com>"); len(got) != 1 || got[0].code != byte(gomilter.ActDiscard) {
+	if got := send("<alice@acmecorp.com>", "body\r\n"); len(got) != 1 || got[0].code != byte(gomilter.ActDiscard) {
 		t.Errorf("another recipient with the pass got %v", got)
 	}
 	entries, err := live(rt).Quarantine.List(quarantine.Query{})
 	if err != nil || len(entries) != 1 {
 		t.Fatalf("the quarantine has %v, %v", entries, err)
+	}
+	if got := send("<bob@acmecorp.com>", "another body\r\n"); len(got) != 1 || got[0].code != byte(gomilter.ActDiscard) {
+		t.Errorf("another message with the pass got %v", got)
 	}
 	content, err := live(rt).Quarantine.Content(entries[0].ID)
 	if err != nil {

@@ -83,6 +83,7 @@ type Case struct {
 	unfit   verdict.Reason
 	pass    *seal.Pass  // lets our own mail past checks; nil for all other
 	signed  bool        // a pass of ours is there, whoever it is for
+	body    seal.Body   // the mark of the message's body, once it is known
 	probe   *seal.Probe // nil for all but our probes
 	traces  seal.Traces
 	proof   tenant.Proof
@@ -145,12 +146,32 @@ func (c *Case) openPass() *seal.Pass {
 	if len(values) == 0 {
 		return nil
 	}
-	pass, ok := c.policy.Keys.OpenPass(values, seal.MarksOf(c.Header), c.Now)
+	pass, ok := c.policy.Keys.OpenPass(values, seal.MarksOf(c.Header).And(c.body), c.Now)
 	c.signed = ok
 	if !ok || slices.ContainsFunc(c.Recipients, func(r route.Recipient) bool { return !c.policy.Keys.IsFor(&pass, r.Address.Owner) }) {
 		return nil
 	}
 	return &pass
+}
+
+// Unbound reports that only the mark of the message's body can tell whether a pass that it
+// bears is for it: that is so of a message that was held without a mark in its header. The
+// mark is to be given to Bind before anything else is told or asked. Where no body is read,
+// nothing is held for which a pass would matter.
+func (c *Case) Unbound() bool {
+	if c.unfit.Code != "" || c.signed || c.body != "" || c.policy.Keys.IsZero() || c.Header.Count(seal.PassHeader) == 0 {
+		return false
+	}
+	reads, _ := c.policy.NeedsContent(verdict.Undecided)
+	return reads
+}
+
+// Bind tells the mark of the message's body.
+func (c *Case) Bind(body seal.Body) {
+	c.body = body
+	if c.pass = c.openPass(); c.pass != nil {
+		c.Prove(c.Signatures)
+	}
 }
 
 // Prove settles where the message has entered, by its header and by what was found of
@@ -251,7 +272,7 @@ func (c *Case) Asks() Asks {
 	countsBytes := asks.Rate && slices.ContainsFunc(c.policy.Rates, func(r rate.Rule) bool {
 		return r.Count == rate.Bytes && len(c.counted(&r)) > 0
 	})
-	asks.Body = asks.Bounce || c.Unproven() || len(asks.Scans) > 0 || asks.Authentication || countsBytes
+	asks.Body = asks.Bounce || c.Unbound() || c.Unproven() || len(asks.Scans) > 0 || asks.Authentication || countsBytes
 	return asks
 }
 

@@ -165,7 +165,7 @@ func (m *message) header() *mail.Header {
 		fields = append(fields, seal.TraceHeader+":"+trace)
 	}
 	if m.pass != "" {
-		fields = append(fields, seal.PassHeader+":"+m.pass)
+		fields = append(fields, passMark, seal.PassHeader+":"+m.pass)
 	}
 	if m.proven {
 		fields = append(fields, tenant.CrossTenantHeader+": "+ourTenant)

@@ -15,10 +15,14 @@ func released() seal.Pass {
 	return seal.Pass{ID: "k3mf7qz2ab", Checks: []string{"spam"}, Point: verdict.S0, Until: 1000}
 }
 
-// pass signs a pass for an owner, of a message that has no marks.
+// passMark is the mark of a message with a pass.
+const passMark = "Message-Id: <pass@example.net>"
+
+// pass signs a pass for an owner, of a message with the mark.
 func (w *world) pass(pass seal.Pass, owner string) string {
-	return w.keys.SignPass(pass, owner, seal.Marks{})
+	return w.keys.SignPass(pass, owner, seal.MarksOf(header(passMark)))
 }
+
 func TestAPassLetsPastTheCheckThatHeldTheMessageAndPastNoOther(t *testing.T) {
 	w := newWorld().checking()
 	m := message{client: ourClient, from: stranger, to: []string{"Bob+x@acmecorp.com"}, findings: found(hit("spam", "s"))}
@@ -59,7 +63,7 @@ func TestAPassForAnotherRecipientCountsForNothing(t *testing.T) {
 		}
 	}
 	// What is refused to outsiders at RCPT stays refused at the end.
-	m := policy.Message{Entry: policy.Entry{Point: verdict.S0}, Sender: w.address(t, stranger), Header: header(seal.PassHeader + ":" + w.pass(pass, "bob@acmecorp.com")), Needs: policy.Needs{Findings: spam},
+	m := policy.Message{Entry: policy.Entry{Point: verdict.S0}, Sender: w.address(t, stranger), Header: header(passMark, seal.PassHeader+":"+w.pass(pass, "bob@acmecorp.com")), Needs: policy.Needs{Findings: spam},
 		Recipients: []route.Recipient{w.recipient(t, "bob@acmecorp.com"), w.recipient(t, "x@far.example")}}
 	want(t, "relaying", w.decide(m).Verdict.String(), "reject")
 }

@@ -173,7 +173,7 @@ func TestAMessageWithAPassIsJudgedByItsContentAlone(t *testing.T) {
 	w.at(verdict.S0, policy.Check{Name: verdict.CheckSpoof, OnHit: verdict.Reject}, policy.Check{Name: verdict.CheckRate, OnHit: verdict.Reject}, virus)
 	m := w.sent(t, "bob@acmecorp.com")
 	pass := seal.Pass{ID: "1", Checks: []string{"spam"}, Point: verdict.S0, Until: 10}
-	m.Header = header(seal.PassHeader + ":" + w.keys.SignPass(pass, "bob@acmecorp.com", seal.Marks{}))
+	m.Header = header(passMark, seal.PassHeader+":"+w.pass(pass, "bob@acmecorp.com"))
 	want(t, "the checks", strings.Join(w.open(m).Decide().Checks, " "), "loop virus")
 }
 

@@ -185,7 +185,9 @@ func answer(conf *config.Config, q *question) (*explanation, error) {
 		return nil, err
 	}
 	q.addSignature(header)
-	q.addPass(header, keys, conf.Rules.Delimiters)
+	if err := q.addPass(header, body, keys, conf.Rules.Delimiters); err != nil {
+		return nil, err
+	}
 	e := &explanation{Checks: []string{}, Recipients: []explainedRcpt{}}
 	rt, err := q.runtime(conf, keys)
 	if err != nil {
@@ -278,13 +280,18 @@ func (q *question) message() (header *mail.Header, body []byte, err error) {
 }
 
 // addPass gives the message its pass.
-func (q *question) addPass(header *mail.Header, keys seal.Keys, delimiters string) {
+func (q *question) addPass(header *mail.Header, body []byte, keys seal.Keys, delimiters string) error {
 	if q.pass == nil {
-		return
+		return nil
+	}
+	mark, err := seal.ReadBody(io.MultiReader(strings.NewReader("\r\n"), bytes.NewReader(body)))
+	if err != nil {
+		return err
 	}
 	q.pass.Until = time.Now().Add(time.Minute).Unix()
 	to, _ := mail.ParseAddress(q.to[0], delimiters)
-	header.Add([]byte(seal.PassHeader), []byte(keys.SignPass(*q.pass, to.Owner, seal.MarksOf(header))))
+	header.Add([]byte(seal.PassHeader), []byte(keys.SignPass(*q.pass, to.Owner, seal.MarksOf(header).And(mark))))
+	return nil
 }
 
 // fill makes an explanation of what was told of the message, and of the replies to its

@@ -152,17 +152,34 @@ func (r Releaser) send(ctx context.Context, e *Entry, message stored) error {
 	if err != nil {
 		return fmt.Errorf("reading the message: %w", err)
 	}
+	marks, err := marksOf(header, message)
+	if err != nil {
+		return fmt.Errorf("reading the message: %w", err)
+	}
 	if _, err := message.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
 	pass := r.Keys.SignPass(seal.Pass{
 		ID: e.ID, Checks: slices.Concat(e.Passed, e.Checks), Point: e.Point, Platform: e.Platform, Until: time.Now().Add(ownmail.PassTime).Unix(),
-	}, e.Owner, seal.MarksOf(header))
+	}, e.Owner, marks)
 	pass = seal.PassHeader + ": " + strings.ReplaceAll(pass, "\n", "\r\n") + "\r\n"
 	return ownmail.Submit(ctx, r.Address, r.Hostname, ownmail.Submission{
 		From: e.Sender, To: e.Address, Notify: e.Notify, ORcpt: e.ORcpt,
 		EightBit: eightBit, Content: io.MultiReader(strings.NewReader(pass), message),
 	})
+}
+
+// marksOf returns the marks of a message, that of its body, too, where its header has none.
+func marksOf(header *mail.Header, message io.ReadSeeker) (seal.Marks, error) {
+	marks := seal.MarksOf(header)
+	if marks.Any() {
+		return marks, nil
+	}
+	if _, err := message.Seek(0, io.SeekStart); err != nil {
+		return marks, err
+	}
+	body, err := seal.ReadBody(message)
+	return marks.And(body), err
 }
 
 // examine reads a message: the header fields that can be its marks, and whether it

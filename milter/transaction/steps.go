@@ -3,6 +3,7 @@ package transaction
 import (
 	"context"
 	"crypto/rand"
+	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"coexistd/milter/record"
 	"coexistd/policy"
 	"coexistd/policy/rate"
+	"coexistd/policy/seal"
 	"coexistd/policy/spoof"
 	"coexistd/policy/verdict"
 	"coexistd/scanners"
@@ -45,14 +47,19 @@ func (t *Transaction) gather() {
 func (t *Transaction) trouble() verdict.Reason {
 	switch {
 	case t.body.err != nil:
-		t.report(slog.LevelError, "a message cannot be checked; it is put off", slog.String("error", t.body.err.Error()))
-		return verdict.Why(verdict.SpoolFailed, t.body.err.Error())
+		return t.spoiled(t.body.err)
 	case t.asks.Body && t.NoBody:
 		// What is to be done with a message that cannot be checked does not help here:
 		// what came of it is not the message.
 		return verdict.Why(verdict.BodyNotTold)
 	}
 	return verdict.Reason{}
+}
+
+// spoiled tells that the mail's body is not whole.
+func (t *Transaction) spoiled(err error) verdict.Reason {
+	t.report(slog.LevelError, "a message cannot be checked; it is put off", slog.String("error", err.Error()))
+	return verdict.Why(verdict.SpoolFailed, err.Error())
 }
 
 func (t *Transaction) report(level slog.Level, text string, attrs ...slog.Attr) {
@@ -64,6 +71,21 @@ func (t *Transaction) measure() {
 	if t.asks.Body {
 		t.open.Size = t.original().Size
 	}
+}
+
+// bind lets the mail's body tell whether its pass is for it, where nothing else has.
+func (t *Transaction) bind() {
+	if !t.open.Unbound() {
+		return
+	}
+	m := t.original()
+	body, err := seal.ReadBody(io.NewSectionReader(m.Content, 0, m.Size))
+	if err != nil {
+		t.open.Trouble = t.spoiled(err)
+		return
+	}
+	t.open.Bind(body)
+	t.asks = t.open.Asks()
 }
 
 // prove settles the tenant by the mail's signatures, where nothing else has.

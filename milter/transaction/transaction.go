@@ -210,6 +210,7 @@ func (t *Transaction) End(ctx context.Context) Answer {
 	t.open.QueueID = t.queueID // which some MTAs tell at the end only
 	if t.open.Trouble = t.trouble(); t.open.Trouble.Code == "" {
 		t.measure()
+		t.bind()
 		t.prove(ctx)
 		if !t.isReturnedProbe() && t.charge(ctx) {
 			t.scan(ctx)

@@ -40,7 +40,8 @@ const PassReport = "report"
 const maxPassFields = 4
 
 // SignPass returns the field's value for a message with those marks to one recipient,
-// named by their owner (see mail.Address). Lines end with a bare newline.
+// named by their owner (see mail.Address). Without a mark it holds for none. Lines end with
+// a bare newline.
 func (k Keys) SignPass(pass Pass, owner string, marks Marks) string {
 	key := k.keyed()
 	defer k.giveBack(key)

@@ -20,6 +20,8 @@ func TestAPassHoldsForItsMessageUntilItsTime(t *testing.T) {
 	// Its signature is genuine, and it has all that a pass needs.
 	trace := keys.SignTrace(seal.Traces{}, "x; point=S0; until=9000", [8]byte{1}, itsMarks, []string{"bob@acmecorp.com"})
 	for _, c := range append(sealedFields(func(k seal.Keys, m seal.Marks) string { return k.SignPass(pass, "bob@acmecorp.com", m) }), []sealedField{
+		{"signed when the message had no marks", keys, []string{keys.SignPass(pass, "bob@acmecorp.com", seal.Marks{})}, itsMarks, 0, false},
+		{"of no marks, signed for none", keys, []string{keys.SignPass(pass, "bob@acmecorp.com", seal.Marks{})}, seal.Marks{}, 0, false},
 		{"with more checks", keys, []string{strings.Replace(value, "checks=spam", "checks=spam,virus", 1)}, itsMarks, 0, false},
 		{"for another point", keys, []string{strings.Replace(value, "point=S0", "point=S2", 1)}, itsMarks, 0, false},
 		{"a trace", keys, []string{trace}, itsMarks, 0, false},

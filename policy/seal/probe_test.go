@@ -20,6 +20,7 @@ func TestAProbeHoldsForItsMessageUntilItsTime(t *testing.T) {
 	value := keys.SignProbe(probe, probeTo, itsMarks)
 	pass := keys.SignPass(seal.Pass{ID: "x; id=y; flow=; sent=1", Point: verdict.S2, Until: 1000}, probeTo, itsMarks)
 	for _, c := range append(sealedFields(func(k seal.Keys, m seal.Marks) string { return k.SignProbe(probe, probeTo, m) }), []sealedField{
+		{"signed when the message had no marks", keys, []string{keys.SignProbe(probe, probeTo, seal.Marks{})}, itsMarks, 0, true},
 		{"of another platform", keys, []string{strings.Replace(value, "flow=office365", "flow=google", 1)}, itsMarks, 0, false},
 		{"a pass", keys, []string{pass}, itsMarks, 0, false},
 		{"without an id", keys, []string{keys.SignProbe(seal.Probe{Until: 1000}, probeTo, itsMarks)}, itsMarks, 0, false},

@@ -35,12 +35,18 @@ func (k Keys) IsZero() bool { return k.made == nil }
 // Marks tell a message from others, best first. A signature covers the best one, so what
 // is copied from one message into another counts for nothing there, while the copy that
 // a mailing list sends back is the same message still.
-type Marks struct{ header *mail.Header }
+type Marks struct {
+	header *mail.Header
+	body   Body
+}
 
 // MarksOf returns a message's marks: a digest of each of Message-Id, Date and From that
 // it has. Servers on its way add those that are missing, so a mark that was the best one
 // may stand further down later.
-func MarksOf(h *mail.Header) Marks { return Marks{h} }
+func MarksOf(h *mail.Header) Marks { return Marks{header: h} }
+
+// And returns the marks with that of the message's body behind them.
+func (m Marks) And(body Body) Marks { return Marks{m.header, body} }
 
 // all yields the marks, and then "", which is the mark of a message that has none.
 func (m Marks) all(yield func(mark string) bool) {
@@ -53,8 +59,14 @@ func (m Marks) all(yield func(mark string) bool) {
 			return
 		}
 	}
+	if m.body != "" && !yield(string(m.body)) {
+		return
+	}
 	yield("")
 }
+
+// Any reports that there is a mark.
+func (m Marks) Any() bool { return m.best() != "" }
 
 // best returns the mark that a signature covers.
 func (m Marks) best() (mark string) {
@@ -126,14 +138,17 @@ func (k *keyed) signDigest(purpose string, body [sha256.Size]byte, mark string) 
 	return encoding.EncodeToString(k.of(purpose, string(body[:]), mark)[:signatureBytes])
 }
 
-// hasSigned reports a signature made with any mark of the message, or with none because
-// the message had none then. A long body is read only once for all.
+// hasSigned reports a signature made with any mark of the message, or, but for a pass, with
+// none because the message had none then. A long text is read only once for all.
 func (k *keyed) hasSigned(purpose, body, signature string, marks Marks) bool {
 	if len(signature) != encoding.EncodedLen(signatureBytes) {
 		return false
 	}
 	digest := sha256.Sum256([]byte(body))
 	for mark := range marks.all {
+		if mark == "" && purpose == forPass {
+			return false // it would hold for any message
+		}
 		if hmac.Equal([]byte(signature), []byte(k.signDigest(purpose, digest, mark))) {
 			return true
 		}

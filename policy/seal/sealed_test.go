@@ -39,7 +39,7 @@ func sealedFields(sign func(seal.Keys, seal.Marks) string) []sealedField {
 		{"of a message that has lost its Message-Id", keys, []string{value}, seal.MarksOf(header("Date", "the message's Date", "From", "the message's From")), 0, false},
 		{"of a message without marks", keys, []string{value}, seal.Marks{}, 0, false},
 		{"of a message that has got further marks", keys, []string{sign(keys, seal.MarksOf(header("From", "the message's From", "Date", "the message's Date")))}, itsMarks, 0, true},
-		{"signed when the message had no marks", keys, []string{sign(keys, seal.Marks{})}, itsMarks, 0, true},
+		{"signed when the message had other marks", keys, []string{sign(keys, seal.MarksOf(header("From", "another's")))}, itsMarks, 0, false},
 		{"another system's", foreign, []string{value}, itsMarks, 0, false},
 		{"without a secret", unkeyed, []string{sign(unkeyed, itsMarks)}, itsMarks, 0, false},
 		{"forged", keys, []string{forged}, itsMarks, 0, false},

@@ -62,6 +62,8 @@ var (
 	itself   = rival{"", "coexistd, over a unix socket"}
 	// uncounted is coexistd whose configuration has no [metrics].
 	uncounted = rival{"", "coexistd without metrics"}
+	// unkept is one that keeps no records of messages, as in all trials that are not of them.
+	unkept = rival{"", "coexistd without records"}
 )
 
 // trial is one kind of message with the rivals that are worth measuring there: a
@@ -77,20 +79,23 @@ type trial struct {
 	mta    *speaker
 	tcp    bool // coexistd is spoken to over TCP
 	counts bool // it has [metrics]
+	keeps  bool // it keeps records of messages
 }
 
 var trials = []trial{
-	{"4 KB", 4 << 10, false, []rival{sameJob, noReply, envelope}, postfix, false, false},
-	{"100 KB", 100 << 10, false, []rival{sameJob}, postfix, false, false},
-	{"5 MB", 5 << 20, false, []rival{sameJob}, postfix, false, false},
-	{"4 KB, attachments checked", 4 << 10, true, []rival{sameJob, content}, postfix, false, false},
-	{"100 KB, attachments checked", 100 << 10, true, []rival{content}, postfix, false, false},
-	{"5 MB, attachments checked", 5 << 20, true, []rival{content}, postfix, false, false},
-	{"4 KB, Sendmail", 4 << 10, false, []rival{sameJob}, sendmail, false, false},
-	{"4 KB, Sendmail, TCP", 4 << 10, false, []rival{itself}, sendmail, true, false},
-	{"4 KB, with metrics", 4 << 10, false, []rival{uncounted}, postfix, false, true},
-	{"4 KB, attachments checked, with metrics", 4 << 10, true, []rival{uncounted}, postfix, false, true},
-	{"4 KB, attachments checked, Sendmail, TCP", 4 << 10, true, []rival{itself}, sendmail, true, false},
+	{"4 KB", 4 << 10, false, []rival{sameJob, noReply, envelope}, postfix, false, false, false},
+	{"100 KB", 100 << 10, false, []rival{sameJob}, postfix, false, false, false},
+	{"5 MB", 5 << 20, false, []rival{sameJob}, postfix, false, false, false},
+	{"4 KB, attachments checked", 4 << 10, true, []rival{sameJob, content}, postfix, false, false, false},
+	{"100 KB, attachments checked", 100 << 10, true, []rival{content}, postfix, false, false, false},
+	{"5 MB, attachments checked", 5 << 20, true, []rival{content}, postfix, false, false, false},
+	{"4 KB, Sendmail", 4 << 10, false, []rival{sameJob}, sendmail, false, false, false},
+	{"4 KB, Sendmail, TCP", 4 << 10, false, []rival{itself}, sendmail, true, false, false},
+	{"4 KB, with metrics", 4 << 10, false, []rival{uncounted}, postfix, false, true, false},
+	{"4 KB, with records", 4 << 10, false, []rival{unkept}, postfix, false, false, true},
+	{"4 KB, attachments checked, with records", 4 << 10, true, []rival{unkept}, postfix, false, false, true},
+	{"4 KB, attachments checked, with metrics", 4 << 10, true, []rival{uncounted}, postfix, false, true, false},
+	{"4 KB, attachments checked, Sendmail, TCP", 4 << 10, true, []rival{itself}, sendmail, true, false, false},
 }
 
 func main() {
@@ -161,11 +166,14 @@ func (s settings) try(ctx context.Context, dir string, t trial) ([]row, error) {
 	if t.checks {
 		checks = `"malware"`
 	}
-	metrics := ""
-	if t.counts {
-		metrics = fmt.Sprintf("[metrics]\naddress = \"unix:%s\"\n", filepath.Join(dir, "metrics.sock"))
+	more := ""
+	if !t.keeps {
+		more = keepsNothing
 	}
-	subject, err := startSubject(ctx, dir, s.program, checks, metrics)
+	if t.counts {
+		more += fmt.Sprintf("[metrics]\naddress = \"unix:%s\"\n", filepath.Join(dir, "metrics.sock"))
+	}
+	subject, err := startSubject(ctx, dir, s.program, checks, more)
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +231,7 @@ func (s settings) startRivals(ctx context.Context, dir string, rivals []rival, s
 			continue
 		}
 		start := func() (*server, error) { return startPeer(ctx, dir, r.option) }
-		if r == uncounted {
+		if r == uncounted || r == unkept {
 			start = func() (*server, error) { return startUncounted(ctx, dir, s.program, checks) }
 		}
 		v, err := start()

@@ -110,7 +110,10 @@ checks = [%s]
 	return v, v.start(exec.CommandContext(ctx, program, "serve", "-c", config))
 }
 
-// startUncounted starts a coexistd without [metrics], in a folder of its own.
+// keepsNothing has coexistd keep no records of messages.
+const keepsNothing = "[messages]\nkeep = \"0\"\n\n"
+
+// startUncounted starts a coexistd without [metrics] and without records, in a folder of its own.
 func startUncounted(ctx context.Context, dir, program, checks string) (*server, error) {
 	own := filepath.Join(dir, "uncounted")
 	if err := os.RemoveAll(own); err != nil {
@@ -119,7 +122,7 @@ func startUncounted(ctx context.Context, dir, program, checks string) (*server, 
 	if err := errors.Join(os.Mkdir(own, 0o700), os.Link(filepath.Join(dir, "users.csv"), filepath.Join(own, "users.csv"))); err != nil {
 		return nil, err
 	}
-	return startSubject(ctx, own, program, checks, "")
+	return startSubject(ctx, own, program, checks, keepsNothing)
 }
 
 // freeAddress is an address on loopback whose port is free.

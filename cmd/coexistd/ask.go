@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"coexistd/cmd/coexistd/control"
@@ -23,7 +24,9 @@ func ask[T any](c *call, question func(*control.Client, context.Context) (T, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), askTime)
 	defer cancel()
-	return question(control.NewClient(path), ctx)
+	daemon := control.NewClient(path)
+	daemon.For = printableLine(os.Getenv("SUDO_USER"))
+	return question(daemon, ctx)
 }
 
 // change has do change something in the running daemon, and says whether there was

@@ -81,6 +81,7 @@ the usage was wrong.`,
 		networksCommand(c),
 		limitsCommand(c),
 		clientsCommand(c),
+		auditCommand(c),
 		versionCommand(c),
 	)
 	c.rule(root)

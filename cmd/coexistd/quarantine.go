@@ -52,7 +52,9 @@ func (c *call) openHeld() (*config.Config, *quarantine.Store, error) {
 		return nil, nil, reading.Problems
 	}
 	conf := reading.Config
-	return conf, quarantine.OpenExisting(daemon.QuarantineOptions(conf, slog.New(slog.NewTextHandler(c.stderr, nil)))), nil
+	options := daemon.QuarantineOptions(conf, slog.New(slog.NewTextHandler(c.stderr, nil)))
+	options.By = c.by
+	return conf, quarantine.OpenExisting(options), nil
 }
 
 func listCommand(c *call) *cobra.Command {

@@ -59,7 +59,7 @@ func serve(c *call, log *slog.Logger) int {
 			return exitYes
 		case <-hangups:
 			notify(systemd.SdNotifyReloading + "\n" + systemd.SdNotifyMonotonicUsec())
-			_, _ = d.Reload() // the log has what it refuses
+			_, _ = d.Reload(daemon.BySignal) // the log has what it refuses
 			notify(systemd.SdNotifyReady)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"coexistd/milter/audit"
 	"coexistd/milter/ownmail"
 	"coexistd/policy/mail"
 	"coexistd/policy/seal"
@@ -53,7 +54,7 @@ func (s *Store) Release(ctx context.Context, r Releaser, id string, again bool) 
 	if r.Keys.IsZero() {
 		return Entry{}, errors.New("there is no key to sign the released message's pass with; coexistd serve makes one at its first start")
 	}
-	e, err := s.claim(ctx, id, again)
+	e, event, err := s.claim(ctx, id, again)
 	if err != nil {
 		return e, err
 	}
@@ -63,7 +64,7 @@ func (s *Store) Release(ctx context.Context, r Releaser, id string, again bool) 
 		sent = r.send(ctx, &e, message)
 	}
 	s.fault("release: sent")
-	return s.conclude(e, sent)
+	return s.conclude(e, event, sent)
 }
 
 func errUnderWay(id string) error {
@@ -73,11 +74,11 @@ func errUnderWay(id string) error {
 // claimAgain is how long a release waits before it looks again whether another has ended.
 const claimAgain = 20 * time.Millisecond
 
-// claim makes an entry one that this process releases. It waits for another that does.
-func (s *Store) claim(ctx context.Context, id string, again bool) (Entry, error) {
-	e, err := s.entry(id)
-	if err != nil {
-		return e, err
+// claim makes an entry one that this process releases. It waits for another that does. The
+// event is that of the audit, whose outcome is unknown as yet.
+func (s *Store) claim(ctx context.Context, id string, again bool) (e Entry, event int64, err error) {
+	if e, err = s.entry(id); err != nil {
+		return e, 0, err
 	}
 	s.fault("release: found")
 	for {
@@ -91,21 +92,25 @@ func (s *Store) claim(ctx context.Context, id string, again bool) (Entry, error)
 			case r.State == Releasing && !again:
 				return fmt.Errorf("the release of %s was broken off at %s: %w", id, r.Changed.Format(time.DateTime), ErrUncertain)
 			}
+			var err error
+			if event, err = audit.Add(tx, s.event(audit.Release, &r.Entry, audit.Unknown)); err != nil {
+				return err
+			}
 			return set(tx, r, Releasing, thisProcess(), time.Now())
 		})
 		if !waits {
-			return e, err
+			return e, event, err
 		}
 		select {
 		case <-ctx.Done():
-			return e, fmt.Errorf("%w: %w", err, ctx.Err())
+			return e, 0, fmt.Errorf("%w: %w", err, ctx.Err())
 		case <-time.After(claimAgain):
 		}
 	}
 }
 
 // conclude notes what came of sending a message.
-func (s *Store) conclude(e Entry, sent error) (Entry, error) {
+func (s *Store) conclude(e Entry, event int64, sent error) (Entry, error) {
 	state := Held
 	switch {
 	case errors.Is(sent, ownmail.ErrUnanswered):
@@ -122,13 +127,15 @@ func (s *Store) conclude(e Entry, sent error) (Entry, error) {
 			}
 		}
 		if sent != nil {
-			return nil
+			return audit.Conclude(tx, event, sent.Error())
 		}
+		outcome := audit.Done
 		holder, found, err := holder(tx, r.digest)
 		if found {
 			heldAgain = &HeldAgainError{holder.Entry}
+			outcome = heldAgain.Error()
 		}
-		return err
+		return errors.Join(err, audit.Conclude(tx, event, outcome))
 	})
 	switch {
 	case err != nil && sent == nil:

@@ -4,9 +4,11 @@ import (
 	"database/sql"
 	"fmt"
 	"time"
+
+	"coexistd/milter/audit"
 )
 
-// migrations are those of store.db. Times are nanoseconds since 1970, lists are JSON.
+// migrations are those of store.db, in which rooms below this one have tables, too. Times are nanoseconds since 1970, lists are JSON.
 var migrations = []string{`
 CREATE TABLE facts (
 	number INTEGER PRIMARY KEY,
@@ -57,11 +59,11 @@ CREATE INDEX entries_by_time ON entries (time, number);
 CREATE INDEX entries_open ON entries (time, number) WHERE state IN ('held', 'releasing');
 CREATE INDEX entries_by_message ON entries (message);
 CREATE INDEX entries_held ON entries (digest) WHERE state = 'held';
-`}
+`, audit.Schema}
 
 // The tables of store.db, in the order in which they are saved from a damaged file: what
 // others hang on comes last.
-var tables = []string{"facts", "chunks", "messages", "entries"}
+var tables = []string{"audit", "facts", "chunks", "messages", "entries"}
 
 // A message's state.
 const (

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"coexistd/milter/audit"
 	"coexistd/milter/store"
 )
 
@@ -26,6 +27,8 @@ type Options struct {
 	Keep time.Duration
 	// MaxBytes bounds the size of all messages. 0: there is no bound.
 	MaxBytes int64
+	// By is the user for whom entries are released and deleted, for the audit.
+	By string
 	// Zone is that of dates in queries. Nil: the machine's.
 	Zone *time.Location
 	Log  *slog.Logger
@@ -55,6 +58,7 @@ type Store struct {
 	maxBytes int64
 	zone     *time.Location
 	log      *slog.Logger
+	by       string
 	// owner marks the daemon's store: it makes what is missing.
 	owner bool
 	fault func(step string)
@@ -64,7 +68,7 @@ type Store struct {
 func FileOptions(dir string, log *slog.Logger) store.Options {
 	return store.Options{
 		Path: filepath.Join(dir, FileName), Migrations: migrations, Durable: true, Log: log,
-		Tables: tables, Verified: []string{"facts", "messages", "entries"}, Mended: mended,
+		Tables: tables, Verified: []string{"audit", "facts", "messages", "entries"}, Mended: mended,
 	}
 }
 
@@ -81,7 +85,7 @@ func New(file *store.File, o Options) *Store {
 func OpenExisting(o Options) *Store { return newStore(store.Open(FileOptions(o.Dir, o.Log)), o) }
 
 func newStore(file *store.File, o Options) *Store {
-	return &Store{file: file, keep: o.Keep, maxBytes: o.MaxBytes, zone: cmp.Or(o.Zone, time.Local), log: o.Log, fault: faultHook()}
+	return &Store{file: file, keep: o.Keep, maxBytes: o.MaxBytes, by: o.By, zone: cmp.Or(o.Zone, time.Local), log: o.Log, fault: faultHook()}
 }
 
 // Ready reports that messages can be held, as far as can be told before one is to be.
@@ -277,12 +281,20 @@ func (s *Store) Delete(id string) error {
 		case r.isUnderWay():
 			return fmt.Errorf("%w, so it is not deleted; see what comes of that with coexistd quarantine show %s", errUnderWay(id), id)
 		}
+		if _, err := audit.Add(tx, s.event(audit.Delete, &r.Entry, audit.Done)); err != nil {
+			return err
+		}
 		return set(tx, r, Deleted, "", time.Now())
 	})
 	if err == nil {
 		s.sweepOrTell()
 	}
 	return err
+}
+
+// event is what the audit is told of an entry.
+func (s *Store) event(what string, e *Entry, outcome string) audit.Event {
+	return audit.Event{Who: s.by, Way: audit.Command, What: what, Object: e.ID, Whose: e.Address, Outcome: outcome}
 }
 
 func errSettled(e *Entry) error {

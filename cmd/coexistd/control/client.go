@@ -18,6 +18,9 @@ const maxAnswer = 64 << 20
 
 // Client asks a daemon. Its errors say what to do.
 type Client struct {
+	// For is the user for whom this one asks; empty: nobody but themselves.
+	For string
+
 	path string
 	http http.Client
 }
@@ -100,6 +103,9 @@ func (c *Client) ask(ctx context.Context, method, path string, question, answer 
 	request, err := http.NewRequestWithContext(ctx, method, "http://coexistd"+path, body)
 	if err != nil {
 		return err
+	}
+	if c.For != "" {
+		request.Header.Set(For, c.For)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {

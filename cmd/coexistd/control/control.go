@@ -20,6 +20,10 @@ const (
 	PathProbe   = "/probe"
 )
 
+// For is the header field of a question that names the user who has asked whoever asks the
+// daemon: with sudo, the one who called it.
+const For = "Coexistd-For"
+
 // Failure is the answer to a question that cannot be answered. Its status is not 200.
 type Failure struct {
 	Error string `json:"error"`

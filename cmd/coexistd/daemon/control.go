@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"coexistd/cmd/coexistd/account"
 	"coexistd/cmd/coexistd/control"
+	"coexistd/milter/audit"
 	"coexistd/milter/listen"
 )
 
@@ -34,7 +37,7 @@ func (r refusal) Error() string { return r.text }
 func (d *Daemon) newControl() *http.Server {
 	mux := http.NewServeMux()
 	answer(mux, "GET "+control.PathStatus, func(context.Context, struct{}) (control.Status, error) { return d.Status(), nil })
-	answer(mux, "POST "+control.PathReload, func(context.Context, struct{}) (control.Reloaded, error) { return d.reloaded(), nil })
+	answer(mux, "POST "+control.PathReload, d.reloaded)
 	answer(mux, "GET "+control.PathLimits, d.limitsNow)
 	answer(mux, "POST "+control.PathReset, d.resetLimit)
 	answer(mux, "GET "+control.PathClients, d.clientsNow)
@@ -90,8 +93,12 @@ func write(w http.ResponseWriter, status int, answer any) {
 	_ = json.NewEncoder(w).Encode(answer) // whoever has left needs no answer
 }
 
-// peer is the key of a connection's other end in its context.
-type peer struct{}
+// The keys of what a context has: of a connection, the user at its other end, by their number;
+// of a question, its Asker.
+type (
+	peer  struct{}
+	asker struct{}
+)
 
 // withPeer notes whose process asks.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
@@ -102,7 +109,7 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, peer{}, credentials.Uid)
 }
 
-// onlyForUs lets root and the daemon's own user ask.
+// onlyForUs lets root and the daemon's own user ask. Either is believed for whom they do it.
 func onlyForUs(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		uid, known := r.Context().Value(peer{}).(uint32)
@@ -110,14 +117,15 @@ func onlyForUs(next http.Handler) http.Handler {
 			write(w, http.StatusForbidden, control.Failure{Error: "only root and the daemon's user may ask it"})
 			return
 		}
-		next.ServeHTTP(w, r)
+		by := Asker{Who: cmp.Or(r.Header.Get(control.For), account.Name(uid)), Way: audit.Control}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), asker{}, by)))
 	})
 }
 
 // reloaded reloads, and tells what came of it.
-func (d *Daemon) reloaded() control.Reloaded {
-	applied, err := d.Reload()
-	return control.Reloaded{Applied: applied, Refused: linesOf(err)}
+func (d *Daemon) reloaded(ctx context.Context, _ struct{}) (control.Reloaded, error) {
+	applied, err := d.Reload(askerOf(ctx))
+	return control.Reloaded{Applied: applied, Refused: linesOf(err)}, nil
 }
 
 // noteSettled writes into the log what a command has made of an entry of the quarantine.

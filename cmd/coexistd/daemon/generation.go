@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"coexistd/milter/audit"
 	"coexistd/milter/messages"
 	"coexistd/milter/quarantine"
 	"coexistd/milter/record"
@@ -35,6 +36,7 @@ type generation struct {
 	limits      *limits.Keeper
 	store       *quarantine.Store
 	messages    *messages.Index
+	audit       *audit.Book
 	users       *transaction.Users
 }
 
@@ -52,14 +54,16 @@ func (d *Daemon) generate(conf *config.Config, before sources.Directories) (*gen
 		return nil, err
 	}
 	held := &holds{of: &d.shared}
+	file := holdFile(held, conf, d.log)
 	return &generation{
 		conf: conf, loaded: time.Now(), keys: keys,
 		directories: sources.Open(lean(conf.Directories), before),
 		scanners:    holdScanners(held, conf, d.log),
 		resolver:    hold(held, resolverSettings(conf.Resolver), newResolver),
 		limits:      holdLimits(held, conf, d.memory, d.log),
-		store:       holdStore(held, conf, d.log),
 		messages:    holdMessages(held, conf, d.log),
+		store:       quarantine.New(file, QuarantineOptions(conf, d.log)),
+		audit:       audit.New(file),
 		users:       transaction.NewUsers(held.release),
 	}, nil
 }
@@ -115,8 +119,9 @@ func (d *Daemon) sinks(g *generation) []record.Sink {
 // error, which the log has, too, tells everything that is refused, a line for each. When
 // applied is false, nothing was changed. When it is true although there is an error, that
 // is of directories which lack too many addresses to take the place of those from before.
-func (d *Daemon) Reload() (applied bool, err error) {
+func (d *Daemon) Reload(by Asker) (applied bool, err error) {
 	d.change(func() { applied, err = d.reloadAndTell() })
+	d.audit(by, audit.Reload, d.view.Load().generation.conf.Path, "", true, err)
 	return applied, err
 }
 

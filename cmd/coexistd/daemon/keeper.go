@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"coexistd/cmd/coexistd/control"
+	"coexistd/milter/audit"
 	"coexistd/milter/quarantine"
 	"coexistd/milter/store"
 	"coexistd/policy/config"
@@ -40,9 +41,9 @@ type keeper struct {
 // storeSettings are those by which the file of a quarantine is found.
 type storeSettings struct{ dir string }
 
-// holdStore returns the quarantine of a configuration.
-func holdStore(h *holds, conf *config.Config, log *slog.Logger) *quarantine.Store {
-	file := hold(h, storeSettings{conf.Quarantine.Dir}, func(s storeSettings) (*store.File, func()) {
+// holdFile returns the file with the quarantine of a configuration, and with the audit.
+func holdFile(h *holds, conf *config.Config, log *slog.Logger) *store.File {
+	return hold(h, storeSettings{conf.Quarantine.Dir}, func(s storeSettings) (*store.File, func()) {
 		file := store.New(quarantine.FileOptions(s.dir, log))
 		return file, func() {
 			if err := file.Close(); err != nil {
@@ -50,7 +51,6 @@ func holdStore(h *holds, conf *config.Config, log *slog.Logger) *quarantine.Stor
 			}
 		}
 	})
-	return quarantine.New(file, QuarantineOptions(conf, log))
 }
 
 // keep does what is due for the quarantine. What may take long goes on beside
@@ -60,7 +60,7 @@ func (d *Daemon) keep() {
 	if !d.keeper.busy.CompareAndSwap(false, true) {
 		return
 	}
-	conf, keys, store := g.conf, g.keys, g.store
+	conf, keys, store, book := g.conf, g.keys, g.store, g.audit
 	d.serving.Go(func() {
 		defer d.keeper.busy.Store(false)
 		now := time.Now()
@@ -69,7 +69,7 @@ func (d *Daemon) keep() {
 		}
 		if now.Sub(d.keeper.pruned) >= pruneInterval {
 			d.keeper.pruned = now
-			d.prune(store, now)
+			d.prune(store, book, now)
 		}
 		if len(conf.Metrics) > 0 && now.Sub(d.keeper.looked) >= usageInterval {
 			d.keeper.looked = now
@@ -111,12 +111,15 @@ func (d *Daemon) tryQuarantine(conf *config.Config, store *quarantine.Store) boo
 	return now.Open
 }
 
-func (d *Daemon) prune(store *quarantine.Store, now time.Time) {
+func (d *Daemon) prune(store *quarantine.Store, book *audit.Book, now time.Time) {
 	expired, err := store.Prune(now)
 	if err != nil {
 		d.log.Error("the quarantine cannot be cleared out", "error", err)
 	} else if expired > 0 {
 		d.log.Info("the quarantine was cleared out", "expired", expired)
+	}
+	if err := book.Prune(d.alive, now); err != nil && d.alive.Err() == nil {
+		d.log.Error("what is too old cannot be removed from the audit", "error", err)
 	}
 }
 

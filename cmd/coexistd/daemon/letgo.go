@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"coexistd/cmd/coexistd/control"
+	"coexistd/milter/audit"
 	"coexistd/policy/rate"
 	"coexistd/scanners/limits"
 )
@@ -65,6 +66,7 @@ func (d *Daemon) resetLimit(ctx context.Context, what control.Reset) (done contr
 		}
 		done.Found, err = g.limits.Reset(ctx, what.Rule, key)
 	})
+	d.audit(askerOf(ctx), audit.Reset, what.Rule, what.Key, done.Found, err)
 	if err == nil && done.Found {
 		d.log.Info("a limit was reset", "rule", what.Rule, "key", what.Key)
 	}
@@ -98,7 +100,7 @@ func (d *Daemon) clientsNow(context.Context, struct{}) (control.Clients, error) 
 }
 
 // unblock lets a client or a network in again.
-func (d *Daemon) unblock(_ context.Context, what control.Unblock) (done control.Done, err error) {
+func (d *Daemon) unblock(ctx context.Context, what control.Unblock) (done control.Done, err error) {
 	who, err := parsePrefix(what.Network)
 	if err != nil {
 		return done, refusal{http.StatusBadRequest, err.Error()}
@@ -106,6 +108,7 @@ func (d *Daemon) unblock(_ context.Context, what control.Unblock) (done control.
 	if done.Found = d.flood.Unblock(time.Now(), who); done.Found {
 		d.log.Info("a client was let in again", "client", prefixText(who))
 	}
+	d.audit(askerOf(ctx), audit.Unblock, prefixText(who), "", done.Found, nil)
 	return done, nil
 }
 

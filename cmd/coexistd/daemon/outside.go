@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"coexistd/cmd/coexistd/control"
+	"coexistd/milter/audit"
 	"coexistd/milter/sources"
 	"coexistd/milter/sources/exports"
 	"coexistd/milter/sources/ldap"
@@ -245,7 +246,7 @@ func (d *Daemon) poll(o outside, open func() (sources.Reader, error)) {
 }
 
 // accept takes the list of a source that waits.
-func (d *Daemon) accept(_ context.Context, what control.Accept) (done control.Done, err error) {
+func (d *Daemon) accept(ctx context.Context, what control.Accept) (done control.Done, err error) {
 	d.change(func() {
 		lists := d.current.directories
 		i := slices.IndexFunc(lists, func(one *sources.List) bool { return one.Source.Path == what.Source && one.Source.Copy != "" })
@@ -258,6 +259,7 @@ func (d *Daemon) accept(_ context.Context, what control.Accept) (done control.Do
 			d.publish()
 		}
 	})
+	d.audit(askerOf(ctx), audit.Accept, what.Source, "", done.Found, err)
 	return done, err
 }
 

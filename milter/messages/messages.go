@@ -91,7 +91,7 @@ func (x *Index) Record(r *record.Record) {
 	if x.options.Keep == 0 {
 		return
 	}
-	weight := 1 + (len(r.Refused)+len(r.Decision.Recipients)+len(r.Paths))/recipientsAsOne
+	weight := weightOf(r)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.queued+weight > mostQueued {
@@ -106,6 +106,11 @@ func (x *Index) Record(r *record.Record) {
 	case batchSize:
 		signal(x.full)
 	}
+}
+
+// weightOf is how many records one counts as, of those that wait.
+func weightOf(r *record.Record) int {
+	return 1 + (len(r.Refused)+len(r.Decision.Recipients)+len(r.Paths))/recipientsAsOne
 }
 
 func signal(c chan struct{}) {
@@ -128,8 +133,11 @@ func (x *Index) take() []*record.Record {
 	defer x.mu.Unlock()
 	n := min(len(x.queue), batchSize)
 	batch := x.queue[:n:n]
+	for _, r := range batch {
+		x.queued -= weightOf(r)
+	}
 	if x.queue = x.queue[n:]; len(x.queue) == 0 {
-		x.queue, x.queued = nil, 0
+		x.queue = nil
 	}
 	return batch
 }

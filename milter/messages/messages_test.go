@@ -368,6 +368,37 @@ func TestWhatTheDiskDoesNotTakeIsLostAndCounted(t *testing.T) {
 	}
 }
 
+// What is taken makes room for others, also while more wait, and a record of many recipients
+// takes the room of several.
+func TestWhatWaitsIsBoundedByItsRecipients(t *testing.T) {
+	t.Parallel()
+	x := &Index{options: Options{Keep: time.Hour}, begun: make(chan struct{}, 1), full: make(chan struct{}, 1)}
+	many := numbered(0)
+	many.Decision.Recipients = slices.Repeat(many.Decision.Recipients, 99*recipientsAsOne)
+	const heavy = mostQueued / 100
+	for range heavy + 10 {
+		x.Record(many)
+	}
+	if len(x.queue) != heavy || x.status.Lost != 10 {
+		t.Fatalf("%d wait, and %d are lost", len(x.queue), x.status.Lost)
+	}
+	x.take()
+	for range mostQueued {
+		x.Record(numbered(1))
+	}
+	x.take()
+	before := x.status.Lost
+	for range batchSize {
+		x.Record(numbered(1))
+	}
+	if lost := x.status.Lost - before; lost != 0 {
+		t.Errorf("with room for them, %d are lost", lost)
+	}
+	if x.Record(numbered(1)); x.status.Lost != before+1 {
+		t.Error("more wait than may")
+	}
+}
+
 func TestADamagedFileIsSetAsideAndBegunAnew(t *testing.T) {
 	t.Parallel()
 	for _, when := range []string{"at start", "at work"} {

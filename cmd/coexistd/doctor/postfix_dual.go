@@ -16,7 +16,9 @@ func lookAtDual(x *examination) []Finding {
 		return nil
 	}
 	var twice []string
-	for _, s := range append(x.mta.Filtered(), x.mta.Running("pickup")...) {
+	isBehindMilter := func(s *postconf.Service) bool { return x.mta.AsksMilters(s) || x.mta.IsReturn(s) }
+	smtpd := slices.DeleteFunc(x.mta.Running("smtpd"), func(s *postconf.Service) bool { return !isBehindMilter(s) })
+	for _, s := range append(smtpd, x.mta.Running("pickup")...) {
 		name := x.mta.Value(s, "cleanup_service_name")
 		if name == "" {
 			name = "cleanup"

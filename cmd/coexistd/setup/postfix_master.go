@@ -86,7 +86,8 @@ func (g *postfixSide) dual() {
 		at = len(g.p.Services) - 1
 	}
 	lines = append(lines, g.option(g.p.Services[at], pair{"virtual_alias_maps", maps})...)
-	for _, s := range append(g.p.Filtered(), g.p.Running("pickup")...) {
+	// What a content filter hands back has passed the milter, too.
+	for _, s := range append(g.p.Running("smtpd"), g.p.Running("pickup")...) {
 		lines = append(lines, g.option(s, pair{"cleanup_service_name", cleanup})...)
 	}
 	if len(lines) > 0 {

@@ -240,9 +240,9 @@ func TestWhatGuardsComesBeforeWhatOpens(t *testing.T) {
 func TestListsInMasterCfAreWrittenWithoutBlanks(t *testing.T) {
 	t.Parallel()
 	r := newPostfix(t, "", "virtual_alias_maps = unionmap:{inline:{{a@acmecorp.com = b@acmecorp.com}}, hash:/etc/postfix/virtual}\nvirtual_mailbox_maps = hash:/etc/postfix/a, hash:/etc/postfix/b\n"+
-		"smtpd_milters = inet:127.0.0.1:8891, inet:127.0.0.1:8892\n", "2525 inet n - n - - smtpd\n -o { smtpd_milters = inet:127.0.0.1:8893, inet:127.0.0.1:8894 }\n")
+		"smtpd_milters = inet:127.0.0.1:8891, inet:127.0.0.1:8892\n", "2525 inet n - n - - smtpd\n -o { smtpd_milters = inet:127.0.0.1:8893, inet:127.0.0.1:8894 }\n127.0.0.1:10025 inet n - n - - smtpd\n -o receive_override_options=no_milters\n")
 	got, _ := r.apply(false)
-	r.mustHave(got, "virtual/unix/virtual_mailbox_maps = hash:/etc/postfix/a,hash:/etc/postfix/b",
+	r.mustHave(got, "127.0.0.1:10025/inet/cleanup_service_name = cleanup-milter", "virtual/unix/virtual_mailbox_maps = hash:/etc/postfix/a,hash:/etc/postfix/b",
 		"cleanup-milter/unix/virtual_alias_maps = socketmap:inet:127.0.0.1:8702:members,unionmap:{inline:{{a@acmecorp.com=b@acmecorp.com}},hash:/etc/postfix/virtual}",
 		"2525/inet/smtpd_milters = {inet:127.0.0.1:8701,default_action=tempfail},inet:127.0.0.1:8893,inet:127.0.0.1:8894",
 		"smtpd_milters = { inet:127.0.0.1:8701, default_action=tempfail }, inet:127.0.0.1:8891, inet:127.0.0.1:8892")
@@ -251,7 +251,7 @@ func TestListsInMasterCfAreWrittenWithoutBlanks(t *testing.T) {
 		t.Errorf("without blanks %s has %v (%v)", inline, rows, err)
 	}
 	got, _ = r.apply(true)
-	r.mustHave(got, "virtual/unix/virtual_mailbox_maps =", "2525/inet/smtpd_milters = inet:127.0.0.1:8893,inet:127.0.0.1:8894", "smtpd_milters = inet:127.0.0.1:8891, inet:127.0.0.1:8892")
+	r.mustHave(got, "127.0.0.1:10025/inet/cleanup_service_name =", "virtual/unix/virtual_mailbox_maps =", "2525/inet/smtpd_milters = inet:127.0.0.1:8893,inet:127.0.0.1:8894", "smtpd_milters = inet:127.0.0.1:8891, inet:127.0.0.1:8892")
 
 	r.write("virtual_alias_maps = regexp:{{/^a b@/ b@acmecorp.com}}\n", "")
 	if _, err := r.guide(false); err == nil || !strings.Contains(err.Error(), "take no table between braces whose rows have blanks") {
@@ -417,5 +417,32 @@ func TestWhyPostfixCannotBeAskedIsSaidAndASilentDNSTakesNoneOfItsTime(t *testing
 	}
 	if err := <-asked; err != nil {
 		t.Errorf("the DNS was asked before Postfix: %v", err)
+	}
+}
+
+// An MTA that takes mail for a domain looks here for mailboxes that have all moved away.
+func TestRetiringHasPostfixTakeNoMailForDomainsThatHaveLeft(t *testing.T) {
+	t.Parallel()
+	const further = "[domain.\"globex.example\"]\ndirectory = \"users.csv\"\nalternate = { office365 = \"globex.onmicrosoft.com\" }\n"
+	const table = "inline:{acmecorp.com=x}"
+	for name, c := range map[string]struct {
+		users, domains string
+		want, says     string
+	}{
+		"all are there":    {"carol@acmecorp.com,office365\nhugo@globex.example,here\n", "AcmeCorp.com, globex.example", "virtual_mailbox_domains = globex.example", "Take no more mail for acmecorp.com"},
+		"all are here":     {"carol@acmecorp.com,here\nhugo@globex.example,here\n", "acmecorp.com, globex.example", "virtual_mailbox_domains = acmecorp.com, globex.example", ""},
+		"they are on both": {"carol@acmecorp.com,office365\nbob@acmecorp.com,here\nhugo@globex.example,here\n", "acmecorp.com, globex.example", "virtual_mailbox_domains = acmecorp.com, globex.example", "NOT YET: by the directories, and by unlisted, acmecorp.com has mailboxes here and at office365. Without"},
+		"nobody knows":     {"carol@acmecorp.com,here\n", "acmecorp.com, globex.example", "virtual_mailbox_domains = acmecorp.com, globex.example", "globex.example has mailboxes nowhere that is known"},
+		"by a table":       {"carol@acmecorp.com,office365\nhugo@globex.example,here\n", table + ", globex.example", "virtual_mailbox_domains = " + table + ", globex.example", "by hand, before all else: acmecorp.com (virtual_mailbox_domains = " + table},
+		"both have moved":  {"carol@acmecorp.com,office365\nhugo@globex.example,office365\n", "acmecorp.com, globex.example", "virtual_mailbox_domains =", "Take no more mail for acmecorp.com, globex.example"},
+	} {
+		toml := strings.Replace(plainTOML, "unlisted = \"office365\"\n", "", 1) + further
+		r := startPostfix(t, t.TempDir(), survey(t, toml, "address,residence\n"+c.users, nil))
+		r.write("virtual_mailbox_domains = "+c.domains+"\n", "")
+		got, script := r.apply(true)
+		r.mustHave(got, c.want)
+		if whole := strings.ReplaceAll(script, "\n# ", " "); !strings.Contains(whole, c.says) || c.says == "" && (strings.Contains(whole, "NOT YET") || strings.Contains(whole, "Take no more mail")) {
+			t.Errorf("%s: it does not say %q:\n%s", name, c.says, script)
+		}
 	}
 }

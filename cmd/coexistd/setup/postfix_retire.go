@@ -15,19 +15,46 @@ func retirePostfix(s *Site) (Guide, error) {
 	}
 	// Postfix's programs may read main.cf at any moment: who may send goes first, and the milter, which guards
 	// against others, last.
-	for _, chapter := range []func(){g.retireRelaying, g.retireOutbound, g.retireTables, g.retireServices, g.retireMilters, g.activate} {
+	for _, chapter := range []func(){g.retireRelaying, g.retireDomains, g.retireOutbound, g.retireTables, g.retireServices, g.retireMilters, g.activate} {
 		chapter()
 	}
 	return Guide{
-		Intro: "Postfix without coexistd. First see that all mailboxes are here, or all are at the platform and the MX points there, that nothing is held " +
+		Intro: g.stillSplit() + "Postfix without coexistd. First see that all mailboxes are here, or all are at the platform and the MX points there, that nothing is held " +
 			"(coexistd quarantine list), and that a map of your own knows all users: without the lookup recipients, Postfix refuses whom its own tables do not know.\n" +
-			"Run it as root: coexistd setup postfix --retire | sh -e. Then stop coexistd. Domains, mynetworks, TLS, the refusal of NUL, and services for submission and releases stay as they are.",
+			"Run it as root: coexistd setup postfix --retire | sh -e. Then stop coexistd. Domains that have their mailboxes here, mynetworks, recipient_delimiter, TLS, the refusal of NUL and of mail for other domains, and services for submission and releases stay as they are.",
 		Steps: g.steps, comment: "# ",
 	}, g.err
 }
 
 // isOurs reports a table that is one of our lookups.
 func (g *postfixSide) isOurs(table string) bool { return g.p.IsAnyOfOurs(table, g.Conf.Lookups) }
+
+// retireDomains has Postfix take no mail for domains whose mailboxes are all elsewhere: it would look for them here
+// once it asks us no more.
+func (g *postfixSide) retireDomains() {
+	var lines, byHand []string
+	left := g.left()
+	for _, class := range postconf.Classes {
+		list := postconf.List(g.p.Raw[class.Domains])
+		others := slices.DeleteFunc(slices.Clone(list), func(one string) bool { return slices.Contains(left, strings.ToLower(one)) })
+		if len(others) < len(list) {
+			lines = append(lines, "postconf -e "+quote(class.Domains+" = "+joined(others...)))
+		}
+		for _, domain := range left {
+			isListed := slices.ContainsFunc(list, func(one string) bool { return strings.EqualFold(one, domain) })
+			if g.Classes[domain] == class && !isListed {
+				byHand = append(byHand, domain+" ("+class.Domains+" = "+g.p.Raw[class.Domains]+")")
+			}
+		}
+	}
+	text := leftText
+	if len(byHand) > 0 {
+		text += " It stands not by its name in main.cf, and is taken out by hand, before all else: " + strings.Join(byHand, ", ") + "."
+	}
+	if len(lines)+len(byHand) > 0 {
+		g.steps = append(g.steps, Step{Title: "Take no more mail for " + strings.Join(left, ", "), Text: text, Code: strings.Join(lines, "\n")})
+	}
+}
 
 // retireOutbound has mail for the Internet leave from here again.
 func (g *postfixSide) retireOutbound() {

@@ -21,7 +21,7 @@ func (g *sendmailSide) mailertable() (path, class string) {
 // mailboxes gives the mail for mailboxes here to Dovecot.
 func (g *sendmailSide) mailboxes() {
 	var lines []string
-	said := "Its users are whole addresses. Where they are accounts (bob for bob@" + g.ours()[0] + "), set auth_username_format = %Ln in Dovecot."
+	said := "Its users are whole addresses. Where they are accounts (bob for bob@" + g.ours()[0] + "), set auth_username_format = %{user | username | lower} in Dovecot (%Ln before 2.4)."
 	_, hasTable := g.m.Maps["mailertable"]
 	unread := make(map[string]string)
 	if !hasTable {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"coexistd/cmd/coexistd/sendmailcf"
 	"coexistd/cmd/coexistd/setup"
 	"coexistd/contrib/lab"
 	"coexistd/policy/networks"
@@ -157,5 +158,26 @@ func TestTheGuideForSendmailTakesLinesThatWereWrittenByHand(t *testing.T) {
 	}
 	if cf := f.read("sendmail.cf"); !strings.Contains(cf, "\nC{Coexistd}acmecorp.com\nC{Coexistd}acmecorp.net\n") {
 		t.Errorf("sendmail.cf lacks the further domain:\n%s", cf)
+	}
+}
+
+func TestRetiringHasSendmailTakeNoMailForDomainsThatHaveLeft(t *testing.T) {
+	t.Parallel()
+	for _, dovecot := range []bool{false, true} {
+		f := startFreshSendmail(t)
+		h := sendmailHost{site: "skyconnect-office365", dovecot: dovecot}
+		f.apply(f.guide(h, false))
+		h.users = "address,residence\nbob@acmecorp.com,office365\nalice@acmecorp.com,office365\n"
+		retiring := f.guide(h, true)
+		f.apply(retiring)
+		f.mustHaveNothing(f.guide(h, true))
+		cf, err := sendmailcf.Read(f.etc("sendmail.cf"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		table, _ := cf.Table("mailertable")
+		if cf.Class("w").Has("acmecorp.com") || cf.Class("R").Has("acmecorp.com") || table["acmecorp.com"] != "" || strings.Contains(written(retiring), "NOT YET") {
+			t.Errorf("with Dovecot %v, Sendmail still takes mail for the domain that has left (%v) after\n%s", dovecot, table, written(retiring))
+		}
 	}
 }

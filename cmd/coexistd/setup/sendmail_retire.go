@@ -2,6 +2,7 @@ package setup
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -19,17 +20,55 @@ func retireSendmail(s *Site) (Guide, error) {
 	}
 	// First of all nobody may relay any more for being a platform: coexistd leaves after that.
 	g.retireAccess()
+	g.retireDomains()
 	g.retireLists()
 	g.retireLines()
 	g.activate()
 	g.retireFiles()
 	return Guide{
-		Intro: "Sendmail without coexistd. First see that all mailboxes are here, or all are at the platform and the MX points there, and that nothing is held " +
-			"(coexistd quarantine list).\n" +
-			"Run it as root: coexistd setup sendmail --retire | sh -e. Then stop coexistd. The domains, the way to the mailboxes here and the addresses at which Sendmail listens stay as they are; " +
+		Intro: g.stillSplit() + "Sendmail without coexistd. First see that all mailboxes are here, or all are at the platform and the MX points there, and that nothing is held " +
+			"(coexistd quarantine list).\n" + g.unknownUsers() +
+			"Run it as root: coexistd setup sendmail --retire | sh -e. Then stop coexistd. Domains that have their mailboxes here, the way to the mailboxes here and the addresses at which Sendmail listens stay as they are; " +
 			"the lines for networks, logins, bounds and the way to the Internet that coexistd setup wrote go.",
 		Steps: g.steps, comment: "# ",
 	}, nil
+}
+
+// unknownUsers says what is lost with us where Sendmail itself does not know who exists: a line, or nothing.
+func (g *sendmailSide) unknownUsers() string {
+	var atMailers []string
+	for _, domain := range g.ours() {
+		if !slices.Contains(g.left(), domain) && g.route(domain) != "" && !g.m.Class("VirtHost").Has(domain) {
+			atMailers = append(atMailers, domain)
+		}
+	}
+	if len(atMailers) == 0 {
+		return ""
+	}
+	return "Who exists in " + strings.Join(atMailers, ", ") + ", only the mailer of the mailertable knows then: Sendmail takes mail for anybody there, and returns what that refuses, to senders who may be forged. " +
+		"First have it know them by itself: by FEATURE(`access_db', , `relaytofulladdress'), and a line To:ADDRESS RELAY of the access map for each, in the place of the domain's line of relay-domains.\n"
+}
+
+// retireDomains has Sendmail take no mail for domains whose mailboxes are all elsewhere.
+func (g *sendmailSide) retireDomains() {
+	var lines []string
+	text := leftText
+	for _, domain := range g.left() {
+		at := len(lines)
+		for _, name := range []string{"local-host-names", "relay-domains", "mailertable"} {
+			row := "^" + regexp.QuoteMeta(domain) + "([[:blank:]]|$)"
+			if regexp.MustCompile("(?mi)" + row).MatchString(g.m.Texts[name]) {
+				lines = append(lines, g.edit(name, "/"+row+"/Id"))
+				g.remakes = g.remakes || name == "mailertable"
+			}
+		}
+		if at == len(lines) && (g.m.Class("w").Has(domain) || g.route(domain) != "") {
+			text += " What has it take mail for " + domain + " is in none of its files local-host-names, relay-domains and mailertable: take it out by hand, before all else."
+		}
+	}
+	if len(lines) > 0 || text != leftText {
+		g.steps = append(g.steps, Step{Title: "Take no more mail for " + strings.Join(g.left(), ", "), Text: text, Code: strings.Join(lines, "\n")})
+	}
 }
 
 // retireLists takes our filters out of the lists of listeners, and out of a common one that stands in

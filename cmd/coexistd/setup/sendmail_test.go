@@ -10,7 +10,6 @@ import (
 
 	"coexistd/cmd/coexistd/setup"
 	"coexistd/cmd/coexistd/zone"
-	"coexistd/policy/config"
 	"coexistd/policy/verdict"
 )
 
@@ -20,6 +19,7 @@ type sendmailHost struct {
 	dovecot bool
 	cf      string // further lines of sendmail.cf
 	toml    string // further lines of the configuration
+	users   string // the directory; empty: the one of testdata
 }
 
 // sendmailHosts are one for each of the sites of testdata.
@@ -37,16 +37,22 @@ func sendmailHosts() []sendmailHost {
 // survey has a site of testdata with its Sendmail, in a folder of its own.
 func (h sendmailHost) survey(t *testing.T) *setup.Site {
 	t.Helper()
-	dir := t.TempDir()
-	read := func(name string) string {
-		text, err := os.ReadFile(filepath.Join("testdata", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
+	var facts struct {
+		Certificate []string
+		DNS         zone.Answers
 	}
+	read := func(name string) string { return string(testdata(t, name)) }
+	if err := json.Unmarshal(testdata(t, h.site+".json"), &facts); err != nil {
+		t.Fatal(err)
+	}
+	users := h.users
+	if users == "" {
+		users = read(h.site + ".csv")
+	}
+	site := survey(t, read(h.site+".toml")+h.toml, users, facts.DNS)
+	site.CertificateNames = facts.Certificate
+	dir := filepath.Dir(site.Conf.Path)
 	for name, text := range map[string]string{
-		"coexistd.toml": read(h.site+".toml") + h.toml, "users.csv": read(h.site + ".csv"), "proof.key": "correct-horse-battery-staple\n",
 		"sendmail.cf": read("sendmail.cf") + h.cf, "sendmail.mc": read("sendmail.mc"), "local-host-names": "localhost\nmail.acmecorp.com\n", "Makefile": "",
 		"access": "Connect:127\tRELAY\nClientRate:127\t0\nClientRate:\t10\nClientConn:\t10\n",
 	} {
@@ -54,19 +60,6 @@ func (h sendmailHost) survey(t *testing.T) *setup.Site {
 			t.Fatal(err)
 		}
 	}
-	reading := config.Load(filepath.Join(dir, "coexistd.toml"))
-	if reading.Config == nil {
-		t.Fatal(reading.Problems)
-	}
-	var facts struct {
-		Both        bool
-		Certificate []string
-		DNS         zone.Answers
-	}
-	if err := json.Unmarshal([]byte(read(h.site+".json")), &facts); err != nil {
-		t.Fatal(err)
-	}
-	site := &setup.Site{Conf: reading.Config, Both: facts.Both, CertificateNames: facts.Certificate, DNS: facts.DNS}
 	site.SurveySendmail(filepath.Join(dir, "sendmail.cf"))
 	if site.Sendmail == nil {
 		t.Fatal("the Sendmail of testdata is not read")

@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -127,6 +128,29 @@ func (s *Site) lives(domain string, r route.Residence) {
 			add(platform.Name)
 		}
 	}
+}
+
+// left are the domains of ours whose mailboxes are all at one other platform, sorted.
+func (s *Site) left() []string {
+	return slices.DeleteFunc(s.ours(), func(domain string) bool { return len(s.Lives[domain]) != 1 || s.Lives[domain][0] == "" })
+}
+
+// leftText says why an MTA that is to ask us no more must not take mail for such domains.
+const leftText = "All its mailboxes are elsewhere: this host sends its mail there by the MX from now on, and would otherwise look for them here. Whoever still knows an old MX that points here is refused: let its TTL be over first."
+
+// stillSplit warns whoever undoes the split while it is on: a line, or nothing.
+func (s *Site) stillSplit() string {
+	var split []string
+	for _, domain := range s.ours() {
+		if lives := s.Lives[domain]; len(lives) != 1 {
+			split = append(split, domain+" has mailboxes "+cmp.Or(places(lives), "nowhere that is known"))
+		}
+	}
+	if len(split) == 0 {
+		return ""
+	}
+	return "NOT YET: by the directories, and by unlisted, " + strings.Join(split, ", ") +
+		". Without coexistd, mail for those that are elsewhere bounces. Move the last of them, then run this again.\n"
 }
 
 // names are those that the DNS is asked about, for these domains of ours.

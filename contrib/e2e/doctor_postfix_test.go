@@ -55,7 +55,7 @@ ok    postfix        cleanup (cleanup) hands its mail to coexistd by unix:{dir}/
 ok    postfix        virtual_mailbox_maps asks coexistd for recipients
 ok    postfix        virtual_alias_maps asks coexistd for aliases
 ok    postfix        transport_maps asks coexistd for transport
-FAIL  postfix        what comes by smtp, submission, 465 for a mailbox at both sides is sent to the other platform twice: its cleanup service asks the lookup aliases, and the milter has added the address already
+FAIL  postfix        what comes by smtp, submission, 465, 127.0.0.1:10026 for a mailbox at both sides is sent to the other platform twice: its cleanup service asks the lookup aliases, and the milter has added the address already
   do: give it a cleanup service that asks members, as coexistd setup postfix says
 warn  postfix        smtpd_relay_restrictions puts off mail for other domains: a platform that wrongly sends mail for its alternate domain here tries again for days
   do: write reject_unauth_destination for defer_unauth_destination in smtpd_relay_restrictions of main.cf; then run: postfix reload

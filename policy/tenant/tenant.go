@@ -29,7 +29,7 @@ type Proofs struct {
 	// Domains are those whose DKIM signature proves it, in normal form. A domain below
 	// one of them proves nothing.
 	Domains []string
-	// Header is the name of a header that a rule over there adds, once, and Secret the
+	// Header is the name of a header that a rule over there adds, with one value, and Secret the
 	// SHA-256 digest of its value.
 	Header string
 	Secret [32]byte
@@ -77,7 +77,7 @@ type Proof struct {
 	// certificate. It is empty for what bears another tenant's.
 	Absent []string
 	// Foreign is set when none is proven, and a header that proves a tenant is there and does
-	// not prove ours: it is another's, wrong, or there twice.
+	// not prove ours: it is another's, wrong, or there with two values.
 	Foreign bool
 	// Pending is set when none is proven, and the message's signatures, which were not
 	// verified yet, could.
@@ -151,7 +151,7 @@ func byTenant(p *Proofs, e Evidence) finding {
 		return finding{}
 	}
 	isOurs := func(value string) bool { return equalFold(value, p.Tenant) }
-	return byField(e.Header, CrossTenantHeader, isOurs, verdict.TenantNamed, verdict.TenantForeign)
+	return byField(values(e.Header, CrossTenantHeader), CrossTenantHeader, isOurs, verdict.TenantNamed, verdict.TenantForeign)
 }
 
 func bySecret(p *Proofs, e Evidence) finding {
@@ -162,18 +162,27 @@ func bySecret(p *Proofs, e Evidence) finding {
 		sum := sha256.Sum256([]byte(value))
 		return subtle.ConstantTimeCompare(sum[:], p.Secret[:]) == 1
 	}
-	return byField(e.Header, p.Header, isSecret, verdict.SecretHeld, verdict.SecretWrong)
+	// Two rules over there may both add it.
+	return byField(slices.Compact(values(e.Header, p.Header)), p.Header, isSecret, verdict.SecretHeld, verdict.SecretWrong)
 }
 
-// byField looks into the one field of that name that there may be. White space around its
-// value does not count.
-func byField(h *mail.Header, name string, proves func(value string) bool, right, wrong verdict.Code) finding {
-	switch values := h.Values(name); {
+// values are those of all fields of a name, without the white space around them.
+func values(h *mail.Header, name string) []string {
+	list := slices.Clone(h.Values(name))
+	for i, value := range list {
+		list[i] = strings.Trim(value, " \t\r\n")
+	}
+	return list
+}
+
+// byField looks into the one value of the fields of that name that there may be.
+func byField(values []string, name string, proves func(value string) bool, right, wrong verdict.Code) finding {
+	switch {
 	case len(values) == 0:
 		return found(lacking, verdict.ProofLacks, name)
 	case len(values) > 1:
 		return finding{contradicted, true, verdict.Why(verdict.ProofRepeated, name, strconv.Itoa(len(values)))}
-	case !proves(strings.Trim(values[0], " \t\r\n")):
+	case !proves(values[0]):
 		return finding{contradicted, true, verdict.Why(wrong, name)}
 	}
 	return found(proven, right, name)

@@ -37,6 +37,7 @@ type prober struct {
 	post   ownmail.Post
 	client *control.Client
 	log    *MailLog
+	port   string // at which hosts of the Internet take mail
 }
 
 // probed is one probe, and what became of it.
@@ -95,7 +96,7 @@ func newProber(path string, log *MailLog) (*prober, []Finding) {
 	if err != nil {
 		return nil, []Finding{failure("probes cannot be signed: %v", err).do("start the daemon, which makes the key, and run this as root or as its user")}
 	}
-	return &prober{conf: conf, client: control.NewClient(daemon.ControlPath(conf)), log: log, post: ownmail.Post{
+	return &prober{port: "25", conf: conf, client: control.NewClient(daemon.ControlPath(conf)), log: log, post: ownmail.Post{
 		Keys: keys, Delimiters: conf.Rules.Delimiters, MTA: conf.Quarantine.SMTP, Hostname: conf.Rules.Hostname,
 	}}, nil
 }

@@ -79,7 +79,7 @@ func (p *prober) askMXOf(ctx context.Context, domain string) Finding {
 			failed = fmt.Errorf("%s: no address is known (%w)", name, plainDNS(err))
 			continue
 		}
-		err = askRCPT(ctx, net.JoinHostPort(addresses[0].String(), "25"), p.conf.Rules.Hostname, p.conf.Probe.From, to)
+		err = askRCPT(ctx, net.JoinHostPort(addresses[0].String(), p.port), p.conf.Rules.Hostname, p.conf.Probe.From, to)
 		answer, answered := errors.AsType[*textproto.Error](err)
 		switch {
 		case err == nil:

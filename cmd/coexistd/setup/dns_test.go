@@ -200,3 +200,12 @@ func TestAPolicyForMTASTSComesBeforeTheMX(t *testing.T) {
 		}
 	}
 }
+
+// A null MX (RFC 7505) names a host without a name.
+func TestAHostWithoutANameIsNoPlatforms(t *testing.T) {
+	t.Parallel()
+	site := survey(t, plainTOML, "address,residence\n", nil)
+	if at := site.Takes(""); len(at) > 0 {
+		t.Errorf("it is said to be that of %s", at[0].Name)
+	}
+}

@@ -202,7 +202,7 @@ func (w workspace) catchAll() Step {
 
 // internal is the setting for mail from users there. Google's page on default routing speaks of
 // inbound mail alone, and that on split delivery has internal mail under Routing. Mail that both
-// take could have the proof twice, which proves nothing.
+// take may have the proof twice, which proves the tenant as well.
 func (w workspace) internal() Step {
 	pairs := append([]string{"Name", routeName + " from users", "Email messages to affect", "Internal - Receiving alone", "For the above types of messages, do the following", "Modify message"}, w.reroute()...)
 	pairs = append(pairs, "Show options, B. Account types to affect", "Unrecognized / Catch-all alone: uncheck Users and Groups",
@@ -210,7 +210,7 @@ func (w workspace) internal() Step {
 	return Step{Title: w.platform.Name + ": mail from users at Google to mailboxes elsewhere", Text: fields(
 		"Default routing is for inbound mail, as Google describes it. So try it first: a user at Google writes to a mailbox elsewhere. When that comes with the proof (coexistd's log says so), leave this step out. When it bounces as unknown, "+
 			"or comes without the proof: Apps > Google Workspace > Gmail > Routing > Routing > Configure (or Add another rule).\n"+
-			"Google counts as internal what has a domain of yours in From. When the rule is there, also send such a message from outside Google (from a scanner, say, or a newsletter): it must come with the header once. With the header twice it is refused; then leave it out of this rule, if the users' mail still has it.", pairs...)}
+			"Google counts as internal what has a domain of yours in From. Mail that both rules take may come with the header twice: the same secret proves it as once does.", pairs...)}
 }
 
 func (w workspace) outThroughUs() Step {

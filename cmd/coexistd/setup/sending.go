@@ -136,7 +136,7 @@ func (s *Site) selectors(p *route.Platform) []string {
 // hosts are called, or since it is their relay. None: it is none of theirs.
 func (s *Site) Takes(host string) (platforms []*route.Platform) {
 	for _, p := range s.Conf.Rules.Routes.Platforms {
-		if Office365(s, p) && isOffice365MX(host) || Google(s, p) && isGoogleMX(host) || host == RelayHost(p) {
+		if Office365(s, p) && isOffice365MX(host) || Google(s, p) && isGoogleMX(host) || host != "" && host == RelayHost(p) {
 			platforms = append(platforms, p)
 		}
 	}

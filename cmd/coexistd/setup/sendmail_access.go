@@ -126,11 +126,11 @@ func (g *sendmailSide) accessText(relaying, bounded []string) string {
 		"cd " + word(filepath.Dir(g.m.Path)) + "\n" +
 		"trap 'rm -f access.ours access.coexistd access.before' EXIT\n" +
 		"{\n" + export("access", relaying) + export("rates", bounded) + "} > access.ours\n" +
-		joinAccess +
+		"cp -p access access.coexistd # for its mode and owner\n" + joinAccess +
 		"cmp -s access access.coexistd && exit\n" +
-		"cat access > access.before\n" +
-		"cat access.coexistd > access\n" +
-		remake + " || { cat access.before > access; exit 1; }\n"
+		"cp -p access access.before\n" +
+		"mv access.coexistd access\n" +
+		remake + " || { mv access.before access; touch access; exit 1; }\n"
 }
 
 // joinAccess puts our lines behind all others of the access map, in which a key may stand once: what has

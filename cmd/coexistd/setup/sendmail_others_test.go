@@ -197,7 +197,13 @@ func TestARealSendmailKeepsWhatIsOthers(t *testing.T) {
 	if text := written(guide(false)); !strings.Contains(strings.ReplaceAll(text, "\n# ", " "), "has acmecorp.com smtp:[old.acmecorp.com]") {
 		t.Errorf("the guide does not say what stands in the mailertable:\n%s", text)
 	}
+	if err := os.Chmod(f.etc("access"), 0o640); err != nil {
+		t.Fatal(err)
+	}
 	f.apply(guide(false))
+	if info, err := os.Stat(f.etc("access")); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("the access map was of mode 640, and is now %v (%v)", info, err)
+	}
 	cf := f.read("sendmail.cf")
 	for _, want := range []string{"\nO InputMailFilters=coexistd,signer, greylist\n", ", InputMailFilters=coexistd-users;signer;greylist\n"} {
 		if !strings.Contains(cf, want) {
@@ -225,6 +231,9 @@ func TestARealSendmailKeepsWhatIsOthers(t *testing.T) {
 		t.Errorf("%v: %s; the access map is now\n%s", err, out, f.read("access"))
 	}
 	replaceIn(t, f.etc("access"), "Connect:198.18.7 REJECT", "connect:198.18.7\tRelay")
+	if left, err := filepath.Glob(f.etc("access.[^d]*")); err != nil || len(left) > 0 {
+		t.Errorf("the script left %v (%v)", left, err)
+	}
 
 	f.apply(guide(true))
 	f.mustHaveNothing(guide(true))

@@ -80,7 +80,7 @@ func survey(t *testing.T, toml, users string, answers zone.Answers) *setup.Site 
 		publish(dns, name, records)
 	}
 	dir := t.TempDir()
-	for file, text := range map[string]string{"coexistd.toml": fmt.Sprintf("resolver = %q\n", dns.Addr) + toml, "users.csv": users, "proof.key": proofSecret + "\n"} {
+	for file, text := range map[string]string{"coexistd.toml": fmt.Sprintf("resolver = %q\n", dns.Addr) + toml, "users.csv": users, "proof.key": proofSecret + "\n", "google.key": "another-" + proofSecret + "\n"} {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

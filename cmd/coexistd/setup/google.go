@@ -43,6 +43,9 @@ func google(s *Site) (Guide, error) {
 		g.Steps = append(g.Steps, w.edition())
 		g.Steps = append(g.Steps, w.aliasDomains()...)
 		g.Steps = append(g.Steps, w.keys(), w.host(), w.catchAll(), w.internal())
+		if len(s.BothAt[w.platform.Name]) > 0 {
+			g.Steps = append(g.Steps, w.copies())
+		}
 		if w.platform.MayRelay {
 			g.Steps = append(g.Steps, w.outThroughUs())
 		}
@@ -162,9 +165,12 @@ func (w workspace) proof() []string {
 
 // pattern matches the addresses of the tenant's domains, but not those in alias domains. Google's
 // patterns tell cases apart, unless they say otherwise.
-func (w workspace) pattern() string {
+func (w workspace) pattern() string { return patternOf(w.names()) }
+
+// patternOf matches the addresses of some domains.
+func patternOf(names []string) string {
 	var quoted []string
-	for _, name := range w.names() {
+	for _, name := range names {
 		quoted = append(quoted, regexp.QuoteMeta(name))
 	}
 	if len(quoted) == 1 {
@@ -211,6 +217,27 @@ func (w workspace) internal() Step {
 		"Default routing is for inbound mail, as Google describes it. So try it first: a user at Google writes to a mailbox elsewhere. When that comes with the proof (coexistd's log says so), leave this step out. When it bounces as unknown, "+
 			"or comes without the proof: Apps > Google Workspace > Gmail > Routing > Routing > Configure (or Add another rule).\n"+
 			"Google counts as internal what has a domain of yours in From. Mail that both rules take may come with the header twice: the same secret proves it as once does.", pairs...)}
+}
+
+// copies is the setting for mailboxes on both sides: what comes to Google for them comes here, too. What coexistd
+// sends there goes to their addresses in alternate domains, and does not come back.
+func (w workspace) copies() Step {
+	affected, why := "Internal - Receiving alone", "Where the MX is not at Google, coexistd delivers what is from elsewhere to both sides."
+	domains := w.BothAt[w.platform.Name]
+	if slices.ContainsFunc(domains, func(name string) bool { return w.Conf.Rules.Routes.Domains[name].MX == w.platform.Name }) {
+		affected, why = "Inbound, and Internal - Receiving", "The MX is at Google, where the Internet's mail for them comes first."
+	}
+	pairs := append([]string{
+		"Name", routeName + " copies", "Email messages to affect", affected, "For the above types of messages, do the following", "Modify message",
+		"Also deliver to", "Add more recipients, Add, Advanced; all that follows, up to Show options, is set there, for the copy, and not for the message itself",
+		"Headers, Add X-Gm-Spam and X-Gm-Phishy headers", "check",
+	}, w.proof()...)
+	pairs = append(pairs, "Route, Change route", "check, "+routeName, "Spam and delivery options, Do not deliver spam to this recipient", "leave unchecked: coexistd holds or marks it as the configuration says",
+		"Spam and delivery options, Suppress bounces from this recipient", "check: the sender's message has arrived at Google",
+		"Show options, B. Account types to affect", "Users alone", "Show options, C. Envelope filter", "Only affect specific envelope recipients, Pattern match, "+patternOf(domains))
+	return Step{Title: w.platform.Name + ": copies for mailboxes on both sides", Text: fields(
+		"For those whose residence is both, of "+strings.Join(domains, ", ")+": what users at Google and others send to them there comes here as well. "+why+" coexistd delivers here alone what comes from Google for them, once it has the proof.\n"+
+			"First put them into an organisational unit, or a configuration group, of their own. "+gmailPath+"Routing, with that unit or group selected, > Routing > Configure (or Add another rule). Try it with one: a message must be there once on each side", pairs...)}
 }
 
 func (w workspace) outThroughUs() Step {
@@ -319,12 +346,12 @@ func (w workspace) retire() []Step {
 	}
 	steps = append(steps,
 		Step{Title: name + ": the MX", Text: "coexistd setup dns --retire says where it goes. Nothing below is undone before the TTL of the old MX record is over, and coexistd's log has no more mail from Google but that of its own users."},
-		Step{Title: name + ": default routing, and routing", Text: gmailPath + "Default routing: delete the rule with the route " + routeName + ". From then on Google refuses addresses that it does not know. " + gmailPath + "Routing: delete " + routeName + " from users" + w.ifMayRelay() + ", and with them the custom header of the proof."})
+		Step{Title: name + ": default routing, and routing", Text: gmailPath + "Default routing: delete the rule with the route " + routeName + ". From then on Google refuses addresses that it does not know. " + gmailPath + "Routing: delete " + routeName + " from users, " + routeName + " copies" + w.ifMayRelay() + ", as far as they are there, and with them the custom header of the proof."})
 	if w.Conf.Rules.Routes.Outbound == name {
 		steps = append(steps, Step{Title: name + ": SMTP relay service", Text: "When this host sends to the Internet itself, or not at all (take relayhost out: coexistd setup postfix --retire): " + gmailPath + "Routing > SMTP relay service: delete " + routeName + "."})
 	}
 	steps = append(steps,
-		Step{Title: name + ": the inbound gateway", Text: gmailPath + "Spam, Phishing and Malware > Inbound gateway: take out " + w.ourAddresses() + "; without other gateways uncheck Enable."},
+		Step{Title: name + ": the inbound gateway", Text: gmailPath + "Spam, Phishing and Malware > Inbound gateway, Gateway IPs: take out those of this host, and of gateways in front of it that are given up (" + w.ourAddresses() + "); without others uncheck Enable."},
 		Step{Title: name + ": the route", Text: gmailPath + "Hosts: delete " + routeName + ", which no rule uses any more."})
 	for _, d := range w.domains {
 		if alternate := d.Alternates[name]; alternate != "" && !IsVendors(alternate) {

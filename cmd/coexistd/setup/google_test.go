@@ -43,6 +43,7 @@ func TestGooglesGuideGoesByTheConfiguration(t *testing.T) {
 			`(?i)^.*@(acme-corp\.example|acmecorp\.com)$`, "acme-corp.example.test-google-a.com Google makes it by itself", "Gateway IPs: 192.0.2.25 ("}, []string{"SMTP relay service >", "may_relay"}},
 		"with a proof":           {"", proof, []string{"header X-Coexist-Proof (without its X- where the field shows that already), its value what /etc/coexistd/proof.key holds"}, []string{proofSecret}},
 		"all leaves there":       {`outbound = "google"`, proof, []string{"Only accept mail from the specified IP addresses: 192.0.2.25", "says mail.acmecorp.com in EHLO, which is in a domain of the account"}, []string{"may_relay"}},
+		"nobody is on both":      {"", proof, nil, []string{"copies"}},
 		"users there leave here": {"", proof + "\nmay_relay = true", []string{"Outbound", "Not by Outbound gateway, which adds no header"}, []string{"SMTP relay service >"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -139,6 +140,21 @@ func TestGoogleIsRetiredByWhereTheMailboxesAre(t *testing.T) {
 		}
 		if strings.Contains(whole, c.lacks) {
 			t.Errorf("%s: it says %q:\n%s", name, c.lacks, whole)
+		}
+	}
+}
+
+// Mail for a mailbox on both sides stops at Google where nothing has it copied here.
+func TestGoogleCopiesWhatIsForMailboxesOnBothSides(t *testing.T) {
+	t.Parallel()
+	for mx, affects := range map[string]string{"": "Email messages to affect: Internal - Receiving alone", "mx = \"google\"\n": "Email messages to affect: Inbound, and Internal - Receiving"} {
+		toml := strings.NewReplacer("OUTBOUND", "", "PROOF", `proof = { header = "X-Coexist-Proof", secret_file = "proof.key" }`, "alternate = { google = \"gapps", mx+"alternate = { google = \"gapps").Replace(withGoogle)
+		site := survey(t, toml, "address,residence\nbob@acmecorp.com,both\nhugo@acme-corp.example,google\n", nil)
+		_, step, _ := strings.Cut(strings.ReplaceAll(guideText(site, "google", false), "\n# ", " "), "google: copies for mailboxes on both sides")
+		for _, one := range []string{affects, "Add more recipients, Add, Advanced", "header X-Coexist-Proof", "Route, Change route: check, coexistd", `Pattern match, (?i)^.*@acmecorp\.com$`} {
+			if _, step, _ = strings.Cut(step, one); step == "" {
+				t.Errorf("with %q it does not say %q, or too early", mx, one)
+			}
 		}
 	}
 }

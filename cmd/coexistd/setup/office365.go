@@ -306,7 +306,7 @@ func (t *tenant) variables() string {
 		{"NewSecret", false, "$true: ask for the proof's secret again, since it was changed", true},
 		{"SameName", nil, "addresses with a mailbox there that are to be delivered here; '*': all; @(): none", true},
 		{"TrustClean", nil, "$true: no second spam filter for what was found clean here; $false: filter it", t.offersClean()},
-		{"Copies", code("@{}"), "mailboxes on both sides: @{ 'alice@acmecorp.com' = 'alice@here.acmecorp.com' }", t.site.Both},
+		{"Copies", code("@{}"), "mailboxes on both sides: @{ 'alice@acmecorp.com' = 'alice@here.acmecorp.com' }", len(t.site.BothAt) > 0},
 		{"Internal", nil, "'no', 'groups' or 'connector': see below", true},
 		{"Groups", []string{}, "the groups that 'groups' is for; '*': all", true},
 		{"JournalTo", nil, "the archive's address, which gets a report of each mail; '': none", true},

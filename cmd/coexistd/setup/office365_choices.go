@@ -10,7 +10,7 @@ import (
 // choices are the steps that are as $variables say, or that are done once mail flows.
 func (t *tenant) choices() []Step {
 	steps := []Step{t.sameName()}
-	if t.site.Both {
+	if len(t.site.BothAt) > 0 {
 		steps = append(steps, t.copies())
 	}
 	return append(steps, t.spam(), t.internal(), t.journal(), t.directSend())
@@ -19,7 +19,7 @@ func (t *tenant) choices() []Step {
 // sameName has mail for names that exist on both sides come here.
 func (t *tenant) sameName() Step {
 	both := ""
-	if t.site.Both {
+	if len(t.site.BothAt) > 0 {
 		both = "\nThe directory has mailboxes that live on both sides. What comes from a platform for such a name is delivered here alone. With its address in $SameName, what is sent over there is in the mailbox here alone. Without it, it is in the one there alone. For both, see the next step."
 	}
 	connector := wanted{kind: "OutboundConnector", by: "Name", name: toHereByRule, made: table{}, settings: toUs(entry{"IsTransportRuleScoped", true})}

@@ -13,7 +13,7 @@ func retireOffice365(s *Site) (Guide, error) {
 	if err != nil {
 		return Guide{}, err
 	}
-	g := Guide{Intro: fmt.Sprintf(office365RetireIntro, platformNames(list)), comment: "# "}
+	g := Guide{Intro: s.stillSplit() + fmt.Sprintf(office365RetireIntro, platformNames(list)), comment: "# "}
 	for i, t := range list {
 		tools := office365Common
 		if i > 0 {

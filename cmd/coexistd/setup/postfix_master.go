@@ -73,7 +73,7 @@ func (g *postfixSide) chroot(program string) string {
 // dual has what has passed the milter cleaned up without dual delivery, which the milter has
 // seen to.
 func (g *postfixSide) dual() {
-	if !g.Both {
+	if len(g.BothAt) == 0 {
 		return
 	}
 	var lines []string
@@ -113,7 +113,7 @@ func (g *postfixSide) newSubmission(milters string) []string {
 		{"smtpd_tls_security_level", "encrypt"}, {"smtpd_sasl_auth_enable", "yes"}, {"smtpd_sasl_type", "dovecot"},
 		{"smtpd_sasl_path", "private/auth"}, {"smtpd_milters", milters},
 	}
-	if g.Both {
+	if len(g.BothAt) > 0 {
 		options = append(options, pair{"cleanup_service_name", cleanup})
 	}
 	line := fmt.Sprintf("submission inet n - %s - - smtpd", g.chroot("smtpd"))
@@ -136,7 +136,7 @@ func (g *postfixSide) releases() {
 		return
 	}
 	options := []pair{{"local_header_rewrite_clients", ""}}
-	if g.Both {
+	if len(g.BothAt) > 0 {
 		options = append(options, pair{"cleanup_service_name", cleanup})
 	}
 	g.restart = true

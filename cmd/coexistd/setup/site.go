@@ -23,8 +23,8 @@ type Site struct {
 	Conf *config.Config
 	// User is who runs the daemon; empty: root, or nobody can tell.
 	User string
-	// Both says that a mailbox lives both here and at a platform.
-	Both bool
+	// BothAt has for each platform the domains that have a mailbox both here and there, sorted.
+	BothAt map[string][]string
 	// Postfix is what the Postfix of this host says; nil: there is none, or it cannot be asked.
 	Postfix *postconf.Settings
 	// Sendmail is what the Sendmail of this host says; nil: there is none, or it was not asked.
@@ -58,10 +58,8 @@ func Survey(ctx context.Context, conf *config.Config) *Site {
 		s.SurveyPostfix(ctx, settings)
 	}
 	s.askDNS(ctx, slices.Collect(maps.Keys(conf.Rules.Routes.Domains)))
-	s.Lives = make(map[string][]string)
-	lists := sources.Open(conf.Directories, nil)
-	s.Both = lists.HaveBoth(conf.Rules.Routes.Domains)
-	for entry := range lists.Entries() {
+	s.Lives, s.BothAt = make(map[string][]string), make(map[string][]string)
+	for entry := range sources.Open(conf.Directories, nil).Entries() {
 		s.lives(entry.Domain(), entry.Residence())
 	}
 	for name, domain := range conf.Rules.Routes.Domains {
@@ -112,10 +110,9 @@ func (s *Site) classify(ctx context.Context) {
 
 // lives notes where mailboxes of a domain are.
 func (s *Site) lives(domain string, r route.Residence) {
-	add := func(platform string) {
-		if i, there := slices.BinarySearch(s.Lives[domain], platform); !there {
-			s.Lives[domain] = slices.Insert(s.Lives[domain], i, platform)
-		}
+	add := func(platform string) { note(s.Lives, domain, platform) }
+	if r.Kind == route.Both {
+		note(s.BothAt, r.Platform, domain)
 	}
 	if r.Kind == route.Here || r.Kind == route.Both || r.Kind == route.Moving {
 		add("")
@@ -127,6 +124,13 @@ func (s *Site) lives(domain string, r route.Residence) {
 		for _, platform := range s.platformsOf(s.Conf.Rules.Routes.Domains[domain]) {
 			add(platform.Name)
 		}
+	}
+}
+
+// note adds a value to the sorted ones of a key, unless it is there.
+func note(values map[string][]string, key, value string) {
+	if i, there := slices.BinarySearch(values[key], value); !there {
+		values[key] = slices.Insert(values[key], i, value)
 	}
 }
 
@@ -150,7 +154,7 @@ func (s *Site) stillSplit() string {
 		return ""
 	}
 	return "NOT YET: by the directories, and by unlisted, " + strings.Join(split, ", ") +
-		". Without coexistd, mail for those that are elsewhere bounces. Move the last of them, then run this again.\n"
+		". Once all below is undone, mail for some of them bounces. Move the last of them, then run this again.\n"
 }
 
 // names are those that the DNS is asked about, for these domains of ours.

@@ -22,6 +22,7 @@ type shown struct {
 	setting string // by which the MTA knows it
 	path    string
 	read    *x509.Certificate
+	chain   []*x509.Certificate // which begins with read
 }
 
 // lookAtCertificates looks at what the MTA shows to those who send to it, and to those to whom it
@@ -38,10 +39,11 @@ func lookAtCertificates(_ context.Context, x *examination) []Finding {
 			continue
 		}
 		var err error
-		if one.read, err = setup.Certificate(one.path); err != nil {
+		if one.chain, err = setup.Chain(one.path); err != nil {
 			findings = append(findings, warning("the certificate that the MTA shows to %s (%s) cannot be told: %v", one.to, one.setting, err).do("see that it is there, in PEM, and that %s can read it", account.OwnName()))
 			continue
 		}
+		one.read = one.chain[0]
 		if one != &client || one.path != server.path {
 			findings = append(findings, x.judgeTime(one))
 		}
@@ -89,7 +91,7 @@ func (x *examination) judgeTime(one *shown) Finding {
 	return fine("the certificate that the MTA shows to %s, %s (%s), holds until %s", one.to, one.path, names, end.Format(time.DateOnly))
 }
 
-// judgeServer looks at the name by which platforms that demand it know this host.
+// judgeServer looks at what platforms may demand of this host: its name, and an authority that all know.
 func (x *examination) judgeServer(server *shown) []Finding {
 	host := x.conf.Rules.Hostname
 	switch {
@@ -99,6 +101,12 @@ func (x *examination) judgeServer(server *shown) []Finding {
 	case server.read != nil && !setup.IsCertified(server.read.DNSNames, host):
 		return []Finding{warning("the certificate that the MTA shows to those who send to it is not for %s (hostname) but for %s: a connector or route that demands that name delivers nothing here", host, strings.Join(server.read.DNSNames, ", ")).
 			do("get one that has the name; or have the platforms' settings name one that it has (coexistd setup office365, coexistd setup google)")}
+	case server.read == nil || x.now.After(server.read.NotAfter):
+		return nil // which is told already
+	}
+	if err := setup.Distrust(server.chain, host, x.now); err != nil {
+		return []Finding{warning("of the certificate that the MTA shows to those who send to it, %s, is to be said: %v. A connector or route that demands one of a public authority delivers nothing here", server.path, err).
+			do("get one for %s from an authority that all know; until then have platforms demand TLS alone ($Tls = 'encrypted' in coexistd setup office365; coexistd setup google says it)", host)}
 	}
 	return nil
 }

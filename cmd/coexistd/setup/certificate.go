@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"coexistd/cmd/coexistd/postconf"
 	"coexistd/policy/config/files"
@@ -25,24 +26,24 @@ func (s *Site) takeCertificate(p *postconf.Settings) {
 // takeFirstOf takes the first of some files that has a certificate into the site.
 func (s *Site) takeFirstOf(paths ...string) {
 	for _, path := range paths {
-		if chain, err := chainOf(path); err == nil {
+		if chain, err := Chain(path); err == nil {
 			s.CertificateNames = slices.Sorted(slices.Values(chain[0].DNSNames))
-			s.CertificateErr = distrust(chain, s.Conf.Rules.Hostname)
+			s.CertificateErr = Distrust(chain, s.Conf.Rules.Hostname, time.Now())
 			return
 		}
 	}
 }
 
-// distrust says why a client that demands the certificate of an authority that all know, with
-// the name of a host, does not take the first of a chain; nil: by the authorities that this
-// system knows, it does.
-func distrust(chain []*x509.Certificate, host string) error {
+// Distrust says why a client that demands the certificate of an authority that all know, with
+// the name of a host, does not take the first of a chain at a time; nil: by the authorities that
+// this system knows, it does.
+func Distrust(chain []*x509.Certificate, host string, now time.Time) error {
 	own := chain[0]
 	between := x509.NewCertPool()
 	for _, one := range chain[1:] {
 		between.AddCert(one)
 	}
-	_, err := own.Verify(x509.VerifyOptions{DNSName: host, Intermediates: between})
+	_, err := own.Verify(x509.VerifyOptions{DNSName: host, Intermediates: between, CurrentTime: now})
 	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
 	switch {
 	case err == nil:
@@ -57,17 +58,8 @@ func distrust(chain []*x509.Certificate, host string) error {
 	return fmt.Errorf("it does not hold: %w", err)
 }
 
-// Certificate reads the first certificate of a PEM file.
-func Certificate(path string) (*x509.Certificate, error) {
-	chain, err := chainOf(path)
-	if err != nil {
-		return nil, err
-	}
-	return chain[0], nil
-}
-
-// chainOf reads the certificates of a PEM file, of which there is one at least.
-func chainOf(path string) ([]*x509.Certificate, error) {
+// Chain reads the certificates of a PEM file, of which there is one at least.
+func Chain(path string) ([]*x509.Certificate, error) {
 	content, _, err := files.Read(path, maxCertificate)
 	if err != nil {
 		return nil, fmt.Errorf("%s %w", path, err)

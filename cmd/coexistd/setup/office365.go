@@ -262,7 +262,7 @@ func platformNames(list []*tenant) string {
 func (t *tenant) begin(tools string) []Step {
 	decide := "What neither the configuration nor the DNS tells is left empty; the script stops where it needs such a value. $Hosts, $Certificate and $Addresses are what the configuration and the DNS say: correct them here, each time.\n" +
 		"What is $null is a choice that is not made in this script: what an earlier run has chosen stays as it stands in the tenant. A choice is taken back with the value that says so, and not by leaving it out.\n" +
-		"$Tls is 'certificate' where this side shows a certificate that Microsoft trusts: then each side accepts the other by its certificate alone; 'encrypted' where the certificate is its own; 'opportunistic' where TLS cannot be demanded of this side's server. At first it is 'certificate'. With the latter two this side is known by its IPv4 addresses, which must be its own and no other tenant's (a provider's relay is not), and Microsoft's validation of the connector, below, may fail: what tells is `coexistd doctor --probe`." + t.onlyIPv4()
+		"$Tls is 'certificate' where this side shows a certificate that Microsoft trusts: then each side accepts the other by its certificate alone; 'encrypted' where the certificate is its own; 'opportunistic' where TLS cannot be demanded of this side's server. At first it is '" + t.firstTLS() + "'" + t.whyFirst() + ". With the latter two this side is known by its IPv4 addresses, which must be its own and no other tenant's (a provider's relay is not), and Microsoft's validation of the connector, below, may fail: what tells is `coexistd doctor --probe`." + t.onlyIPv4()
 	return []Step{
 		{
 			Title: "What is to be decided",
@@ -321,11 +321,28 @@ func (t *tenant) variables() string {
 	return b.String()
 }
 
+// firstTLS is what the first run demands of this side's TLS: what its certificate does not fulfil keeps all
+// mail from coming.
+func (t *tenant) firstTLS() string {
+	if t.site.CertificateErr != nil {
+		return "encrypted"
+	}
+	return "certificate"
+}
+
+func (t *tenant) whyFirst() string {
+	if t.site.CertificateErr == nil {
+		return ""
+	}
+	return ", since of the certificate of this host is to be said: " + t.site.CertificateErr.Error()
+}
+
 // standing is the code that takes what is left empty from what stands in the tenant.
 func (t *tenant) standing() string {
 	code := fmt.Sprintf(`$inbound = Find-One InboundConnector Name %s
 $outbound = Find-One OutboundConnector Name %s
-if (-not $Tls -and ($null -eq $inbound -or $inbound.TlsSenderCertificateName)) { $Tls = 'certificate' }
+if (-not $Tls -and $null -eq $inbound) { $Tls = %s }
+if (-not $Tls -and $inbound.TlsSenderCertificateName) { $Tls = 'certificate' }
 if (-not $Tls -and $null -ne $outbound) {
     $Tls = 'opportunistic'
     if ("$($outbound.TlsSettings)" -eq 'EncryptionOnly') { $Tls = 'encrypted' }
@@ -335,7 +352,7 @@ if ($null -ne $inbound) {
     if (-not $Certificate) { $Certificate = "$($inbound.TlsSenderCertificateName)" }
     if (-not $Addresses) { $Addresses = @($inbound.SenderIPAddresses | ForEach-Object { "$_" }) }
 }
-`, quoted(fromHere), quoted(toHere))
+`, quoted(fromHere), quoted(toHere), quoted(t.firstTLS()))
 	if t.offersClean() {
 		code += fmt.Sprintf("$clean = Find-One TransportRule Name %s\n"+
 			"if ($null -eq $TrustClean) { $TrustClean = ($null -ne $clean) }\n"+

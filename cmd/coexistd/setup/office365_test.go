@@ -2,6 +2,7 @@ package setup_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -321,6 +322,29 @@ func TestTheSettingsOfEachScenarioAreThere(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A certificate that Microsoft does not trust is not demanded, unless somebody says so.
+func TestTheFirstRunDemandsOfTLSWhatTheCertificateFulfils(t *testing.T) {
+	t.Parallel()
+	s := readSite(t, "skyconnect-office365")
+	a := newAdministrator(lab.LendPowerShell(t), newTenant(s))
+	tls := func(want string) {
+		t.Helper()
+		if one, _ := a.find("OutboundConnector", "coexistd to here"); powershell.Text(one.Get("TlsSettings")) != want {
+			t.Errorf("the connector to here demands %v, and not %s", one.Get("TlsSettings"), want)
+		}
+	}
+	s.CertificateErr = errors.New("it is signed by itself")
+	if text := strings.ReplaceAll(guideText(s, "office365", false), "\n# ", " "); !strings.Contains(text, "At first it is 'encrypted', since of the certificate of this host is to be said: it is signed by itself. With") {
+		t.Errorf("it does not say why:\n%s", text)
+	}
+	a.mustRun(t, s, false, asKnown(s, nil))
+	tls("EncryptionOnly")
+	a.mustRun(t, s, false, asKnown(s, answers{"Tls": "'certificate'"}))
+	tls("DomainValidation")
+	a.mustRun(t, s, false, asKnown(s, nil))
+	tls("DomainValidation")
 }
 
 func TestTheScriptStopsBeforeItDoesHarm(t *testing.T) {

@@ -66,7 +66,7 @@ func sendmail(s *Site) (Guide, error) {
 	}
 	return Guide{
 		Intro: "Sendmail beside coexistd, as the configuration " + s.Conf.Path + " wants it: what differs from what " + g.m.Path + " says now.\n" +
-			"Run it as root when coexistd runs (coexistd status): coexistd setup sendmail | sh -e. Then see what coexistd doctor says.",
+			"Run it as root when coexistd runs (coexistd status): coexistd setup sendmail | sh -e. Then see what coexistd doctor says." + g.lacksCertificate(),
 		Steps: g.steps, comment: "# ",
 	}, nil
 }

@@ -128,6 +128,16 @@ func (g *sendmailSide) addOnce(step Step) {
 	}
 }
 
+// lacksCertificate says that there is nothing by which Office 365 could tell this host but its address: a line, or
+// nothing.
+func (g *sendmailSide) lacksCertificate() string {
+	isShown := g.m.Option("ClientCertFile", "") != "" || g.m.Option("ServerCertFile", "") != "" && g.hasOurName()
+	if len(g.Pairs(Office365)) == 0 || isShown {
+		return ""
+	}
+	return "\nSendmail has no certificate in the name of a domain of yours to show to Office 365, whose connector must then know this host by its address. With such a certificate in confSERVER_CERT, run this again."
+}
+
 // certificateLines show platforms who we are, and have clients show theirs where the configuration goes by
 // that.
 func (g *sendmailSide) certificateLines() (lines []ownLine) {

@@ -126,5 +126,5 @@ func (t *tenant) ownWay() string {
 	if t.site.Conf.Rules.Routes.Outbound != t.platform.Name {
 		return ""
 	}
-	return " Before the connector goes, the MTA here sends to the Internet by itself again (`coexistd setup postfix --retire` or `sendmail --retire`), and so does whatever else uses the connector: without it, Exchange Online passes on nothing from here (550 5.7.64)."
+	return " Before the connector goes, the MTA here sends to the Internet by itself again (`coexistd setup postfix --retire` or `sendmail --retire`), and so does whatever else uses the connector: without it, Exchange Online passes on nothing from here (TenantAttribution; Relay Access Denied)."
 }

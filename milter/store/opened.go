@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"modernc.org/sqlite"
@@ -26,8 +27,9 @@ const (
 // opened is a file that is open.
 type opened struct {
 	path        string
-	info        fs.FileInfo // of the file that was opened
-	writer      *sql.DB     // one connection
+	info        fs.FileInfo  // of the file that was opened
+	log         atomic.Int64 // the most bytes that the log beside it was seen to have
+	writer      *sql.DB      // one connection
 	readers     *sql.DB
 	checkpoints checkpoints
 }
@@ -181,15 +183,27 @@ func (f *File) verify(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// stillThere reports that the file is the one at its path. What was written to one that is
-// not would be lost.
+// stillThere reports that the file is the one at its path, with its log. What was written to
+// one that is not would be lost.
 func (o *opened) stillThere() error {
 	now, err := os.Stat(o.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err == nil && !os.SameFile(now, o.info):
 		return fmt.Errorf("%s: %w", o.path, errReplaced)
+	case err != nil:
+		return err
 	}
-	return err
+	// While the file is open, its log only grows or begins anew in its place. SQLite would go
+	// on behind the end of one that was cut, and read nothing where changes had been.
+	info, err := os.Stat(o.path + "-wal")
+	if err != nil || info.Size() < o.log.Load() {
+		if o.log.Load() > 0 {
+			return fmt.Errorf("%s-wal: %w: it was cut or removed", o.path, ErrDamaged)
+		}
+		return nil
+	}
+	o.log.Store(info.Size())
+	return nil
 }
 
 // drop lets go of what is open. The caller has the lock whole.
@@ -220,6 +234,8 @@ func meaning(err error) error {
 		return ErrBusy
 	case sqlite3.SQLITE_FULL:
 		return ErrFull
+	case sqlite3.SQLITE_IOERR:
+		return errFailing
 	case sqlite3.SQLITE_READONLY:
 		return fs.ErrPermission
 	case sqlite3.SQLITE_ERROR:

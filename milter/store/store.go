@@ -147,11 +147,17 @@ func (f *File) Update(ctx context.Context, do func(*sql.Tx) error) error {
 	})
 }
 
-// errReplaced is the error of a file that is no longer the one at its path.
-var errReplaced = errors.New("the file was removed or replaced")
+var (
+	// errReplaced is the error of a file that is no longer the one at its path.
+	errReplaced = errors.New("the file was removed or replaced")
+	// errFailing is the error of a disk, or of what lies beside the file.
+	errFailing = errors.New("the file cannot be read or written")
+)
 
 // isStale reports an error after which the file is opened anew.
-func isStale(err error) bool { return errors.Is(err, ErrDamaged) || errors.Is(err, errReplaced) }
+func isStale(err error) bool {
+	return errors.Is(err, ErrDamaged) || errors.Is(err, errReplaced) || errors.Is(err, errFailing)
+}
 
 // run has do use the open file. What was written to one that is no longer at its path is
 // lost, so that this is an error, too.
@@ -204,7 +210,7 @@ func (f *File) letGo(o *opened, why error) error {
 	f.doubt = nil
 	if errors.Is(why, ErrDamaged) {
 		f.doubt = why
-	} else if f.owner {
+	} else if f.owner && errors.Is(why, errReplaced) {
 		f.options.Log.Error("a file is no longer there, and what it held is lost with it", slog.String("file", f.options.Path), slog.String("error", why.Error()))
 	}
 	return f.drop()

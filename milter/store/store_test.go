@@ -210,6 +210,46 @@ func TestAFileThatWasRemovedOrReplacedIsOpenedAnew(t *testing.T) {
 	wantCount(t, Open(o), 1)
 }
 
+// Whatever happens to the files beside it, what was added since then, and said to be, is there.
+func TestWhatLiesBesideTheFileMayBeCutOrRemoved(t *testing.T) {
+	harms := map[string]func(path string) error{
+		"cut":     func(path string) error { return os.Truncate(path, 0) },
+		"removed": os.Remove,
+		"overwritten": func(path string) error {
+			file, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			_, err = file.WriteAt([]byte(strings.Repeat("x", 32<<10)), 0)
+			return errors.Join(err, file.Close())
+		},
+	}
+	for _, suffix := range []string{"-shm", "-wal"} {
+		for name, harm := range harms {
+			if suffix == "-wal" && name == "overwritten" {
+				continue // as on a disk that loses what was written last
+			}
+			f := create(t, notes(filepath.Join(t.TempDir(), "notes.db")))
+			if err := errors.Join(add(f, 1), harm(f.Path()+suffix)); err != nil {
+				t.Fatal(err)
+			}
+			added := 0
+			for n := range 5 {
+				if add(f, 10+n) == nil {
+					added++
+				}
+			}
+			if n, err := count(f); err != nil || n < added || added < 4 {
+				t.Errorf("with its %s %s, %d of 5 were added, and there are %d notes (%v)", suffix, name, added, n, err)
+			}
+			f.Close()
+			if n, err := count(create(t, notes(f.Path()))); err != nil || n < added {
+				t.Errorf("with its %s %s, after a restart there are %d notes (%v), and %d were added", suffix, name, n, err, added)
+			}
+		}
+	}
+}
+
 func TestAMendingThatWasBrokenOffIsEnded(t *testing.T) {
 	for _, step := range []string{"begun", "copied", "set aside"} {
 		o := notes(filepath.Join(t.TempDir(), "notes.db"))

@@ -49,7 +49,8 @@ var mayImport = map[string][]string{
 	"policy/config/files":    {},
 	"scanners":               {"policy", "policy/config/files"},
 	"milter/ownmail":         {"policy"},
-	"milter/quarantine":      {"milter/ownmail", "milter/store", "policy"},
+	"milter/audit":           {"milter/store"},
+	"milter/quarantine":      {"milter/audit", "milter/ownmail", "milter/store", "policy"},
 	"milter/messages":        {"milter/ownmail", "milter/record", "milter/store", "policy"},
 	"milter/store":           {},
 	"milter/sources":         {"policy/config/files"},
@@ -79,7 +80,7 @@ var mayImport = map[string][]string{
 
 // milterParts are milter and those below it.
 var milterParts = []string{
-	"milter", "milter/flood", "milter/listen", "milter/messages", "milter/metrics", "milter/notice", "milter/ownmail", "milter/probe", "milter/quarantine", "milter/record", "milter/sources", "milter/store", "milter/sources/ldap", "milter/sources/sqldb", "milter/sources/exports", "milter/transaction",
+	"milter", "milter/audit", "milter/flood", "milter/listen", "milter/messages", "milter/metrics", "milter/notice", "milter/ownmail", "milter/probe", "milter/quarantine", "milter/record", "milter/sources", "milter/store", "milter/sources/ldap", "milter/sources/sqldb", "milter/sources/exports", "milter/transaction",
 }
 
 func init() {

@@ -25,9 +25,11 @@ type Ruling struct {
 	Reasons   verdict.Reasons
 	Check     string // the check that decided, or empty: "loop"
 	// Held names the checks that hold the message for this recipient, when
-	// Verdict is Quarantine; Report says that the recipient is told of it.
-	Held   []string
-	Report bool
+	// Verdict is Quarantine; Report says that the recipient is told of it, or in their
+	// place those of ReportTo.
+	Held     []string
+	Report   bool
+	ReportTo []string
 
 	tags []verdict.Finding // that put headers on this recipient's copy
 }
@@ -226,6 +228,11 @@ func (c *Case) judge(i int, r *Ruling) (spared []verdict.Reason) {
 			r.Reasons, r.Reply = f.Why(), f.Reply(v)
 		}
 	})
+	if r.Report {
+		var owner bool
+		r.ReportTo, owner = c.Row.Of(c.policy.Routes.Home(c.Recipients[i].Address)).Told()
+		r.Report = owner || len(r.ReportTo) > 0
+	}
 	if r.Verdict >= verdict.Tempfail {
 		r.Ways, r.Elsewhere, r.SentOn = nil, "", false
 	}

@@ -73,7 +73,7 @@ func findRunning(c *call, text string) (control.Found, error) {
 
 // describe fills in what a daemon need not have in its memory, from the same rows of the files.
 func (c *call) describe(rows []control.Row) {
-	needed := func(row control.Row) bool { return row.Kind == "" && row.Origin == "" }
+	needed := func(row control.Row) bool { return row.Origin == "" }
 	if !slices.ContainsFunc(rows, needed) {
 		return
 	}

@@ -159,12 +159,16 @@ func whereTo(conf *config.Config, header *mail.Header, e *quarantine.Entry) expl
 
 func (s *shown) print(w io.Writer, zone *time.Location) {
 	clock := func(t time.Time) string { return t.In(zone).Format("2006-01-02 15:04:05 MST") }
-	told := "they are not told of it"
+	who := "they"
+	if len(s.ReportTo) > 0 {
+		who = escaped(strings.Join(s.ReportTo, ", "))
+	}
+	told := who + " are not told of it"
 	switch {
 	case s.Reported:
-		told = "they were told of it"
+		told = who + " were told of it"
 	case s.Report:
-		told = "they are told of it in the next report"
+		told = who + " are told of it in the next report"
 	}
 	release := s.Release.Flow
 	if release == "" {

@@ -41,7 +41,8 @@ type Recipient struct {
 	Checks    []string `json:"checks"`              // that hold it
 	Found     []string `json:"found"`               // what they found, one for each check: "Eicar-Test-Signature"
 	Passed    []string `json:"passed,omitempty"`    // that an earlier release let it past
-	Report    bool     `json:"report"`              // the recipient is told of it
+	Report    bool     `json:"report"`              // the recipient is told of it, or
+	ReportTo  []string `json:"report_to,omitempty"` // in their place these addresses
 }
 
 // State is what has become of an entry.

@@ -309,6 +309,27 @@ func TestEachRecipientIsToldOnceOfWhatIsNew(t *testing.T) {
 	}
 }
 
+func TestOthersAreToldInARecipientsPlace(t *testing.T) {
+	t.Parallel()
+	info := spamFor("info@acmecorp.com", "info@acmecorp.com", true)
+	info.ReportTo = []string{"bob@acmecorp.com", "alice@acmecorp.com"}
+	r, sink := stocked(t, lab.SinkConfig{}, info, spamFor("bob@acmecorp.com", "bob@acmecorp.com", true))
+	if err := r.Run(t.Context(), reportTime); err != nil {
+		t.Fatal(err)
+	}
+	if got := sent(sink, 0); got != "bob@acmecorp.com alice@acmecorp.com bob@acmecorp.com postmaster@acmecorp.com" {
+		t.Fatalf("reports went to %s", got)
+	}
+	for i, d := range sink.All()[:3] {
+		if of := []string{"bob", "info", "info"}[i]; !strings.Contains(parse(t, d.Data).text, "It was sent to "+of+"@acmecorp.com") {
+			t.Errorf("report %d does not tell of what was sent to %s:\n%s", i, of, d.Data)
+		}
+	}
+	if mails, err := r.Compose(reportTime.Add(time.Hour)); err != nil || len(mails) != 1 {
+		t.Errorf("they are told again: %+v, %v", mails, err)
+	}
+}
+
 func TestAnEmptyQuarantineIsNotReported(t *testing.T) {
 	t.Parallel()
 	r, sink := stocked(t, lab.SinkConfig{})

@@ -56,8 +56,7 @@ func (r *Reporter) compose(n *notice) Mail {
 			p.Entries = append(p.Entries, r.line(e))
 		}
 	}
-	// A bare local part is a mailbox of the MTA's own.
-	return Mail{To: strings.TrimSuffix(n.owner, "@"), Subject: p.Title, IDs: n.ids, page: p}
+	return Mail{To: n.to, Subject: p.Title, IDs: n.ids, page: p}
 }
 
 func (r *Reporter) line(e *Entry) line {

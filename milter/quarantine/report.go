@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"coexistd/milter/ownmail"
@@ -50,30 +51,34 @@ type Mail struct {
 }
 
 // Compose returns the reports that are to be sent at a time: one to each
-// recipient for whom something is held that they were not told of, ordered by
-// address, and then the summaries. It changes nothing.
+// recipient for whom something is held that nobody was told of, or to each of those who are
+// told in their place, ordered by address, and then the summaries. It changes nothing.
 func (r *Reporter) Compose(now time.Time) ([]Mail, error) {
 	last, err := r.Store.LastReport()
 	if err != nil {
 		return nil, fmt.Errorf("when the last quarantine reports were sent is not known: %w", err)
 	}
-	untold := make(map[string]*notice)
+	untold := make(map[[2]string]*notice)
 	sum := r.newSummary(last)
 	for e, err := range r.Store.All(Query{All: true}) {
 		if err != nil {
 			return nil, fmt.Errorf("the quarantine cannot be read: %w", err)
 		}
 		sum.add(&e)
-		if e.State == Held && e.Report && !e.Reported {
-			if untold[e.Owner] == nil {
-				untold[e.Owner] = &notice{owner: e.Owner}
+		if e.State != Held || !e.Report || e.Reported {
+			continue
+		}
+		for _, to := range e.told() {
+			of := [2]string{e.Owner, to}
+			if untold[of] == nil {
+				untold[of] = &notice{owner: e.Owner, to: to}
 			}
-			untold[e.Owner].add(e)
+			untold[of].add(e)
 		}
 	}
 	mails := make([]Mail, 0, len(untold)+len(r.Summary))
-	for _, owner := range slices.Sorted(maps.Keys(untold)) {
-		mails = append(mails, r.compose(untold[owner]))
+	for _, of := range slices.SortedFunc(maps.Keys(untold), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) }) {
+		mails = append(mails, r.compose(untold[of]))
 	}
 	if len(r.Summary) == 0 || sum.shown.Held+sum.shown.New == 0 {
 		return mails, nil
@@ -89,10 +94,20 @@ func (r *Reporter) Compose(now time.Time) ([]Mail, error) {
 	return mails, nil
 }
 
-// notice is what one owner is to be told of, newest first. Of many entries, only
-// so many are kept as a report shows.
+// told are the addresses to which the report goes that tells of an entry.
+func (e *Entry) told() []string {
+	if len(e.ReportTo) > 0 {
+		return e.ReportTo
+	}
+	// A bare local part is a mailbox of the MTA's own.
+	return []string{strings.TrimSuffix(e.Owner, "@")}
+}
+
+// notice is what an address is to be told of what is held for one owner, newest first. Of
+// many entries, only so many are kept as a report shows.
 type notice struct {
 	owner  string
+	to     string
 	ids    []string
 	listed []Entry
 }
@@ -134,7 +149,7 @@ func (r *Reporter) Run(ctx context.Context, now time.Time) error {
 }
 
 // Send gives one report to the MTA, and marks its entries as reported once it is
-// taken. They are marked, too, when the MTA refuses the recipient or the mail for
+// taken, be it the only one of several that tell of them. They are marked, too, when the MTA refuses the recipient or the mail for
 // good, since it would each time; only the log and the error tell of that. What is
 // not taken for another reason is part of the next report.
 func (r *Reporter) Send(ctx context.Context, now time.Time, mail Mail) error {
@@ -148,7 +163,7 @@ func (r *Reporter) Send(ctx context.Context, now time.Time, mail Mail) error {
 	case ownmail.IsForGood(err):
 		r.Log.Warn("quarantine report refused for good: its entries are not reported again", "to", mail.To, "entries", len(mail.IDs), "error", err)
 	default:
-		r.Log.Warn("quarantine report not taken: its entries are part of the next", "to", mail.To, "entries", len(mail.IDs), "error", err)
+		r.Log.Warn("quarantine report not taken: those of its entries are part of the next of which nobody else is told", "to", mail.To, "entries", len(mail.IDs), "error", err)
 	}
 	if err != nil {
 		err = fmt.Errorf("the quarantine report to %s was not taken: %w", ownmail.OneLine(mail.To), err)

@@ -63,7 +63,7 @@ func hostile() []Entry {
 
 // reportOf makes the mail that tells alice of some entries.
 func reportOf(r *Reporter, entries []Entry) Mail {
-	n := notice{owner: "alice@acmecorp.com"}
+	n := notice{owner: "alice@acmecorp.com", to: "alice@acmecorp.com"}
 	for _, e := range entries {
 		n.add(e)
 	}

@@ -58,13 +58,13 @@ func (n nanoseconds) Scan(value any) error {
 
 // selectEntries reads rows of entries with their messages, in the order of scanRow.
 const selectEntries = `SELECT e.number, e.id, e.message, m.time, m.queue_id, m.client, m.login, m.sender, m.point, m.platform, m.size,
-	m.header_from, m.subject, m.message_id, e.address, e.owner, e.notify, e.orcpt, e.rewritten, e.checks, e.found, e.passed, e.report,
+	m.header_from, m.subject, m.message_id, e.address, e.owner, e.notify, e.orcpt, e.rewritten, e.checks, e.found, e.passed, e.report, e.report_to,
 	e.state, e.changed, e.reported, e.digest, e.releaser FROM entries e JOIN messages m ON m.number = e.message `
 
 func scanRow(from interface{ Scan(...any) error }) (r row, err error) {
 	var point string
 	err = from.Scan(&r.number, &r.ID, &r.Message, nanoseconds{&r.Time}, &r.QueueID, &r.Client, &r.Login, &r.Sender, &point, &r.Platform, &r.Size,
-		&r.From, &r.Subject, &r.MessageID, &r.Address, &r.Owner, &r.Notify, &r.ORcpt, textList{&r.Rewritten}, textList{&r.Checks}, textList{&r.Found}, textList{&r.Passed}, &r.Report,
+		&r.From, &r.Subject, &r.MessageID, &r.Address, &r.Owner, &r.Notify, &r.ORcpt, textList{&r.Rewritten}, textList{&r.Checks}, textList{&r.Found}, textList{&r.Passed}, &r.Report, textList{&r.ReportTo},
 		&r.State, nanoseconds{&r.Changed}, &r.Reported, &r.digest, &r.releaser)
 	if err == nil {
 		err = r.Point.UnmarshalText([]byte(point))
@@ -117,7 +117,7 @@ func insertMessage(tx *sql.Tx, number int64, state int, item Item) error {
 
 // insertEntries adds the entries of a message's recipients, which are held from now on.
 func insertEntries(tx *sql.Tx, message int64, item Item, recipients []named) error {
-	insert, err := tx.Prepare("INSERT INTO entries VALUES ((SELECT coalesce(max(number), 0) + 1 FROM entries), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'held', ?, ?, ?, '')")
+	insert, err := tx.Prepare("INSERT INTO entries VALUES ((SELECT coalesce(max(number), 0) + 1 FROM entries), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'held', ?, ?, ?, '')")
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func insertEntries(tx *sql.Tx, message int64, item Item, recipients []named) err
 	at := item.Time.UnixNano()
 	for _, r := range recipients {
 		_, err := insert.Exec(r.id, message, at, r.Address, r.Owner, r.Notify, r.ORcpt,
-			listText(r.Rewritten), listText(r.Checks), listText(r.Found), listText(r.Passed), r.Report, at, false, r.digest)
+			listText(r.Rewritten), listText(r.Checks), listText(r.Found), listText(r.Passed), r.Report, listText(r.ReportTo), at, false, r.digest)
 		if err != nil {
 			return err
 		}

@@ -49,6 +49,7 @@ CREATE TABLE entries (
 	found     TEXT NOT NULL,
 	passed    TEXT NOT NULL,
 	report    BOOLEAN NOT NULL,
+	report_to TEXT NOT NULL,
 	state     TEXT NOT NULL,
 	changed   BIGINT NOT NULL,
 	reported  BOOLEAN NOT NULL,

@@ -166,7 +166,7 @@ func (t *Transaction) hold(d policy.Decision) policy.Decision {
 		r := t.admitted[i]
 		one := quarantine.Recipient{
 			Address: r.Path, Owner: r.Address.Owner, Notify: r.Notify, ORcpt: r.ORcpt,
-			Checks: ruling.Held, Passed: d.Passed, Report: ruling.Report,
+			Checks: ruling.Held, Passed: d.Passed, Report: ruling.Report, ReportTo: ruling.ReportTo,
 		}
 		if ruling.Elsewhere != "" {
 			one.Rewritten = []string{ruling.Elsewhere}

@@ -102,7 +102,7 @@ func (r *reader) outsideKeys() schema.Section {
 		{Name: "target", Kind: names, Usually: "the preset's", Example: `"mailRoutingAddress"`, Meaning: ldapOnly + "the attributes with the one address that reaches the mailbox at another platform"},
 		{Name: "kind", Kind: names, Usually: "the preset's", Example: `"objectClass"`, Meaning: ldapOnly + "the attributes that tell a person from a group"},
 		{Name: "kinds", Kind: schema.Inline(`{ groupOfNames = "group" }`), Usually: "the preset's", Example: `{ groupOfNames = "group" }`, Meaning: ldapOnly + "its values' meanings: `user`, `group`, `room`, `shared`"},
-		{Name: "columns", Kind: schema.Inline(`{ hourly = "mailQuota" }`), Example: `{ hourly = "mailQuota" }`, Meaning: ldapOnly + "the attributes of columns that `[[rate]]` names"},
+		{Name: "columns", Kind: schema.Inline(`{ hourly = "mailQuota" }`), Example: `{ hourly = "mailQuota" }`, Meaning: ldapOnly + "the attributes of columns that `[[rate]]` names, and of `report_to`"},
 		{Name: "driver", Kind: schema.Choice[schema.Word]("known", "postgres", "mysql", "sqlite"), Example: `"postgres"`, Meaning: sqlOnly + "`postgres`, `mysql` (MariaDB's, too) or `sqlite`"},
 		{Name: "database", Kind: line("the name of a database"), Example: `"mail"`, Meaning: sqlOnly + "the database, for SQLite the path of its file"},
 		{Name: "query", Kind: text("a query"), Usually: "the preset's", Example: `"SELECT address, residence FROM users"`, Meaning: sqlOnly + "a `SELECT` that gives a row for each address, with the columns of a directory file by their names"},

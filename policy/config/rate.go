@@ -17,6 +17,7 @@ import (
 	"coexistd/policy/mail"
 	"coexistd/policy/networks"
 	"coexistd/policy/rate"
+	"coexistd/policy/route"
 	"coexistd/policy/verdict"
 )
 
@@ -246,7 +247,7 @@ func (r *reader) column(t *schema.Table, by rate.By) string {
 		return ""
 	case by == rate.ByClient || by == rate.BySenderDomain:
 		t.Fail("column", "has no meaning for a rule by %s, which has no row in the directory; say it in overrides", by)
-	case name == "address" || name == "residence" || name == "login":
+	case slices.Contains([]string{"address", "residence", "login", "target", route.KindColumn, route.ReportToColumn}, name):
 		t.Fail("column", "%s is a column with a meaning of its own; name one of numbers, like %q", wording.Quote(text), "hourly")
 	case strings.Trim(name, " ") != name || name == "" || document.Printable(name) != name:
 		t.Fail("column", "%s is not the name of a column; it would be a word of the file's first line, like %q", wording.Quote(text), "hourly")

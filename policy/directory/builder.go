@@ -62,6 +62,7 @@ type Builder struct {
 	login     int              // the login's, or -1
 	target    int              // the target's, or -1
 	kind      int              // the kind's, or -1
+	reportTo  int              // that of route.ReportToColumn, or -1
 	origin    int              // the place of what the source calls the entry, or -1
 	kept      []int            // the places of Snapshot.columns
 	limits    []int            // the places of Source.Limits, or -1
@@ -85,15 +86,16 @@ func NewBuilder(s Source, rows, size int) *Builder {
 		slots *= 2
 	}
 	b := &Builder{
-		list:    &Snapshot{source: s, login: -1, target: -1, table: make([]uint32, slots), seed: maphash.MakeSeed()},
-		size:    size,
-		login:   -1,
-		target:  -1,
-		kind:    -1,
-		origin:  -1,
-		places:  make(map[placeKey]int),
-		targets: make(map[targetKey][]string),
-		domains: strings.Join(slices.Sorted(maps.Keys(s.Domains)), ", "),
+		list:     &Snapshot{source: s, login: -1, target: -1, table: make([]uint32, slots), seed: maphash.MakeSeed()},
+		size:     size,
+		login:    -1,
+		target:   -1,
+		kind:     -1,
+		reportTo: -1,
+		origin:   -1,
+		places:   make(map[placeKey]int),
+		targets:  make(map[targetKey][]string),
+		domains:  strings.Join(slices.Sorted(maps.Keys(s.Domains)), ", "),
 	}
 	return b
 }
@@ -154,8 +156,10 @@ func (b *Builder) readColumns(names []string) error {
 			b.login, b.list.login = i, len(b.list.columns)
 		case "target":
 			b.target, b.list.target = i, len(b.list.columns)
-		case "kind":
+		case route.KindColumn:
 			b.kind = i
+		case route.ReportToColumn:
+			b.reportTo = i
 		case "origin":
 			b.origin = i
 		}
@@ -187,7 +191,7 @@ func (b *Builder) keep(place int, name string) {
 	s := b.list.source
 	switch {
 	case name == "address" || name == "residence":
-	case s.Lean && name != "login" && name != "target" && !slices.Contains(s.Limits, name):
+	case s.Lean && !slices.Contains([]string{"login", "target", route.KindColumn, route.ReportToColumn}, name) && !slices.Contains(s.Limits, name):
 		b.list.empty = append(b.list.empty, name)
 	default:
 		b.list.columns, b.kept = append(b.list.columns, name), append(b.kept, place)
@@ -250,6 +254,17 @@ func (b *Builder) add(line int, fields []string) error {
 			return limits
 		}
 		minor = errors.Join(minor, fmt.Errorf("of %s %w; that of the rule counts", address.Key, limits))
+	}
+	told, err := readReportTo(b.field(fields, b.reportTo))
+	if err != nil {
+		if !b.bears() {
+			return err
+		}
+		minor = errors.Join(minor, fmt.Errorf("of %s %w; it is not used", address.Key, err))
+	}
+	if told != b.field(fields, b.reportTo) {
+		fields = slices.Clone(fields)
+		fields[b.reportTo] = told
 	}
 	slot, first, found := b.list.find(address.Key)
 	if found {

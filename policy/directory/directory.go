@@ -48,7 +48,7 @@ type Source struct {
 	// 1 and at most a million million, or "unlimited" in any case.
 	Limits []string
 	// Lean has a Snapshot hold of further columns only what mail is decided by: Login, Target,
-	// and the columns of Limits. The others are read and judged, and have no values.
+	// who is told of what is held, and the columns of Limits. The others are read and judged, and have no values.
 	Lean bool
 }
 

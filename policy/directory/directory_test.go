@@ -395,7 +395,10 @@ func TestALeanListHoldsWhatMailIsDecidedByAndJudgesAllElse(t *testing.T) {
 	if e.Column("hourly") != "7" || e.Login() != "al" || e.Target() != "a@acmecorp-com.onmicrosoft.com" || e.Residence().Platform != "office365" {
 		t.Errorf("of alice it holds %q, %q, %q and %v", e.Column("hourly"), e.Login(), e.Target(), e.Residence())
 	}
-	for _, name := range []string{"origin", "kind", "room"} {
+	if e.Column("kind") != "user" {
+		t.Errorf("of alice it holds the kind %q", e.Column("kind"))
+	}
+	for _, name := range []string{"origin", "room"} {
 		if e.Column(name) != "" {
 			t.Errorf("it holds %q of the column %s", e.Column(name), name)
 		}

@@ -132,3 +132,18 @@ func TestAnUnclearAddressIsAskedForWithoutAllocating(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestAFlawOfWhoIsToldPutsNoMailOff(t *testing.T) {
+	list, err := build(outside(), "address,residence,origin,report_to\nx@acmecorp.com,here,uid=x,alice\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	flaws, told := list.Flaws(), `of x@acmecorp.com the column "report_to": the address "alice" has no domain; `
+	if len(flaws.Rows) != 1 || !strings.HasPrefix(flaws.Rows[0].Problem, told) || !strings.HasSuffix(flaws.Rows[0].Problem, "; it is not used (uid=x)") || flaws.Rows[0].PutOff {
+		t.Errorf("told is %+v", flaws)
+	}
+	row := NewSet(map[string][]*Snapshot{acme.Name: {list}}).Row(parse(t, "x@acmecorp.com"))
+	if to, owner := row.Told(); len(to) > 0 || !owner {
+		t.Errorf("told are %v, %v", to, owner)
+	}
+}

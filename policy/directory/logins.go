@@ -2,8 +2,9 @@ package directory
 
 import (
 	"fmt"
-	"slices"
 	"strings"
+
+	"coexistd/policy/route"
 )
 
 // SharedLogins tells of logins that two entries of a source have as their only one, although
@@ -46,5 +47,5 @@ func (s *Snapshot) SharedLogins(most int) (texts []string) {
 
 // isOnes reports an entry that is known by its DN and belongs to one person.
 func (e Entry) isOnes() bool {
-	return strings.Contains(e.Column("origin"), "=") && !slices.Contains([]string{"group", "room", "shared"}, strings.ToLower(e.Column("kind")))
+	return strings.Contains(e.Column("origin"), "=") && !route.IsShared(e.Column(route.KindColumn))
 }

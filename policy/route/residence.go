@@ -139,6 +139,37 @@ type Row struct {
 	Column func(name string) string
 }
 
+// The columns that say who is told of what is held for an address.
+const (
+	ReportToColumn = "report_to"
+	KindColumn     = "kind"
+)
+
+// ToldNobody is the value of ReportToColumn by which nobody is told.
+const ToldNobody = "-"
+
+// Told returns the addresses that are told of what is held for the row's own, or that its
+// owner is. What belongs to no one person (a group, a room, a shared mailbox) has no owner to
+// tell.
+func (r Row) Told() (to []string, owner bool) {
+	if r.Column == nil {
+		return nil, true
+	}
+	switch told := r.Column(ReportToColumn); told {
+	case ToldNobody:
+		return nil, false
+	case "":
+		return nil, !IsShared(r.Column(KindColumn))
+	default:
+		return strings.Fields(told), false
+	}
+}
+
+// IsShared reports a value of KindColumn that belongs to no one person.
+func IsShared(kind string) bool {
+	return slices.Contains([]string{"group", "room", "shared"}, strings.ToLower(kind))
+}
+
 // Rows returns what the directory holds of an address. Nil: there is no directory.
 type Rows func(mail.Address) Row
 

@@ -22,6 +22,7 @@ import (
 	"coexistd/policy/config"
 	"coexistd/policy/config/files"
 	"coexistd/policy/directory"
+	"coexistd/policy/route"
 )
 
 // outside is a source of a configuration, with all that its rows depend on, by which a
@@ -58,7 +59,7 @@ func outsidesOf(conf *config.Config) []outside {
 			trust = err.Error()
 		}
 		all = append(all, outside{*o, sources.Polling{
-			Name: s.Path, Copy: s.Copy, Columns: s.Limits, Domains: slices.Sorted(maps.Keys(s.Domains)),
+			Name: s.Path, Copy: s.Copy, Columns: slices.Concat(s.Limits, []string{route.ReportToColumn}), Domains: slices.Sorted(maps.Keys(s.Domains)),
 			Interval: o.Interval, FullInterval: o.FullInterval, FullTimeout: o.FullTimeout,
 		}, reaches, trust})
 	}

@@ -211,6 +211,7 @@ ok    tenant         no mail in our own name was put off in the last 24 hours wi
 ok    quarantine     {held}/quarantine can be written to
 ok    quarantine     entries held: 0, with 0 bytes of 8.0 MiB (quarantine.max_size)
 ok    quarantine     no reports are sent (quarantine.report.at)
+ok    messages       {dir}/state/messages.db has the records of 0 messages
 ok    daemon         the milter answers at unix:{dir}/milter.sock
 ok    daemon         the lookup answers at unix:{dir}/lookup.sock
 ok    daemon         the daemon has the configuration and the directories as the files hold them

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"coexistd/milter/mtalog"
 	"coexistd/milter/ownmail"
 	"coexistd/milter/store"
 	"coexistd/policy/mail"
@@ -42,6 +43,8 @@ type Query struct {
 	Point   verdict.Checkpoint
 	// Check is one that decided, holds, or has found something.
 	Check string
+	// MTA is what the MTA did with it, for a recipient at least.
+	MTA mtalog.Kind
 }
 
 // terms are those that a message must have, the rarest first as a rule. Its own ID is none of
@@ -142,13 +145,14 @@ type search struct {
 	terms        []string
 	entries      []entry
 	since, until int64 // in microseconds since 1970
-	before       ID    // all others have been looked at
+	mta          mtalog.Kind
+	before       ID // all others have been looked at
 	done         bool
 	found        []*Message // of this page
 }
 
 func newSearch(q Query, oldest time.Time) *search {
-	s := &search{terms: q.terms(), since: oldest.UnixMicro(), until: math.MaxInt64, before: math.MaxInt64}
+	s := &search{terms: q.terms(), mta: q.MTA, since: oldest.UnixMicro(), until: math.MaxInt64, before: math.MaxInt64}
 	if q.Since.After(oldest) {
 		s.since = q.Since.UnixMicro()
 	}
@@ -299,7 +303,12 @@ func (s *search) look(ctx context.Context, tx *sql.Tx, where string, args ...any
 			return err
 		}
 		s.before = m.ID
-		if s.own != 0 || m.has(s.terms) {
+		if s.own == 0 && !m.has(s.terms) {
+			continue
+		}
+		if did, err := m.wasBy(ctx, tx, s.mta); err != nil {
+			return err
+		} else if did {
 			s.found = append(s.found, m)
 		}
 	}

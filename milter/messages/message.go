@@ -59,6 +59,11 @@ type Details struct {
 	// Recipients are the first thousand, with those refused, and Count is the number of all.
 	Recipients []Recipient `json:"recipients"`
 	Count      int         `json:"count"`
+	// MTA is what the MTA did with it for a rule of its own, before the daemon was asked: rejected,
+	// discarded or held, with the HELO of the client, and what it said where that is no Reply.
+	MTA    string `json:"mta,omitempty"`
+	Hello  string `json:"helo,omitempty"`
+	Answer string `json:"answer,omitempty"`
 	// SenderOwner is Recipient.Owner of the sender.
 	SenderOwner string `json:"owner,omitempty"`
 }

@@ -5,9 +5,11 @@ package messages
 import (
 	"context"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
+	"coexistd/milter/mtalog"
 	"coexistd/milter/record"
 	"coexistd/milter/store"
 )
@@ -37,6 +39,9 @@ type Options struct {
 	Path string
 	// Keep is how long a record is kept; 0: none is, and those that there are go.
 	Keep time.Duration
+	// MTALog is the MTA's log, which is followed for what it does with messages (see
+	// mtalog.Options); empty: it is not.
+	MTALog string
 	// Delimiters are the characters that begin a subaddress's tag.
 	Delimiters string
 	Log        *slog.Logger
@@ -48,7 +53,10 @@ type Options struct {
 type Index struct {
 	options Options
 	file    *store.File
+
+	writing sync.Mutex // held while one of these is used
 	writer  writer
+	gate    gate
 
 	mu     sync.Mutex
 	queue  []*record.Record
@@ -60,6 +68,10 @@ type Index struct {
 	stop        chan struct{}
 	ended       chan struct{}
 	stopping    sync.Once
+
+	follower           *mtalog.Follower // of the MTA's log, once that has begun
+	claimed            *os.File         // locked while it follows
+	unfollow, followed chan struct{}
 }
 
 // Status tells how an Index is.
@@ -81,8 +93,14 @@ func New(o Options) *Index {
 	x := &Index{
 		options: o, file: store.New(options),
 		begun: make(chan struct{}, 1), full: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
+		gate: gate{delimiters: o.Delimiters}, unfollow: make(chan struct{}), followed: make(chan struct{}),
 	}
 	go x.run()
+	if o.MTALog == "" {
+		close(x.followed)
+	} else {
+		go x.followMTA()
+	}
 	return x
 }
 
@@ -163,7 +181,10 @@ func (x *Index) Status() Status {
 
 // Stop writes what waits, and ends. It takes no more than some seconds when the disk hangs.
 func (x *Index) Stop() {
-	x.stopping.Do(func() { close(x.stop) })
+	x.stopping.Do(func() {
+		x.endFollowing()
+		close(x.stop)
+	})
 	<-x.ended
 }
 
@@ -185,6 +206,7 @@ func (x *Index) run() {
 			ctx, cancel := context.WithTimeout(ctx, stopTime)
 			defer cancel()
 			x.writeAll(ctx)
+			x.writeLate(ctx, time.Now())
 			x.tellLost()
 			if err := x.file.Close(); err != nil {
 				x.options.Log.Error("the records of messages cannot be closed", "file", x.options.Path, "error", err)
@@ -194,6 +216,7 @@ func (x *Index) run() {
 			x.gather()
 			x.writeAll(ctx)
 		case <-prune.C:
+			x.writeLate(ctx, time.Now().Add(-senderTime))
 			x.prune(ctx)
 		case <-tell.C:
 			x.tellLost()

@@ -24,6 +24,7 @@ func (x *Index) prune(ctx context.Context) {
 		func(tx *sql.Tx) (bool, error) { return pruneMessages(ctx, tx, oldest, now.Add(ahead)) },
 		func(tx *sql.Tx) (bool, error) { return pruneSpan(ctx, tx) },
 		func(tx *sql.Tx) (bool, error) { return pruneCounts(ctx, tx, oldest) },
+		func(tx *sql.Tx) (bool, error) { return pruneDeliveries(ctx, tx, oldest, now.Add(ahead)) },
 	}
 	for _, step := range steps {
 		for more := true; more; {

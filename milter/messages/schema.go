@@ -49,7 +49,7 @@ CREATE TABLE counts (
 	messages INTEGER NOT NULL,
 	recipients INTEGER NOT NULL,
 	PRIMARY KEY (minute, point, flow, verdict, deciding)
-)`}
+)`, deliveryTables}
 
 // file are the options of messages.db. What is in it is no mail: it may lose the last changes
 // in a crash of the machine, and is begun anew when it is damaged.

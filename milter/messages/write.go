@@ -40,6 +40,8 @@ func (x *Index) write(ctx context.Context, batch []*record.Record) error {
 	for i, r := range batch {
 		list[i] = of(r, x.options.Delimiters)
 	}
+	x.writing.Lock()
+	defer x.writing.Unlock()
 	err := x.update(ctx, func(tx *sql.Tx) error { return x.writer.write(ctx, tx, list) })
 	if err != nil {
 		x.writer.next = 0 // whatever was done of it is undone
@@ -57,6 +59,9 @@ func (x *Index) update(ctx context.Context, do func(*sql.Tx) error) error {
 }
 
 func (w *writer) write(ctx context.Context, tx *sql.Tx, list []*Message) error {
+	if len(list) == 0 {
+		return nil
+	}
 	if err := w.resume(ctx, tx); err != nil {
 		return err
 	}
@@ -75,7 +80,9 @@ func (w *writer) write(ctx context.Context, tx *sql.Tx, list []*Message) error {
 		if _, err := insert.ExecContext(ctx, values...); err != nil {
 			return err
 		}
-		counted.add(m)
+		if m.MTA == "" {
+			counted.add(m)
+		}
 		w.span.add(m)
 		if w.next++; w.next%spanSize == 0 {
 			if err := w.index(ctx, tx); err != nil {

@@ -16,6 +16,7 @@ import (
 	"coexistd/cmd/coexistd/account"
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/messages"
+	"coexistd/milter/mtalog"
 	"coexistd/milter/ownmail"
 	"coexistd/policy"
 	"coexistd/policy/config"
@@ -69,6 +70,9 @@ func messagesFindCommand(c *call) *cobra.Command {
 		Long: `find lists the messages for which all holds that the flags say, the newest first. Without
 any, those are the latest ones. A message is found a second after its end at the latest.
 
+What the MTA refused for a rule of its own is among them, where messages.mta_log is set: its
+point is MTA.
+
 An ADDRESS is a whole one, "@" with a domain, or a local part; a recipient's may be the one
 that was written, that without a subaddress's tag, or the one that it was rewritten to. A
 TIME is a day like 2026-11-23 (its midnight), 2026-11-23T14:05, 14:05 (of today), a time with
@@ -117,12 +121,19 @@ func (s *sought) flags(flags *pflag.FlagSet) {
 		}
 		return nil
 	})
+	flags.Func("mta", "what the MTA did with it: "+strings.Join(mtaWords(), ", ")+" (`STATUS`; where messages.mta_log is set)", func(text string) (err error) {
+		known := false
+		if q.MTA, known = mtalog.ParseKind(text); !known || !slices.Contains(mtaWords(), text) {
+			err = fmt.Errorf("%q is none; it would be one of %s", text, strings.Join(mtaWords(), ", "))
+		}
+		return err
+	})
 	flags.IntVar(&s.most, "most", 50, "list so `MANY` at the most")
 }
 
 // complete tells the shell what may follow.
 func (s *sought) complete(cmd *cobra.Command) {
-	for name, words := range map[string][]string{"verdict": verdicts(), "check": checkNames(), "point": {"S0", "S1", "S2"}} {
+	for name, words := range map[string][]string{"verdict": verdicts(), "mta": mtaWords(), "check": checkNames(), "point": {"S0", "S1", "S2"}} {
 		cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 	}
 }
@@ -132,6 +143,14 @@ func verdicts() (names []string) {
 		names = append(names, v.String())
 	}
 	return names
+}
+
+// mtaWords are what an MTA does with messages.
+func mtaWords() (words []string) {
+	for k := mtalog.Sent; k <= mtalog.Filtered; k++ {
+		words = append(words, k.String())
+	}
+	return words
 }
 
 func checkNames() []string {
@@ -223,8 +242,12 @@ func found(m *messages.Message) []string {
 	if m.Count > 1 {
 		to += fmt.Sprintf(" +%d", m.Count-1)
 	}
+	point := m.Point.String()
+	if m.MTA != "" {
+		point = "MTA"
+	}
 	return []string{
-		m.ID.String(), m.Time.Local().Format("2006-01-02 15:04"), m.Point.String(), m.Verdict.String(), m.Check,
+		m.ID.String(), m.Time.Local().Format("2006-01-02 15:04"), point, m.Verdict.String(), m.Check,
 		"<" + ownmail.OneLine(m.Sender) + ">", to, ownmail.Readable(m.Subject),
 	}
 }

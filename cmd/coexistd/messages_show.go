@@ -42,6 +42,13 @@ type messageFacts struct {
 	Count      int              `json:"recipient_count"`
 	Recipients []recipientFacts `json:"recipients"`
 	Traces     []setup.Trace    `json:"traces"`
+	// MTA is what the MTA did with it itself, before coexistd was asked, or empty; Hello is the
+	// client's HELO then, and Answer what the MTA says of it.
+	MTA    string `json:"mta"`
+	Hello  string `json:"helo"`
+	Answer string `json:"answer"`
+	// Deliveries are what the MTA's log tells of it; find leaves them out.
+	Deliveries []messages.Delivery `json:"deliveries,omitempty"`
 }
 
 // findingFacts is what a check saw of it.
@@ -70,6 +77,7 @@ func factsOf(conf *config.Config, m *messages.Message) messageFacts {
 		Size: m.Size, Point: m.Point.String(), Platform: m.Platform, Verdict: m.Verdict.String(), Check: m.Check,
 		Reply: m.Reply.String(), Reason: m.Reasons.String(), Codes: m.Reasons, Proof: m.Proof.String(), Passed: append([]string{}, m.Passed...),
 		Findings: []findingFacts{}, Count: m.Count, Recipients: []recipientFacts{}, Traces: tracesOf(conf, m, time.Now()),
+		MTA: m.MTA, Hello: m.Hello, Answer: m.Answer,
 	}
 	if m.Client.IsValid() {
 		f.Client = m.Client.String()
@@ -152,16 +160,12 @@ func showMessages(c *call, id string) int {
 		return c.fail(err)
 	}
 	defer all.Close()
-	facts := []messageFacts{}
-	for m, err := range all.All(context.Background(), messages.Query{ID: id}) {
-		if err != nil {
-			return c.fail(err)
-		}
-		if len(facts) == mostShown {
-			fmt.Fprintf(c.stderr, "there are more than %d; coexistd messages find --id lists them\n", mostShown)
-			break
-		}
-		facts = append(facts, factsOf(conf, m))
+	facts, more, err := shownFacts(conf, all, id)
+	if err != nil {
+		return c.fail(err)
+	}
+	if more {
+		fmt.Fprintf(c.stderr, "there are more than %d; coexistd messages find --id lists them\n", mostShown)
 	}
 	err = c.print(facts, func(w io.Writer) {
 		for i := range facts {
@@ -179,6 +183,37 @@ func showMessages(c *call, id string) int {
 		return exitNo
 	}
 	return exitYes
+}
+
+// shownFacts are those of the messages with an ID. Where there are none, that may be a queue id
+// under which the MTA went on with one.
+func shownFacts(conf *config.Config, all *messages.Records, id string) (facts []messageFacts, more bool, err error) {
+	ctx := context.Background()
+	facts = []messageFacts{}
+	for range 2 {
+		for m, err := range all.All(ctx, messages.Query{ID: id}) {
+			if err != nil {
+				return nil, false, err
+			}
+			if len(facts) == mostShown {
+				return facts, true, nil
+			}
+			one := factsOf(conf, m)
+			if one.Deliveries, err = all.Deliveries(ctx, m); err != nil {
+				return nil, false, err
+			}
+			facts = append(facts, one)
+		}
+		if len(facts) > 0 {
+			break
+		}
+		origin, err := all.Origin(ctx, id)
+		if err != nil || origin == id {
+			return facts, false, err
+		}
+		id = origin
+	}
+	return facts, false, nil
 }
 
 // print prints the facts for people.
@@ -204,6 +239,9 @@ func (f *messageFacts) print(w io.Writer) {
 	for _, one := range f.Findings {
 		lines("", [2]string{"found", one.Text})
 	}
+	if f.MTA != "" {
+		lines("", [2]string{"mta", f.MTA + " by a rule of the MTA's own, before coexistd was asked"}, [2]string{"helo", f.Hello}, [2]string{"it says", f.Answer})
+	}
 	lines("", [2]string{"verdict", f.Verdict}, [2]string{"check", f.Check}, [2]string{"reply", f.Reply}, [2]string{"why", f.Reason})
 	for i := range f.Recipients {
 		r := &f.Recipients[i]
@@ -221,7 +259,54 @@ func (f *messageFacts) print(w io.Writer) {
 	if more := f.Count - len(f.Recipients); more > 0 {
 		fmt.Fprintf(w, "\nand %d more recipients, who are not kept\n", more)
 	}
+	printDeliveries(w, f)
 	for _, trace := range f.Traces {
 		fmt.Fprintf(w, "\nwhat became of it at %s: %s\n  %s\n", trace.Platform, trace.Where, printableLine(trace.Query))
 	}
+}
+
+// printDeliveries prints what the MTA's log tells.
+func printDeliveries(w io.Writer, f *messageFacts) {
+	queueID := ""
+	for i := range f.Deliveries {
+		d := &f.Deliveries[i]
+		if d.QueueID != queueID {
+			queueID = d.QueueID
+			of := ""
+			if d.Notice {
+				of = ", a notification"
+			}
+			fmt.Fprintf(w, "\nthe MTA, of %s%s\n", queueID, of)
+		}
+		fmt.Fprintf(w, "  %-10s %s\n", d.Kind, printableLine(deliveryText(d)))
+		if d.Answer != "" {
+			fmt.Fprintf(w, "  %-10s %s\n", "", printableLine(d.Answer))
+		}
+	}
+}
+
+// deliveryText says all of a delivery but what happened and the answer.
+func deliveryText(d *messages.Delivery) string {
+	const layout = "2006-01-02 15:04:05"
+	parts := []string{}
+	add := func(format, text string) {
+		if text != "" {
+			parts = append(parts, fmt.Sprintf(format, text))
+		}
+	}
+	add("%s", d.Recipient)
+	if d.Original != d.Recipient {
+		add("for %s", d.Original)
+	}
+	add("%s", d.First.Local().Format(layout))
+	if d.Tries > 1 {
+		parts = append(parts, fmt.Sprintf("%d tries until %s", d.Tries, d.Last.Local().Format(layout)))
+	}
+	add("relay %s", d.Relay)
+	add("dsn %s", d.DSN)
+	if d.Delay > 0 {
+		add("after %s", d.Delay.String())
+	}
+	add("goes on as %s", d.Next)
+	return strings.Join(parts, ", ")
 }

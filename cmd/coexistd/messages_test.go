@@ -42,7 +42,7 @@ func recorded(t *testing.T, list ...*record.Record) (config string) {
 func spamFor(when time.Time) *record.Record {
 	found := verdict.Finding{Check: verdict.CheckSpam, State: verdict.Hit, Name: "GTUBE", Score: 15, Scored: true, Detail: "GTUBE"}
 	return &record.Record{
-		Time: when, QueueID: "4F1A", Client: netip.MustParseAddr("192.0.2.1"), Sender: "eve@example.net", MessageID: " <it's\u2019@example.net>",
+		Time: when, QueueID: "4F1A2B3C4D", Client: netip.MustParseAddr("192.0.2.1"), Sender: "eve@example.net", MessageID: " <it's\u2019@example.net>",
 		Subject: " =?utf-8?q?Gr=C3=BC=C3=9Fe?= \x1b[31mnow", Size: 5000, Count: 3, Ended: true, Held: []string{"vb3kq7x2ma"},
 		Proof: tenant.Proof{Reasons: verdict.Because(verdict.Why(verdict.EnteredByStranger).Of(netip.MustParseAddr("192.0.2.1")))},
 		Decision: policy.Decision{
@@ -66,7 +66,7 @@ func TestAMessageIsShownWithEveryReasonAndWhereToGoOn(t *testing.T) {
 		t.Errorf("wrong usage lists %s", list)
 	}
 	var facts []messageFacts
-	status, out, complaint := typed("messages show --json 4F1A -c " + config)
+	status, out, complaint := typed("messages show --json 4F1A2B3C4D -c " + config)
 	if err := json.Unmarshal([]byte(out), &facts); err != nil || status != exitYes || len(facts) != 1 {
 		t.Fatalf("show ended with %d, %q, %v and\n%s", status, complaint, err, out)
 	}
@@ -85,7 +85,7 @@ func TestAMessageIsShownWithEveryReasonAndWhereToGoOn(t *testing.T) {
 	rejected := verdict.Why(verdict.BadRecipient).Reply().String()
 	text := `id         ` + fmt.Sprint(idOf(t, config)) + `
 came       ` + when.Local().Format("2006-01-02 15:04:05 MST") + `
-queue id   4F1A
+queue id   4F1A2B3C4D
 client     192.0.2.1
 sender     <eve@example.net>
 message id <it's’@example.net>

@@ -102,6 +102,9 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 		line("quarantine", "%s, NOT OPEN: %s", q.Dir, cmp.Or(q.Error, "it was not tried yet"))
 	}
 	line("records", "%s", recordsText(s.Records, now))
+	if l := s.Records.MTALog; l != nil {
+		line("mta log", "%s", logText(l, now))
+	}
 }
 
 // recordsText says how the records of messages are.
@@ -115,6 +118,23 @@ func recordsText(r control.Records, now time.Time) string {
 	}
 	if r.Failed != "" {
 		text += "; CANNOT BE WRITTEN: " + r.Failed
+	}
+	return text
+}
+
+// logText says how far the MTA's log was read.
+func logText(l *control.MTALog, now time.Time) string {
+	text := l.Source
+	if l.Latest.IsZero() {
+		text += ", nothing was read yet"
+	} else {
+		text += fmt.Sprintf(", %s read, the last of %s", human.Count(int(l.Lines), "line"), human.Age(now.Sub(l.Latest)))
+	}
+	if !l.Gap.IsZero() {
+		text += fmt.Sprintf("; part of it was GONE before it was read, as was found %s", human.Age(now.Sub(l.Gap)))
+	}
+	if l.Failed != "" {
+		text += "; CANNOT BE READ: " + l.Failed
 	}
 	return text
 }

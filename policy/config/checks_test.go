@@ -242,6 +242,9 @@ zone = "Europe/Berlin"
 from = "Postmaster@acmecorp.com"
 contact = "helpdesk@acmecorp.com"
 summary = ["a@acmecorp.com", "b@acmecorp.com", "a@acmecorp.com"]
+[messages]
+keep = "30d"
+mta_log = "/var/log/mail.log"
 [probe]
 from = "Probe@acmecorp.com"
 addresses = { office365 = "coexist-probe@acmecorp.com" }
@@ -266,6 +269,7 @@ func TestScannersAllowancesAndTheQuarantineAreReadWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	check(t, "Messages", c.Messages, Messages{Keep: 30 * day, MTALog: "/var/log/mail.log"})
 	check(t, "Quarantine", c.Quarantine, Quarantine{
 		Dir: filepath.Join(filepath.Dir(path), "held"), Keep: 48 * time.Hour, MaxBytes: 1 << 40, SMTP: "mail.acmecorp.com:10025",
 		Report: Report{At: []time.Duration{7*time.Hour + 30*time.Minute, 23*time.Hour + 59*time.Minute}, Zone: berlin, From: "Postmaster@acmecorp.com", Contact: "helpdesk@acmecorp.com",

@@ -51,7 +51,7 @@ type Status struct {
 
 // Well reports that nothing was refused, and that all that is asked answers.
 func (s *Status) Well() bool {
-	refused := len(s.Configuration.Refused) > 0 || !s.Quarantine.Open || s.Records.Failed != ""
+	refused := len(s.Configuration.Refused) > 0 || !s.Quarantine.Open || s.Records.Failed != "" || s.Records.MTALog != nil && s.Records.MTALog.Failed != ""
 	for _, d := range s.Directories {
 		refused = refused || len(d.Refused) > 0 || d.PutOff > 0 || d.Outside != nil && d.Outside.Failed != ""
 	}
@@ -186,6 +186,23 @@ type Records struct {
 	LastLost time.Time `json:"last_lost,omitzero"`
 	// Failed is why none can be written now; empty: they can.
 	Failed string `json:"failed"`
+	// MTALog is nil where the MTA's log is not followed.
+	MTALog *MTALog `json:"mta_log"`
+}
+
+// MTALog is how far the MTA's log was read.
+type MTALog struct {
+	// Source is its path, or "journal".
+	Source string `json:"source"`
+	// Failed is why it cannot be read now; empty: it can.
+	Failed string `json:"failed"`
+	// Latest is the time of the last line that was read, of so many Lines since the daemon's
+	// start, which told so many Events.
+	Latest time.Time `json:"latest,omitzero"`
+	Lines  int64     `json:"lines"`
+	Events int64     `json:"events"`
+	// Gap is when it was last found that part of it was gone before it was read.
+	Gap time.Time `json:"gap,omitzero"`
 }
 
 // Reloaded is what came of a reload.

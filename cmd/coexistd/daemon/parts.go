@@ -194,7 +194,7 @@ func QuarantineOptions(conf *config.Config, log *slog.Logger) quarantine.Options
 // MessagesOptions are those of the records of messages of a configuration.
 func MessagesOptions(conf *config.Config, log *slog.Logger) messages.Options {
 	return messages.Options{
-		Path: filepath.Join(conf.StateDir, "messages.db"), Keep: conf.Messages.Keep, Delimiters: conf.Rules.Delimiters, Log: log,
+		Path: filepath.Join(conf.StateDir, "messages.db"), Keep: conf.Messages.Keep, MTALog: conf.Messages.MTALog, Delimiters: conf.Rules.Delimiters, Log: log,
 	}
 }
 

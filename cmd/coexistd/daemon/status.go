@@ -75,10 +75,14 @@ func (d *Daemon) Status() control.Status {
 // recordsStatus tells how the records of messages are.
 func recordsStatus(v *view) control.Records {
 	o, now := MessagesOptions(v.conf, nil), v.messages.Status()
-	return control.Records{
+	r := control.Records{
 		Path: o.Path, Keep: int64(o.Keep / time.Second), Bytes: now.Bytes, Count: now.Records,
 		Lost: now.Lost, LastLost: now.LastLost, Failed: now.Failed,
 	}
+	if l := v.messages.MTALog(); l != nil {
+		r.MTALog = &control.MTALog{Source: l.Source, Failed: l.Failed, Latest: l.Latest, Lines: l.Lines, Events: l.Events, Gap: l.Gap}
+	}
+	return r
 }
 
 // outsideStatus tells what is known of a source outside this host; nil: it is none.

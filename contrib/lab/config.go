@@ -40,6 +40,8 @@ type Config struct {
 	// SASL is where smtpd asks instead of Users whether a password is right:
 	// an absolute path, such as Dovecot.Socket.
 	SASL string
+	// LogFile is a file that gets the log; empty: none.
+	LogFile string
 	// Files are further files of the configuration directory, by their bare
 	// names; settings refer to them as texthash:$config_directory/NAME.
 	Files map[string]string

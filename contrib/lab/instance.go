@@ -120,6 +120,9 @@ func (m *instance) Stop() error {
 	if m.log.socket != nil {
 		m.log.socket.Close()
 	}
+	if m.log.copy != nil {
+		m.log.copy.Close()
+	}
 	if err := os.RemoveAll(m.Dir); err != nil {
 		return fmt.Errorf("lab: %w", err)
 	}

@@ -33,6 +33,7 @@ type logbook struct {
 	mu      sync.Mutex
 	lines   []string
 	partial []byte
+	copy    *os.File // gets each line; nil: nobody wants one
 	closed  bool
 	sent    int           // the last mark that was sent
 	passed  int           // the last mark that was read
@@ -53,6 +54,21 @@ func (b *logbook) listen(path string) error {
 	if err := os.Chmod(path, 0o666); err != nil {
 		return fmt.Errorf("lab: %w", err)
 	}
+	return nil
+}
+
+// copyTo has each line written to a file, too.
+func (b *logbook) copyTo(path string) error {
+	if path == "" {
+		return nil
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	if err != nil {
+		return fmt.Errorf("lab: %w", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.copy = file
 	return nil
 }
 
@@ -152,6 +168,9 @@ func (b *logbook) Write(p []byte) (int, error) {
 			break
 		}
 		b.lines = append(b.lines, string(line))
+		if b.copy != nil {
+			b.copy.Write(append(line[:len(line):len(line)], '\n'))
+		}
 		b.partial = append([]byte(nil), rest...)
 	}
 	b.wake()

@@ -36,6 +36,9 @@ func (p *Programs) Start(ctx context.Context, c Config) (_ *Postfix, err error) 
 			err = errors.Join(err, m.Stop())
 		}
 	}()
+	if err := m.log.copyTo(c.LogFile); err != nil {
+		return nil, err
+	}
 	if m.layout, err = newLayout(dir); err != nil {
 		return nil, err
 	}

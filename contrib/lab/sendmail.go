@@ -37,6 +37,8 @@ type SendmailConfig struct {
 	Accounts []string
 	// Files are further files of the folder etc, by their bare names.
 	Files map[string]string
+	// LogFile is a file that gets the log; empty: none.
+	LogFile string
 	// Visible are folders that the instance must reach: those of sockets.
 	Visible []string
 }
@@ -66,6 +68,9 @@ func (p *Programs) StartSendmail(ctx context.Context, c SendmailConfig) (_ *Send
 			err = errors.Join(err, m.Stop())
 		}
 	}()
+	if err := m.log.copyTo(c.LogFile); err != nil {
+		return nil, err
+	}
 	var services []Service
 	for name := range c.Services {
 		services = append(services, Service{Name: name})

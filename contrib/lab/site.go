@@ -175,17 +175,31 @@ func (s *Site) startHost(ctx context.Context, p *Programs, c SiteConfig) (err er
 		if err != nil {
 			return err
 		}
+		config.LogFile = s.logFile(c)
 		m, err := p.StartSendmail(ctx, config)
 		if err == nil {
 			s.Host = m
 		}
 		return err
 	}
-	if s.Postfix, err = p.Start(ctx, s.postfixConfig(c)); err != nil {
+	config := s.postfixConfig(c)
+	config.LogFile = s.logFile(c)
+	if s.Postfix, err = p.Start(ctx, config); err != nil {
 		return err
 	}
 	s.Host = s.Postfix
 	return nil
+}
+
+// MailLog is how a configuration names the MTA's log, which is there where it does.
+const MailLog = "{dir}/mail.log"
+
+// logFile is where the MTA's log goes; empty: nowhere.
+func (s *Site) logFile(c SiteConfig) string {
+	if !strings.Contains(c.TOML, MailLog) {
+		return ""
+	}
+	return filepath.Join(s.Dir, "mail.log")
 }
 
 func (s *Site) startSinks(c SiteConfig) error {

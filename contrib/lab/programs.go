@@ -28,6 +28,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 //go:embed fetch.sh
@@ -117,7 +118,12 @@ func (p *Programs) WriteCommands(dir, etc string) error {
 	for _, name := range []string{"postconf", "postmap"} {
 		cmd := p.Command(context.Background(), name)
 		script := "#!/bin/sh\nexec env '" + strings.Join(cmd.Env, "' '") + "' '" + cmd.Path + "' -c '" + etc + "' \"$@\"\n"
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755); err != nil {
+		// A process that another test starts just now would keep the file open for writing, and
+		// what is open for writing cannot be run.
+		syscall.ForkLock.RLock()
+		err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755)
+		syscall.ForkLock.RUnlock()
+		if err != nil {
 			return fmt.Errorf("lab: %w", err)
 		}
 	}

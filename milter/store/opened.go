@@ -194,15 +194,18 @@ func (o *opened) stillThere() error {
 		return err
 	}
 	// While the file is open, its log only grows or begins anew in its place. SQLite would go
-	// on behind the end of one that was cut, and read nothing where changes had been.
+	// on behind the end of one that was cut, and read nothing where changes had been. Others
+	// look at it, too, so that only what was seen before this look counts.
+	seen := o.log.Load()
 	info, err := os.Stat(o.path + "-wal")
-	if err != nil || info.Size() < o.log.Load() {
-		if o.log.Load() > 0 {
+	if err != nil || info.Size() < seen {
+		if seen > 0 {
 			return fmt.Errorf("%s-wal: %w: it was cut or removed", o.path, ErrDamaged)
 		}
 		return nil
 	}
-	o.log.Store(info.Size())
+	// Where another has seen more meanwhile, that stays.
+	o.log.CompareAndSwap(seen, info.Size())
 	return nil
 }
 

@@ -250,6 +250,31 @@ func TestWhatLiesBesideTheFileMayBeCutOrRemoved(t *testing.T) {
 	}
 }
 
+func TestAFileThatIsReadWhileItGrowsIsNotTakenForDamaged(t *testing.T) {
+	f := create(t, notes(filepath.Join(t.TempDir(), "notes.db")))
+	ctx, cancel := context.WithCancel(t.Context())
+	var readers sync.WaitGroup
+	for range 6 {
+		readers.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := count(f); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for n := range 100 {
+		if err := add(f, n); err != nil {
+			t.Error(err)
+		}
+	}
+	cancel()
+	readers.Wait()
+	if aside, _ := filepath.Glob(f.Path() + aside + "*"); len(aside) > 0 {
+		t.Errorf("set aside: %q", aside)
+	}
+}
+
 func TestAMendingThatWasBrokenOffIsEnded(t *testing.T) {
 	for _, step := range []string{"begun", "copied", "set aside"} {
 		o := notes(filepath.Join(t.TempDir(), "notes.db"))

@@ -51,7 +51,8 @@ var mayImport = map[string][]string{
 	"milter/ownmail":         {"policy"},
 	"milter/audit":           {"milter/store"},
 	"milter/quarantine":      {"milter/audit", "milter/ownmail", "milter/store", "policy"},
-	"milter/messages":        {"milter/ownmail", "milter/record", "milter/store", "policy"},
+	"milter/mtalog":          {},
+	"milter/messages":        {"milter/mtalog", "milter/ownmail", "milter/record", "milter/store", "policy"},
 	"milter/store":           {},
 	"milter/sources":         {"policy/config/files"},
 	"milter/sources/ldap":    {"milter/sources"},
@@ -80,7 +81,7 @@ var mayImport = map[string][]string{
 
 // milterParts are milter and those below it.
 var milterParts = []string{
-	"milter", "milter/audit", "milter/flood", "milter/listen", "milter/messages", "milter/metrics", "milter/notice", "milter/ownmail", "milter/probe", "milter/quarantine", "milter/record", "milter/sources", "milter/store", "milter/sources/ldap", "milter/sources/sqldb", "milter/sources/exports", "milter/transaction",
+	"milter", "milter/audit", "milter/flood", "milter/listen", "milter/messages", "milter/metrics", "milter/mtalog", "milter/notice", "milter/ownmail", "milter/probe", "milter/quarantine", "milter/record", "milter/sources", "milter/store", "milter/sources/ldap", "milter/sources/sqldb", "milter/sources/exports", "milter/transaction",
 }
 
 func init() {

@@ -203,6 +203,6 @@ func replyOf(e *mtalog.Event) (reply verdict.Reply, v verdict.Verdict) {
 	if err != nil || code < 400 || code > 599 {
 		return reply, v
 	}
-	reply = verdict.Reply{Code: code, Enhanced: e.DSN, Text: bounded(strings.TrimPrefix(text, e.DSN+" "))}
+	reply.Code, reply.Enhanced, reply.Text = code, e.DSN, bounded(strings.TrimPrefix(text, e.DSN+" "))
 	return reply, reply.Verdict()
 }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -224,8 +225,10 @@ func (d *outage) emptied() {
 // restored has slapd go back to an older state, which lacks some who count.
 func (d *outage) restored(older string) {
 	d.t.Helper()
+	before := d.Daemon.LogLines() // it may have been so for an instant while everybody came back
 	d.do(d.slapd.Restore(deadline(d.t), older))
-	d.waitDaemonLog(`msg="directory refused, the old one stays" path=source:people error=.*lists what it did at an earlier time`)
+	_, err := d.Daemon.WaitLogAfter(deadline(d.t), before, regexp.MustCompile(`msg="directory refused, the old one stays" path=source:people error=.*lists what it did at an earlier time`))
+	d.do(err)
 	d.says(exitNo, "status", "REFUSED", "coexistd directory diff source:people says how to accept it")
 	d.says(exitNo, "directory diff source:people", "hung@acmecorp.com", "cut@acmecorp.com", "emptied@acmecorp.com")
 	// The first write there makes its mark as new as before, and brings nobody back.

@@ -110,7 +110,15 @@ func (d *Daemon) Log() string { return d.log.String() }
 
 // WaitLog returns the first line of the log that matches.
 func (d *Daemon) WaitLog(ctx context.Context, re *regexp.Regexp) (string, error) {
-	line, err := d.log.wait(ctx, 0, re)
+	return d.WaitLogAfter(ctx, 0, re)
+}
+
+// LogLines is how many lines the daemon has logged.
+func (d *Daemon) LogLines() int { return d.log.len() }
+
+// WaitLogAfter is WaitLog behind so many lines.
+func (d *Daemon) WaitLogAfter(ctx context.Context, lines int, re *regexp.Regexp) (string, error) {
+	line, err := d.log.wait(ctx, lines, re)
 	if err != nil {
 		err = fmt.Errorf("lab: coexistd has not logged %s: %w; it said:\n%s", re, err, d.log)
 	}

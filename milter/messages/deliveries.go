@@ -374,15 +374,3 @@ func readDelivery(rows *sql.Rows) (d Delivery, err error) {
 	}
 	return d, json.Unmarshal(details, &d.Outcome)
 }
-
-// pruneDeliveries deletes the oldest rows.
-func pruneDeliveries(ctx context.Context, tx *sql.Tx, oldest, newest time.Time) (more bool, err error) {
-	deleted, err := tx.ExecContext(ctx, `
-DELETE FROM deliveries WHERE id <= (SELECT max(id) FROM (SELECT id FROM deliveries ORDER BY id LIMIT ?) AS first)
-AND (earliest < ? OR earliest > ?)`, pruneRows, oldest.UnixMicro(), newest.UnixMicro())
-	if err != nil {
-		return false, err
-	}
-	n, err := deleted.RowsAffected()
-	return n > 0, err
-}

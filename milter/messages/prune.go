@@ -21,10 +21,14 @@ func (x *Index) prune(ctx context.Context) {
 	now := time.Now()
 	oldest := now.Add(-x.options.Keep)
 	steps := [...]func(*sql.Tx) (bool, error){
-		func(tx *sql.Tx) (bool, error) { return pruneMessages(ctx, tx, oldest, now.Add(ahead)) },
+		func(tx *sql.Tx) (bool, error) {
+			return pruneOldest(ctx, tx, "messages", "time", oldest, now.Add(ahead))
+		},
 		func(tx *sql.Tx) (bool, error) { return pruneSpan(ctx, tx) },
 		func(tx *sql.Tx) (bool, error) { return pruneCounts(ctx, tx, oldest) },
-		func(tx *sql.Tx) (bool, error) { return pruneDeliveries(ctx, tx, oldest, now.Add(ahead)) },
+		func(tx *sql.Tx) (bool, error) {
+			return pruneOldest(ctx, tx, "deliveries", "earliest", oldest, now.Add(ahead))
+		},
 	}
 	for _, step := range steps {
 		for more := true; more; {
@@ -46,11 +50,10 @@ func (x *Index) prune(ctx context.Context) {
 	}
 }
 
-// pruneMessages deletes the oldest messages.
-func pruneMessages(ctx context.Context, tx *sql.Tx, oldest, newest time.Time) (more bool, err error) {
-	deleted, err := tx.ExecContext(ctx, `
-DELETE FROM messages WHERE id <= (SELECT max(id) FROM (SELECT id FROM messages ORDER BY id LIMIT ?) AS first)
-AND (time < ? OR time > ?)`, pruneRows, oldest.UnixMicro(), newest.UnixMicro())
+// pruneOldest deletes the oldest rows of a table, by the column that has their time.
+func pruneOldest(ctx context.Context, tx *sql.Tx, table, column string, oldest, newest time.Time) (more bool, err error) {
+	deleted, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE id <= (SELECT max(id) FROM (SELECT id FROM `+table+` ORDER BY id LIMIT ?) AS first)
+AND (`+column+` < ? OR `+column+` > ?)`, pruneRows, oldest.UnixMicro(), newest.UnixMicro())
 	if err != nil {
 		return false, err
 	}

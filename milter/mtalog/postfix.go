@@ -10,13 +10,8 @@ import (
 
 // postfixEvent reads what a program of Postfix says.
 func postfixEvent(program, text string) Event {
-	id, rest, ok := strings.Cut(text, ": ")
+	id, rest, ok := cutQueueID(text)
 	if !ok {
-		return Event{}
-	}
-	if id == "NOQUEUE" {
-		id = ""
-	} else if !isQueueID(id) {
 		return Event{}
 	}
 	var e Event

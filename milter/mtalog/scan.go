@@ -14,6 +14,16 @@ const (
 	longestID  = 32
 )
 
+// cutQueueID cuts what a program says into the queue id that it begins with and the rest. The
+// id is empty where the MTA had given none.
+func cutQueueID(text string) (id, rest string, ok bool) {
+	id, rest, ok = strings.Cut(text, ": ")
+	if id == "NOQUEUE" {
+		return "", rest, ok
+	}
+	return id, rest, ok && isQueueID(id)
+}
+
 // isQueueID reports that a text can be the name of a message in a queue.
 func isQueueID(text string) bool {
 	if len(text) < shortestID || len(text) > longestID {

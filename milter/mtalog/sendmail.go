@@ -14,13 +14,8 @@ func isSendmail(program string) bool {
 
 // sendmailEvent reads what Sendmail says.
 func sendmailEvent(text string) Event {
-	id, rest, ok := strings.Cut(text, ": ")
+	id, rest, ok := cutQueueID(text)
 	if !ok {
-		return Event{}
-	}
-	if id == "NOQUEUE" {
-		id = ""
-	} else if !isQueueID(id) {
 		return Event{}
 	}
 	var e Event

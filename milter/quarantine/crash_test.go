@@ -186,6 +186,50 @@ func large() (Item, string) {
 	return item, content + strings.Repeat("0123456789abcdef", 3*chunksAtOnce*chunkSize/16) + "\r\n"
 }
 
+// Whatever becomes of what was written of a message, it is held whole or not at all.
+func TestAMessageOfWhichPartIsGoneIsNotHeld(t *testing.T) {
+	item, content := large()
+	clear := func(t *testing.T, s *Store) {
+		if _, err := s.Prune(item.Time.Add(2 * draftTime)); err != nil {
+			t.Error(err)
+		}
+	}
+	for name, harm := range map[string]func(*testing.T, *Store){
+		"cleared out": clear,
+		"its number is another's": func(t *testing.T, s *Store) {
+			clear(t, s)
+			other, _ := spam(2)
+			if err := s.update(func(tx *sql.Tx) error { return insertMessage(tx, 1, draft, other) }); err != nil {
+				t.Error(err)
+			}
+		},
+		"lost in a damaged file": func(t *testing.T, s *Store) {
+			if err := s.update(func(tx *sql.Tx) error { _, err := mended(tx); return err }); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newTestStore(t)
+			s.fault = func(step string) {
+				if step == "put: begun" {
+					s.fault = func(string) {}
+					harm(t, s)
+				}
+			}
+			if ids, err := s.Put(item, recipients("alice@acmecorp.com"), strings.NewReader(content)); err == nil || !strings.Contains(err.Error(), "was cleared out before its end came") {
+				t.Errorf("it is held as %q: %v", ids, err)
+			}
+			clear(t, s)
+			wantContents(t, s, 0)
+			ids, err := s.Put(item, recipients("alice@acmecorp.com"), strings.NewReader(content))
+			if err != nil || contentOf(t, s, ids[0]) != content {
+				t.Errorf("the next try: %v", err)
+			}
+		})
+	}
+}
+
 func TestALargeMessageOfAKilledProcessLeavesNothing(t *testing.T) {
 	item, content := large()
 	if task := task(); len(task) > 0 {

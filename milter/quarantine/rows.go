@@ -107,11 +107,23 @@ func holder(tx *sql.Tx, digest []byte) (r row, found bool, err error) {
 	return r, err == nil, err
 }
 
-// insertMessage adds a message, or ends one that was begun.
+// insertMessage adds a message.
 func insertMessage(tx *sql.Tx, number int64, state int, item Item) error {
-	_, err := tx.Exec("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (number) DO UPDATE SET state = excluded.state, size = excluded.size",
+	_, err := tx.Exec("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		number, state, item.Time.UnixNano(), item.QueueID, item.Client, item.Login, item.Sender, item.Point.String(), item.Platform, item.Size,
 		item.From, item.Subject, item.MessageID)
+	return err
+}
+
+// goOn notes how a message goes on that was begun. Where the clock was set forward, Prune may
+// have taken it for one left over: what is gone of it then must not be missing from what is
+// held. Its number may have become another's since, which its time tells.
+func goOn(tx *sql.Tx, number int64, state int, item Item) error {
+	changed, err := change(tx, "UPDATE messages SET state = ?, size = ? WHERE number = ? AND time = ? AND state = ?",
+		state, item.Size, number, item.Time.UnixNano(), draft)
+	if err == nil && changed == 0 {
+		err = errors.New("what was written of it was cleared out before its end came")
+	}
 	return err
 }
 

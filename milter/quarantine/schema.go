@@ -102,8 +102,9 @@ func mended(tx *sql.Tx) (lost string, err error) {
 	if err != nil {
 		return "", err
 	}
-	messages, err := change(tx, "UPDATE messages SET state = ? WHERE state = ? AND NOT EXISTS (SELECT 1 FROM entries e WHERE e.message = messages.number AND e."+openStates+")",
-		unkept, whole)
+	// Of one that is still being written, some may be lost: it must not come to its end.
+	messages, err := change(tx, "UPDATE messages SET state = ? WHERE state = ? OR state = ? AND NOT EXISTS (SELECT 1 FROM entries e WHERE e.message = messages.number AND e."+openStates+")",
+		unkept, draft, whole)
 	if err != nil {
 		return "", err
 	}

@@ -147,11 +147,11 @@ func (s *Store) Put(item Item, recipients []Recipient, content io.Reader) (ids [
 	}
 	if a.begun && !errors.Is(err, errHeldAlready) {
 		// What cannot be removed now, Prune removes.
-		err = errors.Join(err, s.giveUp(a.number))
+		err = errors.Join(err, s.giveUp(a))
 	}
 	if errors.Is(err, errHeldAlready) {
 		if a.begun {
-			return ids, s.giveUp(a.number)
+			return ids, s.giveUp(a)
 		}
 		return ids, nil
 	}
@@ -205,7 +205,7 @@ func (s *Store) write(a *arrival) (ids []string, ended bool, err error) {
 		}
 		a.chunks, a.bytes = a.chunks+chunks, a.bytes+bytes
 		if ended = all; !ended {
-			return insertMessage(tx, a.number, draft, a.Item)
+			return a.note(tx, draft)
 		}
 		if ids, err = s.insert(tx, a); err != nil {
 			return err
@@ -228,6 +228,14 @@ func (s *Store) write(a *arrival) (ids []string, ended bool, err error) {
 		}
 	}
 	return ids, ended, err
+}
+
+// note has the store know of the message, in a state.
+func (a *arrival) note(tx *sql.Tx, state int) error {
+	if a.begun {
+		return goOn(tx, a.number, state, a.Item)
+	}
+	return insertMessage(tx, a.number, state, a.Item)
 }
 
 // errHeldAlready ends a change that would store what all recipients have entries of.
@@ -258,13 +266,13 @@ func (s *Store) insert(tx *sql.Tx, a *arrival) (ids []string, err error) {
 	if len(fresh) == 0 {
 		return ids, errHeldAlready
 	}
-	return ids, errors.Join(insertMessage(tx, a.number, whole, a.Item), insertEntries(tx, a.number, a.Item, fresh), addFact(tx, bytesFact, a.Size))
+	return ids, errors.Join(a.note(tx, whole), insertEntries(tx, a.number, a.Item, fresh), addFact(tx, bytesFact, a.Size))
 }
 
 // giveUp removes what is in the store of a message that does not come to its end.
-func (s *Store) giveUp(number int64) error {
+func (s *Store) giveUp(a *arrival) error {
 	err := s.update(func(tx *sql.Tx) error {
-		_, err := tx.Exec("UPDATE messages SET state = ? WHERE number = ? AND state = ?", unkept, number, draft)
+		_, err := tx.Exec("UPDATE messages SET state = ? WHERE number = ? AND time = ? AND state = ?", unkept, a.number, a.Time.UnixNano(), draft)
 		return err
 	})
 	return errors.Join(err, s.sweep())

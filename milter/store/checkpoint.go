@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"sync"
+	"time"
 )
 
 const (
@@ -12,28 +13,33 @@ const (
 	// scarce is how many bytes are left on a disk where that is done with each change: a log
 	// that was brought into the file has room for the changes that help a full disk.
 	scarce = 64 << 20
+	// checkpointTime bounds how long the log's beginning anew waits for readers of it, while
+	// no change can be made.
+	checkpointTime = 20 * time.Millisecond
 )
 
-// checkpoints bring the log of an open file into it, beside the changes. The zero value of
-// a command does nothing: SQLite does it within its changes then.
+// checkpoints bring the log of an open file into it. In the daemon that is done beside the
+// changes; in a command, SQLite does it after its changes.
 type checkpoints struct {
-	due     chan struct{}
+	db      *sql.DB // of their own, with little patience
+	turn    chan struct{}
+	due     chan struct{} // nil in a command
 	end     context.CancelFunc
 	running sync.WaitGroup
 }
 
 // begin begins. Whoever changes the file holds turn.
-func (c *checkpoints) begin(db *sql.DB, turn chan struct{}) {
+func (c *checkpoints) begin(turn chan struct{}) {
 	var ctx context.Context
 	ctx, c.end = context.WithCancel(context.Background())
-	c.due = make(chan struct{}, 1)
+	c.turn, c.due = turn, make(chan struct{}, 1)
 	c.running.Go(func() {
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-c.due:
-				checkpoint(ctx, db, turn)
+				c.run(ctx)
 			}
 		}
 	})
@@ -54,30 +60,38 @@ func (c *checkpoints) stop() {
 	}
 }
 
-// checkpoint brings a log that is long into the file. Nearly all of it is done beside the
-// changes. Since they go on meanwhile, the log would never come to its end and grow for ever:
-// the few pages that are left are done while nothing changes, so that the log begins anew.
-// What keeps it from that, a reader or a full disk, is there at the next change, too.
-func checkpoint(ctx context.Context, db *sql.DB, turn chan struct{}) {
-	if pages := run(ctx, db, "NOOP"); pages < checkpointPages {
-		return
-	}
-	if run(ctx, db, "PASSIVE") < 0 {
+// run brings a log that is long into the file. Nearly all of it is done beside the changes.
+// Since they go on meanwhile, the log would never come to its end and grow for ever: the few
+// pages that are left are done while nothing changes, so that the log begins anew. What keeps
+// it from that, a reader or a full disk, is there at the next change, too.
+func (c *checkpoints) run(ctx context.Context) {
+	if pages, _ := checkpoint(ctx, c.db, "NOOP"); pages < checkpointPages || !c.copied(ctx) {
 		return
 	}
 	select {
-	case turn <- struct{}{}:
-		run(ctx, db, "RESTART")
-		<-turn
+	case c.turn <- struct{}{}:
+		c.restart(ctx)
+		<-c.turn
 	case <-ctx.Done():
 	}
 }
 
-// run makes a checkpoint of a kind, and tells how many pages the log had; -1: it failed.
-func run(ctx context.Context, db *sql.DB, kind string) (pages int) {
-	var busy, done int
+// copied copies the log into the file, and reports that nobody reads what is not copied yet.
+// It waits for nobody.
+func (c *checkpoints) copied(ctx context.Context) bool {
+	pages, done := checkpoint(ctx, c.db, "PASSIVE")
+	return pages >= 0 && done == pages
+}
+
+// restart has the log begin anew, unless somebody reads it for longer than that may take.
+func (c *checkpoints) restart(ctx context.Context) { checkpoint(ctx, c.db, "RESTART") }
+
+// checkpoint makes a checkpoint of a kind, and tells how many pages the log had, and how many
+// of them are in the file; -1: it failed.
+func checkpoint(ctx context.Context, db *sql.DB, kind string) (pages, done int) {
+	var busy int
 	if err := db.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+kind+")").Scan(&busy, &pages, &done); err != nil || busy != 0 {
-		return -1
+		return -1, -1
 	}
-	return pages
+	return pages, done
 }

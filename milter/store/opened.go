@@ -97,27 +97,14 @@ func (f *File) connect(ctx context.Context, path string) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	synchronous := "NORMAL"
-	if f.options.Durable {
-		synchronous = "FULL"
-	}
-	pragmas := []string{
-		fmt.Sprintf("busy_timeout(%d)", f.options.Patience.Milliseconds()),
-		"journal_mode(WAL)", "synchronous(" + synchronous + ")", "cell_size_check(1)", "trusted_schema(0)", "cache_size(-1000)",
-	}
-	if f.owner {
-		// The daemon does that beside the changes, not within one.
-		pragmas = append(pragmas, "wal_autocheckpoint(0)")
-	}
 	o := &opened{path: path, info: info}
-	if o.writer, err = sql.Open("sqlite", dataSource(path, append(pragmas, "query_only(0)"), "immediate")); err != nil {
+	if err := errors.Join(
+		f.dial(&o.writer, path, 1, f.options.Patience, "query_only(0)", "immediate"),
+		f.dial(&o.readers, path, readersAtOnce, f.options.Patience, "query_only(1)", "deferred"),
+		f.dial(&o.checkpoints.db, path, 1, checkpointTime, "query_only(1)", "deferred"),
+	); err != nil {
 		return nil, err
 	}
-	if o.readers, err = sql.Open("sqlite", dataSource(path, append(pragmas, "query_only(1)"), "deferred")); err != nil {
-		return nil, errors.Join(err, o.writer.Close())
-	}
-	o.writer.SetMaxOpenConns(1)
-	o.readers.SetMaxOpenConns(readersAtOnce)
 	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
 	err = f.migrate(ctx, o.writer)
@@ -128,9 +115,31 @@ func (f *File) connect(ctx context.Context, path string) (*opened, error) {
 		return nil, errors.Join(f.say(err), o.close())
 	}
 	if f.owner {
-		o.checkpoints.begin(o.readers, f.turn)
+		o.checkpoints.begin(f.turn)
 	}
 	return o, nil
+}
+
+// dial has db connect to the file at path, when it is used.
+func (f *File) dial(db **sql.DB, path string, connections int, patience time.Duration, queryOnly, lock string) (err error) {
+	synchronous := "synchronous(NORMAL)"
+	if f.options.Durable {
+		synchronous = "synchronous(FULL)"
+	}
+	pragmas := []string{busyTimeout(patience), queryOnly, "journal_mode(WAL)", synchronous, "cell_size_check(1)", "trusted_schema(0)", "cache_size(-1000)"}
+	if f.owner {
+		// The daemon does that beside the changes, not within one.
+		pragmas = append(pragmas, "wal_autocheckpoint(0)")
+	}
+	if *db, err = sql.Open("sqlite", dataSource(path, pragmas, lock)); err == nil {
+		(*db).SetMaxOpenConns(connections)
+	}
+	return err
+}
+
+// busyTimeout is how SQLite is told how long to wait for others.
+func busyTimeout(patience time.Duration) string {
+	return fmt.Sprintf("busy_timeout(%d)", patience.Milliseconds())
 }
 
 // dataSource is how the driver is told of a file, which must be there.
@@ -221,7 +230,7 @@ func (f *File) drop() error {
 
 func (o *opened) close() error {
 	o.checkpoints.stop()
-	return errors.Join(o.readers.Close(), o.writer.Close())
+	return errors.Join(o.checkpoints.db.Close(), o.readers.Close(), o.writer.Close())
 }
 
 // meaning is what an error of SQLite means to callers, or nil.

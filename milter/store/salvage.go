@@ -68,7 +68,7 @@ const (
 // tables, and is the same in every file of this version, but for the size of the file, which
 // SQLite then looks up, and the list of free pages, which is not needed any more.
 func (f *File) graft(ctx context.Context, to *sql.DB) error {
-	if run(ctx, to, "TRUNCATE") < 0 {
+	if pages, _ := checkpoint(ctx, to, "TRUNCATE"); pages < 0 {
 		return errors.New("a first page cannot be made")
 	}
 	made, err := os.Open(f.options.Path + fresh)

@@ -139,7 +139,9 @@ func (f *File) Update(ctx context.Context, do func(*sql.Tx) error) error {
 	return f.run(ctx, func(o *opened) error {
 		err := transact(ctx, o.writer, do)
 		if free, unknown := f.Free(); unknown == nil && free < scarce {
-			run(ctx, o.writer, "RESTART")
+			if o.checkpoints.copied(ctx) {
+				o.checkpoints.restart(ctx)
+			}
 		} else {
 			o.checkpoints.changed()
 		}

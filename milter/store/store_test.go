@@ -327,6 +327,51 @@ func TestTheLogStaysSmallUnderChangesWithoutEnd(t *testing.T) {
 	}
 }
 
+// A command that is stopped while it reads keeps the log from beginning anew, and nothing else.
+func TestAReaderThatHangsKeepsNoChangeWaiting(t *testing.T) {
+	t.Parallel()
+	f := create(t, notes(filepath.Join(t.TempDir(), "notes.db")))
+	command := Open(f.options)
+	t.Cleanup(func() { command.Close() })
+	begun, end := make(chan struct{}), make(chan struct{})
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		if err := command.View(context.Background(), func(tx *sql.Tx) error {
+			var n int
+			err := tx.QueryRow("SELECT count(*) FROM notes").Scan(&n)
+			close(begun)
+			<-end
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+	})
+	<-begun
+	goOn := sync.OnceFunc(func() { close(end); reader.Wait() })
+	defer goOn()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for n := 0; n < 3*checkpointPages && ctx.Err() == nil; n++ {
+		if err := add(f, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if ctx.Err() != nil {
+		t.Error("changes wait for the reader")
+	}
+	goOn()
+	// Once it goes on, the log begins anew.
+	for n := 0; ctx.Err() == nil; n++ {
+		if err := add(f, 3*checkpointPages+n); err != nil {
+			t.Fatal(err)
+		}
+		if pages, _ := checkpoint(t.Context(), f.opened.readers, "NOOP"); pages < checkpointPages {
+			return
+		}
+	}
+	t.Error("the log never begins anew")
+}
+
 func TestAProcessThatHangsIsNotWaitedForForEver(t *testing.T) {
 	o := notes(filepath.Join(t.TempDir(), "notes.db"))
 	o.Patience = 50 * time.Millisecond

@@ -34,6 +34,12 @@ type opened struct {
 	checkpoints checkpoints
 }
 
+// doubt is what is wrong with a file that was open. It holds for no other at its path.
+type doubt struct {
+	of  fs.FileInfo
+	why error
+}
+
 // open opens the file unless it is open. The daemon makes it, and mends it.
 func (f *File) open(ctx context.Context) error {
 	f.mu.Lock()
@@ -47,16 +53,21 @@ func (f *File) open(ctx context.Context) error {
 	if err := f.prepare(); err != nil {
 		return err
 	}
+	info, err := os.Stat(f.options.Path)
+	if err != nil {
+		return err
+	}
 	var o *opened
-	err := f.doubt
-	if err == nil {
+	if f.doubt.of != nil && os.SameFile(f.doubt.of, info) {
+		err = f.doubt.why
+	} else {
 		o, err = f.connect(ctx, f.options.Path)
 	}
 	if f.owner && errors.Is(err, ErrDamaged) {
-		o, err = f.mend(ctx, err)
+		o, err = f.mend(ctx, info, err)
 	}
 	if err == nil {
-		f.opened, f.doubt = o, nil
+		f.opened, f.doubt = o, doubt{}
 	}
 	return err
 }
@@ -67,8 +78,7 @@ func (f *File) prepare() error {
 		return err
 	}
 	if !f.owner {
-		_, err := os.Stat(f.options.Path)
-		return err
+		return nil
 	}
 	if err := os.MkdirAll(f.folder(), 0o700); err != nil {
 		return fmt.Errorf("the folder for %s cannot be made: %w", f.options.Path, err)
@@ -77,15 +87,6 @@ func (f *File) prepare() error {
 		return err
 	}
 	return makeFile(f.options.Path)
-}
-
-// makeFile makes a file that is missing. SQLite gives those beside it the same mode.
-func makeFile(path string) error {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
-	}
-	return file.Close()
 }
 
 func (f *File) folder() string { return filepath.Dir(f.options.Path) }

@@ -13,29 +13,41 @@ import (
 )
 
 const (
-	// salvageRows is how many rows are copied in one change.
-	salvageRows = 64
-	// leastRow is the fewest bytes that a row may have: a file has no more rows than fit.
-	leastRow = 16
+	// salvageRows and salvageBytes bound the rows that are copied in one change.
+	salvageRows  = 500
+	salvageBytes = 1 << 20
+	// maxKey is above all keys that are given to rows.
+	maxKey = 1 << 62
 )
 
-// salvage copies all rows of the file's tables that can be read, and tells what was lost.
-func (f *File) salvage(ctx context.Context, to *sql.DB) (lost string, err error) {
-	from, err := sql.Open("sqlite", dataSource(f.options.Path, []string{"query_only(1)", "trusted_schema(0)"}, "deferred"))
+// openDamaged opens the damaged file, and has nobody change it until release is called.
+func (f *File) openDamaged(ctx context.Context, to *opened) (from *sql.DB, release func(), err error) {
+	from, err = sql.Open("sqlite", dataSource(f.options.Path, []string{busyTimeout(f.options.Patience), "trusted_schema(0)"}, "immediate"))
 	if err != nil {
-		return "", err
+		return nil, nil, err
 	}
-	defer func() { err = errors.Join(err, from.Close()) }()
-	from.SetMaxOpenConns(1)
 	var found int
-	if err := from.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&found); err != nil || found == 0 {
-		if err := f.graft(ctx, to); err != nil {
-			return "", err
-		}
+	if err = from.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&found); err == nil && found == 0 || errors.Is(meaning(err), ErrDamaged) {
+		err = f.graft(ctx, to.writer)
 	}
+	var held *sql.Tx
+	if err == nil {
+		held, err = from.BeginTx(context.WithoutCancel(ctx), nil)
+	}
+	switch {
+	case err == nil:
+		return from, func() { held.Rollback() }, nil
+	case errors.Is(meaning(err), ErrDamaged): // to all others, too
+		return from, func() {}, nil
+	}
+	return nil, nil, errors.Join(f.say(err), from.Close())
+}
+
+// salvage copies all rows of the file's tables that can be read, and tells what was lost.
+func (f *File) salvage(ctx context.Context, from *sql.DB, to *opened) (lost string, err error) {
 	var told []string
 	for _, name := range f.options.Tables {
-		t := &salvaged{name: name, from: from, to: to, size: f.Size()}
+		t := &salvaged{name: name, from: from, to: to}
 		if err := t.copy(ctx); err != nil {
 			return "", err
 		}
@@ -44,7 +56,7 @@ func (f *File) salvage(ctx context.Context, to *sql.DB) (lost string, err error)
 		}
 	}
 	if f.options.Mended != nil {
-		err = transact(ctx, to, func(tx *sql.Tx) error {
+		err = transact(ctx, to.writer, func(tx *sql.Tx) error {
 			lost, err := f.options.Mended(tx)
 			if lost != "" {
 				told = append(told, lost)
@@ -92,90 +104,135 @@ func (f *File) graft(ctx context.Context, to *sql.DB) error {
 
 // salvaged is a table of a damaged file.
 type salvaged struct {
-	name     string
-	from, to *sql.DB
-	size     int64 // of the file
-	unread   bool  // some rows could not be read
+	name   string
+	from   *sql.DB
+	to     *opened
+	unread bool // some rows could not be read
 }
 
-// copy copies the rows in the order of their keys. Where the next ones cannot be read, it
-// looks for each key alone until one is found.
+// copy copies the rows in the order of their keys.
 func (t *salvaged) copy(ctx context.Context) error {
-	last, known := t.lastKey(ctx)
-	misses := int64(0)
+	last := t.lastKey(ctx)
 	for key := int64(0); key <= last; {
-		rows, next, err := t.read(ctx, key, salvageRows, last)
-		if err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			t.unread = true
-			if rows, _, err = t.read(ctx, key, 1, key); err != nil {
-				rows = nil
-			}
-			next = key + 1
-			if misses++; !known && misses > t.size/leastRow {
-				return nil
-			}
+		rows, err := t.read(ctx, key, last, salvageRows)
+		if isOther(ctx, err) {
+			return err
 		}
 		if err := t.write(ctx, rows); err != nil {
 			return err
 		}
-		key = next
+		switch {
+		case len(rows) > 0: // behind them may be some that can be read, whatever the error is
+			key = keyOf(rows[len(rows)-1]) + 1
+		case err == nil:
+			return nil
+		default:
+			t.unread = true
+			if key, err = t.skip(ctx, key, last); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
+// isOther reports an error that does not tell of the rows which were to be read.
+func isOther(ctx context.Context, err error) bool {
+	return err != nil && (ctx.Err() != nil || errors.Is(meaning(err), ErrBusy))
+}
+
 // lastKey is the highest key, or one above all where that cannot be read.
-func (t *salvaged) lastKey(ctx context.Context) (key int64, known bool) {
+func (t *salvaged) lastKey(ctx context.Context) int64 {
 	var highest sql.NullInt64
 	if err := t.from.QueryRowContext(ctx, "SELECT max(rowid) FROM "+t.name).Scan(&highest); err != nil {
 		t.unread = true
-		return 1 << 62, false
+		return maxKey
 	}
-	return highest.Int64, true
+	return min(highest.Int64, maxKey)
 }
 
-// read reads rows from a key to another, at most so many, with the key of each before its
-// columns. Next is the key to go on with.
-func (t *salvaged) read(ctx context.Context, from int64, most int, to int64) (list [][]any, next int64, err error) {
+// skip returns the first key behind one that cannot be read from which on the next row can.
+// Keys may lie far apart, so that it takes steps, each a part of the way so far. It then looks
+// by halves between the last two.
+func (t *salvaged) skip(ctx context.Context, bad, last int64) (good int64, err error) {
+	const part = 16
+	from := bad
+	for good = bad + 1; good <= last; good = bad + 1 + (bad-from)/part {
+		_, err := t.read(ctx, good, last, 1)
+		if isOther(ctx, err) {
+			return 0, err
+		}
+		if err == nil {
+			break
+		}
+		bad = good
+	}
+	for good = min(good, last+1); good-bad > 1; {
+		middle := bad + (good-bad)/2
+		switch _, err := t.read(ctx, middle, last, 1); {
+		case isOther(ctx, err):
+			return 0, err
+		case err == nil:
+			good = middle
+		default:
+			bad = middle
+		}
+	}
+	return good, nil
+}
+
+// read reads the next rows from a key to another, at most so many, with the key of each before
+// its columns. With an error come those before the one that cannot be read.
+func (t *salvaged) read(ctx context.Context, from, to int64, most int) (list [][]any, err error) {
 	rows, err := t.from.QueryContext(ctx, fmt.Sprintf("SELECT rowid, * FROM %s WHERE rowid BETWEEN ? AND ? ORDER BY rowid LIMIT %d", t.name, most), from, to)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	defer rows.Close()
 	names, err := rows.Columns()
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	next = to + 1
-	for rows.Next() {
+	for bytes := 0; bytes < salvageBytes && rows.Next(); {
 		values, into := make([]any, len(names)), make([]any, len(names))
 		for i := range values {
 			into[i] = &values[i]
 		}
 		if err := rows.Scan(into...); err != nil {
-			return nil, 0, err
+			return list, err
 		}
+		if keyOf(values) < from {
+			return list, fmt.Errorf("%w: keys of %s are not in order", ErrDamaged, t.name)
+		}
+		from = keyOf(values) + 1
 		list = append(list, values)
-		if len(list) == most {
-			next = values[0].(int64) + 1
+		for _, value := range values {
+			if data, is := value.([]byte); is {
+				bytes += len(data)
+			}
 		}
 	}
-	return list, next, rows.Err()
+	return list, rows.Err()
 }
 
+// keyOf is the key of a row that read has read.
+func keyOf(row []any) int64 { return row[0].(int64) }
+
 // write puts rows into the new file. One that does not fit there, since what was read is no
-// row of ours, is lost.
+// row of ours, is lost. Its log is brought into the file each time, so that it stays small.
 func (t *salvaged) write(ctx context.Context, list [][]any) error {
 	if len(list) == 0 {
 		return nil
 	}
-	return transact(ctx, t.to, func(tx *sql.Tx) error {
-		into := fmt.Sprintf("INSERT INTO %s VALUES (%s) ON CONFLICT DO NOTHING", t.name, strings.Join(slices.Repeat([]string{"?"}, len(list[0])-1), ", "))
+	err := transact(ctx, t.to.writer, func(tx *sql.Tx) error {
+		insert, err := tx.PrepareContext(ctx, fmt.Sprintf("INSERT INTO %s VALUES (%s) ON CONFLICT DO NOTHING", t.name, strings.Join(slices.Repeat([]string{"?"}, len(list[0])-1), ", ")))
+		if err != nil {
+			return err
+		}
+		defer insert.Close()
 		for _, values := range list {
-			if _, err := tx.ExecContext(ctx, into, values[1:]...); err != nil {
-				if errors.Is(meaning(err), ErrFull) || ctx.Err() != nil {
+			if _, err := insert.ExecContext(ctx, values[1:]...); err != nil {
+				if known := meaning(err); errors.Is(known, ErrFull) || errors.Is(known, errFailing) || ctx.Err() != nil {
 					return err
 				}
 				t.unread = true
@@ -183,4 +240,8 @@ func (t *salvaged) write(ctx context.Context, list [][]any) error {
 		}
 		return nil
 	})
+	if err == nil {
+		t.to.checkpoints.copied(ctx)
+	}
+	return err
 }

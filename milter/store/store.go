@@ -66,7 +66,7 @@ type File struct {
 
 	mu     sync.RWMutex // whoever replaces what follows has it whole
 	opened *opened      // nil: it has to be opened first
-	doubt  error        // what was wrong with it when it was let go
+	doubt  doubt        // of the damaged one that was let go
 	closed bool
 }
 
@@ -110,11 +110,11 @@ func (f *File) Close() error {
 }
 
 // View reads in one transaction. It should be short: SQLite keeps all that changed since it
-// began. The daemon's is begun anew, once, when the file proves to be damaged and is mended.
+// began. It is begun anew, once, when the file proves to be damaged or replaced.
 func (f *File) View(ctx context.Context, do func(*sql.Tx) error) error {
 	look := func(o *opened) error { return transact(ctx, o.readers, do) }
 	err := f.run(ctx, look)
-	if isStale(err) && f.owner {
+	if isStale(err) {
 		err = f.run(ctx, look)
 	}
 	return err
@@ -209,9 +209,9 @@ func (f *File) letGo(o *opened, why error) error {
 	if f.opened != o {
 		return nil
 	}
-	f.doubt = nil
+	f.doubt = doubt{}
 	if errors.Is(why, ErrDamaged) {
-		f.doubt = why
+		f.doubt = doubt{o.info, why}
 	} else if f.owner && errors.Is(why, errReplaced) {
 		f.options.Log.Error("a file is no longer there, and what it held is lost with it", slog.String("file", f.options.Path), slog.String("error", why.Error()))
 	}

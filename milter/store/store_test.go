@@ -276,7 +276,7 @@ func TestAFileThatIsReadWhileItGrowsIsNotTakenForDamaged(t *testing.T) {
 }
 
 func TestAMendingThatWasBrokenOffIsEnded(t *testing.T) {
-	for _, step := range []string{"begun", "copied", "set aside"} {
+	for step, want := range map[string]int{"begun": 0, "copied": 2, "set aside": 1} {
 		o := notes(filepath.Join(t.TempDir(), "notes.db"))
 		f := create(t, o)
 		if err := add(f, 1); err != nil {
@@ -287,22 +287,178 @@ func TestAMendingThatWasBrokenOffIsEnded(t *testing.T) {
 		switch step {
 		case "begun":
 			err = errors.Join(os.WriteFile(o.Path+fresh, []byte("x"), 0o600), os.WriteFile(o.Path, []byte("damaged, and longer than nothing"), 0o600))
-		case "copied":
-			err = errors.Join(os.Rename(o.Path, o.Path+mended), os.WriteFile(o.Path, []byte("damaged"), 0o600), os.WriteFile(o.Path+"-wal", []byte("damaged"), 0o600))
+		case "copied": // and then changed by a command
+			var content []byte
+			content, err = os.ReadFile(o.Path)
+			err = errors.Join(err, os.WriteFile(o.Path+mended, content, 0o600), add(Open(o), 2))
 		case "set aside":
-			err = os.Rename(o.Path, o.Path+mended)
+			err = errors.Join(os.Rename(o.Path, o.Path+mended), os.WriteFile(o.Path+"-wal", []byte("damaged"), 0o600))
 		}
 		if err != nil {
 			t.Fatal(err)
-		}
-		want := 1
-		if step == "begun" {
-			want = 0
 		}
 		wantCount(t, create(t, o), want)
 		if left, _ := filepath.Glob(o.Path + ".[nm]*"); len(left) > 0 {
 			t.Errorf("%s: %q are left", step, left)
 		}
+	}
+}
+
+// Pages of a file of notes.
+const (
+	rootPage = 1 // leads to all of them
+	leafPage = 2 // has four of them, not the last
+)
+
+// damaged makes a file of notes, and damages a page of it.
+func damaged(t *testing.T, o Options, page int, ids ...int) {
+	t.Helper()
+	f := create(t, o)
+	if err := f.Update(t.Context(), func(tx *sql.Tx) error {
+		for _, id := range ids {
+			if _, err := tx.Exec("INSERT INTO notes VALUES (?, ?)", id, strings.Repeat("x", 1000)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	content, err := os.ReadFile(o.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(content[page*pageSize : (page+1)*pageSize])
+	overwrite(t, o.Path, content)
+}
+
+// numbered are so many IDs, each so far from the one before.
+func numbered(n, distance int) (ids []int) {
+	for i := range n {
+		ids = append(ids, i*distance)
+	}
+	return ids
+}
+
+func TestWhatACommandChangesWhileAFileIsMendedIsNotLost(t *testing.T) {
+	o := notes(filepath.Join(t.TempDir(), "notes.db"))
+	damaged(t, o, leafPage, numbered(20, 1)...)
+	o.Patience = 50 * time.Millisecond
+	command := Open(o)
+	t.Cleanup(func() { command.Close() })
+	if err := add(command, 100); err != nil {
+		t.Fatal(err)
+	}
+	added := 1
+	o.Mended = func(*sql.Tx) (string, error) {
+		if err := add(command, 101); err == nil {
+			added++
+		} else if !errors.Is(err, ErrBusy) {
+			t.Errorf("the command was told %v", err)
+		}
+		return "", nil
+	}
+	f := create(t, o)
+	if err := f.View(t.Context(), func(tx *sql.Tx) (err error) {
+		var n int
+		err = tx.QueryRow("SELECT count(*) FROM notes WHERE id >= 100").Scan(&n)
+		if n != added {
+			t.Errorf("%d were added, and there are %d", added, n)
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+	if err := add(command, 102); err != nil {
+		t.Errorf("in the end the command was told %v", err)
+	}
+}
+
+func TestOfTwoDaemonsOneMendsAFile(t *testing.T) {
+	o := notes(filepath.Join(t.TempDir(), "notes.db"))
+	damaged(t, o, leafPage, numbered(20, 1)...)
+	other := New(o)
+	t.Cleanup(func() { other.Close() })
+	o.Mended = func(*sql.Tx) (string, error) {
+		if err := other.Ready(t.Context()); !errors.Is(err, ErrBusy) {
+			t.Errorf("the other was told %v", err)
+		}
+		return "", nil
+	}
+	for n, f := range []*File{create(t, o), other} {
+		if err := add(f, 100+n); err != nil {
+			t.Error(err)
+		}
+	}
+	if n, err := count(other); err != nil || n < 16+2 {
+		t.Errorf("there are %d notes (%v)", n, err)
+	}
+	if aside, _ := filepath.Glob(o.Path + aside + "*[0-9]"); len(aside) != 1 {
+		t.Errorf("set aside: %q", aside)
+	}
+}
+
+func TestAFileThatCannotBeReadAsYetIsLeftAsItIs(t *testing.T) {
+	o := notes(filepath.Join(t.TempDir(), "notes.db"))
+	o.Patience = 50 * time.Millisecond
+	damaged(t, o, leafPage, numbered(20, 1)...)
+	other, err := sql.Open("sqlite", dataSource(o.Path, []string{"locking_mode(EXCLUSIVE)"}, "immediate"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	other.SetMaxOpenConns(1)
+	if _, err := other.Exec("INSERT INTO notes VALUES (100, '')"); err != nil {
+		t.Fatal(err)
+	}
+	before, errBefore := os.ReadFile(o.Path)
+	if _, _, err := New(o).replace(t.Context()); !errors.Is(err, ErrBusy) {
+		t.Errorf("the error is %v", err)
+	}
+	if after, err := os.ReadFile(o.Path); string(after) != string(before) || errors.Join(errBefore, err) != nil {
+		t.Error("the file was changed", errBefore, err)
+	}
+}
+
+func TestACommandSeesThatAFileWasMended(t *testing.T) {
+	o := notes(filepath.Join(t.TempDir(), "notes.db"))
+	command := Open(o)
+	t.Cleanup(func() { command.Close() })
+	damaged(t, o, leafPage, numbered(20, 1)...)
+	if _, err := count(command); !errors.Is(err, ErrDamaged) {
+		t.Errorf("of a damaged file it was told %v", err)
+	}
+	f := create(t, o)
+	if n, err := count(f); err != nil || n < 16 {
+		t.Errorf("there are %d notes (%v)", n, err)
+	}
+	if n, err := count(command); err != nil || n < 16 {
+		t.Errorf("the command finds %d notes (%v)", n, err)
+	}
+}
+
+// However far apart keys are, what cannot be read of them is soon known.
+func TestALargeFileIsMendedSoonAndInLittleRoom(t *testing.T) {
+	t.Parallel()
+	const many = 10_000
+	for page, lost := range map[int]int{rootPage: many, leafPage: 4} {
+		o := notes(filepath.Join(t.TempDir(), "notes.db"))
+		damaged(t, o, page, numbered(many, 1<<20)...)
+		o.Mended = func(*sql.Tx) (string, error) {
+			if info, err := os.Stat(o.Path + fresh + "-wal"); err != nil || info.Size() > 4<<20 {
+				t.Errorf("the log of the new file has %v (%v)", info.Size(), err)
+			}
+			return "", nil
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		f := New(o)
+		t.Cleanup(func() { f.Close() })
+		if err := f.Ready(ctx); err != nil {
+			t.Fatal(err)
+		}
+		wantCount(t, f, many-lost)
 	}
 }
 

@@ -31,10 +31,12 @@ func messagesCommand(c *call) *cobra.Command {
 		Long: `messages tells what became of each message, and why, for as long as messages.keep says.
 It needs no running daemon.`,
 		Example: `  coexistd messages find --to alice@acmecorp.com --since 2d
-  coexistd messages show '<20261123091343.6b1f@example.net>'`,
+  coexistd messages show '<20261123091343.6b1f@example.net>'
+  coexistd messages counts --since 7d`,
 	},
 		messagesFindCommand(c),
 		messagesShowCommand(c),
+		messagesCountsCommand(c),
 	)
 	c.jsonFlag(cmd.PersistentFlags())
 	return cmd

@@ -222,3 +222,47 @@ func TestMessagesSayWhatIsWrong(t *testing.T) {
 		t.Errorf("where nothing is kept, find ended with %d and %q", status, complaint)
 	}
 }
+
+func TestCountsAreToldByMinuteHourAndDay(t *testing.T) {
+	t.Parallel()
+	day := time.Now().AddDate(0, 0, -3)
+	at := func(hour, minute, second int) time.Time {
+		return time.Date(day.Year(), day.Month(), day.Day(), hour, minute, second, 0, time.Local)
+	}
+	refused := &record.Record{
+		Time: at(9, 59, 0), Count: 2, Ended: true, Decision: policy.Decision{Checkpoint: verdict.S2, Verdict: verdict.Reject, Check: verdict.CheckVirus},
+		Paths: []string{"bob@acmecorp.com", "alice@acmecorp.com"},
+	}
+	config := recorded(t, spamFor(at(9, 14, 0)), spamFor(at(9, 14, 59)), spamFor(at(10, 0, 0)), refused, spamFor(day.AddDate(0, 0, -30)))
+	stamp := func(at time.Time) string { return at.Format("2006-01-02 15:04") }
+	date := at(0, 0, 0).Format("2006-01-02")
+	for flags, want := range map[string]string{
+		"": `TIME        POINT  FLOW                    VERDICT     CHECK  MESSAGES  RECIPIENTS
+` + date + `  S0     S0=>LD, S0=>S4=>O1=>LD  quarantine  spam   3         9
+` + date + `  S2                             reject      virus  1         2
+`,
+		"--per hour": `TIME              POINT  FLOW                    VERDICT     CHECK  MESSAGES  RECIPIENTS
+` + stamp(at(9, 0, 0)) + `  S0     S0=>LD, S0=>S4=>O1=>LD  quarantine  spam   2         6
+` + stamp(at(9, 0, 0)) + `  S2                             reject      virus  1         2
+` + stamp(at(10, 0, 0)) + `  S0     S0=>LD, S0=>S4=>O1=>LD  quarantine  spam   1         3
+`,
+		"--per minute --since " + at(9, 14, 0).Format("2006-01-02T15:04") + " --until " + at(9, 59, 0).Format("2006-01-02T15:04"): `TIME              POINT  FLOW                    VERDICT     CHECK  MESSAGES  RECIPIENTS
+` + stamp(at(9, 14, 0)) + `  S0     S0=>LD, S0=>S4=>O1=>LD  quarantine  spam   2         6
+`,
+	} {
+		if status, out, complaint := typed("messages counts " + flags + " -c " + config); status != exitYes || out != want || complaint != "" {
+			t.Errorf("counts %s ended with %d, %q and\n%s\nright is\n%s", flags, status, complaint, out, want)
+		}
+	}
+	if status, out, complaint := typed("messages counts --since 1h -c " + config); status != exitNo || out != "" || complaint != "there were none\n" {
+		t.Errorf("counts of nothing ended with %d, %q and %q", status, complaint, out)
+	}
+	if status, _, complaint := typed("messages counts --per week -c " + config); status != exitWrong || !strings.Contains(complaint, "minute, hour, day") {
+		t.Errorf("a span that is none ended with %d, %q", status, complaint)
+	}
+	var facts []countFacts
+	status, out, _ := typed("messages counts --json -c " + config)
+	if err := json.Unmarshal([]byte(out), &facts); err != nil || status != exitYes || len(facts) != 2 || !facts[0].Time.Equal(at(0, 0, 0)) || facts[0].Recipients != 9 {
+		t.Errorf("as data, they are %+v, %v, from %s", facts, err, out)
+	}
+}

@@ -113,7 +113,7 @@ func (x *Index) takeEvents(ctx context.Context, events []mtalog.Event, at mtalog
 	defer x.writing.Unlock()
 	// What is not written is given again, to the gate as it was.
 	next := x.gate.clone()
-	refused := next.take(events, time.Now())
+	refused, events := next.take(events, time.Now())
 	err = x.update(ctx, func(tx *sql.Tx) error {
 		if err := writeDeliveries(ctx, tx, events); err != nil {
 			return err

@@ -218,8 +218,15 @@ func TestWhatTheMTARefusesItselfIsFound(t *testing.T) {
 		"sendmail[1]: 6217FgZk000004: from=<mallory@example.org>, size=6194, class=0, nrcpts=1, msgid=<2@x>, proto=ESMTP, daemon=MTA, relay=[192.0.2.14]",
 		"sendmail[1]: 6217FgZk000004: Milter: data, reject=550 5.7.1 spam",
 		"sendmail[1]: 6217FgZk000004: to=<ours@acmecorp.com>, delay=00:00:00, pri=36194, stat=550 5.7.1 spam",
+		"sendmail[1]: 6217FgZk000005: from=<mallory@example.org>, size=6194, class=0, nrcpts=1, msgid=<3@x>, proto=ESMTP, daemon=MTA, relay=[192.0.2.15]",
+		"sendmail[1]: 6217FgZk000005: Milter: data, discard",
+		"sendmail[1]: 6217FgZk000005: to=<ours@acmecorp.com>, delay=00:00:00, pri=36194, stat=discarded",
+		"sendmail[1]: 6217FgZk000006: from=<mallory@example.org>, size=6194, class=0, nrcpts=1, msgid=<4@x>, proto=ESMTP, daemon=MTA, relay=[192.0.2.16]",
+		"sendmail[1]: 6217FgZk000006: to=<dropped@acmecorp.com>, delay=00:00:00, pri=36194, stat=discarded",
 	)
 	m.wait(t)
+	m.wants(t, "6217FgZk000004", now, "6217FgZk000004 filtered  550 5.7.1 spam")
+	m.wants(t, "6217FgZk000005", now, "6217FgZk000005 filtered  discard")
 	m.Stop() // which ends the waiting for senders
 	for query, want := range map[*Query][]string{
 		{To: "nobody@acmecorp.com", From: "eve@example.org", Client: netip.MustParseAddr("192.0.2.7"), Verdict: verdict.Reject}: {"rejected eve@example.org nobody@acmecorp.com h.example.org 550 5.1.1 <nobody@acmecorp.com>: Recipient address rejected: User unknown"},
@@ -231,7 +238,8 @@ func TestWhatTheMTARefusesItselfIsFound(t *testing.T) {
 		{To: "big@acmecorp.com", Client: netip.MustParseAddr("192.0.2.13")}:   {"rejected mallory@example.org big@acmecorp.com  "},
 		{To: "late@acmecorp.com"}:                                             {"rejected  late@acmecorp.com  "},
 		{To: "ours@acmecorp.com"}:                                             nil,
-		{}:                                                                    make([]string, 7),
+		{To: "dropped@acmecorp.com", Verdict: verdict.Discard}:                {"discarded mallory@example.org dropped@acmecorp.com  "},
+		{}: make([]string, 8),
 	} {
 		var got []string
 		for _, one := range all(t, m.options, *query) {
@@ -241,7 +249,7 @@ func TestWhatTheMTARefusesItselfIsFound(t *testing.T) {
 			}
 			got = append(got, fmt.Sprintf("%s %s %s %s %s", one.MTA, one.Sender, strings.Join(to, " "), one.Hello, one.Reply))
 		}
-		if len(got) != len(want) || len(want) < 7 && !slices.Equal(got, want) {
+		if len(got) != len(want) || len(want) < 8 && !slices.Equal(got, want) {
 			t.Errorf("%+v finds %q, want %q", *query, got, want)
 		}
 	}

@@ -34,7 +34,7 @@ type known struct {
 	begun    bool // it said who the sender is
 	sender   string
 	client   netip.Addr
-	filtered bool // a milter refused it whole: that is told by the milter's own record
+	filtered bool // a milter refused or dropped it whole: that is told by the milter's own record
 }
 
 // recent remembers the last few things by their names.
@@ -70,10 +70,15 @@ func (g *gate) clone() gate {
 	return next
 }
 
-// take returns the messages that events make complete.
-func (g *gate) take(events []mtalog.Event, now time.Time) (list []*Message) {
+// take returns the messages that events make complete, and the events without those in which
+// Sendmail says again of each recipient what a milter did with the whole message.
+func (g *gate) take(events []mtalog.Event, now time.Time) (list []*Message, once []mtalog.Event) {
 	for i := range events {
 		e := &events[i]
+		if g.isRepeated(e) {
+			continue
+		}
+		once = append(once, *e)
 		switch e.Kind {
 		case mtalog.Begun:
 			list = append(list, g.begin(e)...)
@@ -92,25 +97,28 @@ func (g *gate) take(events []mtalog.Event, now time.Time) (list []*Message) {
 			}
 		}
 	}
-	return append(list, g.late(now.Add(-senderTime))...)
+	return append(list, g.late(now.Add(-senderTime))...), once
 }
+
+func (g *gate) isRepeated(e *mtalog.Event) bool {
+	return (e.Kind == mtalog.Rejected || e.Kind == mtalog.Discarded) && !isWhole(e) && g.known.get(e.QueueID).filtered
+}
+
+// isWhole reports a refusal that tells all of itself.
+func isWhole(e *mtalog.Event) bool { return e.QueueID == "" || e.Hello != "" }
 
 // refuse makes a message of a refusal, or adds it to the one that waits; nil: there is none
 // yet.
 func (g *gate) refuse(e *mtalog.Event, now time.Time) *Message {
-	isWhole := e.QueueID == "" || e.Hello != ""
 	k := g.known.get(e.QueueID)
-	if !isWhole && k.filtered {
-		return nil
-	}
 	for _, m := range g.waiting {
-		if !isWhole && m.QueueID == e.QueueID {
+		if !isWhole(e) && m.QueueID == e.QueueID {
 			g.addTo(m, e)
 			return nil
 		}
 	}
 	m := g.messageOf(e)
-	if isWhole || k.begun {
+	if isWhole(e) || k.begun {
 		g.complete(m, k)
 		return m
 	}

@@ -139,6 +139,8 @@ func (e Event) ended(stat string, delivered, whole bool) Event {
 		e.Kind = Deferred
 	case strings.HasPrefix(e.DSN, "5"):
 		e.Kind = Bounced
+	case !delivered && stat == "discarded":
+		e.Kind = Discarded
 	case !delivered && stat != "queued":
 		e.Kind, e.DSN = Rejected, codes(stat)
 	}
@@ -227,18 +229,22 @@ func sendmailRuleset(text string) (e Event) {
 	return e
 }
 
-// sendmailMilter reads "Milter: data, reject=550 5.7.1 TEXT" and "Milter: to=<A>, reject=550
-// 5.1.1 TEXT".
+// sendmailMilter reads "Milter: data, reject=550 5.7.1 TEXT", "Milter: to=<A>, reject=550 5.1.1
+// TEXT" and "Milter: data, discard". What a milter drops is the whole message, whenever it does.
 func sendmailMilter(text string) (e Event) {
 	_, what, ok := strings.Cut(text, ": ")
 	if to, found := strings.CutPrefix(what, "to="); ok && found {
 		e.Recipient, what, ok = bracketed(to)
 	}
 	_, reply, refused := strings.Cut(what, ", reject=")
-	if !ok || !refused {
+	switch {
+	case ok && refused:
+		e.Kind, e.DSN, e.Answer = Filtered, codes(reply), cut(reply, longestAnswer)
+	case ok && strings.HasSuffix(what, ", discard"):
+		return Event{Kind: Filtered, Answer: "discard"}
+	default:
 		return Event{}
 	}
-	e.Kind, e.DSN, e.Answer = Filtered, codes(reply), cut(reply, longestAnswer)
 	return e
 }
 

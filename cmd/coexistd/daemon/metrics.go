@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"net/netip"
 	"time"
 
 	"coexistd/milter/metrics"
@@ -16,7 +17,11 @@ func (d *Daemon) metricsState() metrics.State {
 	}
 	m.Excesses.Connections, m.Excesses.Messages, m.Excesses.Recipients = d.flood.Excesses()
 	turned, _ := d.flood.Turned(now, &d.runtime.Load().Policy.DDoS, mostTold)
-	m.TurnedAway = len(turned)
+	who := make(map[netip.Prefix]bool) // some are over several bounds
+	for _, one := range turned {
+		who[one.Who] = true
+	}
+	m.TurnedAway = len(who)
 	for _, l := range s.Listeners {
 		if l.Use != string(useMetrics) {
 			m.Listeners = append(m.Listeners, metrics.Listener{Use: l.Use, Address: l.Address, Open: len(l.Connections)})

@@ -29,6 +29,7 @@ type foundMessage struct {
 	Verdict    string    `json:"verdict"`
 	Check      string    `json:"check"`
 	Reason     string    `json:"reason"`
+	MTA        string    `json:"mta"`
 	Recipients []struct {
 		Address   string   `json:"address"`
 		Flow      string   `json:"flow"`
@@ -46,7 +47,7 @@ type foundMessage struct {
 // find runs coexistd messages find.
 func (s *site) find(flags ...string) (list []foundMessage) {
 	s.t.Helper()
-	out, status := ask(s.t, append([]string{"messages", "find", "--json", "--most", "1000", "-c", s.Config()}, flags...)...)
+	out, status := ask(s.t, append([]string{"messages", "find", "--json", "--most", "10000", "-c", s.Config()}, flags...)...)
 	if err := json.Unmarshal(out, &list); err != nil || (status == exitYes) != (len(list) > 0) || status == exitWrong {
 		s.t.Fatalf("find %q ended with %d, %v and %s", flags, status, err, out)
 	}

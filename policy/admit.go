@@ -7,11 +7,18 @@ import (
 )
 
 // Admit rules on one recipient at RCPT, the one place where it can be refused
-// alone: it is, when Ruling.Verdict is Tempfail or Reject. Earlier is the
+// alone: it is, when Ruling.Refuses. Earlier is the
 // number of recipients that the message has already. At a provisional entry
 // it is refused only when S0 and S1 would give the same codes; mail made on
-// this host is never refused here, since its MTA could not bear it.
+// this host is never refused here, since its MTA could not bear it, nor is a recipient who
+// is only observed.
 func (p *Policy) Admit(e Entry, sender mail.Address, earlier int, r route.Recipient) Ruling {
+	ruling := p.admit(e, sender, earlier, r)
+	ruling.Observed = p.Observes(sender, r.Address)
+	return ruling
+}
+
+func (p *Policy) admit(e Entry, sender mail.Address, earlier int, r route.Recipient) Ruling {
 	if sender.IsNull() && earlier > 0 && e.Point != verdict.S2 {
 		// What has the null sender answers one message, and so has one recipient.
 		return Refuse(r.Path, verdict.Why(verdict.BounceToSeveral))

@@ -26,6 +26,9 @@ type Message struct {
 	// a refusal at RCPT.
 	Unread  int
 	TooMany bool
+	// Observed is the number of recipients that Admit would have refused, or that would have
+	// been refused before it was asked, were they not only observed: the MTA has them.
+	Observed int
 	// Client is the connecting address; invalid when the MTA gave none.
 	Client netip.Addr
 	// Login is the authenticated user, or empty.
@@ -125,7 +128,7 @@ func (p *Policy) unfit(m *Message) verdict.Reason {
 		return verdict.Why(verdict.HeaderTooLarge)
 	case m.TooMany:
 		return verdict.Why(verdict.TooManyOnHost)
-	case len(m.Recipients) == 0 && m.Unread == 0:
+	case len(m.Recipients)+m.Unread+m.Observed == 0:
 		// No MTA comes to the end of a message without a recipient, so there is one of
 		// whom nothing is known.
 		return verdict.Why(verdict.RecipientsNotAsked)
@@ -217,6 +220,7 @@ func (c *Case) route() []Ruling {
 		}
 		rulings[i] = ruling(r, found)
 		c.putOffUnproven(&rulings[i])
+		rulings[i].Observed = c.policy.Observes(c.Sender, r.Address)
 	}
 	if c.from.OnHost {
 		leaveToMTA(rulings)
@@ -280,9 +284,7 @@ func (c *Case) Asks() Asks {
 // which always is, and then those of the points. Scans are those that scanners make.
 func (c *Case) names() (names, scans []string) {
 	names = append(make([]string, 0, 1+len(checkRows)), verdict.CheckLoop)
-	d := Decision{Recipients: c.rulings}
-	d.conclude()
-	if d.Verdict > verdict.Tag {
+	if !c.goesOn() {
 		return names, nil
 	}
 	scans = make([]string, 0, len(checkRows))
@@ -300,6 +302,17 @@ func (c *Case) names() (names, scans []string) {
 		})
 	}
 	return names, scans
+}
+
+// goesOn reports that the message is not refused whatever the checks find, and that somebody
+// is left to get it.
+func (c *Case) goesOn() bool {
+	enforced, some := conclude(c.rulings, false)
+	if some && enforced.Verdict <= verdict.Tag {
+		return true
+	}
+	observed, some := conclude(c.rulings, true)
+	return some && observed.Verdict <= verdict.Tag && enforced.Verdict < verdict.Tempfail
 }
 
 // points calls yield with what holds for one recipient: the point at which the message

@@ -30,6 +30,9 @@ type Ruling struct {
 	Held     []string
 	Report   bool
 	ReportTo []string
+	// Observed says that the mode is observe for this recipient: all of this is what would
+	// be, and nothing is done. See Done.
+	Observed bool
 
 	tags []verdict.Finding // that put headers on this recipient's copy
 }
@@ -71,6 +74,10 @@ type Decision struct {
 	Passed     []string
 	Reasons    verdict.Reasons
 	Recipients []Ruling
+	// Observed is what would have been done, were it not only observed, for those
+	// recipients for whom it is. Verdict and all else are by the other ones alone. Nil: there
+	// are no such recipients.
+	Observed *Outcome
 	// Drop tells the MTA to take the message and throw it away: nobody is left to get
 	// it.
 	Drop bool
@@ -89,13 +96,20 @@ func (d Decision) PutOff(why verdict.Reason) Decision {
 }
 
 // RefuseMessage is the decision on a message that is refused at its entry, for a reason
-// that has a reply.
-func (e Entry) RefuseMessage(why verdict.Reason) Decision {
-	point := e.Point
-	if e.IsProvisional() {
-		point = verdict.S0
+// that has a reply. One that is observed for all goes on. The policy is nil where there is
+// no configuration yet.
+func (p *Policy) RefuseMessage(m *Message, why verdict.Reason) Decision {
+	d := Decision{Checkpoint: m.Entry.Point}
+	if m.Entry.IsProvisional() {
+		d.Checkpoint = verdict.S0
 	}
-	return Decision{Checkpoint: point}.PutOff(why)
+	refused := d.PutOff(why)
+	if p == nil || p.enforces(m) {
+		return refused
+	}
+	d.Verdict = verdict.Accept
+	d.Observed = &Outcome{Verdict: refused.Verdict, Reply: refused.Reply, Reasons: refused.Reasons}
+	return d
 }
 
 // Decide rules on the whole message, with the facts that Asks has asked for. The
@@ -105,7 +119,7 @@ func (e Entry) RefuseMessage(why verdict.Reason) Decision {
 // names in vain, which is left to the MTA to bounce.
 func (c *Case) Decide() Decision {
 	if why := cmp.Or(c.unfit, c.Trouble); why.Code != "" {
-		return c.Entry.RefuseMessage(why)
+		return c.policy.RefuseMessage(&c.Message, why)
 	}
 	if c.ProbeIsFirst && c.Probe() != nil {
 		return c.dropProbe()
@@ -210,7 +224,10 @@ func (c *Case) judge(i int, r *Ruling) (spared []verdict.Reason) {
 			return
 		}
 		f := c.found(check.Name)
-		if f == nil {
+		switch {
+		case f == nil && r.Observed && !slices.Contains(c.checks, check.Name):
+			return // Nobody was asked, since the message is refused for other recipients.
+		case f == nil:
 			f = &verdict.Finding{Check: check.Name, Reasons: verdict.Because(verdict.Why(verdict.CheckNotMade))}
 		}
 		v := check.verdict(*f)
@@ -253,43 +270,34 @@ func (c *Case) found(check string) *verdict.Finding {
 // leaveToMTA lets a message made on this host go on when some of its recipients,
 // but not all, would be refused for good: no client is there to be told, so the
 // MTA sends the bounce when delivery fails. A looping recipient is not left to
-// the MTA, whose own lookups would send it round again.
+// the MTA, whose own lookups would send it round again. For those who are observed it goes
+// on in any case.
 func leaveToMTA(rulings []Ruling) {
-	if !slices.ContainsFunc(rulings, func(r Ruling) bool { return r.Verdict <= verdict.Tag || r.Verdict == verdict.Tempfail }) {
-		return
-	}
+	goesOn := slices.ContainsFunc(rulings, func(r Ruling) bool { return r.Verdict <= verdict.Tag || r.Verdict == verdict.Tempfail })
+	observed := slices.ContainsFunc(rulings, func(r Ruling) bool { return r.Observed })
 	for i := range rulings {
-		if r := &rulings[i]; r.Verdict == verdict.Reject && r.Check != verdict.CheckLoop {
+		r := &rulings[i]
+		if (goesOn || observed && !r.Observed) && r.Verdict == verdict.Reject && r.Check != verdict.CheckLoop {
 			r.Verdict, r.Reply = verdict.Accept, verdict.Reply{}
 			r.Reasons = r.Reasons.And(verdict.Why(verdict.LeftToMTA))
 		}
 	}
 }
 
-// conclude makes the message's verdict of its recipients'.
+// conclude makes the message's verdict of its recipients'. Where there are none, they are
+// the MTA's alone: mail made on this host, to what is no address, or those who would have
+// been refused at RCPT, but are observed.
 func (d *Decision) conclude() {
-	removed := 0
-	var last *Ruling
-	for i := range d.Recipients {
-		r := &d.Recipients[i]
-		if r.isRemoved() {
-			removed++
-			if last == nil || last.Verdict != verdict.Quarantine {
-				last = r
-			}
-			continue
-		}
-		if r.Verdict > max(d.Verdict, verdict.Accept) {
-			d.Reply, d.Check, d.Reasons = r.Reply, r.Check, r.Reasons
-		}
-		d.Verdict = max(d.Verdict, r.Verdict)
-	}
+	enforced, some := conclude(d.Recipients, false)
+	d.Verdict, d.Reply, d.Check = enforced.Verdict, enforced.Reply, enforced.Check
 	switch {
-	case removed > 0 && removed == len(d.Recipients):
-		d.Verdict, d.Check, d.Reasons = last.Verdict, last.Check, last.Reasons
-	case len(d.Recipients) == 0:
-		// They are the MTA's alone: mail made on this host, to what is no address.
+	case !some:
 		d.Verdict = verdict.Accept
+	case enforced.Verdict > verdict.Accept:
+		d.Reasons = enforced.Reasons
+	}
+	if observed, some := conclude(d.Recipients, true); some {
+		d.Observed = &observed
 	}
 }
 

@@ -41,22 +41,19 @@ type Edit struct {
 	Index       int
 }
 
-// edit fills in all that changes in the message. Where that is something that no MTA
-// could be given, nothing changes, and the message is put off.
+// edit fills in all that changes in the message: nothing where it is only observed. Where
+// that is something that no MTA could be given, nothing changes, and the message is put off.
 func (c *Case) edit(d Decision) Decision {
+	if c.IsObserved() {
+		return d
+	}
+	made := d
+	made.Recipients = done(d.Recipients)
 	switch d.Verdict {
 	case verdict.Accept, verdict.Tag:
-		d.Edits = c.mark(&d, c.retrace(&d, c.readdress(&d)))
+		d.Edits = c.mark(&made, c.retrace(&made, c.readdress(&made)))
 	case verdict.Quarantine, verdict.Discard:
-		d.Drop = c.Unread == 0
-		for i := range c.Recipients {
-			// Recipients that are no addresses are the MTA's, and must not be dropped.
-			d.Edits = appendRemovals(d.Edits, &c.Recipients[i])
-		}
-		d.Edits = c.mark(&d, d.Edits)
-	}
-	if d.Drop {
-		d.Edits = nil
+		d.Edits, d.Drop = c.takeOut(&made)
 	}
 	for i := range d.Edits {
 		if problem := d.Edits[i].unfit(); problem != "" {
@@ -64,6 +61,27 @@ func (c *Case) edit(d Decision) Decision {
 		}
 	}
 	return d
+}
+
+// takeOut removes those recipients for whom the message is held or dropped, which are all
+// for whom anything is done. Where others are left to get it, it is not dropped: those who
+// are only observed, and recipients that are no addresses, who are the MTA's.
+func (c *Case) takeOut(d *Decision) (edits []Edit, drop bool) {
+	drop = c.Unread == 0 && c.Observed == 0
+	for i := range d.Recipients {
+		if d.Recipients[i].Observed {
+			drop = false
+			continue
+		}
+		edits = appendRemovals(edits, &c.Recipients[i])
+	}
+	switch {
+	case drop:
+		return nil, true
+	case c.Unread > 0:
+		edits = c.mark(d, edits)
+	}
+	return edits, false
 }
 
 // readdress returns what changes among the recipients. Nobody is added twice, since MTAs

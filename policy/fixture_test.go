@@ -177,10 +177,23 @@ func marksOf(m message) seal.Marks { return seal.MarksOf(m.header()) }
 
 func tenantOf(name string) tenant.Proofs { return tenant.Proofs{Tenant: name} }
 
-// result is what becomes of a mail: what RCPT refused, by path, and the rest.
+// result is what becomes of a mail: what RCPT refused, or would have, by path, and the
+// rest.
 type result struct {
 	refused map[string]policy.Ruling
 	policy.Decision
+}
+
+// observing has mail of the domains be observed, and with "" that of nobody.
+func (w *world) observing(domains ...string) *world {
+	for _, name := range domains {
+		if name == "" {
+			w.Observe = true
+		} else {
+			w.Routes.Domains[name].Observe = true
+		}
+	}
+	return w
 }
 
 // send walks a mail through Enter, Admit and Decide, as the daemon does.
@@ -209,13 +222,16 @@ func (w *world) send(t testing.TB, m message) result {
 			m.edit(&r)
 		}
 		ruling := p.Admit(message.Entry, message.Sender, len(message.Recipients), r)
-		if ruling.Verdict >= verdict.Tempfail {
-			out.refused[path] = ruling
+		switch {
+		case ruling.Verdict < verdict.Tempfail:
+			message.Recipients = append(message.Recipients, r)
 			continue
+		case !ruling.Refuses():
+			message.Observed++
 		}
-		message.Recipients = append(message.Recipients, r)
+		out.refused[path] = ruling
 	}
-	if len(message.Recipients) == 0 {
+	if len(message.Recipients)+message.Observed == 0 {
 		return out
 	}
 	open := p.Open(message)
@@ -246,11 +262,17 @@ func checkEnvelope(t testing.TB, m policy.Message, d policy.Decision) {
 	if d.Verdict == verdict.None {
 		t.Errorf("nothing is decided: %+v", d)
 	}
-	if d.Drop != (m.Unread == 0 && (d.Verdict == verdict.Quarantine || d.Verdict == verdict.Discard)) {
+	beside := m.Unread + m.Observed // recipients whom nothing is done about
+	for _, r := range d.Recipients {
+		if r.Observed {
+			beside++
+		}
+	}
+	if d.Drop != (beside == 0 && (d.Verdict == verdict.Quarantine || d.Verdict == verdict.Discard)) {
 		t.Errorf("verdict %v: Drop is %v", d.Verdict, d.Drop)
 	}
 	if d.Verdict > verdict.Tag {
-		if m.Unread == 0 && len(d.Edits) > 0 {
+		if (beside == 0 || d.Verdict >= verdict.Tempfail) && len(d.Edits) > 0 {
 			t.Errorf("verdict %v changes the message: %+v", d.Verdict, d)
 		}
 		if d.Verdict >= verdict.Tempfail && d.Reply.IsZero() {
@@ -283,7 +305,7 @@ func checkEnvelope(t testing.TB, m policy.Message, d policy.Decision) {
 			}
 		}
 	}
-	if len(left)+m.Unread == 0 {
+	if len(left)+m.Unread+m.Observed == 0 {
 		t.Errorf("the message is accepted and has no recipient left: it would be lost")
 	}
 	if added(d) != "" && trace(d) == "" {

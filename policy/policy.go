@@ -60,6 +60,9 @@ type Rules struct {
 	Rates   []rate.Rule
 	DDoS    DDoS
 	Spoof   spoof.Rules
+	// Observe has mail that concerns no domain of ours, and clients before their mail, be
+	// observed only: see Policy.Observes.
+	Observe bool
 }
 
 // Points are what is done at each contact point.
@@ -76,6 +79,8 @@ type Policy struct {
 	names   spoof.Names // ours
 	secrets []string    // the names of the headers that bear secrets
 	bounded []string    // those of which a message may have few
+
+	observesAny bool // some mail is only observed
 }
 
 // New returns the policy of these rules, keys and networks.
@@ -87,6 +92,10 @@ func New(rules *Rules, keys seal.Keys, live networks.Live) *Policy {
 	p.bounded = append([]string{spoof.ResultsHeader, seal.PassHeader}, p.secrets...)
 	if rules.Header != "" {
 		p.bounded = append(p.bounded, rules.Header)
+	}
+	p.observesAny = rules.Observe
+	for _, domain := range rules.Routes.Domains {
+		p.observesAny = p.observesAny || domain.Observe
 	}
 	return p
 }

@@ -58,7 +58,9 @@ func (c *Case) mayTellOfProbe() bool {
 func (c *Case) dropProbe() Decision {
 	d, why := c.begin(), verdict.Why(verdict.ProbeCameBack, c.probe.ID)
 	for _, r := range c.Recipients {
-		d.Recipients = append(d.Recipients, Ruling{Address: r.Path, Verdict: verdict.Discard, Reasons: verdict.Because(why)})
+		d.Recipients = append(d.Recipients, Ruling{
+			Address: r.Path, Verdict: verdict.Discard, Reasons: verdict.Because(why), Observed: c.policy.Observes(c.Sender, r.Address),
+		})
 	}
 	d.conclude()
 	return c.edit(d)

@@ -34,9 +34,17 @@ type explanation struct {
 	Checks     []string        `json:"checks"`
 	Verdict    string          `json:"verdict"`
 	Reply      string          `json:"reply"`
+	Observed   *observed       `json:"observed,omitempty"`
 	Recipients []explainedRcpt `json:"recipients"`
 	Trace      []string        `json:"trace"`
 	strictest  verdict.Verdict
+}
+
+// observed is what would be done for those recipients for whom the mode is observe.
+type observed struct {
+	Verdict string `json:"verdict"`
+	Check   string `json:"check"`
+	Reply   string `json:"reply"`
 }
 
 type explainedRcpt struct {
@@ -46,13 +54,15 @@ type explainedRcpt struct {
 	Rewritten []string `json:"rewritten"`
 	Verdict   string   `json:"verdict"`
 	Reply     string   `json:"reply"`
+	// Observed says that all of this is only what would be.
+	Observed bool `json:"observed,omitempty"`
 }
 
 // explained makes of a ruling what is printed of it.
 func explained(r policy.Ruling) explainedRcpt {
 	one := explainedRcpt{
 		Address: r.Address, Residence: r.Residence.String(), Flow: r.Ways.String(), Rewritten: []string{},
-		Verdict: r.Verdict.String(), Reply: r.Reply.String(),
+		Verdict: r.Verdict.String(), Reply: r.Reply.String(), Observed: r.Observed,
 	}
 	if r.Elsewhere != "" {
 		one.Rewritten = []string{r.Elsewhere}
@@ -325,7 +335,7 @@ func (e *explanation) fill(entry policy.Entry, r *record.Record, q *question, re
 	for i, path := range q.to {
 		one := policy.Ruling{Address: path, Verdict: d.Verdict, Reply: d.Reply, Reasons: d.Reasons}
 		switch taken := replies[i].IsZero(); {
-		case !taken && len(refused) > 0:
+		case len(refused) > 0 && (!taken || refused[0].Observed && refused[0].Address == path):
 			one, refused = refused[0], refused[1:]
 		case !taken:
 			// The record names the first of many.
@@ -337,12 +347,16 @@ func (e *explanation) fill(entry policy.Entry, r *record.Record, q *question, re
 		because := one.Reasons.String()
 		said = said || because == why
 		e.Trace = append(e.Trace, one.Address+": "+because)
-		e.strictest = max(e.strictest, one.Verdict)
+		e.strictest = max(e.strictest, one.Done().Verdict)
 	}
 	if d.Verdict >= verdict.Tempfail && !said {
 		e.Trace = append(e.Trace, why)
 	}
 	e.Trace = append(e.Trace, fmt.Sprintf("the message's verdict is %s", d.Verdict))
+	if would := d.Observed; would != nil {
+		e.Observed = &observed{would.Verdict.String(), would.Check, would.Reply.String()}
+		e.Trace = append(e.Trace, fmt.Sprintf("the mode is observe for those recipients of whom that is said: nothing is done for them; else the verdict would be %s", would.Verdict))
+	}
 }
 
 func (e *explanation) print(w io.Writer) {
@@ -350,10 +364,17 @@ func (e *explanation) print(w io.Writer) {
 	if e.Reply != "" {
 		fmt.Fprintf(w, "reply      %s\n", printableLine(e.Reply))
 	}
+	if would := e.Observed; would != nil {
+		fmt.Fprintf(w, "would be   %s\n", printableLine(strings.TrimSpace(would.Verdict+" "+would.Reply)))
+	}
 	for _, r := range e.Recipients {
 		fmt.Fprintf(w, "\n%s\n", printableLine(r.Address))
+		mode := ""
+		if r.Observed {
+			mode = "observe: nothing of this is done, it is what would be"
+		}
 		for _, line := range [][2]string{
-			{"residence", r.Residence}, {"flow", r.Flow}, {"rewritten", strings.Join(r.Rewritten, ", ")},
+			{"mode", mode}, {"residence", r.Residence}, {"flow", r.Flow}, {"rewritten", strings.Join(r.Rewritten, ", ")},
 			{"verdict", r.Verdict}, {"reply", r.Reply},
 		} {
 			if line[1] != "" {

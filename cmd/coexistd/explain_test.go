@@ -126,3 +126,38 @@ func TestExplainOfAMessageThatCannotBeReadSaysSo(t *testing.T) {
 		t.Errorf("explain ended with %d, %q:\n%s", status, complaint, out)
 	}
 }
+
+func TestExplainSaysWhatWouldBeWhereTheModeIsObserve(t *testing.T) {
+	t.Parallel()
+	toml := strings.Replace(assumedTOML, "[domain.\"acmecorp.com\"]\n", "[domain.\"acmecorp.com\"]\nmode = \"observe\"\n", 1)
+	config := configuration(t, toml, lab.SiteDirectory)
+	for _, c := range []struct {
+		about  string
+		args   []string
+		status int
+		says   []string
+	}{
+		{"spam", []string{"--find", "spam=hit:GTUBE"}, exitYes, []string{
+			"\nverdict    accept\nwould be   quarantine\n\nbob@acmecorp.com\n  mode       observe: nothing of this is done, it is what would be\n", "  verdict    quarantine\n",
+		}},
+		{"an unlisted address", []string{"--to", "nobody@acmecorp.com", "--to", "alice@acmecorp.com"}, exitYes, []string{
+			"nobody@acmecorp.com\n  mode       observe", "  verdict    reject\n  reply      550 5.1.1", "\nalice@acmecorp.com\n  mode       observe", "  rewritten  alice@acmecorp-com.onmicrosoft.com\n",
+		}},
+		{"for both modes", []string{"--to", "hugo@globex.example", "--find", "spam=hit:GTUBE"}, exitNo, []string{
+			"\nverdict    quarantine\nwould be   quarantine\n", "hugo@globex.example\n  residence  here\n",
+		}},
+	} {
+		status, out, complaint := explainTo(config, append([]string{"--from", "eve@example.net", "--client", lab.FromInternet}, c.args...)...)
+		if status != c.status || complaint != "" {
+			t.Errorf("%s: the status is %d, want %d: %s", c.about, status, c.status, complaint)
+		}
+		for _, text := range c.says {
+			if !strings.Contains(out, text) {
+				t.Errorf("%s: explain does not say %q:\n%s", c.about, text, out)
+			}
+		}
+	}
+	if _, out, _ := explainTo(config, "--from", "eve@example.net", "--json"); !strings.Contains(out, `"observed": {`) || !strings.Contains(out, `"observed": true`) {
+		t.Errorf("as JSON it does not say what is observed: %s", out)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -313,12 +314,14 @@ func (s *Site) sendmailConfig(c SiteConfig) (SendmailConfig, error) {
 	_, office, _ := net.SplitHostPort(s.Office.Addr())
 	_, google, _ := net.SplitHostPort(s.Google.Addr())
 	known := strings.NewReplacer("{dir}", s.Dir, "{here}", here, "{office}", office, "{google}", google)
-	for _, line := range c.MC {
-		mc = append(mc, known.Replace(line))
+	c.MC = slices.Clone(c.MC)
+	for i, line := range c.MC {
+		c.MC[i] = known.Replace(line)
 	}
 	if c.Bare {
 		return s.bareSendmail(c, routes), nil
 	}
+	mc = append(mc, c.MC...)
 	submission := ""
 	if c.SubmissionFilter != "" {
 		submission = "InputMailFilters=" + c.SubmissionFilter

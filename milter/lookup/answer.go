@@ -86,7 +86,7 @@ func (q question) aliases(copies bool) string {
 	_, place, ok := q.place()
 	dual := place.Residence.Kind == route.Both
 	switch {
-	case !ok || dual && !copies:
+	case !ok || dual && !copies || q.isObserved():
 		return notFound
 	case place.Refused.Code == verdict.DirectoryFailed:
 		return failed
@@ -108,6 +108,9 @@ func (q question) aliases(copies bool) string {
 // answer Postfix's local(8) would take the member of an alias for its own, and
 // not have it rewritten.
 func (q question) transport() string {
+	if q.isObserved() {
+		return notFound
+	}
 	if relay := q.relay(); relay != "" {
 		return "OK smtp:" + relay
 	}
@@ -123,6 +126,13 @@ func (q question) transport() string {
 		return "OK smtp:" + place.Platform.Relay
 	}
 	return "OK smtp:" + place.Elsewhere[strings.LastIndexByte(place.Elsewhere, '@')+1:]
+}
+
+// isObserved reports that the mode is observe for mail to the key's domain: the MTA goes on as
+// if there were no map.
+func (q question) isObserved() bool {
+	domain, _ := q.domain()
+	return q.Observes(mail.Address{}, mail.Address{Domain: domain})
 }
 
 // relay is the host that takes the mail for the key's domain, when that is the alternate

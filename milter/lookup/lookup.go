@@ -17,7 +17,9 @@
 //	sendmail    where Sendmail's rules shall send mail for this address
 //	sendmail_rcpt  the same at RCPT, where the milter is asked, too
 //
-// A directory that cannot answer is a temporary error, never "not found".
+// A directory that cannot answer is a temporary error, never "not found". Where the mode is
+// observe, the maps that say where mail goes hold nothing: aliases, members, transport and
+// Sendmail's.
 package lookup
 
 import (

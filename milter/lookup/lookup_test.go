@@ -266,6 +266,35 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+func TestMapsThatSayWhereMailGoesHoldNothingOfWhatIsObserved(t *testing.T) {
+	p, set := world(t)
+	observed := *p.Rules
+	observed.Observe = true
+	observed.Routes.Domains = make(map[string]*route.Domain)
+	for name, domain := range p.Routes.Domains {
+		other := *domain
+		other.Observe = name != "all.example"
+		observed.Routes.Domains[name] = &other
+	}
+	observing := policy.New(&observed, p.Keys, p.Networks)
+	held := 0
+	for _, c := range cases {
+		request, want := c[0], c[1]
+		name, _, _ := strings.Cut(request, " ")
+		says := slices.Contains([]string{"aliases", "members", "transport", "sendmail", "sendmail_rcpt"}, name)
+		if lower := strings.ToLower(request); says && !strings.Contains(lower, "@all.example") && !strings.Contains(lower, "all.onmicrosoft.com") {
+			want = notFound
+			held++
+		}
+		if got := answer(observing, set, request); got != want {
+			t.Errorf("%q: got %q, want %q", request, got, want)
+		}
+	}
+	if held == 0 {
+		t.Error("no case is of such a map")
+	}
+}
+
 func TestAnswersRequestsThatComeAtOnceAndInPieces(t *testing.T) {
 	c := run(t, &Server{}).dial(t)
 	var all strings.Builder

@@ -19,6 +19,9 @@ import (
 // recipient away again. Otherwise it is written as the milter writes it: a member of an
 // alias who is a recipient, too, gets the message once.
 func (q question) sendmail(atRCPT bool) string {
+	if q.isObserved() {
+		return notFound
+	}
 	if relay := q.relay(); relay != "" {
 		return "OK esmtp:" + withoutPort(relay)
 	}

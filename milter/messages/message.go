@@ -131,10 +131,11 @@ func of(r *record.Record, delimiters string) *Message {
 // where nothing was decided on them but on the message.
 func (m *Message) addRecipients(r *record.Record, delimiters string) {
 	d, held := &r.Decision, r.Held
-	add := func(ruling *policy.Ruling) *Recipient {
+	add := func(of *policy.Ruling) *Recipient {
 		if len(m.Recipients) == mostRecipients {
 			return &Recipient{}
 		}
+		ruling := of.Done()
 		m.Recipients = append(m.Recipients, Recipient{
 			Address: bounded(ruling.Address), Owner: owner(ruling.Address, delimiters),
 			Residence: ruling.Residence.String(), Flow: ruling.Ways.String(), Side: sideOf(ruling.Ways), Rewritten: bounded(ruling.Elsewhere),
@@ -143,11 +144,11 @@ func (m *Message) addRecipients(r *record.Record, delimiters string) {
 		return &m.Recipients[len(m.Recipients)-1]
 	}
 	for i := range r.Refused {
-		add(&r.Refused[i]).Refused = true
+		add(&r.Refused[i]).Refused = !r.Refused[i].Observed
 	}
 	for i := range d.Recipients {
 		one := add(&d.Recipients[i])
-		if d.Recipients[i].Verdict == verdict.Quarantine && len(held) > 0 {
+		if one.Verdict == verdict.Quarantine && len(held) > 0 {
 			one.Held, held = held[0], held[1:]
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"coexistd/milter/record"
+	"coexistd/policy"
 	"coexistd/policy/route"
 	"coexistd/policy/verdict"
 )
@@ -38,10 +39,12 @@ type Metrics struct {
 	registry *prometheus.Registry
 
 	messages, recipients, findings known
-	unproven                       *prometheus.CounterVec
-	holdFailures                   prometheus.Counter
-	steps                          [record.Steps]prometheus.Observer
-	scans                          *prometheus.HistogramVec
+	// observedMessages and observedRecipients count what would have been.
+	observedMessages, observedRecipients known
+	unproven                             *prometheus.CounterVec
+	holdFailures                         prometheus.Counter
+	steps                                [record.Steps]prometheus.Observer
+	scans                                *prometheus.HistogramVec
 }
 
 // New returns Metrics that have counted nothing. State tells at each scrape how the daemon is;
@@ -50,6 +53,7 @@ func New(state func() State) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		messages: known{vector: counters(messages)}, recipients: known{vector: counters(recipients)}, findings: known{vector: counters(findings)},
+		observedMessages: known{vector: counters(observedMessages)}, observedRecipients: known{vector: counters(observedRecipients)},
 		unproven:     counters(unproven),
 		holdFailures: prometheus.NewCounter(prometheus.CounterOpts{Name: table[holdFailures].name, Help: table[holdFailures].help}),
 		scans:        histograms(scanSeconds),
@@ -62,7 +66,7 @@ func New(state func() State) *Metrics {
 	for point := verdict.S0; point <= verdict.S2; point++ {
 		m.recipients.vector.WithLabelValues(point.String(), "", verdict.Reject.String(), verdict.CheckLoop)
 	}
-	m.registry.MustRegister(m.messages.vector, m.recipients.vector, m.findings.vector, m.unproven, m.holdFailures, m.scans, steps, stateCollector{state},
+	m.registry.MustRegister(m.messages.vector, m.recipients.vector, m.observedMessages.vector, m.observedRecipients.vector, m.findings.vector, m.unproven, m.holdFailures, m.scans, steps, stateCollector{state},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -114,6 +118,12 @@ func (m *Metrics) countMessage(r *record.Record) {
 	m.messages.of(key, func() []string {
 		return []string{d.Checkpoint.String(), d.Platform, d.Verdict.String(), d.Check, strconv.FormatBool(r.Ended)}
 	}).Inc()
+	if would := d.Observed; would != nil {
+		key = append(append(append(append(room[:0], byte(d.Checkpoint), byte(would.Verdict)), would.Check...), 0), d.Platform...)
+		m.observedMessages.of(key, func() []string {
+			return []string{d.Checkpoint.String(), d.Platform, would.Verdict.String(), would.Check}
+		}).Inc()
+	}
 }
 
 func (m *Metrics) countFinding(f *verdict.Finding) {
@@ -128,28 +138,43 @@ func (m *Metrics) countFinding(f *verdict.Finding) {
 // on. Of a message that is put off or refused, all of these are.
 func (m *Metrics) countRecipients(r *record.Record) {
 	d, left := &r.Decision, r.Count
+	rest := policy.Ruling{Verdict: d.Verdict, Check: d.Check} // of those of whom nothing else is told
 	for _, a := range r.Alike {
-		m.countAlike(d.Checkpoint, nil, a.Verdict, a.Check, a.Count)
-		left -= a.Count
+		of := &m.recipients
+		if a.Observed {
+			of = &m.observedRecipients
+		} else {
+			left -= a.Count
+		}
+		countAlike(of, d.Checkpoint, nil, a.Verdict, a.Check, a.Count)
 	}
-	if d.Verdict >= verdict.Tempfail || len(d.Recipients) == 0 {
-		m.countAlike(d.Checkpoint, nil, d.Verdict, d.Check, left)
-		return
+	if d.Verdict < verdict.Tempfail {
+		for i := range d.Recipients {
+			one := d.Recipients[i].Done()
+			countAlike(&m.recipients, d.Checkpoint, one.Ways, one.Verdict, one.Check, 1)
+		}
+		if left -= len(d.Recipients); len(d.Recipients) > 0 {
+			rest = policy.Ruling{Verdict: verdict.Accept}
+		}
 	}
 	for i := range d.Recipients {
-		one := &d.Recipients[i]
-		m.countAlike(d.Checkpoint, one.Ways, one.Verdict, one.Check, 1)
+		if one := &d.Recipients[i]; one.Observed {
+			countAlike(&m.observedRecipients, d.Checkpoint, one.Ways, one.Verdict, one.Check, 1)
+		}
+	}
+	if r.Ended {
+		countAlike(&m.recipients, d.Checkpoint, nil, rest.Verdict, rest.Check, left)
 	}
 }
 
 // countAlike counts recipients with all that is told of them in common.
-func (m *Metrics) countAlike(point verdict.Checkpoint, ways route.Ways, v verdict.Verdict, check string, count int) {
+func countAlike(of *known, point verdict.Checkpoint, ways route.Ways, v verdict.Verdict, check string, count int) {
 	if count <= 0 {
 		return
 	}
 	var room [64]byte
 	key := ways.AppendTo(append(append(append(room[:0], byte(point), byte(v)), check...), 0))
-	m.recipients.of(key, func() []string { return []string{point.String(), ways.String(), v.String(), check} }).Add(float64(count))
+	of.of(key, func() []string { return []string{point.String(), ways.String(), v.String(), check} }).Add(float64(count))
 }
 
 // Server answers scrapes at Path, and nothing else. Whoever serves it has it listen.

@@ -47,6 +47,13 @@ func local(v verdict.Verdict, check string) policy.Ruling {
 	return policy.Ruling{Verdict: v, Check: check, Ways: route.Ways{{route.Ours(verdict.S0), route.LD}}}
 }
 
+// observed is what would be of one.
+func observed(v verdict.Verdict, check string) policy.Ruling {
+	one := local(v, check)
+	one.Observed = true
+	return one
+}
+
 func TestEachRecordCountsOnce(t *testing.T) {
 	both := local(verdict.Accept, "")
 	both.Ways = append(both.Ways, route.Way{route.Ours(verdict.S0), route.Ours(verdict.S4), {Side: "O", Number: 1}, route.LD})
@@ -98,6 +105,49 @@ func TestEachRecordCountsOnce(t *testing.T) {
 				`coexistd_messages_total{check="",ended="true",platform="",point="S0",verdict="tempfail"} 1`,
 				`coexistd_quarantine_failures_total 1`,
 				`coexistd_recipients_total{check="",flow="",point="S0",verdict="tempfail"} 1`,
+			},
+		},
+		"observed, beside others": {
+			record.Record{Ended: true, Count: 4, Alike: []record.Alike{{Verdict: verdict.Reject, Observed: true, Count: 1}, {Verdict: verdict.Reject, Count: 1}}, Decision: policy.Decision{
+				Checkpoint: verdict.S0, Verdict: verdict.Quarantine, Check: "spam", Recipients: []policy.Ruling{local(verdict.Quarantine, "spam"), observed(verdict.Quarantine, "spam")},
+				Observed: &policy.Outcome{Verdict: verdict.Quarantine, Check: "spam"},
+			}},
+			[]string{
+				`coexistd_messages_total{check="spam",ended="true",platform="",point="S0",verdict="quarantine"} 1`,
+				`coexistd_observed_messages_total{check="spam",platform="",point="S0",verdict="quarantine"} 1`,
+				`coexistd_observed_recipients_total{check="",flow="",point="S0",verdict="reject"} 1`,
+				`coexistd_observed_recipients_total{check="spam",flow="S0=>LD",point="S0",verdict="quarantine"} 1`,
+				`coexistd_recipients_total{check="",flow="",point="S0",verdict="accept"} 2`,
+				`coexistd_recipients_total{check="",flow="",point="S0",verdict="reject"} 1`,
+				`coexistd_recipients_total{check="spam",flow="S0=>LD",point="S0",verdict="quarantine"} 1`,
+			},
+		},
+		"observed, refused for others": {
+			record.Record{Ended: true, Count: 2, Decision: policy.Decision{
+				Checkpoint: verdict.S0, Verdict: verdict.Reject, Check: "virus", Recipients: []policy.Ruling{local(verdict.Reject, "virus"), observed(verdict.Accept, "")},
+				Observed: &policy.Outcome{Verdict: verdict.Accept},
+			}},
+			[]string{
+				`coexistd_messages_total{check="virus",ended="true",platform="",point="S0",verdict="reject"} 1`,
+				`coexistd_observed_messages_total{check="",platform="",point="S0",verdict="accept"} 1`,
+				`coexistd_observed_recipients_total{check="",flow="S0=>LD",point="S0",verdict="accept"} 1`,
+				`coexistd_recipients_total{check="virus",flow="",point="S0",verdict="reject"} 2`,
+			},
+		},
+		"observed, refused at its entry": {
+			record.Record{Ended: true, Count: 2, Decision: policy.Decision{Checkpoint: verdict.S0, Verdict: verdict.Accept, Observed: &policy.Outcome{Verdict: verdict.Tempfail}}},
+			[]string{
+				`coexistd_messages_total{check="",ended="true",platform="",point="S0",verdict="accept"} 1`,
+				`coexistd_observed_messages_total{check="",platform="",point="S0",verdict="tempfail"} 1`,
+				`coexistd_recipients_total{check="",flow="",point="S0",verdict="accept"} 2`,
+			},
+		},
+		"observed, ended early": {
+			record.Record{Count: 1, Alike: []record.Alike{{Verdict: verdict.Reject, Observed: true, Count: 1}}, Decision: policy.Decision{Checkpoint: verdict.S0, Verdict: verdict.Accept, Observed: &policy.Outcome{Verdict: verdict.Reject}}},
+			[]string{
+				`coexistd_messages_total{check="",ended="false",platform="",point="S0",verdict="accept"} 1`,
+				`coexistd_observed_messages_total{check="",platform="",point="S0",verdict="reject"} 1`,
+				`coexistd_observed_recipients_total{check="",flow="",point="S0",verdict="reject"} 1`,
 			},
 		},
 		"without proof": {
@@ -179,7 +229,9 @@ func full() State {
 func TestTheTableHasEachMetricThatIsToldAndNoOther(t *testing.T) {
 	m := New(full)
 	m.Configure([]string{"office365"})
-	r := &record.Record{Count: 1, Decision: policy.Decision{Findings: []verdict.Finding{{Check: "virus", Took: 1}}}}
+	r := &record.Record{Count: 1, Decision: policy.Decision{
+		Findings: []verdict.Finding{{Check: "virus", Took: 1}}, Recipients: []policy.Ruling{observed(verdict.Accept, "")}, Observed: &policy.Outcome{},
+	}}
 	m.Record(r)
 	_, text := scrape(m, "GET", Path)
 	told := map[string]kind{}

@@ -31,6 +31,8 @@ type id int
 const (
 	messages id = iota
 	recipients
+	observedMessages
+	observedRecipients
 	findings
 	unproven
 	holdFailures
@@ -76,7 +78,11 @@ var table = [metricCount]metric{
 	messages: {"coexistd_messages_total", counter, []string{"point", "platform", "verdict", "check", "ended"},
 		"Messages, by the point where they entered, the platform proven at S1, what was done, and the check that decided. Those with ended=\"false\" did not come to their end, and had recipients refused"},
 	recipients: {"coexistd_recipients_total", counter, []string{"point", "flow", "verdict", "check"},
-		"Recipients, those refused alone as well, by the point where the message entered, the hops of their ways, what was done for them, and the check that decided. Whoever is refused or put off has no flow"},
+		"Recipients, those refused alone as well, by the point where the message entered, the hops of their ways, what was done for them, and the check that decided. Whoever is refused or put off has no flow, nor has one who is only observed"},
+	observedMessages: {"coexistd_observed_messages_total", counter, []string{"point", "platform", "verdict", "check"},
+		"Messages with recipients for whom the mode is observe, by what would have been done for these. What was done is in coexistd_messages_total"},
+	observedRecipients: {"coexistd_observed_recipients_total", counter, []string{"point", "flow", "verdict", "check"},
+		"Recipients for whom the mode is observe, by what would have been done for them"},
 	findings:     {"coexistd_findings_total", counter, []string{"check", "state"}, "What checks saw of messages: clean, hit or unknown"},
 	unproven:     {"coexistd_unproven_messages_total", counter, []string{"platform"}, "Messages in our own name that were put off since they came from the platform's networks without proof of any tenant"},
 	holdFailures: {"coexistd_quarantine_failures_total", counter, nil, "Messages that were put off since they could not be held"},

@@ -58,6 +58,8 @@ type Event struct {
 	Point  verdict.Checkpoint
 	// Mail asks for a mail to the administrators, too.
 	Mail bool
+	// Observed says that the limit stops nothing, since the mode is observe.
+	Observed bool
 }
 
 // Teller tells of events. It lives as long as the daemon does. All methods may be
@@ -144,6 +146,10 @@ func (t *Teller) tell(e Event, now time.Time) {
 	if !sum.since.IsZero() {
 		since = sum.since.Format(time.RFC3339)
 	}
+	onLimit := e.Rule.OnLimit.String()
+	if e.Observed {
+		onLimit = "observed: " + onLimit
+	}
 	wait := (time.Duration(e.Wait) * time.Microsecond).String()
 	if e.Wait == rate.Never {
 		wait = "never"
@@ -158,7 +164,7 @@ func (t *Teller) tell(e Event, now time.Time) {
 		slog.Int64("burst", e.Burst),
 		slog.String("per", seconds(e.Rule.Per).String()),
 		slog.String("point", e.Point.String()),
-		slog.String("verdict", e.Rule.OnLimit.String()),
+		slog.String("verdict", onLimit),
 		slog.Any("client", e.Client),
 		slog.String("wait", wait),
 		slog.Int64("sent_messages", sum.messages),

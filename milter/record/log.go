@@ -31,7 +31,7 @@ func (l Log) Record(r *Record) {
 	if len(d.Recipients) == 0 {
 		list.paths = r.Paths
 	}
-	attrs := append(make([]slog.Attr, 0, 18),
+	attrs := append(make([]slog.Attr, 0, 19),
 		slog.String("queue_id", shorten(r.QueueID)),
 		slog.Any("client", r.Client),
 		slog.String("login", shorten(r.Login)),
@@ -55,6 +55,14 @@ func (l Log) Record(r *Record) {
 		slog.Int("recipient_count", r.Count),
 		slog.Any("recipients", list),
 	)
+	if would := d.Observed; would != nil {
+		attrs = append(attrs, slog.Group("observed",
+			slog.String("verdict", would.Verdict.String()),
+			slog.String("check", would.Check),
+			slog.String("reply", would.Reply.String()),
+			slog.String("reason", would.Reasons.String()),
+		))
+	}
 	l.LogAttrs(context.Background(), slog.LevelInfo, "message", attrs...)
 }
 
@@ -92,11 +100,13 @@ func (r recipients) all(yield func(policy.Ruling) bool) {
 	}
 }
 
-// flows returns the flows of the recipients, each once.
+// flows returns the flows of the recipients, each once, without those of recipients who are
+// only observed.
 func (r recipients) flows() string {
 	var flows []string
 	for ruling := range r.all {
-		if flow := ruling.Ways.String(); flow != "" && !slices.Contains(flows, flow) {
+		done := ruling.Done()
+		if flow := done.Ways.String(); flow != "" && !slices.Contains(flows, flow) {
 			flows = append(flows, flow)
 		}
 	}
@@ -104,7 +114,8 @@ func (r recipients) flows() string {
 }
 
 // MarshalText writes "address residence flow -> rewritten" for each recipient,
-// and for a refused one "address: reply", with semicolons between them.
+// and for a refused one "address: reply", with semicolons between them. What is only
+// observed would be so: "would be" stands behind the address.
 func (r recipients) MarshalText() ([]byte, error) {
 	b := make([]byte, 0, 128)
 	for ruling := range r.all {
@@ -113,6 +124,9 @@ func (r recipients) MarshalText() ([]byte, error) {
 		}
 		b = append(append(b, '<'), shorten(ruling.Address)...)
 		b = append(b, '>')
+		if ruling.Observed {
+			b = append(b, " would be"...)
+		}
 		for _, word := range [...]string{ruling.Residence.String(), ruling.Ways.String()} {
 			if word != "" {
 				b = append(append(b, ' '), word...)
@@ -140,12 +154,13 @@ func (r recipients) MarshalJSON() ([]byte, error) {
 		Rewritten []string `json:"rewritten,omitempty"`
 		Verdict   string   `json:"verdict"`
 		Reply     string   `json:"reply,omitempty"`
+		Observed  bool     `json:"observed,omitempty"`
 	}
 	objects := []object{}
 	for ruling := range r.all {
 		one := object{
 			Address: shorten(ruling.Address), Residence: ruling.Residence.String(), Flow: ruling.Ways.String(),
-			Verdict: ruling.Verdict.String(), Reply: ruling.Reply.String(),
+			Verdict: ruling.Verdict.String(), Reply: ruling.Reply.String(), Observed: ruling.Observed,
 		}
 		if ruling.Elsewhere != "" {
 			one.Rewritten = []string{ruling.Elsewhere}

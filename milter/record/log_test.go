@@ -41,6 +41,38 @@ func TestTextLogSaysWhatBecameOfEachRecipient(t *testing.T) {
 	}
 }
 
+func TestALineTellsWhatWasObserved(t *testing.T) {
+	refused := policy.Refuse("x@b", verdict.Why(verdict.BadRecipient))
+	refused.Observed = true
+	there := policy.Ruling{
+		Address: "a@b", Verdict: verdict.Accept, Residence: route.Residence{Kind: route.There, Platform: "office365"}, Observed: true,
+		Ways: route.Ways{{route.Ours(verdict.S0), route.Ours(verdict.S4), {Side: "O", Number: 1}, route.LD}}, Elsewhere: "a@c",
+	}
+	r := &Record{Count: 2, Refused: []policy.Ruling{refused}, Decision: policy.Decision{
+		Checkpoint: verdict.S0, Verdict: verdict.Accept, Recipients: []policy.Ruling{there},
+		Observed: &policy.Outcome{Verdict: verdict.Reject, Check: "spoof", Reply: refused.Reply, Reasons: refused.Reasons},
+	}}
+	for _, c := range []struct {
+		handler func(*strings.Builder) slog.Handler
+		want    string
+	}{
+		{func(b *strings.Builder) slog.Handler { return slog.NewTextHandler(b, nil) },
+			` flow="" verdict=accept check="" reply="" reason="" proof="" findings="" held="" recipient_count=2` +
+				` recipients="<x@b> would be reject: 501 5.1.3 Bad recipient address syntax; <a@b> would be office365 S0=>S4=>O1=>LD -> a@c"` +
+				` observed.verdict=reject observed.check=spoof observed.reply="501 5.1.3 Bad recipient address syntax" observed.reason="Bad recipient address syntax"`},
+		{func(b *strings.Builder) slog.Handler { return slog.NewJSONHandler(b, nil) },
+			`"recipients":[{"address":"x@b","verdict":"reject","reply":"501 5.1.3 Bad recipient address syntax","observed":true},` +
+				`{"address":"a@b","residence":"office365","flow":"S0=\u003eS4=\u003eO1=\u003eLD","rewritten":["a@c"],"verdict":"accept","observed":true}],` +
+				`"observed":{"verdict":"reject","check":"spoof","reply":"501 5.1.3 Bad recipient address syntax","reason":"Bad recipient address syntax"}}`},
+	} {
+		var b strings.Builder
+		Log{Logger: slog.New(c.handler(&b))}.Record(r)
+		if !strings.HasSuffix(strings.TrimSpace(b.String()), c.want) {
+			t.Errorf("the log says\n%s\nright is\n%s", b.String(), c.want)
+		}
+	}
+}
+
 func TestALineHasItsKeysInOrderAndTheSubjectIfThatIsWanted(t *testing.T) {
 	r := &Record{
 		QueueID: "4QID", Client: netip.MustParseAddr("192.0.2.1"), Sender: "x@example.org",

@@ -31,11 +31,12 @@ type Record struct {
 	// Size is the message's length in bytes, or zero where the body was not read.
 	Size int64
 	// Decision is what was decided. Its Recipients are empty where the message was
-	// refused as a whole, whoever they are; Paths has them then.
+	// refused as a whole, whoever they are; Paths has them then. Its Observed tells of those
+	// who would have been refused alone, too, where there are no others who are observed.
 	Decision policy.Decision
 	Proof    tenant.Proof
-	// Refused are the first recipients that were refused alone, in order, with their
-	// addresses cut to 1,000 bytes.
+	// Refused are the first recipients that were refused alone, or would have been if they
+	// were not only observed, in order, with their addresses cut to 1,000 bytes.
 	Refused []policy.Ruling
 	// Alike counts all recipients that were refused alone, by what they had in common.
 	Alike []Alike
@@ -53,11 +54,13 @@ type Record struct {
 	Took [Steps]time.Duration
 }
 
-// Alike is how many recipients were refused alone with one verdict by one check.
+// Alike is how many recipients were refused alone with one verdict by one check, or would have
+// been if they were not only observed.
 type Alike struct {
-	Verdict verdict.Verdict
-	Check   string // or empty
-	Count   int
+	Verdict  verdict.Verdict
+	Check    string // or empty
+	Observed bool
+	Count    int
 }
 
 // Step is one of the steps of a message's end.

@@ -15,21 +15,28 @@ type refusals struct {
 	rulings []policy.Ruling // the first record.MaxRecipients
 	alike   []record.Alike
 	count   int
-	worst   policy.Ruling // the one with the strictest verdict, the first of them
+	// worst is the one with the strictest verdict, the first of them, and observed that of
+	// those who are only observed.
+	worst, observed policy.Ruling
 }
 
 func (r *refusals) add(ruling policy.Ruling) {
 	ruling.Address = cut(ruling.Address)
-	if ruling.Verdict > r.worst.Verdict {
-		r.worst = ruling
+	worst := &r.worst
+	if ruling.Observed {
+		worst = &r.observed
+	}
+	if ruling.Verdict > worst.Verdict {
+		*worst = ruling
 	}
 	if r.count++; r.count <= record.MaxRecipients {
 		r.rulings = append(r.rulings, ruling)
 	}
-	at := slices.IndexFunc(r.alike, func(a record.Alike) bool { return a.Verdict == ruling.Verdict && a.Check == ruling.Check })
+	alike := record.Alike{Verdict: ruling.Verdict, Check: ruling.Check, Observed: ruling.Observed}
+	at := slices.IndexFunc(r.alike, func(a record.Alike) bool { a.Count = 0; return a == alike })
 	if at < 0 {
 		at = len(r.alike)
-		r.alike = append(r.alike, record.Alike{Verdict: ruling.Verdict, Check: ruling.Check})
+		r.alike = append(r.alike, alike)
 	}
 	r.alike[at].Count++
 }
@@ -55,7 +62,7 @@ func (t *Transaction) record(d policy.Decision) {
 func (t *Transaction) recordRefused() {
 	worst := t.refused.worst
 	d := policy.Decision{
-		Checkpoint: t.entry.Point, Verdict: worst.Verdict, Reply: worst.Reply, Check: worst.Check, Reasons: worst.Reasons,
+		Checkpoint: t.entry.Point, Verdict: max(worst.Verdict, verdict.Accept), Reply: worst.Reply, Check: worst.Check, Reasons: worst.Reasons,
 	}
 	if t.entry.IsProvisional() {
 		d.Checkpoint = verdict.S0
@@ -67,6 +74,9 @@ func (t *Transaction) recordRefused() {
 
 // fill makes a record of what is known in any case.
 func (t *Transaction) fill(d policy.Decision) *record.Record {
+	if worst := t.refused.observed; worst.Observed && d.Observed == nil {
+		d.Observed = &policy.Outcome{Verdict: worst.Verdict, Reply: worst.Reply, Check: worst.Check, Reasons: worst.Reasons}
+	}
 	r := &record.Record{
 		Time: time.Now(), QueueID: t.queueID, Client: t.Client, Login: t.Login, Sender: t.Path,
 		MessageID: cut(t.header.First("Message-Id")), Subject: cut(t.header.First("Subject")),

@@ -32,7 +32,7 @@ func (t *Transaction) gather() {
 		return &read
 	})
 	m := policy.Message{
-		Entry: t.entry, Sender: t.sender, Recipients: t.admitted, Unread: t.unread, TooMany: t.tooMany,
+		Entry: t.entry, Sender: t.sender, Recipients: t.admitted, Unread: t.unread, TooMany: t.tooMany, Observed: t.observed,
 		Client: t.Client, Login: t.Login, Certificate: t.Certificate,
 		Header: &t.header, Authors: authors, ChangesFields: t.ChangesFields,
 		Row: t.runtime.Directory.Row, Limit: t.runtime.Directory.Limit,
@@ -58,7 +58,11 @@ func (t *Transaction) trouble() verdict.Reason {
 
 // spoiled tells that the mail's body is not whole.
 func (t *Transaction) spoiled(err error) verdict.Reason {
-	t.report(slog.LevelError, "a message cannot be checked; it is put off", slog.String("error", err.Error()))
+	text := "a message cannot be checked; it is put off"
+	if t.open.IsObserved() {
+		text = "a message cannot be checked; it would be put off, and is only observed"
+	}
+	t.report(slog.LevelError, text, slog.String("error", err.Error()))
 	return verdict.Why(verdict.SpoolFailed, err.Error())
 }
 
@@ -117,12 +121,13 @@ func (t *Transaction) charge(ctx context.Context) (goesOn bool) {
 }
 
 // event says that a limit was reached. Of those who send from here, the administrators
-// are told by mail, too.
+// are told by mail, too, unless it stops nothing.
 func (t *Transaction) event(c rate.Charge, g rate.Grant) notice.Event {
+	observed := t.open.IsObserved()
 	return notice.Event{
 		Account: record.AccountOf(t.Login, t.Client), Rule: c.Rule, Key: c.Key, Limit: c.Limit, Burst: c.Burst, Wait: g.Wait,
-		Client: t.Client, Point: t.entry.Point,
-		Mail: t.entry.Point == verdict.S2 && c.Rule.By != rate.ByRecipient,
+		Client: t.Client, Point: t.entry.Point, Observed: observed,
+		Mail: !observed && t.entry.Point == verdict.S2 && c.Rule.By != rate.ByRecipient,
 	}
 }
 
@@ -159,7 +164,8 @@ func (t *Transaction) hold(d policy.Decision) policy.Decision {
 		return d
 	}
 	var held []quarantine.Recipient
-	for i, ruling := range d.Recipients {
+	for i := range d.Recipients {
+		ruling := d.Recipients[i].Done()
 		if ruling.Verdict != verdict.Quarantine {
 			continue
 		}

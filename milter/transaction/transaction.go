@@ -4,6 +4,7 @@
 package transaction
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -59,6 +60,7 @@ type Transaction struct {
 
 	admitted []route.Recipient
 	unread   int  // recipients of mail made on this host that the policy does not see
+	observed int  // those who would have been refused, and are only observed
 	tooMany  bool // mail made on this host has more recipients than are taken
 	refused  refusals
 
@@ -94,18 +96,22 @@ func (t *Transaction) Begin(rt *Runtime, a Arrival) {
 	t.reset()
 	t.Arrival, t.sinks, t.users = a, rt.Sinks, rt.Users
 	t.entry.OnHost = a.OnHost
-	if rt.Policy == nil || a.Insufficient {
+	if rt.Policy == nil {
 		t.barred = verdict.Why(verdict.NotSetUp)
 		return
 	}
 	t.runtime = rt
 	var err error
-	switch t.sender, err = mail.ParseAddress(a.Path, rt.Policy.Delimiters); {
+	if t.sender, err = mail.ParseAddress(a.Path, rt.Policy.Delimiters); err != nil {
+		t.sender = mail.Address{Path: a.Path}
+	}
+	switch {
+	case a.Insufficient:
+		t.barred = verdict.Why(verdict.NotSetUp)
+		return
 	case err != nil && !a.OnHost:
 		t.barred = verdict.Why(verdict.BadSender)
 		return
-	case err != nil:
-		t.sender = mail.Address{Path: a.Path}
 	}
 	t.entry = rt.Policy.Enter(a.Arrival)
 	if t.barred = t.entry.Unready; t.barred.Code == "" {
@@ -125,11 +131,16 @@ func (t *Transaction) Recipient(path, notify, orcpt string) verdict.Reply {
 	if ruling.Verdict < verdict.Tempfail {
 		return verdict.Reply{}
 	}
-	if why := t.visitor.isRefused(t.runtime, t.entry, ruling.Reasons.HasCode(verdict.Unlisted)); why.Code != "" {
+	observed, unknown := ruling.Observed, ruling.Reasons.HasCode(verdict.Unlisted)
+	if why := t.visitor.isRefused(t.runtime, t.entry, unknown, observed); why.Code != "" {
 		ruling = policy.Refuse(path, why)
-		ruling.Check = verdict.CheckDDoS
+		ruling.Check, ruling.Observed = verdict.CheckDDoS, observed
 	}
 	t.refused.add(ruling)
+	if observed {
+		t.observed++
+		return verdict.Reply{}
+	}
 	return ruling.Reply
 }
 
@@ -137,28 +148,32 @@ func (t *Transaction) Recipient(path, notify, orcpt string) verdict.Reply {
 // because there is no such address. The reply, unless it is zero, is for a client that
 // asks for too much.
 func (t *Transaction) RefusedByMTA(unknown bool) verdict.Reply {
-	return t.visitor.isRefused(t.runtime, t.entry, unknown).Reply()
+	return t.visitor.isRefused(t.runtime, t.entry, unknown, false).Reply()
 }
 
 // admit rules on one recipient. One that is not refused becomes part of the mail.
 func (t *Transaction) admit(path, notify, orcpt string) policy.Ruling {
-	switch blocked := t.visitor.blocked; {
-	case blocked.Code != "":
-		ruling := t.refuse(path, blocked)
-		ruling.Check = verdict.CheckDDoS
-		return ruling
-	case t.barred.Code != "":
-		return t.refuse(path, t.barred)
-	case t.runtime == nil:
-		return t.refuse(path, verdict.Why(verdict.SenderLacks))
-	case len(t.admitted) >= MaxRecipients:
-		t.tooMany = t.entry.OnHost
-		return t.refuse(path, verdict.Why(verdict.TooManyRecipients))
+	if t.runtime == nil {
+		return t.refuse(path, cmp.Or(t.barred, verdict.Why(verdict.SenderLacks)), false)
 	}
 	p := t.runtime.Policy
 	address, err := mail.ParseAddress(path, p.Delimiters)
-	if err != nil || address.IsNull() {
-		return t.refuse(path, verdict.Why(verdict.BadRecipient))
+	if err != nil {
+		address = mail.Address{}
+	}
+	observed := p.Observes(t.sender, address)
+	switch blocked := t.visitor.isBlocked(t.runtime, observed); {
+	case blocked.Code != "":
+		ruling := t.refuse(path, blocked, observed && p.Observe)
+		ruling.Check = verdict.CheckDDoS
+		return ruling
+	case t.barred.Code != "":
+		return t.refuse(path, t.barred, observed)
+	case len(t.admitted) >= MaxRecipients:
+		t.tooMany = t.entry.OnHost
+		return t.refuse(path, verdict.Why(verdict.TooManyRecipients), observed)
+	case address.IsNull():
+		return t.refuse(path, verdict.Why(verdict.BadRecipient), observed)
 	}
 	r := route.Recipient{Path: path, Notify: notify, ORcpt: orcpt, Address: address, Listing: t.runtime.Directory.List(p.Routes.Home(address))}
 	ruling := p.Admit(t.entry, t.sender, len(t.admitted), r)
@@ -170,12 +185,18 @@ func (t *Transaction) admit(path, notify, orcpt string) policy.Ruling {
 
 // refuse refuses a recipient without asking the policy. Mail made on this host is let
 // through, since its MTA could not bear a refusal here.
-func (t *Transaction) refuse(path string, why verdict.Reason) policy.Ruling {
-	if t.entry.OnHost {
+func (t *Transaction) refuse(path string, why verdict.Reason, observed bool) policy.Ruling {
+	switch {
+	case t.entry.OnHost && observed:
+		t.observed++
+		return policy.Ruling{}
+	case t.entry.OnHost:
 		t.unread++
 		return policy.Ruling{}
 	}
-	return policy.Refuse(path, why)
+	ruling := policy.Refuse(path, why)
+	ruling.Observed = observed
+	return ruling
 }
 
 // Field adds a header field.
@@ -202,7 +223,7 @@ func (t *Transaction) Body(read func(b []byte) ([]byte, error)) error {
 func (t *Transaction) End(ctx context.Context) Answer {
 	switch {
 	case t.barred.Code != "":
-		return t.answer(t.entry.RefuseMessage(t.barred))
+		return t.answer(t.refuseMessage())
 	case t.runtime == nil:
 		return Answer{GoesOn: true} // there is no mail
 	}
@@ -218,6 +239,16 @@ func (t *Transaction) End(ctx context.Context) Answer {
 		}
 	}
 	return t.answer(t.hold(t.decide()))
+}
+
+// refuseMessage is the decision on a mail that was barred from its beginning.
+func (t *Transaction) refuseMessage() policy.Decision {
+	m := policy.Message{Entry: t.entry, Sender: t.sender, Unread: t.unread, Observed: t.observed}
+	var p *policy.Policy
+	if t.runtime != nil {
+		p = t.runtime.Policy
+	}
+	return p.RefuseMessage(&m, t.barred)
 }
 
 // answer records the decision, and returns what the MTA is told of it. It is the one place

@@ -281,6 +281,7 @@ func (r *reader) root(t *schema.Table) {
 	r.quarantine(t)
 	r.messages(t)
 	r.probe(t)
+	r.noteMode()
 	r.refuseOverlaps()
 }
 

@@ -30,6 +30,8 @@ type alternate struct {
 
 func (r *reader) domainKeys() schema.Section {
 	return schema.Section{Path: "domain.*", Header: `[domain."example.com"]`, About: "a domain of ours; at least one", Keys: []schema.Key{
+		{Name: "mode", Kind: mode, Usually: "the one at the top", Example: `"observe"`,
+			Meaning: "the [mode](observe.md) of mail to the domain and to its alternate domains, and of mail from it to recipients elsewhere. A message for domains of both modes is judged for those with `\"enforce\"` alone"},
 		{Name: "directory", Kind: r.csvFile(), Example: `"users.csv"`, Meaning: "the CSV file that says who lives where, or `\"source:NAME\"` for a `[source.NAME]`, or a list of these, of which the first that lists an address counts; several domains may share one. An address is unlisted when none lists it; while one cannot be read, what those before it do not list is put off"},
 		{Name: "alternate", Kind: schema.Inline(`{ office365 = "example-com.onmicrosoft.com" }`), Example: `{ office365 = "example-com.onmicrosoft.com" }`,
 			Meaning: "`{ office365 = \"acmecorp-com.onmicrosoft.com\" }`: for each platform, the domain that reaches the same mailboxes there only. An alternate domain belongs to one domain and one platform, and is not itself a domain of ours"},
@@ -95,7 +97,10 @@ func (r *reader) cutName(t *schema.Table) (whole string) {
 
 func (r *reader) domain(t *schema.Table, name string) *route.Domain {
 	t.ReadSection()
-	d := &route.Domain{Name: name, Alternates: make(map[string]string)}
+	d := &route.Domain{Name: name, Alternates: make(map[string]string), Observe: r.config.Rules.Observe}
+	if said, ok := schema.Said[schema.Word](t, "mode"); ok {
+		d.Observe = said == observe
+	}
 	r.readAlternates(t, d)
 	d.Platforms = r.furtherPlatforms(t, d)
 	d.MX = r.platformOrHere(t, "mx")

@@ -20,6 +20,8 @@ func (r *reader) topKeys() schema.Section {
 	return schema.Section{Path: "", About: "the whole", Keys: []schema.Key{
 		{Name: "hostname", Kind: schema.Text(schema.AString, hostname), Usually: "the host's name", Example: `"mail.example.com"`,
 			Meaning: "this system's name in trace headers and in `Authentication-Results`: a field of that kind in this name is removed from each message that comes"},
+		{Name: "mode", Kind: mode, Usual: "enforce",
+			Meaning: "`\"observe\"`: everything is decided, logged and counted, and nothing is done ([how](observe.md)): each message goes on as it came. A `[domain]` may say otherwise of its mail; clients that ask for too much (`ddos`) go by this one"},
 		{Name: "our_networks", Kind: schema.Texts(schema.Rules{}), Example: `["127.0.0.0/8", "::1"]`,
 			Meaning: "clients that are ours without authentication: S2. A list of CIDR networks and addresses, as in Postfix's `mynetworks`; a platform's are refused. `ddos` does not bound them"},
 		{Name: "our_certificates", Kind: schema.Texts(schema.Rules{Most: 1000, What: "names"}), Example: `["relay.example.com"]`,
@@ -53,6 +55,7 @@ func (r *reader) top(t *schema.Table) {
 	p.Routes.MaxPasses = schema.Value[int](t, "max_passes")
 	p.Delimiters = schema.Value[string](t, "recipient_delimiter")
 	p.Header = schema.Value[string](t, "header")
+	p.Observe = schema.Value[schema.Word](t, "mode") == observe
 	p.Hostname = schema.Value[string](t, "hostname")
 	if t.Has("hostname") {
 		return
@@ -63,6 +66,34 @@ func (r *reader) top(t *schema.Table) {
 	}
 	if err != nil {
 		t.Fail("hostname", "is missing, and the system has no host name that could be used: %v", err)
+	}
+}
+
+const observe schema.Word = "observe"
+
+// mode is whether what is decided is done.
+var mode = schema.Choice[schema.Word]("a mode", "enforce", observe)
+
+// noteMode tells whose mail is only observed.
+func (r *reader) noteMode() {
+	var observed, enforced []string
+	for name, domain := range r.config.Rules.Routes.Domains {
+		if domain.Observe {
+			observed = append(observed, name)
+		} else {
+			enforced = append(enforced, name)
+		}
+	}
+	slices.Sort(observed)
+	slices.Sort(enforced)
+	const does = "all is decided and recorded, and nothing is done"
+	switch all := r.config.Rules.Observe; {
+	case all && len(enforced) == 0:
+		r.note(`the mode is observe: %s`, does)
+	case all:
+		r.note("the mode is observe, save for %s: %s", strings.Join(enforced, ", "), does)
+	case len(observed) > 0:
+		r.note("the mode of %s is observe: %s", strings.Join(observed, ", "), does)
 	}
 }
 

@@ -77,6 +77,8 @@ type Domain struct {
 	// Platforms names further platforms that have mailboxes of the domain, and that need no
 	// alternate domain: mail reaches them by relay or by targets.
 	Platforms []string
+	// Observe has mail of the domain be observed only: nothing that is decided is done.
+	Observe bool
 }
 
 // Residence reads a residence as a directory writes it: "here", "moving",

@@ -19,34 +19,31 @@ import (
 // castagnoli is the table of the chunks' checksums.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// writeChunks writes what comes next of a message, at most so many chunks, and tells whether
-// that was all. buf has room for one chunk.
-func writeChunks(tx *sql.Tx, message, first int64, most int, content io.Reader, buf []byte) (chunks, bytes int64, ended bool, err error) {
+// writeChunks writes what comes next of a message, as many chunks as one change may.
+func writeChunks(tx *sql.Tx, a *arrival) error {
 	insert, err := tx.Prepare("INSERT INTO chunks VALUES (?, ?, ?)")
 	if err != nil {
-		return 0, 0, false, err
+		return err
 	}
 	defer insert.Close()
-	for range most {
-		n, err := io.ReadFull(content, buf)
-		if ended = err == io.EOF || err == io.ErrUnexpectedEOF; err != nil && !ended {
-			return chunks, bytes, false, err
+	for n := 0; n < chunksAtOnce && !a.ended; n++ {
+		n, err := io.ReadFull(a.content, a.buf)
+		if a.ended = err == io.EOF || err == io.ErrUnexpectedEOF; err != nil && !a.ended {
+			return err
 		}
-		if n > 0 {
-			at := first + chunks
-			if at >= maxChunks {
-				return chunks, bytes, false, errors.New("the message is too large")
-			}
-			if _, err := insert.Exec(message*maxChunks+at, int64(crc32.Checksum(buf[:n], castagnoli)), buf[:n]); err != nil {
-				return chunks, bytes, false, err
-			}
-			chunks, bytes = chunks+1, bytes+int64(n)
+		if n == 0 {
+			break
 		}
-		if ended {
-			return chunks, bytes, true, nil
+		if a.chunks == maxChunks {
+			return errors.New("the message is too large")
 		}
+		data := a.buf[:n]
+		if _, err := insert.Exec(a.number*maxChunks+a.chunks, int64(crc32.Checksum(data, castagnoli)), data); err != nil {
+			return err
+		}
+		a.chunks, a.bytes = a.chunks+1, a.bytes+int64(n)
 	}
-	return chunks, bytes, false, nil
+	return nil
 }
 
 // stored is a message's content. It is read chunk by chunk, so that neither much of it is in

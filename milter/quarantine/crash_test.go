@@ -301,7 +301,9 @@ func TestADamagedStoreIsSetAsideAndWhatCanBeReadIsKept(t *testing.T) {
 		for _, atWork := range []bool{false, true} {
 			s := holding(t, good, damage, atWork)
 			item, content := spam(100)
-			s.Put(item, recipients("alice@acmecorp.com"), strings.NewReader(content)) // at work, the first may fail
+			for range 2 { // at work, one may fail: that which finds the damage
+				s.Put(item, recipients("alice@acmecorp.com"), strings.NewReader(content))
+			}
 			id := put(t, s, 100, "alice@acmecorp.com")[0]
 			kept, known := 0, false
 			for _, e := range listed(t, s, Query{}) {
@@ -359,12 +361,7 @@ func holding(t *testing.T, good, damage []byte, atWork bool) *Store {
 func TestAPieceThatIsNotAsItWasWrittenIsNotReleased(t *testing.T) {
 	s, sink := newTestStore(t), startSink(t, lab.SinkConfig{})
 	bad, kept := put(t, s, 1, "alice@acmecorp.com")[0], put(t, s, 2, "bob@acmecorp.com")[0]
-	if err := s.update(func(tx *sql.Tx) error {
-		_, err := tx.Exec("UPDATE chunks SET data = replace(data, 'Buy', 'Bye') WHERE number = (SELECT message * ? FROM entries WHERE id = ?)", maxChunks, bad)
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
+	harmPiece(t, s, bad)
 	e, err := s.Release(t.Context(), newReleaser(sink.Addr()), bad, false)
 	if err == nil || !strings.Contains(err.Error(), "its checksum is wrong") || e.State != Held || len(sink.All()) != 0 {
 		t.Errorf("it is %s, with %d deliveries: %v", e.State, len(sink.All()), err)
@@ -374,5 +371,69 @@ func TestAPieceThatIsNotAsItWasWrittenIsNotReleased(t *testing.T) {
 	}
 	if err := s.Delete(bad); err != nil {
 		t.Error(err)
+	}
+}
+
+// harmPiece changes the first piece of an entry's message.
+func harmPiece(t *testing.T, s *Store, id string) {
+	t.Helper()
+	if err := s.update(func(tx *sql.Tx) error {
+		changed, err := change(tx, "UPDATE chunks SET data = replace(data, 'Buy', 'Bye') WHERE number = (SELECT message * ? FROM entries WHERE id = ?)", maxChunks, id)
+		if err == nil && changed != 1 {
+			err = fmt.Errorf("%d pieces were changed", changed)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestADamagedMessageThatComesAgainIsHeldAnew(t *testing.T) {
+	short, content := spam(1)
+	long, much := large()
+	for want, item := range map[string]Item{content: short, much: long} {
+		s := newTestStore(t)
+		hold := func(addresses ...string) []string {
+			ids, err := s.Put(item, recipients(addresses...), strings.NewReader(want))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ids
+		}
+		bad, bobs := hold("alice@acmecorp.com")[0], hold("bob@acmecorp.com")[0]
+		harmPiece(t, s, bad)
+		for range 2 {
+			both := hold("alice@acmecorp.com", "bob@acmecorp.com")
+			if both[0] == bad || both[1] != bobs || contentOf(t, s, both[0]) != want {
+				t.Errorf("it is held as %q, after %q and %q", both, bad, bobs)
+			}
+			wantContents(t, s, 3)
+		}
+		sink := startSink(t, lab.SinkConfig{})
+		if e, err := s.Release(t.Context(), newReleaser(sink.Addr()), hold("alice@acmecorp.com")[0], false); err != nil {
+			t.Errorf("the release of %s: %v", e.ID, err)
+		}
+	}
+}
+
+// A file that was mended may have no more of a message than its entries.
+func TestAMessagesNumberHasNoEntriesOfAnother(t *testing.T) {
+	s := newTestStore(t)
+	lost := put(t, s, 1, "alice@acmecorp.com")[0]
+	if err := s.Delete(lost); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.update(func(tx *sql.Tx) error {
+		_, err := tx.Exec("DELETE FROM messages")
+		if err == nil {
+			_, err = mended(tx)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	id := put(t, s, 2, "bob@acmecorp.com")[0]
+	if got := idsOf(listed(t, s, Query{All: true})); !slices.Equal(got, []string{id}) {
+		t.Errorf("there are %q, not %q alone", got, id)
 	}
 }

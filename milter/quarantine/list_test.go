@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -116,5 +117,57 @@ func TestTheOldestGoFirstWhenTheStoreIsFull(t *testing.T) {
 	last := put(t, s, 20, "alice@acmecorp.com")
 	if got := idsOf(listed(t, s, Query{})); !slices.Equal(got, last) {
 		t.Errorf("%q are held, want the new %q alone", got, last)
+	}
+}
+
+// What must go for a message goes at once, however many its recipients are.
+func TestTheBoundOfTheSizeHoldsAtOnce(t *testing.T) {
+	s := newTestStore(t)
+	var many []string
+	for n := range 3*changesAtOnce - 1 {
+		many = append(many, fmt.Sprintf("user%d@acmecorp.com", n))
+	}
+	put(t, s, 1, many...)
+	_, content := spam(1)
+	s.maxBytes = int64(len(content))
+	ids := put(t, s, 2, "alice@acmecorp.com")
+	if u, err := s.Usage(); err != nil || u.Bytes > s.maxBytes || u.Entries != 1 {
+		t.Errorf("of %d bytes it has %+v, %v", s.maxBytes, u, err)
+	}
+	if got := contentOf(t, s, ids[0]); !strings.Contains(got, "Buy 2") {
+		t.Errorf("what is held is %q", got)
+	}
+	wantContents(t, s, 1)
+}
+
+// Clearing out is done every few minutes, and room is made with every message.
+func TestClearingOutReadsNoMoreThanItChanges(t *testing.T) {
+	s := newTestStore(t)
+	for query, want := range map[string]string{
+		selectEntries + dueByAge: "entries_open (time<?)", selectEntries + dueBySize: "entries_to_expire (<expr>=?)",
+		selectEntries + dueSettled: "entries_settled (changed<?)", leftDrafts: "messages_drafts (time<?)", nextUnkept: "messages_unkept",
+	} {
+		if err := s.view(func(tx *sql.Tx) error {
+			plan, err := tx.Query("EXPLAIN QUERY PLAN "+query, 1, 1, 1)
+			if err != nil {
+				return err
+			}
+			defer plan.Close()
+			said := ""
+			for plan.Next() {
+				var id, parent, unused int
+				var detail string
+				if err := plan.Scan(&id, &parent, &unused, &detail); err != nil {
+					return err
+				}
+				said += detail + "; "
+			}
+			if !strings.Contains(said, want) || strings.Contains(said, "SCAN") || strings.Contains(said, "TEMP B-TREE") {
+				t.Errorf("%s: %s, not %s", query, said, want)
+			}
+			return plan.Err()
+		}); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -9,7 +9,8 @@ import (
 )
 
 // A release is claimed in the name of the process that makes it, so that one which has ended
-// is known: its number is given to another process some day, but not with the same start.
+// is known: its number is given to another process some day, but not with the same start since
+// the machine was started.
 
 // thisProcess names this process.
 func thisProcess() string { return processName(os.Getpid()) }
@@ -22,11 +23,12 @@ func (r *row) isUnderWay() bool {
 	return err == nil && r.State == Releasing && processName(pid) == r.releaser
 }
 
-// processName is a process' number and when it was started (proc(5), /proc/PID/stat, field
-// 22), or empty where there is none.
+// processName is a process' number, when it was started (proc(5), /proc/PID/stat, field 22),
+// and when the machine was, by the name of that; or empty where there is none.
 func processName(pid int) string {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
+	boot, errBoot := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil || errBoot != nil {
 		return ""
 	}
 	// The second field, the program's name, is in parentheses and may hold anything.
@@ -35,5 +37,5 @@ func processName(pid int) string {
 	if len(fields) <= start {
 		return ""
 	}
-	return fmt.Sprintf("%d %s", pid, fields[start])
+	return fmt.Sprintf("%d %s %s", pid, fields[start], bytes.TrimSpace(boot))
 }

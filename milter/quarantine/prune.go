@@ -17,6 +17,15 @@ const (
 	draftTime = time.Hour
 )
 
+// Which entries and messages are due, each by an index, so that no others are read.
+const (
+	dueByAge   = "WHERE e." + openStates + " AND e.time < ? AND (e.state = 'held' OR e.changed < ?) ORDER BY e.time, e.number LIMIT ?"
+	dueBySize  = "WHERE e.state = 'held' AND (e.report AND NOT e.reported) = ? AND e.message <> ? ORDER BY e.time, e.number LIMIT ?"
+	dueSettled = "WHERE e." + settledStates + " AND e.changed < ? ORDER BY e.changed LIMIT ?"
+	leftDrafts = "UPDATE messages SET state = ? WHERE state = 1 AND time < ?"
+	nextUnkept = "SELECT coalesce(min(number), 0) FROM messages WHERE state = 2"
+)
+
 // Prune expires entries that were held for longer than Options.Keep, and then
 // the oldest ones, as long as the messages have more than Options.MaxBytes. The
 // record of an entry that was settled so long ago is removed. It tells how many
@@ -30,18 +39,13 @@ func (s *Store) Prune(now time.Time) (expired int, err error) {
 		}
 	}
 	if s.maxBytes > 0 && err == nil {
-		var all displaced
-		_, err = s.inBatches(func(tx *sql.Tx) (int, error) {
-			some, err := s.expireOldest(tx, nil, 0, now)
-			all = displaced{all.entries + some.entries, all.untold + some.untold}
-			return some.entries, err
-		})
-		expired += all.entries
-		s.tellDisplaced(all)
+		var displaced int
+		displaced, err = s.makeRoom(nil, 0, now)
+		expired += displaced
 	}
 	if err == nil {
 		err = s.update(func(tx *sql.Tx) error {
-			_, err := tx.Exec("UPDATE messages SET state = ? WHERE state = 1 AND time < ?", unkept, now.Add(-draftTime).UnixNano())
+			_, err := tx.Exec(leftDrafts, unkept, now.Add(-draftTime).UnixNano())
 			return err
 		})
 	}
@@ -72,18 +76,21 @@ func (s *Store) inBatches(do func(*sql.Tx) (changed int, err error)) (total int,
 // expireOlder expires entries of messages that came before a time. One whose release was
 // broken off since then is spared as yet.
 func expireOlder(tx *sql.Tx, before, now time.Time) (int, error) {
-	due, err := rows(tx, "WHERE e."+openStates+" AND e.time < ? AND (e.state = 'held' OR e.changed < ?) ORDER BY e.time, e.number LIMIT ?",
-		before.UnixNano(), before.UnixNano(), changesAtOnce)
+	due, err := rows(tx, dueByAge, before.UnixNano(), before.UnixNano(), changesAtOnce)
 	if err != nil {
 		return 0, err
 	}
-	return len(due), settle(tx, due, Expired, now)
+	for i := range due {
+		if _, err := set(tx, &due[i], Expired, "", now); err != nil {
+			return 0, err
+		}
+	}
+	return len(due), nil
 }
 
 // forgetOlder removes entries that were settled before a time.
 func forgetOlder(tx *sql.Tx, before time.Time) (int, error) {
-	due, err := rows(tx, "WHERE e.time < ? AND NOT e."+openStates+" AND e.changed < ? ORDER BY e.time, e.number LIMIT ?",
-		before.UnixNano(), before.UnixNano(), changesAtOnce)
+	due, err := rows(tx, dueSettled, before.UnixNano(), changesAtOnce)
 	for i := range due {
 		if err == nil {
 			_, err = tx.Exec("DELETE FROM entries WHERE number = ?", due[i].number)
@@ -110,50 +117,46 @@ func (s *Store) tellDisplaced(d displaced) {
 	}
 }
 
-// expireOldest expires held entries, a batch at most and the oldest first, until the
-// messages have no more than maxBytes. Those of which their recipients are still to be told
-// go when nothing else is left. It spares entries by their IDs, and those of a message.
-func (s *Store) expireOldest(tx *sql.Tx, spared []string, message int64, now time.Time) (d displaced, err error) {
-	if d.entries, err = s.expireHeld(tx, false, changesAtOnce, spared, message, now); err == nil {
-		d.untold, err = s.expireHeld(tx, true, changesAtOnce-d.entries, spared, message, now)
-		d.entries += d.untold
-	}
-	return d, err
-}
-
-// expireHeld is expireOldest of those that are to be told of, or of all others, at most so
-// many.
-func (s *Store) expireHeld(tx *sql.Tx, untold bool, most int, spared []string, message int64, now time.Time) (expired int, err error) {
-	isFull := func() bool {
-		var has int64
-		if err == nil {
-			has, err = fact(tx, bytesFact)
-		}
-		return err == nil && has > s.maxBytes && expired < most
-	}
-	if !isFull() {
-		return 0, err
-	}
-	due, err := rows(tx, "WHERE e."+openStates+" AND e.state = 'held' AND (e.report AND NOT e.reported) = ? AND e.message <> ? ORDER BY e.time, e.number LIMIT ?",
-		untold, message, most+len(spared))
-	for i := range due {
-		if slices.Contains(spared, due[i].ID) || !isFull() {
-			continue
-		}
-		err = set(tx, &due[i], Expired, "", now)
-		expired++
-	}
+// makeRoom expires held entries, the oldest first, until the messages have no more than
+// maxBytes. It spares entries by their IDs, and those of a message: nothing may go that their
+// recipients are just told to be held by. It tells how many have expired.
+func (s *Store) makeRoom(spared []string, message int64, now time.Time) (expired int, err error) {
+	var all displaced
+	expired, err = s.inBatches(func(tx *sql.Tx) (int, error) {
+		some, err := s.expireOldest(tx, spared, message, now)
+		all.entries, all.untold = all.entries+some.entries, all.untold+some.untold
+		return some.entries, err
+	})
+	s.tellDisplaced(all)
 	return expired, err
 }
 
-// settle stores what has become of entries that are due.
-func settle(tx *sql.Tx, due []row, state State, now time.Time) error {
-	for i := range due {
-		if err := set(tx, &due[i], state, "", now); err != nil {
-			return err
+// expireOldest makes room as makeRoom, by a batch at most. Entries of which their recipients
+// are still to be told go when nothing else is left.
+func (s *Store) expireOldest(tx *sql.Tx, spared []string, message int64, now time.Time) (d displaced, err error) {
+	has, err := fact(tx, bytesFact)
+	for _, untold := range [...]bool{false, true} {
+		if err != nil || has <= s.maxBytes || d.entries == changesAtOnce {
+			return d, err
+		}
+		due, err := rows(tx, dueBySize, untold, message, changesAtOnce+len(spared))
+		for i := 0; err == nil && i < len(due) && has > s.maxBytes && d.entries < changesAtOnce; i++ {
+			if slices.Contains(spared, due[i].ID) {
+				continue
+			}
+			var freed int64
+			freed, err = set(tx, &due[i], Expired, "", now)
+			has -= freed
+			d.entries++
+			if untold {
+				d.untold++
+			}
+		}
+		if err != nil {
+			return d, err
 		}
 	}
-	return nil
+	return d, nil
 }
 
 // sweep removes the chunks of messages that nobody needs any more, some in each change.
@@ -162,7 +165,7 @@ func (s *Store) sweep() error {
 		swept := true
 		err := s.update(func(tx *sql.Tx) error {
 			var number int64
-			err := tx.QueryRow("SELECT coalesce(min(number), 0) FROM messages WHERE state = 2").Scan(&number)
+			err := tx.QueryRow(nextUnkept).Scan(&number)
 			if err != nil || number == 0 {
 				return err
 			}

@@ -96,7 +96,8 @@ func (s *Store) claim(ctx context.Context, id string, again bool) (e Entry, even
 			if event, err = audit.Add(tx, s.event(audit.Release, &r.Entry, audit.Unknown)); err != nil {
 				return err
 			}
-			return set(tx, r, Releasing, thisProcess(), time.Now())
+			_, err = set(tx, r, Releasing, thisProcess(), time.Now())
+			return err
 		})
 		if !waits {
 			return e, event, err
@@ -122,7 +123,7 @@ func (s *Store) conclude(e Entry, event int64, sent error) (Entry, error) {
 	now, err := s.updateEntry(e.ID, func(tx *sql.Tx, r *row) error {
 		heldAgain = nil
 		if r.State == Releasing {
-			if err := set(tx, r, state, "", time.Now()); err != nil {
+			if _, err := set(tx, r, state, "", time.Now()); err != nil {
 				return err
 			}
 		}
@@ -130,7 +131,7 @@ func (s *Store) conclude(e Entry, event int64, sent error) (Entry, error) {
 			return audit.Conclude(tx, event, sent.Error())
 		}
 		outcome := audit.Done
-		holder, found, err := holder(tx, r.digest)
+		holder, found, err := holder(tx, r.digest, r.number)
 		if found {
 			heldAgain = &HeldAgainError{holder.Entry}
 			outcome = heldAgain.Error()

@@ -98,9 +98,10 @@ func get(tx *sql.Tx, id string) (row, error) {
 	return r, err
 }
 
-// holder returns the entry that holds the message for the recipient of a digest.
-func holder(tx *sql.Tx, digest []byte) (r row, found bool, err error) {
-	r, err = scanRow(tx.QueryRow(selectEntries+"WHERE e.digest = ? AND e.state = 'held' ORDER BY e.number DESC LIMIT 1", digest))
+// holder returns the newest entry that holds the message for the recipient of a digest, if it
+// is newer than one by its number.
+func holder(tx *sql.Tx, digest []byte, than int64) (r row, found bool, err error) {
+	r, err = scanRow(tx.QueryRow(selectEntries+"WHERE e.digest = ? AND e.state = 'held' AND e.number > ? ORDER BY e.number DESC LIMIT 1", digest, than))
 	if errors.Is(err, sql.ErrNoRows) {
 		return row{}, false, nil
 	}
@@ -154,17 +155,17 @@ func entryDigest(sender, recipient string, content []byte) []byte {
 }
 
 // set stores what has become of an entry. A message that no entry needs any more is unkept
-// then.
-func set(tx *sql.Tx, r *row, state State, releaser string, now time.Time) error {
+// then, and its size freed.
+func set(tx *sql.Tx, r *row, state State, releaser string, now time.Time) (freed int64, err error) {
 	settles := r.isOpen() && state != Held && state != Releasing
 	r.State, r.Changed, r.releaser = state, now, releaser
 	if _, err := tx.Exec("UPDATE entries SET state = ?, changed = ?, releaser = ? WHERE number = ?", state, now.UnixNano(), releaser, r.number); err != nil || !settles {
-		return err
+		return 0, err
 	}
 	changed, err := change(tx, "UPDATE messages SET state = ? WHERE number = ? AND state = ? AND NOT EXISTS (SELECT 1 FROM entries WHERE message = ? AND "+openStates+")",
 		unkept, r.Message, whole, r.Message)
 	if err != nil || changed == 0 {
-		return err
+		return 0, err
 	}
-	return addFact(tx, bytesFact, -r.Size)
+	return r.Size, addFact(tx, bytesFact, -r.Size)
 }

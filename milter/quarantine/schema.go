@@ -29,7 +29,8 @@ CREATE TABLE messages (
 	subject     TEXT NOT NULL,
 	message_id  TEXT NOT NULL
 );
-CREATE INDEX messages_unkept ON messages (state) WHERE state IN (1, 2);
+CREATE INDEX messages_drafts ON messages (time) WHERE state = 1;
+CREATE INDEX messages_unkept ON messages (number) WHERE state = 2;
 CREATE TABLE chunks (
 	number   INTEGER PRIMARY KEY,
 	checksum BIGINT NOT NULL,
@@ -58,7 +59,9 @@ CREATE TABLE entries (
 );
 CREATE INDEX entries_by_time ON entries (time, number);
 CREATE INDEX entries_open ON entries (time, number) WHERE state IN ('held', 'releasing');
-CREATE INDEX entries_by_message ON entries (message);
+CREATE INDEX entries_settled ON entries (changed) WHERE state IN ('released', 'deleted', 'expired');
+CREATE INDEX entries_to_expire ON entries ((report AND NOT reported), time, number) WHERE state = 'held';
+CREATE INDEX entries_by_message ON entries (message, state);
 CREATE INDEX entries_held ON entries (digest) WHERE state = 'held';
 `, audit.Schema}
 
@@ -89,12 +92,21 @@ const (
 	maxChunks = 1 << 20
 )
 
-// openStates chooses entries that are neither settled nor gone, as the index of these has it.
-const openStates = "state IN ('held', 'releasing')"
+// openStates chooses entries that are neither settled nor gone, and settledStates the others, as
+// the indexes of these have it.
+const (
+	openStates    = "state IN ('held', 'releasing')"
+	settledStates = "state IN ('released', 'deleted', 'expired')"
+)
 
-// mended brings tables into order of which some rows are lost. An entry without its message,
-// and a message without all of its chunks, cannot be released: its entries are deleted.
+// mended brings tables into order of which some rows are lost. A message without all of its
+// chunks cannot be released: its entries are deleted.
 func mended(tx *sql.Tx) (lost string, err error) {
+	// Its number is another's some day, whose entries they would become.
+	gone, err := change(tx, "DELETE FROM entries WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.number = entries.message)")
+	if err != nil {
+		return "", err
+	}
 	entries, err := change(tx, "UPDATE entries SET state = ?, changed = ?, releaser = '' WHERE "+openStates+` AND NOT EXISTS (
 		SELECT 1 FROM messages m WHERE m.number = entries.message AND m.state = ? AND (m.size + ?) / ? =
 			(SELECT count(*) FROM chunks c WHERE c.number >= m.number * ? AND c.number < (m.number + 1) * ?))`,
@@ -120,10 +132,10 @@ func mended(tx *sql.Tx) (lost string, err error) {
 	if err := tx.QueryRow("SELECT coalesce(sum(size), 0) FROM messages WHERE state = ?", whole).Scan(&bytes); err != nil {
 		return "", err
 	}
-	if err := addFact(tx, bytesFact, bytes); err != nil || entries+messages+chunks == 0 {
+	if err := addFact(tx, bytesFact, bytes); err != nil || gone+entries+messages+chunks == 0 {
 		return "", err
 	}
-	return fmt.Sprintf("entries whose message cannot be read: %d; messages for which no entry can be read, or which cannot be read themselves: %d; pieces of other messages: %d", entries, messages, chunks), nil
+	return fmt.Sprintf("entries of messages of which nothing is known: %d; entries whose message cannot be read: %d; messages for which no entry can be read, or which cannot be read themselves: %d; pieces of other messages: %d", gone, entries, messages, chunks), nil
 }
 
 // change changes rows, and tells how many.

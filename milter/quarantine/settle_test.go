@@ -1,6 +1,7 @@
 package quarantine
 
 import (
+	"database/sql"
 	"strings"
 	"sync"
 	"testing"
@@ -57,6 +58,27 @@ func TestAReleaseThatWasBrokenOffCanBeDeleted(t *testing.T) {
 		t.Fatalf("it is %s: %v", state(t, s, id), err)
 	}
 	if err := another(t, s).Delete(id); err != nil || state(t, s, id) != Deleted {
+		t.Errorf("it is %s: %v", state(t, s, id), err)
+	}
+}
+
+// After the machine was started again, a process may have the number and the start of one that
+// has ended.
+func TestAReleaseThatEndedWithItsMachineIsBrokenOff(t *testing.T) {
+	s := newTestStore(t)
+	id := put(t, s, 1, "alice@acmecorp.com")[0]
+	fields := strings.Fields(thisProcess())
+	if len(fields) != 3 {
+		t.Fatalf("this process is named %q", thisProcess())
+	}
+	fields[2] = "another start"
+	if _, err := s.updateEntry(id, func(tx *sql.Tx, r *row) error {
+		_, err := set(tx, r, Releasing, strings.Join(fields, " "), noon)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Delete(id); err != nil || state(t, s, id) != Deleted {
 		t.Errorf("it is %s: %v", state(t, s, id), err)
 	}
 }

@@ -125,7 +125,14 @@ type arrival struct {
 	number     int64  // of the message; 0: it has none yet
 	chunks     int64  // that are written
 	bytes      int64  // in them
+	ended      bool   // all chunks are written
 	begun      bool   // some of it is in the store, as a draft
+	// intact tells, by their numbers, which messages that are the same can be read, and
+	// doubted are entries of those of which that is not known yet.
+	intact  map[int64]bool
+	doubted []Entry
+	ids     []string // of its entries; none: it is not held yet
+	full    bool     // the store has more than it may have
 }
 
 // Put stores a message for recipients, each of whom gets an entry, and returns
@@ -138,24 +145,27 @@ func (s *Store) Put(item Item, recipients []Recipient, content io.Reader) (ids [
 	if err == nil {
 		err = s.hasRoom(item.Size)
 	}
-	for ended := false; err == nil && !ended; {
-		ids, ended, err = s.write(a)
+	for err == nil && a.ids == nil {
+		s.lookAtDoubted(a)
+		err = s.write(a)
 	}
-	if err == nil {
-		s.fault("put: committed")
-		return ids, nil
-	}
-	if a.begun && !errors.Is(err, errHeldAlready) {
-		// What cannot be removed now, Prune removes.
-		err = errors.Join(err, s.giveUp(a))
-	}
-	if errors.Is(err, errHeldAlready) {
+	if err != nil {
 		if a.begun {
-			return ids, s.giveUp(a)
+			// What cannot be removed now, Prune removes.
+			err = errors.Join(err, s.giveUp(a))
 		}
-		return ids, nil
+		return nil, fmt.Errorf("the message cannot be stored in the quarantine %s: %w", s.file.Path(), err)
 	}
-	return nil, fmt.Errorf("the message cannot be stored in the quarantine %s: %w", s.file.Path(), err)
+	s.fault("put: committed")
+	if a.full {
+		if _, err := s.makeRoom(a.ids, a.number, time.Now()); err != nil {
+			s.log.Error("the quarantine stays larger than quarantine.max_size as yet", slog.String("error", err.Error()))
+		}
+	}
+	if a.full || a.begun {
+		s.sweepOrTell()
+	}
+	return a.ids, nil
 }
 
 // hasRoom reports that a message of a size may be stored. It is written twice: into the log
@@ -172,7 +182,7 @@ func (s *Store) hasRoom(size int64) error {
 }
 
 func newArrival(item Item, recipients []Recipient, content io.Reader) (a *arrival, err error) {
-	a = &arrival{content: newDigester(content), buf: make([]byte, chunkSize)}
+	a = &arrival{content: newDigester(content), buf: make([]byte, chunkSize), intact: make(map[int64]bool)}
 	if a.Item, err = item.bounded(); err != nil {
 		return a, err
 	}
@@ -190,44 +200,29 @@ func newArrival(item Item, recipients []Recipient, content io.Reader) (a *arriva
 
 // write writes what one change may hold of a message. What ends with the message's end tells
 // of all of it.
-func (s *Store) write(a *arrival) (ids []string, ended bool, err error) {
-	var displaced displaced
-	err = s.update(func(tx *sql.Tx) error {
+func (s *Store) write(a *arrival) error {
+	err := s.update(func(tx *sql.Tx) error {
 		s.fault("put: before writing")
 		if a.number == 0 {
 			if err := tx.QueryRow("SELECT coalesce(max(number), 0) + 1 FROM messages").Scan(&a.number); err != nil {
 				return err
 			}
 		}
-		chunks, bytes, all, err := writeChunks(tx, a.number, a.chunks, chunksAtOnce, a.content, a.buf)
-		if err != nil {
+		if err := writeChunks(tx, a); err != nil {
 			return err
 		}
-		a.chunks, a.bytes = a.chunks+chunks, a.bytes+bytes
-		if ended = all; !ended {
+		if !a.ended {
 			return a.note(tx, draft)
 		}
-		if ids, err = s.insert(tx, a); err != nil {
-			return err
-		}
-		if s.maxBytes > 0 {
-			// Nothing may go that this message's recipients are told to be held by.
-			displaced, err = s.expireOldest(tx, ids, a.number, time.Now())
-		}
+		err := s.insert(tx, a)
 		s.fault("put: before commit")
 		return err
 	})
-	if err == nil {
-		if !ended {
-			a.begun = true
-			s.fault("put: begun")
-		}
-		s.tellDisplaced(displaced)
-		if displaced.entries > 0 {
-			s.sweepOrTell()
-		}
+	if err == nil && a.ids == nil {
+		a.begun = true
+		s.fault("put: begun")
 	}
-	return ids, ended, err
+	return err
 }
 
 // note has the store know of the message, in a state.
@@ -238,24 +233,27 @@ func (a *arrival) note(tx *sql.Tx, state int) error {
 	return insertMessage(tx, a.number, state, a.Item)
 }
 
-// errHeldAlready ends a change that would store what all recipients have entries of.
-var errHeldAlready = errors.New("it is held already")
-
 // insert makes a message of the store of one that is written, with the entries of those for
-// whom it is not held yet, and returns the IDs for all.
-func (s *Store) insert(tx *sql.Tx, a *arrival) (ids []string, err error) {
+// whom it is not held yet, and notes the IDs for all. Where it is not known yet whether what
+// is held can be read, it stays a draft.
+func (s *Store) insert(tx *sql.Tx, a *arrival) error {
 	a.Size = a.bytes
 	digest := a.content.hash.Sum(nil)
+	var ids []string
 	var fresh []named
 	before := make(map[string]string, len(a.recipients)) // the IDs of those who were named before
 	for _, r := range a.recipients {
 		if before[r.Address] == "" {
 			one := named{Recipient: r, digest: entryDigest(a.Sender, r.Address, digest)}
-			held, found, err := holder(tx, one.digest)
+			held, found, err := holder(tx, one.digest, 0)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			if one.id = held.ID; !found {
+			intact, known := a.intact[held.Message]
+			if found && !known {
+				a.doubted = append(a.doubted, held.Entry)
+			}
+			if one.id = held.ID; !intact {
 				one.id = strings.ToLower(rand.Text()[:idLength])
 				fresh = append(fresh, one)
 			}
@@ -263,10 +261,35 @@ func (s *Store) insert(tx *sql.Tx, a *arrival) (ids []string, err error) {
 		}
 		ids = append(ids, before[r.Address])
 	}
-	if len(fresh) == 0 {
-		return ids, errHeldAlready
+	if len(a.doubted) > 0 {
+		return a.note(tx, draft)
 	}
-	return ids, errors.Join(a.note(tx, whole), insertEntries(tx, a.number, a.Item, fresh), addFact(tx, bytesFact, a.Size))
+	if a.ids = ids; len(fresh) == 0 {
+		return a.note(tx, unkept)
+	}
+	err := errors.Join(a.note(tx, whole), insertEntries(tx, a.number, a.Item, fresh), addFact(tx, bytesFact, a.Size))
+	if err == nil && s.maxBytes > 0 {
+		var has int64
+		has, err = fact(tx, bytesFact)
+		a.full = has > s.maxBytes
+	}
+	return err
+}
+
+// lookAtDoubted looks whether messages that are held already can be read: one that is damaged
+// does not stand for another that is the same.
+func (s *Store) lookAtDoubted(a *arrival) {
+	for i := range a.doubted {
+		e := &a.doubted[i]
+		if _, known := a.intact[e.Message]; known {
+			continue
+		}
+		_, err := io.Copy(io.Discard, s.content(e))
+		if a.intact[e.Message] = err == nil; err != nil {
+			s.log.Error("a message that is held cannot be read; since it came again, it is held anew", slog.String("id", e.ID), slog.String("error", err.Error()))
+		}
+	}
+	a.doubted = nil
 }
 
 // giveUp removes what is in the store of a message that does not come to its end.
@@ -289,10 +312,9 @@ func (s *Store) Delete(id string) error {
 		case r.isUnderWay():
 			return fmt.Errorf("%w, so it is not deleted; see what comes of that with coexistd quarantine show %s", errUnderWay(id), id)
 		}
-		if _, err := audit.Add(tx, s.event(audit.Delete, &r.Entry, audit.Done)); err != nil {
-			return err
-		}
-		return set(tx, r, Deleted, "", time.Now())
+		_, errAudit := audit.Add(tx, s.event(audit.Delete, &r.Entry, audit.Done))
+		_, err := set(tx, r, Deleted, "", time.Now())
+		return errors.Join(errAudit, err)
 	})
 	if err == nil {
 		s.sweepOrTell()

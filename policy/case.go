@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -31,6 +32,8 @@ type Message struct {
 	Observed int
 	// Client is the connecting address; invalid when the MTA gave none.
 	Client netip.Addr
+	// Helo is what the client calls itself, or empty.
+	Helo string
 	// Login is the authenticated user, or empty.
 	Login string
 	// Certificate is the common name of the client's TLS certificate, whose chain the
@@ -77,7 +80,8 @@ type Needs struct {
 }
 
 // Case is one message on its way to a decision: what is known of it, and where its
-// recipients' ways lead. Whoever opens it adds the facts that Asks names, and then has
+// recipients' ways lead. Of a message that came through an upstream, its Entry, Client and
+// Helo are those of the client before that. Whoever opens it adds the facts that Asks names, and then has
 // it decided. No other fact may change once it is open.
 type Case struct {
 	Message
@@ -110,7 +114,8 @@ const maxForged = 100
 // Open begins a case. Of the message, all must be known that does not stand in Needs.
 func (p *Policy) Open(m Message) *Case {
 	c := &Case{Message: m, policy: p}
-	if c.unfit = p.unfit(&c.Message); c.unfit.Code != "" {
+	unready := c.comeThrough()
+	if c.unfit = cmp.Or(p.unfit(&c.Message), unready); c.unfit.Code != "" {
 		return c
 	}
 	if traces := m.Header.Values(seal.TraceHeader); len(traces) > 0 {
@@ -192,6 +197,7 @@ func (c *Case) Prove(signatures []spoof.DKIM) {
 		if c.from = (route.Origin{Point: c.pass.Point}); c.pass.Point == verdict.S1 {
 			c.from = c.policy.tenantOf(c.pass.Platform)
 		}
+		c.from.Upstream = true // else it would not have been held
 	}
 	c.rulings = c.route()
 	if c.borrowed = false; c.from.Point == verdict.S1 && c.pass == nil {

@@ -26,9 +26,9 @@ type DDoS struct {
 
 // Guards returns what is done at an entry about clients who ask for more than
 // DDoS allows. It is false when nothing is. A platform's networks are shared by
-// many, and are not bounded.
+// many, as an upstream's are, and are not bounded.
 func (r *Rules) Guards(e Entry) (Check, bool) {
-	if e.OnHost || e.IsProvisional() {
+	if e.OnHost || e.IsProvisional() || e.Upstream != "" {
 		return Check{}, false
 	}
 	check, made := r.Points[e.Point].check(verdict.CheckDDoS)

@@ -137,6 +137,7 @@ func (c *Case) Decide() Decision {
 		}
 	}
 	d.conclude()
+	d.Reasons = c.addThrough(d.Reasons)
 	for _, why := range spared {
 		if !d.Reasons.Has(why) {
 			d.Reasons = d.Reasons.And(why)
@@ -156,7 +157,7 @@ func (c *Case) begin() Decision {
 
 // entered says why the message has entered where it has.
 func (c *Case) entered() verdict.Reasons {
-	why := verdict.Because(c.Entry.Why)
+	why := verdict.Because(c.Entry.Why, c.Entry.Handed)
 	switch {
 	case c.pass != nil:
 		return why.And(c.pass.Why())

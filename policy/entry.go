@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -35,7 +36,11 @@ type Entry struct {
 	// networks of a platform are shared by all of its tenants, and by several platforms
 	// when two of them are tenants of one host.
 	Candidates []string
-	OnHost     bool
+	// Upstream names the gateway that hands the message on, or is empty. Until the header has
+	// come, Candidates are all platforms then. Handed is what its fields say of the client.
+	Upstream string
+	Handed   verdict.Reason
+	OnHost   bool
 	// Known is set for a client that need not log in any more, or whom nothing asks to:
 	// one that has, that is in OurNetworks or has a certificate of OurCertificates, or
 	// this host itself.
@@ -49,22 +54,24 @@ type Entry struct {
 func (e Entry) IsProvisional() bool { return len(e.Candidates) > 0 }
 
 // Enter decides the contact point at which a message enters. What the
-// listener says goes first, then the login, then the client's address. A
-// listener of S0 is S0 whoever comes; a listener of S1 is S1 for a platform's
-// networks and S0 for all others.
+// listener says goes first, then the login, then the client's address: whether
+// it is of an upstream, ours, or a platform's. A listener of S0 is S0 whoever
+// comes; a listener of S1 is S1 for a platform's networks and S0 for all others.
 func (p *Policy) Enter(a Arrival) Entry {
 	if a.OnHost {
 		return Entry{Point: verdict.S2, OnHost: true, Known: true, Why: verdict.Why(verdict.EnteredOnHost)}
 	}
-	if a.Listener == verdict.S0 {
-		return Entry{Point: verdict.S0, Why: verdict.Why(verdict.EnteredByListener, "S0")}
-	}
+	upstream, mayBe := p.Networks.Upstream(a.Client)
 	known, isKnown := p.knows(a)
 	switch {
+	case a.Listener == verdict.S0:
+		return Entry{Point: verdict.S0, Upstream: upstream, Why: verdict.Why(verdict.EnteredByListener, "S0")}.unless(mayBe)
 	case a.Listener == verdict.S2:
 		return Entry{Point: verdict.S2, Known: isKnown, Why: verdict.Why(verdict.EnteredByListener, "S2")}
-	case a.Listener == verdict.Undecided && isKnown:
+	case a.Listener == verdict.Undecided && isKnown && (a.Login != "" || upstream == "" || p.Upstreams[upstream].ByMTA):
 		return Entry{Point: verdict.S2, Known: true, Why: known}
+	case upstream != "":
+		return p.enterThrough(upstream, a)
 	}
 	candidates, pending := p.Networks.Of(a.Client)
 	if len(candidates) > 0 {
@@ -77,6 +84,12 @@ func (p *Policy) Enter(a Arrival) Entry {
 	if !a.Client.IsValid() {
 		e.Why = verdict.Why(verdict.EnteredWithoutAddress)
 	}
+	return e.unless(cmp.Or(pending, mayBe))
+}
+
+// unless is the entry of a client who may turn out to be of a platform or an upstream of that
+// name; empty: of none.
+func (e Entry) unless(pending string) Entry {
 	if pending != "" {
 		e.Unready = verdict.Why(verdict.NetworksNotKnown, pending)
 	}
@@ -108,10 +121,12 @@ func (p *Policy) outcomes(e Entry) []route.Origin {
 // settle turns an entry into what it is for a message that is proven to be from our
 // tenant at that platform, or at none.
 func (p *Policy) settle(e Entry, proven string) route.Origin {
+	from := route.Origin{Point: e.Point, OnHost: e.OnHost}
 	if e.IsProvisional() {
-		return p.tenantOf(proven)
+		from = p.tenantOf(proven)
 	}
-	return route.Origin{Point: e.Point, OnHost: e.OnHost}
+	from.Upstream = e.Upstream != ""
+	return from
 }
 
 // tenantOf is where mail of our tenant at a platform enters, and the Internet's where

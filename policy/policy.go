@@ -54,6 +54,8 @@ type Rules struct {
 	PastMX Point
 	// Allow spares some mail some checks.
 	Allow []Allowance
+	// Upstreams are the gateways in front of us, by their names.
+	Upstreams map[string]Upstream
 	// Routes, Tenants, Rates, DDoS and Spoof are the rules of their rooms.
 	Routes  route.Rules
 	Tenants tenant.Rules
@@ -69,7 +71,7 @@ type Rules struct {
 type Points [verdict.S4 + 1]Point
 
 // Policy is everything that messages are decided with: the rules of the file, the keys,
-// and the platforms' networks as they are now. It never changes, so any number of
+// and the platforms' and upstreams' networks as they are now. It never changes, so any number of
 // messages may be decided with one Policy at once.
 type Policy struct {
 	*Rules

@@ -30,6 +30,7 @@ type summary struct {
 	Lookups   []string        `json:"lookups"`
 	Metrics   string          `json:"metrics,omitempty"`
 	Platforms []string        `json:"platforms"`
+	Upstreams []string        `json:"upstreams"`
 	Checks    []pointSummary  `json:"checks"`
 	Domains   []domainSummary `json:"domains"`
 }
@@ -92,7 +93,7 @@ func check(c *call) int {
 
 func summarize(path string) summary {
 	s := summary{
-		Errors: []string{}, Notes: []string{}, Listeners: []string{}, Lookups: []string{}, Platforms: []string{},
+		Errors: []string{}, Notes: []string{}, Listeners: []string{}, Lookups: []string{}, Platforms: []string{}, Upstreams: []string{},
 		Checks: []pointSummary{}, Domains: []domainSummary{},
 	}
 	reading := config.Load(path)
@@ -132,6 +133,8 @@ func summarize(path string) summary {
 	for _, platform := range conf.Rules.Routes.Platforms {
 		s.Platforms = append(s.Platforms, platform.Name)
 	}
+	s.Upstreams = slices.AppendSeq(s.Upstreams, maps.Keys(conf.Rules.Upstreams))
+	slices.Sort(s.Upstreams)
 	s.addChecks(conf.Rules)
 	s.addDomains(conf.Rules.Routes.Domains, counts)
 	s.OK = len(s.Errors) == 0
@@ -238,6 +241,9 @@ func (s summary) print(w, stderr io.Writer) {
 		fmt.Fprintf(w, "metrics    %s\n", s.Metrics)
 	}
 	fmt.Fprintf(w, "platforms  %s\n", strings.Join(append([]string{"here"}, s.Platforms...), ", "))
+	if len(s.Upstreams) > 0 {
+		fmt.Fprintf(w, "upstreams  %s\n", strings.Join(s.Upstreams, ", "))
+	}
 	for _, point := range s.Checks {
 		name := point.Point
 		if point.PastMX {

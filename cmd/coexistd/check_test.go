@@ -151,6 +151,7 @@ func TestCheckPrintsItsSummaryAsJSON(t *testing.T) {
     "google",
     "office365"
   ],
+  "upstreams": [],
   "checks": [
     {
       "point": "S0",

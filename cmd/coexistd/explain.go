@@ -230,7 +230,7 @@ func answer(conf *config.Config, q *question) (*explanation, error) {
 		t.End(context.Background())
 	}
 	q.noteUnasked()
-	e.fill(rt.Policy.Enter(arrival.Arrival), last.told, q, replies)
+	e.fill(last.told, q, replies)
 	return e, nil
 }
 
@@ -306,18 +306,18 @@ func (q *question) addPass(header *mail.Header, body []byte, keys seal.Keys, del
 
 // fill makes an explanation of what was told of the message, and of the replies to its
 // recipients.
-func (e *explanation) fill(entry policy.Entry, r *record.Record, q *question, replies []verdict.Reply) {
+func (e *explanation) fill(r *record.Record, q *question, replies []verdict.Reply) {
 	if r == nil {
 		r = &record.Record{}
 	}
-	d := r.Decision
+	d, entry := r.Decision, r.Entry
 	e.Checkpoint, e.Verdict, e.Reply, e.strictest = d.Checkpoint.String(), d.Verdict.String(), d.Reply.String(), d.Verdict
 	e.Checks = append(e.Checks, d.Checks...)
 	if len(d.Checks) == 0 {
 		e.Checks = q.checksAsked()
 	}
 	if d.Checkpoint != verdict.Undecided {
-		e.Trace = append(e.Trace, fmt.Sprintf("the message enters at %s: %s", d.Checkpoint, entry.Why))
+		e.Trace = append(e.Trace, fmt.Sprintf("the message enters at %s: %s", d.Checkpoint, verdict.Because(entry.Why, entry.Handed)))
 	}
 	switch {
 	case d.Checkpoint == verdict.Undecided:

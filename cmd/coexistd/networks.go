@@ -40,10 +40,10 @@ func networksExportCommand(c *call) *cobra.Command {
 	var form string
 	forms := slices.Sorted(maps.Keys(tables()))
 	cmd := c.command(cobra.Command{
-		Use:   "export [PLATFORM ...]",
-		Short: "print the networks of platforms as a table for another program",
-		Long: `export prints the networks of all platforms, or of those that are named, for another
-program: cidr is a table of Postfix's (cidr_table(5)), access are lines for Sendmail's
+		Use:   "export [NAME ...]",
+		Short: "print the networks of platforms and upstreams as a table for another program",
+		Long: `export prints the networks of all platforms, or of the platforms and upstreams that are
+named, for another program: cidr is a table of Postfix's (cidr_table(5)), access are lines for Sendmail's
 access map, by which clients there may relay, rates are lines that lift that map's bounds
 of connections (ClientRate, ClientConn), and nft are commands for nft -f, which fill the
 sets platforms4 and platforms6 of the table inet coexistd, and may be run again.
@@ -113,14 +113,14 @@ func relaying(conf *config.Config, names []string) ([]string, error) {
 func networksOf(conf *config.Config, platforms []string) ([]netip.Prefix, error) {
 	live := daemon.SavedLists(conf).Live()
 	if len(platforms) == 0 {
-		platforms = slices.Sorted(maps.Keys(live))
+		platforms = slices.DeleteFunc(slices.Sorted(maps.Keys(live)), func(name string) bool { return live[name].Upstream })
 	}
 	var list []netip.Prefix
 	for _, name := range platforms {
 		known, configured := live[name]
 		switch {
 		case !configured:
-			return nil, fmt.Errorf("there is no platform %q in %s", name, conf.Path)
+			return nil, fmt.Errorf("there is no platform or upstream %q in %s", name, conf.Path)
 		case known.Pending:
 			return nil, fmt.Errorf("the networks of %s are not all known yet: see that the daemon runs, and what coexistd doctor says of networks", name)
 		case known.Networks.Len() == 0:

@@ -22,9 +22,12 @@ const MaxRecipients = 100
 type Record struct {
 	Time    time.Time
 	QueueID string // the MTA's name of the message, or empty
-	Client  netip.Addr
-	Login   string
-	Sender  string // MAIL FROM's path; empty is the null sender
+	// Entry says where the message entered, as far as that was known. Client is that before an
+	// upstream that the message came through, once its header had come.
+	Entry  policy.Entry
+	Client netip.Addr
+	Login  string
+	Sender string // MAIL FROM's path; empty is the null sender
 	// MessageID and Subject are the values of those header fields as they stand, cut to
 	// 1,000 bytes.
 	MessageID, Subject string

@@ -78,7 +78,7 @@ func (t *Transaction) fill(d policy.Decision) *record.Record {
 		d.Observed = &policy.Outcome{Verdict: worst.Verdict, Reply: worst.Reply, Check: worst.Check, Reasons: worst.Reasons}
 	}
 	r := &record.Record{
-		Time: time.Now(), QueueID: t.queueID, Client: t.Client, Login: t.Login, Sender: t.Path,
+		Time: time.Now(), QueueID: t.queueID, Entry: t.entry, Client: t.Client, Login: t.Login, Sender: t.Path,
 		MessageID: cut(t.header.First("Message-Id")), Subject: cut(t.header.First("Subject")),
 		Decision: d, Refused: slices.Clone(t.refused.rulings), Alike: t.refused.alike, Took: t.durations,
 	}

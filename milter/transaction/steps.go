@@ -33,7 +33,7 @@ func (t *Transaction) gather() {
 	})
 	m := policy.Message{
 		Entry: t.entry, Sender: t.sender, Recipients: t.admitted, Unread: t.unread, TooMany: t.tooMany, Observed: t.observed,
-		Client: t.Client, Login: t.Login, Certificate: t.Certificate,
+		Client: t.Client, Helo: t.Helo, Login: t.Login, Certificate: t.Certificate,
 		Header: &t.header, Authors: authors, ChangesFields: t.ChangesFields,
 		Row: t.runtime.Directory.Row, Limit: t.runtime.Directory.Limit,
 		Now: time.Now().Unix(),
@@ -41,6 +41,10 @@ func (t *Transaction) gather() {
 	rand.Read(m.Nonce[:])
 	t.open = t.runtime.Policy.Open(m)
 	t.asks = t.open.Asks()
+	if t.open.Client != t.Client {
+		t.Name = "" // is that of the upstream
+	}
+	t.entry, t.Client, t.Helo = t.open.Entry, t.open.Client, t.open.Helo
 }
 
 // trouble is why the mail cannot be decided on, or zero.

@@ -30,6 +30,9 @@ type fakeWorld struct {
 	grants []rate.Grant
 	find   verdict.State
 
+	asked Question        // the last that was asked
+	held  quarantine.Item // the last that was held
+
 	probes   *probe.Book
 	returned probe.Return // how the last probe came back
 }
@@ -42,6 +45,7 @@ func (a *fakeWorld) Verify(context.Context, *scanners.Message) []spoof.DKIM {
 }
 
 func (a *fakeWorld) Find(_ context.Context, q Question) (found Found) {
+	a.asked = q
 	what := "scanners " + strings.Join(q.Scans, " ")
 	if q.Authentication {
 		what += " and the DNS"
@@ -64,7 +68,8 @@ func (a *fakeWorld) Take(_ context.Context, charges []rate.Charge) []rate.Grant 
 
 func (a *fakeWorld) LimitReached(notice.Event) { a.note("notice") }
 
-func (a *fakeWorld) Hold(_ quarantine.Item, held []quarantine.Recipient, _ *scanners.Message) ([]string, error) {
+func (a *fakeWorld) Hold(item quarantine.Item, held []quarantine.Recipient, _ *scanners.Message) ([]string, error) {
+	a.held = item
 	a.note("quarantine")
 	return []string{"entry"}, nil
 }

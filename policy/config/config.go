@@ -40,7 +40,8 @@ type Config struct {
 	Files []File
 	// Rules are what messages are decided by.
 	Rules *policy.Rules
-	// Networks are the platforms' networks as far as the file has them. See Sources.
+	// Networks are the platforms' and upstreams' networks as far as the file has them. See
+	// Sources.
 	Networks networks.Live
 	// Listeners are the sockets for MTAs: [[listen]]. There is at least one.
 	Listeners []Listener
@@ -74,12 +75,12 @@ type Config struct {
 	// Resolver are the DNS servers to be asked, as "IP:PORT", in order. Empty: those
 	// of the system.
 	Resolver []string
-	// Sources are the lists that platforms' networks come from beside those that
-	// the file itself has. MaxAge says by a platform's name how old a list may grow
-	// that cannot be refreshed, before that is told.
+	// Sources are the lists that platforms' and upstreams' networks come from beside those
+	// that the file itself has. MaxAge says by their name how old a list may grow that
+	// cannot be refreshed, before that is told.
 	Sources []Source
 	MaxAge  map[string]time.Duration
-	// Listed are the networks, by a platform's name, that the file itself has.
+	// Listed are the networks, by a platform's or an upstream's name, that the file itself has.
 	Listed map[string][]netip.Prefix
 	// Quarantine is where messages are held, and how their recipients are told.
 	Quarantine Quarantine
@@ -120,6 +121,8 @@ type reader struct {
 	config *Config
 
 	platforms  []string // every [platform.NAME], right or wrong
+	upstreams  []string // every [upstream.NAME], right or wrong
+	byMTA      []string // those of them with client = "mta"
 	provable   []string // those of which the file says how a message proves them
 	networks   []network
 	alternates []alternate
@@ -208,7 +211,7 @@ func newReader(path, absolute string) *reader {
 		config: &Config{
 			Path: absolute, StateDir: usualStateDir,
 			Rules: &policy.Rules{
-				Routes: route.Rules{Domains: make(map[string]*route.Domain)}, Tenants: make(tenant.Rules),
+				Routes: route.Rules{Domains: make(map[string]*route.Domain)}, Tenants: make(tenant.Rules), Upstreams: make(map[string]policy.Upstream),
 			},
 			Networks: make(networks.Live),
 			MaxAge:   make(map[string]time.Duration),
@@ -229,7 +232,7 @@ func newReader(path, absolute string) *reader {
 func (r *reader) keys() schema.Schema {
 	return schema.Schema{
 		r.topKeys(), listenKeys(), lookupKeys(), r.controlKeys(), metricsKeys(),
-		platformKeys(), proofKeys(), r.outsideKeys(), r.outsideResidenceKeys(), r.domainKeys(),
+		platformKeys(), proofKeys(), upstreamKeys(), r.outsideKeys(), r.outsideResidenceKeys(), r.domainKeys(),
 		pointKeys(), checkKeys(), malwareKeys(), ddosKeys(), spoofKeys(), r.clamdKeys(), r.rspamdKeys(),
 		r.redisKeys(), rateKeys(), r.allowKeys(), r.quarantineKeys(), r.reportKeys(), messagesKeys(), r.probeKeys(),
 	}
@@ -257,6 +260,7 @@ func (r *reader) root(t *schema.Table) {
 	if !r.readPlatforms(t) {
 		return
 	}
+	r.readUpstreams(t)
 	p.OurNetworks = networks.SetOf(r.readNetworks(t, "our_networks")...)
 	p.OurCertificates = r.ourCertificates(t)
 	p.Routes.Outbound = r.platformOrHere(t, "outbound")

@@ -39,7 +39,7 @@ func (r *reader) domainKeys() schema.Section {
 			Meaning: "further platforms that have mailboxes of the domain, besides those with an `alternate`: each needs `deliver = \"relay\"` or `target_domains`"},
 		{Name: "mx", Kind: schema.Text(schema.AString, schema.As[string]), Usual: "here", Meaning: "`\"here\"`, or the platform to which the domain's MX points"},
 		{Name: "past_mx", Kind: schema.Choice[schema.Word]("known", "accept", "reject"), Usual: "accept",
-			Meaning: "`\"reject\"` refuses Internet mail that comes here although the MX is at a platform; that platform needs `networks`, and `tenant` or `proof`"},
+			Meaning: "`\"reject\"` refuses Internet mail that comes past the MX: that comes here although the MX is at a platform, which needs `networks`, and `tenant` or `proof`; or, where the MX is here, past every `[upstream]`"},
 		{Name: "unlisted", Kind: schema.Text(schema.AString, schema.As[string]), Usual: "reject", Meaning: "where an address lives that the directory lacks: `here`, or a platform's name"},
 		{Name: "max_loss", Kind: schema.Text(`a percentage in quotes, like "10%"`, parseShare), Usual: "10%",
 			Meaning: "a new directory file that drops more of the addresses is refused, unless `max_loss_floor` lets it pass. So is one that drops all of a domain's, where `unlisted` is `\"reject\"`, unless this is `\"100%\"`. When the loss is meant, raise it for one reload, or restart"},
@@ -162,7 +162,12 @@ func (r *reader) pastMX(t *schema.Table) (refuse bool) {
 	refuse = schema.Value[schema.Word](t, "past_mx") == "reject"
 	switch {
 	case t.Has("past_mx") && (!t.Has("mx") || t.Entries["mx"] == "here"):
-		t.Fail("past_mx", `has no meaning when the MX is here; set mx to a platform, or leave past_mx out`)
+		switch {
+		case len(r.upstreams) == 0:
+			t.Fail("past_mx", `has no meaning when the MX is here, and no gateway in front; set mx to a platform, add [upstream.NAME], or leave past_mx out`)
+		case refuse && len(r.byMTA) > 0:
+			t.Fail("past_mx", `would refuse what comes through %s: with client = "mta", nothing tells that from what comes past it; let nobody but the gateway connect to the MTA, and leave past_mx out`, strings.Join(r.byMTA, " and "))
+		}
 	case refuse:
 		mx, _ := t.Entries["mx"].(string)
 		if r.isPlatform(mx) && !slices.Contains(r.provable, mx) {

@@ -18,15 +18,16 @@ import (
 
 // network is one range of clients with what an error about it needs.
 type network struct {
-	prefix   netip.Prefix
-	platform string // its platform's name; Empty: it is ours
-	place    mistakes.Place
-	ofList   bool // only a file has it that "file:PATH" names
+	prefix netip.Prefix
+	owner  string // its platform's or upstream's name; empty: it is ours
+	place  mistakes.Place
+	ofList bool // only a file has it that "file:PATH" names
 }
 
-// readNetworks reads a list of networks: a platform's, or ours, which stand at the top.
+// readNetworks reads a list of networks: a platform's, an upstream's, or ours, which stand at
+// the top.
 func (r *reader) readNetworks(t *schema.Table, name string) []netip.Prefix {
-	platform, ours := t.Name, t.Place.Key == ""
+	owner, ours := t.Name, t.Place.Key == ""
 	var all []netip.Prefix
 	seen := make(map[netip.Prefix]int) // the index in r.networks
 	add := func(prefix netip.Prefix, at mistakes.Place, ofList bool) {
@@ -36,19 +37,19 @@ func (r *reader) readNetworks(t *schema.Table, name string) []netip.Prefix {
 		}
 		seen[prefix] = len(r.networks)
 		all = append(all, prefix)
-		r.networks = append(r.networks, network{prefix, platform, at, ofList})
+		r.networks = append(r.networks, network{prefix, owner, at, ofList})
 	}
 	for _, one := range schema.Value[[]schema.Item](t, name) {
 		path, isFile := strings.CutPrefix(one.Value, "file:")
 		_, isSPF := strings.CutPrefix(one.Value, "spf:")
 		switch {
 		case ours && (isFile || isSPF):
-			r.Fail(one.Place, "%s can stand only in a platform's networks; list CIDRs and addresses here", wording.Quote(one.Value))
+			r.Fail(one.Place, "%s can stand only in a platform's or an upstream's networks; list CIDRs and addresses here", wording.Quote(one.Value))
 		case isSPF:
-			r.spfSource(platform, one)
+			r.spfSource(owner, one)
 		case isFile:
 			r.names(one.Key, r.path(path), false)
-			r.source(platform, "file", r.path(path), one)
+			r.source(owner, "file", r.path(path), one)
 			for _, prefix := range r.networkFile(path, one.Place) {
 				add(prefix, one.Place, true)
 			}
@@ -58,7 +59,7 @@ func (r *reader) readNetworks(t *schema.Table, name string) []netip.Prefix {
 			} else {
 				add(prefix, one.Place, false)
 				if !ours {
-					r.config.Listed[platform] = append(r.config.Listed[platform], prefix)
+					r.config.Listed[owner] = append(r.config.Listed[owner], prefix)
 				}
 			}
 		}
@@ -135,14 +136,26 @@ func (r *reader) overlap(a, b network) {
 	r.Fail(at, "%s overlaps %s of %s on line %d; %v", a.prefix, b.prefix, b.place.Key, b.place.Line, r.mayShare(b, a))
 }
 
-// mayShare tells whether networks of two owners may overlap. The error says what would be
-// right.
-func (r *reader) mayShare(a, b network) error {
+// mayShare tells whether networks of two owners may overlap, of which the first has the second
+// within. An upstream's client is one of its own, so that its network may lie within others, but
+// none of them within it. The error says what would be right.
+func (r *reader) mayShare(around, within network) error {
+	if within.prefix.Bits() > around.prefix.Bits() && r.isUpstream(within.owner) && !r.isUpstream(around.owner) {
+		return nil
+	}
+	return r.mayBeBoth(around.owner, within.owner)
+}
+
+// mayBeBoth tells whether a client may be of two owners.
+func (r *reader) mayBeBoth(a, b string) error {
 	const apart = "take the addresses out of one of them"
-	if a.platform == "" || b.platform == "" {
+	switch isUpstream := r.isUpstream(a) || r.isUpstream(b); {
+	case (a == "" || b == "") && slices.Contains(r.byMTA, a+b):
+		return nil // the gateway's own clients are not its clients' any more
+	case a == "" || b == "" || isUpstream:
 		return errors.New("a client cannot be both, so " + apart)
 	}
-	if err := r.config.Rules.Tenants.MayShare(a.platform, b.platform); err != nil {
+	if err := r.config.Rules.Tenants.MayShare(a, b); err != nil {
 		return fmt.Errorf("%w, or %s", err, apart)
 	}
 	return nil

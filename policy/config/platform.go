@@ -23,7 +23,7 @@ var reserved = []string{"here", "both", "moving", "reject", "s", "l", "e"}
 // Source is a list of networks that stands outside the configuration file. Those of
 // kind "file" are read with the configuration; those of kind "spf" are not.
 type Source struct {
-	Platform string // its name
+	Platform string // its name, or that of an upstream
 	// Kind is "spf", and Name the normal form of a domain whose SPF record lists
 	// the networks, or "file", and Name a file's absolute path.
 	Kind, Name string
@@ -128,8 +128,8 @@ func (r *reader) platform(t *schema.Table) *route.Platform {
 	return nil
 }
 
-// source puts a list on record that a platform's networks name. Two platforms share one
-// only where they may share networks.
+// source puts a list on record that networks of a platform or an upstream name. Two of them
+// share one only where they may share networks.
 func (r *reader) source(platform, kind, name string, at schema.Item) {
 	for _, other := range r.config.Sources {
 		if other.Kind != kind || other.Name != name {
@@ -137,6 +137,10 @@ func (r *reader) source(platform, kind, name string, at schema.Item) {
 		}
 		if other.Platform == platform {
 			r.Fail(at.Place, "%s is there twice; keep one of them", wording.Quote(at.Value))
+			return
+		}
+		if r.isUpstream(other.Platform) || r.isUpstream(platform) {
+			r.Fail(at.Place, "%s is a list of %s, too; a client cannot be both, so take it out of one of them", wording.Quote(at.Value), other.Platform)
 			return
 		}
 		if err := r.config.Rules.Tenants.MayShare(other.Platform, platform); err != nil {

@@ -1,6 +1,6 @@
 // Package networks reads lists of networks as administrators and platforms write them,
 // one CIDR a line or Microsoft's list of endpoints, judges what a list may hold, and says
-// which platforms a client may come from. It does no I/O.
+// which platforms and upstreams a client may come from. It does no I/O.
 package networks
 
 import (

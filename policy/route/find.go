@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -175,8 +176,8 @@ func (r *Rules) findOurs(from Origin, sender mail.Address, to *Recipient, domain
 	place := r.Place(to.Address, to.Listing)
 	known := place.Residence.Kind != Nowhere
 	switch {
-	case known && from.Point == verdict.S0 && domain.MX != "" && domain.RefusePastMX && !IsRole(to.Address):
-		return refuse(place.Residence, verdict.Why(verdict.PastMX, domain.Name, domain.MX))
+	case known && domain.RefusePastMX && from.Point == verdict.S0 && (domain.MX != "" || !from.Upstream) && !IsRole(to.Address):
+		return refuse(place.Residence, verdict.Why(verdict.PastMX, domain.Name, cmp.Or(domain.MX, "an upstream")))
 	case place.Refused.Code != "":
 		return refuse(place.Residence, place.Refused)
 	}

@@ -41,7 +41,7 @@ func (r *Rules) Flows(domain *Domain, platform *Platform, provable func(*Platfor
 	row := func(from, to string, o Origin, sender mail.Address, recipient Recipient) FlowRow {
 		ways := r.Find(o, sender, &recipient).Ways
 		if o.Point == verdict.S1 && !provable(o.Platform) {
-			if r.Find(Origin{Point: verdict.S0}, sender, &recipient).Verdict != verdict.Accept {
+			if r.Find(Origin{Point: verdict.S0, Upstream: true}, sender, &recipient).Verdict != verdict.Accept {
 				ways = nil
 			}
 			for _, way := range ways {
@@ -50,7 +50,7 @@ func (r *Rules) Flows(domain *Domain, platform *Platform, provable func(*Platfor
 		}
 		return FlowRow{From: from, To: to, Ways: ways, PassesUs: true}
 	}
-	outside := Origin{Point: verdict.S0}
+	outside := Origin{Point: verdict.S0, Upstream: true}
 	if domain.MX != "" {
 		outside = Origin{Point: verdict.S1, Platform: r.Platform(domain.MX)}
 	}

@@ -66,7 +66,7 @@ type Domain struct {
 	// it points here.
 	MX string
 	// RefusePastMX refuses mail from the Internet that comes here although MX
-	// names another platform.
+	// names another platform or, where MX is empty, past all upstreams.
 	RefusePastMX bool
 	// Unlisted says where an address lives that the directory lacks. Such an address
 	// is refused when it is Nowhere.

@@ -76,6 +76,9 @@ type Origin struct {
 	Point    verdict.Checkpoint // S0, S1 or S2
 	Platform *Platform          // set at S1
 	OnHost   bool               // it was made on this host
+	// Upstream is set for what has come through a gateway in front of us, which is where the
+	// MX of a domain points that is said to point here.
+	Upstream bool
 }
 
 // way returns the way from where a message entered, by one of the tails below.

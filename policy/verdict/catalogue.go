@@ -39,8 +39,16 @@ var (
 	EnteredByPlatform     = says("entered-by-platform", "the client {client} is in the networks of {0}")
 	EnteredByStranger     = says("entered-by-stranger", "the client {client} is neither ours nor a platform's")
 	EnteredWithoutAddress = says("entered-without-address", "the client has no address")
+	EnteredByUpstream     = says("entered-by-upstream", "the client {client} is of the upstream {0}, of whose client the MTA was not told")
+	EnteredThrough        = says("entered-through", "it came through {0} ({client})")
 	NetworksNotKnown      = answers("networks-not-known", 451, "4.3.0", "The mail system is not ready, try again later",
-		"RFC 3463 section 3.4", "a platform's networks are not known yet", "the networks of {0} are not known yet")
+		"RFC 3463 section 3.4", "a platform's or an upstream's networks are not known yet", "the networks of {0} are not known yet")
+
+	// Whom an upstream has a message from.
+	HandedFrom     = says("handed-from", "{0} has it from {client}")
+	HandedUnread   = says("handed-unread", "whom {0} has it from is not known: its Received field, the number {1}, cannot be read: {q2}")
+	HandedWithin   = says("handed-within", "whom {0} has it from is not known: its Received field names {1}, which is no client's address; if it is its own, name it in upstream.{0}.inner")
+	HandedByNobody = says("handed-by-nobody", "whom {0} has it from is not known: {1} Received fields were read, and none of them names a client")
 
 	// The proof of a tenant.
 	TenantNamed         = says("tenant-named", "{0} names our tenant")
@@ -207,7 +215,7 @@ var (
 		"RFC 3463 section 3.8", "`spoof`: the authors are of more domains than are looked at", "the authors are of {0} domains, and at most {1} are looked at")
 	OwnDomainAsSender   = says("own-domain-as-sender", "the Sender field names {0}, which is ours, without proof")
 	SenderNotAsked      = says("sender-not-asked", "what the DNS says of the sender could not be had")
-	OwnDomainNotAsked   = says("own-domain-not-asked", "{0} names {1}, which is ours, and the DNS failed: {=2}")
+	OwnDomainNotAsked   = says("own-domain-not-asked", "{0} names {1}, which is ours, and whether that is proven is not known: {=2}")
 	SenderWithoutDomain = answers("sender-without-domain", 550, "5.7.1", "The sender's address has no domain",
 		"RFC 3463 section 3.8", "`spoof`: at S0, the envelope sender has no domain", "{0} has no domain, and would be given one of ours")
 	OwnDomain = answers("own-domain", 550, "5.7.26", "Neither SPF nor DKIM proves that the message is from {1}",
@@ -216,12 +224,12 @@ var (
 		"RFC 7372 section 3.4", "`spoof`: at S1, a domain of ours that has no mailboxes at the platform is not proven", "{0} names {1}, which is ours and has no mailboxes at {3}, without proof: {=2}")
 	TenantNotProven = answers("tenant-not-proven", 451, "4.7.0", "The message lacks the proof of its tenant, try again later",
 		"RFC 3463 section 3.8", "mail in our own name from a platform's networks bears no proof of a tenant, neither ours nor another: `spoof`, a relay that `may_relay` would allow, or one that `past_mx` refuses", "{0} names {1}, which is ours, and the message from {2} bears no proof of any tenant")
-	DMARCNotAsked  = says("dmarc-not-asked", "the policy of {0} is not known, since the DNS failed: {=1}")
-	DMARCNotProven = says("dmarc-not-proven", "whether the message fails the policy of {0} is not known, since the DNS failed: {=1}")
+	DMARCNotAsked  = says("dmarc-not-asked", "the policy of {0} is not known: {=1}")
+	DMARCNotProven = says("dmarc-not-proven", "whether the message fails the policy of {0} is not known: {=1}")
 	DMARCFails     = answers("dmarc-fails", 550, "5.7.26", "The message fails the DMARC policy of {0}",
 		"RFC 7372 section 3.4", "`spoof`: DMARC fails", "it fails the policy of {0}: {=1}")
-	SPFNotAsked  = says("spf-not-asked", "whether the client may send for {0} is not known, since the DNS failed: {=1}")
-	SPFNotProven = says("spf-not-proven", "the client may not send for {0}, and whether its author signed the message is not known, since the DNS failed: {=1}")
+	SPFNotAsked  = says("spf-not-asked", "whether the client may send for {0} is not known: {=1}")
+	SPFNotProven = says("spf-not-proven", "the client may not send for {0}, and whether its author signed the message is not known: {=1}")
 	SPFFails     = answers("spf-fails", 550, "5.7.23", "SPF validation failed for {0}",
 		"RFC 7372 section 3.2", "`spoof`: SPF fails", "the client may not send for {0}, says its SPF record")
 	DomainLooksLike = says("domain-looks-like", "the domain {0} looks like {1}, which is ours")

@@ -38,7 +38,7 @@ func (l *Lists) look(ctx context.Context, fetching *sync.WaitGroup) {
 	for s := range l.sources {
 		if age := now.Sub(s.fetched); s.list != nil && s.err != nil && s.isOld(age) && now.Sub(s.warned) >= warnTime {
 			s.warned = now
-			s.log.Warn("the networks of a platform have not been refreshed for long; those that it has added since are not known",
+			s.log.Warn("the networks of "+s.whose()+" have not been refreshed for long; those that it has added since are not known",
 				"age", age.Round(time.Second), "max_age", s.platform.MaxAge, "error", s.err)
 		}
 		if s.list == nil && !s.missed && now.Sub(s.since) >= waitTime {
@@ -120,11 +120,11 @@ func (l *Lists) settle(s *source, list []netip.Prefix, skipped []string, err err
 func (l *Lists) take(s *source, list []netip.Prefix, skipped []string, overlap error) {
 	now := l.now()
 	if s.err != nil && overlap == nil {
-		s.log.Info("the networks of a platform can be refreshed again")
+		s.log.Info("the networks of " + s.whose() + " can be refreshed again")
 	}
-	what := "the networks of a platform have changed"
+	what := "the networks of " + s.whose() + " have changed"
 	if s.list == nil {
-		what = "the networks of a platform are known"
+		what = "the networks of " + s.whose() + " are known"
 	}
 	before, known := s.list, s.list != nil
 	added, _ := missing(list, s.set)
@@ -156,12 +156,12 @@ func (l *Lists) tellChange() {
 
 // fail notes why a source keeps the list that it has.
 func (l *Lists) fail(s *source, err error) {
-	now, pause, what := l.now(), againTime, "the networks of a platform cannot be refreshed: the last ones stay"
+	now, pause, what := l.now(), againTime, "the networks of "+s.whose()+" cannot be refreshed: the last ones stay"
 	switch {
 	case s.list == nil && s.missed && len(s.platform.known()) > 0:
-		pause, what = pendingTime, "a part of a platform's networks is not known and no longer waited for: mail from there is judged as anybody's"
+		pause, what = pendingTime, "a part of the networks of "+s.whose()+" is not known and no longer waited for: mail from there is judged as anybody's"
 	case s.list == nil:
-		pause, what = pendingTime, "the networks of a platform are not known: mail from unknown clients is put off until they are"
+		pause, what = pendingTime, "the networks of "+s.whose()+" are not known: mail from unknown clients is put off until they are"
 	}
 	switch {
 	case s.list != nil && s.err == nil:
@@ -177,7 +177,7 @@ func (l *Lists) fail(s *source, err error) {
 // fetched again after a pause.
 func (l *Lists) lack(s *source, overlap error, pause time.Duration) {
 	if !s.cut {
-		s.log.Error("networks of a platform are not its alone: they are left out, and what comes from there is not its mail",
+		s.log.Error("networks of "+s.whose()+" are not its alone: they are left out, and what comes from there is not its mail",
 			"left", len(s.list), "error", overlap)
 	}
 	s.cut, s.err, s.due = true, overlap, l.now().Add(pause)
@@ -193,7 +193,7 @@ func (l *Lists) save(s *source, list []netip.Prefix, dir string) {
 	l.saving.Unlock()
 	l.mu.Lock()
 	if err != nil && !s.unsaved {
-		s.log.Error("the networks of a platform cannot be saved: they are in use, but lost at a restart", "error", err)
+		s.log.Error("the networks of "+s.whose()+" cannot be saved: they are in use, but lost at a restart", "error", err)
 	}
 	s.kept, s.unsaved = err == nil, err != nil
 }

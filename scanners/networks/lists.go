@@ -52,9 +52,11 @@ type Source struct {
 // String returns the source as the configuration writes it: "spf:example.com".
 func (s Source) String() string { return s.Kind + ":" + s.Name }
 
-// Platform is what the configuration says of a platform's networks.
+// Platform is what the configuration says of a platform's networks, or of an upstream's.
 type Platform struct {
 	Name string
+	// Upstream is set for an upstream.
+	Upstream bool
 	// Networks are those that it lists itself.
 	Networks []netip.Prefix
 	Sources  []Source
@@ -67,7 +69,7 @@ type Config struct {
 	// Dir is the folder for the lists that outlive the daemon. It need not exist.
 	Dir      string
 	Resolver Resolver
-	// Ours are networks that are no platform's.
+	// Ours are networks that are no platform's, nor in a list of an upstream's.
 	Ours      networks.Set
 	Platforms []Platform
 	// Tenants says which platforms may have networks in common.
@@ -77,6 +79,8 @@ type Config struct {
 // Status is what is known of one source.
 type Status struct {
 	Platform string
+	// Upstream is set when Platform names an upstream.
+	Upstream bool
 	Source   string
 	// Count is the number of networks in its list, and Age how long ago it was
 	// last known to be right. Both are 0 when there is no list yet.
@@ -90,7 +94,7 @@ type Status struct {
 	Err error
 }
 
-// Lists holds the networks of all platforms. Each source keeps the last list
+// Lists holds the networks of all platforms and upstreams. Each source keeps the last list
 // that was good, whatever happens to it later. Any number of goroutines may use
 // Lists.
 type Lists struct {
@@ -174,7 +178,7 @@ func (l *Lists) Configure(c Config) {
 		if s.list == nil && !s.busy {
 			l.begin(s)
 			if s.list == nil && s.err == nil && !isFirst {
-				s.log.Warn("a list of a platform's networks is new: mail from unknown clients is put off until it is known")
+				s.log.Warn("a list of networks is new: mail from unknown clients is put off until it is known")
 			}
 		}
 		l.giveWay(s)
@@ -186,7 +190,7 @@ func (l *Lists) Configure(c Config) {
 func (l *Lists) inherit(before []*source, wanted Source, p *platform) *source {
 	i := slices.IndexFunc(before, func(s *source) bool { return s.platform.Name == p.Name && s.Source == wanted })
 	if i < 0 {
-		log := l.log.With("platform", p.Name, "source", wanted.String())
+		log := l.log.With(p.kind(), p.Name, "source", wanted.String())
 		return &source{Source: wanted, platform: p, log: log, file: file{path: wanted.Name}, since: l.now()}
 	}
 	before[i].platform, before[i].due = p, time.Time{}
@@ -281,28 +285,49 @@ type obstacle struct {
 }
 
 // obstacles returns those of a source: our networks, and those of the platforms with which
-// its own may not share any.
+// its own may not share any. An upstream goes before all platforms, whatever networks they
+// have in common.
 func (l *Lists) obstacles(s *source) []obstacle {
 	const apart = "take the addresses out of one of them"
 	all := []obstacle{{l.config.Ours, "our_networks", "a client cannot be both, so " + apart}}
 	for _, p := range l.platforms {
-		if p == s.platform {
+		if p == s.platform || p.Upstream != s.platform.Upstream {
 			continue
 		}
-		reason := l.config.Tenants.MayShare(p.Name, s.platform.Name)
-		if reason == nil {
-			continue
+		advice := "a client cannot be both, so " + apart
+		if !p.Upstream {
+			reason := l.config.Tenants.MayShare(p.Name, s.platform.Name)
+			if reason == nil {
+				continue
+			}
+			advice = reason.Error() + ", or " + apart
 		}
-		advice := reason.Error() + ", or " + apart
-		all = append(all, obstacle{p.own, "platform." + p.Name + ".networks", advice})
+		owner := p.kind() + "." + p.Name + ".networks"
+		all = append(all, obstacle{p.own, owner, advice})
 		for _, other := range p.sources {
-			all = append(all, obstacle{other.set, fmt.Sprintf("platform.%s.networks (%s)", p.Name, other), advice})
+			all = append(all, obstacle{other.set, fmt.Sprintf("%s (%s)", owner, other), advice})
 		}
 	}
 	return all
 }
 
-// Live returns the networks of all platforms as they are now, none
+// whose says for the log whose list it is.
+func (s *source) whose() string {
+	if s.platform.Upstream {
+		return "an upstream"
+	}
+	return "a platform"
+}
+
+// kind is the word for what it is, as the configuration has it.
+func (p *Platform) kind() string {
+	if p.Upstream {
+		return "upstream"
+	}
+	return "platform"
+}
+
+// Live returns the networks of all platforms and upstreams as they are now, none
 // within another of its own. A platform is pending while a source of it has not given a
 // list yet. A source that has not for four hours is waited for only while no network of
 // the platform is known.
@@ -311,7 +336,7 @@ func (l *Lists) Live() networks.Live {
 	defer l.mu.Unlock()
 	live := make(networks.Live, len(l.platforms))
 	for _, p := range l.platforms {
-		known := networks.Known{Networks: networks.SetOf(networks.Normal(p.known())...)}
+		known := networks.Known{Networks: networks.SetOf(networks.Normal(p.known())...), Upstream: p.Upstream}
 		for _, s := range p.sources {
 			known.Pending = known.Pending || s.list == nil && (!s.missed || known.Networks.Len() == 0)
 		}
@@ -335,7 +360,7 @@ func (l *Lists) Status() []Status {
 	defer l.mu.Unlock()
 	var all []Status
 	for s := range l.sources {
-		one := Status{Platform: s.platform.Name, Source: s.String(), Count: len(s.list), Skipped: s.skipped, Err: s.err}
+		one := Status{Platform: s.platform.Name, Upstream: s.platform.Upstream, Source: s.String(), Count: len(s.list), Skipped: s.skipped, Err: s.err}
 		if s.list != nil {
 			one.Age = l.now().Sub(s.fetched)
 			one.Old = s.isOld(one.Age)

@@ -118,7 +118,7 @@ func TestSPFIsAskedOfTheSenderOrForTheNullSenderOfHELO(t *testing.T) {
 		{"a bare local part", client, "hard.example", "root", spoof.AuthNone, ""},
 		{"an address literal", client, "hard.example", "a@[192.0.2.7]", spoof.AuthNone, ""},
 		{"a domain of one label (section 4.3)", client, "", "a@localhost", spoof.AuthNone, ""},
-		{"no client", "", "", "a@hard.example", spoof.AuthNone, "hard.example"},
+		{"a client that is not known", "", "", "a@hard.example", spoof.AuthTempError, "hard.example"},
 	} {
 		t.Run(c.about, func(t *testing.T) {
 			q := sender.Question{Helo: c.helo, Sender: address(t, c.sender)}

@@ -33,7 +33,8 @@ func (v *Verifier) spf(ctx context.Context, q Question) spoof.SPF {
 		found.Domain, found.Why = "", "there is no domain to ask"
 		return found
 	case !q.Client.IsValid():
-		found.Why = "there is no client to ask for"
+		// Whoever it was may have been one that the record lets send.
+		found.Result, found.Why = spoof.AuthTempError, "the client is not known"
 		return found
 	}
 	// The library takes all behind the first @ for the domain. No name in the DNS

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -163,22 +164,28 @@ func post(conf *config.Config, keys seal.Keys) ownmail.Post {
 	return ownmail.Post{Keys: keys, Delimiters: conf.Rules.Delimiters, MTA: conf.Quarantine.SMTP, Hostname: conf.Rules.Hostname}
 }
 
-// listsOf is what a configuration says of the platforms' networks.
+// listsOf is what a configuration says of the platforms' and the upstreams' networks.
 func listsOf(conf *config.Config, resolver networks.Resolver) networks.Config {
 	c := networks.Config{Dir: filepath.Join(conf.StateDir, "networks"), Resolver: resolver, Ours: conf.Rules.OurNetworks, Tenants: conf.Rules.Tenants}
-	for _, p := range conf.Rules.Routes.Platforms {
-		one := networks.Platform{Name: p.Name, Networks: conf.Listed[p.Name], MaxAge: conf.MaxAge[p.Name]}
+	add := func(name string, upstream bool) {
+		one := networks.Platform{Name: name, Upstream: upstream, Networks: conf.Listed[name], MaxAge: conf.MaxAge[name]}
 		for _, source := range conf.Sources {
-			if source.Platform == p.Name {
+			if source.Platform == name {
 				one.Sources = append(one.Sources, networks.Source{Kind: source.Kind, Name: source.Name})
 			}
 		}
 		c.Platforms = append(c.Platforms, one)
 	}
+	for _, p := range conf.Rules.Routes.Platforms {
+		add(p.Name, false)
+	}
+	for _, name := range slices.Sorted(maps.Keys(conf.Rules.Upstreams)) {
+		add(name, true)
+	}
 	return c
 }
 
-// SavedLists are the platforms' networks as far as nobody need be asked for them.
+// SavedLists are the platforms' and the upstreams' networks as far as nobody need be asked for them.
 func SavedLists(conf *config.Config) *networks.Lists {
 	lists := networks.New(slog.New(slog.DiscardHandler), time.Now)
 	lists.Configure(listsOf(conf, nil))

@@ -42,6 +42,10 @@ func lookAtList(ctx context.Context, x *examination, resolver *sender.Resolver, 
 	if isSPF {
 		remedy = "see that the domain is right, and that the DNS answers; it is asked again by itself"
 	}
+	kind := "platform"
+	if s.Upstream {
+		kind = "upstream"
+	}
 	const askDaemon = "see that the daemon runs, and what its log says of networks: journalctl -u coexistd | grep networks"
 	count := human.Count(s.Count, "network")
 	switch {
@@ -57,7 +61,7 @@ func lookAtList(ctx context.Context, x *examination, resolver *sender.Resolver, 
 		return warning("%s has %s now, but the daemon, which has %s, has not asked since %s", of, human.Count(len(now), "network"), count, human.Age(s.Age)).do(askDaemon)
 	case len(s.Skipped) > 0:
 		return warning("%s has %s, without what no list can hold: %s", of, count, some(s.Skipped)).
-			do("name what is missing as CIDRs: platform.%s.networks in %s", s.Platform, x.conf.Path)
+			do("name what is missing as CIDRs: %s.%s.networks in %s", kind, s.Platform, x.conf.Path)
 	case isSPF:
 		return fine("%s has %s, last asked for %s", of, count, human.Age(s.Age))
 	}

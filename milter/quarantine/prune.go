@@ -1,6 +1,7 @@
 package quarantine
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"log/slog"
@@ -70,6 +71,7 @@ func (s *Store) inBatches(do func(*sql.Tx) (changed int, err error)) (total int,
 		if total += changed; changed < changesAtOnce {
 			return total, nil
 		}
+		s.file.Settle(context.Background())
 	}
 }
 
@@ -178,6 +180,7 @@ func (s *Store) sweep() error {
 		if swept {
 			return nil
 		}
+		s.file.Settle(context.Background())
 	}
 }
 

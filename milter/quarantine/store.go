@@ -40,8 +40,9 @@ const (
 	// idLength is the length of an entry's ID: 50 random bits in base32.
 	idLength = 10
 	// chunksAtOnce is how many chunks of a message are written in one change. A message
-	// that has more is written in several, so that the others need not wait for it.
-	chunksAtOnce = 16
+	// that has more, which is one above 1 MB, is written in several, so that the others need
+	// not wait for it.
+	chunksAtOnce = 10
 	// reserve is how many bytes of the disk are left alone, so that what helps a full one,
 	// to delete and to release, can be written.
 	reserve = 4 << 20
@@ -221,6 +222,7 @@ func (s *Store) write(a *arrival) error {
 	if err == nil && a.ids == nil {
 		a.begun = true
 		s.fault("put: begun")
+		s.file.Settle(context.Background())
 	}
 	return err
 }

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"coexistd/contrib/lab"
 	"coexistd/milter/store"
 	"coexistd/policy/verdict"
 )
@@ -458,32 +459,39 @@ func fill(t *testing.T, path string, left int) {
 
 // A long message takes no more memory than a short one, on its way in and out.
 func TestALongMessageTakesLittleMemory(t *testing.T) {
+	const long = 50 << 20
 	if task := task(); len(task) > 0 {
 		s := open(t, options(task[0]))
 		// What is garbage is not what this is about.
 		debug.SetGCPercent(5)
-		const long = 50 << 20
-		put(t, s, 1, "alice@acmecorp.com")
+		holdAndRelease := func(n int, content io.Reader) {
+			item, _ := spam(n)
+			ids, err := s.Put(item, recipients("alice@acmecorp.com"), content)
+			if err == nil {
+				_, err = s.Release(t.Context(), newReleaser(task[1]), ids[0], false)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		holdAndRelease(1, strings.NewReader("Subject: short\r\n\r\n"))
 		before := peak(t)
-		item, _ := spam(2)
-		ids, err := s.Put(item, recipients("alice@acmecorp.com"), io.LimitReader(endless{}, long))
-		if err != nil {
-			t.Fatal(err)
-		}
-		content, err := s.Content(ids[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n, err := io.Copy(io.Discard, content); err != nil || n != long {
-			t.Fatal(n, err)
-		}
+		holdAndRelease(2, io.MultiReader(strings.NewReader("Subject: long\r\n\r\n"), io.LimitReader(endless{}, long)))
 		fmt.Println("more", peak(t)-before)
 		return
 	}
-	said, _ := childOf(t, t.Name(), t.TempDir())
+	sink := startSink(t, lab.SinkConfig{})
+	said, _ := childOf(t, t.Name(), t.TempDir(), sink.Addr())
+	most := 8 << 10
+	if build, is := debug.ReadBuildInfo(); is && slices.Contains(build.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		most *= 3 // the race detector has its share
+	}
 	var more int
-	if _, err := fmt.Sscanf(said, "more %d", &more); err != nil || more > 24<<10 { // the race detector has its share
+	if _, err := fmt.Sscanf(said, "more %d", &more); err != nil || more > most {
 		t.Errorf("50 MB took %d KB more memory (%v): %s", more, err, said)
+	}
+	if all := sink.All(); len(all) != 2 || len(all[1].Data) < long {
+		t.Errorf("%d messages came", len(all))
 	}
 }
 
@@ -569,16 +577,19 @@ func BenchmarkPutBesideOthers(b *testing.B) {
 			}
 		}
 	})
-	worst, n := time.Duration(0), 0
+	var took []time.Duration
+	n := 0
 	for b.Loop() {
 		n++
 		begun := time.Now()
 		if _, err := s.Put(item, recipients("alice@acmecorp.com"), strings.NewReader(ofSize(n, 4<<10))); err != nil {
 			b.Fatal(err)
 		}
-		worst = max(worst, time.Since(begun))
+		took = append(took, time.Since(begun))
 	}
-	b.ReportMetric(float64(worst.Microseconds())/1000, "ms/worst")
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "ms/99th")
+	b.ReportMetric(float64(took[len(took)-1].Microseconds())/1000, "ms/worst")
 	close(end)
 	others.Wait()
 }

@@ -23,6 +23,7 @@ const (
 type checkpoints struct {
 	db      *sql.DB // of their own, with little patience
 	turn    chan struct{}
+	mu      sync.Mutex    // held by the one that is under way
 	due     chan struct{} // nil in a command
 	end     context.CancelFunc
 	running sync.WaitGroup
@@ -65,8 +66,19 @@ func (c *checkpoints) stop() {
 // pages that are left are done while nothing changes, so that the log begins anew. What keeps
 // it from that, a reader or a full disk, is there at the next change, too.
 func (c *checkpoints) run(ctx context.Context) {
-	if pages, _ := checkpoint(ctx, c.db, "NOOP"); pages < checkpointPages || !c.copied(ctx) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	pages, done := checkpoint(ctx, c.db, "NOOP")
+	if pages < checkpointPages {
 		return
+	}
+	// SQLite has the file on disk only where nothing was added meanwhile. The less there is to
+	// copy, the likelier that is.
+	for n := 0; n < 3 && (n == 0 || done < pages); n++ {
+		if !c.copied(ctx) {
+			return
+		}
+		pages, done = checkpoint(ctx, c.db, "NOOP")
 	}
 	select {
 	case c.turn <- struct{}{}:

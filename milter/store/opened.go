@@ -99,10 +99,11 @@ func (f *File) connect(ctx context.Context, path string) (*opened, error) {
 		return nil, err
 	}
 	o := &opened{path: path, info: info}
+	// The pages that are kept in memory, in KB, are those of one change or of one page of rows.
 	if err := errors.Join(
-		f.dial(&o.writer, path, 1, f.options.Patience, "query_only(0)", "immediate"),
-		f.dial(&o.readers, path, readersAtOnce, f.options.Patience, "query_only(1)", "deferred"),
-		f.dial(&o.checkpoints.db, path, 1, checkpointTime, "query_only(1)", "deferred"),
+		f.dial(&o.writer, path, 1, f.options.Patience, "immediate", "cache_size(-1000)"),
+		f.dial(&o.readers, path, readersAtOnce, f.options.Patience, "deferred", "query_only(1)", "cache_size(-250)"),
+		f.dial(&o.checkpoints.db, path, 1, checkpointTime, "deferred", "query_only(1)", "cache_size(-250)"),
 	); err != nil {
 		return nil, err
 	}
@@ -122,12 +123,12 @@ func (f *File) connect(ctx context.Context, path string) (*opened, error) {
 }
 
 // dial has db connect to the file at path, when it is used.
-func (f *File) dial(db **sql.DB, path string, connections int, patience time.Duration, queryOnly, lock string) (err error) {
+func (f *File) dial(db **sql.DB, path string, connections int, patience time.Duration, lock string, pragmas ...string) (err error) {
 	synchronous := "synchronous(NORMAL)"
 	if f.options.Durable {
 		synchronous = "synchronous(FULL)"
 	}
-	pragmas := []string{busyTimeout(patience), queryOnly, "journal_mode(WAL)", synchronous, "cell_size_check(1)", "trusted_schema(0)", "cache_size(-1000)"}
+	pragmas = append(pragmas, busyTimeout(patience), "journal_mode(WAL)", synchronous, "cell_size_check(1)", "trusted_schema(0)")
 	if f.owner {
 		// The daemon does that beside the changes, not within one.
 		pragmas = append(pragmas, "wal_autocheckpoint(0)")

@@ -149,6 +149,18 @@ func (f *File) Update(ctx context.Context, do func(*sql.Tx) error) error {
 	})
 }
 
+// Settle is called between changes by those who make many: much of what was changed is brought
+// to its place in the file, so that others do not wait for the disk longer than one of these
+// changes takes.
+func (f *File) Settle(ctx context.Context) {
+	if o, release, err := f.current(ctx); err == nil {
+		defer release()
+		if f.owner {
+			o.checkpoints.run(ctx)
+		}
+	}
+}
+
 var (
 	// errReplaced is the error of a file that is no longer the one at its path.
 	errReplaced = errors.New("the file was removed or replaced")

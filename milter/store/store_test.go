@@ -528,6 +528,24 @@ func TestAReaderThatHangsKeepsNoChangeWaiting(t *testing.T) {
 	t.Error("the log never begins anew")
 }
 
+// Large changes leave little to do while others wait for their turn.
+func TestTheLogHasLittleMoreThanOneLargeChange(t *testing.T) {
+	f := create(t, notes(filepath.Join(t.TempDir(), "notes.db")))
+	const large = 2 << 20
+	for n := range 20 {
+		if err := f.Update(t.Context(), func(tx *sql.Tx) error {
+			_, err := tx.Exec("INSERT INTO notes VALUES (?, ?)", n, strings.Repeat("x", large))
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		f.Settle(t.Context())
+	}
+	if info, err := os.Stat(f.Path() + "-wal"); err != nil || info.Size() > checkpointPages*pageSize+large*3/2 {
+		t.Errorf("the log has %v, %v", info.Size(), err)
+	}
+}
+
 func TestAProcessThatHangsIsNotWaitedForForEver(t *testing.T) {
 	o := notes(filepath.Join(t.TempDir(), "notes.db"))
 	o.Patience = 50 * time.Millisecond

@@ -50,7 +50,7 @@ var mayImport = map[string][]string{
 	"scanners":               {"policy", "policy/config/files"},
 	"milter/ownmail":         {"policy"},
 	"milter/audit":           {"milter/store"},
-	"milter/quarantine":      {"milter/audit", "milter/ownmail", "milter/store", "policy"},
+	"milter/quarantine":      {"milter/audit", "milter/ownmail", "milter/store", "policy", "policy/config/files"},
 	"milter/mtalog":          {},
 	"milter/messages":        {"milter/mtalog", "milter/ownmail", "milter/record", "milter/store", "policy"},
 	"milter/store":           {},

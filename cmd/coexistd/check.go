@@ -115,6 +115,9 @@ func summarize(path string) summary {
 	for _, one := range daemon.LostReports(conf, directories.Set()) {
 		s.Errors = append(s.Errors, one.String())
 	}
+	if _, err := daemon.ReadTexts(conf); err != nil {
+		s.Errors = append(s.Errors, strings.Split(err.Error(), "\n")...)
+	}
 	s.Errors = append(s.Errors, unreadable(conf)...)
 	status, barred := running(conf)
 	s.Errors = append(s.Errors, refusedByRunning(conf, status, directories)...)

@@ -44,8 +44,15 @@ func reportHeld(c *call, to string, dryRun bool) int {
 	if err != nil {
 		return c.fail(err)
 	}
+	texts, err := daemon.ReadTexts(conf)
+	if err != nil {
+		return c.fail(err)
+	}
 	// What becomes of each report is told here, not in a log.
-	reporter := daemon.NewReporter(conf, keys, store, slog.New(slog.DiscardHandler))
+	reporter := daemon.NewReporter(conf, keys, store, texts, slog.New(slog.DiscardHandler))
+	reporter.TextFailed = func(err error) {
+		fmt.Fprintf(c.stderr, "%s; the built-in text is used\n", printableLine(err.Error()))
+	}
 	now := time.Now()
 	mails, err := reporter.Compose(now)
 	if err != nil {

@@ -73,7 +73,7 @@ func TestTheDoctorSeesThatASecretHasChangedSinceTheDaemonReadIt(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("another secret of ours\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mustSay(t, s.aboutDaemon(), "warn  daemon         {dir}/coexistd.toml, or a secret that it names, has changed since the daemon loaded it at ")
+	mustSay(t, s.aboutDaemon(), "warn  daemon         {dir}/coexistd.toml, or a file that it names, has changed since the daemon loaded it at ")
 	if _, err := s.Daemon.Reload(deadline(t)); err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"mime"
 	"strings"
 	"time"
 	"unicode"
@@ -83,7 +84,7 @@ func (p Post) Write(w io.Writer, l *Letter) error {
 	var h gomail.Header
 	h.Set("X-Auto-Response-Suppress", l.unwanted())
 	h.Set("Auto-Submitted", "auto-generated") // RFC 3834 section 5
-	h.SetSubject(l.Subject)
+	h.AddRaw(subjectField(l.Subject))
 	if l.ReplyTo != "" {
 		h.Set("Reply-To", "<"+l.ReplyTo+">")
 	}
@@ -127,6 +128,12 @@ func (p Post) Write(w io.Writer, l *Letter) error {
 		}
 	}
 	return parts.Close()
+}
+
+// subjectField writes a subject as a field of the header, in encoded words where it is not
+// plain (RFC 2047), each of which has a line of its own.
+func subjectField(subject string) []byte {
+	return []byte("Subject: " + strings.ReplaceAll(mime.QEncoding.Encode("utf-8", subject), "?= =?", "?=\r\n =?") + "\r\n")
 }
 
 // MessageID returns what a letter's Message-Id holds between its brackets: that of a probe

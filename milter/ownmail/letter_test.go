@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ func newPost(mta string) Post {
 func newLetter() *Letter {
 	return &Letter{
 		Kind: "test", Name: "Mail test", From: "postmaster@acmecorp.com", To: "alice+x@acmecorp.com",
-		Subject: "Grüße\r\nBcc: x@y", Date: time.Date(2026, 11, 23, 6, 0, 0, 0, time.UTC), Text: "Grüße\n.\n" + strings.Repeat("long ", 300),
+		Subject: "Grüße\r\nBcc: x@y " + strings.Repeat("Grüße ?= =?", 20) + "\r\n", Date: time.Date(2026, 11, 23, 6, 0, 0, 0, time.UTC), Text: "Grüße\n.\n" + strings.Repeat("long ", 300),
 	}
 }
 
@@ -42,6 +43,11 @@ func TestALetterHasTheFormsThatItWasGiven(t *testing.T) {
 		}
 		if subject, err := reader.Header.Subject(); err != nil || subject != letter.Subject || reader.Header.Has("Bcc") || reader.Header.Has("Reply-To") {
 			t.Errorf("the subject is %q (%v)", subject, err)
+		}
+		for fields := reader.Header.Fields(); fields.Next(); {
+			if raw, err := fields.Raw(); err != nil || slices.ContainsFunc(strings.Split(string(raw), "\r\n"), func(line string) bool { return len(line) > 90 }) {
+				t.Errorf("a field has a long line: %s (%v)", raw, err)
+			}
 		}
 		if kind, _, _ := reader.Header.ContentType(); (kind == "text/plain") != (html == "") {
 			t.Errorf("with HTML %q it is %s", html, kind)

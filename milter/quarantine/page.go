@@ -16,28 +16,29 @@ const maxListed = 200
 
 // page is what the report to a recipient shows.
 type page struct {
-	Title   string
+	Title   string // the mail's subject
 	Owner   string
 	Count   int
-	Entries []line
+	Entries []line // the newest first, but for Viruses
 	Viruses []line
 	More    int // entries that are not shown
 	Contact string
 	Link    string // a mail to Contact that asks for no entry by name
 }
 
-// line is one entry as people see it.
+// line is one entry as people see it. Times are in the reports' zone.
 type line struct {
 	ID     string
-	Time   string
+	Time   time.Time
 	From   string // of the header
 	Sender string // of the envelope; empty when From names it
 	To     string
 	About  string
 	Why    string
+	Checks []string // that hold it
 	Size   string
-	Until  string
-	Link   string // a mail that asks for it
+	Until  time.Time // it is kept
+	Link   string    // a mail that asks for it
 }
 
 func (r *Reporter) compose(n *notice) Mail {
@@ -56,13 +57,20 @@ func (r *Reporter) compose(n *notice) Mail {
 			p.Entries = append(p.Entries, r.line(e))
 		}
 	}
-	return Mail{To: n.to, Subject: p.Title, IDs: n.ids, page: p}
+	m := Mail{To: n.to, IDs: n.ids, by: r, domain: domainOf(n.owner), page: p}
+	m.Subject = r.subject(&m, p.Title)
+	p.Title = m.Subject
+	m.page = p
+	return m
 }
+
+// domainOf returns the domain of an owner.
+func domainOf(owner string) string { return owner[strings.LastIndexByte(owner, '@')+1:] }
 
 func (r *Reporter) line(e *Entry) line {
 	l := line{
-		ID: e.ID, Time: r.clock(e.Time), To: ownmail.Address(e.Address), Why: ownmail.Unlinked(e.Why()),
-		Size: ownmail.Bytes(e.Size), Until: e.Time.Add(r.Keep).In(r.Zone).Format("Mon 2 Jan 2006"),
+		ID: e.ID, Time: e.Time.In(r.Zone), Checks: e.Checks, To: ownmail.Address(e.Address), Why: ownmail.Unlinked(e.Why()),
+		Size: ownmail.Bytes(e.Size), Until: e.Time.Add(r.Keep).In(r.Zone),
 		Link: mailto(r.Contact, "Release "+e.ID, fmt.Sprintf("Please release the message %s, which is held in quarantine for %s.", e.ID, ownmail.OneLine(e.Address))),
 	}
 	from, sender := ownmail.Readable(e.From), ownmail.OneLine(e.Sender)
@@ -82,8 +90,6 @@ func (r *Reporter) line(e *Entry) line {
 	}
 	return l
 }
-
-func (r *Reporter) clock(t time.Time) string { return t.In(r.Zone).Format("Mon 2 Jan 2006, 15:04 MST") }
 
 // Why says in words for its recipient why an entry is held.
 func (e *Entry) Why() string {

@@ -1,44 +1,62 @@
 package quarantine
 
 import (
-	"embed"
 	"errors"
 	"fmt"
-	"html/template"
-	"strings"
-	texttemplate "text/template"
 	"time"
 
 	"coexistd/milter/ownmail"
 )
 
-//go:embed templates
-var templateFiles embed.FS
-
-var (
-	texts = texttemplate.Must(texttemplate.New("").Funcs(texttemplate.FuncMap{"wrap": ownmail.Wrap}).ParseFS(templateFiles, "templates/*.txt"))
-	pages = template.Must(template.ParseFS(templateFiles, "templates/*.html"))
-)
-
 // Text returns the report as plain text.
-func (m *Mail) Text() (string, error) {
-	var b strings.Builder
-	err := texts.ExecuteTemplate(&b, m.template()+".txt", m.page)
-	return b.String(), err
-}
+func (m *Mail) Text() (string, error) { return m.by.render(m, ".txt") }
 
 // HTML returns the report as a page that needs nothing from elsewhere.
-func (m *Mail) HTML() (string, error) {
-	var b strings.Builder
-	err := pages.ExecuteTemplate(&b, m.template()+".html", m.page)
-	return b.String(), err
-}
+func (m *Mail) HTML() (string, error) { return m.by.render(m, ".html") }
 
 func (m *Mail) template() string {
 	if m.Summary {
 		return "summary"
 	}
 	return "report"
+}
+
+// render makes one form of a mail: of the organisation's own text, or of the built-in one
+// where that fails.
+func (r *Reporter) render(m *Mail, form string) (string, error) {
+	name := m.template() + form
+	if own := r.Texts.find(m.domain, name); own != nil {
+		made, err := render(own.set, name, m.page)
+		if err == nil {
+			return made, nil
+		}
+		r.tellFailed(own, err)
+	}
+	if form == ".html" {
+		return render(pages, name, m.page)
+	}
+	return render(texts, name, m.page)
+}
+
+// subject makes a mail's subject likewise. The built-in one is a page's title.
+func (r *Reporter) subject(m *Mail, title string) string {
+	own := r.Texts.find(m.domain, m.template()+".txt")
+	if own == nil || !own.hasSubject {
+		return title
+	}
+	made, err := own.subject(m.page)
+	if err != nil {
+		r.tellFailed(own, err)
+		return title
+	}
+	return made
+}
+
+// tellFailed tells once of each text that the built-in one takes its place.
+func (r *Reporter) tellFailed(own *text, err error) {
+	if _, told := r.failed.LoadOrStore(own.path, true); !told {
+		r.TextFailed(own.wrong(err))
+	}
 }
 
 // letter returns the mail as it is given to the MTA.

@@ -9,13 +9,14 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"coexistd/milter/ownmail"
 )
 
 // Reporter tells recipients what is held for them, and administrators what is
-// held at all.
+// held at all, one time.
 type Reporter struct {
 	Store *Store
 	// Post takes the reports.
@@ -31,7 +32,14 @@ type Reporter struct {
 	Zone *time.Location
 	// Keep is how long messages are held.
 	Keep time.Duration
-	Log  *slog.Logger
+	// Texts go before the built-in ones.
+	Texts *Texts
+	// TextFailed is told once of each file of Texts that could not be used, so that mails have
+	// the built-in text. The error names the file and what is wrong.
+	TextFailed func(err error)
+	Log        *slog.Logger
+
+	failed sync.Map // the paths of those files
 }
 
 // maxSilent is after how many reports on end for which the MTA could not be reached,
@@ -47,7 +55,9 @@ type Mail struct {
 	IDs     []string `json:"ids"`
 	Summary bool     `json:"summary"`
 
-	page any // what its templates show
+	by     *Reporter
+	domain string // of whom it tells; empty: of all
+	page   any    // what its templates show
 }
 
 // Compose returns the reports that are to be sent at a time: one to each
@@ -87,9 +97,10 @@ func (r *Reporter) Compose(now time.Time) ([]Mail, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the quarantine's size is not known: %w", err)
 	}
-	page := sum.page(usage)
+	summary := sum.mail(usage)
 	for _, to := range r.Summary {
-		mails = append(mails, Mail{To: to, Subject: page.Title, IDs: []string{}, Summary: true, page: page})
+		summary.To = to
+		mails = append(mails, summary)
 	}
 	return mails, nil
 }

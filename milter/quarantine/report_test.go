@@ -76,8 +76,9 @@ func summaryOf(r *Reporter, entries []Entry) Mail {
 	for i := range entries {
 		s.add(&entries[i])
 	}
-	p := s.page(Usage{Bytes: 734003200, Free: 40 << 30})
-	return Mail{To: "postmaster@acmecorp.com", Subject: p.Title, Summary: true, page: p}
+	m := s.mail(Usage{Bytes: 734003200, Free: 40 << 30})
+	m.To = "postmaster@acmecorp.com"
+	return m
 }
 
 func ofMany() []Entry {

@@ -17,11 +17,11 @@ const (
 	maxLines = 10
 )
 
-// summaryPage is what the administrators' summary shows.
+// summaryPage is what the administrators' summary shows. Times are in the reports' zone.
 type summaryPage struct {
-	Title    string
+	Title    string // the mail's subject
 	Hostname string
-	Since    string // the last report's time; empty before the first
+	Since    time.Time // the last report's time; zero before the first
 	// Held are the entries that are held now, New those that came since the
 	// last report, whatever became of them.
 	Held, New  int
@@ -33,7 +33,7 @@ type summaryPage struct {
 	Untold         newest // no recipient is told of them
 	Uncertain      newest // their release was broken off
 	Bytes, Free    string
-	Oldest         string
+	Oldest         time.Time // when the oldest entry came; zero when there is none
 }
 
 // newest are the first of some entries, and how many more there are.
@@ -104,17 +104,22 @@ func (s *summary) list(n *newest, e *Entry) {
 	n.Lines = append(n.Lines, s.line(e))
 }
 
+// mail makes the mail for the administrators, to nobody as yet.
+func (s *summary) mail(usage Usage) Mail {
+	p := s.page(usage)
+	m := Mail{IDs: []string{}, Summary: true, by: s.Reporter, page: p}
+	m.Subject = s.subject(&m, p.Title)
+	p.Title = m.Subject
+	m.page = p
+	return m
+}
+
 func (s *summary) page(usage Usage) summaryPage {
 	p := s.shown
 	p.Title = fmt.Sprintf("Quarantine of %s: %d held, %d new", s.Post.Hostname, p.Held, p.New)
 	p.Hostname = s.Post.Hostname
 	p.Bytes, p.Free = ownmail.Bytes(usage.Bytes), ownmail.Bytes(usage.Free)
-	if !s.last.IsZero() {
-		p.Since = s.clock(s.last)
-	}
-	if !s.oldest.IsZero() {
-		p.Oldest = s.clock(s.oldest)
-	}
+	p.Since, p.Oldest = s.last.In(s.Zone), s.oldest.In(s.Zone)
 	p.Counts, p.Recipients = s.checks.table(), s.owners.table()
 	if more := len(p.Recipients) - maxTop; more > 0 {
 		p.Recipients, p.MoreRecipients = p.Recipients[:maxTop], more

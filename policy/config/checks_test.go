@@ -236,6 +236,7 @@ dir = "held"
 keep = "48h"
 max_size = "1T"
 smtp = "Mail.Acmecorp.com:10025"
+templates = "templates"
 [quarantine.report]
 at = ["23:59", "7:30"]
 zone = "Europe/Berlin"
@@ -251,9 +252,11 @@ addresses = { office365 = "coexist-probe@acmecorp.com" }
 wait = "30s"
 `
 
+var checkFiles = map[string]string{"users.csv": users, "templates/summary.txt": "{{.Held}}"}
+
 func TestScannersAllowancesAndTheQuarantineAreReadWhole(t *testing.T) {
 	t.Parallel()
-	path := write(t, smallest+everyCheck, map[string]string{"users.csv": users})
+	path := write(t, smallest+everyCheck, checkFiles)
 	c := load(t, path)
 	check(t, "Clamd", *c.Clamd, Clamd{
 		Addresses: []string{"unix:/run/clamav/clamd.ctl", "inet:localhost:3310"}, Timeout: time.Minute, MaxSize: 100 << 20, MaxScans: 4,
@@ -272,6 +275,7 @@ func TestScannersAllowancesAndTheQuarantineAreReadWhole(t *testing.T) {
 	check(t, "Messages", c.Messages, Messages{Keep: 30 * day, MTALog: "/var/log/mail.log"})
 	check(t, "Quarantine", c.Quarantine, Quarantine{
 		Dir: filepath.Join(filepath.Dir(path), "held"), Keep: 48 * time.Hour, MaxBytes: 1 << 40, SMTP: "mail.acmecorp.com:10025",
+		Templates: []Template{{"", filepath.Join(filepath.Dir(path), "templates/summary.txt")}},
 		Report: Report{At: []time.Duration{7*time.Hour + 30*time.Minute, 23*time.Hour + 59*time.Minute}, Zone: berlin, From: "Postmaster@acmecorp.com", Contact: "helpdesk@acmecorp.com",
 			Summary: []string{"a@acmecorp.com", "b@acmecorp.com"}},
 	})

@@ -5,7 +5,7 @@
 //
 // Load looks at the files that the configuration names, to say early that one
 // is missing, but it reads only the lists of networks, the secrets that prove a
-// platform's tenant, and the password for Redis. It asks nothing of the network.
+// platform's tenant, and passwords. It asks nothing of the network.
 package config
 
 import (
@@ -33,8 +33,8 @@ type Config struct {
 	// Path is the file's absolute path.
 	Path string
 	// Digest tells what was read from something else: the file's content, and the state of
-	// the secrets that it names, as of which nothing can be told of them. It is in hexadecimal
-	// digits.
+	// the files that it names and that only a reload takes, as of which nothing can be told of
+	// secrets. It is in hexadecimal digits.
 	Digest string
 	// Files are those that the file names and the daemon reads, in the order of reading.
 	Files []File
@@ -99,7 +99,8 @@ type Config struct {
 type File struct {
 	// Key is the whole key that names it, and Path its absolute path.
 	Key, Path string
-	IsSecret  bool
+	// AtReload is set when only a reload takes what it has: a secret, a template.
+	AtReload bool
 }
 
 // Note is a sentence for the administrator.
@@ -184,13 +185,13 @@ func parse(path, text string) Reading {
 	return reading
 }
 
-// digest makes Config.Digest. Of a secret it takes the file's state only: of a short one, more
-// could be guessed.
+// digest makes Config.Digest. Of a file that is named it takes the state only: of a short
+// secret, more could be guessed.
 func digest(text string, named []File) string {
 	sum := sha256.New()
 	sum.Write([]byte(text))
 	for _, file := range named {
-		if info, err := files.Look(file.Path); file.IsSecret && err == nil {
+		if info, err := files.Look(file.Path); file.AtReload && err == nil {
 			fmt.Fprintf(sum, "\x00%s %d %d", file.Path, info.Size(), info.ModTime().UnixNano())
 		}
 	}
@@ -198,8 +199,8 @@ func digest(text string, named []File) string {
 }
 
 // names notes a file that the daemon reads.
-func (r *reader) names(key, path string, isSecret bool) {
-	r.config.Files = append(r.config.Files, File{key, path, isSecret})
+func (r *reader) names(key, path string, atReload bool) {
+	r.config.Files = append(r.config.Files, File{key, path, atReload})
 }
 
 // newReader returns a reader of the file at a path, which is absolute or as the caller named

@@ -64,6 +64,9 @@ func write(t testing.TB, text string, files map[string]string) string {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "coexistd.toml")
 	for name, content := range files {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(folder, name)), 0o750); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o640); err != nil {
 			t.Fatal(err)
 		}
@@ -399,7 +402,7 @@ func decodeTOML(text string) (entries map[string]any, keys []toml.Key, err error
 }
 
 func BenchmarkLoad(b *testing.B) {
-	path := write(b, smallest+everyCheck, map[string]string{"users.csv": users})
+	path := write(b, smallest+everyCheck, checkFiles)
 	for b.Loop() {
 		if reading := Load(path); reading.Config == nil {
 			b.Fatal(reading.Problems)

@@ -26,8 +26,10 @@ type Quarantine struct {
 	// MaxBytes bounds all messages that are held together.
 	MaxBytes int64
 	// SMTP is the HOST:PORT of the MTA that takes releases and reports.
-	SMTP   string
-	Report Report
+	SMTP string
+	// Templates are the organisation's own texts, sorted by path.
+	Templates []Template
+	Report    Report
 }
 
 // Report is [quarantine.report].
@@ -48,6 +50,8 @@ func (r *reader) quarantineKeys() schema.Section {
 		{Name: "keep", Kind: schema.Duration(time.Minute, 3650*day), Usual: "30d", Meaning: "how long it is held"},
 		{Name: "max_size", Kind: schema.Size(1<<20, 1<<50), Usual: "10G", Meaning: "of all messages together; the oldest go first"},
 		{Name: "smtp", Kind: schema.Text(schema.AString, r.releaseAddress), Usual: "127.0.0.1:25", Meaning: "the MTA that takes what is released, and the reports. Its milter must be coexistd"},
+		{Name: "templates", Kind: schema.Text("a path in quotes", schema.As[string]), Example: `"templates"`,
+			Meaning: "a folder with texts of your own for the reports and summaries, for all or by domain: see [report-texts.md](report-texts.md)"},
 	}}
 }
 
@@ -72,11 +76,12 @@ func (r *reader) quarantine(t *schema.Table) {
 		dir = r.config.StateDir
 	}
 	r.config.Quarantine = Quarantine{
-		Dir:      dir,
-		Keep:     schema.Value[time.Duration](one, "keep"),
-		MaxBytes: schema.Value[int64](one, "max_size"),
-		SMTP:     schema.Value[string](one, "smtp"),
-		Report:   r.report(one),
+		Dir:       dir,
+		Keep:      schema.Value[time.Duration](one, "keep"),
+		MaxBytes:  schema.Value[int64](one, "max_size"),
+		SMTP:      schema.Value[string](one, "smtp"),
+		Templates: r.templates(one),
+		Report:    r.report(one),
 	}
 }
 

@@ -318,7 +318,7 @@ func needed(section, setting string) bool {
 
 func TestTheDefaultFileHasEveryKeyAndIsRightOnceItsNeededPartsAreUncommented(t *testing.T) {
 	t.Parallel()
-	all := map[string]string{"users.csv": users, "secret.key": strings.Repeat("k", 32), "proof.key": strings.Repeat("k", 16), "redis.password": "x", "directory.password": "x"}
+	all := map[string]string{"users.csv": users, "secret.key": strings.Repeat("k", 32), "proof.key": strings.Repeat("k", 16), "redis.password": "x", "directory.password": "x", "templates/report.txt": "x"}
 	load(t, write(t, uncommented(needed), all))
 	_, keys, err := decodeTOML(uncommented(func(string, string) bool { return true }))
 	if err != nil {

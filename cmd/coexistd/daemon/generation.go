@@ -35,6 +35,7 @@ type generation struct {
 	resolver    *sender.Resolver
 	limits      *limits.Keeper
 	store       *quarantine.Store
+	texts       *quarantine.Texts
 	messages    *messages.Index
 	audit       *audit.Book
 	users       *transaction.Users
@@ -53,6 +54,10 @@ func (d *Daemon) generate(conf *config.Config, before sources.Directories) (*gen
 	if err := makeSpool(conf); err != nil {
 		return nil, err
 	}
+	texts, err := ReadTexts(conf)
+	if err != nil {
+		return nil, err
+	}
 	held := &holds{of: &d.shared}
 	file := holdFile(held, conf, d.log)
 	return &generation{
@@ -63,6 +68,7 @@ func (d *Daemon) generate(conf *config.Config, before sources.Directories) (*gen
 		limits:      holdLimits(held, conf, d.memory, d.log),
 		messages:    holdMessages(held, conf, d.log),
 		store:       quarantine.New(file, QuarantineOptions(conf, d.log)),
+		texts:       texts,
 		audit:       audit.New(file),
 		users:       transaction.NewUsers(held.release),
 	}, nil

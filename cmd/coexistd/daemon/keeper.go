@@ -60,7 +60,7 @@ func (d *Daemon) keep() {
 	if !d.keeper.busy.CompareAndSwap(false, true) {
 		return
 	}
-	conf, keys, store, book := g.conf, g.keys, g.store, g.audit
+	conf, keys, store, texts, book := g.conf, g.keys, g.store, g.texts, g.audit
 	d.serving.Go(func() {
 		defer d.keeper.busy.Store(false)
 		now := time.Now()
@@ -76,7 +76,7 @@ func (d *Daemon) keep() {
 			d.lookAtUsage(store)
 		}
 		if len(conf.Quarantine.Report.At) > 0 && now.Sub(d.keeper.tried) >= reportAgain {
-			d.report(d.alive, NewReporter(conf, keys, store, d.log), now)
+			d.report(d.alive, NewReporter(conf, keys, store, texts, d.log), now)
 		}
 	})
 }

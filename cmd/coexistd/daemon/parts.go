@@ -213,13 +213,27 @@ func holdMessages(h *holds, conf *config.Config, log *slog.Logger) *messages.Ind
 	})
 }
 
-// NewReporter makes what sends the reports of a configuration.
-func NewReporter(conf *config.Config, keys seal.Keys, store *quarantine.Store, log *slog.Logger) *quarantine.Reporter {
+// ReadTexts reads the organisation's own texts of a configuration. The error has a line for
+// each mistake.
+func ReadTexts(conf *config.Config) (*quarantine.Texts, error) {
+	var list []quarantine.Template
+	for _, one := range conf.Quarantine.Templates {
+		list = append(list, quarantine.Template(one))
+	}
+	return quarantine.ReadTexts(list)
+}
+
+// NewReporter makes what sends the reports of a configuration, by texts of its own or, with
+// nil, the built-in ones.
+func NewReporter(conf *config.Config, keys seal.Keys, store *quarantine.Store, texts *quarantine.Texts, log *slog.Logger) *quarantine.Reporter {
 	q := conf.Quarantine
 	return &quarantine.Reporter{
 		Store: store, Post: post(conf, keys),
 		From: q.Report.From, Contact: q.Report.Contact, Summary: q.Report.Summary,
-		At: q.Report.At, Zone: q.Report.Zone, Keep: q.Keep, Log: log,
+		At: q.Report.At, Zone: q.Report.Zone, Keep: q.Keep, Log: log, Texts: texts,
+		TextFailed: func(err error) {
+			log.Error("a text of [quarantine] templates cannot be used: mails have the built-in one", "error", err)
+		},
 	}
 }
 

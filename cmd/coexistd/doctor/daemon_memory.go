@@ -49,8 +49,8 @@ func compareConfiguration(x *examination, c control.Configuration) []Finding {
 	}
 	remedy := "see that coexistd check -c " + x.conf.Path + " says ok, and run: systemctl reload coexistd"
 	what := x.conf.Path
-	if slices.ContainsFunc(x.conf.Files, func(f config.File) bool { return f.IsSecret }) {
-		what += ", or a secret that it names,"
+	if slices.ContainsFunc(x.conf.Files, func(f config.File) bool { return f.AtReload }) {
+		what += ", or a file that it names,"
 	}
 	loaded := c.Loaded.Local().Format(time.DateTime)
 	if refused := slices.DeleteFunc(slices.Clone(c.Refused), x.isOfDirectory); len(refused) > 0 {

@@ -163,7 +163,7 @@ func lookAtReports(conf *config.Config, store *quarantine.Store, now time.Time) 
 	last, err := store.LastReport()
 	sent, failed := store.LastSent()
 	err = errors.Join(err, failed)
-	due := daemon.NewReporter(conf, seal.Keys{}, store, slog.New(slog.DiscardHandler)).Next(last)
+	due := daemon.NewReporter(conf, seal.Keys{}, store, nil, slog.New(slog.DiscardHandler)).Next(last)
 	told := "the last was sent " + human.Age(now.Sub(sent))
 	if sent.IsZero() {
 		told = "none was sent yet"

@@ -28,6 +28,7 @@ type outcome struct {
 	To     string `json:"to"`
 	Result string `json:"result"` // released, deleted, held again, uncertain, failed or left out
 	Detail string `json:"detail,omitempty"`
+	lesson
 }
 
 // isDone reports that the entry is as the command was to make it.
@@ -40,6 +41,9 @@ func (o outcome) String() string {
 	}
 	if o.Detail != "" {
 		text += ": " + o.Detail
+	}
+	if said := o.lesson.String(); said != "" {
+		text += "; " + said
 	}
 	return escaped(text)
 }
@@ -122,7 +126,8 @@ func releaseCommand(c *call) *cobra.Command {
 	cmd := c.taskCommand(cobra.Command{
 		Short: "send messages on to their recipients; viruses only by ID",
 		Long: `release sends messages on to their recipients, past the checks that hold them. What
-may have a virus is released only by its ID.
+may have a virus is released only by its ID. With [quarantine] learn, rspamd is told that
+what the check spam holds is no spam.
 
 ` + wordsHelp,
 		Example: `  coexistd quarantine release vb3kq7x2ma
@@ -141,32 +146,37 @@ func releaseHeld(c *call, t task, again bool) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	releaser := quarantine.Releaser{Keys: keys, Address: t.conf.Quarantine.SMTP, Hostname: t.conf.Rules.Hostname}
-	return c.each(t, func(e quarantine.Entry) (result, detail string) {
+	teacher := newTeacher(t.conf, t.store)
+	return c.each(t, func(e quarantine.Entry) outcome {
 		if e.IsVirus() && len(t.query.IDs) == 0 {
-			return "left out", "it may have a virus, and such are released only by ID"
+			return outcome{Result: "left out", Detail: "it may have a virus, and such are released only by ID"}
 		}
 		if ctx.Err() != nil {
-			return "left out", "the command was interrupted"
+			return outcome{Result: "left out", Detail: "the command was interrupted"}
 		}
+		// Once it is released, the message is no longer kept.
+		lesson := teacher.ham(ctx, &e)
 		ctx, cancel := context.WithTimeout(ctx, releaseTime)
 		defer cancel()
 		_, err := t.store.Release(ctx, releaser, e.ID, again)
-		return released(err)
+		o := released(err)
+		o.lesson = lesson
+		return o
 	})
 }
 
 // released says what came of a release.
-func released(err error) (result, detail string) {
+func released(err error) outcome {
 	heldAgain, isHeldAgain := errors.AsType[*quarantine.HeldAgainError](err)
 	switch {
 	case err == nil:
-		return "released", ""
+		return outcome{Result: "released"}
 	case isHeldAgain:
-		return "held again", fmt.Sprintf("as %s by %s", heldAgain.Entry.ID, strings.Join(heldAgain.Entry.Checks, ", "))
+		return outcome{Result: "held again", Detail: fmt.Sprintf("as %s by %s", heldAgain.Entry.ID, strings.Join(heldAgain.Entry.Checks, ", "))}
 	case errors.Is(err, quarantine.ErrUncertain):
-		return "uncertain", err.Error()
+		return outcome{Result: "uncertain", Detail: err.Error()}
 	}
-	return "failed", err.Error()
+	return outcome{Result: "failed", Detail: err.Error()}
 }
 
 func deleteCommand(c *call) *cobra.Command {
@@ -179,17 +189,17 @@ func deleteCommand(c *call) *cobra.Command {
 }
 
 func deleteHeld(c *call, t task) int {
-	return c.each(t, func(e quarantine.Entry) (result, detail string) {
+	return c.each(t, func(e quarantine.Entry) outcome {
 		if err := t.store.Delete(e.ID); err != nil {
-			return "failed", err.Error()
+			return outcome{Result: "failed", Detail: err.Error()}
 		}
-		return "deleted", ""
+		return outcome{Result: "deleted"}
 	})
 }
 
 // each does something to all that is chosen and tells what became of it. The exit
 // status is 0 when all of it was done, and something was.
-func (c *call) each(t task, do func(quarantine.Entry) (result, detail string)) int {
+func (c *call) each(t task, do func(quarantine.Entry) outcome) int {
 	entries, err := t.entries()
 	if err != nil {
 		return c.fail(err)
@@ -197,8 +207,8 @@ func (c *call) each(t task, do func(quarantine.Entry) (result, detail string)) i
 	tell := c.newTeller()
 	outcomes, done := []outcome{}, 0
 	for _, e := range entries {
-		o := outcome{ID: e.ID, To: e.Address}
-		o.Result, o.Detail = do(e)
+		o := do(e)
+		o.ID, o.To = e.ID, e.Address
 		outcomes = append(outcomes, o)
 		tell.outcome(o)
 		if o.isDone() {

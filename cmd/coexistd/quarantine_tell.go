@@ -41,7 +41,7 @@ func (t *teller) outcome(o outcome) {
 	if t.failed == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), tellTime)
 		defer cancel()
-		t.failed = t.daemon.Settled(ctx, control.Settled{ID: o.ID, Result: o.Result, By: t.by})
+		t.failed = t.daemon.Settled(ctx, control.Settled{ID: o.ID, Result: o.Result, By: t.by, Learned: o.lesson.String()})
 	}
 	if t.failed != nil && !t.said {
 		t.said = true

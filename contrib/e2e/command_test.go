@@ -59,6 +59,9 @@ type flowLine struct {
 type outcome struct {
 	Result string `json:"result"`
 	Detail string `json:"detail"`
+	// Learned and NotLearned tell what rspamd was told.
+	Learned    string `json:"learned"`
+	NotLearned string `json:"not_learned"`
 }
 
 // finding is what doctor --json prints of one thing it looked at.

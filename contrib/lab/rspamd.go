@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -28,12 +29,20 @@ type RspamdConfig struct {
 	// Settings is further configuration, in rspamd's language; it is merged
 	// into the lab's own and wins over it.
 	Settings string
+	// Learn gives it a controller with the password LearnPassword, by which it learns what mail
+	// is into that Redis: after one message of a class, it knows more such (BAYES_HAM,
+	// BAYES_SPAM). Nil: it has none.
+	Learn *Redis
 }
+
+// LearnPassword is what the controller of a Rspamd wants to be told.
+const LearnPassword = "lab sesame"
 
 // Rspamd is a running rspamd.
 type Rspamd struct {
 	*filter
-	address string
+	address    string
+	controller string // empty: there is none
 }
 
 // {dir} stands for the instance's folder, {host} and {port} for its address.
@@ -54,6 +63,22 @@ actions { reject = 15; add_header = 6; greylist = 4; }
 worker "normal" { bind_socket = "{host}:{port}"; count = 1; mime = true; }
 lua = "{dir}/lab.lua";
 .include(priority=1,duplicate=merge) "{dir}/settings.conf"
+`
+
+// {host} and {port} are the controller's here.
+const rspamdLearning = `
+worker "controller" { bind_socket = "{host}:{port}"; count = 1; password = "` + LearnPassword + `"; secure_ip = []; }
+classifier "bayes" {
+  tokenizer { name = "osb"; }
+  backend = "redis";
+  servers = "{redis}";
+  new_schema = true;
+  min_tokens = 11;
+  min_learns = 1;
+  statfile { symbol = "BAYES_HAM"; spam = false; }
+  statfile { symbol = "BAYES_SPAM"; spam = true; }
+  learn_condition = 'return require("lua_bayes_learn").can_learn';
+}
 `
 
 const rspamdLua = `local function has(task, word) return task:get_content():find(word, 1, true) ~= nil end
@@ -81,11 +106,19 @@ func (f *Filters) StartRspamd(ctx context.Context, c RspamdConfig) (*Rspamd, err
 		return nil, err
 	}
 	fill := strings.NewReplacer("{dir}", dir, "{host}", host, "{port}", port).Replace
-	r := &Rspamd{address: net.JoinHostPort(host, port)}
+	r, conf := &Rspamd{address: net.JoinHostPort(host, port)}, fill(rspamdConf)
+	if c.Learn != nil {
+		host, port, err := freeAddress()
+		if err != nil {
+			return nil, err
+		}
+		r.controller = net.JoinHostPort(host, port)
+		conf += strings.NewReplacer("{host}", host, "{port}", port, "{redis}", c.Learn.Addr).Replace(rspamdLearning)
+	}
 	r.filter = &filter{
 		name: "rspamd", program: f.rspamd, args: f.rspamdArgs(dir), dir: dir,
 		files: map[string]string{
-			"rspamd.conf":   fill(rspamdConf),
+			"rspamd.conf":   conf,
 			"settings.conf": c.Settings,
 			"lab.lua":       rspamdLua,
 			"suffixes":      "com\nexample\nnet\norg\ntest\n",
@@ -116,6 +149,31 @@ func (f *Filters) rspamdArgs(dir string) []string {
 
 // URL is where rspamd listens: http://HOST:PORT.
 func (r *Rspamd) URL() string { return "http://" + r.address }
+
+// ControllerURL is where its controller listens: http://HOST:PORT.
+func (r *Rspamd) ControllerURL() string { return "http://" + r.controller }
+
+// Learned is how many messages its controller has learned since it began.
+func (r *Rspamd) Learned(ctx context.Context) (count int, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.ControllerURL()+"/stat", nil)
+	if err != nil {
+		return 0, err
+	}
+	request.Header.Set("Password", LearnPassword)
+	request.Close = true
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	var told struct {
+		Learned *int `json:"learned"`
+	}
+	if err := json.NewDecoder(response.Body).Decode(&told); err != nil || told.Learned == nil {
+		return 0, fmt.Errorf("lab: what rspamd has learned cannot be read (%s): %w", response.Status, err)
+	}
+	return *told.Learned, nil
+}
 
 func pingRspamd(ctx context.Context, url string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/ping", nil)

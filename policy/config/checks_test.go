@@ -216,6 +216,8 @@ address = "http://[::1]:11333/"
 timeout = "5s"
 max_size = "512kb"
 max_scans = 100
+controller = "http://Localhost:11335/"
+password_file = "rspamd.password"
 [check.malware]
 extensions = ["EXE", "com", "exe"]
 macros = false
@@ -237,6 +239,7 @@ keep = "48h"
 max_size = "1T"
 smtp = "Mail.Acmecorp.com:10025"
 templates = "templates"
+learn = true
 [quarantine.report]
 at = ["23:59", "7:30"]
 zone = "Europe/Berlin"
@@ -252,7 +255,7 @@ addresses = { office365 = "coexist-probe@acmecorp.com" }
 wait = "30s"
 `
 
-var checkFiles = map[string]string{"users.csv": users, "templates/summary.txt": "{{.Held}}"}
+var checkFiles = map[string]string{"users.csv": users, "rspamd.password": "sesame", "templates/summary.txt": "{{.Held}}"}
 
 func TestScannersAllowancesAndTheQuarantineAreReadWhole(t *testing.T) {
 	t.Parallel()
@@ -261,7 +264,7 @@ func TestScannersAllowancesAndTheQuarantineAreReadWhole(t *testing.T) {
 	check(t, "Clamd", *c.Clamd, Clamd{
 		Addresses: []string{"unix:/run/clamav/clamd.ctl", "inet:localhost:3310"}, Timeout: time.Minute, MaxSize: 100 << 20, MaxScans: 4,
 	})
-	check(t, "Rspamd", *c.Rspamd, Rspamd{Address: "http://[::1]:11333", Timeout: 5 * time.Second, MaxSize: 512 << 10, MaxScans: 100})
+	check(t, "Rspamd", *c.Rspamd, Rspamd{Address: "http://[::1]:11333", Timeout: 5 * time.Second, MaxSize: 512 << 10, MaxScans: 100, Controller: "http://localhost:11335", Password: "sesame"})
 	check(t, "Malware", c.Malware, Malware{Extensions: []string{"exe", "com"}, Smuggling: verdict.Quarantine})
 	check(t, "Allow", c.Rules.Allow, []policy.Allowance{
 		{Name: "partner", Checks: []string{"spam"}, Clients: networks.SetOf(netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")),
@@ -275,7 +278,7 @@ func TestScannersAllowancesAndTheQuarantineAreReadWhole(t *testing.T) {
 	check(t, "Messages", c.Messages, Messages{Keep: 30 * day, MTALog: "/var/log/mail.log"})
 	check(t, "Quarantine", c.Quarantine, Quarantine{
 		Dir: filepath.Join(filepath.Dir(path), "held"), Keep: 48 * time.Hour, MaxBytes: 1 << 40, SMTP: "mail.acmecorp.com:10025",
-		Templates: []Template{{"", filepath.Join(filepath.Dir(path), "templates/summary.txt")}},
+		Templates: []Template{{"", filepath.Join(filepath.Dir(path), "templates/summary.txt")}}, Learn: true,
 		Report: Report{At: []time.Duration{7*time.Hour + 30*time.Minute, 23*time.Hour + 59*time.Minute}, Zone: berlin, From: "Postmaster@acmecorp.com", Contact: "helpdesk@acmecorp.com",
 			Summary: []string{"a@acmecorp.com", "b@acmecorp.com"}},
 	})
@@ -287,7 +290,7 @@ func TestScannersAndTheQuarantineHaveDefaults(t *testing.T) {
 	t.Parallel()
 	c := loadWith(t, withClamd+withRspamd+"[domain.\"a.example\"]\nunlisted = \"here\"\n")
 	check(t, "Clamd", *c.Clamd, Clamd{Addresses: []string{"unix:/run/clamav/clamd.ctl"}, Timeout: 30 * time.Second, MaxSize: 25 << 20, MaxScans: 10})
-	check(t, "Rspamd", *c.Rspamd, Rspamd{Address: "http://127.0.0.1:11333", Timeout: 20 * time.Second, MaxSize: 50 << 20, MaxScans: 20})
+	check(t, "Rspamd", *c.Rspamd, Rspamd{Address: "http://127.0.0.1:11333", Timeout: 20 * time.Second, MaxSize: 50 << 20, MaxScans: 20, Controller: "http://127.0.0.1:11334"})
 	check(t, "Malware", c.Malware, Malware{Macros: true, Encrypted: true, Mismatch: true, Smuggling: verdict.Tag, Depth: 5})
 	check(t, "Quarantine", c.Quarantine, Quarantine{
 		Dir: "/var/lib/coexistd", Keep: 30 * 24 * time.Hour, MaxBytes: 10 << 30, SMTP: "127.0.0.1:25",

@@ -29,7 +29,9 @@ type Quarantine struct {
 	SMTP string
 	// Templates are the organisation's own texts, sorted by path.
 	Templates []Template
-	Report    Report
+	// Learn has rspamd taught what people say of held messages: Config.Rspamd is there then.
+	Learn  bool
+	Report Report
 }
 
 // Report is [quarantine.report].
@@ -52,6 +54,8 @@ func (r *reader) quarantineKeys() schema.Section {
 		{Name: "smtp", Kind: schema.Text(schema.AString, r.releaseAddress), Usual: "127.0.0.1:25", Meaning: "the MTA that takes what is released, and the reports. Its milter must be coexistd"},
 		{Name: "templates", Kind: schema.Text("a path in quotes", schema.As[string]), Example: `"templates"`,
 			Meaning: "a folder with texts of your own for the reports and summaries, for all or by domain: see [report-texts.md](report-texts.md)"},
+		{Name: "learn", Kind: schema.Boolean(), Usual: false,
+			Meaning: "have rspamd's controller learn that a message which the check spam holds is none, when it is released: see [behaviour.md](behaviour.md#quarantine)"},
 	}}
 }
 
@@ -81,8 +85,21 @@ func (r *reader) quarantine(t *schema.Table) {
 		MaxBytes:  schema.Value[int64](one, "max_size"),
 		SMTP:      schema.Value[string](one, "smtp"),
 		Templates: r.templates(one),
+		Learn:     r.learn(one),
 		Report:    r.report(one),
 	}
+}
+
+// learn reads whether rspamd is taught.
+func (r *reader) learn(one *schema.Table) bool {
+	learn := schema.Value[bool](one, "learn")
+	if learn && r.config.Rspamd == nil {
+		one.Fail("learn", "is true, and there is no [scanner.rspamd] to be taught; add it, or leave learn out")
+	}
+	if !learn && r.config.Rspamd != nil && r.config.Rspamd.Password != "" {
+		r.note("[scanner.rspamd] password_file is not used: [quarantine] learn is not true")
+	}
+	return learn
 }
 
 func (r *reader) quarantineDir(text string) (string, error) {

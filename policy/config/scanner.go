@@ -3,10 +3,12 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"time"
 
 	"coexistd/policy/config/schema"
+	"coexistd/policy/config/secret"
 	"coexistd/policy/config/sockets"
 	"coexistd/policy/config/wording"
 )
@@ -31,6 +33,9 @@ type Rspamd struct {
 	Timeout  time.Duration
 	MaxSize  int64
 	MaxScans int
+	// Controller is the address of the worker that learns, "http://HOST:PORT", and Password what
+	// it is told; empty: nothing. The password must stand in no log.
+	Controller, Password string
 }
 
 func (r *reader) clamdKeys() schema.Section {
@@ -52,6 +57,10 @@ func (r *reader) rspamdKeys() schema.Section {
 		{Name: "timeout", Kind: scanTime, Usual: "20s", Meaning: "for one scan"},
 		{Name: "max_size", Kind: scanSize, Usual: "50M", Meaning: "a larger message is not scanned: `on_error`. Not below the MTA's message size limit"},
 		{Name: "max_scans", Kind: scans, Usual: 20, Meaning: "scans at once. More wait, within their timeout"},
+		{Name: "controller", Kind: schema.Text(`a string in quotes, like "`+likeController+`"`, r.controllerAddress), Usually: "`address` with the port 11334", Example: `"` + likeController + `"`,
+			Meaning: "rspamd's worker of that name, which learns when `[quarantine] learn` is true"},
+		{Name: "password_file", Kind: schema.Text("a path in quotes", r.rspamdPassword), Example: `"rspamd.password"`,
+			Meaning: "a file with the controller's password (`enable_password`, or `password`) as its only line, not readable by others. Not needed when its `secure_ip` has this host"},
 	}}
 }
 
@@ -71,7 +80,12 @@ func (r *reader) scanners(t *schema.Table) {
 	if one := parent.Section("rspamd"); one != nil {
 		one.ReadSection()
 		r.config.Rspamd = &Rspamd{
-			schema.Value[string](one, "address"), schema.Value[time.Duration](one, "timeout"), schema.Value[int64](one, "max_size"), schema.Value[int](one, "max_scans"),
+			Address: schema.Value[string](one, "address"), Timeout: schema.Value[time.Duration](one, "timeout"), MaxSize: schema.Value[int64](one, "max_size"), MaxScans: schema.Value[int](one, "max_scans"),
+			Controller: schema.Value[string](one, "controller"), Password: schema.Value[string](one, "password_file"),
+		}
+		if address, err := httpAddress(r.config.Rspamd.Address); err == nil && r.config.Rspamd.Controller == "" {
+			host, _, _ := net.SplitHostPort(address)
+			r.config.Rspamd.Controller = "http://" + net.JoinHostPort(host, controllerPort)
 		}
 	}
 }
@@ -89,6 +103,9 @@ const maxAddresses = 16
 const (
 	likeClamd  = `write it like "unix:/run/clamav/clamd.ctl" or "inet:127.0.0.1:3310"`
 	likeRspamd = "http://127.0.0.1:11333"
+	// The port of rspamd's controller, unless its configuration says another.
+	controllerPort = "11334"
+	likeController = "http://127.0.0.1:" + controllerPort
 )
 
 // clamdAddress reads what sockets.Parse reads, and suggests what clamd.conf says.
@@ -105,12 +122,24 @@ func (r *reader) clamdAddress(text string) (string, error) {
 	return "", fmt.Errorf("%s is not the address of a server; %s", wording.Quote(text), likeClamd)
 }
 
-func (r *reader) rspamdAddress(text string) (string, error) {
+func (r *reader) rspamdAddress(text string) (string, error) { return r.httpServer(text, likeRspamd) }
+
+func (r *reader) controllerAddress(text string) (string, error) {
+	return r.httpServer(text, likeController)
+}
+
+// httpServer reads the address of a server of rspamd. Like is an example of what is right.
+func (r *reader) httpServer(text, like string) (string, error) {
 	addr, err := httpAddress(text)
 	if err != nil {
-		return "", fmt.Errorf("%w; write it like %q", err, likeRspamd)
+		return "", fmt.Errorf("%w; write it like %q", err, like)
 	}
 	return "http://" + addr, r.refuseOwn("tcp", addr)
+}
+
+func (r *reader) rspamdPassword(file string) (string, error) {
+	r.names("scanner.rspamd.password_file", r.path(file), true)
+	return secret.Read(r.path(file), 1, "write the path of a file that holds the password and nothing else")
 }
 
 // httpAddress reads "http://HOST:PORT". The error lacks what would be right.

@@ -318,7 +318,7 @@ func needed(section, setting string) bool {
 
 func TestTheDefaultFileHasEveryKeyAndIsRightOnceItsNeededPartsAreUncommented(t *testing.T) {
 	t.Parallel()
-	all := map[string]string{"users.csv": users, "secret.key": strings.Repeat("k", 32), "proof.key": strings.Repeat("k", 16), "redis.password": "x", "directory.password": "x", "templates/report.txt": "x"}
+	all := map[string]string{"users.csv": users, "secret.key": strings.Repeat("k", 32), "proof.key": strings.Repeat("k", 16), "redis.password": "x", "directory.password": "x", "templates/report.txt": "x", "rspamd.password": "x"}
 	load(t, write(t, uncommented(needed), all))
 	_, keys, err := decodeTOML(uncommented(func(string, string) bool { return true }))
 	if err != nil {
@@ -335,7 +335,7 @@ func TestTheDefaultFileHasEveryKeyAndIsRightOnceItsNeededPartsAreUncommented(t *
 	}
 	// What a setting wants beside it. Nil: what the file shows cannot be said beside the rest.
 	wants := map[string][]string{
-		"alternate": {"[platform.office365]"}, "platforms": {"[platform.office365]", "alternate"}, "max_age": {"networks"}, "username": {"password_file"}, "on_error": {"[redis]", "addresses"},
+		"alternate": {"[platform.office365]"}, "platforms": {"[platform.office365]", "alternate"}, "max_age": {"networks"}, "learn": {"[scanner.rspamd]", "address"}, "username": {"password_file"}, "on_error": {"[redis]", "addresses"},
 		"mode": nil, "past_mx": nil,
 		"source.*.tls": nil, "source.*.driver": nil, "source.*.database": nil, "source.*.query": nil, "source.*.mark_query": nil, "source.*.file": nil,
 		"probe.addresses":              {"[platform.office365]", `[domain."example.com"]`, "alternate"},

@@ -291,6 +291,8 @@ type Settled struct {
 	Result string `json:"result"`
 	// By is the user who ran the command.
 	By string `json:"by"`
+	// Learned says what rspamd was told of it, as the command says it; empty: nothing.
+	Learned string `json:"learned,omitempty"`
 }
 
 // ProbeQuestion asks for a probe of doctor --probe by its ID.

@@ -130,7 +130,11 @@ func (d *Daemon) reloaded(ctx context.Context, _ struct{}) (control.Reloaded, er
 
 // noteSettled writes into the log what a command has made of an entry of the quarantine.
 func (d *Daemon) noteSettled(_ context.Context, what control.Settled) (control.Done, error) {
-	d.log.Info("an entry of the quarantine was settled by a command", "id", what.ID, "result", what.Result, "by", what.By)
+	attrs := []any{"id", what.ID, "result", what.Result, "by", what.By}
+	if what.Learned != "" {
+		attrs = append(attrs, "learned", what.Learned)
+	}
+	d.log.Info("an entry of the quarantine was settled by a command", attrs...)
 	return control.Done{Found: true}, nil
 }
 

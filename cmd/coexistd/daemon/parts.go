@@ -91,6 +91,12 @@ func NewRspamd(conf *config.Config) *rspamd.Scanner {
 	return rspamd.New(rspamd.Options{Address: c.Address, MaxSize: c.MaxSize, Timeout: c.Timeout, Hostname: conf.Rules.Hostname})
 }
 
+// NewTrainer makes what has a configuration's rspamd learn, which must be there.
+func NewTrainer(conf *config.Config) *rspamd.Trainer {
+	c := conf.Rspamd
+	return rspamd.NewTrainer(rspamd.Options{Address: c.Controller, MaxSize: c.MaxSize, Timeout: c.Timeout, Hostname: conf.Rules.Hostname}, c.Password)
+}
+
 // attachmentRules are those of the configuration, the usual list of extensions
 // filled in.
 func attachmentRules(conf *config.Config) attachments.Rules {

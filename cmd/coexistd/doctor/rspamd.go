@@ -35,7 +35,22 @@ func lookAtRspamd(ctx context.Context, x *examination) []Finding {
 	default:
 		findings = append(findings, fine("%s answers, %s", c.Address, version), findGTUBE(ctx, x, scanner))
 	}
+	if x.conf.Quarantine.Learn {
+		findings = append(findings, lookAtLearning(ctx, x))
+	}
 	return append(findings, compareSizes(x, "rspamd", c.MaxSize, "max_message in rspamd's local.d/options.inc")...)
+}
+
+// lookAtLearning asks whether rspamd would learn of what is released.
+func lookAtLearning(ctx context.Context, x *examination) Finding {
+	ctx, cancel := context.WithTimeout(ctx, questionTime)
+	defer cancel()
+	at := x.conf.Rspamd.Controller
+	if err := daemon.NewTrainer(x.conf).Ready(ctx); err != nil {
+		return failure("%s: rspamd learns nothing of what is released: %v", at, err).
+			do("see that scanner.rspamd.controller is bind_socket of rspamd's worker \"controller\", and that password_file has its enable_password (or password), or that its secure_ip has this host")
+	}
+	return fine("%s lets us have rspamd learn", at)
 }
 
 func findGTUBE(ctx context.Context, x *examination, scanner *rspamd.Scanner) Finding {

@@ -101,19 +101,48 @@ func StartClamd(t testing.TB, c lab.ClamdConfig) *lab.Clamd {
 	return server
 }
 
-// StartRspamd starts a real rspamd for the test.
+// StartRspamd starts an rspamd with further settings, which ends with the test.
 func StartRspamd(t testing.TB, settings string) *lab.Rspamd {
+	t.Helper()
+	return startRspamd(t, lab.RspamdConfig{Settings: settings})
+}
+
+// StartLearningRspamd starts an rspamd that learns into that Redis, and ends with the test.
+func StartLearningRspamd(t testing.TB, redis *lab.Redis) *lab.Rspamd {
+	t.Helper()
+	return startRspamd(t, lab.RspamdConfig{Learn: redis})
+}
+
+func startRspamd(t testing.TB, c lab.RspamdConfig) *lab.Rspamd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
-	server, err := lab.LendFilters(t).StartRspamd(ctx, lab.RspamdConfig{Settings: settings})
+	server, err := lab.LendFilters(t).StartRspamd(ctx, c)
 	if err != nil {
 		t.Fatal(err)
 	}
+	endWith(t, server.Stop)
+	return server
+}
+
+// StartRedis starts a Redis that ends with the test.
+func StartRedis(t testing.TB) *lab.Redis {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	defer cancel()
+	redis, err := lab.LendFilters(t).StartRedis(ctx, lab.RedisConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	endWith(t, redis.Stop)
+	return redis
+}
+
+// endWith has a test end a server at its end.
+func endWith(t testing.TB, stop func() error) {
 	t.Cleanup(func() {
-		if err := server.Stop(); err != nil {
+		if err := stop(); err != nil {
 			t.Error(err)
 		}
 	})
-	return server
 }

@@ -21,6 +21,7 @@ type State struct {
 	Scanners   []Scanner
 	Redis      *Redis // nil: there is none
 	Quarantine Quarantine
+	Records    *Records // nil: none are kept
 	Sources    []Source
 	Networks   []Networks
 }
@@ -59,6 +60,16 @@ type Quarantine struct {
 	Bytes   int64
 	Oldest  time.Time
 }
+
+// Records are those of what became of messages.
+type Records struct {
+	Lost, Bytes int64
+	Failed      bool
+	MTALog      *MTALog // nil: it is not followed
+}
+
+// MTALog is the log that the MTA writes.
+type MTALog struct{ Failed bool }
 
 // Source is a directory. Outside is set of a source outside this host.
 type Source struct {
@@ -113,6 +124,9 @@ func (c stateCollector) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstSummary(table[redisSeconds].desc(), r.Asked, r.Took.Seconds(), nil)
 	}
 	out.quarantine(&s.Quarantine)
+	if s.Records != nil {
+		out.records(s.Records)
+	}
 	for i := range s.Sources {
 		out.source(&s.Sources[i])
 	}
@@ -159,6 +173,15 @@ func (s sender) quarantine(q *Quarantine) {
 		s.send(quarantineEntries, float64(q.Entries))
 		s.send(quarantineBytes, float64(q.Bytes))
 		s.time(quarantineOldest, q.Oldest)
+	}
+}
+
+func (s sender) records(r *Records) {
+	s.send(recordsLost, float64(r.Lost))
+	s.flag(recordsFailed, r.Failed)
+	s.send(recordsBytes, float64(r.Bytes))
+	if r.MTALog != nil {
+		s.flag(mtaLogFailed, r.MTALog.Failed)
 	}
 }
 

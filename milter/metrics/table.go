@@ -58,6 +58,10 @@ const (
 	quarantineMax
 	quarantineKeep
 	quarantineOldest
+	recordsLost
+	recordsFailed
+	recordsBytes
+	mtaLogFailed
 	sourceAddresses
 	sourcePutOff
 	sourceLoaded
@@ -108,6 +112,10 @@ var table = [metricCount]metric{
 	quarantineMax:     {"coexistd_quarantine_max_bytes", gauge, nil, "The quarantine's max_size; 0: there is no bound"},
 	quarantineKeep:    {"coexistd_quarantine_keep_seconds", gauge, nil, "The quarantine's keep; 0: for ever"},
 	quarantineOldest:  {"coexistd_quarantine_oldest_timestamp_seconds", gauge, nil, "When the oldest entry came that is held. It is missing while there is none"},
+	recordsLost:       {"coexistd_records_lost_total", counter, nil, "Records of messages that could not be written, so that coexistd messages does not find these. The mail itself went on"},
+	recordsFailed:     {"coexistd_records_failed", gauge, nil, "1 while no record of a message can be written"},
+	recordsBytes:      {"coexistd_records_bytes", gauge, nil, "The size of the records of messages on disk"},
+	mtaLogFailed:      {"coexistd_mta_log_failed", gauge, nil, "1 while the MTA's log cannot be read. It is missing where [messages] mta_log names none"},
 	sourceAddresses:   {"coexistd_source_addresses", gauge, []string{"source"}, "Addresses of a directory in memory"},
 	sourcePutOff:      {"coexistd_source_put_off_addresses", gauge, []string{"source"}, "Addresses for which mail is put off, since rows of the directory are wrong"},
 	sourceLoaded:      {"coexistd_source_loaded_timestamp_seconds", gauge, []string{"source"}, "When the list in memory was taken. It is missing where there is none"},

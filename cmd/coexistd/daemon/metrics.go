@@ -37,6 +37,12 @@ func (d *Daemon) metricsState() metrics.State {
 	if usage := d.keeper.usage.Load(); usage != nil && m.Quarantine.Open {
 		m.Quarantine.Known, m.Quarantine.Entries, m.Quarantine.Bytes, m.Quarantine.Oldest = true, usage.Entries, usage.Bytes, usage.Oldest
 	}
+	if r := s.Records; r.Keep > 0 {
+		m.Records = &metrics.Records{Lost: r.Lost, Bytes: r.Bytes, Failed: r.Failed != ""}
+		if r.MTALog != nil {
+			m.Records.MTALog = &metrics.MTALog{Failed: r.MTALog.Failed != ""}
+		}
+	}
 	for _, one := range s.Directories {
 		source := metrics.Source{Name: one.Source, Addresses: one.Addresses, PutOff: one.PutOff, Loaded: one.Loaded, Refused: len(one.Refused) > 0}
 		if o := one.Outside; o != nil {

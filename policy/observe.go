@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"maps"
 	"slices"
+	"strings"
 
 	"coexistd/policy/mail"
 	"coexistd/policy/verdict"
@@ -12,16 +14,49 @@ import (
 // that is observed, or in an alternate domain of one; for all others it goes by the
 // sender's domain, and where that is not ours either, by Rules.Observe. Either address may
 // be zero.
-func (p *Policy) Observes(sender, recipient mail.Address) bool {
-	if !p.observesAny {
-		return false
-	}
+func (r *Rules) Observes(sender, recipient mail.Address) bool {
 	for _, a := range [...]mail.Address{recipient, sender} {
-		if domain := p.Routes.Domains[p.Routes.Home(a).Domain]; domain != nil {
+		if domain := r.Routes.Domains[r.Routes.Home(a).Domain]; domain != nil {
 			return domain.Observe
 		}
 	}
-	return p.Observe
+	return r.Observe
+}
+
+// Observes is Rules.Observes. Where nothing is observed, it takes no time.
+func (p *Policy) Observes(sender, recipient mail.Address) bool {
+	return p.observesAny && p.Rules.Observes(sender, recipient)
+}
+
+// ObservesAll reports that all mail is only observed.
+func (r *Rules) ObservesAll() bool {
+	for _, domain := range r.Routes.Domains {
+		if !domain.Observe {
+			return false
+		}
+	}
+	return r.Observe
+}
+
+// Mode says for people what the mode is: "enforce", "observe", or for whom it is which.
+func (r *Rules) Mode() string {
+	var observed, enforced []string
+	for _, name := range slices.Sorted(maps.Keys(r.Routes.Domains)) {
+		if r.Routes.Domains[name].Observe {
+			observed = append(observed, name)
+		} else {
+			enforced = append(enforced, name)
+		}
+	}
+	switch {
+	case r.Observe && len(enforced) > 0:
+		return "observe, and enforce for " + strings.Join(enforced, ", ")
+	case r.Observe:
+		return "observe"
+	case len(observed) > 0:
+		return "enforce, and observe for " + strings.Join(observed, ", ")
+	}
+	return "enforce"
 }
 
 // enforces reports that what is decided of a message is done for somebody. A message of whose

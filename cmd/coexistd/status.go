@@ -72,6 +72,9 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 	line("daemon", "version %s, process %d, started %s%s", s.Version, s.PID, human.Age(now.Sub(s.Started)), state)
 	line("configuration", "%s, loaded %s", s.Configuration.Path, human.Age(now.Sub(s.Configuration.Loaded)))
 	refused(s.Configuration.Refused)
+	if s.Configuration.Mode != "enforce" {
+		line("mode", "%s", s.Configuration.Mode)
+	}
 	for _, l := range s.Listeners {
 		if l.Use == control.UseMetrics {
 			line(l.Use, "%s", l.Address)

@@ -76,24 +76,8 @@ var mode = schema.Choice[schema.Word]("a mode", "enforce", observe)
 
 // noteMode tells whose mail is only observed.
 func (r *reader) noteMode() {
-	var observed, enforced []string
-	for name, domain := range r.config.Rules.Routes.Domains {
-		if domain.Observe {
-			observed = append(observed, name)
-		} else {
-			enforced = append(enforced, name)
-		}
-	}
-	slices.Sort(observed)
-	slices.Sort(enforced)
-	const does = "all is decided and recorded, and nothing is done"
-	switch all := r.config.Rules.Observe; {
-	case all && len(enforced) == 0:
-		r.note(`the mode is observe: %s`, does)
-	case all:
-		r.note("the mode is observe, save for %s: %s", strings.Join(enforced, ", "), does)
-	case len(observed) > 0:
-		r.note("the mode of %s is observe: %s", strings.Join(observed, ", "), does)
+	if mode := r.config.Rules.Mode(); mode != "enforce" {
+		r.note("the mode is %s: where it is observe, all is decided and recorded, and nothing is done", mode)
 	}
 }
 

@@ -68,6 +68,8 @@ func (s *Status) Well() bool {
 type Configuration struct {
 	Path   string    `json:"path"`
 	Loaded time.Time `json:"loaded"`
+	// Mode is policy.Rules.Mode.
+	Mode string `json:"mode"`
 	// Digest is config.Config.Digest of the file as it was loaded.
 	Digest string `json:"digest"`
 	// Refused tells why the last reload changed nothing. It is empty after one that did.

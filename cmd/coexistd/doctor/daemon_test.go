@@ -73,7 +73,7 @@ func newStand(t *testing.T, without ...string) *stand {
 		s.peers[strings.NewReplacer("{dir}", dir, "{tcp}", tcp.Addr().String()).Replace(address)] = nil
 	}
 	s.status = control.Status{
-		Configuration: control.Configuration{Path: reading.Config.Path, Loaded: time.Now(), Digest: reading.Config.Digest},
+		Configuration: control.Configuration{Path: reading.Config.Path, Loaded: time.Now(), Mode: reading.Config.Rules.Mode(), Digest: reading.Config.Digest},
 		Directories:   []control.Directory{{Source: dir + "/users.csv", Domains: []string{"acmecorp.com"}, Addresses: 2, Loaded: time.Now(), Bytes: s.size("users.csv")}},
 		Quarantine:    control.Quarantine{Open: true},
 	}

@@ -55,6 +55,9 @@ func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 	case err != nil:
 		return []Finding{warning("Postfix's settings cannot be read: %v", err).do("see what postconf says as %s", account.OwnName())}
 	}
+	if x.conf.Rules.ObservesAll() {
+		return lookAtObservedPostfix(ctx, x)
+	}
 	return slices.Concat(
 		lookAtMilters(ctx, x, "smtpd", "smtpd_milters"),
 		lookAtMilters(ctx, x, "cleanup", "non_smtpd_milters"),
@@ -98,7 +101,7 @@ func lookAtChroot(x *examination) []Finding {
 	if !hidden || len(names) == 0 {
 		return nil
 	}
-	return []Finding{failure("Postfix runs %s in its chroot, where they do not see coexistd's Unix sockets: all mail is put off", strings.Join(names, ", ")).
+	return []Finding{failure("Postfix runs %s in its chroot, where they do not see coexistd's Unix sockets: %s", strings.Join(names, ", "), x.whenUnasked()).
 		do("write n into the chroot column of their lines in master.cf, or let coexistd listen on inet:127.0.0.1:8701; then run: systemctl restart postfix")}
 }
 
@@ -126,7 +129,7 @@ func lookAtRights(x *examination) []Finding {
 	for _, path := range x.unixSockets() {
 		barring, err := postfix.BarredFrom(path, account.Writing)
 		if err == nil && barring != "" {
-			findings = append(findings, failure("%s, as whom Postfix runs, may not use %s: the owner and the mode of %s do not allow it, and all mail is put off", postfix.Name, path, barring).
+			findings = append(findings, failure("%s, as whom Postfix runs, may not use %s: the owner and the mode of %s do not allow it, and %s", postfix.Name, path, barring, x.whenUnasked()).
 				do("run: usermod -aG %s %s; systemctl restart postfix", account.OwnName(), postfix.Name))
 		}
 	}

@@ -38,9 +38,15 @@ func judgeService(ctx context.Context, x *examination, s *postconf.Service, sett
 			return warning("hands its mail to coexistd by %s, but smtpd_milter_maps (%s) has other milters, or none, for the clients that it names: their mail passes by", us.Address, maps).
 				do("take smtpd_milter_maps out, or see that it names coexistd for each client; then run: postfix reload")
 		}
+		if x.conf.Rules.ObservesAll() {
+			return x.mta.judgeWaiting(s, setting, file, us)
+		}
 		return x.mta.judgeAbsence(s, setting, file, us, slices.Delete(entries, i, i+1))
 	}
 	list := []string{x.conf.Listeners[0].Address}
+	if x.conf.Rules.ObservesAll() && x.mta.IsFrom(3) {
+		list[0] = postconf.Passing(list[0])
+	}
 	for i, one := range postconf.List(milters) {
 		network, address, _ := strings.Cut(entries[i].Address, ":")
 		if network == "inet" {

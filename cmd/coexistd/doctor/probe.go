@@ -60,6 +60,9 @@ type probed struct {
 func Probe(ctx context.Context, path string, log *MailLog) []Finding {
 	p, lacks := newProber(path, log)
 	if lacks == nil {
+		lacks = p.lookAtMode()
+	}
+	if lacks == nil {
 		lacks = p.lookAtAddresses()
 	}
 	if lacks != nil {

@@ -51,6 +51,9 @@ func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 		return []Finding{warning("Sendmail's settings cannot be read: %v", s.err).
 			do("see that it is there and that %s can read it; --sendmail-cf says where another is", account.OwnName())}
 	}
+	if x.conf.Rules.ObservesAll() {
+		return lookAtObservedSendmail(x)
+	}
 	return slices.Concat(
 		lookAtAge(s, x.now),
 		lookAtTables(s),

@@ -74,6 +74,8 @@ func (x *examination) judgeListener(d sendmailcf.Daemon) Finding {
 		return failure("names the filter %s, which no line defines: Sendmail does not start (InputFilter %s not defined)", lacks, lacks).inMC("%s", x.insteadOf(d, names, lacks))
 	case len(us) == 0 && d.Own && len(names) == 0 && d.IsLoopback() && !x.takesHostMail(d):
 		return fine("takes mail back from a content filter, without milters")
+	case len(us) == 0 && x.conf.Rules.ObservesAll():
+		return failure("does not hand its mail to coexistd").inMC("%s", x.sendmail.observing(ourFilter, sendmailcf.ListenerFor(x.conf, d.WantsUsers())))
 	case len(us) == 0:
 		return x.judgeLack(d, names)
 	case len(us) > 1:
@@ -87,6 +89,9 @@ func (x *examination) judgeListener(d sendmailcf.Daemon) Finding {
 
 // judgeFilter looks at the filter by which a listener gives its mail to us.
 func (x *examination) judgeFilter(names []string, f sendmailcf.Filter) Finding {
+	if x.conf.Rules.ObservesAll() {
+		return x.judgeWaitingFilter(f)
+	}
 	line := x.sendmail.filterLine(f.Name, f.Address, sendmailcf.UsualTimes) + " in place of its line"
 	switch {
 	case strings.ContainsAny(f.Flags, "T4"):

@@ -36,7 +36,7 @@ func newPostfixSide(s *Site) (*postfixSide, error) {
 		return nil, fmt.Errorf("the settings of Postfix cannot be read: %w", s.postfixErr)
 	case s.Postfix == nil:
 		return nil, errors.New("no Postfix was found: run this on the host of the MTA, as root, with the folder of its postconf command in PATH")
-	case len(s.Conf.Lookups) == 0:
+	case len(s.Conf.Lookups) == 0 && !s.Conf.Rules.ObservesAll():
 		return nil, fmt.Errorf("%s has no [[lookup]], by which Postfix asks who exists: add one, and see that coexistd check says ok", s.Conf.Path)
 	}
 	g := &postfixSide{Site: s, p: s.Postfix}
@@ -60,6 +60,9 @@ func (g *postfixSide) has(class postconf.Class) bool {
 // postfix says what to set in Postfix.
 func postfix(s *Site) (Guide, error) {
 	g, err := newPostfixSide(s)
+	if err == nil && s.Conf.Rules.ObservesAll() {
+		return g.observe()
+	}
 	if err != nil {
 		return Guide{}, err
 	}

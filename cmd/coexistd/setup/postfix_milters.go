@@ -104,7 +104,7 @@ func (g *postfixSide) withUs(s *postconf.Service, setting, address string) strin
 	switch {
 	case at < 0:
 		list, at = slices.Insert(list, 0, ""), 0
-	case isOwn && (g.waits(s) || postconf.Milters(list[at])[0].DefaultAction == "tempfail"):
+	case isOwn && g.waitsForUs(s, list[at]):
 		if s == nil {
 			return g.p.Raw[setting]
 		}
@@ -117,6 +117,12 @@ func (g *postfixSide) withUs(s *postconf.Service, setting, address string) strin
 	}
 	list[at] = ours
 	return joined(list...)
+}
+
+// waitsForUs reports that mail waits for the milter of an entry, of a service or, where that is nil, of main.cf.
+func (g *postfixSide) waitsForUs(s *postconf.Service, entry string) bool {
+	action := postconf.Milters(entry)[0].DefaultAction
+	return action == "tempfail" || action == "" && g.waits(s)
 }
 
 // waits reports that milter_default_action, as it will be, has mail wait for the milters of a service; nil: of

@@ -51,6 +51,9 @@ type sendmailSide struct {
 // sendmail says what to set in Sendmail.
 func sendmail(s *Site) (Guide, error) {
 	g, err := newSendmailSide(s)
+	if err == nil && s.Conf.Rules.ObservesAll() {
+		return g.observe(), nil
+	}
 	if err == nil {
 		err = g.mustHaveNoOther()
 	}

@@ -78,7 +78,7 @@ func newSendmailSide(s *Site) (*sendmailSide, error) {
 		return nil, fmt.Errorf("no Sendmail was found: run this on the host of the MTA, as root; --sendmail-cf says where its sendmail.cf is when that is not %s", sendmailcf.UsualPath)
 	case s.sendmailErr != nil:
 		return nil, fmt.Errorf("the settings of Sendmail cannot be read: %w", s.sendmailErr)
-	case len(s.Conf.Lookups) == 0:
+	case len(s.Conf.Lookups) == 0 && !s.Conf.Rules.ObservesAll():
 		return nil, fmt.Errorf("%s has no [[lookup]], by which Sendmail asks who exists: add one, and see that coexistd check says ok", s.Conf.Path)
 	case sendmailcf.ListenerFor(s.Conf, false) == "":
 		return nil, fmt.Errorf("%s has no [[listen]] without checkpoint = \"S2\", which all mail passes: add one, and see that coexistd check says ok", s.Conf.Path)

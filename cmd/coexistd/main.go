@@ -82,6 +82,7 @@ the usage was wrong.`,
 		limitsCommand(c),
 		clientsCommand(c),
 		auditCommand(c),
+		backupCommand(c),
 		versionCommand(c),
 	)
 	c.rule(root)

@@ -112,7 +112,9 @@ func attachmentRules(conf *config.Config) attachments.Rules {
 }
 
 // SpoolDir is the folder for what messages need of temporary files.
-func SpoolDir(conf *config.Config) string { return filepath.Join(conf.StateDir, "spool") }
+func SpoolDir(conf *config.Config) string { return filepath.Join(conf.StateDir, spoolName) }
+
+const spoolName = "spool"
 
 // ControlPath is the socket of the daemon's own commands.
 func ControlPath(conf *config.Config) string { return strings.TrimPrefix(conf.Control, "unix:") }

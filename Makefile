@@ -25,7 +25,7 @@ GOTESTSUM := go tool -modfile=contrib/tools/go.mod gotestsum
 # The linters are a module of their own, so that they do not choose the libraries of the above.
 LINT_TOOL := go tool -modfile=contrib/tools/lint/go.mod
 
-.PHONY: build demo quick test race vet lint vuln fuzz bench bench-directories docs install clean go lab cc npm
+.PHONY: build demo quick test race vet lint vuln fuzz bench bench-directories docs install uninstall clean go lab cc npm
 
 build: go
 	go build -trimpath -buildvcs=false -ldflags "-X main.version=$(VERSION)" -o coexistd ./cmd/coexistd
@@ -117,6 +117,17 @@ install: build
 	install -D -m 0644 contrib/systemd/coexistd.socket $(DESTDIR)/usr/lib/systemd/system/coexistd.socket
 	install -D -m 0644 contrib/systemd/sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/coexistd.conf
 	install -D -m 0644 contrib/systemd/tmpfiles.conf $(DESTDIR)/usr/lib/tmpfiles.d/coexistd.conf
+
+# What an administrator has written, and what the daemon keeps, stays.
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/sbin/coexistd \
+		$(DESTDIR)$(PREFIX)/share/man/man8/coexistd.8 $(DESTDIR)$(PREFIX)/share/man/man8/coexistd-*.8 \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/coexistd \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_coexistd \
+		$(DESTDIR)$(FISH)/coexistd.fish \
+		$(DESTDIR)/usr/lib/systemd/system/coexistd.service $(DESTDIR)/usr/lib/systemd/system/coexistd.socket \
+		$(DESTDIR)/usr/lib/sysusers.d/coexistd.conf $(DESTDIR)/usr/lib/tmpfiles.d/coexistd.conf
+	@echo 'uninstall: /etc/coexistd, /var/lib/coexistd and the user coexistd are left; remove them when you need them no more'
 
 clean:
 	rm -rf coexistd $(LAB) .bench

@@ -69,3 +69,60 @@ func TestMakeLeavesTheRestToAGoThatFetchesItself(t *testing.T) {
 		}
 	}
 }
+
+func TestMakeUninstallTakesAwayAllThatInstallHasBrought(t *testing.T) {
+	t.Parallel()
+	clone, tools := t.TempDir(), t.TempDir()
+	for _, path := range []string{"man", "completions", "systemd"} {
+		if err := os.CopyFS(filepath.Join(clone, "contrib", path), os.DirFS(path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	makefile, err := os.ReadFile("../Makefile")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(clone, "Makefile"), makefile, 0o644)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(tools, "go"), []byte("#!/bin/sh\n[ $1 = version ] && echo go version go1.26 || echo program > coexistd\n"), 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, prefix := range []string{"/usr/local", "/usr"} {
+		root := t.TempDir()
+		do := func(target string) {
+			cmd := exec.CommandContext(t.Context(), "make", target, "PREFIX="+prefix, "DESTDIR="+root)
+			cmd.Dir, cmd.Env = clone, []string{"PATH=" + tools + ":" + os.Getenv("PATH")}
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("make %s: %v\n%s", target, err, out)
+			}
+		}
+		do("install")
+		if have := filesBelow(t, root); len(have) < 10 {
+			t.Fatalf("make install has brought %q", have)
+		}
+		others := filepath.Join(root, prefix, "share/man/man8/others.8")
+		if err := os.WriteFile(others, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		do("uninstall")
+		do("uninstall") // with nothing left to be done
+		if left := filesBelow(t, root); len(left) != 1 || left[0] != others {
+			t.Errorf("with the prefix %s make uninstall leaves %q", prefix, left)
+		}
+	}
+}
+
+func filesBelow(t *testing.T, root string) (paths []string) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			paths = append(paths, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths
+}

@@ -9,6 +9,7 @@ import (
 	"coexistd/policy/rate"
 	"coexistd/policy/route"
 	"coexistd/policy/seal"
+	"coexistd/policy/senders"
 	"coexistd/policy/spoof"
 	"coexistd/policy/tenant"
 	"coexistd/policy/verdict"
@@ -52,6 +53,8 @@ type Message struct {
 	// same answer for the same question at all times. Nil: there is no directory.
 	Row   route.Rows
 	Limit func(login, column string) (value string, failed bool)
+	// Senders are those that recipients have allowed and blocked.
+	Senders *senders.List
 	// Nonce makes the trace of this message unlike any other. It must be random.
 	Nonce [8]byte
 	// Now is the time in seconds since 1970, for passes to hold or not.
@@ -348,7 +351,10 @@ func (c *Case) points(i int, yield func(stage)) {
 func (c *Case) examine(i int, ask func(stage, Check)) (spared []verdict.Reason) {
 	c.points(i, func(point stage) {
 		for _, check := range point.Checks {
-			if c.pass != nil && !readsContent(check.Name) {
+			switch {
+			case c.pass != nil && !readsContent(check.Name):
+				continue
+			case check.Name == verdict.CheckBlock && !c.mayBlock(i):
 				continue
 			}
 			if why, isSpared := c.spares(check.Name, c.Recipients[i]); !isSpared {
@@ -374,7 +380,63 @@ func (c *Case) spares(check string, r route.Recipient) (why verdict.Reason, spar
 			return verdict.Why(verdict.SparedByAllow, check, allow.Name), true
 		}
 	}
+	if check == verdict.CheckSpam && c.hasSenders(r, senders.Allowed) {
+		owner := c.owner(r)
+		if name := c.Senders.Find(owner, senders.Allowed, c.Proven(), c.Now); name != "" {
+			return verdict.Why(verdict.SparedBySender, check, owner, name), true
+		}
+	}
 	return verdict.Reason{}, false
+}
+
+// owner is by whom a recipient's senders are known.
+func (c *Case) owner(r route.Recipient) string { return c.policy.Routes.Home(r.Address).Owner }
+
+// hasSenders reports a recipient who has allowed or blocked somebody.
+func (c *Case) hasSenders(r route.Recipient, kind senders.Kind) bool {
+	return !c.Senders.IsEmpty() && c.Senders.Has(c.owner(r), kind)
+}
+
+// Proven returns the message's author where it is proven: see spoof.Facts.Proven.
+func (c *Case) Proven() mail.Address {
+	facts := c.spoofFacts()
+	return facts.Proven()
+}
+
+// mayBlock reports that a recipient may have blocked the message: they have blocked somebody,
+// and it is no bounce, nor another message of the null sender, with which a mail server answers
+// what the recipient has sent (RFC 5321 section 4.5.5).
+func (c *Case) mayBlock(i int) bool {
+	return !c.Sender.IsNull() && c.hasSenders(c.Recipients[i], senders.Blocked)
+}
+
+// blocked is the finding of the check block for one recipient, by the sender of the envelope
+// and by those whom the header names as authors.
+func (c *Case) blocked(i int) verdict.Finding {
+	owner := c.owner(c.Recipients[i])
+	name := c.blockedAs(owner, c.Sender)
+	if name == "" && c.Authors != nil {
+		for _, author := range c.Authors().From {
+			if name = c.blockedAs(owner, author.Address); name != "" {
+				break
+			}
+		}
+	}
+	if name == "" {
+		return verdict.Passed(verdict.CheckBlock)
+	}
+	return verdict.Finding{
+		Check: verdict.CheckBlock, State: verdict.Hit, Name: name, Reasons: verdict.Because(verdict.Why(verdict.SenderBlocked, owner, name)),
+	}
+}
+
+// blockedAs returns the name by which a recipient has blocked a sender, or "". Nobody blocks
+// those in our own domains.
+func (c *Case) blockedAs(owner string, sender mail.Address) string {
+	if routes := &c.policy.Routes; routes.Domains[routes.Home(sender).Domain] != nil {
+		return ""
+	}
+	return c.Senders.Find(owner, senders.Blocked, sender, c.Now)
 }
 
 // sparesForeign reports mail of another tenant that would be spared the check spoof by where its

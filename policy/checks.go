@@ -35,13 +35,15 @@ type CheckRow struct {
 	// NotSpared says, for a check that [[allow]] does not spare, where its exceptions
 	// are written. It is empty for a check that can be spared.
 	NotSpared string
-	// Verdicts are those that OnHit may be; nil: all.
-	Verdicts []verdict.Verdict
+	// Verdicts are those that OnHit may be, and OnlyThese says why; nil: all.
+	Verdicts  []verdict.Verdict
+	OnlyThese string
 }
 
 const (
 	noClient   = "no client connects there, mail leaves; ddos is made at S0 and S2"
 	fewClients = "the platform's few clients connect for all of its users; ddos is made at S0 and S2"
+	noStranger = "our own users send there, whom nobody blocks; block is made at S0 and S1"
 	noLogin    = "clients do not log in there; auth is made at S2"
 	judged     = "who sends was judged where the message entered; "
 )
@@ -55,8 +57,7 @@ var checkRows = []CheckRow{
 		Misplaced: map[verdict.Checkpoint]string{verdict.S1: fewClients, verdict.S3: noClient, verdict.S4: noClient},
 		OnHit:     verdict.Tempfail, OnError: verdict.Accept, AlwaysTells: true,
 		NotSpared: "connections are bounded before it is known whose mail comes; name networks in exempt of [check.ddos]",
-		// There is no message yet.
-		Verdicts: []verdict.Verdict{verdict.Accept, verdict.Tempfail, verdict.Reject},
+		Verdicts:  []verdict.Verdict{verdict.Accept, verdict.Tempfail, verdict.Reject}, OnlyThese: "there is no message yet",
 	},
 	{
 		Name: verdict.CheckRate, Usual: []verdict.Checkpoint{verdict.S0, verdict.S2}, PastMX: true,
@@ -78,6 +79,16 @@ var checkRows = []CheckRow{
 			verdict.S3: judged + "spoof is made at S0 and S2", verdict.S4: judged + "spoof is made at S0 and S2",
 		},
 		OnHit: verdict.Reject, OnError: verdict.Accept,
+	},
+	{
+		Name: verdict.CheckBlock, Usual: []verdict.Checkpoint{verdict.S0, verdict.S1}, PastMX: true,
+		Misplaced: map[verdict.Checkpoint]string{
+			verdict.S2: noStranger, verdict.S3: judged + "block is made at S0 and S1", verdict.S4: judged + "block is made at S0 and S1",
+		},
+		OnHit: verdict.Quarantine, OnError: verdict.Accept, AlwaysTells: true,
+		NotSpared: "what a recipient has blocked, coexistd senders remove lets in again",
+		Verdicts:  []verdict.Verdict{verdict.Accept, verdict.Quarantine, verdict.Discard},
+		OnlyThese: "it is for the one recipient who has blocked the sender, and others get the message as it came",
 	},
 	{
 		// Where the MX is elsewhere, spam is that platform's work. What it finds, it only

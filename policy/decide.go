@@ -170,7 +170,7 @@ func (c *Case) entered() verdict.Reasons {
 // find adds to the scanners' findings those of the other checks. What is over a
 // limit goes no further, so nothing else is asked of it.
 func (c *Case) find() {
-	const ofOurs = 3 // auth, rate and spoof
+	const ofOurs = 4 // auth, block, rate and spoof
 	c.findings = append(make([]verdict.Finding, 0, len(c.Findings)+ofOurs), c.Findings...)
 	if slices.Contains(c.checks, verdict.CheckRate) && c.found(verdict.CheckRate) == nil {
 		f := c.claimed().Finding(c.Grants)
@@ -183,6 +183,8 @@ func (c *Case) find() {
 			c.findings = append(c.findings, c.Entry.authenticated())
 		case name == verdict.CheckSpoof:
 			c.findings = append(c.findings, c.spoofed())
+		case name == verdict.CheckBlock:
+			c.findings = append(c.findings, c.blockedByAny())
 		case name == verdict.CheckSpam && !slices.Contains(c.scans, name):
 			c.findings = append(c.findings, verdict.Passed(name))
 		}
@@ -214,27 +216,48 @@ func (c *Case) spoofed() verdict.Finding {
 	return c.policy.Spoof.Forged(&facts)
 }
 
+// blockedByAny is the finding of the check block for the message: that for the first recipient
+// who has blocked it, or that nobody has. Each recipient is judged by their own: see findingFor.
+func (c *Case) blockedByAny() verdict.Finding {
+	for i := range c.rulings {
+		if c.rulings[i].Verdict <= verdict.Tag && c.mayBlock(i) {
+			if found := c.blocked(i); found.State == verdict.Hit {
+				return found
+			}
+		}
+	}
+	return verdict.Passed(verdict.CheckBlock)
+}
+
+// findingFor is what a check saw of the message, as it counts for one recipient.
+func (c *Case) findingFor(i int, check string) verdict.Finding {
+	if check == verdict.CheckBlock {
+		return c.blocked(i)
+	}
+	if f := c.found(check); f != nil {
+		return *f
+	}
+	return verdict.Finding{Check: check, Reasons: verdict.Because(verdict.Why(verdict.CheckNotMade))}
+}
+
 // judge applies the findings to one recipient: the strictest of all verdicts is the
-// recipient's. Every check that would hold the message is named in Held. It returns the
-// reasons for the checks that the recipient is spared, which its own Reasons have as
-// well.
+// recipient's. Every check that would hold the message is named in Held. Nobody is told of
+// what they have blocked. It returns the reasons for the checks that the recipient is spared,
+// which its own Reasons have as well.
 func (c *Case) judge(i int, r *Ruling) (spared []verdict.Reason) {
 	spared = c.examine(i, func(point stage, check Check) {
 		// What came to its end was not stopped by ddos at its beginning.
 		if check.Name == verdict.CheckDDoS || c.stopped && check.Name != verdict.CheckRate {
 			return
 		}
-		f := c.found(check.Name)
-		switch {
-		case f == nil && r.Observed && !slices.Contains(c.checks, check.Name):
+		if r.Observed && c.found(check.Name) == nil && !slices.Contains(c.checks, check.Name) {
 			return // Nobody was asked, since the message is refused for other recipients.
-		case f == nil:
-			f = &verdict.Finding{Check: check.Name, Reasons: verdict.Because(verdict.Why(verdict.CheckNotMade))}
 		}
-		v := check.verdict(*f)
+		f := c.findingFor(i, check.Name)
+		v := check.verdict(f)
 		switch v {
 		case verdict.Tag:
-			r.tags = append(r.tags, *f)
+			r.tags = append(r.tags, f)
 		case verdict.Quarantine:
 			if !slices.Contains(r.Held, check.Name) {
 				r.Held = append(r.Held, check.Name)
@@ -246,7 +269,7 @@ func (c *Case) judge(i int, r *Ruling) (spared []verdict.Reason) {
 			r.Reasons, r.Reply = f.Why(), f.Reply(v)
 		}
 	})
-	if r.Report {
+	if r.Report = r.Report && !slices.Contains(r.Held, verdict.CheckBlock); r.Report {
 		var owner bool
 		r.ReportTo, owner = c.Row.Of(c.policy.Routes.Home(c.Recipients[i].Address)).Told()
 		r.Report = owner || len(r.ReportTo) > 0

@@ -12,6 +12,7 @@ import (
 	"coexistd/policy/networks"
 	"coexistd/policy/route"
 	"coexistd/policy/seal"
+	"coexistd/policy/senders"
 	"coexistd/policy/spoof"
 	"coexistd/policy/tenant"
 	"coexistd/policy/verdict"
@@ -25,6 +26,9 @@ const (
 	ourClient      = "10.1.2.3"
 )
 
+// now is when the messages of the tests come, in seconds since 1970.
+const now = 500
+
 // What the tenant's header holds for our tenant at both platforms, and for another.
 const ourTenant, anotherTenant = "ours", "another"
 
@@ -35,6 +39,8 @@ type world struct {
 	live   networks.Live
 	words  map[string]string
 	failed bool // the directory cannot answer
+	// senders are those that recipients have allowed and blocked.
+	senders *senders.List
 }
 
 // newWorld has three domains: acmecorp.com on both platforms, its subdomain
@@ -211,6 +217,8 @@ func (w *world) send(t testing.TB, m message) result {
 		Login:         m.login,
 		Header:        m.header(),
 		ChangesFields: !m.oldMTA,
+		Senders:       w.senders,
+		Now:           now,
 		Nonce:         [8]byte{m.nonce},
 	}
 	authors := spoof.ReadAuthors(message.Header.Values)
@@ -247,7 +255,7 @@ func (w *world) send(t testing.TB, m message) result {
 	checkEnvelope(t, message, out.Decision)
 	made := append([]string{verdict.CheckLoop}, asks.Scans...)
 	scanned := slices.DeleteFunc(slices.Clone(out.Checks), func(name string) bool {
-		return name == verdict.CheckSpoof || name == verdict.CheckRate || name == verdict.CheckAuth
+		return name == verdict.CheckSpoof || name == verdict.CheckRate || name == verdict.CheckAuth || name == verdict.CheckBlock
 	})
 	if len(out.Checks) > 0 && !slices.Equal(scanned, made) {
 		t.Errorf("the checks %q were made, and %q were asked for", out.Checks, made)

@@ -37,7 +37,7 @@ var pureFmt = []string{"Sprintf", "Errorf", "Fprintf"}
 // none of them may use policy.
 var rooms = []string{
 	"policy/mail", "policy/verdict", "policy/networks", "policy/seal", "policy/route", "policy/rate", "policy/directory",
-	"policy/spoof", "policy/tenant",
+	"policy/spoof", "policy/tenant", "policy/senders",
 }
 
 // mayImport is the direction of imports: what each part of the module may use of the
@@ -50,7 +50,8 @@ var mayImport = map[string][]string{
 	"scanners":               {"policy", "policy/config/files"},
 	"milter/ownmail":         {"policy"},
 	"milter/audit":           {"milter/store"},
-	"milter/quarantine":      {"milter/audit", "milter/ownmail", "milter/store", "policy", "policy/config/files"},
+	"milter/senders":         {"milter/audit", "milter/store", "policy"},
+	"milter/quarantine":      {"milter/audit", "milter/senders", "milter/ownmail", "milter/store", "policy", "policy/config/files"},
 	"milter/mtalog":          {},
 	"milter/messages":        {"milter/mtalog", "milter/ownmail", "milter/record", "milter/store", "policy"},
 	"milter/store":           {},
@@ -81,7 +82,7 @@ var mayImport = map[string][]string{
 
 // milterParts are milter and those below it.
 var milterParts = []string{
-	"milter", "milter/audit", "milter/flood", "milter/listen", "milter/messages", "milter/metrics", "milter/mtalog", "milter/notice", "milter/ownmail", "milter/probe", "milter/quarantine", "milter/record", "milter/sources", "milter/store", "milter/sources/ldap", "milter/sources/sqldb", "milter/sources/exports", "milter/transaction",
+	"milter", "milter/audit", "milter/flood", "milter/listen", "milter/messages", "milter/metrics", "milter/mtalog", "milter/notice", "milter/ownmail", "milter/probe", "milter/quarantine", "milter/record", "milter/senders", "milter/sources", "milter/store", "milter/sources/ldap", "milter/sources/sqldb", "milter/sources/exports", "milter/transaction",
 }
 
 func init() {

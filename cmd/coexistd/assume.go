@@ -67,6 +67,8 @@ func (a *assumed) addFinding(text string) error {
 		return fmt.Errorf("%q is not a check", check)
 	case check == verdict.CheckAuth:
 		return errors.New("what auth finds is known; say who the client is by --user, --certificate and --client")
+	case check == verdict.CheckBlock:
+		return errors.New("what block finds is known: coexistd senders list tells whom recipients have blocked")
 	case check == verdict.CheckRate && state == "hit":
 		return errors.New("what rate finds is said by --over RULE for each rule")
 	case check == verdict.CheckSpoof && name != "" && !slices.Contains(spoofFound, verdict.Code(name)):
@@ -150,8 +152,12 @@ func (a *assumed) runtime(conf *config.Config, keys seal.Keys) (*transaction.Run
 			delete(a.over, rule)
 		}
 	}
+	listed, failed := daemon.ReadSenders(context.Background(), conf)
+	if failed != nil {
+		a.note("whom recipients have allowed and blocked cannot be read: nobody is taken to be either: %v", failed)
+	}
 	rt := &transaction.Runtime{
-		Policy: policy.New(conf.Rules, keys, live), Directory: directories.Set(), World: a, Flood: flood.New(), SpoolDir: os.TempDir(),
+		Policy: policy.New(conf.Rules, keys, live), Directory: directories.Set(), Senders: listed, World: a, Flood: flood.New(), SpoolDir: os.TempDir(),
 	}
 	if a.without[noSpool] {
 		rt.SpoolDir = os.DevNull // it is no folder

@@ -25,10 +25,11 @@ func auditCommand(c *call) *cobra.Command {
 	cmd := c.command(cobra.Command{
 		Use:   "audit",
 		Short: "tell who has changed what by hand",
-		Long: `audit lists who has released or deleted what is held, reset a limit, let a client in again,
-accepted a directory's list, or had the daemon reload: the newest first, for a year. It
-tells by which way: by a command, which changes the store itself, over the daemon's control
-socket, or by a signal, whose sender nobody knows. It needs no running daemon.
+		Long: `audit lists who has released or deleted what is held, had a recipient allow or block a sender,
+or ended that, reset a limit, let a client in again, accepted a directory's list, or had the
+daemon reload: the newest first, for a year. It tells by which way: by a command, which
+changes the store itself, over the daemon's control socket, or by a signal, whose sender
+nobody knows. It needs no running daemon.
 
 A TIME is a day like 2026-11-23 (its midnight), 2026-11-23T14:05, 14:05 (of today), a time with
 its zone as in RFC 3339, or how long ago: 30m, 2h, 7d. It goes by the clock of this host.

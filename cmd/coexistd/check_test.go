@@ -93,8 +93,8 @@ func TestCheckSaysOKWithASummary(t *testing.T) {
 listen     unix:{dir}/milter.sock
 lookup     unix:{dir}/lookup.sock
 platforms  here, google, office365
-S0         ddos, spoof, malware
-S1         spam (as the platform says)
+S0         ddos, spoof, block, malware
+S1         block, spam (as the platform says)
 S2         ddos, auth, spoof
 S3         none
 S4         none
@@ -159,6 +159,7 @@ func TestCheckPrintsItsSummaryAsJSON(t *testing.T) {
       "checks": [
         "ddos",
         "spoof",
+        "block",
         "malware"
       ],
       "report": true
@@ -167,6 +168,7 @@ func TestCheckPrintsItsSummaryAsJSON(t *testing.T) {
       "point": "S1",
       "past_mx": false,
       "checks": [
+        "block",
         "spam"
       ],
       "by_word": [
@@ -239,9 +241,9 @@ checks = ["loop", "malware"]
 `, lab.SiteDirectory)
 	status, out, _ := tell(filepath.Dir(path), "check", "-c", path)
 	const want = `
-S0         ddos, spoof, spam, virus, malware
-S0 past MX ddos, spoof, virus, malware
-S1         spam (as the platform says), virus
+S0         ddos, spoof, block, spam, virus, malware
+S0 past MX ddos, spoof, block, virus, malware
+S1         block, spam (as the platform says), virus
 S2         ddos, auth, spoof, virus
 S3         malware
 S4         none

@@ -23,7 +23,7 @@ func quarantineCommand(c *call) *cobra.Command {
 		Use:   "quarantine ACTION",
 		Short: "look at what is held, let it go, or report it",
 		Long: `quarantine looks at the messages that are held, sends them on to their recipients,
-deletes them, and reports them.
+deletes them, and reports them; it has their recipients allow or block their senders.
 
 ` + wordsHelp,
 		Example: `  coexistd quarantine list
@@ -34,6 +34,8 @@ deletes them, and reports them.
 		showCommand(c),
 		releaseCommand(c),
 		deleteCommand(c),
+		allowCommand(c),
+		blockCommand(c),
 		reportCommand(c),
 	)
 	c.jsonFlag(cmd.PersistentFlags())

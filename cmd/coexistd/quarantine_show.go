@@ -197,6 +197,7 @@ func (s *shown) print(w io.Writer, zone *time.Location) {
 		{"subject", ownmail.Readable(s.Subject)},
 		{"message id", s.MessageID},
 		{"size", ownmail.Bytes(s.Size)},
+		{"proven", ownmail.Readable(s.Proven)},
 		{"lives", s.Release.Residence},
 		{"goes", release},
 	} {

@@ -104,10 +104,20 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 	} else {
 		line("quarantine", "%s, NOT OPEN: %s", q.Dir, cmp.Or(q.Error, "it was not tried yet"))
 	}
+	line("senders", "%s", sendersText(s.Senders, now))
 	line("records", "%s", recordsText(s.Records, now))
 	if l := s.Records.MTALog; l != nil {
 		line("mta log", "%s", logText(l, now))
 	}
+}
+
+// sendersText says how the senders are that recipients have allowed and blocked.
+func sendersText(s control.Senders, now time.Time) string {
+	text := fmt.Sprintf("%d allowed, %d blocked by recipients", s.Allowed, s.Blocked)
+	if s.Error != "" {
+		text += fmt.Sprintf(", as they were before: CANNOT BE READ since %s: %s", since(s.Since, now), s.Error)
+	}
+	return text
 }
 
 // recordsText says how the records of messages are.

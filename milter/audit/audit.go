@@ -29,6 +29,9 @@ const (
 const (
 	Release = "release" // of the quarantine's entries
 	Delete  = "delete"
+	Allow   = "allow"   // a sender, for a recipient
+	Block   = "block"   // likewise
+	Remove  = "remove"  // a sender that was allowed or blocked
 	Reset   = "reset"   // a limit
 	Unblock = "unblock" // a client
 	Accept  = "accept"  // a directory's list
@@ -44,7 +47,9 @@ const (
 )
 
 // Whats are all that an Event's What can be.
-func Whats() []string { return []string{Release, Delete, Reset, Unblock, Accept, Reload} }
+func Whats() []string {
+	return []string{Release, Delete, Allow, Block, Remove, Reset, Unblock, Accept, Reload}
+}
 
 // Event is one change, or one that was tried.
 type Event struct {
@@ -55,9 +60,10 @@ type Event struct {
 	Way  string `json:"way"`
 	What string `json:"what"`
 	// Object is what was changed: an entry's ID, a limit's rule, a client's network, a
-	// directory's source, the configuration's path.
+	// directory's source, a sender, the configuration's path.
 	Object string `json:"object"`
-	// Whose is the recipient of an entry, or the key of a limit; empty for all others.
+	// Whose is the recipient of an entry, or who has allowed or blocked a sender, or the key of
+	// a limit; empty for all others.
 	Whose   string `json:"whose"`
 	Outcome string `json:"outcome"`
 }

@@ -31,6 +31,9 @@ func (i Item) bounded() (Item, error) {
 	for _, text := range []*string{&i.QueueID, &i.Client, &i.Login, &i.Platform, &i.From, &i.Subject, &i.MessageID} {
 		*text = boundedText(*text)
 	}
+	if !isStorable(i.Proven) {
+		i.Proven = ""
+	}
 	return i, nil
 }
 

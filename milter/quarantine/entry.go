@@ -29,6 +29,9 @@ type Item struct {
 	From      string `json:"header_from,omitempty"`
 	Subject   string `json:"subject,omitempty"`
 	MessageID string `json:"message_id,omitempty"`
+	// Proven is the address of its author, where SPF or DKIM proves its domain; see
+	// spoof.Facts.Proven.
+	Proven string `json:"proven,omitempty"`
 }
 
 // Recipient is one for whom the message is held.

@@ -58,13 +58,13 @@ func (n nanoseconds) Scan(value any) error {
 
 // selectEntries reads rows of entries with their messages, in the order of scanRow.
 const selectEntries = `SELECT e.number, e.id, e.message, m.time, m.queue_id, m.client, m.login, m.sender, m.point, m.platform, m.size,
-	m.header_from, m.subject, m.message_id, e.address, e.owner, e.notify, e.orcpt, e.rewritten, e.checks, e.found, e.passed, e.report, e.report_to,
+	m.header_from, m.subject, m.message_id, m.proven, e.address, e.owner, e.notify, e.orcpt, e.rewritten, e.checks, e.found, e.passed, e.report, e.report_to,
 	e.state, e.changed, e.reported, e.digest, e.releaser FROM entries e JOIN messages m ON m.number = e.message `
 
 func scanRow(from interface{ Scan(...any) error }) (r row, err error) {
 	var point string
 	err = from.Scan(&r.number, &r.ID, &r.Message, nanoseconds{&r.Time}, &r.QueueID, &r.Client, &r.Login, &r.Sender, &point, &r.Platform, &r.Size,
-		&r.From, &r.Subject, &r.MessageID, &r.Address, &r.Owner, &r.Notify, &r.ORcpt, textList{&r.Rewritten}, textList{&r.Checks}, textList{&r.Found}, textList{&r.Passed}, &r.Report, textList{&r.ReportTo},
+		&r.From, &r.Subject, &r.MessageID, &r.Proven, &r.Address, &r.Owner, &r.Notify, &r.ORcpt, textList{&r.Rewritten}, textList{&r.Checks}, textList{&r.Found}, textList{&r.Passed}, &r.Report, textList{&r.ReportTo},
 		&r.State, nanoseconds{&r.Changed}, &r.Reported, &r.digest, &r.releaser)
 	if err == nil {
 		err = r.Point.UnmarshalText([]byte(point))
@@ -110,9 +110,9 @@ func holder(tx *sql.Tx, digest []byte, than int64) (r row, found bool, err error
 
 // insertMessage adds a message.
 func insertMessage(tx *sql.Tx, number int64, state int, item Item) error {
-	_, err := tx.Exec("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	_, err := tx.Exec("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		number, state, item.Time.UnixNano(), item.QueueID, item.Client, item.Login, item.Sender, item.Point.String(), item.Platform, item.Size,
-		item.From, item.Subject, item.MessageID)
+		item.From, item.Subject, item.MessageID, item.Proven)
 	return err
 }
 

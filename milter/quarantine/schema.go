@@ -6,9 +6,11 @@ import (
 	"time"
 
 	"coexistd/milter/audit"
+	"coexistd/milter/senders"
 )
 
-// migrations are those of store.db, in which rooms below this one have tables, too. Times are nanoseconds since 1970, lists are JSON.
+// migrations are those of store.db, in which rooms below this one have tables, too. Times are
+// nanoseconds since 1970, lists are JSON.
 var migrations = []string{`
 CREATE TABLE facts (
 	number INTEGER PRIMARY KEY,
@@ -27,7 +29,8 @@ CREATE TABLE messages (
 	size        BIGINT NOT NULL,
 	header_from TEXT NOT NULL,
 	subject     TEXT NOT NULL,
-	message_id  TEXT NOT NULL
+	message_id  TEXT NOT NULL,
+	proven      TEXT NOT NULL
 );
 CREATE INDEX messages_drafts ON messages (time) WHERE state = 1;
 CREATE INDEX messages_unkept ON messages (number) WHERE state = 2;
@@ -63,11 +66,11 @@ CREATE INDEX entries_settled ON entries (changed) WHERE state IN ('released', 'd
 CREATE INDEX entries_to_expire ON entries ((report AND NOT reported), time, number) WHERE state = 'held';
 CREATE INDEX entries_by_message ON entries (message, state);
 CREATE INDEX entries_held ON entries (digest) WHERE state = 'held';
-`, audit.Schema}
+`, audit.Schema, senders.Schema}
 
 // The tables of store.db, in the order in which they are saved from a damaged file: what
 // others hang on comes last.
-var tables = []string{"audit", "facts", "chunks", "messages", "entries"}
+var tables = []string{"audit", "senders", "senders_version", "facts", "chunks", "messages", "entries"}
 
 // A message's state.
 const (
@@ -123,6 +126,9 @@ func mended(tx *sql.Tx) (lost string, err error) {
 	// Chunks whose message is lost have nobody who removes them.
 	chunks, err := change(tx, "DELETE FROM chunks WHERE NOT EXISTS (SELECT 1 FROM messages m WHERE m.number = chunks.number / ?)", maxChunks)
 	if err != nil {
+		return "", err
+	}
+	if err := senders.Mended(tx); err != nil {
 		return "", err
 	}
 	if _, err := change(tx, "DELETE FROM facts WHERE number = ?", bytesFact); err != nil {

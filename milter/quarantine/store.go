@@ -69,7 +69,7 @@ type Store struct {
 func FileOptions(dir string, log *slog.Logger) store.Options {
 	return store.Options{
 		Path: filepath.Join(dir, FileName), Migrations: migrations, Durable: true, Log: log,
-		Tables: tables, Verified: []string{"audit", "facts", "messages", "entries"}, Mended: mended,
+		Tables: tables, Verified: []string{"audit", "senders", "senders_version", "facts", "messages", "entries"}, Mended: mended,
 	}
 }
 

@@ -35,7 +35,7 @@ func (t *Transaction) gather() {
 		Entry: t.entry, Sender: t.sender, Recipients: t.admitted, Unread: t.unread, TooMany: t.tooMany, Observed: t.observed,
 		Client: t.Client, Helo: t.Helo, Login: t.Login, Certificate: t.Certificate,
 		Header: &t.header, Authors: authors, ChangesFields: t.ChangesFields,
-		Row: t.runtime.Directory.Row, Limit: t.runtime.Directory.Limit,
+		Row: t.runtime.Directory.Row, Limit: t.runtime.Directory.Limit, Senders: t.runtime.Senders,
 		Now: time.Now().Unix(),
 	}
 	rand.Read(m.Nonce[:])
@@ -194,7 +194,7 @@ func (t *Transaction) hold(d policy.Decision) policy.Decision {
 	item := quarantine.Item{
 		Time: time.Now(), QueueID: t.queueID, Login: t.Login, Sender: t.Path,
 		Point: d.Checkpoint, Platform: d.Platform, Size: whole.Size,
-		From: t.header.First("From"), Subject: t.header.First("Subject"), MessageID: t.header.First("Message-Id"),
+		From: t.header.First("From"), Subject: t.header.First("Subject"), MessageID: t.header.First("Message-Id"), Proven: t.open.Proven().Key,
 	}
 	if t.Client.IsValid() {
 		item.Client = t.Client.String()

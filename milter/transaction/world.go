@@ -14,6 +14,7 @@ import (
 	"coexistd/policy/directory"
 	"coexistd/policy/rate"
 	"coexistd/policy/seal"
+	"coexistd/policy/senders"
 	"coexistd/policy/spoof"
 	"coexistd/policy/verdict"
 	"coexistd/scanners"
@@ -26,7 +27,9 @@ import (
 type Runtime struct {
 	Policy    *policy.Policy
 	Directory *directory.Set
-	World     World
+	// Senders are those that recipients have allowed and blocked.
+	Senders *senders.List
+	World   World
 	// Flood counts for the check ddos. It outlives a reload.
 	Flood *flood.Guard
 	// Sinks are told of each message.

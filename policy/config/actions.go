@@ -27,13 +27,13 @@ type settings map[string]any
 
 func checkKeys() schema.Section {
 	return schema.Section{Path: "check.*", Header: "[check.spam]", About: "what follows, for each check; also [checkpoint.POINT.CHECK]", Keys: []schema.Key{
-		{Name: "on_hit", Kind: schema.Choice("a verdict", allVerdicts...), Usually: `ddos "tempfail"; auth, spoof and virus "reject"; spam and malware "quarantine"`, Example: `"quarantine"`,
-			Meaning: "what is done when the check finds something. ddos: `accept`, `tempfail` or `reject` only"},
+		{Name: "on_hit", Kind: schema.Choice("a verdict", allVerdicts...), Usually: `ddos "tempfail"; auth, spoof and virus "reject"; block, spam and malware "quarantine"`, Example: `"quarantine"`,
+			Meaning: "what is done when the check finds something. ddos: `accept`, `tempfail` or `reject` only; block: `accept`, `quarantine` or `discard` only"},
 		{Name: "tag_at", Kind: schema.Score(), Example: "6", Meaning: "spam only: the score from which on a message is tagged. Without any of the three, rspamd's own action counts: `reject` is `on_hit`, `add header` and `rewrite subject` tag, `soft reject` puts off"},
 		{Name: "quarantine_at", Kind: schema.Score(), Example: "15", Meaning: "spam only: the score from which on a message is held; higher than `tag_at`"},
 		{Name: "reject_at", Kind: schema.Score(), Example: "30", Meaning: "spam only: the score from which on a message is refused; higher than `quarantine_at`"},
 		{Name: "on_error", Kind: schema.Choice("a verdict", allVerdicts...), Usually: `virus "tempfail", malware "quarantine", spam and spoof "accept"`, Example: `"accept"`,
-			Meaning: "what is done when it cannot tell: the scanner or the DNS does not answer, the message is too large for it, or cannot be taken apart. ddos and auth can always tell and do not have it"},
+			Meaning: "what is done when it cannot tell: the scanner or the DNS does not answer, the message is too large for it, or cannot be taken apart. ddos, auth and block can always tell and do not have it"},
 	}}
 }
 
@@ -89,7 +89,7 @@ func (r *reader) checkSettings(t *schema.Table, check string, further []schema.K
 		return problem != ""
 	})
 	if i := slices.IndexFunc(keys, func(k schema.Key) bool { return k.Name == "on_hit" }); usual.Verdicts != nil {
-		keys[i].Kind = someVerdict(check, usual.Verdicts)
+		keys[i].Kind = someVerdict(check, usual)
 	}
 	t.Read(keys, known...)
 	for _, k := range r.Schema.Keys("check.*") {
@@ -101,11 +101,11 @@ func (r *reader) checkSettings(t *schema.Table, check string, further []schema.K
 }
 
 // someVerdict is the kind of on_hit for a check with which not all verdicts are possible.
-func someVerdict(check string, possible []verdict.Verdict) schema.Kind {
-	k := schema.Choice("a verdict", possible...)
+func someVerdict(check string, usual policy.CheckRow) schema.Kind {
+	k := schema.Choice("a verdict", usual.Verdicts...)
 	return k.But(func(value any) error {
-		if slices.ContainsFunc(allVerdicts, func(v verdict.Verdict) bool { return v.String() == value && !slices.Contains(possible, v) }) {
-			return fmt.Errorf("%q is not possible for %s, since there is no message yet; it would be one of %s", value, check, strings.Join(k.Words, ", "))
+		if slices.ContainsFunc(allVerdicts, func(v verdict.Verdict) bool { return v.String() == value && !slices.Contains(usual.Verdicts, v) }) {
+			return fmt.Errorf("%q is not possible for %s, since %s; it would be one of %s", value, check, usual.OnlyThese, strings.Join(k.Words, ", "))
 		}
 		return nil
 	})

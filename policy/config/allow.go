@@ -29,7 +29,7 @@ func (r *reader) allowKeys() schema.Section {
 	return schema.Section{Path: "allow", Header: "[[allow]]", About: "mail that is spared a check", Keys: []schema.Key{
 		{Name: "name", Kind: schema.Text(schema.AString, schema.As[string]), Missing: likeAllowName, Example: `"partner"`, Meaning: "stands in the log beside what it spared"},
 		{Name: "checks", Kind: schema.List(sparedCheck, schema.Rules{Empty: "is empty, so nothing is spared; name checks, or leave it out for spam", Twice: schema.Dropped}), Usual: []any{verdict.CheckSpam},
-			Meaning: "of `\"spam\"`, `\"malware\"` and `\"spoof\"`. No mail is spared `virus`. For `ddos` there is `exempt`, for `rate` there are `overrides`, for `auth` `our_networks` and `our_certificates`"},
+			Meaning: "of `\"spam\"`, `\"malware\"` and `\"spoof\"`. No mail is spared `virus`. For `ddos` there is `exempt`, for `rate` there are `overrides`, for `auth` `our_networks` and `our_certificates`, for `block` `coexistd senders remove`"},
 		{Name: "clients", Kind: schema.List(networks.ParsePrefix, schema.Rules{Empty: "is empty; name at least one, or leave it out for any", Twice: schema.Dropped}), Usually: "any", Example: `["192.0.2.0/24"]`,
 			Meaning: "networks and addresses of connecting clients. Of a platform's, mail with another tenant's proof is not spared `spoof`, unless `senders` names its sender and it is in no name of ours"},
 		{Name: "senders", Kind: r.addresses(), Usually: "any", Example: `["@partner.example"]`,

@@ -325,9 +325,9 @@ func (q *inquiry) isService(domain string) bool {
 // all tenants of a platform passes SPF for any domain whose record names the
 // platform, as ours does, whoever the tenant is. Where the tenant could have
 // proven itself otherwise, SPF proves nothing.
-func (q *inquiry) proving() *Authentication {
-	a := *q.Authentication
-	if q.Shared {
+func (f *Facts) proving() *Authentication {
+	a := *f.Authentication
+	if f.Shared {
 		a.SPF = SPF{}
 	}
 	return &a

@@ -12,6 +12,7 @@ const (
 	CheckRate    = "rate"
 	CheckAuth    = "auth"
 	CheckSpoof   = "spoof"
+	CheckBlock   = "block" // senders whom the recipient has blocked
 	CheckSpam    = "spam"
 	CheckVirus   = "virus"
 	CheckMalware = "malware" // attachments

@@ -46,12 +46,13 @@ type Status struct {
 	// Redis is nil where none is configured: limits are counted in the daemon's memory.
 	Redis      *Server    `json:"redis"`
 	Quarantine Quarantine `json:"quarantine"`
+	Senders    Senders    `json:"senders"`
 	Records    Records    `json:"records"`
 }
 
 // Well reports that nothing was refused, and that all that is asked answers.
 func (s *Status) Well() bool {
-	refused := len(s.Configuration.Refused) > 0 || !s.Quarantine.Open || s.Records.Failed != "" || s.Records.MTALog != nil && s.Records.MTALog.Failed != ""
+	refused := len(s.Configuration.Refused) > 0 || !s.Quarantine.Open || s.Senders.Error != "" || s.Records.Failed != "" || s.Records.MTALog != nil && s.Records.MTALog.Failed != ""
 	for _, d := range s.Directories {
 		refused = refused || len(d.Refused) > 0 || d.PutOff > 0 || d.Outside != nil && d.Outside.Failed != ""
 	}
@@ -172,6 +173,15 @@ type Quarantine struct {
 	Open bool   `json:"open"`
 	// Error tells why it is not open.
 	Error string `json:"error"`
+}
+
+// Senders are how many senders recipients have allowed and blocked, as they were read last.
+type Senders struct {
+	Allowed int `json:"allowed"`
+	Blocked int `json:"blocked"`
+	// Error is why they cannot be read since the time Since; empty: they can.
+	Error string    `json:"error"`
+	Since time.Time `json:"since,omitzero"`
 }
 
 // Records are what is kept of what became of messages.

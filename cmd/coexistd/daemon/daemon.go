@@ -64,6 +64,7 @@ type Daemon struct {
 	notices  *notice.Teller
 	unproven *notice.Unproven
 	probes   probe.Book
+	senders  senderList
 	shared   shared
 
 	inherited listen.Activation
@@ -175,6 +176,7 @@ func (d *Daemon) start() {
 	d.serving.Go(func() { d.notices.Run(d.alive) })
 	d.serving.Go(func() { d.unproven.Run(d.alive) })
 	d.serving.Go(d.work)
+	d.serving.Go(d.followSenders)
 	d.serve(conf, d.listeners)
 	d.follow()
 	d.serving.Go(func() { tellServers(d.alive, g, d.log) })

@@ -12,6 +12,7 @@ import (
 	"coexistd/milter/messages"
 	"coexistd/milter/quarantine"
 	"coexistd/milter/record"
+	"coexistd/milter/senders"
 	"coexistd/milter/sources"
 	"coexistd/milter/transaction"
 	"coexistd/policy"
@@ -38,6 +39,7 @@ type generation struct {
 	texts       *quarantine.Texts
 	messages    *messages.Index
 	audit       *audit.Book
+	senders     *senders.Book
 	users       *transaction.Users
 }
 
@@ -70,6 +72,7 @@ func (d *Daemon) generate(conf *config.Config, before sources.Directories) (*gen
 		store:       quarantine.New(file, QuarantineOptions(conf, d.log)),
 		texts:       texts,
 		audit:       audit.New(file),
+		senders:     senders.New(file),
 		users:       transaction.NewUsers(held.release),
 	}, nil
 }
@@ -89,6 +92,7 @@ func (d *Daemon) adopt(next *generation) {
 	d.current = next
 	conf := next.conf
 	d.tryQuarantine(conf, next.store)
+	d.senders.read(d.awake, next.senders, d.log)
 	// What messages were told of the DNS may be minutes old: a reload asks for the lists anew.
 	d.lists.Configure(listsOf(conf, sender.NewResolver(conf.Resolver)))
 	d.notices.Configure(noticeSettings(conf, next.keys))
@@ -101,7 +105,7 @@ func (d *Daemon) adopt(next *generation) {
 func (d *Daemon) publish() {
 	g := d.current
 	d.runtime.Store(&transaction.Runtime{
-		Policy: policy.New(g.conf.Rules, g.keys, d.lists.Live()), Directory: g.directories.Set(),
+		Policy: policy.New(g.conf.Rules, g.keys, d.lists.Live()), Directory: g.directories.Set(), Senders: d.senders.list.Load(),
 		Flood: d.flood, SpoolDir: SpoolDir(g.conf), Users: g.users,
 		World: &transaction.Live{
 			Log: d.log, Scanners: g.scanners, Resolver: g.resolver, Limits: g.limits, Notices: d.notices, Quarantine: g.store, Probes: &d.probes,

@@ -2,12 +2,12 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
 
 	"coexistd/cmd/coexistd/control"
-	"coexistd/milter/audit"
 	"coexistd/milter/quarantine"
 	"coexistd/milter/store"
 	"coexistd/policy/config"
@@ -60,7 +60,7 @@ func (d *Daemon) keep() {
 	if !d.keeper.busy.CompareAndSwap(false, true) {
 		return
 	}
-	conf, keys, store, texts, book := g.conf, g.keys, g.store, g.texts, g.audit
+	conf, keys, store, texts := g.conf, g.keys, g.store, g.texts
 	d.serving.Go(func() {
 		defer d.keeper.busy.Store(false)
 		now := time.Now()
@@ -69,7 +69,7 @@ func (d *Daemon) keep() {
 		}
 		if now.Sub(d.keeper.pruned) >= pruneInterval {
 			d.keeper.pruned = now
-			d.prune(store, book, now)
+			d.prune(g, now)
 		}
 		if len(conf.Metrics) > 0 && now.Sub(d.keeper.looked) >= usageInterval {
 			d.keeper.looked = now
@@ -111,15 +111,15 @@ func (d *Daemon) tryQuarantine(conf *config.Config, store *quarantine.Store) boo
 	return now.Open
 }
 
-func (d *Daemon) prune(store *quarantine.Store, book *audit.Book, now time.Time) {
-	expired, err := store.Prune(now)
+func (d *Daemon) prune(g *generation, now time.Time) {
+	expired, err := g.store.Prune(now)
 	if err != nil {
 		d.log.Error("the quarantine cannot be cleared out", "error", err)
 	} else if expired > 0 {
 		d.log.Info("the quarantine was cleared out", "expired", expired)
 	}
-	if err := book.Prune(d.alive, now); err != nil && d.alive.Err() == nil {
-		d.log.Error("what is too old cannot be removed from the audit", "error", err)
+	if err := errors.Join(g.audit.Prune(d.alive, now), g.senders.Prune(d.alive, now)); err != nil && d.alive.Err() == nil {
+		d.log.Error("what is too old cannot be removed from the audit, or from the senders that recipients have allowed and blocked", "error", err)
 	}
 }
 

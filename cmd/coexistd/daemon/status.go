@@ -49,6 +49,9 @@ func (d *Daemon) Status() control.Status {
 	if s.Quarantine.Dir = v.conf.Quarantine.Dir; d.keeper.state.Load() != nil && d.keeper.state.Load().Dir == s.Quarantine.Dir {
 		s.Quarantine = *d.keeper.state.Load()
 	}
+	if senders := d.senders.state.Load(); senders != nil {
+		s.Senders = *senders
+	}
 	s.Directories = slices.Clone(s.Directories)
 	for i := range s.Directories {
 		s.Directories[i].Outside = v.outsideStatus(s.Directories[i].Source)

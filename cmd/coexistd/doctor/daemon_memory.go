@@ -30,6 +30,11 @@ func lookAtMemory(x *examination, status control.Status) []Finding {
 		findings = append(findings, failure("the daemon cannot open the quarantine in %s, so that messages that should be held are put off: %s", q.Dir, q.Error).
 			do("see the findings on the quarantine; the daemon tries again by itself"))
 	}
+	if s := status.Senders; s.Error != "" {
+		findings = append(findings, failure("the daemon cannot read since %s which senders recipients have allowed and blocked, and goes by what it read before (%d and %d): %s",
+			s.Since.Local().Format(time.DateTime), s.Allowed, s.Blocked, s.Error).
+			do("see the findings on the quarantine, whose file they are in; the daemon tries again by itself"))
+	}
 	findings = append(findings, lookAtLost(status.Records)...)
 	if findings == nil {
 		return []Finding{fine("the daemon has the configuration and the directories as the files hold them")}

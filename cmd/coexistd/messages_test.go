@@ -145,7 +145,7 @@ func TestWhatWentToGoogleIsLookedForInItsLog(t *testing.T) {
 	r.Decision.Recipients[1].Ways[0][2].Side = "G"
 	x := messages.New(daemon.MessagesOptions(conf, slog.New(slog.DiscardHandler)))
 	defer x.Stop()
-	m := &messages.Message{Time: r.Time, Sender: "", MessageID: "<1@example.net>", Details: messages.Details{Recipients: []messages.Recipient{{Address: "alice@acmecorp.com", Side: "G", Verdict: verdict.Accept}}}}
+	m := &messages.Message{Time: r.Time, Sender: "", MessageID: "<1@example.net>", Recipients: []messages.Recipient{{Address: "alice@acmecorp.com", Side: "G", Verdict: verdict.Accept}}}
 	traces := tracesOf(conf, m, r.Time.Add(30*24*time.Hour))
 	want := "Date: 2026-11-01 07:30 UTC to 2026-11-06 08:30 UTC; Recipient: alice@acmecorp.com; Message ID: <1@example.net>"
 	if len(traces) != 1 || traces[0].Platform != "google" || traces[0].Query != want || !strings.Contains(traces[0].Where, "Email Log Search") {

@@ -33,13 +33,16 @@ func (c counts) add(m *Message) {
 
 // write adds them to the table.
 func (c counts) write(ctx context.Context, tx *sql.Tx) error {
-	for by, n := range c {
-		_, err := tx.ExecContext(ctx, `
+	add, err := tx.PrepareContext(ctx, `
 INSERT INTO counts (minute, point, flow, verdict, deciding, messages, recipients) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (minute, point, flow, verdict, deciding)
-DO UPDATE SET messages = counts.messages + excluded.messages, recipients = counts.recipients + excluded.recipients`,
-			by.minute, by.point, by.flow, by.verdict, by.deciding, n.messages, n.recipients)
-		if err != nil {
+DO UPDATE SET messages = counts.messages + excluded.messages, recipients = counts.recipients + excluded.recipients`)
+	if err != nil {
+		return err
+	}
+	defer add.Close()
+	for by, n := range c {
+		if _, err := add.ExecContext(ctx, by.minute, by.point, by.flow, by.verdict, by.deciding, n.messages, n.recipients); err != nil {
 			return err
 		}
 	}

@@ -36,6 +36,7 @@ CREATE TABLE deliveries (
 	details TEXT NOT NULL
 );
 CREATE INDEX deliveries_queue ON deliveries (queue_id);
+CREATE INDEX deliveries_kind ON deliveries (kind, earliest) WHERE kind <> 'sent';
 CREATE INDEX deliveries_next ON deliveries (next) WHERE next <> '';
 CREATE TABLE read_logs (
 	id INTEGER PRIMARY KEY,
@@ -311,10 +312,14 @@ func trace(ctx context.Context, tx *sql.Tx, queueID string, at time.Time) (list 
 
 // deliveriesOf returns the rows of the message that had a queue id at a time.
 func deliveriesOf(ctx context.Context, tx *sql.Tx, queueID string, at time.Time) (list []Delivery, err error) {
-	rows, err := tx.QueryContext(ctx, `
-SELECT queue_id, kind, recipient, earliest, latest, ended, tries, next, details FROM deliveries
-WHERE queue_id = ? AND latest >= ? AND earliest <= ? AND (ended = 0 OR ended >= ?) ORDER BY id LIMIT ?`,
+	list, err = readDeliveries(ctx, tx, `queue_id = ? AND latest >= ? AND earliest <= ? AND (ended = 0 OR ended >= ?) ORDER BY id LIMIT ?`,
 		queueID, at.Add(-longestTransaction).UnixMicro(), at.Add(longestWay).UnixMicro(), at.Add(-clockSlack).UnixMicro(), mostDeliveries)
+	return ofOne(list, at), err
+}
+
+// readDeliveries reads the rows for which something is true.
+func readDeliveries(ctx context.Context, tx *sql.Tx, what string, args ...any) (list []Delivery, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT queue_id, kind, recipient, earliest, latest, ended, tries, next, details FROM deliveries WHERE `+what, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -326,7 +331,7 @@ WHERE queue_id = ? AND latest >= ? AND earliest <= ? AND (ended = 0 OR ended >= 
 		}
 		list = append(list, one)
 	}
-	return ofOne(list, at), rows.Err()
+	return list, rows.Err()
 }
 
 // ofOne leaves of the rows with one queue id those of the message that had it at a time. Others

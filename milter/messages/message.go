@@ -1,9 +1,6 @@
 package messages
 
 import (
-	"database/sql"
-	"encoding/json"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -39,6 +36,8 @@ type Message struct {
 	Client  netip.Addr
 	Login   string
 	Sender  string // MAIL FROM's path; empty is the null sender
+	// SenderOwner is Recipient.Owner of the sender.
+	SenderOwner string
 	// MessageID and Subject are the values of those header fields.
 	MessageID, Subject string
 	Size               int64 // in bytes; zero where the body was not read
@@ -46,49 +45,39 @@ type Message struct {
 	Platform           string // the one that it came from at S1
 	Verdict            verdict.Verdict
 	Check              string // the one that decided, or empty
-	Details
-}
-
-// Details are what is kept of a message that no table needs to know.
-type Details struct {
-	Reply    verdict.Reply     `json:"reply,omitzero"`
-	Reasons  verdict.Reasons   `json:"reasons,omitzero"`
-	Proof    verdict.Reasons   `json:"proof,omitzero"`
-	Findings []verdict.Finding `json:"findings,omitempty"`
-	Passed   []string          `json:"passed,omitempty"` // checks that a pass spared it
+	Reply              verdict.Reply
+	Reasons, Proof     verdict.Reasons
+	Findings           []verdict.Finding
+	Passed             []string // checks that a pass spared it
 	// Recipients are the first thousand, with those refused, and Count is the number of all.
-	Recipients []Recipient `json:"recipients"`
-	Count      int         `json:"count"`
+	Recipients []Recipient
+	Count      int
 	// MTA is what the MTA did with it for a rule of its own, before the daemon was asked: rejected,
 	// discarded or held, with the HELO of the client, and what it said where that is no Reply.
-	MTA    string `json:"mta,omitempty"`
-	Hello  string `json:"helo,omitempty"`
-	Answer string `json:"answer,omitempty"`
-	// SenderOwner is Recipient.Owner of the sender.
-	SenderOwner string `json:"owner,omitempty"`
+	MTA, Hello, Answer string
 }
 
 // Recipient is what became of a message for one recipient.
 type Recipient struct {
-	Address string `json:"to"` // as it was written
+	Address string // as it was written
 	// Owner is the address without the tag of a subaddress, where there is one.
-	Owner     string `json:"owner,omitempty"`
-	Residence string `json:"lives,omitempty"`
-	Flow      string `json:"flow,omitempty"` // its ways, with commas between them
+	Owner     string
+	Residence string
+	Flow      string // its ways, with commas between them
 	// Side is the letter of the platform that it was sent to, as flows have it: "O". Empty: to
 	// none.
-	Side      string          `json:"side,omitempty"`
-	Rewritten string          `json:"as,omitempty"`
-	Verdict   verdict.Verdict `json:"verdict"`
-	Reply     verdict.Reply   `json:"reply,omitzero"`
-	Reasons   verdict.Reasons `json:"reasons,omitzero"`
-	Check     string          `json:"check,omitempty"`
+	Side      string
+	Rewritten string
+	Verdict   verdict.Verdict
+	Reply     verdict.Reply
+	Reasons   verdict.Reasons
+	Check     string
 	// HeldBy names the checks that hold it for this recipient, and Held is its name in the
 	// quarantine.
-	HeldBy []string `json:"held_by,omitempty"`
-	Held   string   `json:"held,omitempty"`
+	HeldBy []string
+	Held   string
 	// Refused is set for one who was refused alone, when they were named.
-	Refused bool `json:"refused,omitempty"`
+	Refused bool
 }
 
 // ID names a message. It is a number of the table, and for people "m" with that number to the
@@ -107,24 +96,23 @@ func parseID(text string) (id ID, ok bool) {
 	return ID(n), ok && err == nil && n > 0
 }
 
-// of makes a Message of a record. It has no ID yet.
-func of(r *record.Record, delimiters string) *Message {
-	d := &r.Decision
-	m := &Message{
-		Time: r.Time, QueueID: bounded(r.QueueID), Client: r.Client, Login: bounded(r.Login), Sender: bounded(r.Sender),
+// become makes it the Message of a record, without an ID. What room its lists have is used
+// again.
+func (m *Message) become(r *record.Record, delimiters string) {
+	d, findings, recipients := &r.Decision, m.Findings[:0], m.Recipients[:0]
+	*m = Message{
+		Time: r.Time, QueueID: bounded(r.QueueID), Client: r.Client, Login: bounded(r.Login),
+		Sender: bounded(r.Sender), SenderOwner: owner(r.Sender, delimiters),
 		MessageID: bounded(strings.TrimSpace(r.MessageID)), Subject: bounded(strings.TrimSpace(r.Subject)), Size: r.Size,
 		Point: d.Checkpoint, Platform: d.Platform, Verdict: d.Verdict, Check: d.Check,
-		Details: Details{
-			Reply: d.Reply, Reasons: d.Reasons.Bounded(boundedArg), Proof: r.Proof.Reasons.Bounded(boundedArg),
-			Passed: d.Passed, Count: r.Count, SenderOwner: owner(r.Sender, delimiters),
-		},
+		Reply: d.Reply, Reasons: d.Reasons.Bounded(boundedArg), Proof: r.Proof.Reasons.Bounded(boundedArg),
+		Findings: findings, Passed: d.Passed, Recipients: recipients, Count: r.Count,
 	}
 	for _, f := range d.Findings {
 		f.Name, f.Detail, f.Reasons = bounded(f.Name), bounded(f.Detail), f.Reasons.Bounded(boundedArg)
 		m.Findings = append(m.Findings, f)
 	}
 	m.addRecipients(r, delimiters)
-	return m
 }
 
 // addRecipients adds those that were refused alone, then those that were decided on, or all,
@@ -196,11 +184,17 @@ func boundedTo(text string, most int) string {
 			}
 		}
 	}
+	if utf8.ValidString(text) { // which is told faster
+		return text
+	}
 	return strings.ToValidUTF8(text, "\uFFFD")
 }
 
 // flows returns the ways of the recipients, each once, as the log has them.
 func (m *Message) flows() string {
+	if len(m.Recipients) == 1 {
+		return m.Recipients[0].Flow
+	}
 	var flows []string
 	for i := range m.Recipients {
 		if flow := m.Recipients[i].Flow; flow != "" && !slices.Contains(flows, flow) {
@@ -208,48 +202,4 @@ func (m *Message) flows() string {
 		}
 	}
 	return strings.Join(flows, ", ")
-}
-
-// columns are those of the table that a Message is read from.
-const columns = `id, time, queue_id, client, login, sender, message_id, subject, size, point, platform, verdict, deciding, details`
-
-// values are what the columns have.
-func (m *Message) values() ([]any, error) {
-	var details strings.Builder
-	encoder := json.NewEncoder(&details)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(&m.Details); err != nil {
-		return nil, err
-	}
-	client := ""
-	if m.Client.IsValid() {
-		client = m.Client.String()
-	}
-	return []any{
-		int64(m.ID), m.Time.UnixMicro(), m.QueueID, client, m.Login, m.Sender, m.MessageID, m.Subject, m.Size,
-		m.Point.String(), m.Platform, m.Verdict.String(), m.Check, strings.TrimSuffix(details.String(), "\n"),
-	}, nil
-}
-
-// read reads a Message from a row with the columns.
-func read(rows *sql.Rows) (*Message, error) {
-	var m Message
-	var at int64
-	var client, point, known string
-	var details []byte
-	err := rows.Scan((*int64)(&m.ID), &at, &m.QueueID, &client, &m.Login, &m.Sender, &m.MessageID, &m.Subject, &m.Size,
-		&point, &m.Platform, &known, &m.Check, &details)
-	if err != nil {
-		return nil, err
-	}
-	m.Time = time.UnixMicro(at)
-	if client != "" {
-		m.Client, err = netip.ParseAddr(client)
-	}
-	for _, wrong := range []error{err, m.Point.UnmarshalText([]byte(point)), m.Verdict.UnmarshalText([]byte(known)), json.Unmarshal(details, &m.Details)} {
-		if wrong != nil {
-			return nil, fmt.Errorf("the record of message %s cannot be read: %w", m.ID, wrong)
-		}
-	}
-	return &m, nil
 }

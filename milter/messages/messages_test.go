@@ -193,7 +193,7 @@ func TestARecordComesBackAsItWas(t *testing.T) {
 		t.Errorf("got %+v", m)
 	}
 	if len(m.Findings) != 1 || !reflect.DeepEqual(m.Findings[0], found) || m.Proof.String() != r.Proof.Reasons.String() || !slices.Equal(m.Passed, []string{"rate"}) {
-		t.Errorf("the facts are %+v", m.Details)
+		t.Errorf("the facts are %+v", m)
 	}
 	want := []Recipient{
 		{Address: "nobody@acmecorp.com", Verdict: r.Refused[0].Verdict, Reply: r.Refused[0].Reply, Reasons: r.Refused[0].Reasons, Refused: true},
@@ -220,19 +220,21 @@ func TestStrangersTextsAreBoundedAndValid(t *testing.T) {
 	if len(m.Recipients) != mostRecipients || m.Count != 4096 {
 		t.Errorf("%d recipients of %d are kept", len(m.Recipients), m.Count)
 	}
-	values, err := m.values()
-	if err != nil {
-		t.Fatal(err)
+	texts := []string{m.QueueID, m.Login, m.Sender, m.MessageID, m.Subject, m.Findings[0].Name, m.Findings[0].Detail}
+	for _, reasons := range []verdict.Reasons{m.Reasons, m.Findings[0].Reasons, m.Recipients[0].Reasons} {
+		texts = append(texts, reasons.List()[0].Args[:]...)
 	}
-	for i, value := range values {
-		text, _ := value.(string)
-		most := 2 * longestText // as the replacement is longer than a byte
-		if i == len(values)-1 {
-			most = mostRecipients * 20_000
+	for i := range m.Recipients {
+		texts = append(texts, m.Recipients[i].Address, m.Recipients[i].Rewritten)
+	}
+	for i, text := range texts {
+		// The replacement is longer than a byte.
+		if text == "" || len(text) > 4*longestText || !utf8.ValidString(text) {
+			t.Errorf("text %d has %d bytes: %.50q", i, len(text), text)
 		}
-		if len(text) > 2*most || !utf8.ValidString(text) {
-			t.Errorf("value %d has %d bytes: %.50q", i, len(text), text)
-		}
+	}
+	if size := x.file.Size(); size > mostRecipients*20_000 {
+		t.Errorf("the file has %d bytes", size)
 	}
 }
 
@@ -609,29 +611,81 @@ func TestWithoutAFileNothingIsFoundAndNoneIsMade(t *testing.T) {
 	}
 }
 
-// A term's entry is found among those of other terms, at all its places.
+// A term's entry is found among those of other terms, at all its places, each once.
 func TestABlockHasEachTermAtItsPlaces(t *testing.T) {
 	t.Parallel()
-	var entries []entry
-	for place := range spanSize {
-		entries = append(entries, entryOf(fmt.Sprintf("t%d", place%100), place), entryOf("vaccept", place), entryOf("vaccept", place))
+	var blocks [spanBlocks][]byte
+	add := func(of term, place int) mark {
+		m := markOf(of)
+		blocks[m.block] = m.appendTo(blocks[m.block], uint32(place))
+		return m
 	}
-	blocks := blocksOf(entries)
+	numbered := func(n int) term { return term{ofRecipient, fmt.Sprint(n)} }
+	accept := term{ofVerdict, "accept"}
+	for place := range spanSize {
+		add(numbered(place%100), place)
+		add(accept, place)
+		add(term{ofVerdict, "tag"}, place)
+		add(accept, place)
+	}
 	for n := range 100 {
 		var want []int
 		for place := n; place < spanSize; place += 100 {
 			want = append(want, place)
 		}
-		term := entryOf(fmt.Sprintf("t%d", n), 0)
-		if got := placesIn(blocks[term.block()], term); !slices.Equal(got, want) {
-			t.Errorf("t%d is at %v", n, got)
+		m := markOf(numbered(n))
+		if got := m.placesIn(blocks[m.block], nil); !slices.Equal(got, want) {
+			t.Errorf("%d is at %v", n, got)
 		}
 	}
-	term := entryOf("vaccept", 0)
-	if got := placesIn(blocks[term.block()], term); len(got) != spanSize {
+	m := markOf(accept)
+	if got := m.placesIn(blocks[m.block], nil); len(got) != spanSize {
 		t.Errorf("a term that all have is at %d places", len(got))
 	}
-	if got := placesIn(nil, term); got != nil {
+	if got := m.placesIn(nil, nil); got != nil {
 		t.Errorf("nothing is at %v", got)
+	}
+}
+
+// What many messages of very many recipients have in common with strangers' texts is that both
+// take room: rows and the index have bounds in bytes, too.
+func TestRowsAreBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	x, o, _ := begin(t)
+	var sent []*record.Record
+	const count = 160
+	for n := range count {
+		r := numbered(n)
+		to := r.Decision.Recipients[0]
+		r.Decision.Recipients = nil
+		for i := range mostRecipients {
+			to.Address = fmt.Sprintf("alice%d+%d@%s.example", n, i, strings.Repeat("x", 100))
+			r.Decision.Recipients = append(r.Decision.Recipients, to)
+		}
+		r.Count = mostRecipients
+		sent = append(sent, r)
+	}
+	for part := range slices.Chunk(sent, 40) {
+		send(t, x, part...)
+	}
+	f := store.Open(file(o.Path, o.Log))
+	defer f.Close()
+	var longest, entries int
+	err := f.View(t.Context(), func(tx *sql.Tx) error {
+		return tx.QueryRow(`SELECT (SELECT max(length(messages)) FROM runs), (SELECT max(bytes) FROM (SELECT sum(length(entries)) AS bytes FROM blocks JOIN spans ON blocks.id / ? = spans.id GROUP BY spans.id) AS all_spans)`, spanBlocks).Scan(&longest, &entries)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if longest > runBytes+mostRecipients*1000 || entries < spanBytes || entries > spanBytes+mostRecipients*50 {
+		t.Errorf("a run has %d bytes, and a span %d", longest, entries)
+	}
+	for _, n := range []int{0, 1, count / 2, count - 1} {
+		if list := all(t, o, Query{To: fmt.Sprintf("alice%d+999", n)}); len(list) != 1 || list[0].QueueID != sent[n].QueueID {
+			t.Errorf("message %d is %d messages", n, len(list))
+		}
+	}
+	if list := all(t, o, Query{}); len(list) != count {
+		t.Errorf("there are %d", len(list))
 	}
 }

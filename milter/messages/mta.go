@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -118,8 +119,10 @@ func (x *Index) takeEvents(ctx context.Context, events []mtalog.Event, at mtalog
 		if err := writeDeliveries(ctx, tx, events); err != nil {
 			return err
 		}
-		if err := x.writer.write(ctx, tx, refused); err != nil {
-			return err
+		if len(refused) > 0 {
+			if err := x.writer.write(ctx, tx, slices.Values(refused)); err != nil {
+				return err
+			}
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO read_logs (id, position) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET position = excluded.position`, string(text))
 		return err
@@ -147,7 +150,7 @@ func (x *Index) writeLate(ctx context.Context, before time.Time) {
 	if len(refused) == 0 {
 		return
 	}
-	err := x.update(ctx, func(tx *sql.Tx) error { return x.writer.write(ctx, tx, refused) })
+	err := x.update(ctx, func(tx *sql.Tx) error { return x.writer.write(ctx, tx, slices.Values(refused)) })
 	x.settle(next, err)
 	x.note(0, err)
 }

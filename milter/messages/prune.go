@@ -3,12 +3,15 @@ package messages
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 )
 
 const (
-	// pruneRows is how many messages one change deletes, and pruneMinutes how many minutes
-	// of counts: others wait for it, no longer than 50 ms on a slow disk.
+	// pruneRuns is how many runs of messages one change looks at, pruneRows how many deliveries,
+	// and pruneMinutes how many minutes of counts: others wait for it, no longer than 50 ms on a
+	// slow disk.
+	pruneRuns    = 4
 	pruneRows    = 200
 	pruneMinutes = 60
 	// ahead is how far a message's time may lie in the future. A clock that went further was
@@ -22,12 +25,13 @@ func (x *Index) prune(ctx context.Context) {
 	oldest := now.Add(-x.options.Keep)
 	steps := [...]func(*sql.Tx) (bool, error){
 		func(tx *sql.Tx) (bool, error) {
-			return pruneOldest(ctx, tx, "messages", "time", oldest, now.Add(ahead))
+			return pruneOldest(ctx, tx, "runs", pruneRuns, "latest", oldest, "earliest", now.Add(ahead))
 		},
+		func(tx *sql.Tx) (bool, error) { return pruneFirst(ctx, tx, oldest, now.Add(ahead)) },
 		func(tx *sql.Tx) (bool, error) { return pruneSpan(ctx, tx) },
 		func(tx *sql.Tx) (bool, error) { return pruneCounts(ctx, tx, oldest) },
 		func(tx *sql.Tx) (bool, error) {
-			return pruneOldest(ctx, tx, "deliveries", "earliest", oldest, now.Add(ahead))
+			return pruneOldest(ctx, tx, "deliveries", pruneRows, "earliest", oldest, "earliest", now.Add(ahead))
 		},
 	}
 	for _, step := range steps {
@@ -50,10 +54,11 @@ func (x *Index) prune(ctx context.Context) {
 	}
 }
 
-// pruneOldest deletes the oldest rows of a table, by the column that has their time.
-func pruneOldest(ctx context.Context, tx *sql.Tx, table, column string, oldest, newest time.Time) (more bool, err error) {
+// pruneOldest deletes the first rows of a table, as far as a column says that they are too old,
+// or another one that no clock which is right has marked them.
+func pruneOldest(ctx context.Context, tx *sql.Tx, table string, rows int, old string, oldest time.Time, young string, newest time.Time) (more bool, err error) {
 	deleted, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE id <= (SELECT max(id) FROM (SELECT id FROM `+table+` ORDER BY id LIMIT ?) AS first)
-AND (`+column+` < ? OR `+column+` > ?)`, pruneRows, oldest.UnixMicro(), newest.UnixMicro())
+AND (`+old+` < ? OR `+young+` > ?)`, rows, oldest.UnixMicro(), newest.UnixMicro())
 	if err != nil {
 		return false, err
 	}
@@ -61,19 +66,52 @@ AND (`+column+` < ? OR `+column+` > ?)`, pruneRows, oldest.UnixMicro(), newest.U
 	return n > 0, err
 }
 
-// pruneSpan deletes the index of a span without messages.
-func pruneSpan(ctx context.Context, tx *sql.Tx) (more bool, err error) {
-	var span, first sql.NullInt64
-	err = tx.QueryRowContext(ctx, `SELECT (SELECT min(id) FROM spans), (SELECT min(id) FROM messages)`).Scan(&span, &first)
-	if err != nil || !span.Valid || first.Valid && first.Int64 < (span.Int64+1)*spanSize {
+// pruneFirst deletes what is too old of a run that also has others: the messages before the
+// first one that is not.
+func pruneFirst(ctx context.Context, tx *sql.Tx, oldest, newest time.Time) (more bool, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT `+runColumns+` FROM runs ORDER BY id LIMIT 1`)
+	if err != nil {
 		return false, err
 	}
-	for block := range spanBlocks {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM blocks WHERE id = ?`, blockID(block, span.Int64)); err != nil {
-			return false, err
+	var before run
+	var left draft
+	err = eachRun(rows, func(r *run) error {
+		before = *r
+		return r.eachMessage(func(m *Message) {
+			if !left.isEmpty() || !m.Time.Before(oldest) && !m.Time.After(newest) {
+				left.add(m)
+			}
+		})
+	})
+	switch {
+	case err != nil || before.first == before.last:
+		return false, err
+	case left.isEmpty():
+		_, err = tx.ExecContext(ctx, `DELETE FROM runs WHERE id = ?`, int64(before.first))
+	case left.first == before.first:
+		return false, nil
+	default:
+		if _, err = tx.ExecContext(ctx, `DELETE FROM runs WHERE id = ?`, int64(before.first)); err == nil {
+			_, err = tx.ExecContext(ctx, writeRun, left.run().values()...)
 		}
 	}
-	_, err = tx.ExecContext(ctx, `DELETE FROM spans WHERE id = ?`, span.Int64)
+	return true, err
+}
+
+// pruneSpan deletes the index of a span without messages.
+func pruneSpan(ctx context.Context, tx *sql.Tx) (more bool, err error) {
+	var first ID
+	err = tx.QueryRowContext(ctx, `SELECT id FROM spans WHERE id = (SELECT min(id) FROM spans) AND last < coalesce((SELECT min(id) FROM runs), last + 1)`).Scan((*int64)(&first))
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM blocks WHERE id >= ? AND id < ?`, blockID(0, first), blockID(0, first+1)); err != nil {
+		return false, err
+	}
+	_, err = tx.ExecContext(ctx, `DELETE FROM spans WHERE id = ?`, int64(first))
 	return true, err
 }
 

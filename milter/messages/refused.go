@@ -170,7 +170,7 @@ func (g *gate) complete(m *Message, k known) {
 func (g *gate) messageOf(e *mtalog.Event) *Message {
 	m := &Message{
 		Time: e.Time, QueueID: e.QueueID, Client: e.Client, Sender: bounded(e.Sender),
-		Details: Details{MTA: e.Kind.String(), Hello: bounded(e.Hello)},
+		MTA: e.Kind.String(), Hello: bounded(e.Hello),
 	}
 	if m.Reply, m.Verdict = replyOf(e); m.Reply.IsZero() {
 		m.Answer = bounded(e.Answer)

@@ -9,30 +9,27 @@ import (
 
 // migrations make the tables of messages.db, one after the other.
 //
-// A message is found by its terms (see terms.go). The numbers of messages are handed out in
-// order, and each span of so many of them is indexed once it is full: a row of spans, with the
-// times of its messages in microseconds since 1970, and one of blocks for each part of its
-// index. That way an index row is written once, and never changed; to have each term's rows in
-// an order of their own would cost several times the processor time and the disk.
+// The numbers of messages are handed out in order, and a run of some tens of them is one row: the
+// number of its first message as the id, that of its last, the times of its earliest and its
+// latest, in microseconds since 1970, and the messages in a form of their own (see run.go). The
+// last run is written anew with more messages until it is full.
+//
+// A message is found by its terms (see terms.go). A span of some thousands of messages is indexed
+// once it is full: a row of spans, with the same four numbers, and one of blocks for each part of
+// its index. That way an index row is written once, behind all others, and never changed; to have
+// each term's rows in an order of their own would cost several times the processor time and the
+// disk.
 var migrations = []string{`
-CREATE TABLE messages (
+CREATE TABLE runs (
 	id INTEGER PRIMARY KEY,
-	time INTEGER NOT NULL,
-	queue_id TEXT NOT NULL,
-	client TEXT NOT NULL,
-	login TEXT NOT NULL,
-	sender TEXT NOT NULL,
-	message_id TEXT NOT NULL,
-	subject TEXT NOT NULL,
-	size INTEGER NOT NULL,
-	point TEXT NOT NULL,
-	platform TEXT NOT NULL,
-	verdict TEXT NOT NULL,
-	deciding TEXT NOT NULL,
-	details TEXT NOT NULL
+	last INTEGER NOT NULL,
+	earliest INTEGER NOT NULL,
+	latest INTEGER NOT NULL,
+	messages BLOB NOT NULL
 );
 CREATE TABLE spans (
 	id INTEGER PRIMARY KEY,
+	last INTEGER NOT NULL,
 	earliest INTEGER NOT NULL,
 	latest INTEGER NOT NULL
 );

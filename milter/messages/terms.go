@@ -2,19 +2,26 @@ package messages
 
 import (
 	"encoding/binary"
-	"slices"
-	"sort"
 	"strings"
 	"unicode"
+	"unicode/utf8"
+
+	"github.com/cespare/xxhash/v2"
 
 	"coexistd/milter/ownmail"
 	"coexistd/policy/mail"
 	"coexistd/policy/verdict"
 )
 
-// A term is a text by which a message is found: a letter that says what it is of, and the text
+// term is a text by which a message is found: a letter that says what it is of, and the text
 // itself in the form in which it is compared. A message is what a query asks for when it has
 // all terms of that: of an index, which has only a few bits of each, that is a first guess.
+type term struct {
+	of   byte
+	text string
+}
+
+// What a term is of.
 const (
 	ofID        = 'i' // Message-Id without angle brackets, queue id
 	ofSender    = 'f' // an address, "@" with its domain, its local part
@@ -25,6 +32,7 @@ const (
 	ofVerdict   = 'v' // of the message, or of a recipient
 	ofPoint     = 'p'
 	ofCheck     = 'k' // one that decided, holds, or has a hit
+	ofMTA       = 'm' // Message.MTA
 )
 
 // mostWords bounds the words of a subject that can be found, and longestWord each of them, in
@@ -34,33 +42,33 @@ const (
 	longestWord = 40
 )
 
-// terms returns the terms of a message. Some may stand there twice.
-func (m *Message) terms() []string {
-	terms := make([]string, 0, 32)
+// longestPlain is the length, in bytes, of a subject of which ownmail.Readable leaves out
+// nothing.
+const longestPlain = 200
+
+// eachTerm gives the terms of a message to take. Some may come twice.
+func (m *Message) eachTerm(take func(term)) {
 	add := func(of byte, text string) {
 		if text != "" {
-			terms = append(terms, string(of)+text)
+			take(term{of, text})
 		}
 	}
 	add(ofID, bare(m.MessageID))
 	add(ofID, m.QueueID)
-	for _, address := range []string{m.Sender, m.SenderOwner} {
-		terms = appendAddress(terms, ofSender, address)
-	}
+	eachOfAddress(ofSender, m.Sender, add)
+	eachOfAddress(ofSender, m.SenderOwner, add)
 	for i := range m.Recipients {
 		r := &m.Recipients[i]
-		for _, address := range []string{r.Address, r.Owner, r.Rewritten} {
-			terms = appendAddress(terms, ofRecipient, address)
-		}
+		eachOfAddress(ofRecipient, r.Address, add)
+		eachOfAddress(ofRecipient, r.Owner, add)
+		eachOfAddress(ofRecipient, r.Rewritten, add)
 		add(ofVerdict, r.Verdict.String())
 		add(ofCheck, r.Check)
 		for _, check := range r.HeldBy {
 			add(ofCheck, check)
 		}
 	}
-	for _, word := range words(ownmail.Readable(m.Subject)) {
-		add(ofSubject, word)
-	}
+	eachWord(m.Subject, func(word string) { add(ofSubject, word) })
 	if m.Client.IsValid() {
 		add(ofClient, m.Client.String())
 	}
@@ -73,7 +81,7 @@ func (m *Message) terms() []string {
 			add(ofCheck, m.Findings[i].Check)
 		}
 	}
-	return terms
+	add(ofMTA, m.MTA)
 }
 
 // bare returns a Message-Id without its angle brackets.
@@ -81,17 +89,17 @@ func bare(id string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(id), "<"), ">")
 }
 
-// appendAddress appends the terms of an address.
-func appendAddress(terms []string, of byte, address string) []string {
+// eachOfAddress gives the terms of an address to add.
+func eachOfAddress(of byte, address string, add func(of byte, text string)) {
 	if address == "" {
-		return terms
+		return
 	}
 	address = key(address)
-	terms = append(terms, string(of)+address)
+	add(of, address)
 	if at := strings.LastIndexByte(address, '@'); at > 0 {
-		terms = append(terms, string(of)+address[at:], string(of)+address[:at])
+		add(of, address[at:])
+		add(of, address[:at])
 	}
-	return terms
 }
 
 // key is the form in which addresses are compared: that of directories where there is one. Of
@@ -106,83 +114,115 @@ func key(address string) string {
 	return mail.Fold(address)
 }
 
-// words cuts a text into its words, as they are compared.
-func words(text string) []string {
-	all := strings.FieldsFunc(mail.Fold(text), func(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) && !unicode.IsMark(c) })
-	all = all[:min(len(all), mostWords)]
-	for i, word := range all {
-		if letters := []rune(word); len(letters) > longestWord {
-			all[i] = string(letters[:longestWord])
+// eachWord gives the words of a subject to take, as they are compared.
+func eachWord(subject string, take func(word string)) {
+	text := mail.Fold(readable(subject))
+	for range mostWords {
+		text = strings.TrimLeftFunc(text, isGap)
+		if text == "" {
+			return
+		}
+		end := strings.IndexFunc(text, isGap)
+		if end < 0 {
+			end = len(text)
+		}
+		take(cut(text[:end]))
+		text = text[end:]
+	}
+}
+
+// isGap reports what stands between words.
+func isGap(c rune) bool {
+	if c < utf8.RuneSelf {
+		return (c < 'a' || c > 'z') && (c < '0' || c > '9') && (c < 'A' || c > 'Z')
+	}
+	return !unicode.IsLetter(c) && !unicode.IsDigit(c) && !unicode.IsMark(c)
+}
+
+// cut returns the beginning of a word.
+func cut(word string) string {
+	letters := 0
+	for i := range word {
+		if letters++; letters > longestWord {
+			return word[:i]
 		}
 	}
-	return all
+	return word
+}
+
+// readable is ownmail.Readable, as far as words go. Of most subjects it is told without taking
+// them apart.
+func readable(subject string) string {
+	plain := len(subject) <= longestPlain && !strings.Contains(subject, "=?")
+	for i := 0; plain && i < len(subject); i++ {
+		plain = subject[i] >= ' ' && subject[i] <= '~'
+	}
+	if plain {
+		return subject
+	}
+	return ownmail.Readable(subject)
 }
 
 const (
-	// spanSize is how many messages are indexed together. The place of one in its span has
-	// spanBits bits.
-	spanBits = 10
-	spanSize = 1 << spanBits
-	// blocksOfTexts is how many blocks a span has for terms of which there are many. The
-	// others, whose entries are as many as the messages, have one for each kind.
-	blocksOfTexts = 128
-	spanBlocks    = blocksOfTexts + 3
-	// entrySize is the size of an entry in a block, in bytes: three of the term's hash, and
-	// two with the place.
-	entrySize = 5
+	// spanSize is how many messages are indexed together, and spanBytes how many bytes of
+	// entries they have: who has more than is usual is the last one.
+	spanSize  = 1 << placeBits
+	spanBytes = 1 << 20
+	// blocksOfTexts is how many blocks a span has for terms of which there are many, and
+	// blocksOfWords for the others: what is rare among these is not read with what is not.
+	blocksOfTexts = 256
+	blocksOfWords = 768
+	spanBlocks    = blocksOfTexts + blocksOfWords
+	// entrySize is the size of an entry in a block, in bytes: the first bits of the term's
+	// hash, and the place of the message in its span, from zero, which has placeBits.
+	entrySize = 4
+	placeBits = 12
 )
 
-// entry is a term of a message: the number of the block, 24 bits of the term's hash, and the
-// place of the message in its span.
-type entry uint64
-
-const (
-	hashBits  = 24
-	placeBits = 16
-)
-
-// entryOf makes the entry of a term.
-func entryOf(term string, place int) entry {
-	const offset, prime = 14695981039346656037, 1099511628211 // of FNV-1a
-	hash := uint64(offset)
-	for i := range len(term) {
-		hash = (hash ^ uint64(term[i])) * prime
-	}
-	hash ^= hash >> 32
-	block := hash % blocksOfTexts
-	if few := strings.IndexByte(string([]byte{ofVerdict, ofPoint, ofCheck}), term[0]); few >= 0 {
-		block = blocksOfTexts + uint64(few)
-	}
-	return entry(block<<(hashBits+placeBits) | hash>>8&(1<<hashBits-1)<<placeBits | uint64(place))
+// mark is where a term stands in the index: the number of the block, and what its entries have
+// without a place.
+type mark struct {
+	block int
+	bits  uint32
 }
 
-func (e entry) block() int   { return int(e >> (hashBits + placeBits)) }
-func (e entry) hash() uint32 { return uint32(e>>placeBits) & (1<<hashBits - 1) }
-
-// blocksOf sorts the entries of a span into its blocks.
-func blocksOf(entries []entry) [spanBlocks][]byte {
-	slices.Sort(entries)
-	var blocks [spanBlocks][]byte
-	for _, e := range slices.Compact(entries) {
-		hash := e.hash()
-		b := append(blocks[e.block()], byte(hash>>16), byte(hash>>8), byte(hash))
-		blocks[e.block()] = binary.BigEndian.AppendUint16(b, uint16(e))
+func markOf(t term) mark {
+	const golden = 0x9e3779b97f4a7c15 // it spreads what is counted from zero over all bits
+	hash := xxhash.Sum64String(t.text) ^ uint64(t.of)*golden
+	m := mark{int(hash % blocksOfTexts), uint32(hash>>32) &^ (spanSize - 1)}
+	switch t.of {
+	case ofVerdict, ofPoint, ofCheck, ofMTA:
+		m.block = blocksOfTexts + int(hash%blocksOfWords)
 	}
-	return blocks
+	return m
 }
 
-// placesIn returns the places of those messages, in order, that may have a term, by its block.
-func placesIn(block []byte, term entry) (places []int) {
-	hashAt := func(i int) uint32 {
-		b := block[i*entrySize:]
-		return uint32(b[0])<<16 | uint32(b[1])<<8 | uint32(b[2])
+// appendTo appends the entry of a message to the block, unless it is there: the messages come
+// in their order.
+func (m mark) appendTo(block []byte, place uint32) []byte {
+	for i := len(block) - entrySize; i >= 0; i -= entrySize {
+		there := binary.BigEndian.Uint32(block[i:])
+		if there&(spanSize-1) != place {
+			break
+		}
+		if there == m.bits|place {
+			return block
+		}
 	}
-	count, want := len(block)/entrySize, term.hash()
-	for i := sort.Search(count, func(i int) bool { return hashAt(i) >= want }); i < count && hashAt(i) == want; i++ {
-		places = append(places, int(binary.BigEndian.Uint16(block[i*entrySize+3:])))
+	return binary.BigEndian.AppendUint32(block, m.bits|place)
+}
+
+// placesIn appends the places of those messages, in order, that may have the term, by its
+// block.
+func (m mark) placesIn(block []byte, places []int) []int {
+	for ; len(block) >= entrySize; block = block[entrySize:] {
+		if entry := binary.BigEndian.Uint32(block); entry&^(spanSize-1) == m.bits {
+			places = append(places, int(entry&(spanSize-1)))
+		}
 	}
 	return places
 }
 
-// blockID is the key of a span's block: a block's rows lie together.
-func blockID(block int, span int64) int64 { return int64(block)<<40 | span }
+// blockID is the key of a block of the span that begins with a message: the blocks of a span lie
+// together.
+func blockID(block int, first ID) int64 { return int64(first)*spanBlocks + int64(block) }

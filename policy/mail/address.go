@@ -243,7 +243,12 @@ func NormalDomain(domain string) (string, error) {
 
 // IsASCII reports a text without any character beyond ASCII.
 func IsASCII(s string) bool {
-	return !strings.ContainsFunc(s, func(c rune) bool { return c >= utf8.RuneSelf })
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // IsName reports that s is not empty and consists of ASCII letters, digits and the extra

@@ -80,8 +80,11 @@ func (r Reasons) IsZero() bool { return len(r.list) == 0 }
 func (r Reasons) Bounded(cut func(string) string) Reasons {
 	r.list = slices.Clone(r.list)
 	for i := range r.list {
-		for j, arg := range r.list[i].Args {
-			r.list[i].Args[j] = cut(arg)
+		args := &r.list[i].Args
+		for j := range args {
+			if args[j] != "" {
+				args[j] = cut(args[j])
+			}
 		}
 	}
 	return r

@@ -62,6 +62,9 @@ func (r Reasons) AndAll(others Reasons) Reasons {
 	return r.And(others.list...)
 }
 
+// List returns the reasons one by one. It is not to be changed.
+func (r Reasons) List() []Reason { return r.list }
+
 // Has reports that one of the reasons is the same in all.
 func (r Reasons) Has(one Reason) bool { return slices.Contains(r.list, one) }
 

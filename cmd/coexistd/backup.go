@@ -25,8 +25,9 @@ them: copy its folder, too.
 
 The FOLDER must not exist. It has its name when it is whole; until then it ends in
 .part. It is made as the user who runs the daemon, who must be able to write to the
-folder above it. To restore it, stop the daemon, and put it in the place of state_dir.`,
-		Example: "  install -d -m 0700 -o coexistd /var/backups/coexistd\n  coexistd backup /var/backups/coexistd/monday",
+folder above it: install -d -m 0700 -o coexistd /var/backups/coexistd makes one. To
+restore it, stop the daemon, and put it in the place of state_dir.`,
+		Example: "  coexistd backup /var/backups/coexistd/monday",
 		Args:    exactly(1, "the folder to be made"),
 	}, func(args []string) int { return backup(c, args[0]) })
 }

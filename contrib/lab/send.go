@@ -21,6 +21,12 @@ type Client struct {
 	User     string // the login for AUTH PLAIN; empty: none
 	Password string
 	TLS      *tls.Config // for STARTTLS before AUTH, such as Authority.Client gives; nil: none
+	// Proxy is a line of the PROXY protocol, as a load balancer says it before all else, such as
+	// "PROXY TCP4 192.0.2.1 127.0.0.1 40000 25". Empty: none.
+	Proxy string
+	// XClient are attributes of Postfix's XCLIENT, which is said after EHLO, such as
+	// "ADDR=192.0.2.1 NAME=mail.example HELO=mail.example". Empty: none.
+	XClient string
 }
 
 // Mail is one message with its envelope. Addresses and arguments go out as
@@ -114,33 +120,59 @@ func (c Client) Dial(ctx context.Context) (_ *Session, err error) {
 		}
 	}()
 	defer s.abandonWith(ctx)()
-	greeting, err := s.reply()
-	if err != nil {
+	if err := s.greet(c); err != nil {
 		return nil, err
 	}
-	if greeting.Code/100 != 2 {
-		return nil, fmt.Errorf("lab: %s refused the connection: %s", c.Server, greeting)
+	if err := s.introduce(ctx, c); err != nil {
+		return nil, err
 	}
+	return s, nil
+}
+
+// greet waits for the server's greeting, which a load balancer's line goes before.
+func (s *Session) greet(c Client) error {
+	if c.Proxy != "" {
+		if err := s.text.PrintfLine("%s", c.Proxy); err != nil {
+			return fmt.Errorf("lab: saying %q: %w", c.Proxy, err)
+		}
+	}
+	greeting, err := s.reply()
+	if err == nil && greeting.Code/100 != 2 {
+		err = fmt.Errorf("lab: %s refused the connection: %s", c.Server, greeting)
+	}
+	return err
+}
+
+// introduce says who the client is: EHLO, and again behind what has the server forget it, and
+// its login.
+func (s *Session) introduce(ctx context.Context, c Client) error {
 	ehlo := "EHLO " + cmp.Or(c.Hello, "client.lab.test")
 	if err := s.mustAccept(ehlo); err != nil {
-		return nil, err
+		return err
 	}
 	if c.TLS != nil {
 		// RFC 3207 section 4.2: what was said before TLS is forgotten.
 		if err := s.startTLS(ctx, c.TLS); err != nil {
-			return nil, err
+			return err
 		}
 		if err := s.mustAccept(ehlo); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if c.User != "" {
-		credentials := base64.StdEncoding.EncodeToString([]byte("\x00" + c.User + "\x00" + c.Password))
-		if err := s.mustAccept("AUTH PLAIN " + credentials); err != nil {
-			return nil, err
+	if c.XClient != "" {
+		// The server greets anew, and has forgotten EHLO.
+		if err := s.mustAccept("XCLIENT " + c.XClient); err != nil {
+			return err
+		}
+		if err := s.mustAccept(ehlo); err != nil {
+			return err
 		}
 	}
-	return s, nil
+	if c.User == "" {
+		return nil
+	}
+	credentials := base64.StdEncoding.EncodeToString([]byte("\x00" + c.User + "\x00" + c.Password))
+	return s.mustAccept("AUTH PLAIN " + credentials)
 }
 
 // mustAccept says something without which there is no session.

@@ -71,6 +71,7 @@ func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 		lookAtRights(x),
 		lookAtDelimiters(x),
 		lookAtNetworks(x),
+		lookAtUpstreams(x),
 		lookAtDomains(ctx, x),
 		lookAtAliases(ctx, x),
 		lookAtMoved(ctx, x),
@@ -161,6 +162,7 @@ func lookAtNetworks(x *examination) []Finding {
 	var findings []Finding
 	var lacking []string
 	list, _ := x.mta.Networks()
+	excepted := networks.SetOf(postconf.Exceptions(x.mta.Main["mynetworks"])...)
 	for _, network := range list {
 		isPlatforms := false
 		for _, platform := range x.conf.Rules.Routes.Platforms {
@@ -169,6 +171,11 @@ func lookAtNetworks(x *examination) []Finding {
 				findings = append(findings, failure("mynetworks has %s, from where every tenant of %s sends: all of them may relay through Postfix", network, platform.Name).
 					do("take it out of mynetworks in main.cf; see may_relay in contrib/postfix for the platform's own users"))
 			}
+		}
+		if upstream := x.ofUpstream(network, excepted); upstream != "" {
+			findings = append(findings, warning("mynetworks has %s, from where the upstream %s hands on the Internet's mail: Postfix itself lets all of it relay, and makes exceptions for it", network, upstream).
+				do("take it out of mynetworks in main.cf, or write the gateway's addresses before it, each with a ! in front, as in !192.0.2.7; then run: postfix reload"))
+			continue
 		}
 		if !isPlatforms && !x.conf.Rules.OurNetworks.Holds(network) {
 			lacking = append(lacking, fmt.Sprintf("%q", network))

@@ -71,6 +71,7 @@ func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 		lookAtWays(x),
 		lookAtSendmailAliases(x),
 		lookAtRelays(x),
+		lookAtSendmailUpstreams(x),
 		lookAtSubmission(ctx, x),
 		lookAtBounds(s),
 		lookAtClientBounds(x),

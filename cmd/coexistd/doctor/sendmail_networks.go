@@ -43,6 +43,11 @@ func lookAtRelays(x *examination) []Finding {
 					do("take it out of /etc/mail/relay-domains and the access map; for the platform's own users set platform.%s.may_relay in %s", platform.Name, x.conf.Path))
 			}
 		}
+		if upstream := x.ofUpstream(network, networks.Set{}); upstream != "" {
+			findings = append(findings, warning("Sendmail lets %s relay, from where the upstream %s hands on the Internet's mail", network, upstream).
+				do("take it out of /etc/mail/relay-domains and the access map"))
+			continue
+		}
 		if !isPlatforms && !x.conf.Rules.OurNetworks.Holds(network) {
 			lacking = append(lacking, fmt.Sprintf("%q", network))
 		}
@@ -50,6 +55,17 @@ func lookAtRelays(x *examination) []Finding {
 	if len(lacking) > 0 {
 		findings = append(findings, warning("Sendmail lets %s relay, which our_networks lacks: mail from there counts as the Internet's, and that for other domains is refused", strings.Join(lacking, ", ")).
 			do("add to our_networks in %s: %s", x.conf.Path, strings.Join(lacking, ", ")))
+	}
+	return findings
+}
+
+// lookAtSendmailUpstreams looks for gateways that would have to tell Sendmail of their clients.
+func lookAtSendmailUpstreams(x *examination) (findings []Finding) {
+	for _, name := range x.upstreams() {
+		if x.conf.Rules.Upstreams[name].ByMTA {
+			findings = append(findings, failure("the upstream %s tells the MTA of its clients (client), and Sendmail knows neither XCLIENT nor the PROXY protocol: all that comes through it is judged as the gateway's own", name).
+				do("have the gateway add a Received field, and write client = \"received\" into [upstream.%s] of %s", name, x.conf.Path))
+		}
 	}
 	return findings
 }

@@ -32,6 +32,7 @@ var Names = [...]string{
 	"local_transport", "virtual_transport", "relay_transport", "relayhost", "virtual_mailbox_base",
 	"alias_maps", "myorigin", "myhostname", "append_at_myorigin", "mail_version", "config_directory", "command_directory",
 	"message_strip_characters", "message_reject_characters", "smtpd_sasl_auth_enable", "smtpd_sasl_type", "smtpd_sasl_path",
+	"smtpd_authorized_xclient_hosts", "smtpd_upstream_proxy_protocol", "postscreen_upstream_proxy_protocol",
 	"smtpd_milter_maps", "mail_owner", "smtpd_relay_restrictions", "smtpd_recipient_restrictions",
 	"smtpd_tls_cert_file", "smtpd_tls_key_file", "smtpd_tls_chain_files", "smtpd_tls_ask_ccert", "smtp_tls_cert_file", "smtp_tls_chain_files", "smtp_tls_security_level", "smtp_sasl_auth_enable",
 }
@@ -184,7 +185,13 @@ func (p *Settings) MessageSizeLimit() (limit int64, known bool) {
 // Networks are the networks that mynetworks lists. Others says that it names
 // more, by tables or by exceptions.
 func (p *Settings) Networks() (list []netip.Prefix, others bool) {
-	for _, text := range List(p.Main["mynetworks"]) {
+	return Networks(p.Main["mynetworks"])
+}
+
+// Networks are the networks that a setting's value lists. Others says that it names more, by
+// tables, names or exceptions.
+func Networks(value string) (list []netip.Prefix, others bool) {
+	for _, text := range List(value) {
 		one, err := network(text)
 		if err != nil {
 			others = true
@@ -193,6 +200,17 @@ func (p *Settings) Networks() (list []netip.Prefix, others bool) {
 		list = append(list, one)
 	}
 	return list, others
+}
+
+// Exceptions are the networks that a setting's value excepts, each with a ! in front.
+func Exceptions(value string) (list []netip.Prefix) {
+	for _, text := range List(value) {
+		except, is := strings.CutPrefix(text, "!")
+		if one, err := network(except); is && err == nil {
+			list = append(list, one)
+		}
+	}
+	return list
 }
 
 // network reads a network as mynetworks has it: 127.0.0.0/8, 10.0.0.1,

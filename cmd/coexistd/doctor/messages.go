@@ -39,7 +39,9 @@ func lookAtMessages(ctx context.Context, x *examination) []Finding {
 		return []Finding{failure("%s cannot be searched: %v", o.Path, err).
 			do("the daemon sets aside what is damaged, and begins anew, when it writes next; its log tells of it: journalctl -u coexistd | grep messages.db")}
 	}
-	return append([]Finding{fine("%s has the records of %s", o.Path, human.Count(int(count), "message"))}, lookAtMTALog(o.MTALog)...)
+	findings := []Finding{fine("%s has the records of %s", o.Path, human.Count(int(count), "message"))}
+	findings = append(findings, lookAtMTALog(o.MTALog)...)
+	return append(findings, lookAtClients(ctx, x, all)...)
 }
 
 // lookAtMTALog sees whether the MTA's log can be followed.

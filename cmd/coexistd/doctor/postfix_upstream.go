@@ -29,13 +29,13 @@ func (x *examination) lookAtUpstream(name string) Finding {
 	known := x.networks[name].Networks
 	told := x.mta.tells(known)
 	byMTA := x.conf.Rules.Upstreams[name].ByMTA
-	some := some(texts(known.Prefixes()))
+	addresses := some(texts(known.Prefixes()))
 	receive := fmt.Sprintf("write client = \"received\" into [upstream.%s] of %s where the gateway adds a Received field", name, x.conf.Path)
 	switch {
 	case known.Len() == 0:
 		return warning("the networks of the upstream %s are not known yet, so that mail from unknown clients is put off", name).do("see what is said of networks above")
 	case byMTA && told == toldByNobody:
-		return failure("the upstream %s tells the MTA of its clients (client), but Postfix hears nothing of the kind from %s: all that comes through it is judged as the gateway's own", name, some).
+		return failure("the upstream %s tells the MTA of its clients (client), but Postfix hears nothing of the kind from %s: all that comes through it is judged as the gateway's own", name, addresses).
 			do("put into main.cf: smtpd_authorized_xclient_hosts = %s, where the gateway speaks XCLIENT, or give smtpd in master.cf the option smtpd_upstream_proxy_protocol = haproxy, where it speaks the PROXY protocol; then run: postfix reload; or %s", strings.Join(texts(known.Prefixes()), ", "), receive)
 	case byMTA:
 		return fine("Postfix takes from the upstream %s who its clients are, by %s", name, told)
@@ -43,7 +43,7 @@ func (x *examination) lookAtUpstream(name string) Finding {
 		return failure("all of Postfix's smtpd want the PROXY protocol, which tells who the client is: the upstream %s is not seen, and its Received field not read", name).
 			do("write client = \"mta\" into [upstream.%s] of %s, and run: systemctl reload coexistd", name, x.conf.Path)
 	case told == toldByXClient:
-		return warning("Postfix takes XCLIENT from %s: when the gateway says it, mail no longer counts as that of the upstream %s, whose Received field is to be read", some, name).
+		return warning("Postfix takes XCLIENT from %s: when the gateway says it, mail no longer counts as that of the upstream %s, whose Received field is to be read", addresses, name).
 			do("write client = \"mta\" into [upstream.%s] of %s where the gateway speaks XCLIENT; else take it out of smtpd_authorized_xclient_hosts in main.cf", name, x.conf.Path)
 	}
 	return fine("Postfix leaves it to us to find the clients of the upstream %s, by their Received fields", name)

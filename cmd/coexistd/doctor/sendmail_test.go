@@ -211,6 +211,11 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 		changes [][3]string
 		says    []string
 	}{
+		{"an upstream that would tell Sendmail", [][3]string{{"+coexistd.toml", "", "[upstream.balancer]\nnetworks = [\"192.0.2.9\"]\nclient = \"mta\"\n"}}, []string{
+			"fail the upstream balancer tells the MTA of its clients (client), and Sendmail knows neither XCLIENT nor the PROXY protocol",
+			"  do: have the gateway add a Received field, and write client = \"received\" into [upstream.balancer] of {dir}/coexistd.toml"}},
+		{"an upstream that may relay", [][3]string{{"+coexistd.toml", "", "[upstream.filter]\nnetworks = [\"192.0.2.7\"]\n"}, {"+access", "", "Connect:192.0.2.7 RELAY\n"}}, []string{
+			"warn Sendmail lets 192.0.2.7/32 relay, from where the upstream filter hands on the Internet's mail"}},
 		{"no filter", [][3]string{{"sendmail.cf", filter + "\n", ""}, {"sendmail.cf", "O InputMailFilters=coexistd\n", ""}}, []string{
 			`fail daemon (MTA-v4, MSP-v4) does not hand its mail to coexistd: the list InputMailFilters is "", and no filter (X) leads to inet:8701@127.0.0.1`,
 			"  do: put into sendmail.mc: INPUT_MAIL_FILTER(`coexistd', `S=inet:8701@127.0.0.1, F=T, T=C:30s;S:30s;R:1m;E:5m')dnl, which is what coexistd.m4 has; then"}},

@@ -34,9 +34,13 @@ const (
 func (s *Store) Prune(now time.Time) (expired int, err error) {
 	if s.keep > 0 {
 		before := now.Add(-s.keep)
-		expired, err = s.inBatches(func(tx *sql.Tx) (int, error) { return expireOlder(tx, before, now) })
+		err = s.repeat(func(tx *sql.Tx) (bool, error) {
+			n, err := expireOlder(tx, before, now)
+			expired += n
+			return n == changesAtOnce, err
+		})
 		if err == nil {
-			_, err = s.inBatches(func(tx *sql.Tx) (int, error) { return forgetOlder(tx, before) })
+			err = s.repeat(func(tx *sql.Tx) (bool, error) { return forgetOlder(tx, before) })
 		}
 	}
 	if s.maxBytes > 0 && err == nil {
@@ -56,23 +60,17 @@ func (s *Store) Prune(now time.Time) (expired int, err error) {
 	return expired, err
 }
 
-// inBatches calls do in transactions of their own, until it changes less than a
-// whole batch.
-func (s *Store) inBatches(do func(*sql.Tx) (changed int, err error)) (total int, err error) {
-	for {
-		changed := 0
-		err := s.update(func(tx *sql.Tx) (err error) {
-			changed, err = do(tx)
+// repeat calls do in transactions of their own, as long as it tells that there is more to do.
+func (s *Store) repeat(do func(*sql.Tx) (more bool, err error)) error {
+	for more := true; more; s.file.Settle(context.Background()) {
+		if err := s.update(func(tx *sql.Tx) (err error) {
+			more, err = do(tx)
 			return err
-		})
-		if err != nil {
-			return total, fmt.Errorf("pruning the quarantine %s: %w", s.file.Path(), err)
+		}); err != nil {
+			return fmt.Errorf("clearing out the quarantine %s: %w", s.file.Path(), err)
 		}
-		if total += changed; changed < changesAtOnce {
-			return total, nil
-		}
-		s.file.Settle(context.Background())
 	}
+	return nil
 }
 
 // expireOlder expires entries of messages that came before a time. One whose release was
@@ -91,7 +89,7 @@ func expireOlder(tx *sql.Tx, before, now time.Time) (int, error) {
 }
 
 // forgetOlder removes entries that were settled before a time.
-func forgetOlder(tx *sql.Tx, before time.Time) (int, error) {
+func forgetOlder(tx *sql.Tx, before time.Time) (more bool, err error) {
 	due, err := rows(tx, dueSettled, before.UnixNano(), changesAtOnce)
 	for i := range due {
 		if err == nil {
@@ -102,35 +100,31 @@ func forgetOlder(tx *sql.Tx, before time.Time) (int, error) {
 				due[i].Message, swept, due[i].Message)
 		}
 	}
-	return len(due), err
+	return len(due) == changesAtOnce, err
 }
 
 // displaced counts entries that had to go for want of room, and those among them of which
 // their recipients were not told yet.
 type displaced struct{ entries, untold int }
 
-func (s *Store) tellDisplaced(d displaced) {
-	if d.entries > 0 {
-		s.log.Warn("the quarantine is full: its oldest entries have expired", slog.Int("entries", d.entries), slog.Int64("bytes", s.maxBytes))
-	}
-	if d.untold > 0 {
-		s.log.Error("the quarantine is so full that entries have expired of which nobody was told yet: raise quarantine.max_size, or have reports sent more often",
-			slog.Int("entries", d.untold), slog.Int64("bytes", s.maxBytes))
-	}
-}
-
 // makeRoom expires held entries, the oldest first, until the messages have no more than
 // maxBytes. It spares entries by their IDs, and those of a message: nothing may go that their
 // recipients are just told to be held by. It tells how many have expired.
 func (s *Store) makeRoom(spared []string, message int64, now time.Time) (expired int, err error) {
 	var all displaced
-	expired, err = s.inBatches(func(tx *sql.Tx) (int, error) {
+	err = s.repeat(func(tx *sql.Tx) (bool, error) {
 		some, err := s.expireOldest(tx, spared, message, now)
 		all.entries, all.untold = all.entries+some.entries, all.untold+some.untold
-		return some.entries, err
+		return some.entries == changesAtOnce, err
 	})
-	s.tellDisplaced(all)
-	return expired, err
+	if all.entries > 0 {
+		s.log.Warn("the quarantine is full: its oldest entries have expired", slog.Int("entries", all.entries), slog.Int64("bytes", s.maxBytes))
+	}
+	if all.untold > 0 {
+		s.log.Error("the quarantine is so full that entries have expired of which nobody was told yet: raise quarantine.max_size, or have reports sent more often",
+			slog.Int("entries", all.untold), slog.Int64("bytes", s.maxBytes))
+	}
+	return all.entries, err
 }
 
 // expireOldest makes room as makeRoom, by a batch at most. Entries of which their recipients
@@ -163,25 +157,13 @@ func (s *Store) expireOldest(tx *sql.Tx, spared []string, message int64, now tim
 
 // sweep removes the chunks of messages that nobody needs any more, some in each change.
 func (s *Store) sweep() error {
-	for {
-		swept := true
-		err := s.update(func(tx *sql.Tx) error {
-			var number int64
-			err := tx.QueryRow(nextUnkept).Scan(&number)
-			if err != nil || number == 0 {
-				return err
-			}
-			swept = false
-			return sweepOne(tx, number)
-		})
-		if err != nil {
-			return fmt.Errorf("what the quarantine %s no longer needs cannot be removed: %w", s.file.Path(), err)
+	return s.repeat(func(tx *sql.Tx) (more bool, err error) {
+		var number int64
+		if err := tx.QueryRow(nextUnkept).Scan(&number); err != nil || number == 0 {
+			return false, err
 		}
-		if swept {
-			return nil
-		}
-		s.file.Settle(context.Background())
-	}
+		return true, sweepOne(tx, number)
+	})
 }
 
 // sweepOrTell sweeps after something that is done whether this succeeds or not: what is left

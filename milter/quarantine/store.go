@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -356,18 +357,15 @@ func (s *Store) updateEntry(id string, do func(*sql.Tx, *row) error) (Entry, err
 
 // MarkReported notes that the recipients of those entries were told of them.
 func (s *Store) MarkReported(ids []string) error {
-	for len(ids) > 0 {
-		batch := ids[:min(len(ids), changesAtOnce)]
-		ids = ids[len(batch):]
-		err := s.update(func(tx *sql.Tx) error {
+	for batch := range slices.Chunk(ids, changesAtOnce) {
+		if err := s.update(func(tx *sql.Tx) error {
 			for _, id := range batch {
 				if _, err := tx.Exec("UPDATE entries SET reported = ? WHERE id = ?", true, id); err != nil {
 					return err
 				}
 			}
 			return nil
-		})
-		if err != nil {
+		}); err != nil {
 			return err
 		}
 	}

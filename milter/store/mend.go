@@ -70,8 +70,10 @@ func (f *File) replace(ctx context.Context) (told, name string, err error) {
 	// again, they find that the file is no longer at its path.
 	from, hold, err := f.openDamaged(ctx, to)
 	if err == nil {
-		defer from.Close()
-		defer hold()
+		defer func() {
+			hold()
+			err = errors.Join(err, from.Close())
+		}()
 		told, err = f.salvage(ctx, from, to)
 	}
 	// Closing brings the log into the file, and removes it.

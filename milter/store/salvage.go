@@ -219,7 +219,8 @@ func (t *salvaged) read(ctx context.Context, from, to int64, most int) (list [][
 func keyOf(row []any) int64 { return row[0].(int64) }
 
 // write puts rows into the new file. One that does not fit there, since what was read is no
-// row of ours, is lost. Its log is brought into the file each time, so that it stays small.
+// row of ours, is lost. Its log is brought into the file when it is long, so that a mending takes little more room
+// than the new file.
 func (t *salvaged) write(ctx context.Context, list [][]any) error {
 	if len(list) == 0 {
 		return nil
@@ -240,8 +241,11 @@ func (t *salvaged) write(ctx context.Context, list [][]any) error {
 		}
 		return nil
 	})
-	if err == nil {
+	if err != nil {
+		return err
+	}
+	if pages, _ := checkpoint(ctx, t.to.writer, "NOOP"); pages >= checkpointPages {
 		t.to.checkpoints.copied(ctx)
 	}
-	return err
+	return nil
 }

@@ -278,6 +278,9 @@ func (x *Index) note(records int, err error) {
 	}
 }
 
+// Changes tells how the file with the records was changed so far.
+func (x *Index) Changes() store.Changes { return x.file.Changes() }
+
 // tellLost says in the log how many records were lost since it last did.
 func (x *Index) tellLost() {
 	x.mu.Lock()

@@ -223,6 +223,7 @@ func full() State {
 		Quarantine: Quarantine{Open: true, Known: true, Entries: 2, Bytes: 3, Oldest: now},
 		Sources:    []Source{{Name: "source:people", Addresses: 5, Loaded: now, Asked: now, Outside: true, Failed: true}},
 		Networks:   []Networks{{Platform: "office365", Source: "spf:spf.protection.outlook.com", Age: time.Minute, Old: true}},
+		Stores:     []Store{{File: "store.db", Changes: 3, Failed: 1, Took: time.Second}},
 		Records:    &Records{Lost: 7, Bytes: 4096, Failed: true, MTALog: &MTALog{Failed: true}},
 	}
 }

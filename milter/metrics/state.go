@@ -21,6 +21,7 @@ type State struct {
 	Scanners   []Scanner
 	Redis      *Redis // nil: there is none
 	Quarantine Quarantine
+	Stores     []Store
 	Records    *Records // nil: none are kept
 	Sources    []Source
 	Networks   []Networks
@@ -59,6 +60,13 @@ type Quarantine struct {
 	Entries int
 	Bytes   int64
 	Oldest  time.Time
+}
+
+// Store is a file of SQLite.
+type Store struct {
+	File            string // its name, without the folder
+	Changes, Failed uint64
+	Took            time.Duration // all changes together
 }
 
 // Records are those of what became of messages.
@@ -124,6 +132,10 @@ func (c stateCollector) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstSummary(table[redisSeconds].desc(), r.Asked, r.Took.Seconds(), nil)
 	}
 	out.quarantine(&s.Quarantine)
+	for _, one := range s.Stores {
+		to <- prometheus.MustNewConstSummary(table[storeSeconds].desc(), one.Changes, one.Took.Seconds(), nil, one.File)
+		out.send(storeFailures, float64(one.Failed), one.File)
+	}
 	if s.Records != nil {
 		out.records(s.Records)
 	}

@@ -62,7 +62,8 @@ type File struct {
 
 	// turn is held by the one change of this process that is under way: whoever waits for it
 	// waits in order, which SQLite does not promise.
-	turn chan struct{}
+	turn    chan struct{}
+	changes counts
 
 	mu     sync.RWMutex // whoever replaces what follows has it whole
 	opened *opened      // nil: it has to be opened first
@@ -125,6 +126,17 @@ func (f *File) View(ctx context.Context, do func(*sql.Tx) error) error {
 // the order in which they come. After ErrFull, another try may find the room that the log
 // beside the file had.
 func (f *File) Update(ctx context.Context, do func(*sql.Tx) error) error {
+	began := time.Now()
+	var refused error
+	err := f.update(ctx, func(tx *sql.Tx) error {
+		refused = do(tx)
+		return refused
+	})
+	f.changes.add(time.Since(began), err != nil && (refused == nil || meaning(refused) != nil))
+	return err
+}
+
+func (f *File) update(ctx context.Context, do func(*sql.Tx) error) error {
 	patience, cancel := context.WithTimeout(ctx, f.options.Patience)
 	defer cancel()
 	select {

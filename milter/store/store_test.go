@@ -571,4 +571,11 @@ func TestAProcessThatHangsIsNotWaitedForForEver(t *testing.T) {
 	if err := add(f, 1); err != nil {
 		t.Error(err)
 	}
+	given := errors.New("given up")
+	if err := f.Update(t.Context(), func(*sql.Tx) error { return given }); !errors.Is(err, given) {
+		t.Errorf("the error is %v", err)
+	}
+	if c := f.Changes(); c.Asked != 5 || c.Failed != 3 || c.Took < 3*o.Patience {
+		t.Errorf("the changes are %+v", c)
+	}
 }

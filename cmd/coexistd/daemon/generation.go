@@ -14,6 +14,7 @@ import (
 	"coexistd/milter/record"
 	"coexistd/milter/senders"
 	"coexistd/milter/sources"
+	"coexistd/milter/store"
 	"coexistd/milter/transaction"
 	"coexistd/policy"
 	"coexistd/policy/config"
@@ -35,6 +36,7 @@ type generation struct {
 	scanners    *scanners.Runner
 	resolver    *sender.Resolver
 	limits      *limits.Keeper
+	file        *store.File
 	store       *quarantine.Store
 	texts       *quarantine.Texts
 	messages    *messages.Index
@@ -69,6 +71,7 @@ func (d *Daemon) generate(conf *config.Config, before sources.Directories) (*gen
 		resolver:    hold(held, resolverSettings(conf.Resolver), newResolver),
 		limits:      holdLimits(held, conf, d.memory, d.log),
 		messages:    holdMessages(held, conf, d.log),
+		file:        file,
 		store:       quarantine.New(file, QuarantineOptions(conf, d.log)),
 		texts:       texts,
 		audit:       audit.New(file),

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"coexistd/cmd/coexistd/control"
 	"coexistd/milter/metrics"
 )
 
@@ -37,12 +38,7 @@ func (d *Daemon) metricsState() metrics.State {
 	if usage := d.keeper.usage.Load(); usage != nil && m.Quarantine.Open {
 		m.Quarantine.Known, m.Quarantine.Entries, m.Quarantine.Bytes, m.Quarantine.Oldest = true, usage.Entries, usage.Bytes, usage.Oldest
 	}
-	if r := s.Records; r.Keep > 0 {
-		m.Records = &metrics.Records{Lost: r.Lost, Bytes: r.Bytes, Failed: r.Failed != ""}
-		if r.MTALog != nil {
-			m.Records.MTALog = &metrics.MTALog{Failed: r.MTALog.Failed != ""}
-		}
-	}
+	m.Stores, m.Records = storesOf(v.generation), recordsOf(&s.Records)
 	for _, one := range s.Directories {
 		source := metrics.Source{Name: one.Source, Addresses: one.Addresses, PutOff: one.PutOff, Loaded: one.Loaded, Refused: len(one.Refused) > 0}
 		if o := one.Outside; o != nil {
@@ -56,4 +52,25 @@ func (d *Daemon) metricsState() metrics.State {
 		})
 	}
 	return m
+}
+
+// storesOf tells of the files of SQLite.
+func storesOf(g *generation) []metrics.Store {
+	held, records := g.file.Changes(), g.messages.Changes()
+	return []metrics.Store{
+		{File: "store.db", Changes: held.Asked, Failed: held.Failed, Took: held.Took},
+		{File: "messages.db", Changes: records.Asked, Failed: records.Failed, Took: records.Took},
+	}
+}
+
+// recordsOf tells of the records of messages, where any are kept.
+func recordsOf(r *control.Records) *metrics.Records {
+	if r.Keep == 0 {
+		return nil
+	}
+	records := &metrics.Records{Lost: r.Lost, Bytes: r.Bytes, Failed: r.Failed != ""}
+	if r.MTALog != nil {
+		records.MTALog = &metrics.MTALog{Failed: r.MTALog.Failed != ""}
+	}
+	return records
 }

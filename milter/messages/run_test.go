@@ -49,8 +49,35 @@ func TestTheFormOfARunStaysAsItIs(t *testing.T) {
 	}
 }
 
+// isFilled sees to it that nothing in a value is zero, so that what is added to a type is added to
+// the sample, and to the codec.
+func isFilled(t *testing.T, name string, v reflect.Value) {
+	t.Helper()
+	if v.IsZero() {
+		t.Errorf("%s is empty in the sample", name)
+	}
+	if reasons, is := v.Interface().(verdict.Reasons); is {
+		v = reflect.ValueOf(reasons.List())
+	}
+	switch v.Kind() {
+	case reflect.Slice:
+		for i := range v.Len() {
+			isFilled(t, name, v.Index(i))
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if field := v.Type().Field(i); field.IsExported() {
+				isFilled(t, name+"."+field.Name, v.Field(i))
+			}
+		}
+	}
+}
+
 func TestARunHasItsMessages(t *testing.T) {
 	t.Parallel()
+	whole := sample()
+	whole.ID = 1
+	isFilled(t, "Message", reflect.ValueOf(*whole))
 	var list []*Message
 	for n := range runSize {
 		list = append(list, sample())

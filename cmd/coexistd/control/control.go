@@ -137,7 +137,7 @@ type Outside struct {
 	Waits bool `json:"waits"`
 }
 
-// Networks is a list of a platform's networks.
+// Networks is a list of a platform's networks, or of an upstream's.
 type Networks struct {
 	Platform string `json:"platform"`
 	Source   string `json:"source"`

@@ -248,9 +248,9 @@ func (s *Site) mxStep(d *route.Domain, at string) Step {
 	case len(theirs) == 0 && len(ours) > 0 && len(gateways) == 0:
 		step.Text = "It points to this host (" + some(here) + "), as it should."
 	case len(theirs) == 0 && len(here) > 0:
-		step.Text = "It points to this host (" + some(here) + "), and to " + some(gateways) + ", no host of a platform's, and stays. What is there must hand mail on to this host."
+		step.Text = "It points to this host (" + some(here) + "), and to " + some(gateways) + ", no host of a platform's, and stays. What is there must hand mail on to this host." + s.nameUpstream()
 	case len(theirs) == 0 && len(gateways) > 0:
-		step.Text = "It points to " + some(gateways) + ", no host of a platform's, and stays. A gateway there hands mail on to this host."
+		step.Text = "It points to " + some(gateways) + ", no host of a platform's, and stays. A gateway there hands mail on to this host." + s.nameUpstream()
 	case len(ours) > 0:
 		step.Text = "Mail goes to " + some(ours) + ", and to " + some(theirs) + " of a platform, too, which is to have none from the Internet (mx). Take the latter out, and leave:"
 		step.File, step.Code = zoneOf(d.Name), mxLines(d.Name, ours)
@@ -261,6 +261,14 @@ func (s *Site) mxStep(d *route.Domain, at string) Step {
 		step.Text = "It points to no host of ours, and the DNS knows no address of " + host + " (hostname). Give this host a name with an address, then run this again."
 	}
 	return step
+}
+
+// nameUpstream says what a gateway before this host wants here, where nothing tells of one.
+func (s *Site) nameUpstream() string {
+	if len(s.Conf.Rules.Upstreams) > 0 {
+		return ""
+	}
+	return " Name it in [upstream.NAME] of the configuration, so that what it hands on is judged by the client before it."
 }
 
 // mxAt is the MX of a domain at a platform.

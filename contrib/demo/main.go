@@ -1,7 +1,7 @@
 // Command demo shows coexistd's main job on a real Postfix or Sendmail, with nothing to set
-// up: it sends mail through both on loopback, and prints where each message arrived. The exit
-// status is 0 when all of it is where it should be, 1 when some is not, and 2 when that
-// could not be told.
+// up: it sends mail through both on loopback, and prints where each message arrived, and what
+// coexistd tells of it. The exit status is 0 when all of it is where it should be, and told of
+// as it was sent, 1 when some is not, and 2 when that could not be told.
 package main
 
 import (
@@ -63,10 +63,10 @@ func main() {
 		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
 		os.Exit(2)
 	case !ok:
-		fmt.Println("\nNot every message went where it should.")
+		fmt.Println("\nNot every message went where it should, or not all of them are told of as they went.")
 		os.Exit(1)
 	}
-	fmt.Println("\nEvery message arrived where it should, and nowhere else.")
+	fmt.Println("\nEvery message arrived where it should, and nowhere else, and is told of as it went.")
 }
 
 func run(ctx context.Context, folder string, mta lab.MTA, program string, out io.Writer) (ok bool, err error) {
@@ -80,7 +80,7 @@ func run(ctx context.Context, folder string, mta lab.MTA, program string, out io
 	fmt.Fprintf(out, "demo: starting %s, coexistd, and sinks for the Internet, Office 365, Google and the mailboxes here\n", mta)
 	// Google writes no tenant into its mail; its DKIM signatures prove it.
 	toml := strings.Replace(lab.SiteTOML, `tenant   = "`+lab.GoogleTenant+`"`, `proof    = { dkim = "globex.example" }`, 1)
-	site, err := programs.StartSite(ctx, lab.SiteConfig{MTA: mta, Program: program, TOML: toml})
+	site, err := programs.StartSite(ctx, lab.SiteConfig{MTA: mta, Program: program, TOML: toml + toldTOML})
 	if err != nil {
 		return false, err
 	}
@@ -102,7 +102,9 @@ func run(ctx context.Context, folder string, mta lab.MTA, program string, out io
 	if err := site.WaitEmpty(ctx); err != nil {
 		return false, err
 	}
-	return report(site, shipments, out), nil
+	arrived := report(site, shipments, out)
+	right, err := tell(ctx, site, program, shipments, out)
+	return arrived && right, err
 }
 
 func showConfiguration(site *lab.Site, out io.Writer) error {

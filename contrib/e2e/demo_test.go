@@ -104,7 +104,7 @@ func TestDemoDeliversEveryMessageAndLeavesNothing(t *testing.T) {
 					t.Errorf("%d processes of the demonstration were found while it runs", n)
 				}
 			})
-			if status != exitYes || !strings.Contains(printed, "Every message arrived where it should") {
+			if status != exitYes || !strings.Contains(printed, "Every message arrived where it should, and nowhere else, and is told of as it went") {
 				t.Fatalf("demo ended with %d and said:\n%s", status, printed)
 			}
 		}
@@ -145,7 +145,33 @@ func TestDemoFailsWhenMailGoesAstray(t *testing.T) {
 	if status != exitNo {
 		t.Errorf("demo ended with %d; 1 is right", status)
 	}
-	for _, text := range []string{"NOT THERE", "NOT EXPECTED", "Not every message went where it should"} {
+	for _, text := range []string{"NOT THERE", "NOT EXPECTED", "WRONG: ", "Not every message went where it should"} {
+		if !strings.Contains(printed, text) {
+			t.Errorf("demo does not say %q:\n%s", text, printed)
+		}
+	}
+}
+
+// TestDemoFailsWhenMailIsCountedWrong runs a demonstration of a program that is built with faults
+// in all that tells of messages.
+func TestDemoFailsWhenMailIsCountedWrong(t *testing.T) {
+	t.Parallel()
+	program := filepath.Join(t.TempDir(), "coexistd")
+	if err := buildChanged(program, commandPath, map[string][2]string{
+		"../../milter/messages/counts.go":  {"tally{n.messages + 1,", "tally{n.messages + 2,"},
+		"../../milter/metrics/metrics.go":  {"for i := range d.Recipients {", "for i := range d.Recipients[1:] {"},
+		"../../milter/messages/message.go": {"Platform: d.Platform, Verdict: d.Verdict,", "Platform: d.Platform, Verdict: max(d.Verdict, verdict.Tag),"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	status, printed := startDemo(t, lab.PostfixMTA, program, nil, nil)
+	if status != exitNo {
+		t.Errorf("demo ended with %d; 1 is right", status)
+	}
+	for _, text := range []string{
+		"WRONG: 0 were sent, and 2 are told: messages of S1 ", "WRONG: 1 were sent, and 0 are told: message: S0 accept ",
+		`WRONG: 1 were sent, and 0 are told: coexistd_recipients_total{check="",flow="S0=>LD",point="S0",verdict="accept"}`, "Not every message went where it should",
+	} {
 		if !strings.Contains(printed, text) {
 			t.Errorf("demo does not say %q:\n%s", text, printed)
 		}

@@ -120,8 +120,10 @@ func (f *fate) numbers() (names []string) {
 func (f *fate) counted() countedMessages {
 	var flows []string
 	for _, r := range f.recipients {
-		if r.flow != "" && !slices.Contains(flows, r.flow) {
-			flows = append(flows, r.flow)
+		for _, flow := range strings.Split(r.flow, ", ") {
+			if flow != "" && !slices.Contains(flows, flow) {
+				flows = append(flows, flow)
+			}
 		}
 	}
 	return countedMessages{Point: f.point, Flow: strings.Join(flows, ", "), Verdict: f.verdict, Check: f.check, Messages: 1, Recipients: len(f.recipients)}

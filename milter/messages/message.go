@@ -197,8 +197,10 @@ func (m *Message) flows() string {
 	}
 	var flows []string
 	for i := range m.Recipients {
-		if flow := m.Recipients[i].Flow; flow != "" && !slices.Contains(flows, flow) {
-			flows = append(flows, flow)
+		for _, flow := range strings.Split(m.Recipients[i].Flow, ", ") {
+			if flow != "" && !slices.Contains(flows, flow) {
+				flows = append(flows, flow)
+			}
 		}
 	}
 	return strings.Join(flows, ", ")

@@ -100,14 +100,16 @@ func (r recipients) all(yield func(policy.Ruling) bool) {
 	}
 }
 
-// flows returns the flows of the recipients, each once, without those of recipients who are
-// only observed.
+// flows returns the ways of the recipients, each once, without those of recipients who are only
+// observed.
 func (r recipients) flows() string {
 	var flows []string
 	for ruling := range r.all {
 		done := ruling.Done()
-		if flow := done.Ways.String(); flow != "" && !slices.Contains(flows, flow) {
-			flows = append(flows, flow)
+		for _, way := range done.Ways {
+			if flow := way.String(); !slices.Contains(flows, flow) {
+				flows = append(flows, flow)
+			}
 		}
 	}
 	return strings.Join(flows, ", ")

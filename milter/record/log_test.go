@@ -73,6 +73,14 @@ func TestALineTellsWhatWasObserved(t *testing.T) {
 	}
 }
 
+func TestEachWayOfTheRecipientsStandsInTheFlowOnce(t *testing.T) {
+	here, there := route.Way{route.Ours(verdict.S0), route.LD}, route.Way{route.Ours(verdict.S0), route.Ours(verdict.S4), {Side: "O", Number: 1}, route.LD}
+	list := recipients{rulings: []policy.Ruling{{Ways: route.Ways{there}}, {}, {Ways: route.Ways{here}}, {Ways: route.Ways{here, there}}}}
+	if got, want := list.flows(), "S0=>S4=>O1=>LD, S0=>LD"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestALineHasItsKeysInOrderAndTheSubjectIfThatIsWanted(t *testing.T) {
 	r := &Record{
 		QueueID: "4QID", Client: netip.MustParseAddr("192.0.2.1"), Sender: "x@example.org",

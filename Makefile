@@ -62,7 +62,7 @@ npm:
 # hangs. A test that is skipped would be one that says nothing: none may be. "lint" has
 # had all looked at by "go vet", so that "go test" need not do so once more.
 race: go cc npm
-	@contrib/lab/fetch.sh --scanners --directories --powershell --prometheus $(LAB)
+	@contrib/lab/fetch.sh --scanners --directories --powershell --prometheus --journal $(LAB)
 	$(GOTESTSUM) --format testname --format-hide-empty-pkg --jsonfile $(LAB)/tests.json -- \
 		-race -vet=off -count=1 -p 3 -parallel 8 -timeout 60m ./...
 	@! grep '"Action":"skip".*"Test":' $(LAB)/tests.json || { echo 'make test: these tests were skipped; all must run' >&2; exit 1; }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"coexistd/contrib/lab"
+	"coexistd/milter/mtalog"
 )
 
 // followedTOML is the usual configuration with the MTA's log followed.
@@ -116,6 +118,105 @@ func TestWhatTheMTADidWithAMessageIsFoundWithTheRemotesAnswer(t *testing.T) {
 		s.says(exitYes, "messages show "+late, "the MTA, of "+late, "deferred   late@acmecorp.com", "452 4.2.2 Full for now")
 		s.says(exitYes, "status", "mta log", "mail.log, ", "lines read")
 	})
+}
+
+// feed writes what the MTA logs into a journal, as syslog or the MTA itself does, until the function
+// that it returns is called.
+func (s *site) feed(journal *lab.Journal) (stop func()) {
+	ctx, cancel := context.WithCancel(s.t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for at := 0; ; {
+			log := s.Log()
+			for line := range strings.Lines(log[at:]) {
+				if !strings.HasSuffix(line, "\n") {
+					break // it is being written
+				}
+				at += len(line)
+				one, ok := mtalog.ParseLine(strings.TrimSuffix(line, "\n"), time.Now())
+				if !ok {
+					continue
+				}
+				if err := journal.Write(facilityMail, one.Program, one.Text); err != nil {
+					s.t.Error(err)
+					return
+				}
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
+}
+
+// facilityMail and facilityDaemon are syslog's numbers for what mail systems and others log.
+const facilityMail, facilityDaemon = 2, 3
+
+// The journal is systemd's own, and so is the journalctl that reads it. It is found by PATH, which
+// is all processes'.
+func TestWhatTheMTADoesIsReadFromTheJournal(t *testing.T) {
+	programs := lab.LendJournalPrograms(t)
+	for _, mta := range mtas() {
+		t.Run(string(mta), func(t *testing.T) {
+			journal, err := programs.Start()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := journal.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			t.Setenv("PATH", journal.Commands+":"+os.Getenv("PATH"))
+			s := startSite(t, lab.SiteConfig{
+				MTA: mta, TOML: lab.SiteTOML + "\n[messages]\nmta_log = \"journal\"\n", Directory: lab.SiteDirectory + "late@acmecorp.com,here,\n",
+				RefuseHere: func(to string) *lab.Reply {
+					if strings.HasPrefix(to, "late") {
+						return &lab.Reply{Code: 452, Enhanced: "4.2.2", Text: "Full for now"}
+					}
+					return nil
+				},
+			})
+			t.Cleanup(s.feed(journal))
+			send := func(to string) string {
+				t.Helper()
+				r := s.fromEve(lab.Plain("eve@example.net", to, "one"), to)
+				if !r.Accepted() {
+					t.Fatalf("%+v", r)
+				}
+				return s.QueueID(r.Data)
+			}
+			s.awaitTold(send("bob@acmecorp.com"), "sent", hasBecome("sent", "bob@acmecorp.com", "2.0.0", ""))
+			late := send("late@acmecorp.com")
+			s.awaitTold(late, "deferred", hasBecome("deferred", "late@acmecorp.com", "4.2.2", "452 4.2.2 Full for now"))
+			if r := s.fromEve(lab.Plain("eve@example.net", "x@elsewhere.example", "relay"), "x@elsewhere.example"); r.Accepted() {
+				t.Fatalf("%+v", r)
+			}
+			s.awaitFound(1, "--mta", "rejected", "--to", "x@elsewhere.example")
+			s.says(exitYes, "status", "mta log", "journal, ", "lines read")
+
+			// Others may write to the journal, too. What was written meanwhile is read once.
+			if err := s.Daemon.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			for facility, text := range map[int]string{facilityDaemon: "forged", facilityMail: "meanwhile"} {
+				s.do(journal.Write(facility, "postfix/lmtp", late+": to=<late@acmecorp.com>, relay=x, delay=1, delays=0/0/0/1, dsn=5.0.0, status=bounced ("+text+")"))
+			}
+			s.do(s.StartDaemon(deadline(t)))
+			m := s.awaitTold(late, "bounced", hasBecome("bounced", "late@acmecorp.com", "5.0.0", "meanwhile"))
+			if len(m.Deliveries) != 2 {
+				t.Errorf("it is told %+v", m.Deliveries)
+			}
+			s.awaitTold(send("bob@acmecorp.com"), "sent", hasBecome("sent", "bob@acmecorp.com", "2.0.0", ""))
+		})
+	}
 }
 
 func TestWhatTheMTARefusesBeforeTheMilterIsFound(t *testing.T) {

@@ -1,12 +1,13 @@
 #!/bin/sh
-# fetch.sh [--bench] [--scanners] [--directories] [--powershell] [--prometheus] [DIR]
+# fetch.sh [--bench] [--scanners] [--directories] [--powershell] [--prometheus] [--journal] [DIR]
 #
 # Makes DIR (default: .lab in the repository's root) hold the programs that the
 # lab starts and the machine lacks: Debian's Postfix and Sendmail, with --bench
 # also libmilter with its headers, with --scanners also clamd (with clamdscan),
 # rspamd, Redis and Dovecot, with --directories also OpenLDAP's slapd with
 # its clients, PostgreSQL, MariaDB and Samba, with --powershell a grammar of
-# PowerShell and what reads texts by it, and with --prometheus Prometheus' promtool. The packages are unpacked below
+# PowerShell and what reads texts by it, with --prometheus Prometheus' promtool, and
+# with --journal systemd's journalctl and systemd-journal-remote. The packages are unpacked below
 # DIR, with those of their libraries that the machine lacks. Nothing is installed,
 # replaced, configured or started, and apt's own files are left as they are.
 #
@@ -22,6 +23,7 @@
 #   DIR/mariadb     the unpacked MariaDB with its client
 #   DIR/samba       the unpacked Samba, with the Python that its tools are written in
 #   DIR/prometheus  the unpacked Prometheus (absent when promtool is installed)
+#   DIR/journal     the unpacked programs of systemd for a journal
 #   DIR/powershell  the grammar, from npm; it runs in the node that is installed
 #
 # A tree of that name is complete: it is put in place by one rename. One that lacks
@@ -32,8 +34,8 @@ set -eu
 say() { printf 'lab: %s\n' "$*"; }
 die() { printf 'lab: %s\n' "$*" >&2; exit 1; }
 
-bench=no scanners=no directories=no powershell=no prometheus=no
-usage="usage: fetch.sh [--bench] [--scanners] [--directories] [--powershell] [--prometheus] [DIR]"
+bench=no scanners=no directories=no powershell=no prometheus=no journal=no
+usage="usage: fetch.sh [--bench] [--scanners] [--directories] [--powershell] [--prometheus] [--journal] [DIR]"
 while :; do
 	case ${1:-} in
 	--bench) bench=yes ;;
@@ -41,6 +43,7 @@ while :; do
 	--directories) directories=yes ;;
 	--powershell) powershell=yes ;;
 	--prometheus) prometheus=yes ;;
+	--journal) journal=yes ;;
 	-*) die "$usage" ;;
 	*) break ;;
 	esac
@@ -110,10 +113,10 @@ unpack() {
 }
 
 # Where a tree's libraries are: the machine's kind of folder, one that Postfix,
-# rspamd and Dovecot each keep for their own, and others of Dovecot's and Samba's.
+# rspamd and Dovecot each keep for their own, and others of Dovecot's, Samba's and systemd's.
 library_path() {
 	path=
-	for d in "$1"/usr/lib/*/ "$1"/lib/*/ "$1"/usr/lib/dovecot/modules/old-stats/ "$1"/usr/lib/*/samba/; do
+	for d in "$1"/usr/lib/*/ "$1"/lib/*/ "$1"/usr/lib/dovecot/modules/old-stats/ "$1"/usr/lib/*/samba/ "$1"/usr/lib/*/systemd/; do
 		[ ! -d "$d" ] || path=$path${path:+:}${d%/}
 	done
 	printf %s "$path"
@@ -278,6 +281,12 @@ if [ $prometheus = yes ]; then
 	else
 		fetch_tree prometheus usr/bin/promtool prometheus
 	fi
+fi
+
+# journalctl and systemd-journal-remote, of which the latter is rarely installed, must be of one
+# version, with the library that both share.
+if [ $journal = yes ]; then
+	fetch_tree journal 'bin/journalctl lib/systemd/systemd-journal-remote' systemd libsystemd-shared systemd-journal-remote
 fi
 
 # The versions and the sums of what npm brings are in the repository. Their own scripts, which

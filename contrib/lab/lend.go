@@ -63,6 +63,17 @@ func LendPromtool(t testing.TB) *Promtool {
 	return p
 }
 
+// LendJournalPrograms is Lend for systemd's programs for a journal.
+func LendJournalPrograms(t testing.TB) *JournalPrograms {
+	t.Helper()
+	skipShort(t)
+	p, err := OpenJournalPrograms(context.Background(), "", os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 func skipShort(t testing.TB) {
 	t.Helper()
 	if testing.Short() {

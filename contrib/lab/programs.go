@@ -118,14 +118,21 @@ func (p *Programs) WriteCommands(dir, etc string) error {
 	for _, name := range []string{"postconf", "postmap"} {
 		cmd := p.Command(context.Background(), name)
 		script := "#!/bin/sh\nexec env '" + strings.Join(cmd.Env, "' '") + "' '" + cmd.Path + "' -c '" + etc + "' \"$@\"\n"
-		// A process that another test starts just now would keep the file open for writing, and
-		// what is open for writing cannot be run.
-		syscall.ForkLock.RLock()
-		err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755)
-		syscall.ForkLock.RUnlock()
-		if err != nil {
-			return fmt.Errorf("lab: %w", err)
+		if err := writeCommand(filepath.Join(dir, name), script); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// writeCommand writes a script that can be run. A process that another test starts just now would
+// keep the file open for writing, and what is open for writing cannot be run.
+func writeCommand(path, script string) error {
+	syscall.ForkLock.RLock()
+	err := os.WriteFile(path, []byte(script), 0o755)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return fmt.Errorf("lab: %w", err)
 	}
 	return nil
 }
@@ -193,7 +200,7 @@ func unpacked(tree string) (*Programs, error) {
 // libraries, as LD_LIBRARY_PATH does.
 func libraryPath(tree string) (string, error) {
 	var path []string
-	for _, pattern := range []string{"usr/lib/*/", "lib/*/", "usr/lib/dovecot/modules/old-stats/", "usr/lib/*/samba/"} {
+	for _, pattern := range []string{"usr/lib/*/", "lib/*/", "usr/lib/dovecot/modules/old-stats/", "usr/lib/*/samba/", "usr/lib/*/systemd/"} {
 		found, err := filepath.Glob(filepath.Join(tree, pattern))
 		if err != nil {
 			return "", fmt.Errorf("lab: %w", err)

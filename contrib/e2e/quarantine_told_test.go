@@ -67,3 +67,22 @@ func TestLDAPSaysWhoIsToldOfWhatIsHeld(t *testing.T) {
 	s.hold(programFor("bob@acmecorp.com", "told", 0), "bob@acmecorp.com", "carol@acmecorp.com", "dave@acmecorp.com")
 	s.mustTell("carol@acmecorp.com", "dave@acmecorp.com")
 }
+
+// A server that got no answer sends what it has in its queue again, with the Received fields that
+// stood there before. The one that our MTA adds is another each time.
+func TestAMessageThatAServerSendsAgainIsHeldOnce(t *testing.T) {
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		s := startSite(t, lab.SiteConfig{MTA: mta, TOML: checkedTOML("", "", neverReport)})
+		m := withHeader("Received: from client.example.net (client.example.net [192.0.2.1])\r\n\tby mx.example.net with ESMTP id 4Zc5Qp3bF1; Sun, 22 Nov 2026 16:02:11 +0000", programFor("bob@acmecorp.com", "again", 0))
+		first := s.hold(m, "bob@acmecorp.com", "alice@acmecorp.com")
+		for _, to := range [][]string{{"bob@acmecorp.com", "alice@acmecorp.com"}, {"alice@acmecorp.com"}} {
+			r := s.fromEve(m, to...)
+			if line := s.logged(r); line["verdict"] != "quarantine" || !strings.Contains(line["held"], first[1].ID) {
+				t.Errorf("sent again, it is held as %q, %+v", line["held"], r)
+			}
+		}
+		if list := s.entries(); len(list) != len(first) {
+			t.Errorf("held are %+v", list)
+		}
+	})
+}

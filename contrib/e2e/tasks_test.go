@@ -273,7 +273,8 @@ func (l *life) releaseMessage() {
 }
 
 func (l *life) unblockClient() {
-	for l.isLetIn(taskBlocked) {
+	for ctx := deadline(l.t); l.isLetIn(taskBlocked); {
+		l.do(ctx.Err())
 		session := l.enter(taskBlocked)
 		l.names(session, "one@acmecorp.com", "two@acmecorp.com", "three@acmecorp.com", "four@acmecorp.com", "five@acmecorp.com")
 		session.Close()
@@ -288,7 +289,7 @@ func (l *life) unblockClient() {
 func (l *life) isLetIn(client string) bool {
 	session, err := lab.Client{Server: l.Addr("public"), Local: client}.Dial(deadline(l.t))
 	if err == nil {
-		session.Close()
+		l.do(session.Close())
 	}
 	return err == nil
 }
@@ -344,7 +345,7 @@ func (l *life) upgrade() {
 	before := l.Daemon.Pid()
 	ctx, end := context.WithCancel(deadline(l.t))
 	var sent [][]byte
-	done, taken := make(chan error, 1), make(chan bool, 1)
+	done, taken := make(chan error, 1), make(chan bool)
 	go func() {
 		for ctx.Err() == nil {
 			m := lab.Plain("eve@example.net", "alice@acmecorp.com", "it flows")
@@ -360,10 +361,18 @@ func (l *life) upgrade() {
 		}
 		done <- nil
 	}()
-	<-taken
+	flows := func() {
+		l.t.Helper()
+		select {
+		case <-taken:
+		case err := <-done:
+			l.t.Fatal(err)
+		}
+	}
+	flows()
 	l.mustPrint(l.next(1), "ok", "messages")
-	<-taken // it may be one from before
-	<-taken
+	flows() // of the next two, one was begun by now
+	flows()
 	end()
 	if err := <-done; err != nil {
 		l.t.Error(err)

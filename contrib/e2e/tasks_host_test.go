@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -203,7 +204,12 @@ func (h *taskHost) start(ctx context.Context) error {
 	if words[0] != program && words[0] != "/usr/local/sbin/coexistd" {
 		return fmt.Errorf("the unit runs %s", words[0])
 	}
-	h.Daemon, err = lab.StartDaemon(ctx, program, words[3], words[4:]...)
+	_, unasked := os.Stat(filepath.Join(h.state, "networks"))
+	if h.Daemon, err = lab.StartDaemon(ctx, program, words[3], words[4:]...); err != nil || unasked == nil {
+		return err
+	}
+	// An administrator is slower than the DNS.
+	_, err = h.Daemon.WaitLog(ctx, regexp.MustCompile("the networks of a platform are known"))
 	return err
 }
 

@@ -414,6 +414,7 @@ func (l *life) install(name string) *taskHost {
 	h := startTaskHost(l.t, l.taskHost, l.shared...)
 	l.makeClone(h)
 	l.hosts[name] = h
+	l.t.Cleanup(func() { os.RemoveAll(h.Dir + ".before") })
 	h.shell("make install")
 	return h
 }

@@ -37,6 +37,7 @@ It needs no running daemon.`,
 		messagesFindCommand(c),
 		messagesShowCommand(c),
 		messagesCountsCommand(c),
+		messagesObservedCommand(c),
 	)
 	c.jsonFlag(cmd.PersistentFlags())
 	return cmd

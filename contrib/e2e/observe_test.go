@@ -297,5 +297,9 @@ func TestAMessageForBothModesIsJudgedForTheEnforcedDomainAlone(t *testing.T) {
 		if r.To[0].Code != 550 || r.To[1].Code != 250 || !r.Accepted() {
 			t.Errorf("it is answered %+v", r)
 		}
+
+		s.do(s.Daemon.Stop())
+		s.says(1, "messages observed", "Not ready to enforce: something unexpected would have been done last at ",
+			"\nrefused (unexpected)\n  4 in the last 24 hours, 4 in the last seven days\n  1 from <eve1@example.net>\n", "\nheld by spam\n  1 in ", "\nrefused by virus\n  2 in ", "\nrewritten\n")
 	})
 }

@@ -20,6 +20,9 @@ var limitText string
 //go:embed templates/unproven.txt
 var unprovenText string
 
+//go:embed templates/observed.txt
+var observedText string
+
 // line is one message as people see it.
 type line struct{ ID, Time, From, To, About, Size string }
 
@@ -53,6 +56,27 @@ func (u *Unproven) letter(s *Settings, to string, now time.Time) (*ownmail.Lette
 		Subject: "Put off: mail in our own name without proof, from " + ownmail.OneLine(strings.Join(names, ", ")),
 		Date:    now.In(s.Zone), Text: text,
 	}, err
+}
+
+// letter writes the summary to one administrator, with the counts as they are then.
+func (o *Observed) letter(s *Settings, to string, now time.Time) (*ownmail.Letter, error) {
+	o.mu.Lock()
+	sum := o.kept.summary(now, o.settings.ReadyAfter)
+	o.mu.Unlock()
+	var kinds []page
+	for _, one := range sum.Kinds {
+		var senders []string
+		for _, from := range one.Senders {
+			senders = append(senders, fmt.Sprintf("%s (%d)", sender(from.Address), from.Count))
+		}
+		kinds = append(kinds, page{"What": one.String(), "Count": one.Counts(), "Senders": strings.Join(senders, ", ")})
+	}
+	subject := "Observed mail: not ready to enforce"
+	if sum.Ready {
+		subject = "Observed mail: ready to enforce"
+	}
+	text, err := filled(observedText, page{"Hostname": s.Post.Hostname, "Since": s.clock(sum.Since), "Kinds": kinds, "Ready": sum.Readiness(s.clock) + "."})
+	return &ownmail.Letter{Kind: "observe", Name: "Observed mail", From: s.From, To: to, Subject: subject, Date: now.In(s.Zone), Text: text}, err
 }
 
 // page is what a mail shows, by the names that its template has for it.

@@ -86,6 +86,8 @@ type Config struct {
 	Quarantine Quarantine
 	// Messages is how long what became of messages is kept.
 	Messages Messages
+	// Observe is how observed mail is summed up.
+	Observe Observe
 	// Probe says where doctor --probe sends to; nil: nowhere.
 	Probe *Probe
 	// LogSubject has the log tell each message's subject.
@@ -235,7 +237,7 @@ func (r *reader) keys() schema.Schema {
 		r.topKeys(), listenKeys(), lookupKeys(), r.controlKeys(), metricsKeys(),
 		platformKeys(), proofKeys(), upstreamKeys(), r.outsideKeys(), r.outsideResidenceKeys(), r.domainKeys(),
 		pointKeys(), checkKeys(), malwareKeys(), ddosKeys(), spoofKeys(), r.clamdKeys(), r.rspamdKeys(),
-		r.redisKeys(), rateKeys(), r.allowKeys(), r.quarantineKeys(), r.reportKeys(), messagesKeys(), r.probeKeys(),
+		r.redisKeys(), rateKeys(), r.allowKeys(), r.quarantineKeys(), r.reportKeys(), messagesKeys(), r.probeKeys(), observeKeys(),
 	}
 }
 
@@ -286,6 +288,7 @@ func (r *reader) root(t *schema.Table) {
 	r.quarantine(t)
 	r.messages(t)
 	r.probe(t)
+	r.observe(t)
 	r.noteMode()
 	r.refuseOverlaps()
 }

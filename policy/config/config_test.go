@@ -162,6 +162,7 @@ func TestTheSmallestFileGetsEveryDefault(t *testing.T) {
 }
 
 const full = `
+mode = "observe"
 hostname = "Mail.Acmecorp.com."
 our_networks = ["10.0.0.0/8", "::1", "10.0.0.0/8"]
 state_dir = "state"
@@ -213,6 +214,7 @@ directory = "other.csv"
 recipient = 1
 
 [domain."all.example"]
+mode = "enforce"
 platforms = ["google"]
 unlisted = "here"
 
@@ -220,6 +222,8 @@ unlisted = "here"
 checks = ["loop"]
 [checkpoint.S2]
 checks = []
+[observe]
+ready_after = "36h"
 `
 
 var fullFiles = map[string]string{
@@ -249,6 +253,8 @@ func TestTheFullFileIsReadWhole(t *testing.T) {
 	check(t, "Delimiters", p.Delimiters, "+-")
 	check(t, "MaxPasses", p.Routes.MaxPasses, 5)
 	check(t, "LogSubject", c.LogSubject, true)
+	check(t, "Observe", p.Observe, true)
+	check(t, "ReadyAfter", c.Observe.ReadyAfter, day*3/2)
 	check(t, "Outbound", p.Routes.Outbound, "google")
 	check(t, "Listeners", c.Listeners, []Listener{
 		{Address: "unix:/run/coexistd/milter.sock", Mode: 0o666},
@@ -270,12 +276,13 @@ func TestTheFullFileIsReadWhole(t *testing.T) {
 		Name: "acmecorp.com", MX: "office365", RefusePastMX: true,
 		Unlisted:   route.Residence{Kind: route.There, Platform: "google"},
 		Alternates: map[string]string{"office365": "acmecorp-com.onmicrosoft.com", "google": "gapps.acmecorp.com"},
+		Observe:    true,
 	})
 	check(t, "all.example", *p.Routes.Domains["all.example"], route.Domain{
 		Name: "all.example", Unlisted: route.Residence{Kind: route.Here}, Alternates: map[string]string{}, Platforms: []string{"google"},
 	})
 	check(t, "the number of domains", len(p.Routes.Domains), 4)
-	check(t, "Notes", len(c.Notes), 3)
+	check(t, "Notes", len(c.Notes), 4)
 	check(t, "the number of directories", len(c.Directories), 2)
 	check(t, "the first directory's path", c.Directories[0].Path, filepath.Join(folder, "other.csv"))
 	shared := c.Directories[1]

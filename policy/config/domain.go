@@ -99,7 +99,7 @@ func (r *reader) domain(t *schema.Table, name string) *route.Domain {
 	t.ReadSection()
 	d := &route.Domain{Name: name, Alternates: make(map[string]string), Observe: r.config.Rules.Observe}
 	if said, ok := schema.Said[schema.Word](t, "mode"); ok {
-		d.Observe = said == observe
+		d.Observe = said == observes
 	}
 	r.readAlternates(t, d)
 	d.Platforms = r.furtherPlatforms(t, d)

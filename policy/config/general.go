@@ -55,7 +55,7 @@ func (r *reader) top(t *schema.Table) {
 	p.Routes.MaxPasses = schema.Value[int](t, "max_passes")
 	p.Delimiters = schema.Value[string](t, "recipient_delimiter")
 	p.Header = schema.Value[string](t, "header")
-	p.Observe = schema.Value[schema.Word](t, "mode") == observe
+	p.Observe = schema.Value[schema.Word](t, "mode") == observes
 	p.Hostname = schema.Value[string](t, "hostname")
 	if t.Has("hostname") {
 		return
@@ -69,10 +69,10 @@ func (r *reader) top(t *schema.Table) {
 	}
 }
 
-const observe schema.Word = "observe"
+const observes schema.Word = "observe"
 
 // mode is whether what is decided is done.
-var mode = schema.Choice[schema.Word]("a mode", "enforce", observe)
+var mode = schema.Choice[schema.Word]("a mode", "enforce", observes)
 
 // noteMode tells whose mail is only observed.
 func (r *reader) noteMode() {

@@ -68,7 +68,7 @@ func (r *reader) reportKeys() schema.Section {
 		{Name: "from", Kind: schema.Text(wantMailbox, r.mailbox), Usually: "`postmaster@` the first domain", Example: `"postmaster@example.com"`, Meaning: "the reports' author"},
 		{Name: "contact", Kind: schema.Text(wantMailbox, r.mailbox), Usually: "`from`", Example: `"postmaster@example.com"`, Meaning: "whom it tells to ask for a message"},
 		{Name: "summary", Kind: schema.List(r.mailbox, schema.Rules{Most: 100, What: "addresses", Twice: schema.Dropped}), Usually: "`[from]`", Example: `["postmaster@example.com"]`,
-			Meaning: "who gets the administrator's summary, and is told of limits and of mail in our own name that bears no proof of its tenant ([senders.md](senders.md)); `[]` for nobody"},
+			Meaning: "who gets the administrator's summary, and is told of limits and of mail in our own name that bears no proof of its tenant ([senders.md](senders.md)), and of what is only observed ([observe.md](observe.md)); `[]` for nobody"},
 	}}
 }
 

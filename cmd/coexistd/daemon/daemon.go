@@ -63,6 +63,7 @@ type Daemon struct {
 	flood    *flood.Guard
 	notices  *notice.Teller
 	unproven *notice.Unproven
+	observed *notice.Observed
 	probes   probe.Book
 	senders  senderList
 	shared   shared
@@ -110,6 +111,7 @@ func New(o Options) (*Daemon, error) {
 		patience: drainTime,
 	}
 	d.unproven = notice.NewUnproven(d.notices)
+	d.observed = notice.NewObserved(d.notices)
 	d.milter = &milter.Server{Runtime: d.runtime.Load, Log: d.log}
 	d.lookup = &lookup.Server{Log: d.log, Runtime: func() (*policy.Policy, *directory.Set) {
 		runtime := d.runtime.Load()
@@ -175,6 +177,7 @@ func (d *Daemon) start() {
 	d.serving.Go(func() { d.lists.Run(d.alive) })
 	d.serving.Go(func() { d.notices.Run(d.alive) })
 	d.serving.Go(func() { d.unproven.Run(d.alive) })
+	d.serving.Go(func() { d.observed.Run(d.alive) })
 	d.serving.Go(d.work)
 	d.serving.Go(d.followSenders)
 	d.serve(conf, d.listeners)

@@ -100,6 +100,7 @@ func (d *Daemon) adopt(next *generation) {
 	d.lists.Configure(listsOf(conf, sender.NewResolver(conf.Resolver)))
 	d.notices.Configure(noticeSettings(conf, next.keys))
 	d.unproven.Configure(UnprovenPath(conf))
+	d.observed.Configure(observing(conf))
 	d.publish()
 }
 
@@ -120,7 +121,7 @@ func (d *Daemon) publish() {
 
 // sinks are told of each message. Nobody counts for metrics that nobody can ask for.
 func (d *Daemon) sinks(g *generation) []record.Sink {
-	sinks := []record.Sink{record.Log{Logger: d.log, Subject: g.conf.LogSubject}, d.notices, d.unproven, g.messages}
+	sinks := []record.Sink{record.Log{Logger: d.log, Subject: g.conf.LogSubject}, d.notices, d.unproven, d.observed, g.messages}
 	if len(g.conf.Metrics) > 0 {
 		d.metrics.Configure(slices.Sorted(maps.Keys(g.conf.Rules.Tenants)))
 		sinks = append(sinks, d.metrics)

@@ -164,6 +164,19 @@ func noticeSettings(conf *config.Config, keys seal.Keys) notice.Settings {
 	}
 }
 
+// observing is what a configuration says of observed mail: the summary is sent at the first time of
+// day at which the quarantine's reports are.
+func observing(conf *config.Config) notice.Observing {
+	o := notice.Observing{Path: ObservedPath(conf), Any: conf.Rules.Mode() != "enforce", ReadyAfter: conf.Observe.ReadyAfter}
+	if at := conf.Quarantine.Report.At; len(at) > 0 {
+		o.At = &at[0]
+	}
+	return o
+}
+
+// ObservedPath is the file with the counts of observed mail.
+func ObservedPath(conf *config.Config) string { return filepath.Join(conf.StateDir, "observed.json") }
+
 // UnprovenPath is the file with the counts of mail without proof of its tenant.
 func UnprovenPath(conf *config.Config) string { return filepath.Join(conf.StateDir, "unproven.json") }
 

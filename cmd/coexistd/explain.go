@@ -58,6 +58,14 @@ type explainedRcpt struct {
 	Observed bool `json:"observed,omitempty"`
 }
 
+// mode says that nothing is done, or is empty.
+func (r *explainedRcpt) mode() string {
+	if r.Observed {
+		return "observe: nothing of this is done, it is what would be"
+	}
+	return ""
+}
+
 // explained makes of a ruling what is printed of it.
 func explained(r policy.Ruling) explainedRcpt {
 	one := explainedRcpt{
@@ -369,12 +377,8 @@ func (e *explanation) print(w io.Writer) {
 	}
 	for _, r := range e.Recipients {
 		fmt.Fprintf(w, "\n%s\n", printableLine(r.Address))
-		mode := ""
-		if r.Observed {
-			mode = "observe: nothing of this is done, it is what would be"
-		}
 		for _, line := range [][2]string{
-			{"mode", mode}, {"residence", r.Residence}, {"flow", r.Flow}, {"rewritten", strings.Join(r.Rewritten, ", ")},
+			{"mode", r.mode()}, {"residence", r.Residence}, {"flow", r.Flow}, {"rewritten", strings.Join(r.Rewritten, ", ")},
 			{"verdict", r.Verdict}, {"reply", r.Reply},
 		} {
 			if line[1] != "" {

@@ -86,7 +86,8 @@ told or the usage was wrong.`,
 		Example: `  coexistd messages find --to alice@acmecorp.com --since 2d
   coexistd messages find --from @example.net --verdict reject
   coexistd messages find --subject "minutes meeting" --since 2026-11-23 --until 2026-11-24
-  coexistd messages find --client 192.0.2.1 --check spam --most 500 --json`,
+  coexistd messages find --client 192.0.2.1 --check spam --most 500 --json
+  coexistd messages find --observed --check spoof --since 1d`,
 		Args: atMost(0),
 	}, func([]string) int { return findMessages(c, &s) })
 	s.flags(cmd.Flags())
@@ -131,6 +132,7 @@ func (s *sought) flags(flags *pflag.FlagSet) {
 		}
 		return err
 	})
+	flags.BoolVar(&q.Observed, "observed", false, "only those with which something would have been done, were the mode not observe; --verdict and --check are of that then")
 	flags.IntVar(&s.most, "most", 50, "list so `MANY` at the most")
 }
 
@@ -236,6 +238,15 @@ func findMessages(c *call, s *sought) int {
 	return exitYes
 }
 
+// verdictText says what was done, and what would have been where that is only observed.
+func verdictText(m *messages.Message) string {
+	text := m.Verdict.String()
+	if m.Observed.Verdict > verdict.Accept {
+		text += " (would be " + strings.TrimSpace(m.Observed.Verdict.String()+" "+m.Observed.Check) + ")"
+	}
+	return text
+}
+
 // found are the cells of a message's row.
 func found(m *messages.Message) []string {
 	to := ""
@@ -250,7 +261,7 @@ func found(m *messages.Message) []string {
 		point = "MTA"
 	}
 	return []string{
-		m.ID.String(), m.Time.Local().Format("2006-01-02 15:04"), point, m.Verdict.String(), m.Check,
+		m.ID.String(), m.Time.Local().Format("2006-01-02 15:04"), point, verdictText(m), m.Check,
 		"<" + ownmail.OneLine(m.Sender) + ">", to, ownmail.Readable(m.Subject),
 	}
 }

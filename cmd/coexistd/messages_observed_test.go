@@ -10,6 +10,9 @@ import (
 
 	"coexistd/cmd/coexistd/daemon"
 	"coexistd/contrib/lab"
+	"coexistd/milter/record"
+	"coexistd/policy"
+	"coexistd/policy/verdict"
 )
 
 // observedOf runs messages observed.
@@ -56,5 +59,43 @@ func TestMessagesObservedSaysWhatWouldHaveBeenDone(t *testing.T) {
 	write(now.Add(-200 * time.Hour))
 	if status, out, _ := observedOf(config, "--json"); status != exitYes || !strings.Contains(out, `"ready": true`) {
 		t.Errorf("once it is ready, the status is %d: %s", status, out)
+	}
+}
+
+func TestMessagesFindAndShowWhatWouldHaveBeenDone(t *testing.T) {
+	t.Parallel()
+	why := verdict.Why(verdict.Unlisted, "acmecorp.com", "x@acmecorp.com")
+	r := &record.Record{
+		Time: time.Now().Add(-time.Minute), QueueID: "4F1A2B3C4D", Sender: "eve@example.net", Ended: true, Count: 1,
+		Refused: []policy.Ruling{{Address: "x@acmecorp.com", Verdict: verdict.Reject, Reply: why.Reply(), Reasons: verdict.Because(why), Observed: true}},
+		Decision: policy.Decision{
+			Checkpoint: verdict.S0, Verdict: verdict.Accept, Observed: &policy.Outcome{Verdict: verdict.Reject, Reply: why.Reply(), Reasons: verdict.Because(why)},
+		},
+	}
+	config := recorded(t, r)
+	for _, c := range []struct {
+		args   string
+		status int
+		texts  []string
+	}{
+		{"find --observed", exitYes, []string{"  accept (would be reject)  ", "x@acmecorp.com"}},
+		{"find --observed --verdict tempfail", exitNo, nil},
+		{"find --verdict reject", exitNo, nil},
+		{"find --verdict accept", exitYes, nil},
+		{"show 4F1A2B3C4D", exitYes, []string{
+			"\nverdict    accept\nwould be   reject\nreply      550 5.1.1 ", "\nx@acmecorp.com\n  mode       observe: nothing of this is done, it is what would be\n  verdict    reject\n  reply      550 5.1.1 ",
+		}},
+		{"show 4F1A2B3C4D --json", exitYes, []string{`"observed": {`, `"observed": true`}},
+	} {
+		var stdout, stderr bytes.Buffer
+		status := run(append([]string{"messages", "-c", config}, strings.Fields(c.args)...), &stdout, &stderr)
+		if status != c.status {
+			t.Errorf("%s: the status is %d, not %d: %s", c.args, status, c.status, stderr.String())
+		}
+		for _, text := range c.texts {
+			if !strings.Contains(stdout.String(), text) {
+				t.Errorf("%s does not say %q:\n%s", c.args, text, stdout.String())
+			}
+		}
 	}
 }

@@ -19,24 +19,26 @@ import (
 
 // messageFacts is all that is known of a message.
 type messageFacts struct {
-	ID        string         `json:"id"`
-	Time      time.Time      `json:"time"`
-	QueueID   string         `json:"queue_id"`
-	Client    string         `json:"client"`
-	Login     string         `json:"login"`
-	From      string         `json:"from"`
-	MessageID string         `json:"message_id"`
-	Subject   string         `json:"subject"`
-	Size      int64          `json:"size"`
-	Point     string         `json:"point"`
-	Platform  string         `json:"platform"`
-	Verdict   string         `json:"verdict"`
-	Check     string         `json:"check"`
-	Reply     string         `json:"reply"`
-	Reason    string         `json:"reason"`
-	Proof     string         `json:"proof"`
-	Passed    []string       `json:"passed"`
-	Findings  []findingFacts `json:"findings"`
+	ID        string    `json:"id"`
+	Time      time.Time `json:"time"`
+	QueueID   string    `json:"queue_id"`
+	Client    string    `json:"client"`
+	Login     string    `json:"login"`
+	From      string    `json:"from"`
+	MessageID string    `json:"message_id"`
+	Subject   string    `json:"subject"`
+	Size      int64     `json:"size"`
+	Point     string    `json:"point"`
+	Platform  string    `json:"platform"`
+	Verdict   string    `json:"verdict"`
+	Check     string    `json:"check"`
+	Reply     string    `json:"reply"`
+	Reason    string    `json:"reason"`
+	Proof     string    `json:"proof"`
+	// Observed is what would have been done for recipients for whom the mode is observe.
+	Observed *observedFacts `json:"observed,omitempty"`
+	Passed   []string       `json:"passed"`
+	Findings []findingFacts `json:"findings"`
 	// Codes are the reasons as data.
 	Codes      verdict.Reasons  `json:"reasons"`
 	Count      int              `json:"recipient_count"`
@@ -49,6 +51,13 @@ type messageFacts struct {
 	Answer string `json:"answer"`
 	// Deliveries are what the MTA's log tells of it; find leaves them out.
 	Deliveries []messages.Delivery `json:"deliveries,omitempty"`
+}
+
+// observedFacts are what would have been done.
+type observedFacts struct {
+	observed
+	Reason string          `json:"reason"`
+	Codes  verdict.Reasons `json:"reasons"`
 }
 
 // findingFacts is what a check saw of it.
@@ -82,6 +91,9 @@ func factsOf(conf *config.Config, m *messages.Message) messageFacts {
 	if m.Client.IsValid() {
 		f.Client = m.Client.String()
 	}
+	if would := m.Observed; would.Verdict != verdict.None {
+		f.Observed = &observedFacts{observed{would.Verdict.String(), would.Check, would.Reply.String()}, would.Reasons.String(), would.Reasons}
+	}
 	for _, one := range m.Findings {
 		text := one.String()
 		if why := one.Reasons.String(); one.State == verdict.Hit && why != "" {
@@ -94,6 +106,7 @@ func factsOf(conf *config.Config, m *messages.Message) messageFacts {
 		one := recipientFacts{
 			explainedRcpt: explainedRcpt{
 				Address: r.Address, Residence: r.Residence, Flow: r.Flow, Rewritten: []string{}, Verdict: r.Verdict.String(), Reply: r.Reply.String(),
+				Observed: r.Observed,
 			},
 			Reason: r.Reasons.String(), Codes: r.Reasons, Check: r.Check, HeldBy: append([]string{}, r.HeldBy...), Held: r.Held,
 		}
@@ -243,6 +256,9 @@ func (f *messageFacts) print(w io.Writer) {
 		lines("", [2]string{"mta", f.MTA + " by a rule of the MTA's own, before coexistd was asked"}, [2]string{"helo", f.Hello}, [2]string{"it says", f.Answer})
 	}
 	lines("", [2]string{"verdict", f.Verdict}, [2]string{"check", f.Check}, [2]string{"reply", f.Reply}, [2]string{"why", f.Reason})
+	if would := f.Observed; would != nil {
+		lines("", [2]string{"would be", strings.TrimSpace(would.Verdict + " " + would.Check)}, [2]string{"reply", would.Reply}, [2]string{"why", would.Reason})
+	}
 	for i := range f.Recipients {
 		r := &f.Recipients[i]
 		held := ""
@@ -251,7 +267,7 @@ func (f *messageFacts) print(w io.Writer) {
 		}
 		fmt.Fprintf(w, "\n%s\n", escaped(r.Address))
 		lines("  ",
-			[2]string{"residence", r.Residence}, [2]string{"flow", r.Flow}, [2]string{"rewritten", strings.Join(r.Rewritten, ", ")},
+			[2]string{"mode", r.mode()}, [2]string{"residence", r.Residence}, [2]string{"flow", r.Flow}, [2]string{"rewritten", strings.Join(r.Rewritten, ", ")},
 			[2]string{"verdict", r.Verdict}, [2]string{"check", r.Check}, [2]string{"reply", r.Reply}, [2]string{"why", r.Reason},
 			[2]string{"held by", strings.Join(r.HeldBy, ", ")}, [2]string{"held as", held},
 		)

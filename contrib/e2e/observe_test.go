@@ -124,7 +124,7 @@ func addressesOf(to []lab.Rcpt) (addresses []string) {
 }
 
 // ownWords are what an MTA itself writes of a message: the id in its queue, and the time.
-var ownWords = regexp.MustCompile(`(queued as |\bid |2\.0\.0 )[0-9A-Za-z]{10,}\b|(?m:; (Sun|Mon|Tue|Wed|Thu|Fri|Sat), .*$)`)
+var ownWords = regexp.MustCompile(`(queued as |\bid |2\.0\.0 )[0-9A-Za-z]{10,}\b|;\s+(?:Sun|Mon|Tue|Wed|Thu|Fri|Sat), [^\r\n]*`)
 
 func hideIDs(text string) string { return ownWords.ReplaceAllString(text, "$1*") }
 
@@ -301,5 +301,7 @@ func TestAMessageForBothModesIsJudgedForTheEnforcedDomainAlone(t *testing.T) {
 		s.do(s.Daemon.Stop())
 		s.says(1, "messages observed", "Not ready to enforce: something unexpected would have been done last at ",
 			"\nrefused (unexpected)\n  4 in the last 24 hours, 4 in the last seven days\n  1 from <eve1@example.net>\n", "\nheld by spam\n  1 in ", "\nrefused by virus\n  2 in ", "\nrewritten\n")
+		s.says(0, "messages find --observed --verdict quarantine", "quarantine (would be quarantine spam)", "<eve2@example.net>")
+		s.says(1, "messages find --verdict accept --from eve3@example.net")
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"coexistd/policy"
 	"coexistd/policy/verdict"
 )
 
@@ -206,12 +207,22 @@ func codeRest(c *codec, m *Message) {
 	codeReply(c, &m.Reply)
 	codeReasons(c, &m.Reasons)
 	codeReasons(c, &m.Proof)
+	codeOutcome(c, &m.Observed)
 	codeList(c, &m.Findings, codeFinding)
 	codeList(c, &m.Passed, codeText)
 	codeList(c, &m.Recipients, codeRecipient)
 	codeNumber(c, &m.Count)
 	codeText(c, &m.Hello)
 	codeText(c, &m.Answer)
+}
+
+// codeOutcome codes what would have been done; as a rule there is nothing.
+func codeOutcome(c *codec, o *policy.Outcome) {
+	if codeVerdict(c, &o.Verdict); o.Verdict != verdict.None {
+		codeText(c, &o.Check)
+		codeReply(c, &o.Reply)
+		codeReasons(c, &o.Reasons)
+	}
 }
 
 func codeRecipient(c *codec, r *Recipient) {
@@ -227,5 +238,5 @@ func codeRecipient(c *codec, r *Recipient) {
 	codeText(c, &r.Check)
 	codeList(c, &r.HeldBy, codeText)
 	codeText(c, &r.Held)
-	codeFlags(c, &r.Refused)
+	codeFlags(c, &r.Refused, &r.Observed)
 }

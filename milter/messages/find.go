@@ -42,6 +42,9 @@ type Query struct {
 	Check string
 	// MTA is what the MTA did with it, for a recipient at least.
 	MTA mtalog.Kind
+	// Observed asks for messages with which something would have been done, were it not only
+	// observed. Verdict and Check are of that then.
+	Observed bool
 }
 
 // terms are those that a message must have, the rarest first as a rule. Its own ID is none of
@@ -61,9 +64,16 @@ func (q *Query) terms() []term {
 		add(ofClient, q.Client.Unmap().String())
 	}
 	add(ofLogin, mail.Fold(q.Login))
-	add(ofCheck, q.Check)
+	check, wanted, of := term{ofCheck, q.Check}, term{ofVerdict, q.Verdict.String()}, byte(ofObserved)
+	if q.Observed {
+		check, wanted = term{of, wouldCheck + q.Check}, term{of, wouldVerdict + q.Verdict.String()}
+		add(of, wouldDo)
+	}
+	if q.Check != "" {
+		add(check.of, check.text)
+	}
 	if q.Verdict != verdict.None {
-		add(ofVerdict, q.Verdict.String())
+		add(wanted.of, wanted.text)
 	}
 	add(ofPoint, q.Point.String())
 	return terms

@@ -47,8 +47,11 @@ type Message struct {
 	Check              string // the one that decided, or empty
 	Reply              verdict.Reply
 	Reasons, Proof     verdict.Reasons
-	Findings           []verdict.Finding
-	Passed             []string // checks that a pass spared it
+	// Observed is what would have been done for those recipients for whom the mode is observe;
+	// zero: there are none.
+	Observed policy.Outcome
+	Findings []verdict.Finding
+	Passed   []string // checks that a pass spared it
 	// Recipients are the first thousand, with those refused, and Count is the number of all.
 	Recipients []Recipient
 	Count      int
@@ -78,6 +81,13 @@ type Recipient struct {
 	Held   string
 	// Refused is set for one who was refused alone, when they were named.
 	Refused bool
+	// Observed says that all of this is only what would be: the mode is observe.
+	Observed bool
+}
+
+// WouldDo reports that something would be done for a recipient who is only observed.
+func (r *Recipient) WouldDo() bool {
+	return r.Observed && (r.Verdict != verdict.Accept || r.Rewritten != "")
 }
 
 // ID names a message. It is a number of the table, and for people "m" with that number to the
@@ -108,6 +118,10 @@ func (m *Message) become(r *record.Record, delimiters string) {
 		Reply: d.Reply, Reasons: d.Reasons.Bounded(boundedArg), Proof: r.Proof.Reasons.Bounded(boundedArg),
 		Findings: findings, Passed: d.Passed, Recipients: recipients, Count: r.Count,
 	}
+	if d.Observed != nil {
+		m.Observed = *d.Observed
+		m.Observed.Reasons = m.Observed.Reasons.Bounded(boundedArg)
+	}
 	for _, f := range d.Findings {
 		f.Name, f.Detail, f.Reasons = bounded(f.Name), bounded(f.Detail), f.Reasons.Bounded(boundedArg)
 		m.Findings = append(m.Findings, f)
@@ -119,15 +133,16 @@ func (m *Message) become(r *record.Record, delimiters string) {
 // where nothing was decided on them but on the message.
 func (m *Message) addRecipients(r *record.Record, delimiters string) {
 	d, held := &r.Decision, r.Held
-	add := func(of *policy.Ruling) *Recipient {
+	add := func(ruling *policy.Ruling) *Recipient {
 		if len(m.Recipients) == mostRecipients {
 			return &Recipient{}
 		}
-		ruling := of.Done()
+		done := ruling.Done()
 		m.Recipients = append(m.Recipients, Recipient{
 			Address: bounded(ruling.Address), Owner: owner(ruling.Address, delimiters),
-			Residence: ruling.Residence.String(), Flow: ruling.Ways.String(), Side: sideOf(ruling.Ways), Rewritten: bounded(ruling.Elsewhere),
+			Residence: ruling.Residence.String(), Flow: ruling.Ways.String(), Side: sideOf(done.Ways), Rewritten: bounded(ruling.Elsewhere),
 			Verdict: ruling.Verdict, Reply: ruling.Reply, Reasons: ruling.Reasons.Bounded(boundedArg), Check: ruling.Check, HeldBy: ruling.Held,
+			Observed: ruling.Observed,
 		})
 		return &m.Recipients[len(m.Recipients)-1]
 	}
@@ -136,7 +151,7 @@ func (m *Message) addRecipients(r *record.Record, delimiters string) {
 	}
 	for i := range d.Recipients {
 		one := add(&d.Recipients[i])
-		if one.Verdict == verdict.Quarantine && len(held) > 0 {
+		if one.Verdict == verdict.Quarantine && !one.Observed && len(held) > 0 {
 			one.Held, held = held[0], held[1:]
 		}
 	}
@@ -190,13 +205,17 @@ func boundedTo(text string, most int) string {
 	return strings.ToValidUTF8(text, "\uFFFD")
 }
 
-// flows returns the ways of the recipients, each once, as the log has them.
+// flows returns the ways of the recipients, each once, as the log has them: without those that
+// are only observed.
 func (m *Message) flows() string {
-	if len(m.Recipients) == 1 {
+	if len(m.Recipients) == 1 && !m.Recipients[0].Observed {
 		return m.Recipients[0].Flow
 	}
 	var flows []string
 	for i := range m.Recipients {
+		if m.Recipients[i].Observed {
+			continue
+		}
 		for _, flow := range strings.Split(m.Recipients[i].Flow, ", ") {
 			if flow != "" && !slices.Contains(flows, flow) {
 				flows = append(flows, flow)

@@ -33,6 +33,7 @@ const (
 	ofPoint     = 'p'
 	ofCheck     = 'k' // one that decided, holds, or has a hit
 	ofMTA       = 'm' // Message.MTA
+	ofObserved  = 'o' // see eachObserved
 )
 
 // mostWords bounds the words of a subject that can be found, and longestWord each of them, in
@@ -61,6 +62,9 @@ func (m *Message) eachTerm(take func(term)) {
 		r := &m.Recipients[i]
 		eachOfAddress(ofRecipient, r.Address, add)
 		eachOfAddress(ofRecipient, r.Owner, add)
+		if r.Observed {
+			continue
+		}
 		eachOfAddress(ofRecipient, r.Rewritten, add)
 		add(ofVerdict, r.Verdict.String())
 		add(ofCheck, r.Check)
@@ -82,6 +86,36 @@ func (m *Message) eachTerm(take func(term)) {
 		}
 	}
 	add(ofMTA, m.MTA)
+	m.eachObserved(func(text string) { add(ofObserved, text) })
+}
+
+// The texts of the terms of what would have been done: that something would have, and before a
+// verdict and a check.
+const (
+	wouldDo      = "would"
+	wouldVerdict = "verdict "
+	wouldCheck   = "check "
+)
+
+// eachObserved gives the texts of those terms to take.
+func (m *Message) eachObserved(take func(text string)) {
+	add := func(v verdict.Verdict, checks ...string) {
+		take(wouldDo)
+		take(wouldVerdict + v.String())
+		for _, check := range checks {
+			if check != "" {
+				take(wouldCheck + check)
+			}
+		}
+	}
+	if m.Observed.Verdict > verdict.Accept {
+		add(m.Observed.Verdict, m.Observed.Check)
+	}
+	for i := range m.Recipients {
+		if r := &m.Recipients[i]; r.WouldDo() {
+			add(r.Verdict, append([]string{r.Check}, r.HeldBy...)...)
+		}
+	}
 }
 
 // bare returns a Message-Id without its angle brackets.
@@ -191,7 +225,7 @@ func markOf(t term) mark {
 	hash := xxhash.Sum64String(t.text) ^ uint64(t.of)*golden
 	m := mark{int(hash % blocksOfTexts), uint32(hash>>32) &^ (spanSize - 1)}
 	switch t.of {
-	case ofVerdict, ofPoint, ofCheck, ofMTA:
+	case ofVerdict, ofPoint, ofCheck, ofMTA, ofObserved:
 		m.block = blocksOfTexts + int(hash%blocksOfWords)
 	}
 	return m

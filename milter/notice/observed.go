@@ -173,25 +173,18 @@ func kindsOf(r *record.Record) (kinds []Kind) {
 			kinds = append(kinds, k)
 		}
 	}
-	d, told := &r.Decision, false
+	d := &r.Decision
 	for _, list := range [...][]policy.Ruling{r.Refused, d.Recipients} {
 		for i := range list {
-			one := &list[i]
-			if !one.Observed {
-				continue
+			if one := &list[i]; one.Observed {
+				add(kindOf(one))
 			}
-			told = true
-			if k := (Kind{effects[one.Verdict], one.Check}); one.Verdict != verdict.Accept || one.Elsewhere == "" {
-				add(k)
-			} else {
-				add(Kind{Effect: Rewritten})
-			}
-			if one.Reasons.HasCode(verdict.DirectoryFailed) {
+			if list[i].Reasons.HasCode(verdict.DirectoryFailed) {
 				add(Kind{Unanswered, "directory"})
 			}
 		}
 	}
-	if !told {
+	if len(kinds) == 0 {
 		add(Kind{effects[d.Observed.Verdict], d.Observed.Check})
 	}
 	for _, f := range d.Findings {
@@ -200,6 +193,14 @@ func kindsOf(r *record.Record) (kinds []Kind) {
 		}
 	}
 	return kinds
+}
+
+// kindOf is what would have been done for one recipient.
+func kindOf(r *policy.Ruling) Kind {
+	if r.Verdict == verdict.Accept && r.Elsewhere != "" {
+		return Kind{Effect: Rewritten}
+	}
+	return Kind{effects[r.Verdict], r.Check}
 }
 
 // add counts a message of a kind. Of more senders than are counted, those stay that are common

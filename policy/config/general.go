@@ -76,8 +76,13 @@ var mode = schema.Choice[schema.Word]("a mode", "enforce", observes)
 
 // noteMode tells whose mail is only observed.
 func (r *reader) noteMode() {
-	if mode := r.config.Rules.Mode(); mode != "enforce" {
-		r.note("the mode is %s: where it is observe, all is decided and recorded, and nothing is done", mode)
+	mode := r.config.Rules.Mode()
+	if mode == "enforce" {
+		return
+	}
+	r.note("the mode is %s: where it is observe, all is decided and recorded, and nothing is done", mode)
+	if r.config.Messages.Keep == 0 {
+		r.note(`coexistd messages find --observed finds nothing, since messages.keep is "0": say how long records are to be kept`)
 	}
 }
 

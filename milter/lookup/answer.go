@@ -57,11 +57,14 @@ func answer(p *policy.Policy, set *directory.Set, request string) string {
 	return fmt.Sprintf(unknownMap, name[:min(len(name), longest)])
 }
 
-// recipients says whether an address exists, and where it lives.
+// recipients says whether an address exists, and where it lives. Where the domain leaves
+// unlisted addresses to the MTA, its other tables say of those.
 func (q question) recipients() string {
-	_, place, ok := q.place()
+	a, place, ok := q.place()
 	switch {
 	case !ok || place.Refused.Code == verdict.Unlisted:
+		return notFound
+	case q.Routes.Domains[a.Domain].LeavesUnlisted() && q.set.List(a) == route.Listing{}:
 		return notFound
 	case place.Refused.Code == verdict.DirectoryFailed:
 		return failed

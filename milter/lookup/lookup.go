@@ -5,7 +5,8 @@
 // For both, the MTA asks here. The protocol is Postfix's socketmap
 // (socketmap_table(5)), which is Sendmail's socket map too. There are eight maps:
 //
-//	recipients  does this address exist? The residence is the data.
+//	recipients  does this address exist? The residence is the data. Of what the
+//	            directory lacks, where unlisted is "here", the MTA's other tables say
 //	aliases     the addresses that mail for this one goes to instead or besides,
 //	            for mail that no milter sees
 //	members     the same without dual delivery, where a milter sees to that

@@ -47,6 +47,8 @@ frank@acmecorp.com,here,frank,
 tina@acmecorp.com,google,,Tina.Smith@targets.example
 rita@acmecorp.com,hosted,,
 uwe@acmecorp.com,both:hosted,,uwe@in.hosted.example
+ed@shared.example,office365,,
+eve@shared.example,here,,
 `
 
 func world(t testing.TB) (*policy.Policy, *directory.Set) {
@@ -65,6 +67,7 @@ func world(t testing.TB) (*policy.Policy, *directory.Set) {
 			"3.example": {Name: "3.example",
 				Unlisted: route.Residence{Kind: route.There, Platform: "office365"}, Alternates: map[string]string{"office365": "3.onmicrosoft.com"}},
 			"open.example":   {Name: "open.example", Unlisted: route.Residence{Kind: route.Here}},
+			"shared.example": {Name: "shared.example", Unlisted: route.Residence{Kind: route.Here}, Alternates: map[string]string{"office365": "shared.onmicrosoft.com"}},
 			"broken.example": {Name: "broken.example"},
 		},
 	}}, seal.Keys{}, networks.Live{
@@ -80,7 +83,7 @@ func world(t testing.TB) (*policy.Policy, *directory.Set) {
 	if err := directories.Err(); err != nil {
 		t.Fatal(err)
 	}
-	return p, directory.NewSet(map[string][]*directory.Snapshot{"acmecorp.com": {directories[0].Snapshot}, "broken.example": {nil}})
+	return p, directory.NewSet(map[string][]*directory.Snapshot{"acmecorp.com": {directories[0].Snapshot}, "shared.example": {directories[0].Snapshot}, "broken.example": {nil}})
 }
 
 // cases are requests with their replies.
@@ -94,7 +97,12 @@ var cases = [][2]string{
 	{"recipients Abuse@acmecorp.com", "OK here"},
 	{"recipients nobody@acmecorp.com", notFound},
 	{"recipients nobody@all.example", "OK office365"},
-	{"recipients nobody@open.example", "OK here"},
+	{"recipients nobody@open.example", notFound},
+	{"recipients postmaster@open.example", notFound},
+	{"recipients ed@shared.example", "OK office365"},
+	{"recipients ED+x@shared.example", "OK office365"},
+	{"recipients eve@shared.example", "OK here"},
+	{"recipients nobody@shared.example", notFound},
 	{"recipients alice@other.example", notFound},
 	{"recipients alice@gapps.acmecorp.com", notFound},
 	{"recipients alice", notFound},
@@ -117,6 +125,8 @@ var cases = [][2]string{
 	{"aliases nobody@acmecorp.com", notFound},
 	{"aliases postmaster@acmecorp.com", notFound},
 	{"aliases nobody@open.example", notFound},
+	{"aliases nobody@shared.example", notFound},
+	{"aliases ed@shared.example", "OK ed@shared.onmicrosoft.com"},
 	{"aliases nobody@all.example", "OK nobody@all.onmicrosoft.com"},
 	{"aliases eve@evil.example,nobody@all.example", notFound},
 	{`aliases "eve@evil.example,nobody"@all.example`, `OK "eve@evil.example,nobody"@all.onmicrosoft.com`},
@@ -136,6 +146,9 @@ var cases = [][2]string{
 	{`sendmail_rcpt "a, b"@acmecorp.com`, `OK "a, b"@Gapps.acmecorp.com`},
 	{"sendmail_rcpt nobody@3.example", "OK nobody@3.Onmicrosoft.com"},
 	{"sendmail_rcpt bob@acmecorp.com", notFound},
+	{"sendmail nobody@shared.example", notFound},
+	{"sendmail_rcpt nobody@shared.example", notFound},
+	{"sendmail ed@shared.example", "OK ed@shared.onmicrosoft.com"},
 	{"sendmail_rcpt alice@broken.example", failed},
 	{"sendmail alice@acmecorp-com.onmicrosoft.com", "OK esmtp:[acmecorp-com.mail.protection.outlook.com]"},
 	{"sendmail carol@gapps.acmecorp.com", notFound},

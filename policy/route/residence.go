@@ -81,6 +81,10 @@ type Domain struct {
 	Observe bool
 }
 
+// LeavesUnlisted reports a domain where the MTA's own tables say who exists beside those whom
+// the directory lists.
+func (d *Domain) LeavesUnlisted() bool { return d.Unlisted.Kind == Here }
+
 // Residence reads a residence as a directory writes it: "here", "moving",
 // "both", "both:PLATFORM" or the name of one of the platforms that hold mailboxes of the
 // domain, in any case. The error says what the domain allows.

@@ -101,6 +101,16 @@ func (r *Rules) Alternates() []string {
 	return slices.Compact(all)
 }
 
+// Leaving returns those of our domains that leave unlisted addresses to the MTA, sorted.
+func (r *Rules) Leaving() (domains []string) {
+	for _, name := range slices.Sorted(maps.Keys(r.Domains)) {
+		if r.Domains[name].LeavesUnlisted() {
+			domains = append(domains, name)
+		}
+	}
+	return domains
+}
+
 // Home returns the address of ours that an address of an alternate domain
 // stands for. Any other address is returned as it is.
 func (r *Rules) Home(a mail.Address) mail.Address {

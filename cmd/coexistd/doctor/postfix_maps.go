@@ -37,13 +37,42 @@ func lookAtRecipients(ctx context.Context, x *examination) []Finding {
 		switch {
 		case class.Recipients == "":
 		case !slices.Contains(slices.Collect(maps.Values(has)), true) && !x.mta.Asks(class.Recipients, "recipients", x.conf.Lookups):
-		case x.mta.TakesAll(class, domains):
-			findings = append(findings, fine("%s is empty: Postfix takes mail to anybody of %s, and coexistd refuses whom the directory lacks", class.Recipients, class.Domains))
+		case x.mta.TakesAll(class, &x.conf.Rules.Routes):
+			findings = append(findings, fine("%s is empty: Postfix takes mail to anybody of %s, and coexistd refuses whom the directory lacks%s", class.Recipients, class.Domains, x.save(has)))
+		case x.mta.OnlyOursKnow(class, x.conf.Lookups):
+			findings = append(findings, x.lookForUnknown(ctx, class, has))
 		default:
 			findings = append(findings, x.judgeAsked(asked{"recipients", class.Recipients, "Postfix refuses users who live elsewhere"}))
 		}
 	}
 	return findings
+}
+
+// save names those of some domains that leave unlisted addresses to Postfix.
+func (x *examination) save(has map[string]bool) string {
+	leaving := slices.DeleteFunc(x.conf.Rules.Routes.Leaving(), func(domain string) bool { return !has[domain] })
+	if len(leaving) == 0 {
+		return ""
+	}
+	return ", save in " + some(leaving) + `, where unlisted is "here"`
+}
+
+// lookForUnknown looks at a class of which our map alone says who exists: it leaves to Postfix whom the
+// directory lacks, where the domain says so. An alias for all of a domain is enough.
+func (x *examination) lookForUnknown(ctx context.Context, class postconf.Class, has map[string]bool) Finding {
+	var refused []string
+	for _, domain := range x.conf.Rules.Routes.Leaving() {
+		all := "@" + domain
+		aliases, err := x.ask(ctx, "virtual_alias_maps", "aliases", []string{all})
+		if _, isAlias := aliases.first([]string{all}); has[domain] && !isAlias && err == nil { // lookAtDelivery tells the error.
+			refused = append(refused, domain)
+		}
+	}
+	if len(refused) == 0 {
+		return x.judgeAsked(asked{"recipients", class.Recipients, "Postfix refuses users who live elsewhere"})
+	}
+	return failure(`%s has no table but coexistd's, which leaves unlisted addresses of %s to Postfix (unlisted = "here"): Postfix refuses all whom the directory lacks`, class.Recipients, some(refused)).
+		do("name there, before ours, the table that has the users here; without one, leave it empty, and Postfix takes mail to anybody of %s: %s =; or list all users in the directory and take unlisted out; then run: postfix reload", class.Domains, class.Recipients)
 }
 
 // judgeAsked says whether a setting names a map of ours.

@@ -11,6 +11,7 @@ import (
 	"coexistd/cmd/coexistd/postconf"
 	"coexistd/contrib/lab"
 	"coexistd/policy/config"
+	"coexistd/policy/route"
 )
 
 // besidePostfix is an examination of a Postfix that a real postconf reads.
@@ -66,6 +67,35 @@ func TestWhoExistsIsAskedForEachClassOfDomainsUnlessItsMapIsEmptyForOthers(t *te
 		x := besidePostfix(t, strings.ReplaceAll(main, "{ours}", "socketmap:inet:127.0.0.1:8702:recipients"))
 		if got := statuses(lookAtRecipients(t.Context(), x)); !strings.HasPrefix(got, want) || strings.Count(got, "recipient_maps") != strings.Count(want, "recipient_maps") {
 			t.Errorf("of\n%sis said %q; right is %q", main, got, want)
+		}
+	}
+}
+
+// With unlisted = "here", our map says nothing of most users.
+func TestWhereUnlistedLiveHereTheDoctorWantsATableThatHasThem(t *testing.T) {
+	t.Parallel()
+	const (
+		asks    = "ok %s asks coexistd for recipients"
+		refuses = "fail %s has no table but coexistd's, which leaves unlisted addresses of acmecorp.com to Postfix (unlisted = \"here\"): Postfix refuses all whom the directory lacks"
+		takes   = "ok %s is empty: Postfix takes mail to anybody of %s, and coexistd refuses whom the directory lacks, save in acmecorp.com, where unlisted is \"here\""
+	)
+	for _, c := range []struct{ main, want string }{
+		{"virtual_mailbox_domains = acmecorp.com\nvirtual_mailbox_maps = {ours}\n", fmt.Sprintf(refuses, "virtual_mailbox_maps")},
+		{"virtual_mailbox_domains = inline:{acmecorp.com=x}\nvirtual_mailbox_maps = {ours}\n", fmt.Sprintf(refuses, "virtual_mailbox_maps")},
+		{"virtual_mailbox_domains = acmecorp.com\nvirtual_mailbox_maps = unionmap:{{ours}}\n", fmt.Sprintf(refuses, "virtual_mailbox_maps")},
+		{"virtual_mailbox_domains = acmecorp.com\nvirtual_mailbox_maps = hash:/a, {ours}\n", fmt.Sprintf(asks, "virtual_mailbox_maps")},
+		{"virtual_mailbox_domains = acmecorp.com\nvirtual_mailbox_maps = hash:/a\n", "fail virtual_mailbox_maps does not ask coexistd for recipients"},
+		{"virtual_mailbox_domains = acmecorp.com\nvirtual_mailbox_maps = {ours}\nvirtual_alias_maps = inline:{{@acmecorp.com=bob@acmecorp.com}}\n", fmt.Sprintf(asks, "virtual_mailbox_maps")},
+		{"virtual_mailbox_domains = acmecorp.com\n", fmt.Sprintf(takes, "virtual_mailbox_maps", "virtual_mailbox_domains")},
+		{"relay_domains = acmecorp.com\n", fmt.Sprintf(takes, "relay_recipient_maps", "relay_domains")},
+		{"mydestination = acmecorp.com\nlocal_recipient_maps = {ours}\n", fmt.Sprintf(refuses, "local_recipient_maps")},
+		{"mydestination = acmecorp.com\nlocal_recipient_maps = $alias_maps {ours}\nalias_maps = hash:/a\n", fmt.Sprintf(asks, "local_recipient_maps")},
+		{"mydestination =\nvirtual_mailbox_maps = {ours}\n", fmt.Sprintf(asks, "virtual_mailbox_maps")},
+	} {
+		x := besidePostfix(t, strings.ReplaceAll(c.main, "{ours}", "socketmap:inet:127.0.0.1:8702:recipients"))
+		x.conf.Rules.Routes.Domains["acmecorp.com"].Unlisted = route.Residence{Kind: route.Here}
+		if got := statuses(lookAtRecipients(t.Context(), x)); strings.TrimSpace(got) != c.want && !(c.want[0] == 'f' && strings.HasPrefix(got, c.want)) {
+			t.Errorf("of\n%sis said %q; right is %q", c.main, got, c.want)
 		}
 	}
 }

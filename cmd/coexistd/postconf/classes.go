@@ -3,6 +3,9 @@ package postconf
 import (
 	"slices"
 	"strings"
+
+	"coexistd/policy/config"
+	"coexistd/policy/route"
 )
 
 // Class is a setting of Postfix that lists domains which it takes mail for (ADDRESS_CLASS_README).
@@ -27,16 +30,23 @@ func VirtualMailboxes() Class {
 }
 
 // TakesAll reports a class for which Postfix takes mail to anybody, since its maps of recipients are
-// empty, and which may have domains beside ours. Were our map the only one there, the mail for those would be
-// refused.
-func (p *Settings) TakesAll(c Class, ours []string) bool {
+// empty, and which may have domains beside ours, or has one of ours that leaves unlisted addresses to Postfix. Were our
+// map the only one there, the mail for those would be refused.
+func (p *Settings) TakesAll(c Class, routes *route.Rules) bool {
 	if c.Recipients == "" || p.Main[c.Recipients] != "" {
 		return false
 	}
 	below := slices.Contains(List(p.Main["parent_domain_matches_subdomains"]), c.Domains)
-	return slices.ContainsFunc(List(p.Main[c.Domains]), func(domain string) bool {
-		return below || !slices.Contains(ours, strings.ToLower(domain))
+	return slices.ContainsFunc(List(p.Main[c.Domains]), func(name string) bool {
+		domain := routes.Domains[strings.ToLower(name)]
+		return below || domain == nil || domain.LeavesUnlisted()
 	})
+}
+
+// OnlyOursKnow reports a class of which no table but ours says who exists.
+func (p *Settings) OnlyOursKnow(c Class, lookups []config.Listener) bool {
+	tables := List(p.Main[c.Recipients])
+	return len(tables) > 0 && len(p.WithoutOurs(tables, lookups)) == 0
 }
 
 // Foreign are the domains beside ours for which Postfix takes mail, as far as they are named in main.cf or in files

@@ -204,9 +204,8 @@ func (g *postfixSide) recipients() {
 		if class.Recipients == "" || !g.has(class) {
 			continue
 		}
-		if g.p.TakesAll(class, g.ours()) {
-			g.notes = append(g.notes, fmt.Sprintf("%s is empty and stays so: Postfix takes mail to anybody of %s, where there may be domains that coexistd does not know, "+
-				"and the milter refuses whom the directory lacks.", class.Recipients, class.Domains))
+		if g.mustTakeAll(class) {
+			wanted = append(wanted, pair{class.Recipients, ""})
 			continue
 		}
 		if class.Recipients == "virtual_mailbox_maps" {
@@ -219,6 +218,28 @@ func (g *postfixSide) recipients() {
 		text += " virtual(8), which delivers to the mailboxes here, takes no socketmap: it keeps its own tables by an option in master.cf."
 	}
 	g.add("Let Postfix know that users who live elsewhere exist", text, append(lines, g.set(wanted...)...)...)
+}
+
+// mustTakeAll reports a class whose maps of recipients stay empty, or become so: ours would be the only
+// one, and does not know all users. It notes why.
+func (g *postfixSide) mustTakeAll(class postconf.Class) bool {
+	leaving := slices.DeleteFunc(g.Conf.Rules.Routes.Leaving(), func(domain string) bool {
+		isNew := class == postconf.VirtualMailboxes() && slices.Contains(g.untaken, domain)
+		return g.Classes[domain] != class && !isNew
+	})
+	isEmpty := g.p.Main[class.Recipients] == ""
+	alone := isEmpty || g.p.OnlyOursKnow(class, g.Conf.Lookups)
+	switch {
+	case len(leaving) > 0 && alone:
+		g.notes = append(g.notes, fmt.Sprintf("%s is to be empty: Postfix takes mail to anybody of %s. In %s, where unlisted is \"here\", coexistd knows those alone whom the directory lists. "+
+			"Where a table has the users here, name it in %s and run this again: Postfix refuses then whom nobody has.", class.Recipients, class.Domains, strings.Join(leaving, ", "), class.Recipients))
+	case g.p.TakesAll(class, &g.Conf.Rules.Routes):
+		g.notes = append(g.notes, fmt.Sprintf("%s is empty and stays so: Postfix takes mail to anybody of %s, where there may be domains that coexistd does not know, "+
+			"and the milter refuses whom the directory lacks.", class.Recipients, class.Domains))
+	default:
+		return false
+	}
+	return true
 }
 
 // keepVirtual gives virtual(8), which takes no socketmap, the tables that it has had.

@@ -136,11 +136,12 @@ func TestTheDoctorSaysWhichAliasesWeRefuse(t *testing.T) {
 // postalias(1) puts rows of its own beside the aliases, whose values are no members.
 func TestTheDoctorTakesWhatPostaliasAddsForNoAlias(t *testing.T) {
 	t.Parallel()
-	table := aliasTable(t, "postalias", "team: bob@acmecorp.com\npostmaster: bob@acmecorp.com\n")
+	table := aliasTable(t, "postalias", "team: bob@acmecorp.com\npostmaster: bob@acmecorp.com\nalice: bob@acmecorp.com\n")
 	out := ofPostfix(t, lab.SiteTOML, map[string]string{
 		"alias_maps": table, "mydestination": "acmecorp.com", "myorigin": "acmecorp.com", "virtual_mailbox_domains": "globex.example",
 	}, nil)
-	mustSay(t, out, "warn  postfix        "+table+" of alias_maps has aliases that the directory lacks, so that their mail is refused: team@acmecorp.com\n")
+	mustSay(t, out, "warn  postfix        "+table+" of alias_maps has aliases that the directory lacks, so that their mail is refused: team@acmecorp.com\n",
+		"warn  postfix        "+table+" of alias_maps has aliases that live elsewhere by the directory or by unlisted, so that their mail goes there and not to the alias: alice@acmecorp.com\n")
 	if strings.Contains(out, "members") || strings.Contains(strings.ToLower(out), "yp_") {
 		t.Errorf("the doctor takes rows of postalias for aliases:\n%s", out)
 	}

@@ -40,7 +40,7 @@ func (r *reader) domainKeys() schema.Section {
 		{Name: "mx", Kind: schema.Text(schema.AString, schema.As[string]), Usual: "here", Meaning: "`\"here\"`, or the platform to which the domain's MX points"},
 		{Name: "past_mx", Kind: schema.Choice[schema.Word]("known", "accept", "reject"), Usual: "accept",
 			Meaning: "`\"reject\"` refuses Internet mail that comes past the MX: that comes here although the MX is at a platform, which needs `networks`, and `tenant` or `proof`; or, where the MX is here, past every `[upstream]`"},
-		{Name: "unlisted", Kind: schema.Text(schema.AString, schema.As[string]), Usual: "reject", Meaning: "where an address lives that the directory lacks: `here`, or a platform's name"},
+		{Name: "unlisted", Kind: schema.Text(schema.AString, schema.As[string]), Usual: "reject", Meaning: "where an address lives that the directory lacks: `here`, or a platform's name. With `\"here\"` the MTA's own tables say who exists beside those whom the directory lists, and the lookup `recipients` answers for these alone ([Postfix](../postfix/README.md#your-own-aliases), [Sendmail](../sendmail/README.md#your-own-aliases))"},
 		{Name: "max_loss", Kind: schema.Text(`a percentage in quotes, like "10%"`, parseShare), Usual: "10%",
 			Meaning: "a new directory file that drops more of the addresses is refused, unless `max_loss_floor` lets it pass. So is one that drops all of a domain's, where `unlisted` is `\"reject\"`, unless this is `\"100%\"`. When the loss is meant, raise it for one reload, or restart"},
 		{Name: "max_loss_floor", Kind: schema.Number(0, 1_000_000), Usual: 20,

@@ -69,6 +69,7 @@ func postfix(s *Site) (Guide, error) {
 	if err := cmp.Or(g.passesMilters(), g.hasOthers()); err != nil {
 		return Guide{}, err
 	}
+	g.proposeHere()
 	for _, chapter := range []func(){
 		// Postfix's programs may read main.cf at any moment: what asks us who exists comes before
 		// the milter and before the domains, the milter before whom it guards against, and

@@ -179,6 +179,56 @@ func TestEmptyMapsOfRecipientsStayEmptyWhereOthersHaveDomainsToo(t *testing.T) {
 	r.mustHave(got, "virtual_mailbox_maps = socketmap:inet:127.0.0.1:8702:recipients")
 }
 
+// Our map does not know whom the directory lacks, where they live here.
+func TestNobodyIsRefusedWhereTheDirectoryHasThoseAloneWhoLiveElsewhere(t *testing.T) {
+	t.Parallel()
+	toml := strings.Replace(plainTOML, `unlisted = "office365"`, `unlisted = "here"`, 1)
+	const directory = "address,residence\ncarol@acmecorp.com,office365\n"
+	const ours = "socketmap:inet:127.0.0.1:8702:recipients"
+	r := startPostfix(t, t.TempDir(), survey(t, toml, directory, nil))
+	for main, want := range map[string]string{
+		"": "virtual_mailbox_maps =",
+		"virtual_mailbox_domains =\nmydestination = $myhostname\n":                                       "virtual_mailbox_maps =",
+		"virtual_mailbox_maps = " + ours + "\n":                                                          "virtual_mailbox_maps =",
+		"virtual_mailbox_maps = hash:/a\n":                                                               "virtual_mailbox_maps = hash:/a, " + ours,
+		"virtual_mailbox_domains =\nrelay_domains = acmecorp.com\n":                                      "relay_recipient_maps =",
+		"virtual_mailbox_domains =\nmydestination = acmecorp.com\n":                                      "local_recipient_maps = proxy:unix:passwd.byname $alias_maps, " + ours,
+		"virtual_mailbox_domains =\nmydestination = acmecorp.com\nlocal_recipient_maps =\n":              "local_recipient_maps =",
+		"virtual_mailbox_domains =\nmydestination = acmecorp.com\nlocal_recipient_maps = " + ours + "\n": "local_recipient_maps =",
+	} {
+		r.write(main, "")
+		got, script := r.apply(false)
+		r.mustHave(got, want)
+		isEmpty := strings.HasSuffix(want, "=")
+		if strings.Contains(unwrapped(script), "is to be empty: Postfix takes mail to anybody of") != isEmpty {
+			t.Errorf("of\n%sthe guide says\n%s", main, script)
+		}
+	}
+}
+
+// unwrapped has each comment of a script in one line.
+func unwrapped(script string) string { return strings.ReplaceAll(script, "\n# ", " ") }
+
+func TestAliasesThatTheDirectoryLacksAreToldOfWithWhatKeepsThem(t *testing.T) {
+	t.Parallel()
+	const (
+		directory = "address,residence\ncarol@acmecorp.com,office365\nlisted@acmecorp.com,here\n"
+		says      = "Postfix has aliases that the directory of acmecorp.com lacks: "
+		aliases   = "alias_maps = inline:{{team=x},{listed=y}}\nvirtual_alias_maps = inline:{{Sales@AcmeCorp.com=b@globex.example},{info@acmecorp.com=b@globex.example},{postmaster@acmecorp.com=c@globex.example},{listed@acmecorp.com=d@globex.example},{x@other.example=y@other.example}}\n"
+	)
+	for unlisted, want := range map[string]string{"reject": "info@acmecorp.com and 1 more. ", "here": "", "office365": ""} {
+		r := startPostfix(t, t.TempDir(), survey(t, strings.Replace(plainTOML, `unlisted = "office365"`, `unlisted = "`+unlisted+`"`, 1), directory, nil))
+		r.write(aliases, "")
+		if _, script := r.apply(false); strings.Contains(unwrapped(script), says+want) != (want != "") {
+			t.Errorf("with unlisted %s the guide says\n%s", unlisted, script)
+		}
+		r.write(aliases+"virtual_mailbox_domains =\nmydestination = acmecorp.com\n", "")
+		if _, script := r.apply(false); want != "" && !strings.Contains(unwrapped(script), says+"info@acmecorp.com and 2 more. ") {
+			t.Errorf("with local domains the guide says\n%s", script)
+		}
+	}
+}
+
 func TestDomainsThatTheConfigurationLacksMustBeAddedFirst(t *testing.T) {
 	t.Parallel()
 	r := newPostfix(t, "", "", "")

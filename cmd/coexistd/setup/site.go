@@ -32,6 +32,9 @@ type Site struct {
 	// Classes tells of each domain of ours by which of Postfix's classes it takes its mail, the
 	// first that has it. A domain that it lacks is taken by none, as far as can be told.
 	Classes map[string]postconf.Class
+	// Refused has for each domain of ours the addresses for which Postfix has an alias, and which are refused
+	// since the directory lacks them, sorted.
+	Refused map[string][]string
 	// CertificateNames are the DNS names in the certificate that the MTA shows to clients,
 	// sorted. Empty: it is not known.
 	CertificateNames []string
@@ -76,6 +79,7 @@ func (s *Site) SurveyPostfix(ctx context.Context, settings *postconf.Settings) {
 	s.Postfix = settings
 	s.takeCertificate(settings)
 	s.classify(ctx)
+	s.surveyAliases(ctx)
 }
 
 // AskDNS returns a site of which the DNS alone was asked, about these domains of ours.

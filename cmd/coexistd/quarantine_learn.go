@@ -58,6 +58,16 @@ func (t *teacher) ham(ctx context.Context, e *quarantine.Entry) lesson {
 	return t.teach(ctx, rspamd.Ham, e)
 }
 
+// spam teaches that a message is spam, whose sender its recipient blocks: the check spam may
+// have missed it. What is no longer held cannot be read, and what may have a virus is nothing
+// to go by.
+func (t *teacher) spam(ctx context.Context, e *quarantine.Entry) lesson {
+	if e.State != quarantine.Held || e.IsVirus() {
+		return lesson{}
+	}
+	return t.teach(ctx, rspamd.Spam, e)
+}
+
 // teach has rspamd learn that the message of an entry is of a class.
 func (t *teacher) teach(ctx context.Context, class rspamd.Class, e *quarantine.Entry) lesson {
 	if t == nil {

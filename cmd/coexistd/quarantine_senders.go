@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"coexistd/milter/quarantine"
+	kept "coexistd/milter/senders"
 	"coexistd/policy"
 	"coexistd/policy/config"
 	"coexistd/policy/config/quantity"
@@ -56,7 +58,8 @@ no report tells of it. Other recipients of such a message get it. With --domain,
 sender's domain is blocked. Bounces, our own users and our own domains are not blocked.
 
 The daemon goes by it within ten seconds. The entry itself stays held: delete it. See who
-is blocked by coexistd senders list, and end it by coexistd senders remove.`,
+is blocked by coexistd senders list, and end it by coexistd senders remove. With
+[quarantine] learn, rspamd is told that the message is spam.`,
 		Example: `  coexistd quarantine block vb3kq7x2ma
   coexistd quarantine block vb3kq7x2ma --domain --for 365d`,
 	}, func(e *quarantine.Entry, conf *config.Config) (senders.Sender, error) {
@@ -93,6 +96,13 @@ func parseLasting(text string) (time.Duration, error) {
 	return lasts, err
 }
 
+// saidOfSender is whom a recipient has allowed or blocked, and what rspamd was told of the
+// message by which they have.
+type saidOfSender struct {
+	kept.Sender
+	lesson
+}
+
 func addSender(c *call, id string, of senderOf, lasts time.Duration) int {
 	conf, held, err := c.openHeld()
 	if err != nil {
@@ -115,13 +125,18 @@ func addSender(c *call, id string, of senderOf, lasts time.Duration) int {
 	if err != nil {
 		return c.fail(err)
 	}
+	said := saidOfSender{Sender: added}
 	what := "is spared the check spam where SPF or DKIM proves it"
 	if sender.Kind == senders.Blocked {
 		what = "is " + onHit(conf.Rules)
+		said.lesson = newTeacher(conf, held).spam(context.Background(), &entries[0])
 	}
-	err = c.print(added, func(w io.Writer) {
+	err = c.print(said, func(w io.Writer) {
 		fmt.Fprintf(w, "%s is %s for %s until %s: their mail %s\n",
 			printableLine(sender.Name), sender.Kind, printableLine(sender.Owner), added.Until.Local().Format(time.DateOnly), what)
+		if learned := said.lesson.String(); learned != "" {
+			fmt.Fprintln(w, printableLine(learned))
+		}
 	})
 	if err != nil {
 		return c.fail(err)

@@ -85,6 +85,42 @@ func TestReleasedSpamIsLearnedAsHam(t *testing.T) {
 	})
 }
 
+func TestWhatIsBlockedIsLearnedAsSpam(t *testing.T) {
+	t.Parallel()
+	redis := startRedis(t, lab.RedisConfig{})
+	rspamd := startLearning(t, redis)
+	s := startSite(t, lab.SiteConfig{TOML: checkedTOML("", rspamd.URL(), neverReport)})
+	s.configure(s.learningTOML(rspamd.URL(), rspamd.ControllerURL()))
+	mustHaveLearned := func(spam string) {
+		t.Helper()
+		got, err := redis.Do(deadline(t), "HGET", "RS", "learns_spam")
+		if err != nil || got != spam {
+			t.Errorf("rspamd has learned %q messages as spam, not %s (%v)", got, spam, err)
+		}
+	}
+	// The check spam has missed it: a program holds it.
+	words := strings.Repeat("Some words on offers, which are of use to tell this message from all others that come.\r\n", 4)
+	program := strings.Replace(string(programFor("bob@acmecorp.com", "missed", 0)), "Content-Type: ",
+		"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\n"+words+"--b\r\nContent-Type: ", 1) + "--b--\r\n"
+	missed := s.hold([]byte(program), "bob@acmecorp.com")[0]
+	s.says(exitYes, "quarantine block "+missed.ID, "eve@example.net is blocked for bob@acmecorp.com", "rspamd has learned that it is spam")
+	mustHaveLearned("1")
+	found := s.hold(learnable("alice@acmecorp.com", "found"), "alice@acmecorp.com")[0]
+	out := s.says(exitYes, "quarantine block --json "+found.ID)
+	var said struct{ Sender, Learned string }
+	if err := json.Unmarshal([]byte(out), &said); err != nil || said.Sender != "eve@example.net" || said.Learned != "spam" {
+		t.Errorf("a block says (%v)\n%s", err, out)
+	}
+	mustHaveLearned("2")
+
+	// The block holds, whatever rspamd does.
+	if err := rspamd.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	s.says(exitYes, "quarantine block --domain "+missed.ID, "@example.net is blocked", "rspamd has not learned of it: rspamd's controller does not answer: ")
+	s.says(exitYes, "senders list --to bob@acmecorp.com", "@example.net")
+}
+
 func TestAReleaseGoesOnWhenRspamdDoesNotLearn(t *testing.T) {
 	t.Parallel()
 	rspamd := startLearning(t, startRedis(t, lab.RedisConfig{}))

@@ -55,7 +55,7 @@ func (r *reader) quarantineKeys() schema.Section {
 		{Name: "templates", Kind: schema.Text("a path in quotes", schema.As[string]), Example: `"templates"`,
 			Meaning: "a folder with texts of your own for the reports and summaries, for all or by domain: see [report-texts.md](report-texts.md)"},
 		{Name: "learn", Kind: schema.Boolean(), Usual: false,
-			Meaning: "have rspamd's controller learn that a message which the check spam holds is none, when it is released: see [behaviour.md](behaviour.md#quarantine)"},
+			Meaning: "have rspamd's controller learn that a message which the check spam holds is none, when it is released, and that one by which a sender is blocked is spam: see [behaviour.md](behaviour.md#quarantine)"},
 	}}
 }
 

@@ -138,12 +138,23 @@ func (c *Case) Decide() Decision {
 	}
 	d.conclude()
 	d.Reasons = c.addThrough(d.Reasons)
+	d.addSpared(spared)
+	return c.edit(d)
+}
+
+// mostSpared bounds the reasons for checks that recipients are spared which the message has. Each
+// of thousands may have one of their own, as their Ruling says.
+const mostSpared = 16
+
+// addSpared adds reasons for which recipients are spared checks, each once.
+func (d *Decision) addSpared(spared []verdict.Reason) {
+	added := 0
 	for _, why := range spared {
-		if !d.Reasons.Has(why) {
+		if added < mostSpared && !d.Reasons.Has(why) {
 			d.Reasons = d.Reasons.And(why)
+			added++
 		}
 	}
-	return c.edit(d)
 }
 
 // begin returns a decision that says where the message has entered, and nothing else.

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -181,5 +182,25 @@ func TestSendersAreAllowedAndBlockedNoLongerThanTheirTime(t *testing.T) {
 	m.findings = found(hit("spam", "s"))
 	for lasts, expected := range map[int64]string{1: "accept", 0: "quarantine", -1: "quarantine"} {
 		want(t, "allowed", newWorld().listing(lasts, bobAllows(partner)).send(t, m).Verdict.String(), expected)
+	}
+}
+
+func TestAMessageToThousandsWhoAllowItsSenderNamesSomeOfThem(t *testing.T) {
+	w := newWorld()
+	m := message{client: internetClient, from: partner, fields: from(partner), authentication: authentication(spoof.AuthPass, "partner.example"), findings: found(hit("spam", "s"))}
+	var allow []senders.Sender
+	for n := range 2000 {
+		owner := fmt.Sprintf("user%d@acmecorp.com", n)
+		w.words[owner] = "here"
+		m.to, allow = append(m.to, owner), append(allow, senders.Sender{Owner: owner, Name: "@partner.example", Kind: senders.Allowed})
+	}
+	got := w.listing(1, allow...).send(t, m)
+	want(t, "verdict", got.Verdict.String(), "accept")
+	if told := len(got.Reasons.List()); told < 2 || told > 100 {
+		t.Errorf("the message has %d reasons", told)
+	}
+	last := got.Recipients[1999]
+	if !strings.Contains(last.Reasons.String(), "user1999@acmecorp.com has allowed @partner.example") {
+		t.Errorf("the last has the reasons %s", last.Reasons)
 	}
 }

@@ -25,7 +25,8 @@ type codec struct {
 
 var errCut = errors.New("it is not as it was written")
 
-// mostListed bounds how many there can be of anything in one message.
+// mostListed bounds how many there can be of anything in one message: of more, the first are
+// written.
 const mostListed = mostRecipients
 
 // reader returns a codec that reads.
@@ -105,6 +106,9 @@ func codeFlags(c *codec, flags ...*bool) {
 }
 
 func codeList[T any](c *codec, list *[]T, each func(*codec, *T)) {
+	if !c.reading {
+		*list = (*list)[:min(len(*list), mostListed)]
+	}
 	n := c.length(len(*list))
 	if c.reading {
 		if n > mostListed {

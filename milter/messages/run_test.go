@@ -102,6 +102,20 @@ func TestARunHasItsMessages(t *testing.T) {
 	}
 }
 
+func TestOfMoreThanIsReadTheFirstAreWritten(t *testing.T) {
+	t.Parallel()
+	m := sample()
+	var many []verdict.Reason
+	for range mostListed + 1 {
+		many = append(many, m.Reasons.List()...)
+	}
+	m.Reasons = verdict.Because(many...)
+	r := written(7, m)
+	if got, err := r.read(7); err != nil || len(got.Reasons.List()) != mostListed {
+		t.Errorf("it has %d reasons, %v", len(got.Reasons.List()), err)
+	}
+}
+
 func FuzzWhateverIsInARunIsReadOrRefused(f *testing.F) {
 	whole := written(64, sample(), &Message{}, sample()).messages
 	f.Add(whole, uint8(2))

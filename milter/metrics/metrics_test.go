@@ -333,3 +333,12 @@ func BenchmarkRecord(b *testing.B) {
 		m.Record(r)
 	}
 }
+
+func TestTheSendersOfRecipientsAreTold(t *testing.T) {
+	lines := counted(New(func() State { return State{Senders: Senders{Allowed: 3, Blocked: 2, Failed: true}} }))
+	for _, want := range []string{`coexistd_senders{kind="allowed"} 3`, `coexistd_senders{kind="blocked"} 2`, `coexistd_senders_failed 1`} {
+		if !slices.Contains(lines, want) {
+			t.Errorf("%s is not told; there are %q", want, lines)
+		}
+	}
+}

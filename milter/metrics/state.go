@@ -21,6 +21,7 @@ type State struct {
 	Scanners   []Scanner
 	Redis      *Redis // nil: there is none
 	Quarantine Quarantine
+	Senders    Senders
 	Stores     []Store
 	Records    *Records // nil: none are kept
 	Sources    []Source
@@ -60,6 +61,12 @@ type Quarantine struct {
 	Entries int
 	Bytes   int64
 	Oldest  time.Time
+}
+
+// Senders are how many senders recipients have allowed and blocked.
+type Senders struct {
+	Allowed, Blocked int
+	Failed           bool
 }
 
 // Store is a file of SQLite.
@@ -132,6 +139,9 @@ func (c stateCollector) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstSummary(table[redisSeconds].desc(), r.Asked, r.Took.Seconds(), nil)
 	}
 	out.quarantine(&s.Quarantine)
+	out.send(sendersListed, float64(s.Senders.Allowed), "allowed")
+	out.send(sendersListed, float64(s.Senders.Blocked), "blocked")
+	out.flag(sendersFailed, s.Senders.Failed)
 	for _, one := range s.Stores {
 		to <- prometheus.MustNewConstSummary(table[storeSeconds].desc(), one.Changes, one.Took.Seconds(), nil, one.File)
 		out.send(storeFailures, float64(one.Failed), one.File)

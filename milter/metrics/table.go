@@ -58,6 +58,8 @@ const (
 	quarantineMax
 	quarantineKeep
 	quarantineOldest
+	sendersListed
+	sendersFailed
 	storeSeconds
 	storeFailures
 	recordsLost
@@ -114,6 +116,8 @@ var table = [metricCount]metric{
 	quarantineMax:     {"coexistd_quarantine_max_bytes", gauge, nil, "The quarantine's max_size; 0: there is no bound"},
 	quarantineKeep:    {"coexistd_quarantine_keep_seconds", gauge, nil, "The quarantine's keep; 0: for ever"},
 	quarantineOldest:  {"coexistd_quarantine_oldest_timestamp_seconds", gauge, nil, "When the oldest entry came that is held. It is missing while there is none"},
+	sendersListed:     {"coexistd_senders", gauge, []string{"kind"}, "Senders that recipients have allowed or blocked, as messages are decided by"},
+	sendersFailed:     {"coexistd_senders_failed", gauge, nil, "1 while these cannot be read, so that those from before hold"},
 	storeSeconds:      {"coexistd_store_change_duration_seconds", summary, []string{"file"}, "How long changes to a file of SQLite took, the wait for others and those that failed included: store.db has what is held and the audit, messages.db the records of messages"},
 	storeFailures:     {"coexistd_store_failures_total", counter, []string{"file"}, "Changes that such a file did not take: the disk is full, the file damaged or in use"},
 	recordsLost:       {"coexistd_records_lost_total", counter, nil, "Records of messages that could not be written, so that coexistd messages does not find these. The mail itself went on"},

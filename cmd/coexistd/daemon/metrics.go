@@ -15,6 +15,7 @@ func (d *Daemon) metricsState() metrics.State {
 	m := metrics.State{
 		Version: s.Version, Loaded: s.Configuration.Loaded, Refused: len(s.Configuration.Refused) > 0, UnderWay: s.Messages,
 		Quarantine: metrics.Quarantine{Open: s.Quarantine.Open, Max: v.conf.Quarantine.MaxBytes, Keep: v.conf.Quarantine.Keep},
+		Senders:    metrics.Senders{Allowed: s.Senders.Allowed, Blocked: s.Senders.Blocked, Failed: s.Senders.Error != ""},
 	}
 	m.Excesses.Connections, m.Excesses.Messages, m.Excesses.Recipients = d.flood.Excesses()
 	turned, _ := d.flood.Turned(now, &d.runtime.Load().Policy.DDoS, mostTold)

@@ -47,6 +47,7 @@ func TestMetricsTellWhatTheDaemonHas(t *testing.T) {
 	s := start(t, metrics)
 	s.mustTell("metrics.sock",
 		`coexistd_config_last_reload_successful 1`, `coexistd_quarantine_open 1`, `coexistd_quarantine_entries 0`, `coexistd_quarantine_bytes 0`,
+		`coexistd_senders{kind="allowed"} 0`, `coexistd_senders{kind="blocked"} 0`, `coexistd_senders_failed 0`,
 		`coexistd_store_failures_total{file="store.db"} 0`, `coexistd_store_failures_total{file="messages.db"} 0`, `coexistd_records_lost_total 0`, `coexistd_records_failed 0`, `coexistd_mta_log_failed 1`,
 		`coexistd_source_addresses{source="{dir}/users.csv"} 100`, `coexistd_source_refused{source="{dir}/users.csv"} 0`,
 		`coexistd_connections{address="unix:{dir}/milter.sock",use="milter"} 0`, `coexistd_scanner_away{scanner="attachments"} 0`,

@@ -134,6 +134,9 @@ func addSender(c *call, id string, of senderOf, lasts time.Duration) int {
 	err = c.print(said, func(w io.Writer) {
 		fmt.Fprintf(w, "%s is %s for %s until %s: their mail %s\n",
 			printableLine(sender.Name), sender.Kind, printableLine(sender.Owner), added.Until.Local().Format(time.DateOnly), what)
+		if sender.Kind == senders.Blocked && entries[0].Proven == "" {
+			fmt.Fprintln(w, "nothing proves that it was they who wrote: if somebody borrowed their name, their own mail is stopped, too")
+		}
 		if learned := said.lesson.String(); learned != "" {
 			fmt.Fprintln(w, printableLine(learned))
 		}

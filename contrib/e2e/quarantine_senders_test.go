@@ -99,6 +99,9 @@ func TestAnAllowedSenderIsSparedTheCheckSpamWhereTheyAreProven(t *testing.T) {
 		})
 		s.want("removed", s.heldFor(from(spfPass, "partner.example", forBob, "no longer")), forBob+" spam")
 		s.says(exitNo, "senders remove bob@acmecorp.com @partner.example")
+		if out := s.says(exitYes, "quarantine block "+id, "eve@partner.example is blocked"); strings.Contains(out, "nothing proves") {
+			t.Errorf("of a proven sender a block says\n%s", out)
+		}
 		if told := s.audit("--what", "allow"); len(told) != 1 || !strings.Contains(told[0], "|command|allow|@partner.example|bob@acmecorp.com|done") {
 			t.Errorf("of what was allowed the audit tells %q", told)
 		}
@@ -121,7 +124,7 @@ func TestABlockedSenderIsHeldForTheOneWhoHasBlockedThem(t *testing.T) {
 		id := s.hold(programFor(forBob, "the program", 0), forBob)[0].ID
 		s.says(exitNo, "quarantine allow "+id, "the check malware holds it")
 		s.awaitRead(func() {
-			s.says(exitYes, "quarantine block "+id, "eve@example.net is blocked for bob@acmecorp.com until ", "their mail is held")
+			s.says(exitYes, "quarantine block "+id, "eve@example.net is blocked for bob@acmecorp.com until ", "their mail is held", "nothing proves that it was they who wrote")
 		})
 		plain := func(from, subject string) []byte { return lab.Plain(from, forBob, subject) }
 		both := plain("eve@example.net", "for both")

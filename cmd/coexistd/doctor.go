@@ -33,14 +33,26 @@ addresses that [probe] names, and waits for a rule over there to send it back. N
 gets these messages: coexistd drops them. The MX of each domain is spoken with up to
 RCPT, and no further. What the MTA's log says of them is read, too.
 
-The exit status is 0 when nothing has failed, 1 when something has, and 2 when the
+With --survey it tells of a Postfix that coexistd is not attached to yet: what stands
+there, what coexistd will change about it, and what to do before. It sends nothing and
+changes nothing, and needs no configuration. Run it as root. The exit status is 0 when
+there is nothing to do before.
+
+The exit status is otherwise 0 when nothing has failed, 1 when something has, and 2 when the
 usage was wrong, the doctor is not allowed to look, or the probes were broken off.`,
 		Example: `  coexistd doctor
   coexistd doctor --json
-  coexistd doctor --probe`,
+  coexistd doctor --probe
+  coexistd doctor --survey`,
 		Args: atMost(0),
-	}, func([]string) int { return doctor(c, o) })
+	}, func([]string) int {
+		if o.survey {
+			return survey(c, o)
+		}
+		return doctor(c, o)
+	})
 	cmd.Flags().BoolVar(&o.probe, "probe", false, "send a message through each flow, and wait for it")
+	cmd.Flags().BoolVar(&o.survey, "survey", false, "say what attaching coexistd will change about this host's Postfix")
 	cmd.Flags().StringVar(&o.mailLog, "mail-log", "", "the MTA's log is this `FILE`, and not where it usually is")
 	cmd.Flags().StringVar(&o.sendmailCF, "sendmail-cf", "", "look at the Sendmail of this `FILE`, whether or not there is a Postfix")
 	c.jsonFlag(cmd.Flags())
@@ -50,7 +62,25 @@ usage was wrong, the doctor is not allowed to look, or the probes were broken of
 // doctorOptions are what the flags say.
 type doctorOptions struct {
 	sendmailCF, mailLog string
-	probe               bool
+	probe, survey       bool
+}
+
+// survey tells what attaching coexistd will change about the MTA.
+func survey(c *call, o doctorOptions) int {
+	if o.probe || o.sendmailCF != "" {
+		return c.wrong("--survey looks at a Postfix that coexistd is not attached to: leave out --probe and --sendmail-cf")
+	}
+	findings, err := checkup.Survey(context.Background(), c.config)
+	if err != nil {
+		return c.wrong("%v", err)
+	}
+	if err := c.print(findings, func(w io.Writer) { printFindings(w, findings) }); err != nil {
+		return c.wrong("%v", err)
+	}
+	if slices.ContainsFunc(findings, func(f checkup.Finding) bool { return f.Status != checkup.OK }) {
+		return exitNo
+	}
+	return exitYes
 }
 
 func doctor(c *call, o doctorOptions) int {

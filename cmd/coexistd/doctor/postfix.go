@@ -89,13 +89,16 @@ func lookAtProtocol(p *postfix) []Finding {
 	return nil
 }
 
+// askingPrograms are those of Postfix's that ask milters, or our lookups.
+var askingPrograms = []string{"smtpd", "cleanup", "trivial-rewrite", "pickup"}
+
 // lookAtChroot looks for services that cannot see a Unix socket of ours, because
 // the queue directory is all that they see.
 func lookAtChroot(x *examination) []Finding {
 	hidden := len(x.unixSockets()) > 0
 	var names []string
 	for _, s := range x.mta.Services {
-		if s.Chroot && slices.Contains([]string{"smtpd", "cleanup", "trivial-rewrite", "pickup"}, s.Program) {
+		if s.Chroot && slices.Contains(askingPrograms, s.Program) {
 			names = append(names, s.Name)
 		}
 	}

@@ -76,8 +76,6 @@ func together[S any](kind string, services []S, name func(S) string, judge func(
 	return findings
 }
 
-// setting reads "NAME = VALUE" as MTAs write it.
-
 // because drops the path that the error of a file begins with.
 func because(err error) error {
 	if failed, is := errors.AsType[*fs.PathError](err); is {

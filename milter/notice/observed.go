@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -48,8 +46,8 @@ type Observing struct {
 // other processes. All methods may be called by several goroutines at once; Record waits for
 // nothing outside the process.
 type Observed struct {
-	teller  *Teller
-	changed chan struct{} // something is to be saved
+	teller *Teller
+	saver  saver
 
 	mu       sync.Mutex
 	settings Observing
@@ -111,7 +109,7 @@ func (k *Kind) UnmarshalText(text []byte) error {
 
 // kind are the messages of a Kind.
 type kind struct {
-	Hours map[int64]int64 `json:"hours"` // by the hour, counted from 1970
+	Hours hours `json:"hours"`
 	// Senders are the most common since the last summary.
 	Senders map[string]int64 `json:"senders"`
 }
@@ -119,13 +117,13 @@ type kind struct {
 // NewObserved returns an Observed whose mails a Teller sends. It keeps nothing until it is
 // configured.
 func NewObserved(teller *Teller) *Observed {
-	return &Observed{teller: teller, changed: make(chan struct{}, 1)}
+	return &Observed{teller: teller, saver: newSaver()}
 }
 
 // Configure puts settings in the place of those before. What the file holds counts if nothing
 // was counted yet. A file that cannot be read is begun anew.
 func (o *Observed) Configure(s Observing) {
-	k, err := readObserved(s.Path)
+	k, err := readKept[observed](s.Path)
 	if err != nil && s.Any {
 		o.teller.log.Warn("the counts of observed mail cannot be read: they begin anew", "error", err)
 	}
@@ -162,7 +160,7 @@ func (o *Observed) Record(r *record.Record) {
 	for _, one := range kinds {
 		o.kept.add(one, r.Time, r.Sender)
 	}
-	o.touch()
+	o.saver.touch()
 }
 
 // kindsOf are what would have been done with a message, for some recipient who is observed, each
@@ -214,7 +212,7 @@ func (k *observed) add(one Kind, at time.Time, sender string) {
 	}
 	c := k.Kinds[one]
 	if c == nil {
-		c = &kind{Hours: make(map[int64]int64), Senders: make(map[string]int64)}
+		c = &kind{Hours: make(hours), Senders: make(map[string]int64)}
 		k.Kinds[one] = c
 	}
 	c.Hours[hourOf(at)]++
@@ -234,46 +232,23 @@ func (k *observed) add(one Kind, at time.Time, sender string) {
 // back.
 func (k *observed) forget(now time.Time) {
 	for one, c := range k.Kinds {
-		maps.DeleteFunc(c.Hours, func(h, _ int64) bool { return max(h-hourOf(now), hourOf(now)-h) > weekHours })
-		if len(c.Hours) == 0 {
+		if c.Hours.forget(now); len(c.Hours) == 0 {
 			delete(k.Kinds, one)
 		}
-	}
-}
-
-// touch has the counts saved. The caller has o.mu.
-func (o *Observed) touch() {
-	select {
-	case o.changed <- struct{}{}:
-	default:
 	}
 }
 
 // Run saves the counts, once a minute at most and at its end, and sends the summaries, until the
 // context ends.
 func (o *Observed) Run(ctx context.Context) {
-	var mails sync.WaitGroup
 	look := time.NewTimer(0)
 	defer look.Stop()
-	changed := o.changed // nil: they wait until the minute is over
-	var later <-chan time.Time
-	for ctx.Err() == nil {
-		select {
-		case <-ctx.Done():
-		case now := <-look.C:
-			look.Reset(lookInterval)
-			if o.isDue(now) {
-				mails.Go(func() { o.told(now, o.teller.deliver(ctx, notice{kind: "observe", write: o.letter})) })
-			}
-		case <-changed:
-			o.save()
-			changed, later = nil, time.After(saveInterval)
-		case <-later:
-			changed = o.changed
+	o.saver.run(ctx, o.save, look.C, func(now time.Time) {
+		look.Reset(lookInterval)
+		if o.isDue(now) {
+			o.told(now, o.teller.deliver(ctx, notice{kind: "observe", write: o.letter}))
 		}
-	}
-	mails.Wait()
-	o.save()
+	})
 }
 
 // isDue reports that a summary is to be sent, and notes that it is tried: once a day, from the
@@ -305,7 +280,7 @@ func (o *Observed) told(at time.Time, done bool) {
 	for _, c := range o.kept.Kinds {
 		clear(c.Senders)
 	}
-	o.touch()
+	o.saver.touch()
 }
 
 // save writes the file, once there is something to count. One call at a time may do so.
@@ -323,29 +298,6 @@ func (o *Observed) save() {
 	if err != nil {
 		o.teller.log.Error("the counts of observed mail cannot be saved", "error", err)
 	}
-}
-
-// replace writes a file of which whoever reads it finds all, the old or the new.
-func replace(path string, text []byte) error {
-	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
-}
-
-func readObserved(path string) (k observed, err error) {
-	file, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return observed{}, nil
-	}
-	if err != nil {
-		return observed{}, err
-	}
-	defer file.Close()
-	if err := json.NewDecoder(io.LimitReader(file, maxKept)).Decode(&k); err != nil {
-		return observed{}, fmt.Errorf("%s: %w", path, err)
-	}
-	return k, nil
 }
 
 // Summary says what would have been done with observed mail.
@@ -417,7 +369,7 @@ type Sender struct {
 // ReadObserved reads from the file of an Observed what it says at a time; readyAfter is as
 // Observing has it. Without the file, nothing was counted.
 func ReadObserved(path string, now time.Time, readyAfter time.Duration) (Summary, error) {
-	k, err := readObserved(path)
+	k, err := readKept[observed](path)
 	return k.summary(now, readyAfter), err
 }
 
@@ -431,14 +383,7 @@ func (k *observed) summary(now time.Time, readyAfter time.Duration) Summary {
 	s.Ready = !k.Since.IsZero() && now.Sub(begin) >= readyAfter
 	for one, c := range k.Kinds {
 		counted := CountedKind{Effect: one.Effect, Check: one.Check, Unexpected: one.IsUnexpected(), Senders: []Sender{}}
-		for h, n := range c.Hours {
-			if h >= hourOf(now)-weekHours {
-				counted.Week += n
-			}
-			if h >= hourOf(now)-dayHours {
-				counted.Day += n
-			}
-		}
+		counted.Day, counted.Week = c.Hours.since(now)
 		for address, n := range c.Senders {
 			counted.Senders = append(counted.Senders, Sender{address, n})
 		}

@@ -3,13 +3,7 @@ package notice
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
-	"maps"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -18,14 +12,9 @@ import (
 	"coexistd/milter/record"
 )
 
-const (
-	dayHours, weekHours = 24, 7 * 24
-	// saveInterval is how long the counts of one minute wait for those of the next.
-	saveInterval = time.Minute
-	// maxPlatforms bounds the platforms of which there are counts, and maxKept the file
-	// that holds them, in bytes. A platform takes up to 5 KB.
-	maxPlatforms, maxKept = 100, 2 << 20
-)
+// maxPlatforms bounds the platforms of which there are counts, and with them the file that holds
+// them. A platform takes up to 5 KB.
+const maxPlatforms = 100
 
 // Unproven tells of mail in our own name that comes from a platform's networks without
 // proof of any tenant, and is put off for that. There is a line in the log and a mail to
@@ -33,9 +22,9 @@ const (
 // other processes. All methods may be called by several goroutines at once; Record waits
 // for nothing outside the process but the log.
 type Unproven struct {
-	teller  *Teller
-	changed chan struct{}  // something is to be saved
-	due     chan time.Time // a mail is to be sent, for a message of that time
+	teller *Teller
+	saver  saver
+	due    chan time.Time // a mail is to be sent, for a message of that time
 
 	mu      sync.Mutex
 	path    string
@@ -58,9 +47,8 @@ type tally map[string]counts
 
 // counts are those of one platform.
 type counts struct {
-	// Hours has the messages by the hour, counted from 1970.
-	Hours map[int64]int64 `json:"hours"`
-	Last  Example         `json:"last"`
+	Hours hours   `json:"hours"`
+	Last  Example `json:"last"`
 }
 
 // Example is one message that was counted.
@@ -82,13 +70,13 @@ type Counted struct {
 // NewUnproven returns an Unproven whose mails a Teller sends. It keeps no file until it is
 // configured.
 func NewUnproven(teller *Teller) *Unproven {
-	return &Unproven{teller: teller, changed: make(chan struct{}, 1), due: make(chan time.Time, 1)}
+	return &Unproven{teller: teller, saver: newSaver(), due: make(chan time.Time, 1)}
 }
 
 // Configure names the file from now on. What that holds counts if nothing was counted
 // yet. A file that cannot be read is begun anew.
 func (u *Unproven) Configure(path string) {
-	k, err := load(path)
+	k, err := readKept[kept](path)
 	if err != nil {
 		u.teller.log.Warn("the counts of mail without proof of its tenant cannot be read: they begin anew", "error", err)
 	}
@@ -126,7 +114,7 @@ func (u *Unproven) count(platforms []string, e Example) (mail string) {
 	for _, platform := range platforms {
 		u.kept.Platforms.add(platform, e)
 	}
-	u.touch()
+	u.saver.touch()
 	// Told is ahead when the clock was put back.
 	if since := e.Time.Sub(u.kept.Told); u.telling || since >= 0 && since < dayHours*time.Hour {
 		return ""
@@ -146,7 +134,7 @@ func (u *Unproven) countOnmicrosoft(platform string, e Example) {
 	defer u.mu.Unlock()
 	u.kept.Onmicrosoft.forget(e.Time)
 	u.kept.Onmicrosoft.add(platform, e)
-	u.touch()
+	u.saver.touch()
 }
 
 // isOnmicrosoft reports an address of onmicrosoft.com that a person has. Exchange Online's own mail,
@@ -157,34 +145,12 @@ func isOnmicrosoft(sender string) bool {
 	return strings.HasSuffix(domain, ".onmicrosoft.com") && !slices.ContainsFunc([]string{"microsoftexchange", "o365connectorvalidation", "bounces+srs="}, isSystem)
 }
 
-// touch has the counts saved.
-func (u *Unproven) touch() {
-	select {
-	case u.changed <- struct{}{}:
-	default:
-	}
-}
-
 // Run saves the counts, once a minute at most and at its end, and sends the mails, until
 // the context ends. A mail that reaches nobody is sent again at the next message.
 func (u *Unproven) Run(ctx context.Context) {
-	var mails sync.WaitGroup
-	changed := u.changed // nil: they wait until the minute is over
-	var later <-chan time.Time
-	for ctx.Err() == nil {
-		select {
-		case <-ctx.Done():
-		case at := <-u.due:
-			mails.Go(func() { u.told(at, u.teller.deliver(ctx, notice{kind: "proof", write: u.letter})) })
-		case <-changed:
-			u.save()
-			changed, later = nil, time.After(saveInterval)
-		case <-later:
-			changed = u.changed
-		}
-	}
-	mails.Wait()
-	u.save()
+	u.saver.run(ctx, u.save, u.due, func(at time.Time) {
+		u.told(at, u.teller.deliver(ctx, notice{kind: "proof", write: u.letter}))
+	})
 }
 
 // told notes whether the mail for a message of that time is done with.
@@ -194,7 +160,7 @@ func (u *Unproven) told(at time.Time, done bool) {
 	u.telling = false
 	if done {
 		u.kept.Told = at
-		u.touch()
+		u.saver.touch()
 	}
 }
 
@@ -207,12 +173,8 @@ func (u *Unproven) save() {
 	if isEmpty {
 		return
 	}
-	// Whoever reads it finds all of it, the old or the new.
 	if err == nil {
-		err = os.WriteFile(path+".new", text, 0o600)
-	}
-	if err == nil {
-		err = os.Rename(path+".new", path)
+		err = replace(path, text)
 	}
 	if err != nil {
 		u.teller.log.Error("the counts of mail without proof of its tenant cannot be saved", "error", err)
@@ -222,38 +184,22 @@ func (u *Unproven) save() {
 // ReadPutOff reads from the file of an Unproven what was put off in the seven days before
 // a time, by the platforms' names. Without the file, there is nothing.
 func ReadPutOff(path string, now time.Time) ([]Counted, error) {
-	k, err := load(path)
+	k, err := readKept[kept](path)
 	return k.putOff(now), err
 }
 
 // ReadOnmicrosoft reads from the same file what came in those days from users of our own tenants
 // whose address is one of onmicrosoft.com.
 func ReadOnmicrosoft(path string, now time.Time) ([]Counted, error) {
-	k, err := load(path)
+	k, err := readKept[kept](path)
 	return k.Onmicrosoft.since(now), err
-}
-
-func load(path string) (k kept, err error) {
-	file, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return kept{}, nil
-	}
-	if err != nil {
-		return kept{}, err
-	}
-	defer file.Close()
-	if err := json.NewDecoder(io.LimitReader(file, maxKept)).Decode(&k); err != nil {
-		return kept{}, fmt.Errorf("%s: %w", path, err)
-	}
-	return k, nil
 }
 
 // forget drops what is more than a week before a time, or after it, from a clock that was
 // put back.
 func (t tally) forget(now time.Time) {
 	for name, c := range t {
-		maps.DeleteFunc(c.Hours, func(h, _ int64) bool { return max(h-hourOf(now), hourOf(now)-h) > weekHours })
-		if len(c.Hours) == 0 {
+		if c.Hours.forget(now); len(c.Hours) == 0 {
 			delete(t, name)
 		}
 	}
@@ -269,7 +215,7 @@ func (t *tally) add(platform string, e Example) {
 		*t = make(tally)
 	}
 	if c.Hours == nil {
-		c.Hours = make(map[int64]int64)
+		c.Hours = make(hours)
 	}
 	c.Hours[hourOf(e.Time)]++
 	c.Last = e
@@ -284,20 +230,10 @@ func (t tally) since(now time.Time) []Counted {
 	var list []Counted
 	for platform, c := range t {
 		one := Counted{Platform: platform, Last: c.Last}
-		for h, n := range c.Hours {
-			if h >= hourOf(now)-weekHours {
-				one.Week += n
-			}
-			if h >= hourOf(now)-dayHours {
-				one.Day += n
-			}
-		}
-		if one.Week > 0 {
+		if one.Day, one.Week = c.Hours.since(now); one.Week > 0 {
 			list = append(list, one)
 		}
 	}
 	slices.SortFunc(list, func(a, b Counted) int { return strings.Compare(a.Platform, b.Platform) })
 	return list
 }
-
-func hourOf(t time.Time) int64 { return t.Unix() / 3600 }

@@ -38,7 +38,7 @@ func observedMessages(c *call) int {
 	if reading.Config == nil {
 		return c.fail(reading.Problems)
 	}
-	s, err := notice.ReadObserved(daemon.ObservedPath(reading.Config), time.Now(), reading.Config.Observe.ReadyAfter)
+	s, err := notice.ReadObserved(daemon.ObservedPath(reading.Config), time.Now(), daemon.Ready(reading.Config))
 	if err != nil {
 		return c.wrong("%v", err)
 	}

@@ -37,8 +37,8 @@ func TestMessagesObservedSaysWhatWouldHaveBeenDone(t *testing.T) {
 	hour := now.Unix() / 3600
 	write := func(unexpected time.Time) {
 		t.Helper()
-		text := `{"since": "` + now.Add(-300*time.Hour).Format(time.RFC3339) + `", "unexpected": "` + unexpected.Format(time.RFC3339) + `", "kinds": {` +
-			`"refused/spoof": {"hours": {"` + fmt.Sprint(hour) + `": 3, "` + fmt.Sprint(hour-48) + `": 2}, "senders": {"eve@example.net\u001b[31m": 5, "": 1}}, "rewritten/": {"hours": {"` + fmt.Sprint(hour) + `": 7}}}}`
+		text := `{"since": "` + now.Add(-300*time.Hour).Format(time.RFC3339) + `", "kinds": {` +
+			`"refused/spoof": {"latest": "` + unexpected.Format(time.RFC3339) + `", "hours": {"` + fmt.Sprint(hour) + `": 3, "` + fmt.Sprint(hour-48) + `": 2}, "senders": {"eve@example.net\u001b[31m": 5, "": 1}}, "rewritten/": {"hours": {"` + fmt.Sprint(hour) + `": 7}}}}`
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -56,6 +56,13 @@ func TestMessagesObservedSaysWhatWouldHaveBeenDone(t *testing.T) {
 	if status != exitNo || complaint != "" || strings.Contains(out, "\x1b") {
 		t.Errorf("the status is %d: %s\n%q", status, complaint, out)
 	}
+	looked := configuration(t, "mode = \"observe\"\n"+lab.SiteTOML+"[observe]\nexpected = [\"spoof\"]\n", lab.SiteDirectory)
+	path = daemon.ObservedPath(load(t, looked))
+	write(now)
+	if status, out, _ := observedOf(looked); status != exitYes || !strings.Contains(out, "\nrefused by spoof\n  3 in the last") {
+		t.Errorf("where spoof is expected, the status is %d: %s", status, out)
+	}
+	path = daemon.ObservedPath(load(t, config))
 	write(now.Add(-200 * time.Hour))
 	if status, out, _ := observedOf(config, "--json"); status != exitYes || !strings.Contains(out, `"ready": true`) {
 		t.Errorf("once it is ready, the status is %d: %s", status, out)

@@ -61,7 +61,7 @@ func (u *Unproven) letter(s *Settings, to string, now time.Time) (*ownmail.Lette
 // letter writes the summary to one administrator, with the counts as they are then.
 func (o *Observed) letter(s *Settings, to string, now time.Time) (*ownmail.Letter, error) {
 	o.mu.Lock()
-	sum := o.kept.summary(now, o.settings.ReadyAfter)
+	sum := o.kept.summary(now, o.settings.Ready)
 	o.mu.Unlock()
 	var kinds []page
 	for _, one := range sum.Kinds {

@@ -32,13 +32,20 @@ type Observing struct {
 	// Path is the file that keeps the counts.
 	Path string
 	// Any says that some mail is only observed. Without, what was counted is forgotten.
-	Any bool
-	// ReadyAfter is how long nothing unexpected must come before the summary says that all is
-	// ready to be enforced.
-	ReadyAfter time.Duration
+	Any   bool
+	Ready Ready
 	// At is when the summary is sent each day: what the clock of Settings.Zone shows since
 	// midnight. Nil: never.
 	At *time.Duration
+}
+
+// Ready says when all is ready to be enforced.
+type Ready struct {
+	// After is how long nothing unexpected must come before.
+	After time.Duration
+	// Expected are the checks by which mail may be refused, put off, held or dropped all the
+	// same.
+	Expected []string
 }
 
 // Observed counts what would have been done with mail that is only observed (record.Sink), and
@@ -57,11 +64,9 @@ type Observed struct {
 
 // observed is what the file holds.
 type observed struct {
-	Since time.Time `json:"since"` // when the first message was counted
-	Told  time.Time `json:"told"`  // when the last summary was sent
-	// Unexpected is when something unexpected last would have been done.
-	Unexpected time.Time      `json:"unexpected"`
-	Kinds      map[Kind]*kind `json:"kinds"`
+	Since time.Time      `json:"since"` // when the first message was counted
+	Told  time.Time      `json:"told"`  // when the last summary was sent
+	Kinds map[Kind]*kind `json:"kinds"`
 }
 
 // Kind is one thing that would have been done, and the check that decides it, or "".
@@ -84,16 +89,13 @@ var effects = map[verdict.Verdict]string{
 	verdict.Accept: Passed, verdict.Tag: Marked, verdict.Quarantine: Held, verdict.Discard: Dropped, verdict.Tempfail: PutOff, verdict.Reject: Refused,
 }
 
-// expected are the checks whose work it is to find what nobody wants.
-var expected = []string{verdict.CheckVirus, verdict.CheckMalware, verdict.CheckDDoS, verdict.CheckSpam}
-
-// IsUnexpected reports that enforcing would do more than keep away what nobody wants: it refuses,
-// puts off, holds or drops a message for another check than virus, malware, ddos and spam, or
-// for none, or somebody who is asked does not answer.
-func (k Kind) IsUnexpected() bool {
+// isUnexpected reports that enforcing would do more than keep away what nobody wants: it refuses,
+// puts off, holds or drops a message for a check that is not expected to, or for none, or somebody
+// who is asked does not answer.
+func (r Ready) isUnexpected(k Kind) bool {
 	switch k.Effect {
 	case Held, Dropped, PutOff, Refused:
-		return !slices.Contains(expected, k.Check)
+		return !slices.Contains(r.Expected, k.Check)
 	}
 	return k.Effect == Unanswered
 }
@@ -109,7 +111,8 @@ func (k *Kind) UnmarshalText(text []byte) error {
 
 // kind are the messages of a Kind.
 type kind struct {
-	Hours hours `json:"hours"`
+	Hours  hours     `json:"hours"`
+	Latest time.Time `json:"latest"` // the last one
 	// Senders are the most common since the last summary.
 	Senders map[string]int64 `json:"senders"`
 }
@@ -207,15 +210,13 @@ func (k *observed) add(one Kind, at time.Time, sender string) {
 	if k.Kinds == nil {
 		k.Kinds = make(map[Kind]*kind)
 	}
-	if one.IsUnexpected() {
-		k.Unexpected = at
-	}
 	c := k.Kinds[one]
 	if c == nil {
 		c = &kind{Hours: make(hours), Senders: make(map[string]int64)}
 		k.Kinds[one] = c
 	}
 	c.Hours[hourOf(at)]++
+	c.Latest = at
 	sender = clip(strings.ToLower(sender), maxText)
 	if _, known := c.Senders[sender]; known || len(c.Senders) < maxSenders {
 		c.Senders[sender]++
@@ -228,12 +229,13 @@ func (k *observed) add(one Kind, at time.Time, sender string) {
 	}
 }
 
-// forget drops what is more than a week before a time, or after it, from a clock that was put
-// back.
+// forget drops the counts of more than a week before a time. What is after it, from a clock that
+// was put back, counts as of now.
 func (k *observed) forget(now time.Time) {
-	for one, c := range k.Kinds {
-		if c.Hours.forget(now); len(c.Hours) == 0 {
-			delete(k.Kinds, one)
+	for _, c := range k.Kinds {
+		c.Hours.forget(now)
+		if c.Latest.After(now) {
+			c.Latest = now
 		}
 	}
 }
@@ -305,9 +307,10 @@ type Summary struct {
 	// Since is when the first message was counted; zero: none was.
 	Since time.Time `json:"since"`
 	// Unexpected is when something unexpected last would have been done; zero: never.
-	Unexpected time.Time     `json:"unexpected"`
+	Unexpected time.Time `json:"unexpected"`
+	// ReadyAfter is how long nothing unexpected must come, and Ready says that it is so.
 	ReadyAfter time.Duration `json:"-"`
-	Ready      bool          `json:"ready"` // nothing unexpected came for ReadyAfter
+	Ready      bool          `json:"ready"`
 	Kinds      []CountedKind `json:"kinds"`
 }
 
@@ -366,23 +369,22 @@ type Sender struct {
 	Count   int64  `json:"count"`
 }
 
-// ReadObserved reads from the file of an Observed what it says at a time; readyAfter is as
-// Observing has it. Without the file, nothing was counted.
-func ReadObserved(path string, now time.Time, readyAfter time.Duration) (Summary, error) {
+// ReadObserved reads from the file of an Observed what it says at a time. Without the file, nothing
+// was counted.
+func ReadObserved(path string, now time.Time, ready Ready) (Summary, error) {
 	k, err := readKept[observed](path)
-	return k.summary(now, readyAfter), err
+	return k.summary(now, ready), err
 }
 
 // summary says what was counted, what is unexpected first, and then the most frequent.
-func (k *observed) summary(now time.Time, readyAfter time.Duration) Summary {
-	s := Summary{Since: k.Since, Unexpected: k.Unexpected, ReadyAfter: readyAfter, Kinds: []CountedKind{}}
+func (k *observed) summary(now time.Time, ready Ready) Summary {
+	s := Summary{Since: k.Since, ReadyAfter: ready.After, Kinds: []CountedKind{}}
 	begin := k.Since
-	if k.Unexpected.After(begin) {
-		begin = k.Unexpected
-	}
-	s.Ready = !k.Since.IsZero() && now.Sub(begin) >= readyAfter
 	for one, c := range k.Kinds {
-		counted := CountedKind{Effect: one.Effect, Check: one.Check, Unexpected: one.IsUnexpected(), Senders: []Sender{}}
+		counted := CountedKind{Effect: one.Effect, Check: one.Check, Unexpected: ready.isUnexpected(one), Senders: []Sender{}}
+		if counted.Unexpected && c.Latest.After(s.Unexpected) {
+			s.Unexpected = c.Latest
+		}
 		counted.Day, counted.Week = c.Hours.since(now)
 		for address, n := range c.Senders {
 			counted.Senders = append(counted.Senders, Sender{address, n})
@@ -395,6 +397,10 @@ func (k *observed) summary(now time.Time, readyAfter time.Duration) Summary {
 			s.Kinds = append(s.Kinds, counted)
 		}
 	}
+	if s.Unexpected.After(begin) {
+		begin = s.Unexpected
+	}
+	s.Ready = !k.Since.IsZero() && now.Sub(begin) >= ready.After
 	slices.SortFunc(s.Kinds, func(a, b CountedKind) int {
 		if a.Unexpected != b.Unexpected {
 			if a.Unexpected {

@@ -35,9 +35,12 @@ func newObserved(t testing.TB, s Settings) (o *Observed, log *fake.Log) {
 	teller.Configure(s)
 	o = NewObserved(teller)
 	morning := 7 * time.Hour
-	o.Configure(Observing{Path: filepath.Join(t.TempDir(), "observed.json"), Any: true, ReadyAfter: 2 * aDay, At: &morning})
+	o.Configure(Observing{Path: filepath.Join(t.TempDir(), "observed.json"), Any: true, Ready: Ready{2 * aDay, usual}, At: &morning})
 	return o, log
 }
+
+// usual are the checks that are expected unless the configuration says otherwise.
+var usual = []string{verdict.CheckVirus, verdict.CheckMalware, verdict.CheckDDoS, verdict.CheckSpam}
 
 // The rulings of the tests.
 var (
@@ -83,7 +86,7 @@ func TestEachMessageCountsOnceForEachThingThatWouldBeDone(t *testing.T) {
 	} {
 		var got []string
 		for _, k := range kindsOf(c.record) {
-			got = append(got, (&CountedKind{Effect: k.Effect, Check: k.Check, Unexpected: k.IsUnexpected()}).String())
+			got = append(got, (&CountedKind{Effect: k.Effect, Check: k.Check, Unexpected: Ready{Expected: usual}.isUnexpected(k)}).String())
 		}
 		if text := strings.Join(got, "; "); text != c.want {
 			t.Errorf("%s: it counts as %q; right is %q", about, text, c.want)
@@ -103,9 +106,10 @@ func counted(s Summary) string {
 func TestTheSummaryIsReadyOnceNothingUnexpectedCameForSoLong(t *testing.T) {
 	t.Parallel()
 	o, _ := newObserved(t, settings(""))
+	ready := Ready{2 * aDay, usual}
 	mustSay := func(after time.Duration, want, readiness string) {
 		t.Helper()
-		s := o.kept.summary(noon.Add(after), 2*aDay)
+		s := o.kept.summary(noon.Add(after), ready)
 		if got := counted(s); got != want {
 			t.Errorf("after %v the counts are %q; right is %q", after, got, want)
 		}
@@ -125,6 +129,10 @@ func TestTheSummaryIsReadyOnceNothingUnexpectedCameForSoLong(t *testing.T) {
 	o.Record(seen(3*aDay, "x@example.net", spoofs, spammy))
 	mustSay(4*aDay, "refused by spoof (unexpected) 1 1; rewritten 0 3; held by spam 1 1", "Not ready to enforce: something unexpected would have been done last at 72h0m0s, and it is to be 2 days without")
 	mustSay(5*aDay, "refused by spoof (unexpected) 0 1; rewritten 0 3; held by spam 0 1", "Ready to enforce: ")
+	ready.After = 30 * aDay
+	mustSay(20*aDay, "", "Not ready to enforce: something unexpected would have been done last at 72h0m0s, and it is to be 30 days without")
+	ready = Ready{2 * aDay, append(usual, verdict.CheckSpoof)}
+	mustSay(4*aDay, "rewritten 0 3; held by spam 1 1; refused by spoof 1 1", "Ready to enforce: ")
 }
 
 func TestTheCountsAreKeptForTheNextStartAndForgottenWhenNothingIsObserved(t *testing.T) {
@@ -144,7 +152,7 @@ func TestTheCountsAreKeptForTheNextStartAndForgottenWhenNothingIsObserved(t *tes
 	running.Wait()
 	o.save()
 	path := o.settings.Path
-	s, err := ReadObserved(path, noon, aDay)
+	s, err := ReadObserved(path, noon, Ready{aDay, usual})
 	if err != nil || counted(s) != "refused by spoof (unexpected) 800 800; rewritten 1 1" || !s.Since.Equal(noon) {
 		t.Errorf("the file says %+v, %v", s, err)
 	}
@@ -155,7 +163,7 @@ func TestTheCountsAreKeptForTheNextStartAndForgottenWhenNothingIsObserved(t *tes
 	next := NewObserved(o.teller)
 	next.Configure(o.settings)
 	next.Record(seen(time.Hour, "y@example.net", moves))
-	if got := counted(next.kept.summary(noon.Add(time.Hour), aDay)); got != "refused by spoof (unexpected) 800 800; rewritten 2 2" {
+	if got := counted(next.kept.summary(noon.Add(time.Hour), Ready{aDay, usual})); got != "refused by spoof (unexpected) 800 800; rewritten 2 2" {
 		t.Errorf("after a restart the counts are %q", got)
 	}
 	settings := o.settings
@@ -168,7 +176,7 @@ func TestTheCountsAreKeptForTheNextStartAndForgottenWhenNothingIsObserved(t *tes
 	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadObserved(path, noon, aDay); err == nil || !strings.Contains(err.Error(), path) {
+	if _, err := ReadObserved(path, noon, Ready{aDay, usual}); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("of a damaged file the error is %v", err)
 	}
 	next.Configure(o.settings)
@@ -182,7 +190,7 @@ func TestCommonSendersStayWhereThereAreVeryMany(t *testing.T) {
 		o.Record(seen(0, fmt.Sprintf("%d@example.net", i), spoofs))
 		o.Record(seen(0, "often@example.net", spoofs))
 	}
-	s := o.kept.summary(noon, aDay)
+	s := o.kept.summary(noon, Ready{aDay, usual})
 	if n := len(o.kept.Kinds[Kind{Refused, verdict.CheckSpoof}].Senders); n > maxSenders {
 		t.Errorf("%d senders are counted", n)
 	}
@@ -259,7 +267,7 @@ func TestEachAdministratorGetsTheSummaryOnce(t *testing.T) {
 	teller, log := run(t, s)
 	o := NewObserved(teller)
 	midnight := time.Duration(0)
-	o.Configure(Observing{Path: filepath.Join(t.TempDir(), "observed.json"), Any: true, ReadyAfter: time.Hour, At: &midnight})
+	o.Configure(Observing{Path: filepath.Join(t.TempDir(), "observed.json"), Any: true, Ready: Ready{time.Hour, usual}, At: &midnight})
 	r := seen(0, "x@example.net", moves)
 	r.Time = time.Now().Add(-aDay)
 	o.Record(r)

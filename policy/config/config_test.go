@@ -224,6 +224,7 @@ checks = ["loop"]
 checks = []
 [observe]
 ready_after = "36h"
+expected = ["spoof", "virus", "spoof"]
 `
 
 var fullFiles = map[string]string{
@@ -254,7 +255,7 @@ func TestTheFullFileIsReadWhole(t *testing.T) {
 	check(t, "MaxPasses", p.Routes.MaxPasses, 5)
 	check(t, "LogSubject", c.LogSubject, true)
 	check(t, "Observe", p.Observe, true)
-	check(t, "ReadyAfter", c.Observe.ReadyAfter, day*3/2)
+	check(t, "Observe", c.Observe, Observe{ReadyAfter: day * 3 / 2, Expected: []string{"spoof", "virus"}})
 	check(t, "Outbound", p.Routes.Outbound, "google")
 	check(t, "Listeners", c.Listeners, []Listener{
 		{Address: "unix:/run/coexistd/milter.sock", Mode: 0o666},

@@ -167,11 +167,16 @@ func noticeSettings(conf *config.Config, keys seal.Keys) notice.Settings {
 // observing is what a configuration says of observed mail: the summary is sent at the first time of
 // day at which the quarantine's reports are.
 func observing(conf *config.Config) notice.Observing {
-	o := notice.Observing{Path: ObservedPath(conf), Any: conf.Rules.Mode() != "enforce", ReadyAfter: conf.Observe.ReadyAfter}
+	o := notice.Observing{Path: ObservedPath(conf), Any: conf.Rules.Mode() != "enforce", Ready: Ready(conf)}
 	if at := conf.Quarantine.Report.At; len(at) > 0 {
 		o.At = &at[0]
 	}
 	return o
+}
+
+// Ready says when observed mail is ready to be enforced.
+func Ready(conf *config.Config) notice.Ready {
+	return notice.Ready{After: conf.Observe.ReadyAfter, Expected: conf.Observe.Expected}
 }
 
 // ObservedPath is the file with the counts of observed mail.

@@ -16,7 +16,7 @@ import (
 var rightServer = map[string]string{
 	"compatibility_level": "3.6", "mail_owner": "daemon", "setgid_group": "mail", "queue_directory": "{dir}/queue",
 	"myhostname": "mail.acmecorp.com", "mydestination": "localhost", "alias_maps": "",
-	"virtual_mailbox_domains": "acmecorp.com", "virtual_mailbox_maps": "inline:{bob@acmecorp.com=bob}",
+	"virtual_mailbox_domains": "acmecorp.com", "virtual_mailbox_maps": "inline:{bob@acmecorp.com=bob}", "mynetworks": "127.0.0.0/8",
 }
 
 // surveyed is what a survey tells of a Postfix whose main.cf differs from rightServer, and whose folder has further
@@ -56,19 +56,21 @@ func TestASurveyOfAServerThatIsRightHasNothingToDo(t *testing.T) {
 	t.Parallel()
 	const alone = "ok    configuration  there is no {dir}/coexistd.toml yet: this tells of the server alone\n" +
 		"ok    domains        Postfix takes mail for acmecorp.com: coexistd will refuse what comes from the Internet for those that its configuration lacks, so each needs a [domain] there\n" +
-		"ok    recipients     virtual_mailbox_maps (inline:{bob@acmecorp.com=bob}) says who exists in acmecorp.com: coexistd setup postfix adds the map recipients behind it, for users who live elsewhere\n"
+		"ok    recipients     virtual_mailbox_maps (inline:{bob@acmecorp.com=bob}) says who exists in acmecorp.com: coexistd setup postfix adds the map recipients behind it, for users who live elsewhere. coexistd will refuse whom the directory lacks; with unlisted = \"here\" in the domain's section it leaves them to the MTA, and the directory needs those alone who live elsewhere\n" +
+		"ok    networks       mynetworks in main.cf lets 1 networks send without a login. For coexistd, mail from there is that of your users where the configuration says: our_networks = [\"127.0.0.0/8\"]. Leave the addresses of a gateway out that hands on mail of the Internet\n"
 	if status, out := surveyed(t, nil, nil); status != exitYes || out != alone {
 		t.Errorf("of a server alone, the survey ends with %d and says\n%s", status, out)
 	}
 	const configured = "ok    domains        {dir}/coexistd.toml has all domains that main.cf names\n" +
 		"ok    recipients     virtual_mailbox_maps (inline:{bob@acmecorp.com=bob}) says who exists in acmecorp.com: coexistd setup postfix adds the map recipients behind it, for users who live elsewhere\n" +
-		"ok    aliases        coexistd refuses none of the aliases that can be listed, nor sends it elsewhere\n"
+		"ok    aliases        coexistd refuses none of the aliases that can be listed, nor sends it elsewhere\n" +
+		"ok    networks       our_networks has all networks of mynetworks\n"
 	if status, out := surveyed(t, nil, withDomain("")); status != exitYes || out != configured {
 		t.Errorf("with a configuration, the survey ends with %d and says\n%s", status, out)
 	}
 	status, out := surveyed(t, map[string]string{"virtual_mailbox_maps": ""}, nil, "--json")
 	var findings []struct{ Subject, Status, Found, Remedy string }
-	if err := json.Unmarshal([]byte(out), &findings); err != nil || status != exitNo || len(findings) != 3 || findings[2].Subject != "recipients" || findings[2].Status != "warn" || findings[2].Remedy == "" {
+	if err := json.Unmarshal([]byte(out), &findings); err != nil || status != exitNo || len(findings) != 4 || findings[2].Subject != "recipients" || findings[2].Status != "warn" || findings[2].Remedy == "" {
 		t.Errorf("as JSON, it ends with %d and says %s", status, out)
 	}
 }
@@ -140,6 +142,49 @@ func TestASurveyNamesEachPitfallOfAServerAndItsRemedy(t *testing.T) {
 			says: []string{"warn  maps           virtual_alias_maps asks inline:{x@other.example=y}, regexp:{dir}/forwards, of which nobody can list regexp:{dir}/forwards: coexistd setup postfix puts the map aliases before them", "  do: set unlisted"}},
 		{name: "transports", main: map[string]string{"transport_maps": "inline:{acmecorp.com=lmtp:}"},
 			says: []string{"ok    maps           transport_maps asks inline:{acmecorp.com=lmtp:}: coexistd setup postfix puts the map transport before"}, right: true},
+
+		{name: "an alias of a user who lives elsewhere", main: map[string]string{"virtual_alias_maps": "inline:{alice@acmecorp.com=bob@acmecorp.com}"}, files: withDomain("unlisted = \"here\"\n"),
+			says: []string{"warn  aliases        inline:{alice@acmecorp.com=bob@acmecorp.com} of virtual_alias_maps has aliases that live elsewhere by the directory or by unlisted, so that their mail goes there and not to the alias: alice@acmecorp.com\n", "  do: list each in the directory with the residence here, or take it out"}},
+
+		{name: "strangers who may relay", main: map[string]string{"mynetworks": "127.0.0.0/8 0.0.0.0/0"},
+			says: []string{"FAIL  networks       mynetworks in main.cf has 0.0.0.0/0, which is a great part of the Internet", "  do: write the networks of your own hosts there instead"}},
+		{name: "strangers who may relay, with a configuration", main: map[string]string{"mynetworks": "127.0.0.0/8 [::]/0"}, files: withDomain(""),
+			says: []string{"FAIL  networks       mynetworks in main.cf has ::/0, which is"}},
+		{name: "networks that the configuration lacks", main: map[string]string{"mynetworks": "127.0.0.0/8 10.1.0.0/16"}, files: withDomain(""),
+			says: []string{"warn  networks       mynetworks has \"10.1.0.0/16\", which our_networks lacks", "  do: add to our_networks in {dir}/coexistd.toml: \"10.1.0.0/16\""}},
+		{name: "networks of a platform", main: map[string]string{"mynetworks": "127.0.0.0/8 192.0.2.128/25"}, files: withDomain(""),
+			says: []string{"FAIL  networks       mynetworks has 192.0.2.128/25, from where every tenant of office365 sends"}},
+		{name: "the address of a gateway among ours", main: map[string]string{"mynetworks": "127.0.0.0/8 198.51.100.7"}, files: withDomain("[upstream.filter]\nnetworks = [\"198.51.100.0/28\"]\n"),
+			says: []string{"warn  networks       mynetworks has 198.51.100.7/32, from where the upstream filter hands on", "ok    upstream       Postfix leaves it to us to find the clients of the upstream filter"}},
+		{name: "clients in a table", main: map[string]string{"mynetworks": "127.0.0.0/8 cidr:{dir}/clients"}, files: map[string]string{"clients": "10.0.0.1 x\n"},
+			says: []string{"warn  networks       mynetworks in main.cf names clients by tables, names or exceptions as well"}},
+
+		{name: "a gateway that speaks XCLIENT", main: map[string]string{"smtpd_authorized_xclient_hosts": "127.0.0.1 198.51.100.7"},
+			says: []string{"warn  upstream       smtpd (smtp) is told by 198.51.100.7 who their clients are, by XCLIENT", "  do: name it in the configuration: [upstream.gateway] with networks = [\"198.51.100.7\"] and client = \"mta\"\n"}},
+		{name: "a content filter that speaks XCLIENT", main: map[string]string{"smtpd_authorized_xclient_hosts": "127.0.0.0/8"}, right: true},
+		{name: "a gateway that speaks PROXY", files: master(smtpd, " -o smtpd_upstream_proxy_protocol=haproxy"),
+			says: []string{"warn  upstream       smtpd (smtp) is told by a gateway in front who its clients are, by the PROXY protocol", "  do: name it in the configuration: [upstream.gateway] with networks"}},
+		{name: "a gateway that speaks PROXY to postscreen", main: map[string]string{"postscreen_upstream_proxy_protocol": "haproxy"}, files: map[string]string{"master.cf": strings.Replace(rightMaster, smtpd, "smtp inet n - n - 1 postscreen\nsmtpd pass - - n - - smtpd", 1)},
+			says: []string{"warn  upstream       smtpd (smtpd) is told by a gateway in front"}},
+		{name: "a gateway that is named", main: map[string]string{"smtpd_upstream_proxy_protocol": "haproxy"}, files: withDomain("[upstream.filter]\nnetworks = [\"198.51.100.0/28\"]\nclient = \"mta\"\n"),
+			says: []string{"ok    upstream       Postfix takes from the upstream filter who its clients are, by the PROXY protocol"}, right: true},
+
+		{name: "blocklists", main: map[string]string{"smtpd_recipient_restrictions": "permit_mynetworks, reject_unauth_destination, reject_rbl_client zen.example, reject_rbl_client bl.example=127.0.0.2"},
+			says: []string{"warn  blocklists     smtpd (smtp) asks the blocklists zen.example, bl.example=127.0.0.2 about clients: hosts of a platform send for all its tenants",
+				"  do: have smtpd_client_restrictions begin with: check_client_access cidr:/etc/postfix/platforms.cidr, reject_rbl_client zen.example, reject_rbl_client bl.example=127.0.0.2; let no other setting name these lists (smtpd_recipient_restrictions does); fill that table"}},
+		{name: "blocklists for logins", files: map[string]string{"master.cf": rightMaster + "submission inet n - n - - smtpd -o smtpd_client_restrictions=reject_rbl_client,zen.example\n"}, right: true},
+		{name: "blocklists that the platform's hosts pass", main: map[string]string{"smtpd_client_restrictions": "permit_mynetworks, check_client_access cidr:{dir}/platforms, reject_rbl_client zen.example"},
+			files: with(withDomain(""), map[string]string{"platforms": "192.0.2.0/24 OK\n"}), right: true},
+		{name: "blocklists that other hosts pass", main: map[string]string{"smtpd_client_restrictions": "permit_mynetworks, check_client_access cidr:{dir}/platforms, reject_rbl_client zen.example"},
+			files: with(withDomain(""), map[string]string{"platforms": "198.51.100.0/24 OK\n"}), says: []string{"warn  blocklists     smtpd (smtp) asks the blocklists zen.example"}},
+		{name: "blocklists that hosts pass only behind", main: map[string]string{"smtpd_client_restrictions": "reject_rbl_client zen.example, check_client_access cidr:{dir}/platforms"},
+			files: with(withDomain(""), map[string]string{"platforms": "192.0.2.0/24 OK\n"}), says: []string{"warn  blocklists     smtpd (smtp) asks the blocklists zen.example"}},
+		{name: "blocklists behind a gateway", main: map[string]string{"smtpd_client_restrictions": "reject_rbl_client zen.example"}, files: withDomain("[upstream.filter]\nnetworks = [\"198.51.100.0/28\"]\n"),
+			says: []string{"warn  blocklists     smtpd (smtp) asks the blocklists zen.example about clients: of what comes through the upstream filter they know the gateway alone", "  do: take them out: rspamd ([scanner.rspamd]) asks such lists"}},
+		{name: "blocklists of postscreen", main: map[string]string{"postscreen_dnsbl_sites": "zen.example*3", "postscreen_dnsbl_action": "enforce", "postscreen_access_list": "permit_mynetworks"}, files: map[string]string{"master.cf": "smtp inet n - n - 1 postscreen\n" + strings.Replace(rightMaster, "smtp inet", "smtpd pass", 1)},
+			says: []string{"warn  blocklists     postscreen asks the blocklists zen.example*3 about clients", "  do: put into main.cf: postscreen_access_list = permit_mynetworks, cidr:/etc/postfix/platforms.cidr; fill that table"}},
+		{name: "blocklists of postscreen that the platform's hosts pass", main: map[string]string{"postscreen_dnsbl_sites": "zen.example", "postscreen_dnsbl_action": "drop", "postscreen_access_list": "permit_mynetworks, cidr:{dir}/platforms"},
+			files: with(with(withDomain(""), map[string]string{"platforms": "192.0.2.0/24 permit\n"}), map[string]string{"master.cf": "smtp inet n - n - 1 postscreen\n" + rightMaster}), right: true},
 
 		{name: "anybody is taken", main: map[string]string{"mydestination": "acmecorp.com", "virtual_mailbox_domains": "", "local_recipient_maps": ""},
 			says: []string{"warn  recipients     local_recipient_maps is empty: Postfix takes mail to anybody of acmecorp.com. coexistd will refuse whom the directory lacks", "  do: list all their addresses"}},

@@ -72,6 +72,7 @@ func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 		lookAtDelimiters(x),
 		lookAtNetworks(x),
 		lookAtUpstreams(x),
+		lookAtBlocklists(ctx, x),
 		lookAtDomains(ctx, x),
 		lookAtAliases(ctx, x),
 		lookAtMoved(ctx, x),
@@ -167,6 +168,10 @@ func lookAtNetworks(x *examination) []Finding {
 	list, _ := x.mta.Networks()
 	excepted := networks.SetOf(postconf.Exceptions(x.mta.Main["mynetworks"])...)
 	for _, network := range list {
+		if isWide(network) {
+			findings = append(findings, tooWide("mynetworks in main.cf", network))
+			continue
+		}
 		isPlatforms := false
 		for _, platform := range x.conf.Rules.Routes.Platforms {
 			if _, overlaps := x.networks[platform.Name].Networks.Overlapping(network); overlaps {

@@ -62,22 +62,24 @@ const (
 // named, may be any.
 func (p *postfix) tells(gateway networks.Set) telling {
 	services := p.Running("smtpd")
-	isProxied := func(s *postconf.Service) bool {
-		return p.Value(s, "smtpd_upstream_proxy_protocol") != "" || s.Kind == "pass" && p.Main["postscreen_upstream_proxy_protocol"] != ""
-	}
 	// Services for logins, and those that take mail back from a content filter, have other clients.
 	public := slices.DeleteFunc(slices.Clone(services), func(s *postconf.Service) bool {
 		return p.Value(s, "smtpd_sasl_auth_enable") == "yes" && s.Port() != postconf.SMTPPort || p.IsReturn(s)
 	})
 	switch {
-	case len(public) > 0 && !slices.ContainsFunc(public, func(s *postconf.Service) bool { return !isProxied(s) }):
+	case len(public) > 0 && !slices.ContainsFunc(public, func(s *postconf.Service) bool { return !p.isProxied(s) }):
 		return toldByProxy
 	case slices.ContainsFunc(services, func(s *postconf.Service) bool { return hasSome(p.Value(s, "smtpd_authorized_xclient_hosts"), gateway) }):
 		return toldByXClient
-	case slices.ContainsFunc(services, isProxied):
+	case slices.ContainsFunc(services, p.isProxied):
 		return toldByProxy
 	}
 	return toldByNobody
+}
+
+// isProxied reports a service whose clients come by the PROXY protocol.
+func (p *postfix) isProxied(s *postconf.Service) bool {
+	return p.Value(s, "smtpd_upstream_proxy_protocol") != "" || s.Kind == "pass" && p.Main["postscreen_upstream_proxy_protocol"] != ""
 }
 
 // hasSome reports a list of hosts in which one of the addresses may be.

@@ -32,6 +32,10 @@ func lookAtRelays(x *examination) []Finding {
 	findings := x.lookForRelays()
 	var lacking []string
 	for _, network := range list {
+		if isWide(network) {
+			findings = append(findings, tooWide("/etc/mail/relay-domains or the access map", network))
+			continue
+		}
 		isPlatforms := false
 		for _, platform := range x.conf.Rules.Routes.Platforms {
 			if _, overlaps := x.networks[platform.Name].Networks.Overlapping(network); !overlaps {

@@ -10,7 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"coexistd/cmd/coexistd/daemon"
 	"coexistd/milter/sources"
+	"coexistd/policy"
 	"coexistd/policy/config"
 )
 
@@ -36,6 +38,9 @@ func surveyed() []struct {
 		{"recipients", surveyRecipients},
 		{"aliases", surveyAliases},
 		{"maps", surveyMaps},
+		{"networks", surveyNetworks},
+		{"upstream", surveyUpstreams},
+		{"blocklists", func(ctx context.Context, s *survey) []Finding { return lookAtBlocklists(ctx, s.examination) }},
 		{"milters", surveyMilters},
 		{"filters", surveyFilters},
 		{"chroot", surveyChroots},
@@ -50,7 +55,7 @@ func Survey(ctx context.Context, path string) ([]Finding, error) {
 	if mta.err != nil {
 		return nil, fmt.Errorf("the settings of Postfix cannot be read: %w; run this on the host of the Postfix, as root, with the folder of its postconf command in PATH", mta.err)
 	}
-	s := &survey{examination: &examination{conf: new(config.Config), mta: mta, now: time.Now()}}
+	s := &survey{examination: &examination{conf: &config.Config{Rules: new(policy.Rules)}, mta: mta, now: time.Now()}}
 	findings := named("configuration", s.configure(path))
 	if s.configured {
 		s.domains = s.examination.domains()
@@ -73,7 +78,7 @@ func (s *survey) configure(path string) (findings []Finding) {
 		findings = append(findings, failure("%v", one).do("correct that, see that coexistd check -c %s says ok, and run this again: until then it tells of the server alone", path))
 	}
 	if len(findings) == 0 {
-		s.configured, s.conf = true, reading.Config
+		s.configured, s.conf, s.networks = true, reading.Config, daemon.SavedLists(reading.Config).Live()
 		s.lists = sync.OnceValue(func() sources.Directories { return sources.Open(reading.Directories, nil) })
 	}
 	return findings

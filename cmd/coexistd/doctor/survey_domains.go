@@ -77,7 +77,7 @@ func surveyRecipients(ctx context.Context, s *survey) (findings []Finding) {
 		switch {
 		case len(domains) == 0:
 		case s.mta.Main[class.Recipients] != "":
-			findings = append(findings, fine("%s (%s) says who exists in %s: coexistd setup postfix adds the map recipients behind it, for users who live elsewhere", class.Recipients, s.mta.Raw[class.Recipients], some(domains)))
+			findings = append(findings, fine("%s (%s) says who exists in %s: coexistd setup postfix adds the map recipients behind it, for users who live elsewhere%s", class.Recipients, s.mta.Raw[class.Recipients], some(domains), s.refuses(strict)))
 		case len(strict) == 0:
 			findings = append(findings, fine("%s is empty: Postfix takes mail to anybody of %s, and coexistd lets it", class.Recipients, some(domains)))
 		default:
@@ -93,4 +93,12 @@ func (s *survey) strict(domains []string) []string {
 	return slices.DeleteFunc(slices.Clone(domains), func(domain string) bool {
 		return s.configured && s.conf.Rules.Routes.Domains[domain].Unlisted.Kind != route.Nowhere
 	})
+}
+
+// refuses says what is to be decided about domains in which coexistd refuses whom the directory lacks.
+func (s *survey) refuses(strict []string) string {
+	if s.configured || len(strict) == 0 {
+		return ""
+	}
+	return `. coexistd will refuse whom the directory lacks; with unlisted = "here" in the domain's section it leaves them to the MTA, and the directory needs those alone who live elsewhere`
 }

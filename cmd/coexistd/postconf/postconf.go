@@ -34,6 +34,8 @@ var Names = [...]string{
 	"message_strip_characters", "message_reject_characters", "smtpd_sasl_auth_enable", "smtpd_sasl_type", "smtpd_sasl_path",
 	"smtpd_authorized_xclient_hosts", "smtpd_upstream_proxy_protocol", "postscreen_upstream_proxy_protocol",
 	"smtpd_milter_maps", "content_filter", "smtpd_proxy_filter", "mail_owner", "smtpd_relay_restrictions", "smtpd_recipient_restrictions",
+	"smtpd_client_restrictions", "smtpd_helo_restrictions", "smtpd_sender_restrictions", "smtpd_data_restrictions",
+	"postscreen_dnsbl_sites", "postscreen_dnsbl_action", "postscreen_access_list",
 	"smtpd_tls_cert_file", "smtpd_tls_key_file", "smtpd_tls_chain_files", "smtpd_tls_ask_ccert", "smtp_tls_cert_file", "smtp_tls_chain_files", "smtp_tls_security_level", "smtp_sasl_auth_enable",
 }
 

@@ -1,0 +1,106 @@
+package doctor
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"coexistd/cmd/coexistd/postconf"
+)
+
+// restrictions are the settings of smtpd by which a client may be refused, in the order in which they
+// are gone by.
+var restrictions = [...]string{
+	"smtpd_client_restrictions", "smtpd_helo_restrictions", "smtpd_sender_restrictions",
+	"smtpd_relay_restrictions", "smtpd_recipient_restrictions", "smtpd_data_restrictions",
+}
+
+// platformsTable is what to name the table of the platforms' networks, and exported is what fills it.
+const (
+	platformsTable = "cidr:/etc/postfix/platforms.cidr"
+	exported       = "fill that table, each night, by: coexistd networks export --for cidr > /etc/postfix/platforms.new && mv /etc/postfix/platforms.new /etc/postfix/platforms.cidr && postfix reload"
+)
+
+// lookAtBlocklists looks for blocklists of addresses by which Postfix refuses clients before it asks
+// us. The hosts of a platform send for all its tenants, and some are on such lists at times.
+func lookAtBlocklists(ctx context.Context, x *examination) []Finding {
+	findings := together("smtpd", x.mta.Running("smtpd"), serviceName, func(s *postconf.Service) (Finding, bool) { return x.judgeBlocklists(ctx, s) })
+	postscreen := x.mta.Running("postscreen")
+	lists := postconf.List(x.mta.Main["postscreen_dnsbl_sites"])
+	if len(postscreen) == 0 || len(lists) == 0 || x.mta.Main["postscreen_dnsbl_action"] == "ignore" || x.passes(ctx, postconf.List(x.mta.Main["postscreen_access_list"])) {
+		return findings
+	}
+	access := strings.Join(append(postconf.List(x.mta.Main["postscreen_access_list"]), platformsTable), ", ")
+	return append(findings, x.blocked("postscreen asks", lists, "put into main.cf: postscreen_access_list = "+access+"; "+exported))
+}
+
+// judgeBlocklists tells of the blocklists by which a service refuses clients. It reads on from the
+// service's name.
+func (x *examination) judgeBlocklists(ctx context.Context, s *postconf.Service) (f Finding, is bool) {
+	if x.mta.IsReturn(s) || s.Port() == postconf.SubmissionPort || s.Port() == postconf.SubmissionsPort {
+		return f, false
+	}
+	var lists, settings []string
+	for _, setting := range restrictions {
+		all := postconf.List(x.mta.Value(s, setting))
+		first := slices.Index(all, "reject_rbl_client")
+		if first < 0 || x.passes(ctx, clientTables(all[:first])) {
+			continue
+		}
+		settings = append(settings, setting)
+		for i, word := range all[:len(all)-1] {
+			if word == "reject_rbl_client" && !slices.Contains(lists, all[i+1]) {
+				lists = append(lists, all[i+1])
+			}
+		}
+	}
+	if len(lists) == 0 {
+		return f, false
+	}
+	asked := "reject_rbl_client " + strings.Join(lists, ", reject_rbl_client ")
+	return x.blocked("asks", lists, "have "+restrictions[0]+" begin with: check_client_access "+platformsTable+", "+asked+
+		"; let no other setting name these lists ("+strings.Join(settings, ", ")+" does); "+exported), true
+}
+
+// blocked tells of lists that are asked about clients. Remedy is how the platforms' hosts pass them.
+func (x *examination) blocked(asks string, lists []string, remedy string) Finding {
+	const listed = "hosts of a platform send for all its tenants, and are on such lists at times"
+	for _, name := range x.upstreams() {
+		if !x.conf.Rules.Upstreams[name].ByMTA {
+			return warning("%s the blocklists %s about clients: of what comes through the upstream %s they know the gateway alone, and %s", asks, some(lists), name, listed).
+				do("take them out: rspamd ([scanner.rspamd]) asks such lists about the client before the gateway; or %s", remedy)
+		}
+	}
+	return warning("%s the blocklists %s about clients: %s. The mail of your users there would be refused before coexistd is asked", asks, some(lists), listed).do("%s", remedy)
+}
+
+// clientTables are the tables of check_client_access in a list of restrictions.
+func clientTables(list []string) (tables []string) {
+	for i, word := range list {
+		if i > 0 && list[i-1] == "check_client_access" {
+			tables = append(tables, word)
+		}
+	}
+	return tables
+}
+
+// passes reports that one of some tables lets all hosts of the platforms pass, as far as their networks
+// are known. Of a network, its first address is asked for.
+func (x *examination) passes(ctx context.Context, tables []string) bool {
+	var keys []string
+	for _, platform := range x.conf.Rules.Routes.Platforms {
+		for _, network := range x.networks[platform.Name].Networks.Prefixes() {
+			keys = append(keys, network.Masked().Addr().String())
+		}
+	}
+	return len(keys) > 0 && slices.ContainsFunc(tables, func(table string) bool {
+		if !strings.Contains(table, ":") {
+			return false // such as permit_mynetworks
+		}
+		has, err := x.mta.Values(ctx, table, keys)
+		return err == nil && !slices.ContainsFunc(keys, func(key string) bool {
+			action := strings.ToLower(has[key])
+			return action != "ok" && !strings.HasPrefix(action, "permit")
+		})
+	})
+}

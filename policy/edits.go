@@ -69,16 +69,13 @@ func (c *Case) edit(d Decision) Decision {
 func (c *Case) takeOut(d *Decision) (edits []Edit, drop bool) {
 	drop = c.Unread == 0 && c.Observed == 0
 	for i := range d.Recipients {
-		if d.Recipients[i].Observed {
-			drop = false
-			continue
-		}
-		edits = appendRemovals(edits, &c.Recipients[i])
+		drop = drop && !d.Recipients[i].Observed
 	}
-	switch {
-	case drop:
+	if drop {
 		return nil, true
-	case c.Unread > 0:
+	}
+	edits = c.removeRecipients(nil, func(i int) bool { return !d.Recipients[i].Observed })
+	if c.Unread > 0 {
 		edits = c.mark(d, edits)
 	}
 	return edits, false
@@ -91,14 +88,14 @@ func (c *Case) readdress(d *Decision) []Edit {
 	edits := make([]Edit, 0, 2*len(d.Recipients)+others)
 	present := make(map[string]bool)
 	for i := range d.Recipients {
-		r, to := &d.Recipients[i], &c.Recipients[i]
-		if r.Elsewhere == "" && !r.isRemoved() {
-			present[to.Address.Key] = true
-		}
-		if r.isRemoved() || r.Elsewhere != "" && r.Residence.Kind == route.There {
-			edits = appendRemovals(edits, to)
+		if r := &d.Recipients[i]; r.Elsewhere == "" && !r.isRemoved() {
+			present[c.Recipients[i].Address.Key] = true
 		}
 	}
+	edits = c.removeRecipients(edits, func(i int) bool {
+		r := &d.Recipients[i]
+		return r.isRemoved() || r.Elsewhere != "" && r.Residence.Kind == route.There
+	})
 	for i := range d.Recipients {
 		r, to := &d.Recipients[i], &c.Recipients[i]
 		if r.isRemoved() || r.Elsewhere == "" {
@@ -121,15 +118,45 @@ func keyOf(elsewhere string) string {
 	return a.Key
 }
 
-// appendRemovals removes a recipient, in each form in which an MTA may have it. It
-// removes one only when it is named byte for byte, and Postfix keeps it without
-// the source route. Naming one that is not there does nothing.
-func appendRemovals(edits []Edit, r *route.Recipient) []Edit {
-	edits = append(edits, Edit{Kind: DeleteRecipient, Address: r.Path})
-	if r.Path != r.Address.Path {
-		edits = append(edits, Edit{Kind: DeleteRecipient, Address: r.Address.Path})
+// removeRecipients takes those recipients out who are gone, each in every form in which an MTA may have
+// it. It removes one only when it is named byte for byte, and Postfix keeps it without the source route.
+// Naming one that is not there does nothing.
+func (c *Case) removeRecipients(edits []Edit, gone func(i int) bool) []Edit {
+	bare := c.goneBare(gone)
+	for i := range c.Recipients {
+		r := &c.Recipients[i]
+		if !gone(i) {
+			continue
+		}
+		edits = append(edits, Edit{Kind: DeleteRecipient, Address: r.Path})
+		if r.Path != r.Address.Path {
+			edits = append(edits, Edit{Kind: DeleteRecipient, Address: r.Address.Path})
+		}
+		if bare[r.Address.Local] {
+			edits = append(edits, Edit{Kind: DeleteRecipient, Address: r.Address.Local})
+			delete(bare, r.Address.Local)
+		}
 	}
 	return edits
+}
+
+// goneBare returns the local parts that nobody has but recipients who are gone, where the MTA may have
+// these without a domain: the sendmail command takes such names, and Postfix keeps them, although it tells
+// of them with myorigin. While it has recipients of whom nothing is known, there are none.
+func (c *Case) goneBare(gone func(i int) bool) map[string]bool {
+	if !c.from.OnHost || c.Observed > 0 {
+		return nil
+	}
+	bare := make(map[string]bool)
+	for i := range c.Recipients {
+		bare[c.Recipients[i].Address.Local] = true
+	}
+	for i := range c.Recipients {
+		if !gone(i) {
+			delete(bare, c.Recipients[i].Address.Local)
+		}
+	}
+	return bare
 }
 
 // retrace adds what changes in the message's traces when it is sent on: one trace

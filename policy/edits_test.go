@@ -187,5 +187,5 @@ func TestRecipientsThatAreNoAddressesAreNeverDropped(t *testing.T) {
 	d = w.decide(m)
 	checkEnvelope(t, m, d)
 	want(t, "beside one for whom it is held", d.Verdict.String(), "quarantine")
-	want(t, "who is taken out", deleted(d), "bob@acmecorp.com")
+	want(t, "who is taken out", deleted(d), "bob@acmecorp.com bob")
 }

@@ -147,6 +147,25 @@ func TestMailMadeOnTheHostEndsAsItsRecipientsAllow(t *testing.T) {
 	}
 }
 
+// Postfix tells of "alice", whom the sendmail command was given, as alice@ its myorigin, and removes her by
+// the name that it was given alone.
+func TestRecipientsOfMailMadeOnTheHostAreRemovedByTheirNamesAsWell(t *testing.T) {
+	for _, c := range []struct {
+		to      []string
+		deleted string
+	}{
+		{[]string{"Alice+x@acmecorp.com"}, "Alice+x@acmecorp.com Alice+x"},
+		{[]string{"alice@acmecorp.com", "alice@acme.net"}, "alice@acmecorp.com alice alice@acme.net"},
+		{[]string{"alice@acmecorp.com", "alice@far.example"}, "alice@acmecorp.com"},
+		{[]string{"alice", "alice@acmecorp.com"}, "alice@acmecorp.com"},
+		{[]string{"bob@acmecorp.com", "carol@acmecorp.com"}, ""},
+	} {
+		got := newWorld().send(t, message{onHost: true, from: "root@acmecorp.com", to: c.to})
+		want(t, strings.Join(c.to, " "), deleted(got.Decision), c.deleted)
+	}
+	want(t, "by SMTP", deleted(newWorld().send(t, message{client: ourClient, from: "bob@acmecorp.com", to: []string{"alice@acmecorp.com"}}).Decision), "alice@acmecorp.com")
+}
+
 func TestALoopOnTheHostIsNotLeftToTheMTA(t *testing.T) {
 	w := newWorld()
 	w.Routes.MaxPasses = 1

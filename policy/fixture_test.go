@@ -289,17 +289,16 @@ func checkEnvelope(t testing.TB, m policy.Message, d policy.Decision) {
 		return
 	}
 	left := map[string]int{}
-	unrouted := map[string]bool{} // what an MTA may keep of a path with a source route
+	kept := map[string]bool{} // other forms in which an MTA may keep a recipient
 	for _, r := range m.Recipients {
 		left[r.Path]++
-		if r.Path != r.Address.Path {
-			unrouted[r.Address.Path] = true
-		}
+		kept[r.Address.Path] = kept[r.Address.Path] || r.Path != r.Address.Path
+		kept[r.Address.Local] = kept[r.Address.Local] || m.Entry.OnHost
 	}
 	for _, e := range d.Edits {
 		switch e.Kind {
 		case policy.DeleteRecipient:
-			if _, ok := left[e.Address]; !ok && !unrouted[e.Address] {
+			if _, ok := left[e.Address]; !ok && !kept[e.Address] {
 				t.Errorf("%q is removed and is no recipient, or was removed before", e.Address)
 			}
 			delete(left, e.Address)

@@ -167,7 +167,7 @@ func TestTransactionOfRefusedRecipientsLeavesOneLine(t *testing.T) {
 
 func TestDirectoryThatCannotAnswerIsATemporaryFailure(t *testing.T) {
 	rt := newRuntime(t)
-	rt.Directory = directory.NewSet(map[string][]*directory.Snapshot{"acmecorp.com": {nil}})
+	rt.Directory = directory.NewSet(map[string][]*directory.Snapshot{"acmecorp.com": {nil}}, nil)
 	m := newLab(t, rt, nil).postfix(t)
 	m.mail("<x@example.org>")
 	if reply := m.rcpt("<alice@acmecorp.com>"); !strings.HasPrefix(reply, "451 4.3.0 ") {

@@ -50,6 +50,7 @@ type domainSummary struct {
 	Domain    string         `json:"domain"`
 	MX        string         `json:"mx"`
 	Unlisted  string         `json:"unlisted"`
+	SameAs    string         `json:"same_as,omitempty"`
 	Addresses int            `json:"addresses"`
 	Residence map[string]int `json:"residence"`
 }
@@ -195,7 +196,7 @@ func countLiving(counts map[string]map[string]int, all sources.Directories, one 
 func (s *summary) addDomains(domains map[string]*route.Domain, counts map[string]map[string]int) {
 	for _, name := range slices.Sorted(maps.Keys(domains)) {
 		domain := domains[name]
-		d := domainSummary{Domain: name, MX: cmp.Or(domain.MX, "here"), Unlisted: "reject", Residence: map[string]int{}}
+		d := domainSummary{Domain: name, MX: cmp.Or(domain.MX, "here"), Unlisted: "reject", SameAs: domain.SameAs, Residence: map[string]int{}}
 		maps.Copy(d.Residence, counts[name])
 		if domain.Unlisted.Kind != route.Nowhere {
 			d.Unlisted = domain.Unlisted.String()
@@ -261,7 +262,11 @@ func (s summary) print(w, stderr io.Writer) {
 		fmt.Fprintf(w, "%-10s %s\n", name, cmp.Or(strings.Join(checks, ", "), "none"))
 	}
 	for _, d := range s.Domains {
-		fmt.Fprintf(w, "domain     %s: mx %s, %s", d.Domain, d.MX, human.Count(d.Addresses, "address"))
+		people := human.Count(d.Addresses, "address")
+		if d.SameAs != "" {
+			people = "same as " + d.SameAs
+		}
+		fmt.Fprintf(w, "domain     %s: mx %s, %s", d.Domain, d.MX, people)
 		for _, residence := range slices.Sorted(maps.Keys(d.Residence)) {
 			fmt.Fprintf(w, ", %d %s", d.Residence[residence], residence)
 		}

@@ -373,3 +373,24 @@ func TestCheckTellsOfAPortThatAnotherProgramHas(t *testing.T) {
 		t.Errorf("of the daemon's own port in other words check says %q, not %q", errs, want)
 	}
 }
+
+func TestTheToolsSayWhereADomainHasTheUsersOfAnother(t *testing.T) {
+	t.Parallel()
+	path := configuration(t, lab.SiteTOML+"\n[domain.\"mail.acmecorp.com\"]\nsame_as = \"acmecorp.com\"\nunlisted = \"here\"\n", lab.SiteDirectory)
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"check"}, "\ndomain     mail.acmecorp.com: mx here, same as acmecorp.com, unlisted here\n"},
+		{[]string{"directory", "find", "Alice+x@mail.acmecorp.com"},
+			"lives    office365\ngoes to  Alice+x@acmecorp-com.onmicrosoft.com\nsource   {dir}/users.csv, line 2: alice@acmecorp.com lives office365\n"},
+		{[]string{"directory", "find", "root@mail.acmecorp.com"}, "address  root@mail.acmecorp.com\nlives    here"},
+		{[]string{"explain", "--on-host", "--from", "bob@acmecorp.com", "--to", "alice@mail.acmecorp.com"},
+			"alice@mail.acmecorp.com\n  residence  office365\n  flow       S2=>S4=>O1=>LD\n  rewritten  alice@acmecorp-com.onmicrosoft.com\n"},
+	} {
+		status, out, complaint := tell(filepath.Dir(path), append(c.args, "-c", path)...)
+		if status != exitYes || !strings.Contains(out, c.says) {
+			t.Errorf("%q ended with %d and\n%s%s\nright is %q", c.args, status, out, complaint, c.says)
+		}
+	}
+}

@@ -54,7 +54,13 @@ R$+ $| $+ $| $+ < @ $={Coexistd} . >	$: < $(sendmail_rcpt $3 @ $4 $: @ $) > $3 <
 R$+ $| $+ $| $+ < @ $={Coexistd} >	$: < $(sendmail_rcpt $3 @ $4 $: @ $) > $3 < @ $4 >
 R$* $| $* $| $+ < @ $={Coexistd} . >	$: < $(sendmail $3 @ $4 $: @ $) > $3 < @ $4 . >
 R$* $| $* $| $+ < @ $={Coexistd} >	$: < $(sendmail $3 @ $4 $: @ $) > $3 < @ $4 >
-R$* $| $* $| $*			$: $3			not one of ours
+R$* $| $* $| $* < $* > $*	$: $3 < $4 > $5		not one of ours
+# A name alone is one of this host. One that nobody has in the host's domain is left to the aliases
+# and accounts.
+R$* $| $* $| $*			$: $3 $| $j
+R$+ $| $={Coexistd}		$: < $(sendmail $1 @ $2 $: @ $) > $1 $| $2
+R< error : 5.1.1 : $+ > $* $| $*	$: $2 $| $3
+R$* $| $*			$: $1
 R< @ > $*			$: $1			the mailbox is here
 R< $* <TMPF> > $*		$#error $@ 4.3.0 $: "451 4.3.0 The directory cannot answer at the moment, try again later"
 # Of an address that nobody has, coexistd wants to hear from an SMTP client, within its

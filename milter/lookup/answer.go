@@ -58,18 +58,25 @@ func answer(p *policy.Policy, set *directory.Set, request string) string {
 }
 
 // recipients says whether an address exists, and where it lives. Where the domain leaves
-// unlisted addresses to the MTA, its other tables say of those.
+// unlisted addresses to the MTA, its other tables say of those; where it has the people of another,
+// of all who live here.
 func (q question) recipients() string {
 	a, place, ok := q.place()
 	switch {
 	case !ok || place.Refused.Code == verdict.Unlisted:
 		return notFound
-	case q.Routes.Domains[a.Domain].LeavesUnlisted() && q.set.List(a) == route.Listing{}:
+	case place.Residence.Kind == route.Here && q.leavesToMTA(a):
 		return notFound
 	case place.Refused.Code == verdict.DirectoryFailed:
 		return failed
 	}
 	return "OK " + place.Residence.String()
+}
+
+// leavesToMTA reports an address here of which the MTA's own tables say whether it exists.
+func (q question) leavesToMTA(a mail.Address) bool {
+	domain := q.Routes.Domains[a.Domain]
+	return domain.SameAs != "" || domain.LeavesUnlisted() && !q.set.List(a).Found
 }
 
 // place finds where mail for the key is delivered; ok is false when it is no address of

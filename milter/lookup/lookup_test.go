@@ -66,9 +66,10 @@ func world(t testing.TB) (*policy.Policy, *directory.Set) {
 				Unlisted: route.Residence{Kind: route.There, Platform: "office365"}, Alternates: map[string]string{"office365": "all.onmicrosoft.com"}},
 			"3.example": {Name: "3.example",
 				Unlisted: route.Residence{Kind: route.There, Platform: "office365"}, Alternates: map[string]string{"office365": "3.onmicrosoft.com"}},
-			"open.example":   {Name: "open.example", Unlisted: route.Residence{Kind: route.Here}},
-			"shared.example": {Name: "shared.example", Unlisted: route.Residence{Kind: route.Here}, Alternates: map[string]string{"office365": "shared.onmicrosoft.com"}},
-			"broken.example": {Name: "broken.example"},
+			"open.example":      {Name: "open.example", Unlisted: route.Residence{Kind: route.Here}},
+			"shared.example":    {Name: "shared.example", Unlisted: route.Residence{Kind: route.Here}, Alternates: map[string]string{"office365": "shared.onmicrosoft.com"}},
+			"broken.example":    {Name: "broken.example"},
+			"mail.acmecorp.com": {Name: "mail.acmecorp.com", SameAs: "acmecorp.com", Unlisted: route.Residence{Kind: route.Here}},
 		},
 	}}, seal.Keys{}, networks.Live{
 		"google":    {Networks: networks.SetOf(netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32"))},
@@ -83,7 +84,8 @@ func world(t testing.TB) (*policy.Policy, *directory.Set) {
 	if err := directories.Err(); err != nil {
 		t.Fatal(err)
 	}
-	return p, directory.NewSet(map[string][]*directory.Snapshot{"acmecorp.com": {directories[0].Snapshot}, "shared.example": {directories[0].Snapshot}, "broken.example": {nil}})
+	return p, directory.NewSet(map[string][]*directory.Snapshot{"acmecorp.com": {directories[0].Snapshot}, "shared.example": {directories[0].Snapshot}, "broken.example": {nil}},
+		map[string]string{"mail.acmecorp.com": "acmecorp.com"})
 }
 
 // cases are requests with their replies.
@@ -113,6 +115,25 @@ var cases = [][2]string{
 	{"recipients *", notFound},
 	{"recipients a@broken.example", failed},
 	{"recipients postmaster@broken.example", failed},
+
+	// The host's own name has the same people.
+	{"recipients alice@mail.acmecorp.com", "OK office365"},
+	{"recipients bob@mail.acmecorp.com", notFound},
+	{"recipients root@mail.acmecorp.com", notFound},
+	{"aliases Alice+x@mail.acmecorp.com", "OK Alice+x@acmecorp-com.onmicrosoft.com"},
+	{"aliases tina@mail.acmecorp.com", "OK Tina.Smith@targets.example"},
+	{"aliases carol@mail.acmecorp.com", "OK carol@mail.acmecorp.com, carol@gapps.acmecorp.com"},
+	{"aliases rita@mail.acmecorp.com", "OK rita@acmecorp.com"},
+	{"aliases bob@mail.acmecorp.com", notFound},
+	{"aliases root@mail.acmecorp.com", notFound},
+	{"transport alice@mail.acmecorp.com", "OK smtp:[acmecorp-com.mail.protection.outlook.com]:25"},
+	{"transport root@mail.acmecorp.com", notFound},
+	{"senders bob@mail.acmecorp.com", "OK bob"},
+	{"sendmail alice@mail.acmecorp.com", "OK alice@acmecorp-com.onmicrosoft.com"},
+	{"sendmail rita@mail.acmecorp.com", "OK rita@acmecorp.com"},
+	{"sendmail rita@acmecorp.com", "OK esmtp:[hosted.example]"},
+	{`sendmail "|/bin/cat"@mail.acmecorp.com`, notFound},
+	{"sendmail root@mail.acmecorp.com", notFound},
 
 	{"aliases Alice@acmecorp.com", "OK Alice@acmecorp-com.onmicrosoft.com"},
 	{"aliases alice+X@acmecorp.com", "OK alice+X@acmecorp-com.onmicrosoft.com"},

@@ -37,7 +37,7 @@ func (q question) sendmail(atRCPT bool) string {
 		return "OK error:" + r.Enhanced + ":" + strconv.Quote(r.String())
 	case place.Residence.Kind != route.There:
 		return notFound
-	case place.Platform.ByRelay:
+	case place.Elsewhere == "":
 		return "OK esmtp:" + withoutPort(place.Platform.Relay)
 	}
 	if !atRCPT {

@@ -95,7 +95,10 @@ func (d Directories) Err() error {
 
 // Set returns the lists as they are now. A directory without any cannot answer.
 func (d Directories) Set() *directory.Set {
-	domains := make(map[string][]*directory.Snapshot)
+	domains, sameAs := make(map[string][]*directory.Snapshot), make(map[string]string)
+	for _, one := range d {
+		maps.Copy(sameAs, one.Source.SameAs)
+	}
 	for domain, lists := range d.byDomain() {
 		for _, one := range lists {
 			domains[domain] = append(domains[domain], one.Snapshot)
@@ -104,7 +107,7 @@ func (d Directories) Set() *directory.Set {
 			}
 		}
 	}
-	return directory.NewSet(domains)
+	return directory.NewSet(domains, sameAs)
 }
 
 // Entries are those of all directories that can be read, also where another directory counts.

@@ -115,7 +115,7 @@ func newRuntime(world *fakeWorld) (*Runtime, *kept) {
 	google := networks.Live{"google": {Networks: networks.SetOf(netip.MustParsePrefix("209.85.128.0/17"))}}
 	return &Runtime{
 		Policy: policy.New(rules, seal.NewKeys([]byte("0123456789abcdef0123456789abcdef")), google), World: world,
-		Directory: directory.NewSet(nil), Sinks: []record.Sink{sink},
+		Directory: directory.NewSet(nil, nil), Sinks: []record.Sink{sink},
 	}, sink
 }
 

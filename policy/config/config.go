@@ -129,6 +129,7 @@ type reader struct {
 	provable   []string // those of which the file says how a message proves them
 	networks   []network
 	alternates []alternate
+	alike      []alike
 	targets    []target
 	relays     []mistakes.Place   // of each deliver = "relay"
 	sources    map[string]*source // by path

@@ -218,6 +218,10 @@ mode = "enforce"
 platforms = ["google"]
 unlisted = "here"
 
+[domain."mail.acmecorp.com"]
+same_as = "ACMECORP.com."
+unlisted = "here"
+
 [checkpoint.S0]
 checks = ["loop"]
 [checkpoint.S2]
@@ -282,11 +286,15 @@ func TestTheFullFileIsReadWhole(t *testing.T) {
 	check(t, "all.example", *p.Routes.Domains["all.example"], route.Domain{
 		Name: "all.example", Unlisted: route.Residence{Kind: route.Here}, Alternates: map[string]string{}, Platforms: []string{"google"},
 	})
-	check(t, "the number of domains", len(p.Routes.Domains), 4)
+	check(t, "mail.acmecorp.com", *p.Routes.Domains["mail.acmecorp.com"], route.Domain{
+		Name: "mail.acmecorp.com", SameAs: "acmecorp.com", Unlisted: route.Residence{Kind: route.Here}, Alternates: map[string]string{}, Observe: true,
+	})
+	check(t, "the number of domains", len(p.Routes.Domains), 5)
 	check(t, "Notes", len(c.Notes), 4)
 	check(t, "the number of directories", len(c.Directories), 2)
 	check(t, "the first directory's path", c.Directories[0].Path, filepath.Join(folder, "other.csv"))
 	shared := c.Directories[1]
+	check(t, "SameAs", shared.SameAs, map[string]string{"mail.acmecorp.com": "acmecorp.com"})
 	check(t, "MaxLoss", shared.MaxLoss, 0.025)
 	check(t, "MaxLossFloor", shared.MaxLossFloor, 5)
 	check(t, "the shared directory's delimiters", shared.Delimiters, "+-")

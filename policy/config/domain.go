@@ -41,6 +41,8 @@ func (r *reader) domainKeys() schema.Section {
 		{Name: "past_mx", Kind: schema.Choice[schema.Word]("known", "accept", "reject"), Usual: "accept",
 			Meaning: "`\"reject\"` refuses Internet mail that comes past the MX: that comes here although the MX is at a platform, which needs `networks`, and `tenant` or `proof`; or, where the MX is here, past every `[upstream]`"},
 		{Name: "unlisted", Kind: schema.Text(schema.AString, schema.As[string]), Usual: "reject", Meaning: "where an address lives that the directory lacks: `here`, or a platform's name. With `\"here\"` the MTA's own tables say who exists beside those whom the directory lists, and the lookup `recipients` answers for these alone ([Postfix](../postfix/README.md#your-own-aliases), [Sendmail](../sendmail/README.md#your-own-aliases))"},
+		{Name: "same_as", Kind: wantDomain, Example: `"example.com"`,
+			Meaning: "another domain of ours whose users this one has, too: whoever lives elsewhere by the other's directory, lives there under this domain as well, with the same local part. All others are the MTA's, so it needs `unlisted = \"here\"`, and no `directory`, `alternate` or `platforms`. It is for the MTA's own host name, to which names without a domain belong ([Postfix](../postfix/README.md#names-without-a-domain), [Sendmail](../sendmail/README.md#names-without-a-domain))"},
 		{Name: "max_loss", Kind: schema.Text(`a percentage in quotes, like "10%"`, parseShare), Usual: "10%",
 			Meaning: "a new directory file that drops more of the addresses is refused, unless `max_loss_floor` lets it pass. So is one that drops all of a domain's, where `unlisted` is `\"reject\"`, unless this is `\"100%\"`. When the loss is meant, raise it for one reload, or restart"},
 		{Name: "max_loss_floor", Kind: schema.Number(0, 1_000_000), Usual: 20,
@@ -72,6 +74,7 @@ func (r *reader) domains(t *schema.Table) {
 	if !t.Has("domain") || t.HasEmpty("domain") {
 		t.Fail("domain", `is missing: every recipient would be foreign; add [domain."NAME"]`)
 	}
+	r.haveSameUsers()
 	r.refuseAlternates()
 	r.refuseTargets()
 	for _, path := range slices.Sorted(maps.Keys(r.sources)) {
@@ -105,6 +108,10 @@ func (r *reader) domain(t *schema.Table, name string) *route.Domain {
 	d.Platforms = r.furtherPlatforms(t, d)
 	d.MX = r.platformOrHere(t, "mx")
 	d.RefusePastMX = r.pastMX(t)
+	if same, said := schema.Said[string](t, "same_as"); said {
+		d.SameAs = same
+		r.alike = append(r.alike, alike{t, d})
+	}
 	r.unlisted(t, d)
 	r.directory(t, d)
 	return d
@@ -181,6 +188,8 @@ func (r *reader) pastMX(t *schema.Table) (refuse bool) {
 func (r *reader) unlisted(t *schema.Table, d *route.Domain) {
 	value := schema.Value[string](t, "unlisted")
 	switch {
+	case t.Has("same_as") && value != "here":
+		t.Fail("unlisted", `must be "here" beside same_as: whom no directory has living elsewhere, the MTA's own tables know`)
 	case value == "reject":
 		if !t.Has("directory") && (!t.Has("unlisted") || t.Entries["unlisted"] == value) {
 			t.Fail("unlisted", `must be "here" or a platform in a domain without a directory, or every address would be refused; or add directory`)
@@ -254,7 +263,7 @@ func (r *reader) directoryFile(t *schema.Table, d *route.Domain, rank int, path 
 	s := r.sources[path]
 	if s == nil {
 		s = &source{Source: directory.Source{
-			Path: path, Domains: make(map[string]*route.Domain), Rank: make(map[string]int), Platforms: r.config.Rules.Routes.Platforms, Delimiters: r.config.Rules.Delimiters,
+			Path: path, Domains: make(map[string]*route.Domain), SameAs: make(map[string]string), Rank: make(map[string]int), Platforms: r.config.Rules.Routes.Platforms, Delimiters: r.config.Rules.Delimiters,
 			MaxLoss: schema.Value[float64](t, "max_loss"), MaxLossFloor: schema.Value[int](t, "max_loss_floor"),
 		}, said: make(map[string]mistakes.Place)}
 		r.sources[path] = s

@@ -336,7 +336,7 @@ func TestTheDefaultFileHasEveryKeyAndIsRightOnceItsNeededPartsAreUncommented(t *
 	// What a setting wants beside it. Nil: what the file shows cannot be said beside the rest.
 	wants := map[string][]string{
 		"alternate": {"[platform.office365]"}, "platforms": {"[platform.office365]", "alternate"}, "max_age": {"networks"}, "learn": {"[scanner.rspamd]", "address"}, "username": {"password_file"}, "on_error": {"[redis]", "addresses"},
-		"mode": nil, "past_mx": nil,
+		"mode": nil, "past_mx": nil, "same_as": nil,
 		"source.*.tls": nil, "source.*.driver": nil, "source.*.database": nil, "source.*.query": nil, "source.*.mark_query": nil, "source.*.file": nil,
 		"probe.addresses":              {"[platform.office365]", `[domain."example.com"]`, "alternate"},
 		"source.*.platform":            {"[platform.office365]"},

@@ -31,6 +31,9 @@ type Source struct {
 	// Domains are the domains that may be listed, by their normal form. A row of
 	// any other domain is a bad row.
 	Domains map[string]*route.Domain
+	// SameAs maps a further domain to the one of Domains whose people it has, in normal forms. No row
+	// is of such a domain: see Set.Listed.
+	SameAs map[string]string
 	// Rank is the source's place among those of a domain, from 0, by the domains' normal
 	// forms: the first that lists an address counts. A domain that it lacks has rank 0.
 	Rank map[string]int
@@ -66,6 +69,7 @@ func (s Source) refusesUnlisted() bool {
 // asked by any number of goroutines at once.
 type Set struct {
 	domains map[string][]*Snapshot
+	sameAs  map[string]string
 	lists   []*Snapshot // each of domains once, save for nil
 	// broken is set when one of domains is nil.
 	broken bool
@@ -74,9 +78,9 @@ type Set struct {
 // NewSet returns a Set of the lists, by the normal form of the domain that they
 // answer for, in the order in which they are asked. A nil *Snapshot is a directory that
 // cannot answer: what those before it do not list, nobody can tell. A domain that is not in
-// the map has no directory.
-func NewSet(domains map[string][]*Snapshot) *Set {
-	s := &Set{domains: maps.Clone(domains)}
+// the map has no directory, unless sameAs maps it to one that is: see Source.SameAs.
+func NewSet(domains map[string][]*Snapshot, sameAs map[string]string) *Set {
+	s := &Set{domains: maps.Clone(domains), sameAs: maps.Clone(sameAs)}
 	for _, lists := range domains {
 		for _, list := range lists {
 			switch {
@@ -88,6 +92,15 @@ func NewSet(domains map[string][]*Snapshot) *Set {
 		}
 	}
 	return s
+}
+
+// Listed returns the address by which the directories have an address: that with the same local part in
+// the domain whose people its own has, or itself.
+func (s *Set) Listed(a mail.Address) mail.Address {
+	if domain := s.sameAs[a.Domain]; domain != "" {
+		return a.InDomain(domain)
+	}
+	return a
 }
 
 // List returns what the first of the domain's directories that lists it says of the address,
@@ -128,6 +141,7 @@ func (s *Set) Limit(login, column string) (value string, failed bool) {
 }
 
 func (s *Set) find(a mail.Address) (Entry, route.Listing) {
+	a = s.Listed(a)
 	for _, list := range s.domains[a.Domain] {
 		if list == nil {
 			return Entry{}, route.Listing{Failed: true}

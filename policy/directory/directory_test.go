@@ -73,18 +73,21 @@ func TestSetListsSubaddressesByTheirOwner(t *testing.T) {
 		"alice@acmecorp.com,office365,al\n"+
 		"alice+vip@acmecorp.com,here,vip\n"+
 		"\"a b\"@acmecorp.com,moving,\n")
-	set := NewSet(map[string][]*Snapshot{acme.Name: {f}, twin.Name: {nil}})
+	set := NewSet(map[string][]*Snapshot{acme.Name: {f}, twin.Name: {nil}}, map[string]string{"mail.acmecorp.com": acme.Name})
 	for address, want := range map[string]string{
-		"Alice@ACMEcorp.com":     "alice@acmecorp.com office365 al",
-		"\"alice\"@acmecorp.com": "alice@acmecorp.com office365 al",
-		"alice+x@acmecorp.com":   "alice@acmecorp.com office365 al",
-		"alice+VIP@acmecorp.com": "alice+vip@acmecorp.com here vip",
-		`"a b"@acmecorp.com`:     `"a b"@acmecorp.com moving `,
-		"bob@acmecorp.com":       "not found",
-		"bob+x@acmecorp.com":     "not found",
-		"alice":                  "not found",
-		"alice@other.example":    "not found",
-		"dora@bücher.example":    "failed",
+		"Alice+x@mail.acmecorp.com":   "alice@acmecorp.com office365 al",
+		"alice+vip@MAIL.acmecorp.com": "alice+vip@acmecorp.com here vip",
+		"bob@mail.acmecorp.com":       "not found",
+		"Alice@ACMEcorp.com":          "alice@acmecorp.com office365 al",
+		"\"alice\"@acmecorp.com":      "alice@acmecorp.com office365 al",
+		"alice+x@acmecorp.com":        "alice@acmecorp.com office365 al",
+		"alice+VIP@acmecorp.com":      "alice+vip@acmecorp.com here vip",
+		`"a b"@acmecorp.com`:          `"a b"@acmecorp.com moving `,
+		"bob@acmecorp.com":            "not found",
+		"bob+x@acmecorp.com":          "not found",
+		"alice":                       "not found",
+		"alice@other.example":         "not found",
+		"dora@bücher.example":         "failed",
 	} {
 		l := set.List(parse(t, address))
 		got := fmt.Sprint(l.Address, " ", l.Residence, " ", set.Row(parse(t, address)).Login)
@@ -104,7 +107,7 @@ func TestARowIsThatOfTheAddressOrItsOwner(t *testing.T) {
 	f := load(t, "address,residence,login,hourly\n"+
 		"alice@acmecorp.com,office365,al carol,500\n"+
 		"alice+vip@acmecorp.com,here,vip,\n")
-	set := NewSet(map[string][]*Snapshot{acme.Name: {f}, twin.Name: {nil}})
+	set := NewSet(map[string][]*Snapshot{acme.Name: {f}, twin.Name: {nil}}, nil)
 	for address, want := range map[string]string{
 		"Alice@acmecorp.com":     "al carol, 500",
 		"alice+x@acmecorp.com":   "al carol, 500",
@@ -128,7 +131,7 @@ func TestARowIsThatOfTheAddressOrItsOwner(t *testing.T) {
 
 func TestSetIsNotChangedByItsMap(t *testing.T) {
 	files := map[string][]*Snapshot{}
-	set := NewSet(files)
+	set := NewSet(files, nil)
 	files[acme.Name] = []*Snapshot{nil}
 	if set.List(parse(t, "bob@acmecorp.com")).Failed {
 		t.Error("the Set shares its map")
@@ -137,7 +140,7 @@ func TestSetIsNotChangedByItsMap(t *testing.T) {
 
 func TestLookupDoesNotAllocate(t *testing.T) {
 	f := load(t, rows(0, 1000, "both"))
-	set := NewSet(map[string][]*Snapshot{acme.Name: {f}})
+	set := NewSet(map[string][]*Snapshot{acme.Name: {f}}, nil)
 	listed, foreign := parse(t, "user500+x@acmecorp.com"), parse(t, "nobody@acmecorp.com")
 	if n := testing.AllocsPerRun(100, func() {
 		if !set.List(listed).Found {
@@ -343,7 +346,7 @@ func TestTheFirstListThatHasAnAddressCounts(t *testing.T) {
 		"the first cannot answer": {[]*Snapshot{nil, last}, "failed failed failed"},
 		"one between cannot":      {[]*Snapshot{first, nil, last}, "office365 failed failed"},
 	} {
-		set := NewSet(map[string][]*Snapshot{acme.Name: c.lists})
+		set := NewSet(map[string][]*Snapshot{acme.Name: c.lists}, nil)
 		var got []string
 		for _, address := range []string{"alice+x@acmecorp.com", "bob@acmecorp.com", "carol@acmecorp.com"} {
 			said := set.List(parse(t, address))
@@ -362,7 +365,7 @@ func TestTheFirstListThatHasAnAddressCounts(t *testing.T) {
 func TestALookupAllocatesNothing(t *testing.T) {
 	first := load(t, "address,residence,login,target\nalice@acmecorp.com,office365,al,alice.smith@acmecorp-com.onmicrosoft.com\nal@acmecorp.com,office365,al,\n")
 	second := load(t, "address,residence\nbob@acmecorp.com,here\n")
-	set := NewSet(map[string][]*Snapshot{acme.Name: {first, second}, twin.Name: {second, nil}})
+	set := NewSet(map[string][]*Snapshot{acme.Name: {first, second}, twin.Name: {second, nil}}, nil)
 	for _, written := range []string{
 		"alice@acmecorp.com",         // of the first of several sources, with a target
 		"al@acmecorp.com",            // an alias

@@ -48,7 +48,7 @@ func TestABadRowOfASourceIsToldAndOnlyItsOwnAddressIsPutOff(t *testing.T) {
 		if len(flaws.Rows) == 0 || !strings.HasPrefix(flaws.Rows[0].Problem, c.told) || flaws.Rows[0].Line < 3 || flaws.Rows[0].PutOff != (c.how == "failed") || flaws.PutOff > 1 {
 			t.Errorf("%s: told are %+v\nnot %q", about, flaws, c.told)
 		}
-		set := NewSet(map[string][]*Snapshot{acme.Name: {list}, twin.Name: {list}})
+		set := NewSet(map[string][]*Snapshot{acme.Name: {list}, twin.Name: {list}}, nil)
 		if got := set.List(parse(t, "alice+news@acmecorp.com")); !got.Found || got.Failed {
 			t.Errorf("%s: alice is not found", about)
 		}
@@ -127,7 +127,7 @@ func TestAnUnclearAddressIsAskedForWithoutAllocating(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, x := NewSet(map[string][]*Snapshot{acme.Name: {list}}), parse(t, "x@acmecorp.com")
+	set, x := NewSet(map[string][]*Snapshot{acme.Name: {list}}, nil), parse(t, "x@acmecorp.com")
 	if n := testing.AllocsPerRun(100, func() { set.List(x) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
@@ -142,7 +142,7 @@ func TestAFlawOfWhoIsToldPutsNoMailOff(t *testing.T) {
 	if len(flaws.Rows) != 1 || !strings.HasPrefix(flaws.Rows[0].Problem, told) || !strings.HasSuffix(flaws.Rows[0].Problem, "; it is not used (uid=x)") || flaws.Rows[0].PutOff {
 		t.Errorf("told is %+v", flaws)
 	}
-	row := NewSet(map[string][]*Snapshot{acme.Name: {list}}).Row(parse(t, "x@acmecorp.com"))
+	row := NewSet(map[string][]*Snapshot{acme.Name: {list}}, nil).Row(parse(t, "x@acmecorp.com"))
 	if to, owner := row.Told(); len(to) > 0 || !owner {
 		t.Errorf("told are %v, %v", to, owner)
 	}

@@ -33,7 +33,7 @@ func TestALoginHasTheSmallestLimitOfItsRows(t *testing.T) {
 		",jürgen@acmecorp.com,jürgen,here,80",
 	}, "\n"))
 	other := limited(t, "address,residence,login,hourly,daily\ndora@bücher.example,here,erin dora,6,\n")
-	set := NewSet(map[string][]*Snapshot{acme.Name: {f}, twin.Name: {other}})
+	set := NewSet(map[string][]*Snapshot{acme.Name: {f}, twin.Name: {other}}, nil)
 	for login, want := range map[string]string{
 		"bob": "300 9", "BOB": "300 9", "dave": "unlimited unlimited", "erin": "6 unlimited", "dora": "6 ",
 		"plain": " ", "nobody": " ", "": " ", "bob dave": " ", "unlimited": " ",
@@ -54,13 +54,13 @@ func TestALoginHasTheSmallestLimitOfItsRows(t *testing.T) {
 
 func TestALimitIsUnknownWhenADirectoryFailsAndNoOtherHasTheLogin(t *testing.T) {
 	f := limited(t, "address,residence,login,hourly,daily\nbob@acmecorp.com,here,bob,,5\ncarol@acmecorp.com,here,carol,,\n")
-	set := NewSet(map[string][]*Snapshot{acme.Name: {f}, twin.Name: {nil}})
+	set := NewSet(map[string][]*Snapshot{acme.Name: {f}, twin.Name: {nil}}, nil)
 	for login, want := range map[string]bool{"bob": false, "carol@acmecorp.com": false, "carol": true, "dora@bücher.example": true, "x": true} {
 		if value, failed := set.Limit(login, "hourly"); failed != want || value != "" {
 			t.Errorf("%s: %q, failed: %v, want %v", login, value, failed, want)
 		}
 	}
-	if _, failed := NewSet(nil).Limit("bob", "hourly"); failed {
+	if _, failed := NewSet(nil, nil).Limit("bob", "hourly"); failed {
 		t.Error("it fails without any directory")
 	}
 }
@@ -94,7 +94,7 @@ func BenchmarkLimitsOfAMillion(b *testing.B) {
 	with := heap() - before
 	runtime.KeepAlive(plain)
 	runtime.KeepAlive(text.String())
-	set := NewSet(map[string][]*Snapshot{acme.Name: {f}})
+	set := NewSet(map[string][]*Snapshot{acme.Name: {f}}, nil)
 	logins := make([]string, 1<<16)
 	for i := range logins {
 		logins[i] = fmt.Sprintf("Login%d", i*7919%1_000_000)

@@ -21,7 +21,7 @@ func TestARowSaysWhoIsToldOfWhatIsHeldForItsAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := NewSet(map[string][]*Snapshot{acme.Name: {list}})
+	set := NewSet(map[string][]*Snapshot{acme.Name: {list}}, nil)
 	for address, want := range map[string]string{
 		"alice+x@acmecorp.com": "[] true", "nobody@acmecorp.com": "[] true", "bob@acmecorp.com": "[] false", "carol@acmecorp.com": "[dora@bücher.example x+y@far.example] false",
 		"sales@acmecorp.com": "[] false", "team@acmecorp.com": "[alice@acmecorp.com bob@acmecorp.com] false", "info@acmecorp.com": "[] false", "room@acmecorp.com": "[] false",

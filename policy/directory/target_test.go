@@ -48,7 +48,7 @@ stays@acmecorp.com,here,,stays@acmecorp-com.onmicrosoft.com
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := NewSet(map[string][]*Snapshot{acme.Name: {list}}).List(a).Target; got != want {
+		if got := NewSet(map[string][]*Snapshot{acme.Name: {list}}, nil).List(a).Target; got != want {
 			t.Errorf("the target of %s is %q; right is %q", address, got, want)
 		}
 	}

@@ -44,6 +44,15 @@ func (a Address) IsNull() bool { return a.Path == "" }
 // that is asked to add it, "a,b@example.com" would be two addresses.
 func (a Address) At(domain string) string { return addQuotes(a.Local) + "@" + domain }
 
+// InDomain returns the address whose Key and Owner are in another domain, in normal form. Path and Local
+// stay.
+func (a Address) InDomain(domain string) Address {
+	a.Key = strings.TrimSuffix(a.Key, a.Domain) + domain
+	a.Owner = strings.TrimSuffix(a.Owner, a.Domain) + domain
+	a.Domain = domain
+	return a
+}
+
 // Tag returns the tag of a subaddress as it was written, its delimiter included, or "".
 func (a Address) Tag() string {
 	begin := len(a.Owner) - len("@") - len(a.Domain)

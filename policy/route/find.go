@@ -140,8 +140,11 @@ func (r *Rules) Place(a mail.Address, l Listing) Place {
 		p.Refused = verdict.Why(verdict.Moving, a.Owner)
 	case There, Both:
 		p.Platform = r.Platform(p.Residence.Platform)
-		p.Elsewhere = p.Platform.elsewhere(domain, a, l.Target)
+		home := cmp.Or(r.Domains[domain.SameAs], domain)
+		p.Elsewhere = p.Platform.elsewhere(home, a, l.Target)
 		switch byRelay := p.Platform != nil && p.Platform.ByRelay && p.Residence.Kind == There; {
+		case byRelay && home != domain:
+			p.Elsewhere = a.At(home.Name) // The platform knows none but this.
 		case byRelay:
 			p.Elsewhere = ""
 		case p.Elsewhere == "":

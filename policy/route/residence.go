@@ -77,6 +77,10 @@ type Domain struct {
 	// Platforms names further platforms that have mailboxes of the domain, and that need no
 	// alternate domain: mail reaches them by relay or by targets.
 	Platforms []string
+	// SameAs is the normal form of another domain of ours, or empty. Whoever lives elsewhere there, by its directory,
+	// lives there under this domain as well, with the same local part; all others live here. Such a domain
+	// has no Alternates or Platforms of its own, and Unlisted is Here.
+	SameAs string
 	// Observe has mail of the domain be observed only: nothing that is decided is done.
 	Observe bool
 }

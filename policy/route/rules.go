@@ -118,9 +118,7 @@ func (r *Rules) Home(a mail.Address) mail.Address {
 		return a
 	}
 	if ours, _ := r.alternate(a.Domain); ours != nil {
-		a.Key = strings.TrimSuffix(a.Key, a.Domain) + ours.Name
-		a.Owner = strings.TrimSuffix(a.Owner, a.Domain) + ours.Name
-		a.Domain = ours.Name
+		return a.InDomain(ours.Name)
 	}
 	return a
 }

@@ -32,7 +32,8 @@ func Find(conf *config.Config, lists sources.Directories, text string) (control.
 		return control.Found{}, fmt.Errorf("%q is not an address of a domain of ours", mail.Printable(text))
 	}
 	a = routes.Home(a)
-	listing := lists.Set().List(a)
+	set := lists.Set()
+	listing, listed := set.List(a), set.Listed(a)
 	place := routes.Place(a, listing)
 	found := control.Found{
 		Address: a.Key, Lives: place.Residence.String(), Goes: place.Elsewhere, Rows: []control.Row{}, Unread: []string{},
@@ -44,12 +45,12 @@ func Find(conf *config.Config, lists sources.Directories, text string) (control.
 	if place.Refused.Code != "" {
 		found.Why = place.Refused.Reply().String()
 	}
-	for _, one := range lists.Of(a.Domain) {
+	for _, one := range lists.Of(listed.Domain) {
 		if one.Snapshot == nil {
 			found.Unread = append(found.Unread, linesOf(one.Err)...)
 			continue
 		}
-		e, is := one.Snapshot.Find(a)
+		e, is := one.Snapshot.Find(listed)
 		if !is {
 			continue
 		}

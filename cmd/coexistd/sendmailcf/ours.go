@@ -65,7 +65,7 @@ func DomainsAsked(conf *config.Config) (list []string) {
 		return slices.ContainsFunc(conf.Directories, func(source directory.Source) bool { return source.Domains[domain] != nil })
 	}
 	for _, domain := range slices.Sorted(maps.Keys(routes.Domains)) {
-		if one := routes.Domains[domain]; len(one.Alternates)+len(one.Platforms) > 0 || one.Unlisted.Kind != route.Here || isListed(domain) {
+		if one := routes.Domains[domain]; len(one.Alternates)+len(one.Platforms)+len(one.SameAs) > 0 || one.Unlisted.Kind != route.Here || isListed(domain) {
 			list = append(list, domain)
 		}
 	}

@@ -21,39 +21,50 @@ func TestTheDoctorSaysWhereMembersOfAliasesWithoutADomainGo(t *testing.T) {
 		myorigin string
 		virtual  string // virtual_alias_maps
 		says     string // what the doctor must say; "": nothing of aliases
+		host     string // the section of the host's own name; "": none
 		arrives  []string
 	}{
-		{"with domains", "mail.acmecorp.com", "team@acmecorp.com bob@acmecorp.com, alice@acmecorp.com", "",
+		{"with domains", "mail.acmecorp.com", "team@acmecorp.com bob@acmecorp.com, alice@acmecorp.com", "", "",
 			[]string{"here bob@acmecorp.com", "office365 alice@acmecorp-com.onmicrosoft.com"}},
-		{"in our domain", "acmecorp.com", "team@acmecorp.com bob, alice", "",
+		{"in our domain", "acmecorp.com", "team@acmecorp.com bob, alice", "", "",
 			[]string{"here bob@acmecorp.com", "office365 alice@acmecorp-com.onmicrosoft.com"}},
-		{"in our domain by a file", "$config_directory/mailname", "team@acmecorp.com bob, alice", "",
+		{"in our domain by a file", "$config_directory/mailname", "team@acmecorp.com bob, alice", "", "",
 			[]string{"here bob@acmecorp.com", "office365 alice@acmecorp-com.onmicrosoft.com"}},
 		{"unlisted in our domain by a file", "$config_directory/mailname", "team@acmecorp.com bob@acmecorp.com, root",
-			"FAIL  postfix        {table} of virtual_alias_maps has members without a domain that Postfix takes for addresses in acmecorp.com (myorigin), which the directory lacks: their mail is bounced: root of team@acmecorp.com\n",
+			"FAIL  postfix        {table} of virtual_alias_maps has members without a domain that Postfix takes for addresses in acmecorp.com (myorigin), which the directory lacks: their mail is bounced: root of team@acmecorp.com\n", "",
 			[]string{"here bob@acmecorp.com"}},
 		{"in the domain of the host", "mail.acmecorp.com", "team@acmecorp.com bob, alice",
 			"FAIL  postfix        {table} of virtual_alias_maps has members without a domain that Postfix takes for addresses in mail.acmecorp.com (myorigin), where nobody of the directory lives: their mail does not reach them: alice of team@acmecorp.com, who is alice@acmecorp.com\n" +
-				"  do: write their addresses with the domain in {table}\n",
-			[]string{"Internet alice@mail.acmecorp.com", "Internet bob@mail.acmecorp.com"}},
+				"  do: add to {dir}/coexistd.toml: [domain.\"mail.acmecorp.com\"] with same_as = \"acmecorp.com\" and unlisted = \"here\", and run: systemctl reload coexistd; or write their addresses with the domain in {table}\n",
+			"", []string{"Internet alice@mail.acmecorp.com", "Internet bob@mail.acmecorp.com"}},
+		{"in the domain of the host, which has a section", "mail.acmecorp.com", "team@acmecorp.com bob@acmecorp.com, alice",
+			"(myorigin), where nobody of the directory lives: their mail does not reach them: alice of team@acmecorp.com, who is alice@acmecorp.com\n" +
+				"  do: add to [domain.\"mail.acmecorp.com\"] of {dir}/coexistd.toml: same_as = \"acmecorp.com\", and run: systemctl reload coexistd; or write their addresses with the domain in {table}\n",
+			"unlisted = \"here\"\n", []string{"Internet alice@mail.acmecorp.com", "here bob@acmecorp.com"}},
+		{"in the domain of the host, which has the same users", "mail.acmecorp.com", "team@acmecorp.com bob@acmecorp.com, alice", "",
+			"unlisted = \"here\"\nsame_as = \"acmecorp.com\"\n", []string{"office365 alice@acmecorp-com.onmicrosoft.com", "here bob@acmecorp.com"}},
 		{"in our domain and unlisted", "acmecorp.com", "team@acmecorp.com bob@acmecorp.com, root",
 			"FAIL  postfix        {table} of virtual_alias_maps has members without a domain that Postfix takes for addresses in acmecorp.com (myorigin), which the directory lacks: their mail is bounced: root of team@acmecorp.com\n" +
-				"  do: list them in the directory with the residence here, or write their addresses with a domain that is not shared",
+				"  do: list them in the directory with the residence here, or write their addresses with a domain that is not shared", "",
 			[]string{"here bob@acmecorp.com"}},
-		{"in our domain and an alias itself", "acmecorp.com", "team@acmecorp.com staff\nstaff bob", "FAIL  postfix        {table} of virtual_alias_maps has aliases that the directory lacks, so that their mail is refused: staff@acmecorp.com\n",
+		{"in our domain and an alias itself", "acmecorp.com", "team@acmecorp.com staff\nstaff bob", "FAIL  postfix        {table} of virtual_alias_maps has aliases that the directory lacks, so that their mail is refused: staff@acmecorp.com\n", "",
 			[]string{"here bob@acmecorp.com"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			toml := lab.SiteTOML
+			if c.host != "" {
+				toml += "\n[domain.\"mail.acmecorp.com\"]\n" + c.host
+			}
 			s := startSite(t, lab.SiteConfig{
-				Directory: directory, Files: map[string]string{"virtual": c.virtual + "\n", "mailname": "acmecorp.com\n"},
+				TOML: toml, Directory: directory, Files: map[string]string{"virtual": c.virtual + "\n", "mailname": "acmecorp.com\n"},
 				Main: map[string]string{
 					"myorigin": c.myorigin, "virtual_alias_maps": "texthash:$config_directory/virtual, socketmap:unix:{dir}/lookup.sock:aliases",
 				},
 			})
 			table := "texthash:" + filepath.Join(s.Postfix.Dir, "etc", "virtual")
 			out := s.ofPostfix()
-			if says := strings.ReplaceAll(c.says, "{table}", table); !strings.Contains(out, says) || says == "" && strings.Contains(out, "virtual_alias_maps has ") {
+			if says := strings.NewReplacer("{table}", table, "{dir}", s.Dir).Replace(c.says); !strings.Contains(out, says) || says == "" && strings.Contains(out, "virtual_alias_maps has ") {
 				t.Errorf("the doctor should say %q:\n%s", says, out)
 			}
 			message := lab.Plain("eve@example.net", "team@acmecorp.com", "to the team")

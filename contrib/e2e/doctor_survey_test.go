@@ -136,7 +136,7 @@ func TestASurveyNamesEachPitfallOfAServerAndItsRemedy(t *testing.T) {
 				"  do: list accounts of this host, such as root, in the directory with the residence here, or set unlisted = \"here\" for acmecorp.com\n"}},
 		{name: "bare names of users in the domain of the host", main: map[string]string{"myorigin": "{dir}/mailname", "alias_maps": "texthash:{dir}/aliases"}, files: map[string]string{"mailname": "mail.acmecorp.com\n", "aliases": "postmaster root\nroot alice\n"},
 			says: []string{"warn  aliases        texthash:{dir}/aliases of alias_maps has members without a domain, which Postfix takes for addresses in mail.acmecorp.com (myorigin): alice of root. Their mail will stay here",
-				"  do: write users with their domain, such as alice@acmecorp.com\n"}},
+				"  do: have the configuration say: [domain.\"mail.acmecorp.com\"] with same_as = \"acmecorp.com\" and unlisted = \"here\"; or write users with their domain, such as alice@acmecorp.com\n"}},
 		{name: "aliases with domains", main: map[string]string{"alias_maps": "texthash:{dir}/aliases"}, files: map[string]string{"aliases": "postmaster root\nroot alice@acmecorp.com\n"}, right: true},
 		{name: "aliases that cannot be listed", main: map[string]string{"virtual_alias_maps": "inline:{x@other.example=y} regexp:{dir}/forwards"}, files: map[string]string{"forwards": "/^x@/ y\n"},
 			says: []string{"warn  maps           virtual_alias_maps asks inline:{x@other.example=y}, regexp:{dir}/forwards, of which nobody can list regexp:{dir}/forwards: coexistd setup postfix puts the map aliases before them", "  do: set unlisted"}},

@@ -294,6 +294,11 @@ func (s *source) agrees(t *schema.Table, key string, same bool) bool {
 	return true
 }
 
+// HasDirectory reports a domain of ours with a directory of its own.
+func (c *Config) HasDirectory(domain string) bool {
+	return slices.ContainsFunc(c.Directories, func(s directory.Source) bool { return s.Domains[domain] != nil })
+}
+
 // SourcePrefix begins the name of a source outside this host, where a file's path could
 // stand: "source:ad". The Path of its directory.Source is that.
 const SourcePrefix = "source:"

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -178,40 +179,76 @@ func (a *aliases) judgeMembers(t aliasTable) (findings []Finding) {
 			do("list them in the directory with the residence here, or write their addresses with a domain that is not shared, such as that of this host"))
 	}
 	if len(lost) > 0 {
-		findings = append(findings, failure("%s of %s has members without a domain that Postfix takes for addresses in %s (myorigin), where nobody of the directory lives: their mail does not reach them: %s", t.table, t.setting, a.myorigin, some(lost)).
-			do("write their addresses with the domain in %s", t.table))
+		findings = append(findings, failure("%s of %s has members without a domain that Postfix takes for addresses in %s (myorigin), where nobody of the directory lives: their mail does not reach them: %s", t.table, t.setting, a.myorigin, some(textsOf(lost))).
+			do("%s", a.reached(lost, t.table)))
 	}
 	return findings
 }
 
+// lostMember is a member without a domain whose mail does not reach them.
+type lostMember struct {
+	text   string // "alice of root, who is alice@acmecorp.com"
+	domain string // where they are a user
+}
+
+func textsOf(lost []lostMember) (list []string) {
+	for _, one := range lost {
+		list = append(list, one.text)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// reached says how mail for lost members of a table reaches them: the domain of names without a domain
+// has the users of theirs, or they are written with it.
+func (a *aliases) reached(lost []lostMember, table string) string {
+	origin, write := a.x.conf.Rules.Routes.Domains[a.myorigin], "write their addresses with the domain in "+table
+	switch {
+	case origin == nil:
+		return fmt.Sprintf("add to %s: [domain.%q] with same_as = %q and unlisted = \"here\", and run: systemctl reload coexistd; or %s", a.x.conf.Path, a.myorigin, lost[0].domain, write)
+	case origin.SameAs == "" && !a.x.conf.HasDirectory(origin.Name):
+		return fmt.Sprintf("add to [domain.%q] of %s: same_as = %q, and run: systemctl reload coexistd; or %s", origin.Name, a.x.conf.Path, lost[0].domain, write)
+	}
+	return write
+}
+
 // strayMembers lists the members without a domain whose mail is refused, leaves this host,
 // or is lost.
-func (a *aliases) strayMembers(t aliasTable) (refused, away, lost []string) {
-	ours := a.x.conf.Rules.Routes.Domains[a.myorigin] != nil
+func (a *aliases) strayMembers(t aliasTable) (refused, away []string, lost []lostMember) {
 	for _, one := range t.rows {
 		for _, member := range bareMembers(one.Value) {
+			p, listed, ours := a.place(member + "@" + a.myorigin)
 			switch {
-			case ours && !a.virtual[member]:
-				p, listed, _ := a.place(member + "@" + a.myorigin)
-				if p.Residence.Kind == route.Nowhere && !a.failed(p) {
-					refused = append(refused, member+" of "+one.Key)
-				} else if p.Residence.Kind == route.There && !listed {
-					away = append(away, member+" of "+one.Key)
-				}
-			case !ours && !a.all[member]:
-				if address := a.elsewhere(one.Key, member); address != "" {
-					lost = append(lost, member+" of "+one.Key+", who is "+address)
-				}
+			case a.failed(p):
+			case ours && !a.virtual[member] && p.Residence.Kind == route.Nowhere:
+				refused = append(refused, member+" of "+one.Key)
+			case ours && !a.virtual[member] && p.Residence.Kind == route.There && !listed:
+				away = append(away, member+" of "+one.Key)
+			case !listed:
+				lost = append(lost, a.lost(one.Key, member)...)
 			}
 		}
 	}
 	return refused, away, lost
 }
 
-// elsewhere is the address of ours with the member's name that the directory has as living
-// elsewhere: in the alias's domain, or where it has none in any. It is empty when there is
-// none, or one that lives here.
-func (a *aliases) elsewhere(key, member string) (address string) {
+// lost returns the member of an alias when it is no alias itself, and no user by the domain of names without a
+// domain, but one who lives elsewhere by another.
+func (a *aliases) lost(key, member string) []lostMember {
+	if a.all[member] || a.x.conf.HasDirectory(a.myorigin) {
+		return nil
+	}
+	domain := a.elsewhere(key, member)
+	if domain == "" {
+		return nil
+	}
+	return []lostMember{{member + " of " + key + ", who is " + member + "@" + domain, domain}}
+}
+
+// elsewhere is the domain of ours in which the directory has the member's name as living
+// elsewhere: the alias's domain, or where it has none any. It is empty when there is
+// none, or one where it lives here.
+func (a *aliases) elsewhere(key, member string) (found string) {
 	domains := a.x.domains()
 	if _, domain, is := strings.Cut(key, "@"); is && a.x.conf.Rules.Routes.Domains[strings.ToLower(domain)] != nil {
 		domains = []string{strings.ToLower(domain)}
@@ -219,13 +256,13 @@ func (a *aliases) elsewhere(key, member string) (address string) {
 	for _, domain := range domains {
 		p, listed, _ := a.place(member + "@" + domain)
 		switch {
-		case listed && p.Residence.Kind == route.There && address == "":
-			address = member + "@" + domain
+		case listed && p.Residence.Kind == route.There && found == "":
+			found = domain
 		case listed && p.Residence.Kind == route.Here:
 			return ""
 		}
 	}
-	return address
+	return found
 }
 
 var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)

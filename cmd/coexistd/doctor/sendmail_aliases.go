@@ -81,25 +81,33 @@ func isAccount(name string) bool {
 // virtusertable.
 func lookAtSendmailAliases(x *examination) []Finding {
 	s := x.sendmail
-	asked := &aliases{x: x, set: x.lists().Set()}
+	asked := &aliases{x: x, set: x.lists().Set(), myorigin: s.hostname(x), all: make(map[string]bool)}
 	virtual, virtualErr := s.Table("virtuser")
 	findings := x.lookAtVirtual(asked, virtual)
-	var local []string
+	var local, strict []string // of class w, all of ours and those where nobody is unlisted
 	for _, domain := range x.domains() {
-		if s.Class("w").Has(domain) && x.conf.Rules.Routes.Domains[domain].Unlisted.Kind == route.Nowhere {
+		if s.Class("w").Has(domain) {
 			local = append(local, domain)
+			if x.conf.Rules.Routes.Domains[domain].Unlisted.Kind == route.Nowhere {
+				strict = append(strict, domain)
+			}
 		}
 	}
 	list, err := s.aliases()
 	if err != nil {
 		return findings // It cannot be told.
 	}
+	for name := range list.members {
+		asked.all[name] = true
+	}
 	findings = append(findings, s.lookAtAliasFiles(list)...)
 	findings = append(findings, s.lookForCircles(list)...)
 	findings = append(findings, lookAtMembers(asked, list)...)
-	findings = append(findings, lookAtUnreached(asked, list, virtual, local)...)
+	findings = append(findings, lookAtBareMembers(asked, list, virtual)...)
+	findings = append(findings, lookAtMovedAliases(asked, list, local)...)
+	findings = append(findings, lookAtUnreached(asked, list, virtual, strict)...)
 	if virtualErr == nil && s.needsAccounts() {
-		findings = append(findings, lookForRoles(asked, list, virtual, local)...)
+		findings = append(findings, lookForRoles(asked, list, virtual, strict)...)
 	}
 	return findings
 }
@@ -256,21 +264,29 @@ func lookAtUnreached(asked *aliases, list localAliases, virtual map[string]strin
 }
 
 // lookAtVirtual looks for lines of the virtusertable to which no mail comes.
-func (x *examination) lookAtVirtual(asked *aliases, table map[string]string) []Finding {
-	var unreached []string
-	for key := range table {
+func (x *examination) lookAtVirtual(asked *aliases, table map[string]string) (findings []Finding) {
+	var refused, moved []string
+	for key, value := range table {
 		address, err := mail.ParseAddress(key, x.conf.Rules.Delimiters)
 		if err != nil || strings.Contains(key, "*") || !x.sendmail.Class("w").Has(address.Domain) && !x.sendmail.Class("VirtHost").Has(address.Domain) {
 			continue
 		}
-		if p, _, ours := asked.place(key); ours && (isRefused(p) || p.Residence.Kind == route.Moving) {
-			unreached = append(unreached, key)
+		switch p, _, ours := asked.place(key); {
+		case ours && (isRefused(p) || p.Residence.Kind == route.Moving):
+			refused = append(refused, key)
+		case ours && p.Residence.Kind == route.There && !strings.EqualFold(value, p.Elsewhere):
+			moved = append(moved, key)
 		}
 	}
-	if len(unreached) == 0 {
-		return nil
+	slices.Sort(refused)
+	slices.Sort(moved)
+	if len(refused) > 0 {
+		findings = append(findings, failure("the virtusertable has addresses that the directory lacks, or has as moving, so that mail to them is refused or put off: %s", some(refused)).
+			do("list each in the directory with the residence here, or take it out of the virtusertable; then run: make -C /etc/mail"))
 	}
-	slices.Sort(unreached)
-	return []Finding{failure("the virtusertable has addresses that the directory lacks, or has as moving, so that mail to them is refused or put off: %s", some(unreached)).
-		do("list each in the directory with the residence here, or take it out of the virtusertable; then run: make -C /etc/mail")}
+	if len(moved) > 0 {
+		findings = append(findings, warning("the virtusertable has addresses that live elsewhere by the directory or by unlisted, so that their mail goes there and not to its line: %s", some(moved)).
+			do("list each in the directory with the residence here, or take it out of the virtusertable; then run: make -C /etc/mail"))
+	}
+	return findings
 }

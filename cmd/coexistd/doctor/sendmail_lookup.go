@@ -102,6 +102,7 @@ func (s *sendmail) lackingRules() (lacking []string) {
 		{marks && lacks(mark, "$#error"), "puts off what the map cannot answer (" + mark + ")"},
 		{lacks("error :", "$#error"), "refuses what the map says is refused"},
 		{lacks("$>Recurse"), "rewrites to the address that the map gives"},
+		{lacks("$| $j"), "asks the map for names without a domain"},
 	} {
 		if one.isMissing {
 			lacking = append(lacking, one.what)

@@ -181,6 +181,7 @@ func TestTheDoctorFindsASendmailWellThatIsAsContribHasIt(t *testing.T) {
 		"no receipts":                  {{"+sendmail.cf", "", "O PrivacyOptions=noreceipts\n"}, {"sendmail.cf", "D{coexistd_dsn}yes\n", ""}},
 		"submission":                   withSubmission(),
 		"the host's own name":          {{"+coexistd.toml", "", "[domain.\"mail.acmecorp.com\"]\nunlisted = \"here\"\n"}},
+		"the host has the same users":  {{"+coexistd.toml", "", "[domain.\"mail.acmecorp.com\"]\nsame_as = \"acmecorp.com\"\nunlisted = \"here\"\n"}, {"sendmail.cf", "C{Coexistd}", "C{Coexistd}mail.acmecorp.com "}, {"+aliases", "", "team: alice, bob, root\n"}},
 		"a daemon for each kind":       {{"+sendmail.cf", "", "O DaemonPortOptions=Family=inet6, Name=MTA-v6, Addr=::1, I=coexistd\n"}},
 		"a daemon that may lack":       {{"+sendmail.cf", "", "O DaemonPortOptions=Name=MTA-v4, Port=25, M=O\n"}},
 		"IPv6 for all":                 {{"sendmail.cf", "Family=inet,  Name=MTA-v4, Port=25", "Family=inet6, Name=MTA-v4, Port=25"}},
@@ -189,11 +190,12 @@ func TestTheDoctorFindsASendmailWellThatIsAsContribHasIt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			right := cmp.Or(map[string]string{
-				"localhost":              strings.ReplaceAll(allIsWell, "127.0.0.1", "localhost"),
-				"a daemon for each kind": strings.Replace(allIsWell, "MSP-v4", "MSP-v4, MTA-v6", 1),
-				"a daemon that may lack": strings.Replace(allIsWell, "MSP-v4", "MSP-v4, MTA-v4", 1),
-				"submission":             submissionIsWell,
-				"the host's own name":    strings.Replace(allIsWell, "example", "example, mail.acmecorp.com", 1),
+				"localhost":                   strings.ReplaceAll(allIsWell, "127.0.0.1", "localhost"),
+				"a daemon for each kind":      strings.Replace(allIsWell, "MSP-v4", "MSP-v4, MTA-v6", 1),
+				"a daemon that may lack":      strings.Replace(allIsWell, "MSP-v4", "MSP-v4, MTA-v4", 1),
+				"submission":                  submissionIsWell,
+				"the host's own name":         strings.Replace(allIsWell, "example", "example, mail.acmecorp.com", 1),
+				"the host has the same users": strings.Replace(allIsWell, "example", "example, mail.acmecorp.com", 1),
 			}[name], allIsWell)
 			if got := saysOfSendmail(t, host(t, changes...)); got != right {
 				t.Errorf("the doctor says\n%s\nright is\n%s", got, right)
@@ -374,6 +376,20 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 			"fail aliases have members that the directory lacks, so that mail to them comes back: bob@globex.example of team\n"}},
 		{"aliases to which no mail comes", inClassW([3]string{"+aliases", "", "sales: root\nmoved: root\n"}, [3]string{"users.csv", "address,residence\n", "address,residence\nmoved@acmecorp.com,moving\n"}), []string{
 			"warn {dir}/aliases has aliases that the directory lacks, or has as moving, so that mail to them is refused or put off: moved@acmecorp.com, sales@acmecorp.com"}},
+		{"aliases of who lives elsewhere", inClassW([3]string{"+aliases", "", "alice: bob@acmecorp.com\nbob: alice@acmecorp.com\ncarol: carol@acmecorp-com.onmicrosoft.com\n"}, [3]string{"users.csv", "address,residence\n", "address,residence\ncarol@acmecorp.com,office365\n"}), []string{
+			"warn {dir}/aliases has aliases that live elsewhere by the directory or by unlisted, so that their mail goes there and not to the alias: alice@acmecorp.com\n"}},
+		{"virtual users who live elsewhere", inClassW([3]string{"+sendmail.cf", "", "Kvirtuser text {dir}/virtusertable\n"}, [3]string{"+virtusertable", "", "alice@acmecorp.com bob\nbob@acmecorp.com bob\n"}), []string{
+			"warn the virtusertable has addresses that live elsewhere by the directory or by unlisted, so that their mail goes there and not to its line: alice@acmecorp.com\n"}},
+		{"names without a domain of who lives elsewhere", [][3]string{{"+aliases", "", "team: alice, bob, root\n"}}, []string{
+			"fail aliases have members without a domain whom Sendmail takes for names of this host (mail.acmecorp.com), where nobody of the directory lives: their mail does not reach them: alice of team, who is alice@acmecorp.com\n" +
+				"  do: add to {dir}/coexistd.toml: [domain.\"mail.acmecorp.com\"] with same_as = \"acmecorp.com\" and unlisted = \"here\", and run: systemctl reload coexistd; or write their addresses with the domain in {dir}/aliases\n"}},
+		{"names without a domain beside a section of the host's name", [][3]string{{"+aliases", "", "team: alice\n"}, {"+coexistd.toml", "", "[domain.\"MAIL.acmecorp.com\"]\nunlisted = \"here\"\n"}}, []string{
+			"fail aliases have members without a domain whom Sendmail takes for names of this host (mail.acmecorp.com)",
+			"  do: add to [domain.\"mail.acmecorp.com\"] of {dir}/coexistd.toml: same_as = \"acmecorp.com\", and run: systemctl reload coexistd; or write"}},
+		{"a host's name of which Sendmail does not ask", [][3]string{{"+coexistd.toml", "", "[domain.\"mail.acmecorp.com\"]\nsame_as = \"acmecorp.com\"\nunlisted = \"here\"\n"}}, []string{
+			"fail Sendmail does not ask coexistd about mail.acmecorp.com, which the class {Coexistd} lacks"}},
+		{"rules that ask for no names without a domain", [][3]string{{"sendmail.cf", "R$* $| $* $| $*			$: $3 $| $j\n", ""}}, []string{
+			"fail no rule of sendmail.cf (ParseLocal) asks the map for names without a domain\n"}},
 		{"virtual users to whom no mail comes", inClassW([3]string{"+sendmail.cf", "", "Kvirtuser text {dir}/virtusertable\n"}, [3]string{"+virtusertable", "", "sales@acmecorp.com root\nteam@globex.example root\n"}), []string{
 			"fail the virtusertable has addresses that the directory lacks, or has as moving, so that mail to them is refused or put off: sales@acmecorp.com\n"}},
 		{"no login at submission", withSubmission([3]string{"sendmail.cf", "O AuthMechanisms=PLAIN LOGIN\n", ""}), []string{

@@ -74,7 +74,7 @@ func (s *survey) judgeBare(t aliasTable, origin string) []Finding {
 			do("list accounts of this host, such as root, in the directory with the residence here, or set unlisted = \"here\" for %s", origin)}
 	}
 	return []Finding{warning("%s of %s has members without a domain, which Postfix takes for addresses in %s (myorigin): %s. Their mail will stay here when these users live elsewhere", t.table, t.setting, origin, some(stray)).
-		do("write users with their domain, such as alice@%s", s.exampleDomain())}
+		do("have the configuration say: [domain.%q] with same_as = %q and unlisted = \"here\"; or write users with their domain, such as alice@%s", origin, s.exampleDomain(), s.exampleDomain())}
 }
 
 // exampleDomain is a domain of users.

@@ -49,6 +49,9 @@ func surveyDomains(ctx context.Context, s *survey) (findings []Finding) {
 func (s *survey) ownName(ctx context.Context) (findings []Finding) {
 	name := strings.ToLower(s.mta.Main["myhostname"])
 	if slices.Contains(s.domains, name) {
+		if len(s.strict([]string{name})) == 0 {
+			return nil // Whom the directory lacks is this host's own.
+		}
 		return []Finding{warning("myhostname is %s, which is the domain of users as well: mail of this host itself (root, cron) and names without a domain will count as theirs, and be refused where the directory lacks them", name).
 			do("give the host a name of its own, such as myhostname = mail.%s, and write %s where main.cf has meant it by $myhostname (mydestination, myorigin)", name, name)}
 	}

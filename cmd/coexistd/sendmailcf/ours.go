@@ -9,7 +9,6 @@ import (
 
 	"coexistd/policy/config"
 	"coexistd/policy/config/sockets"
-	"coexistd/policy/directory"
 	"coexistd/policy/route"
 	"coexistd/policy/verdict"
 )
@@ -61,11 +60,8 @@ func Written(ours string) string {
 // elsewhere or be refused, and alternate domains with a relay.
 func DomainsAsked(conf *config.Config) (list []string) {
 	routes := &conf.Rules.Routes
-	isListed := func(domain string) bool {
-		return slices.ContainsFunc(conf.Directories, func(source directory.Source) bool { return source.Domains[domain] != nil })
-	}
 	for _, domain := range slices.Sorted(maps.Keys(routes.Domains)) {
-		if one := routes.Domains[domain]; len(one.Alternates)+len(one.Platforms)+len(one.SameAs) > 0 || one.Unlisted.Kind != route.Here || isListed(domain) {
+		if one := routes.Domains[domain]; len(one.Alternates)+len(one.Platforms)+len(one.SameAs) > 0 || one.Unlisted.Kind != route.Here || conf.HasDirectory(domain) {
 			list = append(list, domain)
 		}
 	}

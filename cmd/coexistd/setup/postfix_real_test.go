@@ -206,6 +206,18 @@ func TestNobodyIsRefusedWhereTheDirectoryHasThoseAloneWhoLiveElsewhere(t *testin
 	}
 }
 
+// hostSameAs has the host's own name have the users of acmecorp.com.
+const hostSameAs = "[domain.\"mail.acmecorp.com\"]\nsame_as = \"acmecorp.com\"\nunlisted = \"here\"\n"
+
+func TestTheHostsNameStaysWithItsAccountsWhereItHasTheUsersOfADomain(t *testing.T) {
+	t.Parallel()
+	const asks = ", socketmap:inet:127.0.0.1:8702:"
+	r := newPostfix(t, hostSameAs, "alias_maps = hash:/etc/aliases\nvirtual_alias_maps = hash:/etc/postfix/virtual\n", "")
+	got, _ := r.apply(false)
+	r.mustHave(got, "mydestination = $myhostname, localhost", "virtual_mailbox_domains = acmecorp.com",
+		"local_recipient_maps = proxy:unix:passwd.byname $alias_maps"+asks+"recipients", "virtual_alias_maps = hash:/etc/postfix/virtual"+asks+"aliases")
+}
+
 // unwrapped has each comment of a script in one line.
 func unwrapped(script string) string { return strings.ReplaceAll(script, "\n# ", " ") }
 

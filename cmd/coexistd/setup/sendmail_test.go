@@ -117,6 +117,17 @@ func TestEachSitesGuideForSendmailIsAsItWasLookedAt(t *testing.T) {
 	}
 }
 
+func TestTheGuideForSendmailAsksForTheHostsNameWhereItHasTheUsersOfADomain(t *testing.T) {
+	t.Parallel()
+	with, without := sendmailHost{site: "skyconnect-office365"}, sendmailHost{site: "skyconnect-office365"}
+	with.toml = hostSameAs
+	const asks = "\ndefine(`COEXISTD_DOMAINS', `acmecorp.com"
+	want := strings.Replace(without.guide(t, without.survey(t)), asks, asks+" mail.acmecorp.com", 1)
+	if got := with.guide(t, with.survey(t)); got != want {
+		t.Errorf("the guide with the host's name is\n%s\nright is\n%s", got, want)
+	}
+}
+
 func TestAGuideForSendmailSaysWhatItLacks(t *testing.T) {
 	t.Parallel()
 	for about, c := range map[string]struct {

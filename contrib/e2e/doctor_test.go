@@ -223,9 +223,9 @@ ok    postfix        virtual_alias_maps asks coexistd for aliases
 ok    postfix        transport_maps asks coexistd for transport
 ok    postfix        Postfix takes mail for acmecorp.com, globex.example
 warn  certificate    the MTA shows no certificate to those who send to it: a platform's connector or route that demands TLS delivers nothing here
-  do: get one for mail.acmecorp.com from an authority that all know, and set it in the MTA: coexistd setup postfix, or coexistd setup sendmail
+  do: get one for mail.acmecorp.com from an authority that all know, and have the MTA show it: postconf -e 'smtpd_tls_chain_files = KEYFILE, CERTFILE' 'smtpd_tls_security_level = may'. Then run: coexistd setup postfix
 warn  certificate    the MTA shows no certificate to those to whom it sends: Office 365 looks for the connector of our mail by the certificate first, and by the address only where nobody else sends from it
-  do: run: coexistd setup postfix (with Sendmail put into sendmail.mc: define(` + "`confCLIENT_CERT', `FILE'" + `)dnl and confCLIENT_KEY)
+  do: when it shows one in the name of a domain of yours to those who send to it, run: coexistd setup postfix, which has it shown here, too
 ok    smtp           the MTA at {mta} takes releases and reports; it offers SIZE, 8BITMIME, DSN, SMTPUTF8
 `
 

@@ -25,6 +25,31 @@ type shown struct {
 	chain   []*x509.Certificate // which begins with read
 }
 
+// names says for which names a certificate is. Clients go by no other: a common name, as the certificate has that
+// Debian makes for Sendmail, counts no more (RFC 9525 section 2).
+func (s *shown) names() string {
+	if len(s.read.DNSNames) == 0 {
+		return "without a name in its subjectAltName"
+	}
+	return "for " + strings.Join(s.read.DNSNames, ", ")
+}
+
+// mtaName is what the MTA is called where its guide is asked for.
+func (x *examination) mtaName() string {
+	if x.mta.err == nil {
+		return "postfix"
+	}
+	return "sendmail"
+}
+
+// showing is what to set so that the MTA shows a certificate to those who send to it.
+func (x *examination) showing() string {
+	if x.mta.err == nil {
+		return "postconf -e 'smtpd_tls_chain_files = KEYFILE, CERTFILE' 'smtpd_tls_security_level = may'"
+	}
+	return "put into sendmail.mc: define(`confSERVER_CERT', `CERTFILE')dnl and define(`confSERVER_KEY', `KEYFILE')dnl" + remade
+}
+
 // lookAtCertificates looks at what the MTA shows to those who send to it, and to those to whom it
 // sends: Office 365 tells by the latter which connector's mail it is.
 func lookAtCertificates(_ context.Context, x *examination) []Finding {
@@ -79,7 +104,7 @@ func (x *examination) certificates() (server, client shown, known bool) {
 
 // judgeTime tells how long a certificate holds.
 func (x *examination) judgeTime(one *shown) Finding {
-	names := strings.Join(one.read.DNSNames, ", ")
+	names := one.names()
 	end := one.read.NotAfter
 	const remedy = "renew it, and have the MTA read it: systemctl reload postfix (or restart sendmail)"
 	switch left := end.Sub(x.now); {
@@ -97,9 +122,9 @@ func (x *examination) judgeServer(server *shown) []Finding {
 	switch {
 	case server.path == "":
 		return []Finding{warning("the MTA shows no certificate to those who send to it: a platform's connector or route that demands TLS delivers nothing here").
-			do("get one for %s from an authority that all know, and set it in the MTA: coexistd setup postfix, or coexistd setup sendmail", host)}
+			do("get one for %s from an authority that all know, and have the MTA show it: %s. Then run: coexistd setup %s", host, x.showing(), x.mtaName())}
 	case server.read != nil && !setup.IsCertified(server.read.DNSNames, host):
-		return []Finding{warning("the certificate that the MTA shows to those who send to it is not for %s (hostname) but for %s: a connector or route that demands that name delivers nothing here", host, strings.Join(server.read.DNSNames, ", ")).
+		return []Finding{warning("the certificate that the MTA shows to those who send to it is not for %s (hostname) but %s: a connector or route that demands that name delivers nothing here", host, server.names()).
 			do("get one that has the name; or have the platforms' settings name one that it has (coexistd setup office365, coexistd setup google)")}
 	case server.read == nil || x.now.After(server.read.NotAfter):
 		return nil // which is told already
@@ -138,9 +163,9 @@ func (x *examination) judgeClient(site *setup.Site, client *shown) []Finding {
 	switch {
 	case client.path == "":
 		return []Finding{warning("the MTA shows no certificate to those to whom it sends: %s, and by the address only where nobody else sends from it", connectors).
-			do("run: coexistd setup postfix (with Sendmail put into sendmail.mc: define(`confCLIENT_CERT', `FILE')dnl and confCLIENT_KEY)")}
+			do("when it shows one in the name of a domain of yours to those who send to it, run: coexistd setup %s, which has it shown here, too", x.mtaName())}
 	case client.read != nil && !slices.ContainsFunc(client.read.DNSNames, isAccepted):
-		return []Finding{warning("the certificate that the MTA shows to those to whom it sends, %s, is for %s, and %s: its name must be in one of the tenant's accepted domains", client.path, strings.Join(client.read.DNSNames, ", "), connectors).
+		return []Finding{warning("the certificate that the MTA shows to those to whom it sends, %s, is %s, and %s: its name must be in one of the tenant's accepted domains", client.path, client.names(), connectors).
 			do("get one with a name in one of %s, set it in the MTA, and run: coexistd setup office365", some(slices.Sorted(maps.Keys(accepted))))}
 	}
 	return nil

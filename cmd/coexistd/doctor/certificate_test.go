@@ -46,11 +46,12 @@ func TestTheDoctorLooksAtTheCertificatesThatTheMTAShows(t *testing.T) {
 		left           time.Duration
 		want           []string
 	}{
-		"all is well":              {[]string{"mail.acmecorp.com"}, []string{"mail.acmecorp.com"}, 31 * day, []string{"ok the certificate that the MTA shows to those who send to it, {path} (mail.acmecorp.com), holds until ", "ok the certificate that the MTA shows to those to whom it sends", byItself}},
+		"all is well":              {[]string{"mail.acmecorp.com"}, []string{"mail.acmecorp.com"}, 31 * day, []string{"ok the certificate that the MTA shows to those who send to it, {path} (for mail.acmecorp.com), holds until ", "ok the certificate that the MTA shows to those to whom it sends", byItself}},
 		"for all hosts":            {[]string{"*.acmecorp.com"}, []string{"*.acmecorp.com"}, 31 * day, []string{"ok ", "ok ", byItself}},
-		"it ends soon":             {[]string{"mail.acmecorp.com"}, []string{"mail.acmecorp.com"}, 29*day + time.Hour, []string{"warn the certificate that the MTA shows to those who send to it, {path} (mail.acmecorp.com), ends in 29 days", "warn the certificate that the MTA shows to those to whom it sends", byItself}},
-		"it is over":               {[]string{"mail.acmecorp.com"}, []string{"mail.acmecorp.com"}, -time.Hour, []string{"fail the certificate that the MTA shows to those who send to it, {path} (mail.acmecorp.com), has been over since ", "fail "}},
+		"it ends soon":             {[]string{"mail.acmecorp.com"}, []string{"mail.acmecorp.com"}, 29*day + time.Hour, []string{"warn the certificate that the MTA shows to those who send to it, {path} (for mail.acmecorp.com), ends in 29 days", "warn the certificate that the MTA shows to those to whom it sends", byItself}},
+		"it is over":               {[]string{"mail.acmecorp.com"}, []string{"mail.acmecorp.com"}, -time.Hour, []string{"fail the certificate that the MTA shows to those who send to it, {path} (for mail.acmecorp.com), has been over since ", "fail "}},
 		"another name":             {[]string{"ns.example.net"}, []string{"ns.example.net"}, 99 * day, []string{"ok ", "ok ", "warn the certificate that the MTA shows to those who send to it is not for mail.acmecorp.com (hostname) but for ns.example.net", "warn the certificate that the MTA shows to those to whom it sends, {path}, is for ns.example.net, and Office 365 looks for the connector"}},
+		"a common name alone":      {[]string{}, []string{}, 99 * day, []string{"ok the certificate that the MTA shows to those who send to it, {path} (without a name in its subjectAltName), holds", "ok ", "warn the certificate that the MTA shows to those who send to it is not for mail.acmecorp.com (hostname) but without a name in its subjectAltName: a", "warn the certificate that the MTA shows to those to whom it sends, {path}, is without a name in its subjectAltName, and Office 365"}},
 		"below an accepted domain": {[]string{"mail.acmecorp.com"}, []string{"out.acmecorp.com"}, 99 * day, []string{"ok ", "ok ", byItself}},
 		"none":                     {nil, nil, 0, []string{"warn the MTA shows no certificate to those who send to it", "warn the MTA shows no certificate to those to whom it sends: Office 365 looks for the connector of our mail by the certificate first"}},
 		"none to others":           {[]string{"mail.acmecorp.com"}, nil, 99 * day, []string{"ok ", byItself, "warn the MTA shows no certificate to those to whom it sends"}},
@@ -78,6 +79,11 @@ func TestTheDoctorLooksAtSendmailsCertificatesToo(t *testing.T) {
 	t.Parallel()
 	x := host(t, [3]string{"+sendmail.cf", "", "O ServerCertFile=/nowhere\n"})
 	mustFind(t, lookAtCertificates(t.Context(), x), "warn the certificate that the MTA shows to those who send to it (ServerCertFile) cannot be told: /nowhere ", "warn the MTA shows no certificate to those to whom it sends")
+	for _, f := range lookAtCertificates(t.Context(), host(t)) {
+		if strings.Contains(f.Remedy, "ostfix") || !strings.Contains(f.Remedy, "coexistd setup sendmail") {
+			t.Errorf("beside Sendmail the remedy is: %s", f.Remedy)
+		}
+	}
 }
 
 // mustFind compares findings with the beginnings of what they should be, in which {path} stands for

@@ -10,6 +10,11 @@ import (
 	"strings"
 )
 
+// masquerading is what Debian's package adds to sendmail.mc when it is installed, with what /etc/mailname
+// says (update_mc).
+const masquerading = "dnl # Masquerading options\nFEATURE(`always_add_domain')dnl\nMASQUERADE_AS(`mta.lab.test')dnl\n" +
+	"FEATURE(`allmasquerade')dnl\nFEATURE(`masquerade_envelope')dnl\ndnl #\n"
+
 // configureDebian writes what Debian's package writes when it is installed: its sendmail.mc, its
 // access map and a Makefile, with the ports of the lab, and with the places of the lab where those of the
 // machine stand. What the lab must have besides is where Debian includes an administrator's own lines.
@@ -28,6 +33,7 @@ func (m *Sendmail) configureDebian(ctx context.Context, lab, mailers []string) e
 		"include(`/usr/share/sendmail/cf/m4/cf.m4')dnl", "define(`_CF_DIR_', `"+cf+"/')dnl\ninclude(`"+cf+"/m4/cf.m4')dnl\n"+
 			"define(`MAIL_SETTINGS_DIR', `"+etc+"')dnl\ninclude(`"+cf+"/debian/autoconf.m4')dnl",
 		"/etc/mail/", etc,
+		"dnl # Default Mailer setup", masquerading+"dnl # Default Mailer setup",
 		"Name=MTA-v4, Port=smtp", "Name=MTA-v4, Port="+port("public"),
 		"Name=MSP-v4, Port=submission", "Name=MSP-v4, Port="+port("submission"),
 	).Replace(string(text))

@@ -33,16 +33,39 @@ func (m *Sendmail) Sendmail(ctx context.Context, from string, to []string, messa
 
 // Class has the words of a class, such as {Coexistd}, as Sendmail has read them, sorted.
 func (m *Sendmail) Class(ctx context.Context, name string) ([]string, error) {
-	cmd := m.command(ctx, "-C", m.path("etc", "sendmail.cf"), "-bt")
-	cmd.Stdin = strings.NewReader("$=" + name + "\n")
-	out, err := cmd.Output()
+	out, err := m.try(ctx, "$="+name+"\n")
 	if err != nil {
-		return nil, fmt.Errorf("lab: sendmail -bt: %w: %s", err, out)
+		return nil, err
 	}
-	_, list, _ := strings.Cut(string(out), "\n> ") // its prompt, behind what it says first
+	_, list, _ := strings.Cut(out, "\n> ") // its prompt, behind what it says first
 	words := strings.Fields(strings.ReplaceAll(list, "> ", ""))
 	slices.Sort(words)
 	return words, nil
+}
+
+// WrittenAs is what Sendmail makes of a sender's address in the header of mail that it sends on.
+func (m *Sendmail) WrittenAs(ctx context.Context, address string) (string, error) {
+	out, err := m.try(ctx, "/tryflags HS\n/try esmtp "+address+"\n")
+	if err != nil {
+		return "", err
+	}
+	_, written, is := strings.Cut(out, "addr = ")
+	if !is {
+		return "", fmt.Errorf("lab: sendmail -bt says of %s: %s", address, out)
+	}
+	written, _, _ = strings.Cut(written, "\n")
+	return written, nil
+}
+
+// try has Sendmail say what its rules make of something, by lines of its mode for tests.
+func (m *Sendmail) try(ctx context.Context, lines string) (string, error) {
+	cmd := m.command(ctx, "-C", m.path("etc", "sendmail.cf"), "-bt")
+	cmd.Stdin = strings.NewReader(lines)
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("lab: sendmail -bt: %w: %s", err, out)
+	}
+	return string(out), nil
 }
 
 // Queue lists the messages that are in the queue; "submit" is that of the sendmail

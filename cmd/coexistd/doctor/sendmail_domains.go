@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"coexistd/cmd/coexistd/account"
+	"coexistd/cmd/coexistd/sendmailcf"
 )
 
 // lookAtSendmailDomains sees whether Sendmail takes mail for our domains.
@@ -66,4 +67,23 @@ func lookAtAlternates(x *examination) []Finding {
 			do("take each, or the domain above it, out of /etc/mail/relay-domains and the access map; then run: systemctl restart sendmail"))
 	}
 	return findings
+}
+
+// lookAtMasquerade looks for domains of users in the place of which Sendmail writes another: who answers
+// such mail reaches nobody.
+func lookAtMasquerade(x *examination) []Finding {
+	s := x.sendmail
+	as := ""
+	var changed, lines []string
+	for _, domain := range sendmailcf.Shared(x.conf) {
+		if one := s.MasqueradeOf(domain, s.Class("w").Has(domain.Name)); one != "" {
+			as, changed = one, append(changed, domain.Name)
+			lines = append(lines, sendmailcf.Unmasked(domain.Name))
+		}
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	return []Finding{failure("Sendmail writes %s in the place of %s in the senders of mail, and in From (MASQUERADE_AS; with FEATURE(allmasquerade) in To and Cc, too): answers do not come to the users, and DKIM signatures break", as, some(changed)).
+		inMC("%s", strings.Join(lines[:min(len(lines), mostNamed)], " and "))}
 }

@@ -141,6 +141,10 @@ func inClassW(changes ...[3]string) [][3]string {
 	}, changes...)
 }
 
+// masquerade is what MASQUERADE_AS makes of sendmail.cf.
+const masquerade = "DMmail.acmecorp.com\nSMasqHdr=93\nR$* < @ $* $=N . >	$@ $1 < @ $2 $3 . >\n" +
+	"R$* < @ $=M . > $*	$: $1 < @ $2 . @ $M > $3\nR$* < @ $=w . > $*	$: $1 < @ $2 . @ $M > $3\n"
+
 const submissionIsWell = `ok daemon (MTA-v4) hands its mail to coexistd by inet:8701@127.0.0.1
 ok daemon (MSA) hands its mail to coexistd by inet:8703@127.0.0.1
 ok Sendmail asks coexistd at inet:8702@127.0.0.1
@@ -161,6 +165,13 @@ func TestTheDoctorFindsASendmailWellThatIsAsContribHasIt(t *testing.T) {
 		"a list in each daemon":        {{"sendmail.cf", "Addr=127.0.0.1\n", "Addr=127.0.0.1, InputMailFilters=other;coexistd\n"}, {"sendmail.cf", "Port=25\n", "Port=25, InputMailFilters=other;coexistd\n"}, {"sendmail.cf", "O InputMailFilters=coexistd\n", ""}, {"+sendmail.cf", "", "Xother, S=inet:1@127.0.0.1\n"}},
 		"a signer behind":              {{"sendmail.cf", "O InputMailFilters=coexistd", "O InputMailFilters=coexistd, opendkim"}, {"+sendmail.cf", "", "Xopendkim, S=local:/run/opendkim/sock\n"}},
 		"class w":                      inClassW(),
+		"hosts written as one":         {{"+sendmail.cf", "", masquerade}},
+		"users' addresses kept":        inClassW([3]string{"+sendmail.cf", "", masquerade + "C{N}acmecorp.com\n"}),
+		"limited to other domains":     inClassW([3]string{"+sendmail.cf", "", "DMmail.acmecorp.com\nCMother.example\nSMasqHdr=93\nR$* < @ $=M . > $*	$: $1 < @ $2 . @ $M > $3\n"}),
+		"hosts written as the domain":  inClassW([3]string{"+sendmail.cf", "", strings.Replace(masquerade, "DMmail.", "DM", 1) + "C{Coexistd}mail.acmecorp.com\n"}, [3]string{"+coexistd.toml", "", "[domain.\"mail.acmecorp.com\"]\nunlisted = \"here\"\nsame_as = \"acmecorp.com\"\n"}),
+		"written as itself":            inClassW([3]string{"+sendmail.cf", "", strings.Replace(masquerade, "DMmail.", "DM", 1)}),
+		"no program where it is idle":  {{"+sendmail.cf", "", "Mlocal, P=/usr/sbin/no-such-mda, F=l, A=no-such-mda $u\n"}},
+		"another host has accounts":    inClassW([3]string{"+sendmail.cf", "", "Mlocal, P=/usr/sbin/no-such-mda, F=l, A=no-such-mda $u\nDHhub.acmecorp.com\n"}),
 		"aliases of each kind":         inClassW([3]string{"+aliases", "", "Bob: bob@acmecorp.com, \"|/bin/x a@b\", /dev/null\nteam: hugo@globex.example, alice@acmecorp.com, root, all\nall: postmaster\nroot: root, bob\n"}, [3]string{"users.csv", "address,residence\n", "address,residence\nteam@acmecorp.com,here\n"}),
 		"roles as virtual users":       inClassW([3]string{"aliases", "abuse:", "other-root: root\nroot: other-root\nxabuse:"}, [3]string{"+sendmail.cf", "", "Kvirtuser text {dir}/virtusertable\n"}, [3]string{"+virtusertable", "", "abuse@acmecorp.com xabuse\nx@other.example other-root\nbob+*@acmecorp.com bob\n"}),
 		"a host for all names":         inClassW([3]string{"aliases", "abuse:", "mailer-daemon:"}, [3]string{"+sendmail.cf", "", "DLother.example\n"}),
@@ -196,6 +207,7 @@ func TestTheDoctorFindsASendmailWellThatIsAsContribHasIt(t *testing.T) {
 				"submission":                  submissionIsWell,
 				"the host's own name":         strings.Replace(allIsWell, "example", "example, mail.acmecorp.com", 1),
 				"the host has the same users": strings.Replace(allIsWell, "example", "example, mail.acmecorp.com", 1),
+				"hosts written as the domain": strings.Replace(allIsWell, "example", "example, mail.acmecorp.com", 1),
 			}[name], allIsWell)
 			if got := saysOfSendmail(t, host(t, changes...)); got != right {
 				t.Errorf("the doctor says\n%s\nright is\n%s", got, right)
@@ -322,6 +334,14 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 			"warn Sendmail asks coexistd about other.example, which the configuration lacks"}},
 		{"an alternate domain with a relay lacks", [][3]string{{"coexistd.toml", "tenant =", "relay = \"[127.0.0.1]:25\"\ntenant ="}}, []string{
 			"fail Sendmail does not ask coexistd about acmecorp-com.onmicrosoft.com, globex.onmicrosoft.com"}},
+		{"a domain written as the host's", inClassW([3]string{"+sendmail.cf", "", masquerade}), []string{
+			"fail Sendmail writes mail.acmecorp.com in the place of acmecorp.com in the senders of mail, and in From (MASQUERADE_AS;",
+			"  do: put into sendmail.mc: MASQUERADE_EXCEPTION(``acmecorp.com'')dnl; then"}},
+		{"domains written as another", [][3]string{{"+sendmail.cf", "", "DMacmecorp.com\nCMexample\nSMasqHdr=93\nR$* < @ $* $=M . > $*	$: $1 < @ $2 $3 . @ $M > $4\n"}}, []string{
+			"fail Sendmail writes acmecorp.com in the place of globex.example", "  do: put into sendmail.mc: MASQUERADE_EXCEPTION(``globex.example'')dnl; then"}},
+		{"no program for accounts", inClassW([3]string{"+sendmail.cf", "", "Mlocal,		P=/usr/sbin/no-such-mda, F=lsDFMAw5:/|@qPn9S, A=no-such-mda $u\n"}), []string{
+			"fail mail for accounts of this host stays in the queue (acmecorp.com): /usr/sbin/no-such-mda, the program of Sendmail's mailer local, is not there",
+			"  do: install it (Debian: apt-get install sensible-mda), then run: sendmail -q; or"}},
 		{"an alternate domain in class w", [][3]string{{"+local-host-names", "", "acmecorp-com.onmicrosoft.com\n"}}, []string{
 			"fail Sendmail takes acmecorp-com.onmicrosoft.com for domains of this host"}},
 		{"an alternate domain in class VirtHost", [][3]string{{"+sendmail.cf", "", "C{VirtHost}globex.onmicrosoft.com\n"}}, []string{

@@ -1,9 +1,13 @@
 package doctor
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -43,6 +47,28 @@ func (x *examination) lookForWay(table map[string]string) []Finding {
 		return []Finding{found.inMC("FEATURE(`mailertable')dnl with the other FEATURE lines, and see that %s (Debian's make makes the table when it is run a second time)", line)}
 	}
 	return []Finding{found.do("see that %s; then run: make -C /etc/mail", line)}
+}
+
+// lookAtLocalMailer sees whether the program is there that brings mail to the accounts of this host.
+func lookAtLocalMailer(x *examination) []Finding {
+	s := x.sendmail
+	program := s.Mailers["local"].Program
+	if !filepath.IsAbs(program) || s.Macros["R"]+s.Macros["H"] != "" {
+		return nil // Sendmail brings it itself, or LOCAL_RELAY or MAIL_HUB has another host do so.
+	}
+	if _, err := os.Stat(program); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	here := x.mailboxesHere()
+	atAccounts := slices.DeleteFunc(x.domains(), func(domain string) bool {
+		_, needed := here[domain]
+		return !needed || !s.Class("w").Has(domain)
+	})
+	if len(atAccounts) == 0 {
+		return nil
+	}
+	return []Finding{failure("mail for accounts of this host stays in the queue (%s): %s, the program of Sendmail's mailer local, is not there", some(atAccounts), program).
+		do("install it (Debian: apt-get install sensible-mda), then run: sendmail -q; or put the mailer that is there into sendmail.mc, such as FEATURE(`local_procmail')dnl" + remade)}
 }
 
 // isVirtual reports that the virtusertable says where a mailbox of a domain is; where none is known,

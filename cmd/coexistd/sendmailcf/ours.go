@@ -56,18 +56,27 @@ func Written(ours string) string {
 	return "inet:" + port + "@" + host
 }
 
-// DomainsAsked are those of whose addresses Sendmail must ask: ours, as far as mail for them may go
-// elsewhere or be refused, and alternate domains with a relay.
-func DomainsAsked(conf *config.Config) (list []string) {
-	routes := &conf.Rules.Routes
-	for _, domain := range slices.Sorted(maps.Keys(routes.Domains)) {
-		if one := routes.Domains[domain]; len(one.Alternates)+len(one.Platforms)+len(one.SameAs) > 0 || one.Unlisted.Kind != route.Here || conf.HasDirectory(domain) {
+// DomainsAsked are those of whose addresses Sendmail must ask: the shared ones, and alternate domains
+// with a relay.
+func DomainsAsked(conf *config.Config) []string {
+	var list []string
+	for _, domain := range Shared(conf) {
+		list = append(list, domain.Name)
+	}
+	for _, domain := range conf.Rules.Routes.Alternates() {
+		if conf.Rules.Routes.AlternateOf(domain).Relay != "" {
 			list = append(list, domain)
 		}
 	}
-	for _, domain := range routes.Alternates() {
-		if routes.AlternateOf(domain).Relay != "" {
-			list = append(list, domain)
+	return list
+}
+
+// Shared are our domains as far as mail for them may go elsewhere or be refused, by their names.
+func Shared(conf *config.Config) (list []*route.Domain) {
+	routes := &conf.Rules.Routes
+	for _, name := range slices.Sorted(maps.Keys(routes.Domains)) {
+		if one := routes.Domains[name]; len(one.Alternates)+len(one.Platforms)+len(one.SameAs) > 0 || one.Unlisted.Kind != route.Here || conf.HasDirectory(name) {
+			list = append(list, one)
 		}
 	}
 	return list

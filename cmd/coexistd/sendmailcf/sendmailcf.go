@@ -92,8 +92,9 @@ type Filter struct {
 
 // Mailer is an M line.
 type Mailer struct {
-	// Flags are as they stand there. Port is the one that it calls by TCP, or "".
-	Flags, Port string
+	// Flags and Program are as they stand there. Program is a path, or what stands for one inside
+	// Sendmail, such as [IPC]. Port is the one that it calls by TCP, or "".
+	Flags, Program, Port string
 }
 
 // Read reads sendmail.cf, or submit.cf, and the files that classes are made of. What it cannot
@@ -172,6 +173,8 @@ func (s *Settings) addMailer(text string) {
 		switch key, value := setting(one); key {
 		case "F":
 			m.Flags = value
+		case "P":
+			m.Program = value
 		case "A":
 			if args := strings.Fields(value); len(args) > 1 && args[0] == "TCP" {
 				m.Port = append(args, "smtp")[2]

@@ -58,7 +58,7 @@ func define(name, value string) string { return fmt.Sprintf("define(`%s', `%s')d
 
 // ownLines are all lines that there may be, in their order.
 func (g *sendmailSide) ownLines() []ownLine {
-	return slices.Concat(g.boundLines(), g.networkLines(), g.accessLines(), g.outboundLines(), g.certificateLines(), g.loginLines(), g.ruleLines(), g.filterLines())
+	return slices.Concat(g.boundLines(), g.networkLines(), g.accessLines(), g.outboundLines(), g.certificateLines(), g.loginLines(), g.senderLines(), g.ruleLines(), g.filterLines())
 }
 
 // boundLines lift bounds that are too low for the mail of platforms.
@@ -181,6 +181,17 @@ func (g *sendmailSide) loginLines() []ownLine {
 		lines = append(lines, ownLine{"include(`" + g.m.beside(starttlsM4) + "')dnl", hasCertificate, why})
 	case !hasCertificate && (options == "" || strings.Contains(options, "p")):
 		g.addOnce(Step{Title: "Give Sendmail a certificate", Text: "Without one, nobody can log in. Define confSERVER_CERT and confSERVER_KEY in " + sendmailMC + "; Debian's sendmailconfig makes one, of which this guide then knows (" + starttlsM4 + ")."})
+	}
+	return lines
+}
+
+// senderLines keep the domain of users' addresses, in the place of which MASQUERADE_AS would have another
+// written: Debian's package sets it to what /etc/mailname says.
+func (g *sendmailSide) senderLines() (lines []ownLine) {
+	for _, domain := range sendmailcf.Shared(g.Conf) {
+		own := g.m.Class("w").Has(domain.Name) || !g.isAtMailer(domain.Name) // which takeDomains makes of it
+		lines = append(lines, ownLine{sendmailcf.Unmasked(domain.Name), g.m.MasqueradeOf(domain, own) == "",
+			"Users' addresses stay as they are, whatever MASQUERADE_AS makes of hosts'."})
 	}
 	return lines
 }

@@ -125,6 +125,23 @@ func TestARealSendmailTakesTheGuideForEachSite(t *testing.T) {
 	}
 }
 
+// Debian's package has the names of hosts written as one, and with them the domain of accounts.
+func TestTheGuideForSendmailKeepsTheAddressesOfUsers(t *testing.T) {
+	t.Parallel()
+	f := startFreshSendmail(t)
+	h := sendmailHost{site: "hybrid-onmicrosoft"} // mailboxes are accounts
+	f.apply(f.guide(h, false))
+	for address, want := range map[string]string{"bob@acmecorp.com": "bob@acmecorp.com", "root@localhost": "root@mta.lab.test"} {
+		got, err := f.WrittenAs(f.ctx, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got != want {
+			t.Errorf("%s is written as %s; right is %s", address, got, want)
+		}
+	}
+}
+
 // Who has followed contrib/sendmail by hand has its lines in sendmail.mc.
 func TestTheGuideForSendmailTakesLinesThatWereWrittenByHand(t *testing.T) {
 	t.Parallel()

@@ -41,8 +41,20 @@ const (
 )
 
 // StartDNS starts a name server that knows no name. Close ends it.
-func StartDNS() (*DNS, error) {
-	packets, listener, err := listenDNS()
+func StartDNS() (*DNS, error) { return dnsAt("127.0.0.1", "0") }
+
+// StartDNSAtPort53 is StartDNS for who has no means to ask at another port, such as Postfix: the
+// server has an address of 127.0.0.0/8 for itself.
+func StartDNSAtPort53() (*DNS, error) {
+	host, err := freeHost("53")
+	if err != nil {
+		return nil, err
+	}
+	return dnsAt(host, "53")
+}
+
+func dnsAt(host, port string) (*DNS, error) {
+	packets, listener, err := listenDNS(net.JoinHostPort(host, port))
 	if err != nil {
 		return nil, err
 	}
@@ -56,13 +68,13 @@ func StartDNS() (*DNS, error) {
 	return d, nil
 }
 
-// listenDNS finds a port that is free for both UDP and TCP.
-func listenDNS() (net.PacketConn, net.Listener, error) {
+// listenDNS listens at an address for both UDP and TCP. For port 0 it finds one that is free for both.
+func listenDNS(address string) (net.PacketConn, net.Listener, error) {
 	const tries = 100
 	var err error
 	for range tries {
 		var packets net.PacketConn
-		if packets, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
+		if packets, err = net.ListenPacket("udp", address); err != nil {
 			break
 		}
 		var listener net.Listener

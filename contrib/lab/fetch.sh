@@ -4,7 +4,7 @@
 # Makes DIR (default: .lab in the repository's root) hold the programs that the
 # lab starts and the machine lacks: Debian's Postfix and Sendmail, with --bench
 # also libmilter with its headers, with --scanners also clamd (with clamdscan),
-# rspamd, Redis and Dovecot, with --directories also OpenLDAP's slapd with
+# rspamd, OpenDKIM, Redis and Dovecot, with --directories also OpenLDAP's slapd with
 # its clients, PostgreSQL, MariaDB and Samba, with --powershell a grammar of
 # PowerShell and what reads texts by it, with --prometheus Prometheus' promtool, and
 # with --journal systemd's journalctl and systemd-journal-remote. The packages are unpacked below
@@ -16,6 +16,7 @@
 #   DIR/libmilter   the unpacked libmilter (absent when it is installed)
 #   DIR/clamd       the unpacked clamd (absent when one is installed)
 #   DIR/rspamd      the unpacked rspamd (absent when one is installed)
+#   DIR/opendkim    the unpacked OpenDKIM (absent when one is installed)
 #   DIR/redis       the unpacked redis-server (absent when one is installed)
 #   DIR/dovecot     the unpacked Dovecot (absent when one is installed)
 #   DIR/slapd       the unpacked slapd and OpenLDAP's clients
@@ -113,10 +114,11 @@ unpack() {
 }
 
 # Where a tree's libraries are: the machine's kind of folder, one that Postfix,
-# rspamd and Dovecot each keep for their own, and others of Dovecot's, Samba's and systemd's.
+# rspamd and Dovecot each keep for their own, others of Dovecot's, Samba's and systemd's, and one
+# for what is of no kind of machine.
 library_path() {
 	path=
-	for d in "$1"/usr/lib/*/ "$1"/lib/*/ "$1"/usr/lib/dovecot/modules/old-stats/ "$1"/usr/lib/*/samba/ "$1"/usr/lib/*/systemd/; do
+	for d in "$1"/usr/lib/*/ "$1"/lib/*/ "$1"/usr/lib/dovecot/modules/old-stats/ "$1"/usr/lib/*/samba/ "$1"/usr/lib/*/systemd/ "$1"/usr/lib/; do
 		[ ! -d "$d" ] || path=$path${path:+:}${d%/}
 	done
 	printf %s "$path"
@@ -245,6 +247,11 @@ if [ $scanners = yes ]; then
 		say "rspamd is installed: $(command -v rspamd)"
 	else
 		fetch_tree rspamd usr/bin/rspamd rspamd
+	fi
+	if command -v opendkim >/dev/null; then
+		say "opendkim is installed: $(command -v opendkim)"
+	else
+		fetch_tree opendkim usr/sbin/opendkim opendkim
 	fi
 	if command -v redis-server >/dev/null; then
 		say "redis-server is installed: $(command -v redis-server)"

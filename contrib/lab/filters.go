@@ -19,10 +19,10 @@ import (
 )
 
 // Filters are the programs that work beside the MTA: the virus and the spam
-// scanner, Redis and Dovecot. They are those that are installed, or those that
+// scanner, OpenDKIM, Redis and Dovecot. They are those that are installed, or those that
 // fetch.sh has unpacked. The zero value is of no use; call OpenFilters.
 type Filters struct {
-	clamd, rspamd, redis, dovecot filterProgram
+	clamd, rspamd, opendkim, redis, dovecot filterProgram
 }
 
 // filterProgram is one of these. The tree and the loadPath are empty where it
@@ -33,7 +33,7 @@ type filterProgram struct {
 	loadPath string // LD_LIBRARY_PATH
 }
 
-// OpenFilters finds clamd, rspamd, redis-server and dovecot. Where one is not
+// OpenFilters finds clamd, rspamd, opendkim, redis-server and dovecot. Where one is not
 // installed it runs fetch.sh, as Open does; dir and progress are Open's too.
 func OpenFilters(ctx context.Context, dir string, progress io.Writer) (*Filters, error) {
 	f := &Filters{}
@@ -44,6 +44,7 @@ func OpenFilters(ctx context.Context, dir string, progress io.Writer) (*Filters,
 		}{
 			{&f.clamd, "clamd", "clamd", "usr/sbin/clamd"},
 			{&f.rspamd, "rspamd", "rspamd", "usr/bin/rspamd"},
+			{&f.opendkim, "opendkim", "opendkim", "usr/sbin/opendkim"},
 			{&f.redis, "redis-server", "redis", "usr/bin/redis-server"},
 			{&f.dovecot, "dovecot", "dovecot", "usr/sbin/dovecot"},
 		} {
@@ -464,6 +465,16 @@ func isFree(address string) error {
 	if err == nil {
 		conn.Close()
 		err = fmt.Errorf("somebody listens at %s", address)
+	}
+	return err
+}
+
+// isListening returns an error when nobody listens at an address.
+func isListening(ctx context.Context, address string) error {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", address)
+	if err == nil {
+		err = conn.Close()
 	}
 	return err
 }

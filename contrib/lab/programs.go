@@ -200,7 +200,7 @@ func unpacked(tree string) (*Programs, error) {
 // libraries, as LD_LIBRARY_PATH does.
 func libraryPath(tree string) (string, error) {
 	var path []string
-	for _, pattern := range []string{"usr/lib/*/", "lib/*/", "usr/lib/dovecot/modules/old-stats/", "usr/lib/*/samba/", "usr/lib/*/systemd/"} {
+	for _, pattern := range []string{"usr/lib/*/", "lib/*/", "usr/lib/dovecot/modules/old-stats/", "usr/lib/*/samba/", "usr/lib/*/systemd/", "usr/lib/"} {
 		found, err := filepath.Glob(filepath.Join(tree, pattern))
 		if err != nil {
 			return "", fmt.Errorf("lab: %w", err)

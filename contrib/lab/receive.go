@@ -170,6 +170,9 @@ func (c *receiver) data() error {
 		reply = "552 5.3.4 the message is too large"
 	} else {
 		d.Data, d.When = message, time.Now()
+		if c.sink.config.Pass != nil {
+			reply = c.sink.config.Pass(d).String()
+		}
 		c.sink.keep(d)
 	}
 	replies := 1

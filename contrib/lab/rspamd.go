@@ -33,6 +33,8 @@ type RspamdConfig struct {
 	// is into that Redis: after one message of a class, it knows more such (BAYES_HAM,
 	// BAYES_SPAM). Nil: it has none.
 	Learn *Redis
+	// Milter has it be a milter as well, by a process that scans the mail itself.
+	Milter bool
 }
 
 // LearnPassword is what the controller of a Rspamd wants to be told.
@@ -43,6 +45,7 @@ type Rspamd struct {
 	*filter
 	address    string
 	controller string // empty: there is none
+	MilterAddr string // HOST:PORT of 127.0.0.1; empty: it is no milter
 }
 
 // {dir} stands for the instance's folder, {host} and {port} for its address.
@@ -81,6 +84,14 @@ classifier "bayes" {
 }
 `
 
+// {milter} is HOST:PORT.
+const rspamdMilter = `
+worker "rspamd_proxy" {
+  bind_socket = "{milter}"; count = 1; milter = true; mime = true;
+  upstream "local" { default = true; self_scan = true; }
+}
+`
+
 const rspamdLua = `local function has(task, word) return task:get_content():find(word, 1, true) ~= nil end
 rspamd_config:register_symbol {
   name = 'LAB_TAG', type = 'normal', score = 7.0, group = 'lab',
@@ -115,6 +126,14 @@ func (f *Filters) StartRspamd(ctx context.Context, c RspamdConfig) (*Rspamd, err
 		r.controller = net.JoinHostPort(host, port)
 		conf += strings.NewReplacer("{host}", host, "{port}", port, "{redis}", c.Learn.Addr).Replace(rspamdLearning)
 	}
+	if c.Milter {
+		host, port, err := freeAddress()
+		if err != nil {
+			return nil, err
+		}
+		r.MilterAddr = net.JoinHostPort(host, port)
+		conf += strings.ReplaceAll(rspamdMilter, "{milter}", r.MilterAddr)
+	}
 	r.filter = &filter{
 		name: "rspamd", program: f.rspamd, args: f.rspamdArgs(dir), dir: dir,
 		files: map[string]string{
@@ -124,7 +143,7 @@ func (f *Filters) StartRspamd(ctx context.Context, c RspamdConfig) (*Rspamd, err
 			"suffixes":      "com\nexample\nnet\norg\ntest\n",
 		},
 		log:   newLogbook(),
-		ready: func(ctx context.Context) error { return pingRspamd(ctx, r.URL()) },
+		ready: r.isReady,
 	}
 	if err := r.Start(ctx); err != nil {
 		return nil, err
@@ -173,6 +192,14 @@ func (r *Rspamd) Learned(ctx context.Context) (count int, err error) {
 		return 0, fmt.Errorf("lab: what rspamd has learned cannot be read (%s): %w", response.Status, err)
 	}
 	return *told.Learned, nil
+}
+
+// isReady returns an error until it answers.
+func (r *Rspamd) isReady(ctx context.Context) error {
+	if err := pingRspamd(ctx, r.URL()); err != nil || r.MilterAddr == "" {
+		return err
+	}
+	return isListening(ctx, r.MilterAddr)
 }
 
 func pingRspamd(ctx context.Context, url string) error {

@@ -20,6 +20,9 @@ type SinkConfig struct {
 	// It returns nil to accept it, or the reply to refuse it with. Several
 	// connections ask side by side. A nil Refuse accepts everybody.
 	Refuse func(recipient string) *Reply
+	// Pass hands a message on before it is answered for, and returns the reply. Several
+	// connections do so side by side. A nil Pass hands on nothing.
+	Pass func(Delivery) Reply
 }
 
 // Sink is an SMTP or LMTP server that accepts mail and keeps it, in memory.

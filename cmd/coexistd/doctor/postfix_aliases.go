@@ -88,11 +88,23 @@ func (x *examination) aliasTables(ctx context.Context) (list []aliasTable, findi
 				findings = append(findings, warning("%s of %s cannot be read: %v", table, setting, err).
 					do("see that it is there and that %s can read it; postmap or newaliases makes it", account.OwnName()))
 			} else if listed {
-				list = append(list, aliasTable{setting, table, slices.DeleteFunc(rows, func(one postconf.Row) bool { return setting == "alias_maps" && ofMakers(one.Key) })})
+				list = append(list, aliasTable{setting, table, withoutDomains(slices.DeleteFunc(rows, func(one postconf.Row) bool { return setting == "alias_maps" && ofMakers(one.Key) }))})
 			}
 		}
 	}
 	return list, findings
+}
+
+// withoutDomains leaves out the rows of virtual_alias_maps by which virtual(5) has a domain whose addresses are all
+// aliases: its name alone, beside addresses in it.
+func withoutDomains(rows []postconf.Row) []postconf.Row {
+	domains := make(map[string]bool)
+	for _, one := range rows {
+		if _, domain, has := strings.Cut(strings.ToLower(one.Key), "@"); has {
+			domains[domain] = true
+		}
+	}
+	return slices.DeleteFunc(rows, func(one postconf.Row) bool { return domains[strings.ToLower(one.Key)] })
 }
 
 // ofMakers reports the name of a row that postalias(1) or newaliases puts into each table

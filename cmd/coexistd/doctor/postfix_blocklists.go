@@ -58,7 +58,7 @@ func (x *examination) judgeBlocklists(ctx context.Context, s *postconf.Service) 
 		return f, false
 	}
 	asked := "reject_rbl_client " + strings.Join(lists, ", reject_rbl_client ")
-	return x.blocked("asks", lists, "have "+restrictions[0]+" begin with: check_client_access "+platformsTable+", "+asked+
+	return x.blocked("asks", lists, "have "+restrictions[0]+" begin with: permit_mynetworks, permit_sasl_authenticated, check_client_access "+platformsTable+", "+asked+
 		"; let no other setting name these lists ("+strings.Join(settings, ", ")+" does); "+exported), true
 }
 

@@ -193,37 +193,47 @@ type mithi struct {
 	files map[string]string
 }
 
-// startMithi starts one without coexistd.
-func startMithi(t *testing.T, kind mithiKind) (*mithi, *lab.Slapd) {
+// startPlaces starts the places of arrival of a site whose MTA is still to be started, and which has no coexistd
+// yet. Nobody here and outside is called gone.
+func startPlaces(t *testing.T, startDNS func() (*lab.DNS, error)) *site {
 	t.Helper()
-	slapd := startSlapd(t, lab.SlapdConfig{LDIF: mithiLDIF()})
 	dir, err := lab.TempDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &mithi{site: &site{Site: &lab.Site{Dir: dir}, ways: waysOf[lab.PostfixMTA], t: t}, kind: kind, users: filepath.Join(dir, "mail")}
+	s := &site{Site: &lab.Site{Dir: dir}, ways: waysOf[lab.PostfixMTA], t: t}
 	t.Cleanup(func() {
-		if t.Failed() && m.Host != nil {
-			t.Log(tail(m.Log()))
+		if t.Failed() && s.Host != nil {
+			t.Log(tail(s.Log()))
 		}
-		if err := m.Close(); err != nil {
+		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	sink := func(c lab.SinkConfig) *lab.Sink {
-		s, err := lab.StartSink(c)
-		m.do(err)
-		return s
+		sink, err := lab.StartSink(c)
+		s.do(err)
+		return sink
 	}
-	m.Here, m.Office, m.Google = sink(lab.SinkConfig{LMTP: true}), sink(lab.SinkConfig{}), sink(lab.SinkConfig{})
-	m.Outside = sink(lab.SinkConfig{Refuse: func(to string) *lab.Reply {
+	refuse := func(to string) *lab.Reply {
 		if strings.HasPrefix(to, "gone@") {
 			return &lab.Reply{Code: 550, Enhanced: "5.1.1", Text: "gone"}
 		}
 		return nil
-	}})
-	m.DNS, err = lab.StartDNS()
-	m.do(err)
+	}
+	s.Here, s.Office, s.Google = sink(lab.SinkConfig{LMTP: true, Refuse: refuse}), sink(lab.SinkConfig{}), sink(lab.SinkConfig{})
+	s.Outside = sink(lab.SinkConfig{Refuse: refuse})
+	s.DNS, err = startDNS()
+	s.do(err)
+	return s
+}
+
+// startMithi starts one without coexistd.
+func startMithi(t *testing.T, kind mithiKind) (*mithi, *lab.Slapd) {
+	t.Helper()
+	slapd := startSlapd(t, lab.SlapdConfig{LDIF: mithiLDIF()})
+	m := &mithi{site: startPlaces(t, lab.StartDNS), kind: kind}
+	m.users = filepath.Join(m.Dir, "mail")
 	m.DNS.Set("acmecorp-com.onmicrosoft.com", "MX", "0 acmecorp-com.mail.protection.outlook.com")
 	m.do(os.Mkdir(m.users, 0o700))
 	m.do(os.Chown(m.users, 65534, 65534))

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"coexistd/contrib/lab"
@@ -36,12 +37,18 @@ type bareSite struct {
 	mta []string // flags by which commands find its MTA
 }
 
-// startBareSite starts one. Services of the host that a guide names are not there: the commands for
-// them say what they were asked for in a file.
+// startBareSite starts one.
 func startBareSite(t *testing.T, c lab.SiteConfig) *bareSite {
 	t.Helper()
 	c.Bare = true
-	s := startSite(t, c)
+	return bare(startSite(t, c))
+}
+
+// bare gives a site such a folder. Services of the host that a guide names are not there: the commands for
+// them say what they were asked for in a file.
+func bare(s *site) *bareSite {
+	t := s.t
+	t.Helper()
 	b := &bareSite{site: s, bin: t.TempDir()}
 	if m, is := s.Host.(*lab.Sendmail); is {
 		b.mta = []string{"--sendmail-cf", filepath.Join(m.Dir, "etc", "sendmail.cf")}
@@ -49,10 +56,7 @@ func startBareSite(t *testing.T, c lab.SiteConfig) *bareSite {
 		b.bin = postconfOf(t, lab.Lend(t), filepath.Join(s.Postfix.Dir, "etc"))
 	}
 	for _, name := range []string{"postfix", "systemctl", "usermod"} {
-		script := "#!/bin/sh\necho " + name + " \"$@\" >> '" + filepath.Join(s.Dir, "asked") + "'\n"
-		if err := os.WriteFile(filepath.Join(b.bin, name), []byte(script), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		b.writeCommand(name, "echo "+name+" \"$@\" >> '"+filepath.Join(s.Dir, "asked")+"'\n")
 	}
 	path, err := program()
 	if err == nil {
@@ -62,6 +66,15 @@ func startBareSite(t *testing.T, c lab.SiteConfig) *bareSite {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// writeCommand has the folder have a command, by a script for the shell.
+func (b *bareSite) writeCommand(name, script string) {
+	b.t.Helper()
+	// A process that another test starts just now would keep the file open for writing.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	b.do(os.WriteFile(filepath.Join(b.bin, name), []byte("#!/bin/sh\n"+script), 0o755))
 }
 
 // setup prints a guide.

@@ -82,11 +82,7 @@ func (h *taskHost) writeCommands() {
 		"systemd-sysusers": "", "systemd-tmpfiles": "",
 		"scp": "cp -a \"$2\"/. \"$MX2\"/.\n",
 	} {
-		// A process that another test starts just now would keep the file open for writing.
-		syscall.ForkLock.RLock()
-		err := os.WriteFile(filepath.Join(h.bin, name), []byte("#!/bin/sh\n"+script), 0o755)
-		syscall.ForkLock.RUnlock()
-		h.do(err)
+		h.writeCommand(name, script)
 	}
 	// Open for writing as well, it has no end while no command writes.
 	pipe, err := os.OpenFile(ask, os.O_RDWR, 0)

@@ -206,6 +206,7 @@ func TestABadHeaderLineIsTheOnlyError(t *testing.T) {
 		"\n \n":                              ":1: the file is empty",
 		"\nalice@acmecorp.com,here\nx,y\n":   `:2: the header line lacks the column "address"`,
 		"address,login\nx,y\n":               `:1: the header line lacks the column "residence"`,
+		"address;residence;login\nx;y;z\n":   `:1: the header line separates the columns by ";"`,
 		"address,residence,Address\nx,y\n":   `:1: the header line names the column "address" twice`,
 		"address,residence,a, A\nx,y\n":      `:1: the header line names the column "a" twice`,
 		"address,residence,,\nx,y\n":         ":1: column 3 of the header line has no name",

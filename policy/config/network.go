@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"coexistd/policy/config/files"
 	"coexistd/policy/config/mistakes"
@@ -54,7 +55,9 @@ func (r *reader) readNetworks(t *schema.Table, name string) []netip.Prefix {
 				add(prefix, one.Place, true)
 			}
 		default:
-			if prefix, err := networks.ParsePrefix(one.Value); err != nil {
+			if prefix, err := networks.ParsePrefix(one.Value); err != nil && !ours && mayBeHost(one.Value) {
+				r.Fail(one.Place, `%s is a name; write "spf:%s" for the networks that its SPF record names`, wording.Quote(one.Value), one.Value)
+			} else if err != nil {
 				r.Fail(one.Place, "%v", err)
 			} else {
 				add(prefix, one.Place, false)
@@ -65,6 +68,12 @@ func (r *reader) readNetworks(t *schema.Table, name string) []netip.Prefix {
 		}
 	}
 	return all
+}
+
+// mayBeHost reports a name with a dot that is no address with octets missing.
+func mayBeHost(text string) bool {
+	name, err := domainName(text)
+	return err == nil && strings.Contains(name, ".") && !unicode.IsDigit(rune(name[len(name)-1]))
 }
 
 // networkFile reads the networks of a file: one a line, or Microsoft's list.

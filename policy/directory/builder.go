@@ -165,6 +165,9 @@ func (b *Builder) readColumns(names []string) error {
 		}
 		b.keep(i, strings.Clone(name))
 	}
+	if len(names) == 1 && strings.Contains(names[0], ";") {
+		return errors.New(`the header line separates the columns by ";"; separate them by commas: address,residence,login`)
+	}
 	b.address, b.residence = places["address"], places["residence"]
 	for _, name := range []string{"address", "residence"} {
 		if _, seen := places[name]; !seen {

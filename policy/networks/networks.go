@@ -54,6 +54,13 @@ func Parse(text string) (found []netip.Prefix, mistakes []Mistake) {
 // ParsePrefix reads a CIDR or a single address. The error suggests what was
 // probably meant.
 func ParsePrefix(text string) (netip.Prefix, error) {
+	if strings.HasPrefix(text, "[") { // as Postfix writes IPv6
+		bare := strings.NewReplacer("[", "", "]", "").Replace(text)
+		if _, err := ParsePrefix(bare); err != nil {
+			return netip.Prefix{}, err
+		}
+		return netip.Prefix{}, fmt.Errorf("%.100q has brackets; write it as %s", text, bare)
+	}
 	prefix, err := netip.ParsePrefix(text)
 	if err != nil {
 		if addr, e := netip.ParseAddr(text); e == nil && addr.Zone() == "" {

@@ -16,6 +16,10 @@ func TestAListGivesItsNetworksAndAllMistakes(t *testing.T) {
 				` 5 "::ffff:192.0.2.0/120" is an IPv4 network in IPv6 form, as which no client comes; write it as 192.0.2.0/24` +
 				` 6 "192.0.2.1/24" has bits set beyond /24; write it as 192.0.2.0/24 7 "10.0.0.0/255.0.0.0" is not a CIDR; write it as 10.0.0.0/8` +
 				` 8 "x" is not a CIDR; write it like "192.0.2.0/24", "192.0.2.1" or "2001:db8::/32"]`},
+		{"#\n[2001:db8::1]\n[::1]/128\n[::ffff:127.0.0.0]/104\n[[x", "[]",
+			`[2 "[2001:db8::1]" has brackets; write it as 2001:db8::1 3 "[::1]/128" has brackets; write it as ::1/128` +
+				` 4 "::ffff:127.0.0.0/104" is an IPv4 network in IPv6 form, as which no client comes; write it as 127.0.0.0/8` +
+				` 5 "x" is not a CIDR; write it like "192.0.2.0/24", "192.0.2.1" or "2001:db8::/32"]`},
 		{"1\x009\x002\x00", "[]", "[1 holds NUL bytes; save it as UTF-8]"},
 		{`[{"ips": ["192.0.2.0/24", "2001:db8::/32"], "tcpPorts": "25"}, {"ips": ["198.51.100.0/24"], "tcpPorts": "80,443"}, {"urls": ["x"]}]`, "[192.0.2.0/24 2001:db8::/32]", "[]"},
 		{`[{"ips": ["192.0.2.0/24"], "tcpPorts": "2525"}]`, "[]", `[1 lists no "ips" whose "tcpPorts" hold 25; it should be the list of the service area Exchange]`},

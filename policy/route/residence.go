@@ -95,15 +95,17 @@ func (d *Domain) LeavesUnlisted() bool { return d.Unlisted.Kind == Here }
 func (d *Domain) Residence(word string, platforms []*Platform) (Residence, error) {
 	platforms = slices.DeleteFunc(slices.Clone(platforms), func(p *Platform) bool { return !p.Holds(d) })
 	word = strings.ToLower(strings.TrimSpace(word))
-	switch word {
-	case "here":
+	switch {
+	case word == "here":
 		return Residence{Kind: Here}, nil
-	case "moving":
+	case word == "moving":
 		return Residence{Kind: Moving}, nil
-	case "both":
-		if len(platforms) == 1 {
-			return Residence{Kind: Both, Platform: platforms[0].Name}, nil
-		}
+	case len(platforms) == 0:
+		return Residence{}, fmt.Errorf("residence %q is not known for %s, which has mailboxes at no platform; write here or moving, or name the platform in the domain's alternate",
+			word, d.Name)
+	case word == "both" && len(platforms) == 1:
+		return Residence{Kind: Both, Platform: platforms[0].Name}, nil
+	case word == "both":
 		return Residence{}, fmt.Errorf("residence %q is ambiguous: %s has mailboxes at %d platforms; write both:PLATFORM with one of %s",
 			word, d.Name, len(platforms), names(platforms))
 	}
@@ -119,9 +121,6 @@ func (d *Domain) Residence(word string, platforms []*Platform) (Residence, error
 }
 
 func names(platforms []*Platform) string {
-	if len(platforms) == 0 {
-		return "a platform, once the domain's alternate names it"
-	}
 	var names []string
 	for _, platform := range platforms {
 		names = append(names, platform.Name)

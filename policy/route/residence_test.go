@@ -59,7 +59,7 @@ func TestResidenceReadsTheDirectorysWords(t *testing.T) {
 		{"acme.net", "both", "both", ""},
 		{"acme.net", "moving", "moving", ""},
 		{"acme.net", "google", "", "office365"},
-		{"eu.acmecorp.com", "office365", "", "once the domain's alternate names it"},
+		{"eu.acmecorp.com", "office365", "", "name the platform in the domain's alternate"},
 		{"acmecorp.com", "", "", "google, office365"},
 	} {
 		r, err := r.Domains[c.domain].Residence(c.word, r.Platforms)

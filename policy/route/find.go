@@ -204,6 +204,8 @@ func (r *Rules) source(to *Recipient) verdict.Reason {
 	switch unlisted := domain.Unlisted; {
 	case to.Listing.Found:
 		return listed(to.Listing)
+	case unlisted.Kind == Here:
+		return verdict.Why(verdict.UnlistedLivesHere, to.Address.Owner, domain.Name)
 	case unlisted.Kind == Both:
 		return verdict.Why(verdict.UnlistedLivesBoth, to.Address.Owner, domain.Name, unlisted.Platform)
 	case unlisted.Kind != Nowhere:
@@ -213,7 +215,10 @@ func (r *Rules) source(to *Recipient) verdict.Reason {
 }
 
 func listed(l Listing) verdict.Reason {
-	if l.Residence.Kind == Both {
+	switch l.Residence.Kind {
+	case Here:
+		return verdict.Why(verdict.ListedHere, l.Address)
+	case Both:
 		return verdict.Why(verdict.ListedBoth, l.Address, l.Residence.Platform)
 	}
 	return verdict.Why(verdict.Listed, l.Address, l.Residence.String())

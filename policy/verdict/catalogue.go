@@ -85,8 +85,10 @@ var (
 
 	// Where a recipient lives.
 	Listed            = says("listed", "the directory says that {0} lives at {1}")
+	ListedHere        = says("listed-here", "the directory says that {0} lives here")
 	ListedBoth        = says("listed-both", "the directory says that {0} lives at both (here and {1})")
 	UnlistedLives     = says("unlisted-lives", "the directory lacks {0}, and unlisted addresses of {1} live at {2}")
+	UnlistedLivesHere = says("unlisted-lives-here", "the directory lacks {0}, and unlisted addresses of {1} live here")
 	UnlistedLivesBoth = says("unlisted-lives-both", "the directory lacks {0}, and unlisted addresses of {1} live at both (here and {2})")
 	AddressThere      = says("address-there", "{0} is an address at {1}")
 	AlwaysAccepted    = says("always-accepted", "{0} is always accepted")

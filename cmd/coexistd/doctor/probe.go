@@ -131,6 +131,9 @@ func saysOf(place route.Place) string {
 	if place.Refused.Code != "" {
 		return place.Refused.String()
 	}
+	if place.Residence.Kind == route.Here {
+		return "the directory says that it lives here"
+	}
 	return "the directory says that it lives at " + place.Residence.String()
 }
 

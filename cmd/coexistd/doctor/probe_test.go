@@ -316,7 +316,7 @@ func TestNothingIsProbedWhereItCouldNotComeBack(t *testing.T) {
 	write("secret.key", strings.Repeat("k", 32))
 	for _, want := range []string{
 		"from of [probe] is probe@acmecorp.com, and the directory says that it lives at office365; have it live here in the directory",
-		"addresses.office365 of [probe] is there@acmecorp.com, and the directory says that it lives at here; have it live at office365 in the directory",
+		"addresses.office365 of [probe] is there@acmecorp.com, and the directory says that it lives here; have it live at office365 in the directory",
 	} {
 		if got := tell(usual + probes); !strings.Contains(got, want) {
 			t.Errorf("it is told %q; it must be %q", got, want)

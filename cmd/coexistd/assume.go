@@ -66,7 +66,7 @@ func (a *assumed) addFinding(text string) error {
 	case !known:
 		return fmt.Errorf("%q is not a check", check)
 	case check == verdict.CheckAuth:
-		return errors.New("what auth finds is known; say who the client is by --user, --certificate and --client")
+		return errors.New("what auth finds is known; say who the client is by --login, --certificate and --client")
 	case check == verdict.CheckBlock:
 		return errors.New("what block finds is known: coexistd senders list tells whom recipients have blocked")
 	case check == verdict.CheckRate && state == "hit":

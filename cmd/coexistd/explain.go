@@ -83,7 +83,7 @@ type question struct {
 	from     string
 	to       []string
 	client   string
-	user     string
+	login    string
 	listener int
 	onHost   bool
 	file     string
@@ -110,7 +110,7 @@ FILE.eml is the message. Without it, the envelope's sender is the author.
 The exit status is 0 when the message is taken, 1 when it is refused, held or
 dropped, and 2 when it is put off, or the usage was wrong.`,
 		Example: `  coexistd explain --from x@example.net --to alice@acmecorp.com --client 192.0.2.1
-  coexistd explain --from bob@acmecorp.com --user bob --to x@example.net --over "per user"
+  coexistd explain --from bob@acmecorp.com --login bob --to x@example.net --over "per user"
   coexistd explain --from "" --to alice@acmecorp.com --client 192.0.2.1 --find virus=hit:Eicar bounce.eml
   coexistd explain --flows`,
 		Args: atMost(1),
@@ -130,7 +130,7 @@ func (q *question) flags(flags *pflag.FlagSet) {
 	flags.StringVar(&q.from, "from", "", "the envelope `SENDER`; empty is the null sender")
 	flags.StringArrayVar(&q.to, "to", nil, "an envelope `RECIPIENT`; may be given again")
 	flags.StringVar(&q.client, "client", "", "the client's `IP` address")
-	flags.StringVar(&q.user, "user", "", "the `LOGIN` of an authenticated client")
+	flags.StringVar(&q.login, "login", "", "the `LOGIN` of an authenticated client")
 	flags.StringVar(&q.certificate, "certificate", "", "the common `NAME` of the client's trusted TLS certificate")
 	flags.IntVar(&q.listener, "listener", 1, "the `NUMBER` of the [[listen]] section that the message comes by")
 	flags.BoolVar(&q.onHost, "on-host", false, "the message is made on the MTA's host, as by the sendmail command")
@@ -258,7 +258,7 @@ func (q *question) arrival(conf *config.Config) (a transaction.Arrival, err erro
 	a = transaction.Arrival{
 		Arrival: policy.Arrival{
 			Listener: conf.Listeners[q.listener-1].Checkpoint,
-			Login:    q.user, Certificate: q.certificate, OnHost: q.onHost,
+			Login:    q.login, Certificate: q.certificate, OnHost: q.onHost,
 		},
 		Path:  q.from,
 		Terms: transaction.Terms{ChangesFields: true, ExactValues: true},

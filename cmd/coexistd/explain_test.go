@@ -84,7 +84,7 @@ func TestExplainRefusesAssumptionsThatMeanNothing(t *testing.T) {
 		{"--find", "spam=maybe", `"maybe" is nothing that spam finds; it would be clean, hit or unknown`},
 		{"--find", "spam", `"" is nothing that spam finds`},
 		{"--find", "ddos=unknown", `"unknown" is nothing that ddos finds; it would be clean or hit`},
-		{"--find", "auth=hit", "what auth finds is known; say who the client is by --user, --certificate and --client"},
+		{"--find", "auth=hit", "what auth finds is known; say who the client is by --login, --certificate and --client"},
 		{"--find", "rate=hit", "what rate finds is said by --over RULE for each rule"},
 		{"--find", "spoof=hit:DMARC", `"DMARC" is nothing that the DNS says against a sender; it would be one of ["dmarc-fails"`},
 		{"--signed", "globex..example", `"globex..example" is not a domain`},

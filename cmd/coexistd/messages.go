@@ -88,7 +88,12 @@ told or the usage was wrong.`,
   coexistd messages find --subject "minutes meeting" --since 2026-11-23 --until 2026-11-24
   coexistd messages find --client 192.0.2.1 --check spam --most 500 --json
   coexistd messages find --observed --check spoof --since 1d`,
-		Args: atMost(0),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("%q needs a flag before it that says what it is: --to, --from, --subject, --id or another", args[0])
+			}
+			return nil
+		},
 	}, func([]string) int { return findMessages(c, &s) })
 	s.flags(cmd.Flags())
 	s.complete(cmd)

@@ -197,7 +197,7 @@ func TestMessagesSayWhatIsWrong(t *testing.T) {
 		"find --point S9":        "is not a contact point",
 		"find --client x":        `"x" is not an IP address`,
 		"find --most 0":          "--most 0: it would be 1 at least",
-		"find alice":             `"alice" is one argument too many`,
+		"find alice":             `"alice" needs a flag before it that says what it is: --to, `,
 		"show":                   "it needs an ID",
 	} {
 		if status, out, complaint := typed("messages " + line + " -c " + config); status != exitWrong || out != "" || !strings.Contains(complaint, want) {

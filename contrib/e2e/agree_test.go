@@ -283,7 +283,7 @@ func (d agreedDaemon) explained(t *testing.T, a agreement, headers []string) (ex
 	if err := os.WriteFile(file, []byte(message), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"explain", "-c", d.config, "--json", "--from", a.from, "--client", a.client, "--user", a.user, "--listener", fmt.Sprint(max(a.listener, 1))}
+	args := []string{"explain", "-c", d.config, "--json", "--from", a.from, "--client", a.client, "--login", a.user, "--listener", fmt.Sprint(max(a.listener, 1))}
 	for _, to := range a.to {
 		args = append(args, "--to", to)
 	}

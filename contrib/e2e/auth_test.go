@@ -107,7 +107,7 @@ func (s *site) explainSubmitted(t *testing.T, u submitter, m lab.Mail) explanati
 		client = u.from
 	}
 	args := []string{"explain", "-c", s.Config(), "--json", "--listener", listener, "--client", client,
-		"--user", u.login, "--certificate", u.certificate, "--from", m.From}
+		"--login", u.login, "--certificate", u.certificate, "--from", m.From}
 	for _, to := range m.To {
 		args = append(args, "--to", to.Address)
 	}

@@ -71,7 +71,6 @@ var remedies = []struct{ found, do, command string }{
 	{` asks the blocklists \S+ about clients`, `have (smtpd_client_restrictions) begin with: (.*) cidr:/etc/postfix/platforms.cidr, (.*); let no other setting name these lists \(smtpd_recipient_restrictions does\)`,
 		"postconf -e '$1 = $2 cidr:{etc}/platforms.cidr, $3'; sed -i '/^smtpd_recipient_restrictions/s/, $3//' {etc}/main.cf; coexistd networks export --for cidr > {etc}/platforms.cidr"},
 	{``, `\bunlisted = "here"`, ""},
-	{``, `^write users with their domain`, ""},
 }
 
 // obey does what is to be done. What nobody can do is an error.

@@ -26,6 +26,7 @@ func TestAnExistingServerIsTakenOverByThePageAlone(t *testing.T) {
 	m.start()
 	m.must(existingPage, toObserve, "coexistd setup postfix | sh -e")
 	m.again()
+	m.must(existingPage, toObserve, "coexistd doctor")
 	observed := m.live(day)
 	mustAnswerAlike(t, "observed", day, observed, alone)
 	mustBeEqual(t, "observed", observed.told(), alone.told())

@@ -11,7 +11,7 @@
 # DIR, with those of their libraries that the machine lacks. Nothing is installed,
 # replaced, configured or started, and apt's own files are left as they are.
 #
-#   DIR/postfix     the unpacked Postfix with its plug-in for LDAP (absent when one is installed that has it)
+#   DIR/postfix     the unpacked Postfix with its plug-ins for LDAP and MySQL (absent when one is installed that has them)
 #   DIR/sendmail    the unpacked Sendmail, with the m4 that makes its sendmail.cf
 #   DIR/libmilter   the unpacked libmilter (absent when it is installed)
 #   DIR/clamd       the unpacked clamd (absent when one is installed)
@@ -217,12 +217,12 @@ fetch_tree() {
 	say "$name is unpacked: $dir/$name"
 }
 
-# The plug-in for LDAP works with the Postfix that it was built with alone.
+# A plug-in works with the Postfix that it was built with alone.
 if command -v postfix >/dev/null && [ -x "$(postconf -dh daemon_directory 2>/dev/null)/postlogd" ] &&
-	postconf -m 2>/dev/null | grep -qx ldap; then
+	[ "$(postconf -m 2>/dev/null | grep -cx -e ldap -e mysql)" = 2 ]; then
 	say "postfix is installed: $(command -v postfix)"
 else
-	fetch_tree postfix 'usr/sbin/* usr/lib/postfix/sbin/* usr/lib/postfix/postfix-ldap.so' postfix postfix-ldap
+	fetch_tree postfix 'usr/sbin/* usr/lib/postfix/sbin/* usr/lib/postfix/postfix-ldap.so usr/lib/postfix/postfix-mysql.so' postfix postfix-ldap postfix-mysql
 fi
 
 # One that is installed is not used: Debian's Postfix and Sendmail exclude each

@@ -34,7 +34,7 @@ import (
 //go:embed fetch.sh
 var fetchScript string
 
-// Programs are the programs of the MTAs: the installed Postfix, if it can ask LDAP, or the one
+// Programs are the programs of the MTAs: the installed Postfix, if it can ask LDAP and MySQL, or the one
 // that fetch.sh has unpacked, and an unpacked Sendmail. The zero value is of no use; call Open.
 type Programs struct {
 	commands  string // postqueue, smtp-source, …
@@ -167,14 +167,26 @@ func installed(ctx context.Context) (*Programs, bool) {
 	}
 	p := &Programs{commands: v[0], daemons: v[1], libraries: v[2], meta: v[3], sendmail: v[4]}
 	kinds, err := exec.CommandContext(ctx, path, "-m").Output()
-	return p, err == nil && slices.Contains(strings.Fields(string(kinds)), "ldap") && p.complete() == nil
+	for _, plugin := range plugins {
+		if !slices.Contains(strings.Fields(string(kinds)), plugin) {
+			return p, false
+		}
+	}
+	return p, err == nil && p.complete() == nil
 }
 
-// hasPlugins reports that a tree of Postfix is there with the plug-ins that the lab relies
-// on: an earlier fetch.sh fetched none.
+// plugins are the kinds of tables for which Postfix must have a plug-in.
+var plugins = []string{"ldap", "mysql"}
+
+// hasPlugins reports that a tree of Postfix is there with all plugins: an earlier fetch.sh
+// fetched fewer.
 func hasPlugins(tree string) bool {
-	_, err := os.Stat(filepath.Join(tree, "etc/postfix/dynamicmaps.cf"))
-	return err == nil
+	for _, plugin := range plugins {
+		if _, err := os.Stat(filepath.Join(tree, "usr/lib/postfix/postfix-"+plugin+".so")); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // unpacked takes a tree that fetch.sh has made, in the layout of Debian.

@@ -121,6 +121,8 @@ func TestASurveyNamesEachPitfallOfAServerAndItsRemedy(t *testing.T) {
 			says: []string{"warn  milters        rspamd is asked as a milter of Postfix, and by coexistd as well ([scanner.rspamd])", "  do: take its milter out of smtpd_milters"}},
 		{name: "clients with other milters", main: map[string]string{"smtpd_milter_maps": "inline:{192.0.2.1=DISABLE}"},
 			says: []string{"FAIL  milters        smtpd (smtp) has other milters, or none, for the clients that smtpd_milter_maps (inline:{192.0.2.1=DISABLE}) names", "  do: take smtpd_milter_maps out"}},
+		{name: "a forgotten recipient", main: map[string]string{"enable_original_recipient": "no"},
+			says: []string{"FAIL  milters        cleanup (cleanup) has enable_original_recipient = no in main.cf: it would lose mail", "  do: write into main.cf: enable_original_recipient = yes"}},
 		{name: "no milters", main: map[string]string{"receive_override_options": "no_milters"},
 			says: []string{"FAIL  milters        smtpd (smtp) asks no milter, as receive_override_options has no_milters", "  do: take no_milters out of main.cf"}},
 
@@ -210,6 +212,8 @@ func TestASurveyNamesEachPitfallOfAServerAndItsRemedy(t *testing.T) {
 
 		{name: "a content filter whose mail comes back past milters", main: map[string]string{"content_filter": amavis}, files: master(smtpd, back+" -o receive_override_options=no_milters"),
 			says: []string{"ok    filters        content_filter " + amavis + " takes mail behind the milters", "ok    filters        smtpd (127.0.0.1:10025) takes mail back from the content filter, without milters"}, right: true},
+		{name: "a content filter whose mail comes back to a service that names no milters", main: map[string]string{"content_filter": amavis}, files: master(smtpd, back+" -o smtpd_milters="),
+			says: []string{"ok    filters        smtpd (127.0.0.1:10025) takes mail back from the content filter, without milters"}, right: true},
 		{name: "a content filter whose mail comes back to milters", main: map[string]string{"content_filter": amavis}, files: master(smtpd, back+" -o receive_override_options=no_address_mappings"),
 			says: []string{"FAIL  filters        smtpd (127.0.0.1:10025) takes mail back from the content filter, and asks milters", "  do: write into its lines in master.cf: -o receive_override_options=no_address_mappings,no_milters\n"}},
 		{name: "a content filter that is a program", files: master(smtpd, " -o content_filter=spamc:dummy\nspamc unix - n n - - pipe user=nobody argv=/bin/true"),

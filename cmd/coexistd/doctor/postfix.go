@@ -63,6 +63,7 @@ func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 		lookAtMilters(ctx, x, "cleanup", "non_smtpd_milters"),
 		lookAtProtocol(x.mta),
 		lookAtCharacters(x.mta),
+		lookAtOriginal(x.mta),
 		lookAtMaps(ctx, x),
 		lookAtOwnMaps(x),
 		lookAtDual(x),

@@ -24,15 +24,10 @@ func lookAtMilters(ctx context.Context, x *examination, program, setting string)
 // reads on from the service's name.
 func judgeService(ctx context.Context, x *examination, s *postconf.Service, setting string) Finding {
 	milters, file := x.mta.Value(s, setting), s.Where(setting)
-	if !x.mta.AsksMilters(s) {
-		if x.mta.IsReturn(s) {
-			return fine("takes mail back from a content filter, without milters")
-		}
-		return failure("asks no milter: receive_override_options has no_milters").
-			do("take no_milters out of receive_override_options, save for a service that takes mail back from a content filter on loopback; then run: postfix reload")
-	}
 	entries := postconf.Milters(milters)
-	if i := slices.IndexFunc(entries, func(e postconf.Milter) bool { return x.mta.LeadsTo(e.Address, x.conf.Listeners) }); i >= 0 {
+	i := slices.IndexFunc(entries, func(e postconf.Milter) bool { return x.mta.LeadsTo(e.Address, x.conf.Listeners) })
+	switch asks := x.mta.AsksMilters(s); {
+	case asks && i >= 0:
 		us := entries[i]
 		if maps := x.mta.Value(s, "smtpd_milter_maps"); setting == "smtpd_milters" && maps != "" {
 			return warning("hands its mail to coexistd by %s, but smtpd_milter_maps (%s) has other milters, or none, for the clients that it names: their mail passes by", us.Address, maps).
@@ -42,6 +37,13 @@ func judgeService(ctx context.Context, x *examination, s *postconf.Service, sett
 			return x.mta.judgeWaiting(s, setting, file, us)
 		}
 		return x.mta.judgeAbsence(s, setting, file, us, slices.Delete(entries, i, i+1))
+	case x.mta.IsReturn(s) && asks && len(entries) > 0:
+		return fine("takes mail back that coexistd has seen, for milters of its own")
+	case x.mta.IsReturn(s):
+		return fine("takes mail back from a content filter, without milters")
+	case !asks:
+		return failure("asks no milter: receive_override_options has no_milters").
+			do("take no_milters out of receive_override_options, save for a service that takes mail back from a content filter on loopback; then run: postfix reload")
 	}
 	list := []string{x.conf.Listeners[0].Address}
 	if x.conf.Rules.ObservesAll() && x.mta.IsFrom(3) {

@@ -19,7 +19,7 @@ func surveyFilters(_ context.Context, s *survey) []Finding {
 		return failure("hands mail to the proxy %s (smtpd_proxy_filter) while it comes in: milters see no message there, and cannot rewrite a recipient", proxy).
 			do("make it a content_filter, or a milter (amavisd-milter), before coexistd is attached"), true
 	})
-	filters := s.contentFilters()
+	filters := s.mta.ContentFilters()
 	for _, filter := range filters {
 		findings = append(findings, s.judgeFilter(filter))
 	}
@@ -30,26 +30,12 @@ func surveyFilters(_ context.Context, s *survey) []Finding {
 		switch takesBack := postconf.IsOnLoopback(service.Name) && s.mta.Value(service, "content_filter") == ""; {
 		case !takesBack:
 			return f, false
-		case s.mta.AsksMilters(service):
+		case !s.mta.IsReturn(service):
 			return failure("takes mail back from the content filter, and asks milters: coexistd would decide on it a second time, as mail of our own users").
 				do("write into its lines in master.cf: -o receive_override_options=%s", joinedOptions(s.mta.Value(service, "receive_override_options"), "no_milters")), true
 		}
 		return fine("takes mail back from the content filter, without milters: coexistd sees it once, before the filter"), true
 	})...)
-}
-
-// contentFilters are the filters that main.cf and the services of master.cf name, each once.
-func (s *survey) contentFilters() (list []string) {
-	for _, service := range s.mta.Services {
-		filter := ""
-		if slices.Contains([]string{"smtpd", "pickup"}, service.Program) {
-			filter = s.mta.Value(service, "content_filter")
-		}
-		if filter != "" && !slices.Contains(list, filter) {
-			list = append(list, filter)
-		}
-	}
-	return list
 }
 
 // judgeFilter tells of a content filter.

@@ -93,7 +93,7 @@ func surveyMilters(_ context.Context, s *survey) []Finding {
 			return s.judgeOrder(service, "non_smtpd_milters")
 		})...)
 	}
-	return append(findings, s.judgeDefaults()...)
+	return slices.Concat(findings, s.judgeDefaults(), surveyOriginal(s))
 }
 
 // judgeList says of a service by which milters its mail goes. It reads on from the service's name.

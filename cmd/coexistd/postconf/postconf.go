@@ -31,7 +31,7 @@ var Names = [...]string{
 	"mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains", "parent_domain_matches_subdomains",
 	"local_transport", "virtual_transport", "relay_transport", "relayhost", "virtual_mailbox_base",
 	"alias_maps", "myorigin", "myhostname", "append_at_myorigin", "mail_version", "config_directory", "command_directory",
-	"message_strip_characters", "message_reject_characters", "smtpd_sasl_auth_enable", "smtpd_sasl_type", "smtpd_sasl_path",
+	"message_strip_characters", "message_reject_characters", "enable_original_recipient", "smtpd_sasl_auth_enable", "smtpd_sasl_type", "smtpd_sasl_path",
 	"smtpd_authorized_xclient_hosts", "smtpd_upstream_proxy_protocol", "postscreen_upstream_proxy_protocol",
 	"smtpd_milter_maps", "content_filter", "smtpd_proxy_filter", "mail_owner", "smtpd_relay_restrictions", "smtpd_recipient_restrictions",
 	"smtpd_client_restrictions", "smtpd_helo_restrictions", "smtpd_sender_restrictions", "smtpd_data_restrictions",

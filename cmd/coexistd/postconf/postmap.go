@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -50,6 +51,10 @@ func (p *Settings) Values(ctx context.Context, table string, keys []string) (map
 // Direct is a table as others than Postfix's daemons reach it.
 func Direct(table string) string { return strings.TrimPrefix(table, "proxy:") }
 
+// repeated is what Postfix's commands say of a setting that main.cf has more than once, as mailcow's
+// has what its administrator adds. The last one counts.
+var repeated = regexp.MustCompile(`(?m)^.* warning: .*: overriding earlier entry: .*\n?`)
+
 // runPostmap runs the command postmap, which is Postfix's own reader of tables.
 func (p *Settings) runPostmap(ctx context.Context, in string, args ...string) ([]Row, error) {
 	ctx, cancel := context.WithTimeout(ctx, endTime)
@@ -59,7 +64,7 @@ func (p *Settings) runPostmap(ctx context.Context, in string, args ...string) ([
 	var out, complaint bounded
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(in), &out, &complaint
 	err := cmd.Run()
-	told := strings.TrimSpace(complaint.String())
+	told := strings.TrimSpace(repeated.ReplaceAllString(complaint.String(), ""))
 	if failed, is := errors.AsType[*exec.ExitError](err); is && failed.ExitCode() == 1 && told == "" {
 		return nil, nil // It has none of the keys, or no entries.
 	}

@@ -40,9 +40,9 @@ func (p *Settings) Running(program string) []*Service {
 }
 
 // Filtered are the services that take mail by SMTP of which milters are asked: each smtpd, save those
-// whose receive_override_options say otherwise.
+// whose receive_override_options say otherwise, and those that take mail back.
 func (p *Settings) Filtered() []*Service {
-	return slices.DeleteFunc(p.Running("smtpd"), func(s *Service) bool { return !p.AsksMilters(s) })
+	return slices.DeleteFunc(p.Running("smtpd"), func(s *Service) bool { return !p.AsksMilters(s) || p.IsReturn(s) })
 }
 
 // AsksMilters reports a service that no receive_override_options keep from asking milters.
@@ -50,11 +50,43 @@ func (p *Settings) AsksMilters(s *Service) bool {
 	return !slices.Contains(List(p.Value(s, "receive_override_options")), "no_milters")
 }
 
-// IsReturn reports a service by which a content filter of this host hands mail back that milters have
-// seen.
+// IsReturn reports a service on loopback by which mail comes back that the milters of main.cf have seen:
+// from a content filter of this host, or as Zimbra has it, from Postfix itself. Options of its own say
+// that it asks no milters, or none of those.
 func (p *Settings) IsReturn(s *Service) bool {
-	_, own := s.Own["receive_override_options"]
-	return own && !p.AsksMilters(s) && IsOnLoopback(s.Name)
+	if !IsOnLoopback(s.Name) {
+		return false
+	}
+	if _, own := s.Own["receive_override_options"]; own && !p.AsksMilters(s) {
+		return true
+	}
+	milters, own := s.Own["smtpd_milters"]
+	filter, ends := s.Own["content_filter"]
+	return own && (milters == "" && ends && filter == "" || slices.ContainsFunc(p.ContentFilters(), func(filter string) bool {
+		_, next, _ := strings.Cut(filter, ":")
+		return sameAddress(next, s.Name)
+	}))
+}
+
+// ContentFilters are the filters that main.cf and the services of master.cf name, each once.
+func (p *Settings) ContentFilters() (list []string) {
+	for _, s := range p.Services {
+		filter := ""
+		if s.Program == "smtpd" || s.Program == "pickup" {
+			filter = p.Value(s, "content_filter")
+		}
+		if filter != "" && !slices.Contains(list, filter) {
+			list = append(list, filter)
+		}
+	}
+	return list
+}
+
+// sameAddress compares two of HOST:PORT, with the host in brackets or not.
+func sameAddress(a, b string) bool {
+	host, port, err := net.SplitHostPort(a)
+	otherHost, otherPort, otherErr := net.SplitHostPort(b)
+	return err == nil && otherErr == nil && host == otherHost && port == otherPort
 }
 
 // IsOnLoopback reports an address with a port that only this host reaches.

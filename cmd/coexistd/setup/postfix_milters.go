@@ -27,6 +27,10 @@ func (g *postfixSide) milters() {
 		wanted = append(wanted, pair{"non_smtpd_milters", value})
 	}
 	wanted = append(wanted, pair{"milter_protocol", "6"})
+	if strings.EqualFold(g.p.Main["enable_original_recipient"], "no") {
+		// cleanup(8) would take out the address that the milter adds, and nobody would get the mail.
+		wanted = append(wanted, pair{"enable_original_recipient", "yes"})
+	}
 	if !strings.Contains(postconf.Characters(g.p.Main["message_strip_characters"]+g.p.Main["message_reject_characters"]), "\x00") {
 		wanted = append(wanted, pair{"message_reject_characters", g.p.Raw["message_reject_characters"] + `\0`})
 	}

@@ -85,7 +85,7 @@ func TestThePageOfTasksDoesWhatItSays(t *testing.T) {
 	l.shared = append(l.shared, "coexistd doctor\n", "coexistd doctor || coexistd doctor || coexistd doctor\n")
 	l.taskHost = startTaskHost(t, nil, l.shared...)
 	l.makeClone(l.taskHost)
-	l.tellDNS()
+	l.tellNames()
 	for i, task := range tasks {
 		if !t.Run(strings.ReplaceAll(task.heading, " ", "_"), func(t *testing.T) {
 			l.site, l.blocks = l.site.in(t), nil
@@ -102,8 +102,8 @@ func TestThePageOfTasksDoesWhatItSays(t *testing.T) {
 	}
 }
 
-// tellDNS has the names that the page's configuration needs.
-func (l *life) tellDNS() {
+// tellNames has the DNS know the names that the pages' configurations need.
+func (s *site) tellNames() {
 	for name, records := range map[string][2]string{
 		"acmecorp.com":                 {"TXT", "v=spf1 ip4:192.0.2.7 include:spf.protection.outlook.com include:_spf.google.com -all"},
 		"_dmarc.acmecorp.com":          {"TXT", "v=DMARC1; p=reject"},
@@ -113,9 +113,9 @@ func (l *life) tellDNS() {
 		"acmecorp-com.onmicrosoft.com": {"MX", "0 acmecorp-com.mail.protection.outlook.com"},
 		"gapps.acmecorp.com":           {"MX", "1 smtp.google.com"},
 	} {
-		l.DNS.Set(name, records[0], records[1])
+		s.DNS.Set(name, records[0], records[1])
 	}
-	l.DNS.Set("acmecorp.com", "MX", "10 mail.acmecorp.com")
+	s.DNS.Set("acmecorp.com", "MX", "10 mail.acmecorp.com")
 }
 
 // makeClone makes a clone of a repository that has what "make install" needs.

@@ -13,7 +13,7 @@ import (
 func noScanner(x *examination, scanner, like string) Finding {
 	for _, note := range x.conf.Notes {
 		if note.Lacking == scanner {
-			return warning("%s", note.Text).do("add to %s: [scanner.%s] with address = %q", x.conf.Path, scanner, like)
+			return warning("%s", note.Text).do("add to %s: [scanner.%s] with address = %q; or leave it so where a milter of the MTA's own asks that scanner", x.conf.Path, scanner, like)
 		}
 	}
 	return fine("no contact point needs it")

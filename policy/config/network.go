@@ -55,19 +55,28 @@ func (r *reader) readNetworks(t *schema.Table, name string) []netip.Prefix {
 				add(prefix, one.Place, true)
 			}
 		default:
-			if prefix, err := networks.ParsePrefix(one.Value); err != nil && !ours && mayBeHost(one.Value) {
-				r.Fail(one.Place, `%s is a name; write "spf:%s" for the networks that its SPF record names`, wording.Quote(one.Value), one.Value)
-			} else if err != nil {
+			prefix, err := readNetwork(one.Value, ours)
+			if err != nil {
 				r.Fail(one.Place, "%v", err)
-			} else {
-				add(prefix, one.Place, false)
-				if !ours {
-					r.config.Listed[owner] = append(r.config.Listed[owner], prefix)
-				}
+				continue
+			}
+			add(prefix, one.Place, false)
+			if !ours {
+				r.config.Listed[owner] = append(r.config.Listed[owner], prefix)
 			}
 		}
 	}
 	return all
+}
+
+// readNetwork reads a network of a list. For a name in the list of a platform or an upstream, the error says
+// how the networks of that name are listed.
+func readNetwork(text string, ours bool) (netip.Prefix, error) {
+	prefix, err := networks.ParsePrefix(text)
+	if err != nil && !ours && mayBeHost(text) {
+		err = fmt.Errorf(`%s is a name; write "spf:%s" for the networks that its SPF record names`, wording.Quote(text), text)
+	}
+	return prefix, err
 }
 
 // mayBeHost reports a name with a dot that is no address with octets missing.

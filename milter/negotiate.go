@@ -64,7 +64,7 @@ var wantedMacros = []struct {
 	names string
 }{
 	{gomilter.StageConnect, "{client_addr} v"},
-	{gomilter.StageHelo, "{cert_subject} {cn_subject} {verify}"},
+	{gomilter.StageHelo, "{tls_version} {cert_subject} {cn_subject} {verify}"},
 	{gomilter.StageMailFrom, "i {auth_authen} {coexistd_dsn}"},
 	{gomilter.StageRcptTo, "i {rcpt_mailer} {rcpt_host}"},
 	{gomilter.StageEOM, "i"},

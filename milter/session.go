@@ -171,7 +171,7 @@ func (s *session) mailFrom(payload []byte) error {
 	s.dsn = s.dialect.offersDSN || s.macros.get(gomilter.StageMailFrom, "coexistd_dsn") != "" || asksForReports(payload)
 	arrival := transaction.Arrival{
 		Arrival: s.arrival(), Name: s.client.name, Helo: s.client.helo,
-		TLS: s.macros.get(gomilter.StageHelo, "tls_version"), Path: stripBrackets(cString(payload)),
+		Path: stripBrackets(cString(payload)),
 		Terms: transaction.Terms{
 			ChangesFields: s.terms.may(gomilter.OptChangeHeader), ExactValues: s.terms.agreed(gomilter.OptHeaderLeadingSpace),
 			NoBody: s.terms.agreed(gomilter.OptNoBody), Insufficient: !s.terms.suffice(),
@@ -192,6 +192,7 @@ func (s *session) arrival() policy.Arrival {
 		Login:    s.dialect.text(s.macros.get(gomilter.StageMailFrom, "auth_authen")),
 
 		Certificate: s.macros.certificate(s.dialect),
+		TLS:         s.macros.get(gomilter.StageHelo, "tls_version"),
 	}
 	if !a.Client.IsValid() {
 		a.Client = parseAddr(s.macros.get(gomilter.StageConnect, "client_addr"))

@@ -30,6 +30,9 @@ func (p *Policy) admit(e Entry, sender mail.Address, earlier int, r route.Recipi
 		}
 	}
 	outcomes := p.outcomes(e)
+	if refused := p.refuseUnencrypted(e, outcomes, sender, &r); refused.Verdict >= verdict.Tempfail {
+		return refused
+	}
 	first := ruling(&r, p.Routes.Find(outcomes[0], sender, &r))
 	certain := !e.OnHost && first.Verdict != verdict.Discard
 	for _, o := range outcomes[1:] {
@@ -40,6 +43,32 @@ func (p *Policy) admit(e Entry, sender mail.Address, earlier int, r route.Recipi
 		first.Verdict, first.Reply = verdict.Accept, verdict.Reply{}
 	}
 	return first
+}
+
+// refuseUnencrypted refuses a recipient for how the connection is encrypted, so that the message
+// itself does not come: where each point that it may turn out to enter at does so.
+func (p *Policy) refuseUnencrypted(e Entry, outcomes []route.Origin, sender mail.Address, r *route.Recipient) Ruling {
+	if len(e.unmet) == 0 {
+		return Ruling{}
+	}
+	f := e.encrypted(sender)
+	mildest := verdict.Reject
+	for _, o := range outcomes {
+		check, made := p.entry(o.Point, r.Address).check(verdict.CheckTLS)
+		if !made {
+			return Ruling{}
+		}
+		mildest = min(mildest, check.verdict(f))
+	}
+	return Ruling{Address: r.Path, Verdict: mildest, Reply: f.Reply(mildest), Reasons: f.Why(), Check: verdict.CheckTLS}
+}
+
+// entry is what is done where a message enters, for one recipient.
+func (p *Policy) entry(at verdict.Checkpoint, recipient mail.Address) Point {
+	if domain := p.Routes.Domains[recipient.Domain]; at == verdict.S0 && domain != nil && domain.MX != "" {
+		return p.PastMX
+	}
+	return p.Points[at]
 }
 
 // authenticated is the finding of the check auth.

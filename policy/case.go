@@ -282,6 +282,7 @@ func (c *Case) Asks() Asks {
 			asks.Rate = true
 		}
 	}
+	asks.Authentication = asks.Authentication || c.hangsOnSignatures()
 	countsBytes := asks.Rate && slices.ContainsFunc(c.policy.Rates, func(r rate.Rule) bool {
 		return r.Count == rate.Bytes && len(c.counted(&r)) > 0
 	})
@@ -328,10 +329,7 @@ func (c *Case) goesOn() bool {
 // entered, and those at which it leaves on the recipient's way.
 func (c *Case) points(i int, yield func(stage)) {
 	p := c.policy
-	entry := stage{c.from.Point, p.Points[c.from.Point]}
-	if domain := p.Routes.Domains[c.Recipients[i].Address.Domain]; c.from.Point == verdict.S0 && domain != nil && domain.MX != "" {
-		entry.Point = p.PastMX
-	}
+	entry := stage{c.from.Point, p.entry(c.from.Point, c.Recipients[i].Address)}
 	if c.borrowed {
 		entry.Checks = append([]Check{{Name: verdict.CheckSpoof, OnHit: verdict.Reject, OnError: verdict.Tempfail}}, entry.Checks...)
 	}
@@ -376,7 +374,7 @@ func (c *Case) spares(check string, r route.Recipient) (why verdict.Reason, spar
 		return verdict.Why(verdict.SparedByPass, check, c.pass.ID), true
 	}
 	for i := range c.policy.Allow {
-		if allow := &c.policy.Allow[i]; allow.holds(check, c.Client, c.Sender, r.Address) && !(check == verdict.CheckSpoof && c.sparesForeign(allow)) {
+		if allow := &c.policy.Allow[i]; allow.spares(check, c, r.Address) && !(check == verdict.CheckSpoof && c.sparesForeign(allow)) {
 			return verdict.Why(verdict.SparedByAllow, check, allow.Name), true
 		}
 	}
@@ -387,6 +385,23 @@ func (c *Case) spares(check string, r route.Recipient) (why verdict.Reason, spar
 		}
 	}
 	return verdict.Reason{}, false
+}
+
+// isSignedBy reports that a signature of one of these domains passes, as far as signatures were
+// verified.
+func (c *Case) isSignedBy(domains []string) bool {
+	signatures := c.Signatures
+	if c.Authentication != nil {
+		signatures = c.Authentication.DKIM
+	}
+	return slices.ContainsFunc(signatures, func(s spoof.DKIM) bool { return s.Result == spoof.AuthPass && isBelow(s.Domain, domains) })
+}
+
+// hangsOnSignatures reports that a signature may spare the message a check.
+func (c *Case) hangsOnSignatures() bool {
+	return c.Header.Count("DKIM-Signature") > 0 && slices.ContainsFunc(c.policy.Allow, func(a Allowance) bool {
+		return len(a.DKIM) > 0 && slices.ContainsFunc(a.Checks, func(name string) bool { return slices.Contains(c.checks, name) })
+	})
 }
 
 // owner is by whom a recipient's senders are known.

@@ -45,6 +45,7 @@ const (
 	fewClients = "the platform's few clients connect for all of its users; ddos is made at S0 and S2"
 	noStranger = "our own users send there, whom nobody blocks; block is made at S0 and S1"
 	noLogin    = "clients do not log in there; auth is made at S2"
+	noServer   = "no client connects there, mail leaves; out of [[tls]] says what is demanded of servers, and tls is made at S0, S1 and S2"
 	judged     = "who sends was judged where the message entered; "
 )
 
@@ -71,6 +72,13 @@ var checkRows = []CheckRow{
 		},
 		OnHit: verdict.Reject, OnError: verdict.Accept, AlwaysTells: true,
 		NotSpared: "who need not log in is said by our_networks and our_certificates",
+	},
+	{
+		// Where nothing can be told of the connection, mail waits for an administrator to look.
+		Name: verdict.CheckTLS, Usual: []verdict.Checkpoint{verdict.S0, verdict.S1, verdict.S2}, PastMX: true,
+		Misplaced: map[verdict.Checkpoint]string{verdict.S3: noServer, verdict.S4: noServer},
+		OnHit:     verdict.Reject, OnError: verdict.Tempfail,
+		NotSpared: "what is demanded of whom, and of nobody else, is said by each [[tls]]",
 	},
 	{
 		Name: verdict.CheckSpoof, Usual: []verdict.Checkpoint{verdict.S0, verdict.S2}, PastMX: true,

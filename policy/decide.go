@@ -181,7 +181,7 @@ func (c *Case) entered() verdict.Reasons {
 // find adds to the scanners' findings those of the other checks. What is over a
 // limit goes no further, so nothing else is asked of it.
 func (c *Case) find() {
-	const ofOurs = 4 // auth, block, rate and spoof
+	const ofOurs = 5 // auth, block, rate, spoof and tls
 	c.findings = append(make([]verdict.Finding, 0, len(c.Findings)+ofOurs), c.Findings...)
 	if slices.Contains(c.checks, verdict.CheckRate) && c.found(verdict.CheckRate) == nil {
 		f := c.claimed().Finding(c.Grants)
@@ -192,6 +192,8 @@ func (c *Case) find() {
 		case c.stopped || c.found(name) != nil:
 		case name == verdict.CheckAuth:
 			c.findings = append(c.findings, c.Entry.authenticated())
+		case name == verdict.CheckTLS:
+			c.findings = append(c.findings, c.Entry.encrypted(c.Sender))
 		case name == verdict.CheckSpoof:
 			c.findings = append(c.findings, c.spoofed())
 		case name == verdict.CheckBlock:

@@ -25,6 +25,8 @@ type Arrival struct {
 	// Certificate is the common name of the client's TLS certificate, whose chain
 	// the MTA trusts, or empty.
 	Certificate string
+	// TLS is the version of TLS that the client speaks, as "TLSv1.3", or empty.
+	TLS string
 }
 
 // Entry is where a message enters, as far as its client tells. The zero Entry is that
@@ -48,6 +50,8 @@ type Entry struct {
 	// Unready says why it cannot be told yet where the message enters, or is zero.
 	Unready verdict.Reason
 	Why     verdict.Reason
+
+	unmet []demand // of those of [[tls]], as far as the client tells
 }
 
 // IsProvisional reports an entry that the message's proof is still to settle.
@@ -58,6 +62,14 @@ func (e Entry) IsProvisional() bool { return len(e.Candidates) > 0 }
 // it is of an upstream, ours, or a platform's. A listener of S0 is S0 whoever
 // comes; a listener of S1 is S1 for a platform's networks and S0 for all others.
 func (p *Policy) Enter(a Arrival) Entry {
+	e := p.enter(a)
+	if !a.OnHost && (e.Upstream == "" || p.Upstreams[e.Upstream].ByMTA) {
+		e.unmet = p.unmet(a.Client, a.TLS, a.Certificate, "")
+	}
+	return e
+}
+
+func (p *Policy) enter(a Arrival) Entry {
 	if a.OnHost {
 		return Entry{Point: verdict.S2, OnHost: true, Known: true, Why: verdict.Why(verdict.EnteredOnHost)}
 	}

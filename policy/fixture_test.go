@@ -162,6 +162,8 @@ type message struct {
 	// signatures and authentication are what is found of them once they are asked for.
 	signatures     []spoof.DKIM
 	authentication *spoof.Authentication
+	// tls and certificate are what the MTA tells of the connection.
+	tls, certificate string
 }
 
 // header is the message's header.
@@ -206,7 +208,7 @@ func (w *world) observing(domains ...string) *world {
 func (w *world) send(t testing.TB, m message) result {
 	t.Helper()
 	p := w.policy()
-	arrival := policy.Arrival{Login: m.login, OnHost: m.onHost}
+	arrival := policy.Arrival{Login: m.login, OnHost: m.onHost, TLS: m.tls, Certificate: m.certificate}
 	if m.client != "" {
 		arrival.Client = netip.MustParseAddr(m.client)
 	}
@@ -215,6 +217,7 @@ func (w *world) send(t testing.TB, m message) result {
 		Sender:        w.address(t, m.from),
 		Client:        arrival.Client,
 		Login:         m.login,
+		Certificate:   m.certificate,
 		Header:        m.header(),
 		ChangesFields: !m.oldMTA,
 		Senders:       w.senders,
@@ -255,7 +258,7 @@ func (w *world) send(t testing.TB, m message) result {
 	checkEnvelope(t, message, out.Decision)
 	made := append([]string{verdict.CheckLoop}, asks.Scans...)
 	scanned := slices.DeleteFunc(slices.Clone(out.Checks), func(name string) bool {
-		return name == verdict.CheckSpoof || name == verdict.CheckRate || name == verdict.CheckAuth || name == verdict.CheckBlock
+		return name == verdict.CheckSpoof || name == verdict.CheckRate || name == verdict.CheckAuth || name == verdict.CheckBlock || name == verdict.CheckTLS
 	})
 	if len(out.Checks) > 0 && !slices.Equal(scanned, made) {
 		t.Errorf("the checks %q were made, and %q were asked for", out.Checks, made)

@@ -16,8 +16,8 @@
 package policy
 
 import (
-	"net/netip"
 	"slices"
+	"strings"
 
 	"coexistd/policy/mail"
 	"coexistd/policy/networks"
@@ -54,6 +54,8 @@ type Rules struct {
 	PastMX Point
 	// Allow spares some mail some checks.
 	Allow []Allowance
+	// TLS is what is demanded of connections, in order.
+	TLS []TLS
 	// Upstreams are the gateways in front of us, by their names.
 	Upstreams map[string]Upstream
 	// Routes, Tenants, Rates, DDoS and Spoof are the rules of their rooms.
@@ -112,13 +114,20 @@ type Allowance struct {
 	// Senders and Recipients hold addresses (as mail.Address.Key and Owner have
 	// them) and domains as "@" with their normal form.
 	Senders, Recipients []string
+	// Certificates are names as TLS.Names has them, one of which the client's certificate has,
+	// and DKIM domains, one of which has signed the message: itself, or one below it where it
+	// begins with a dot.
+	Certificates, DKIM []string
 }
 
-func (a *Allowance) holds(check string, client netip.Addr, sender, recipient mail.Address) bool {
+// spares reports that the allowance spares a message a check, for a recipient.
+func (a *Allowance) spares(check string, c *Case, recipient mail.Address) bool {
 	return slices.Contains(a.Checks, check) &&
-		(a.Clients.Len() == 0 || a.Clients.Has(client)) &&
-		(len(a.Senders) == 0 || sender.IsIn(a.Senders)) &&
-		(len(a.Recipients) == 0 || recipient.IsIn(a.Recipients))
+		(a.Clients.Len() == 0 || a.Clients.Has(c.Client)) &&
+		(len(a.Senders) == 0 || c.Sender.IsIn(a.Senders)) &&
+		(len(a.Recipients) == 0 || recipient.IsIn(a.Recipients)) &&
+		(len(a.Certificates) == 0 || c.Certificate != "" && isBelow(strings.ToLower(c.Certificate), a.Certificates)) &&
+		(len(a.DKIM) == 0 || c.isSignedBy(a.DKIM))
 }
 
 // stage is a contact point on a recipient's way, with what is done there.
@@ -163,8 +172,12 @@ func (r *Rules) NeedsContent(listener verdict.Checkpoint) (some, all bool) {
 }
 
 // mayVerify reports that some message's signatures are verified whatever the checks of
-// its point are: they may prove a tenant, or, at S1, a domain that is not the platform's.
+// its point are: they may prove a tenant, or, at S1, a domain that is not the platform's, or
+// whom an allowance names.
 func (r *Rules) mayVerify() bool {
+	if slices.ContainsFunc(r.Allow, func(a Allowance) bool { return len(a.DKIM) > 0 }) {
+		return true
+	}
 	for _, platform := range r.Routes.Platforms {
 		proofs := r.Tenants[platform.Name]
 		if len(proofs.Domains) > 0 {

@@ -54,6 +54,7 @@ func (c *Case) comeThrough() verdict.Reason {
 	}
 	c.Certificate = ""
 	c.Client, c.Helo, e.Handed = c.policy.before(e.Upstream, c.Header)
+	e.unmet = c.policy.unmet(c.Client, "", "", e.Upstream)
 	if !e.IsProvisional() {
 		return verdict.Reason{}
 	}

@@ -67,6 +67,8 @@ func (a *assumed) addFinding(text string) error {
 		return fmt.Errorf("%q is not a check", check)
 	case check == verdict.CheckAuth:
 		return errors.New("what auth finds is known; say who the client is by --login, --certificate and --client")
+	case check == verdict.CheckTLS:
+		return errors.New("what tls finds is known; say how the client is connected by --tls and --certificate")
 	case check == verdict.CheckBlock:
 		return errors.New("what block finds is known: coexistd senders list tells whom recipients have blocked")
 	case check == verdict.CheckRate && state == "hit":

@@ -90,6 +90,7 @@ type question struct {
 
 	header      *mail.Header // takes the place of the file; nil: there is none
 	certificate string
+	tls         string
 	// pass is given to the message, for its first recipient; nil: none.
 	pass *seal.Pass
 	assumed
@@ -132,6 +133,7 @@ func (q *question) flags(flags *pflag.FlagSet) {
 	flags.StringVar(&q.client, "client", "", "the client's `IP` address")
 	flags.StringVar(&q.login, "login", "", "the `LOGIN` of an authenticated client")
 	flags.StringVar(&q.certificate, "certificate", "", "the common `NAME` of the client's trusted TLS certificate")
+	flags.StringVar(&q.tls, "tls", "", "the `VERSION` of TLS that the client speaks, like 1.3; empty is none, save with --certificate")
 	flags.IntVar(&q.listener, "listener", 1, "the `NUMBER` of the [[listen]] section that the message comes by")
 	flags.BoolVar(&q.onHost, "on-host", false, "the message is made on the MTA's host, as by the sendmail command")
 	flags.Func("find", "what a check finds, as `CHECK=STATE[:NAME]`, where STATE is clean, hit or unknown; may be given again", q.addFinding)
@@ -262,6 +264,14 @@ func (q *question) arrival(conf *config.Config) (a transaction.Arrival, err erro
 		},
 		Path:  q.from,
 		Terms: transaction.Terms{ChangesFields: true, ExactValues: true},
+	}
+	switch {
+	case q.tls != "":
+		if a.TLS = "TLSv" + q.tls; policy.TLSVersion(a.TLS) == 0 {
+			return a, fmt.Errorf("--tls %q is not a version of TLS; write it like 1.3", q.tls)
+		}
+	case q.certificate != "":
+		a.TLS = "TLSv1.3"
 	}
 	if q.client != "" {
 		if a.Client, err = netip.ParseAddr(q.client); err != nil {

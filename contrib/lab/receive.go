@@ -3,6 +3,7 @@ package lab
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -21,7 +22,9 @@ const (
 // test wants to see what was sent, not have it refused.
 type receiver struct {
 	sink    *Sink
+	conn    net.Conn
 	client  string
+	secure  bool // by STARTTLS
 	r       *bufio.Reader
 	w       *bufio.Writer
 	greeted bool
@@ -31,7 +34,7 @@ type receiver struct {
 
 func receive(s *Sink, conn net.Conn) {
 	client, _, _ := net.SplitHostPort(conn.RemoteAddr().String())
-	c := &receiver{sink: s, client: client, r: bufio.NewReaderSize(conn, longestCommand), w: bufio.NewWriter(conn)}
+	c := &receiver{sink: s, conn: conn, client: client, r: bufio.NewReaderSize(conn, longestCommand), w: bufio.NewWriter(conn)}
 	c.say("220 sink.lab.test ESMTP")
 	for {
 		// Replies to pipelined commands leave together (RFC 2920).
@@ -63,6 +66,8 @@ func (c *receiver) handle(verb, argument string) error {
 	switch verb {
 	case "HELO", "EHLO", "LHLO":
 		c.hello(verb)
+	case "STARTTLS":
+		return c.startTLS()
 	case "MAIL":
 		c.from(argument)
 	case "RCPT":
@@ -92,12 +97,38 @@ func (c *receiver) hello(verb string) {
 		c.say("250 sink.lab.test")
 		return
 	}
+	if c.sink.config.TLS != nil && !c.secure {
+		c.say("250-sink.lab.test\r\n250-STARTTLS\r\n250 ENHANCEDSTATUSCODES")
+		return
+	}
 	c.say("250-sink.lab.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-DSN\r\n250-SMTPUTF8\r\n250-SIZE %d\r\n250 ENHANCEDSTATUSCODES", largestMessage)
+}
+
+// startTLS goes on by TLS (RFC 3207). The session begins anew.
+func (c *receiver) startTLS() error {
+	if c.sink.config.TLS == nil || c.secure {
+		c.say("502 5.5.1 not now")
+		return nil
+	}
+	c.say("220 2.0.0 go on")
+	if err := c.w.Flush(); err != nil {
+		return err
+	}
+	conn := tls.Server(c.conn, c.sink.config.TLS)
+	if err := conn.Handshake(); err != nil {
+		return err
+	}
+	c.secure, c.greeted, c.mail = true, false, nil
+	c.r, c.w = bufio.NewReaderSize(conn, longestCommand), bufio.NewWriter(conn)
+	return nil
 }
 
 func (c *receiver) from(argument string) {
 	path, args, ok := cutPath(argument, "FROM:")
 	switch {
+	case c.sink.config.TLS != nil && !c.secure:
+		c.say("530 5.7.0 STARTTLS is wanted")
+		return
 	case !ok:
 		c.say("501 5.5.4 MAIL FROM:<address> is wanted")
 		return

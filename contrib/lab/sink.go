@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"slices"
@@ -23,6 +24,8 @@ type SinkConfig struct {
 	// Pass hands a message on before it is answered for, and returns the reply. Several
 	// connections do so side by side. A nil Pass hands on nothing.
 	Pass func(Delivery) Reply
+	// TLS, with a certificate, has it offer STARTTLS, and take no mail without.
+	TLS *tls.Config
 }
 
 // Sink is an SMTP or LMTP server that accepts mail and keeps it, in memory.

@@ -48,7 +48,9 @@ func (a *Authority) issue(template *x509.Certificate) (*tls.Certificate, error) 
 		return fail(err)
 	}
 	now := time.Now()
-	template.NotBefore, template.NotAfter = now.Add(-time.Hour), now.Add(24*time.Hour)
+	if template.NotBefore = now.Add(-time.Hour); template.NotAfter.IsZero() {
+		template.NotAfter = now.Add(24 * time.Hour)
+	}
 	parent, signer := a.certificate, a.key
 	if parent == nil {
 		parent, signer = template, key
@@ -75,6 +77,14 @@ func (a *Authority) CertificateOf(subject pkix.Name) (*tls.Certificate, error) {
 	return a.issue(&x509.Certificate{
 		Subject: subject, DNSNames: []string{subject.CommonName}, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	})
+}
+
+// Expired makes a certificate of that name whose time was over a minute ago.
+func (a *Authority) Expired(name string) (*tls.Certificate, error) {
+	return a.issue(&x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, NotAfter: time.Now().Add(-time.Minute),
 	})
 }
 

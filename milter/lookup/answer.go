@@ -17,7 +17,7 @@ const (
 	notFound   = "NOTFOUND "
 	failed     = "TEMP the directory cannot answer at the moment"
 	noKey      = "PERM a request is the name of a map, a space, and a key"
-	unknownMap = "PERM unknown map %q; there are recipients, aliases, members, transport, senders, networks, sendmail, sendmail_rcpt"
+	unknownMap = "PERM unknown map %q; there are recipients, aliases, members, transport, senders, networks, tls, sendmail, sendmail_rcpt"
 	notYet     = "OK DEFER_IF_REJECT the networks of a platform are not known at the moment" // access(5)
 )
 
@@ -48,6 +48,8 @@ func answer(p *policy.Policy, set *directory.Set, request string) string {
 		return q.senders()
 	case "networks":
 		return q.networks()
+	case "tls":
+		return q.tls()
 	case "sendmail":
 		return q.sendmail(false)
 	case "sendmail_rcpt":
@@ -203,6 +205,15 @@ func (q question) networks() string {
 	}
 	if pending != "" {
 		return notYet
+	}
+	return notFound
+}
+
+// tls gives what is demanded of the server to which mail leaves. Postfix asks for the next hop,
+// and for a domain also for those above it, with a dot before them.
+func (q question) tls() string {
+	if demand := q.Demands(strings.ToLower(q.key)); demand != nil && !q.isObserved() {
+		return "OK " + demand.Policy()
 	}
 	return notFound
 }

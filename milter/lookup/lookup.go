@@ -3,7 +3,7 @@
 // Some mail passes no milter: bounces, .forward files, the members of an alias.
 // And an MTA refuses recipients that it does not know before it asks a milter.
 // For both, the MTA asks here. The protocol is Postfix's socketmap
-// (socketmap_table(5)), which is Sendmail's socket map too. There are eight maps:
+// (socketmap_table(5)), which is Sendmail's socket map too. There are nine maps:
 //
 //	recipients  does this address exist? The residence is the data. Of what the
 //	            directory lacks, where unlisted is "here", the MTA's other tables say
@@ -15,12 +15,13 @@
 //	            service that bounces or defers
 //	senders     the login that owns this address
 //	networks    may this client send to the Internet through us
+//	tls         what is demanded of the server that mail is sent to (smtp_tls_policy_maps)
 //	sendmail    where Sendmail's rules shall send mail for this address
 //	sendmail_rcpt  the same at RCPT, where the milter is asked, too
 //
 // A directory that cannot answer is a temporary error, never "not found". Where the mode is
-// observe, the maps that say where mail goes hold nothing: aliases, members, transport and
-// Sendmail's.
+// observe, the maps that say where mail goes, and how, hold nothing: aliases, members, transport,
+// tls and Sendmail's.
 package lookup
 
 import (

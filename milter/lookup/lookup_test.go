@@ -54,7 +54,11 @@ eve@shared.example,here,,
 func world(t testing.TB) (*policy.Policy, *directory.Set) {
 	t.Helper()
 	alternates := map[string]string{"office365": "acmecorp-com.onmicrosoft.com", "google": "gapps.acmecorp.com"}
-	p := policy.New(&policy.Rules{Hostname: "mail.acmecorp.com", Delimiters: "+", Routes: route.Rules{
+	demands := []policy.TLS{
+		{Name: "the bank", Domains: []string{"bank.example"}, Out: policy.Secure, Version: 12, Names: []string{"mx.bank.example"}},
+		{Name: "the cloud", Platform: "office365", Out: policy.Encrypt},
+	}
+	p := policy.New(&policy.Rules{Hostname: "mail.acmecorp.com", Delimiters: "+", TLS: demands, Routes: route.Rules{
 		Platforms: []*route.Platform{
 			{Name: "google", Letter: "G", TargetDomains: []string{"targets.example"}, MayRelay: true},
 			{Name: "hosted", Letter: "H", ByRelay: true, Relay: "[hosted.example]:25", TargetDomains: []string{"in.hosted.example"}},
@@ -236,8 +240,15 @@ var cases = [][2]string{
 	{"senders alice@other.example", notFound},
 	{"senders alice@broken.example", failed},
 
-	{"bogus alice@acmecorp.com", `PERM unknown map "bogus"; there are recipients, aliases, members, transport, senders, networks, sendmail, sendmail_rcpt`},
-	{" alice@acmecorp.com", `PERM unknown map ""; there are recipients, aliases, members, transport, senders, networks, sendmail, sendmail_rcpt`},
+	{"tls bank.example", "OK secure match=mx.bank.example protocols=!SSLv2:!SSLv3:!TLSv1:!TLSv1.1"},
+	{"tls Bank.Example", "OK secure match=mx.bank.example protocols=!SSLv2:!SSLv3:!TLSv1:!TLSv1.1"},
+	{"tls [acmecorp-com.mail.protection.outlook.com]:25", "OK encrypt protocols=!SSLv2:!SSLv3"},
+	{"tls acmecorp-com.onmicrosoft.com", "OK encrypt protocols=!SSLv2:!SSLv3"},
+	{"tls .bank.example", notFound},
+	{"tls acmecorp.com", notFound},
+	{"tls ", notFound},
+	{"bogus alice@acmecorp.com", `PERM unknown map "bogus"; there are recipients, aliases, members, transport, senders, networks, tls, sendmail, sendmail_rcpt`},
+	{" alice@acmecorp.com", `PERM unknown map ""; there are recipients, aliases, members, transport, senders, networks, tls, sendmail, sendmail_rcpt`},
 	{"recipients", noKey},
 	{"", noKey},
 }
@@ -315,7 +326,7 @@ func TestMapsThatSayWhereMailGoesHoldNothingOfWhatIsObserved(t *testing.T) {
 	for _, c := range cases {
 		request, want := c[0], c[1]
 		name, _, _ := strings.Cut(request, " ")
-		says := slices.Contains([]string{"aliases", "members", "transport", "sendmail", "sendmail_rcpt"}, name)
+		says := slices.Contains([]string{"aliases", "members", "transport", "tls", "sendmail", "sendmail_rcpt"}, name)
 		if lower := strings.ToLower(request); says && !strings.Contains(lower, "@all.example") && !strings.Contains(lower, "all.onmicrosoft.com") {
 			want = notFound
 			held++

@@ -53,7 +53,8 @@ func end(t *testing.T, rt *Runtime, a Arrival, to string, fields [][2]string, bo
 }
 
 func from(client, path string) Arrival {
-	a := Arrival{Path: path, TLS: "TLSv1.3"}
+	a := Arrival{Path: path}
+	a.TLS = "TLSv1.3"
 	a.Client, a.Certificate = netip.MustParseAddr(client), "mail.example"
 	return a
 }

@@ -26,8 +26,6 @@ type Arrival struct {
 	// Name is what the MTA found for the client's address, and Helo what the client
 	// calls itself. Each may be empty.
 	Name, Helo string
-	// TLS is the version of TLS that the client speaks, or empty.
-	TLS string
 	// Path is MAIL FROM's, without angle brackets.
 	Path string
 	Terms

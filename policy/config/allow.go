@@ -34,6 +34,10 @@ func (r *reader) allowKeys() schema.Section {
 			Meaning: "networks and addresses of connecting clients. Of a platform's, mail with another tenant's proof is not spared `spoof`, unless `senders` names its sender and it is in no name of ours"},
 		{Name: "senders", Kind: r.addresses(), Usually: "any", Example: `["@partner.example"]`,
 			Meaning: "envelope senders: `\"news@partner.example\"`, or `\"@partner.example\"` for a domain without its subdomains"},
+		{Name: "certificates", Kind: schema.List(orBelow(commonName), schema.Rules{Empty: "is empty; name at least one, or leave it out for any", Twice: schema.Dropped}), Usually: "any", Example: `["mx.partner.example"]`,
+			Meaning: "common names of the client's TLS certificate, whose chain the MTA trusts. `\".partner.example\"` are the names below it"},
+		{Name: "dkim", Kind: schema.List(orBelow(domainName), schema.Rules{Empty: "is empty; name at least one, or leave it out for any", Twice: schema.Dropped}), Usually: "any", Example: `["partner.example"]`,
+			Meaning: "domains one of which has a DKIM signature of the message that passes. `\".partner.example\"` are the domains below it"},
 		{Name: "recipients", Kind: r.addresses(), Usually: "any", Example: `["abuse@example.com"]`, Meaning: "envelope recipients, likewise"},
 	}}
 }
@@ -50,17 +54,20 @@ func (r *reader) allow(t *schema.Table) {
 			Clients:    networks.SetOf(schema.Value[[]netip.Prefix](one, "clients")...),
 			Senders:    schema.Value[[]string](one, "senders"),
 			Recipients: schema.Value[[]string](one, "recipients"),
+
+			Certificates: schema.Value[[]string](one, "certificates"),
+			DKIM:         schema.Value[[]string](one, "dkim"),
 		}
-		if !one.Has("clients") && !one.Has("senders") && !one.Has("recipients") {
-			r.Fail(one.Place, "spares all mail its checks; say for which it does: add clients, senders or recipients")
+		if !slices.ContainsFunc([]string{"clients", "senders", "recipients", "certificates", "dkim"}, one.Has) {
+			r.Fail(one.Place, "spares all mail its checks; say for which it does: add clients, senders, recipients, certificates or dkim")
 		}
 		if len(a.Checks) > 0 && !slices.ContainsFunc(a.Checks, func(check string) bool { return r.made[check] }) {
 			r.note("[[allow]] %s has no effect: no contact point makes the check %s", wording.Quote(a.Name), strings.Join(a.Checks, " or "))
 		}
-		entries += a.Clients.Len() + len(a.Senders) + len(a.Recipients)
+		entries += a.Clients.Len() + len(a.Senders) + len(a.Recipients) + len(a.Certificates) + len(a.DKIM)
 		r.config.Rules.Allow = append(r.config.Rules.Allow, a)
 	}
-	t.AtMost("allow", maxAllowed, entries, "clients, senders and recipients")
+	t.AtMost("allow", maxAllowed, entries, "clients, senders, recipients, certificates and domains of dkim")
 }
 
 // uniqueName reads a name that stands in the log. Right says why and like what.

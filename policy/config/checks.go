@@ -207,6 +207,8 @@ func (r *reader) named(t *schema.Table, point verdict.Checkpoint) (names []strin
 // refuseUnable refuses a named check that lacks its scanner or its rules.
 func (r *reader) refuseUnable(one schema.Item, point verdict.Checkpoint) {
 	switch name := one.Value; {
+	case name == verdict.CheckTLS && !r.demandsOfClients():
+		r.Fail(one.Place, `tls cannot be checked without demands; add [[tls]] with in = "encrypt" or "verify", or take "tls" out`)
 	case name == verdict.CheckRate && len(r.rates) == 0:
 		r.Fail(one.Place, `rate cannot be checked without rules; add [[rate]] with a limit, or take "rate" out`)
 	case name == verdict.CheckRate && !r.isRated(point):
@@ -222,6 +224,8 @@ func (r *reader) usual(point verdict.Checkpoint) (names []string) {
 	for _, name := range namesOf(func(r policy.CheckRow) bool { return slices.Contains(r.Usual, point) }) {
 		if isByWord(name, point) {
 			names = append(names, name)
+		} else if name == verdict.CheckTLS && !r.demandsOfClients() {
+			continue
 		} else if r.hasScannerFor(name) && (name != verdict.CheckRate || r.isRated(point)) {
 			names = append(names, name)
 			r.made[name] = true
@@ -243,7 +247,9 @@ func (r *reader) refuseIdle(t *schema.Table, point verdict.Checkpoint, made []po
 			continue
 		}
 		remedy := fmt.Sprintf("add %s to checks of [checkpoint.%s]", wording.Quote(name), point)
-		if slices.Contains(r.lacking[name], point.String()) {
+		if name == verdict.CheckTLS && !r.demandsOfClients() {
+			remedy = `add [[tls]] with in = "encrypt" or "verify"`
+		} else if slices.Contains(r.lacking[name], point.String()) {
 			remedy = fmt.Sprintf("add [scanner.%s] with its address", row(name).Scanner)
 		}
 		t.Fail(name, "has no effect: mail is not checked for %s at %s; %s, or take this out", name, point, remedy)

@@ -229,6 +229,8 @@ depth = 0
 name = "partner"
 clients = ["192.0.2.0/24", "2001:db8::1"]
 senders = ["News+Tag@Partner.EXAMPLE", "@Bücher.example"]
+certificates = ["MX.Partner.example", ".partner.example"]
+dkim = [".Bücher.example", "partner.example"]
 [[allow]]
 name = "abuse"
 checks = ["spam", "malware", "spam"]
@@ -268,7 +270,8 @@ func TestScannersAllowancesAndTheQuarantineAreReadWhole(t *testing.T) {
 	check(t, "Malware", c.Malware, Malware{Extensions: []string{"exe", "com"}, Smuggling: verdict.Quarantine})
 	check(t, "Allow", c.Rules.Allow, []policy.Allowance{
 		{Name: "partner", Checks: []string{"spam"}, Clients: networks.SetOf(netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")),
-			Senders: []string{"news+tag@partner.example", "@xn--bcher-kva.example"}},
+			Senders:      []string{"news+tag@partner.example", "@xn--bcher-kva.example"},
+			Certificates: []string{"mx.partner.example", ".partner.example"}, DKIM: []string{".xn--bcher-kva.example", "partner.example"}},
 		{Name: "abuse", Checks: []string{"spam", "malware"}, Recipients: []string{"abuse@acmecorp.com", `"two words"@acmecorp.com`}},
 	})
 	berlin, err := time.LoadLocation("Europe/Berlin")
@@ -314,7 +317,7 @@ func TestTheEntriesOfAllAllowancesAreBounded(t *testing.T) {
 	two := smallest + withRspamd + strings.Replace(half, "%", "a", 1) + strings.Replace(half, "%", "b", 1)
 	load(t, write(t, two, map[string]string{"users.csv": users}))
 	_, err := read(write(t, two+"recipients = [\"c@d.example\"]\n", map[string]string{"users.csv": users}))
-	if err == nil || !strings.Contains(err.Error(), "allow: there are 10001 clients, senders and recipients; at most 10000 are possible") {
+	if err == nil || !strings.Contains(err.Error(), "allow: there are 10001 clients, senders, recipients, certificates and domains of dkim; at most 10000 are possible") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"coexistd/policy"
 	"coexistd/policy/config/mistakes"
 	"coexistd/policy/networks"
 	"coexistd/policy/route"
@@ -226,6 +227,18 @@ unlisted = "here"
 checks = ["loop"]
 [checkpoint.S2]
 checks = []
+[[tls]]
+name = "the bank"
+domains = ["Bank.example", ".bank.example"]
+clients = ["192.0.2.0/24"]
+in = "verify"
+out = "dane-only"
+version = "1.3"
+names = ["MX.bank.example", ".bank.example", "mx.bank.example"]
+[[tls]]
+name = "the cloud"
+platform = "google"
+out = "encrypt"
 [observe]
 ready_after = "36h"
 expected = ["spoof", "virus", "spoof"]
@@ -259,6 +272,13 @@ func TestTheFullFileIsReadWhole(t *testing.T) {
 	check(t, "MaxPasses", p.Routes.MaxPasses, 5)
 	check(t, "LogSubject", c.LogSubject, true)
 	check(t, "Observe", p.Observe, true)
+	check(t, "TLS", p.TLS, []policy.TLS{
+		{
+			Name: "the bank", Domains: []string{"bank.example", ".bank.example"}, Clients: networks.SetOf(netip.MustParsePrefix("192.0.2.0/24")),
+			In: policy.Verify, Out: policy.DANEOnly, Version: 13, Names: []string{"mx.bank.example", ".bank.example"},
+		},
+		{Name: "the cloud", Platform: "google", Out: policy.Encrypt, Version: 12},
+	})
 	check(t, "Observe", c.Observe, Observe{ReadyAfter: day * 3 / 2, Expected: []string{"spoof", "virus"}})
 	check(t, "Outbound", p.Routes.Outbound, "google")
 	check(t, "Listeners", c.Listeners, []Listener{

@@ -338,6 +338,7 @@ func TestTheDefaultFileHasEveryKeyAndIsRightOnceItsNeededPartsAreUncommented(t *
 		"alternate": {"[platform.office365]"}, "platforms": {"[platform.office365]", "alternate"}, "max_age": {"networks"}, "learn": {"[scanner.rspamd]", "address"}, "username": {"password_file"}, "on_error": {"[redis]", "addresses"},
 		"mode": nil, "past_mx": nil, "same_as": nil,
 		"source.*.tls": nil, "source.*.driver": nil, "source.*.database": nil, "source.*.query": nil, "source.*.mark_query": nil, "source.*.file": nil,
+		"tls.platform":                 {"[platform.office365]"},
 		"probe.addresses":              {"[platform.office365]", `[domain."example.com"]`, "alternate"},
 		"source.*.platform":            {"[platform.office365]"},
 		"source.*.residence.attribute": {"[source.people]", "type"}, "source.*.residence.values": {"[source.people]", "type"},
@@ -369,7 +370,7 @@ func TestTheDefaultFileHasEveryKeyAndIsRightOnceItsNeededPartsAreUncommented(t *
 // isRequired reports a key without which its schema.Section is wrong.
 func isRequired(s schema.Section, name string) bool {
 	return slices.ContainsFunc(s.Keys, func(k schema.Key) bool {
-		return k.Name == name && (k.Missing != "" || s.Path == "allow" && name == "senders")
+		return k.Name == name && (k.Missing != "" || s.Path == "allow" && name == "senders" || s.Path == "tls" && (name == "in" || name == "domains"))
 	})
 }
 

@@ -88,6 +88,16 @@ func (r *Rules) AlternateOf(domain string) *Platform {
 	return nil
 }
 
+// LeadsTo reports that a next hop is a platform's: one of its alternate domains and target
+// domains, or its relay. The hop is in lower case.
+func (r *Rules) LeadsTo(hop, platform string) bool {
+	if p := r.AlternateOf(hop); p != nil && p.Name == platform {
+		return true
+	}
+	p := r.Platform(platform)
+	return p != nil && p.Relay != "" && hop == strings.ToLower(p.Relay)
+}
+
 // Alternates returns all alternate domains and target domains, sorted.
 func (r *Rules) Alternates() []string {
 	var all []string

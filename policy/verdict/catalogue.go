@@ -167,7 +167,16 @@ var (
 		"RFC 3463 section 3.8", "`malware`: an attachment, by what it is", "")
 	AuthRequired = answers("auth-required", 530, "5.7.0", "Authentication required",
 		"RFC 4954 section 6", "`auth`: the client is not logged in, and is not known otherwise", "the client is not logged in, and is none of our_networks and our_certificates")
-	TooMuch = answers("too-much", 421, "4.7.0", "Too many connections or commands, try again later",
+	TLSNeeded = answers("tls-needed", 530, "5.7.0", "Must issue a STARTTLS command first",
+		"RFC 3207 section 4", "`tls`: the connection is not encrypted, and a `[[tls]]` demands it", "{u0} demands TLS, and the connection is not encrypted")
+	TLSTooOld = answers("tls-too-old", 550, "5.7.10", "Encryption needed: a newer version of TLS",
+		"RFC 5248 section 2.4", "`tls`: the version of TLS is older than a `[[tls]]` demands", "{u0} demands TLS {2}, and the client speaks {1}")
+	TLSNotTrusted = answers("tls-not-trusted", 550, "5.7.10", "Encryption needed: a certificate that is trusted here",
+		"RFC 5248 section 2.4", "`tls`: the client has no certificate that the MTA trusts, and a `[[tls]]` demands one", "{u0} demands a certificate, and the client has none that the MTA trusts")
+	TLSOtherName = answers("tls-other-name", 550, "5.7.10", "Encryption needed: a certificate of another name",
+		"RFC 5248 section 2.4", "`tls`: the client's certificate has none of the names of a `[[tls]]`", "{u0} demands a certificate of another name than {q1}")
+	TLSBeforeUpstream = says("tls-before-upstream", "{u0} demands TLS of the client, and how that one was connected to the upstream {1} is not told")
+	TooMuch           = answers("too-much", 421, "4.7.0", "Too many connections or commands, try again later",
 		"RFC 5321 section 3.8, RFC 3463 section 3.8", "`ddos`: too many connections, messages or refused recipients", "")
 	TooMuchRefused = answers("too-much-refused", 554, "5.7.0", "Too many connections or commands",
 		"RFC 3463 section 3.8", "`ddos`: too many connections, messages or refused recipients, with `on_hit = \"reject\"`", "")

@@ -11,6 +11,7 @@ const (
 	CheckDDoS    = "ddos" // connections
 	CheckRate    = "rate"
 	CheckAuth    = "auth"
+	CheckTLS     = "tls" // how the connection is encrypted
 	CheckSpoof   = "spoof"
 	CheckBlock   = "block" // senders whom the recipient has blocked
 	CheckSpam    = "spam"

@@ -68,6 +68,7 @@ func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 		lookAtOwnMaps(x),
 		lookAtDual(x),
 		lookAtRelaying(ctx, x),
+		lookAtDemands(x),
 		lookAtChroot(x),
 		lookAtRights(x),
 		lookAtDelimiters(x),

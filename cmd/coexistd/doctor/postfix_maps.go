@@ -81,8 +81,8 @@ func (x *examination) judgeAsked(one asked) Finding {
 		return fine("%s asks coexistd for %s", one.setting, one.name)
 	}
 	list, ours := x.othersTables(one.setting), "socketmap:"+x.conf.Lookups[0].Address+":"+one.name
-	if one.name == "transport" {
-		list = append([]string{ours}, list...) // One of theirs by address would bring the mail of who has moved to the mailbox of before.
+	if one.name == "transport" || one.name == "tls" {
+		list = append([]string{ours}, list...) // One of theirs by address would bring the mail of who has moved to the mailbox of before, or demand less.
 	} else {
 		list = append(list, ours)
 	}
@@ -95,7 +95,7 @@ func (x *examination) judgeAsked(one asked) Finding {
 func (x *examination) othersTables(setting string) []string {
 	return slices.DeleteFunc(postconf.List(x.mta.Main[setting]), func(table string) bool {
 		name := table[strings.LastIndexByte(table, ':')+1:]
-		seems := strings.HasPrefix(postconf.Direct(table), "socketmap:") && slices.Contains([]string{"recipients", "aliases", "members", "transport", "senders"}, name)
+		seems := strings.HasPrefix(postconf.Direct(table), "socketmap:") && slices.Contains([]string{"recipients", "aliases", "members", "transport", "senders", "tls"}, name)
 		return seems || x.mta.IsAnyOfOurs(table, x.conf.Lookups)
 	})
 }

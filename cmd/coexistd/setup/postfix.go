@@ -74,7 +74,7 @@ func postfix(s *Site) (Guide, error) {
 		// Postfix's programs may read main.cf at any moment: what asks us who exists comes before
 		// the milter and before the domains, the milter before whom it guards against, and
 		// the certificate before the hosts that know us by it.
-		g.sockets, g.certificates, g.recipients, g.aliases, g.transports, g.dual, g.delimiter, g.milters, g.networks, g.domains, g.relaying,
+		g.sockets, g.certificates, g.recipients, g.aliases, g.transports, g.demands, g.dual, g.delimiter, g.milters, g.networks, g.domains, g.relaying,
 		g.outbound, g.submission, g.releases, g.activate,
 	} {
 		chapter()
@@ -272,6 +272,13 @@ func (g *postfixSide) aliases() {
 func (g *postfixSide) transports() {
 	g.add("Let mail wait for a mailbox that is being moved, and go by a platform's relay",
 		"Mail in the queue follows a user who moves away, too.", g.set(g.before("transport_maps", "transport"))...)
+}
+
+// demands has Postfix demand of servers what the configuration says.
+func (g *postfixSide) demands() {
+	if g.Conf.Rules.DemandsOfServers() {
+		g.add("Demand of servers what [[tls]] says", "Mail waits in the queue where a server does not meet it.", g.set(g.before("smtp_tls_policy_maps", "tls"))...)
+	}
 }
 
 func (g *postfixSide) delimiter() {

@@ -99,7 +99,7 @@ func (g *postfixSide) retireServices() {
 
 func (g *postfixSide) retireTables() {
 	var lines []string
-	for _, setting := range []string{"transport_maps", "virtual_alias_maps", "virtual_mailbox_maps", "local_recipient_maps", "relay_recipient_maps"} {
+	for _, setting := range []string{"transport_maps", "virtual_alias_maps", "virtual_mailbox_maps", "local_recipient_maps", "relay_recipient_maps", "smtp_tls_policy_maps"} {
 		list := postconf.List(g.p.Raw[setting])
 		lines = append(lines, g.without(setting, list, g.p.WithoutOurs(list, g.Conf.Lookups))...)
 	}

@@ -14,7 +14,7 @@ import (
 // connections as they want to.
 func (g *sendmailSide) access() {
 	relaying, bounded := g.mayRelay(), g.bounded()
-	if len(relaying) == 0 && len(bounded) == 0 {
+	if len(relaying) == 0 && len(bounded) == 0 && len(g.demands()) == 0 {
 		return
 	}
 	text, has := g.accessText(relaying, bounded), g.m.Texts[accessScript]
@@ -23,11 +23,21 @@ func (g *sendmailSide) access() {
 	}
 	lines := []string{g.create(accessScript, text), "chmod 755 " + g.path(accessScript), "touch " + g.path("access"), g.path(accessScript)}
 	what := "What the map lacks is taken from the lists of the platforms' networks that the daemon keeps; while one is not known yet, the script fails, and is run again later."
+	title, undemanded := "Have the access map follow the platforms' networks", g.undemanded()
+	switch {
+	case len(relaying)+len(bounded) == 0:
+		title, what = "Have the access map demand of servers what [[tls]] says", strings.TrimSpace(undemanded)
+	case len(g.demands()) > 0:
+		title += ", and demand of servers what [[tls]] says"
+		what += undemanded
+	}
 	if len(relaying) > 0 {
 		what += " All tenants send from the networks that may relay; coexistd refuses what does not prove ours."
 	}
-	g.add("Have the access map follow the platforms' networks",
-		what+"\nThe lists change: have the script run each day, such as by: ln -s "+g.m.beside(accessScript)+" /etc/cron.daily/", lines...)
+	if len(relaying)+len(bounded) > 0 {
+		what += "\nThe lists change: have the script run each day, such as by: ln -s " + g.m.beside(accessScript) + " /etc/cron.daily/"
+	}
+	g.add(title, what, lines...)
 }
 
 // hasMap reports that Sendmail has an access map.
@@ -38,11 +48,11 @@ func (g *sendmailSide) hasMap() bool {
 
 // accessLines have Sendmail ask an access map, where clients are to be let relay by it.
 func (g *sendmailSide) accessLines() []ownLine {
-	if len(g.mayRelay()) == 0 {
+	if len(g.mayRelay()) == 0 && len(g.demands()) == 0 {
 		return nil
 	}
 	g.remakes = g.remakes || !g.hasMap()
-	return []ownLine{{"FEATURE(`access_db')dnl", g.hasMap(), "Users of platforms send through here, by lines of the access map."}}
+	return []ownLine{{"FEATURE(`access_db')dnl", g.hasMap(), "Users of platforms send through here, and servers must meet what [[tls]] demands, by lines of the access map."}}
 }
 
 // mayRelay are the platforms whose users may send through us, as far as they have networks.
@@ -81,7 +91,7 @@ func (g *sendmailSide) hasNetworks(name string) bool {
 func (g *sendmailSide) hasAccess(relaying, bounded []string) bool {
 	access, err := g.m.Table("access")
 	isPending := func(name string) bool { return g.m.Networks[name].Pending }
-	return err == nil && !slices.ContainsFunc(slices.Concat(relaying, bounded), isPending) && g.letsRelay(relaying) && g.letsConnect(access, bounded)
+	return err == nil && !slices.ContainsFunc(slices.Concat(relaying, bounded), isPending) && g.letsRelay(relaying) && g.letsConnect(access, bounded) && g.hasDemands(access)
 }
 
 // letsRelay reports that all clients of platforms may relay.
@@ -122,10 +132,10 @@ func (g *sendmailSide) accessText(relaying, bounded []string) string {
 		remake = "makemap hash access < access"
 	}
 	return "#!/bin/sh -e\n" +
-		"# Writes the lines for the platforms' networks into Sendmail's access map, between two marks.\n" +
+		"# Writes the lines for the platforms into Sendmail's access map, between two marks.\n" +
 		"cd " + word(filepath.Dir(g.m.Path)) + "\n" +
 		"trap 'rm -f access.ours access.coexistd access.before' EXIT\n" +
-		"{\n" + export("access", relaying) + export("rates", bounded) + "} > access.ours\n" +
+		"{\n" + export("access", relaying) + export("rates", bounded) + g.printDemands() + "} > access.ours\n" +
 		"cp -p access access.coexistd # for its mode and owner\n" + joinAccess +
 		"cmp -s access access.coexistd && exit\n" +
 		"cp -p access access.before\n" +

@@ -212,7 +212,8 @@ func TestARealSendmailKeepsWhatIsOthers(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"access": access + "\n# coexistd begin: written by coexistd-access\nConnect:198.51.100 RELAY\n" +
-			"ClientRate:198.18.7 0\nClientRate:198.51.100 0\nClientConn:198.18.7 0\nClientConn:198.51.100 0\n# coexistd end\n",
+			"ClientRate:198.18.7 0\nClientRate:198.51.100 0\nClientConn:198.18.7 0\nClientConn:198.51.100 0\n" +
+			"TLS_Rcpt:bank.example\tVERIFY:112+CN:mx.bank.example\nTLS_Rcpt:acmecorp-com.onmicrosoft.com\tENCR:112\nTLS_Rcpt:o365.acmecorp.net\tENCR:112\n# coexistd end\n",
 		"mailertable":   "# ACMECORP.com\tsmtp:[old.acmecorp.com]\nexample.org smtp:[x.example.org]\nacmecorp.com dovecot:localhost\nacmecorp.net dovecot:localhost\n",
 		"relay-domains": "example.org\nacmecorp.com\nacmecorp.net\n",
 	} {

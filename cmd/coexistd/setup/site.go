@@ -268,7 +268,8 @@ func (s *Site) unknownHost(title string, platform *route.Platform) Step {
 
 // goesByCertificates reports that the configuration goes by the certificates of clients.
 func (s *Site) goesByCertificates() bool {
-	asked := len(s.Conf.Rules.OurCertificates) > 0
+	_, asked := s.Conf.Rules.DemandsTLS()
+	asked = asked || len(s.Conf.Rules.OurCertificates) > 0
 	for _, proofs := range s.Conf.Rules.Tenants {
 		asked = asked || proofs.Certificate != ""
 	}

@@ -223,7 +223,7 @@ func TestHeldMailOfTheHostStillReachesRecipientsThatOnlyTheMTAUnderstands(t *tes
 	m.rcpt("<alice@acmecorp.com>")
 	m.rcpt("<x@a..b>")
 	m.body("body\r\n")
-	m.wantEOM(deleteAlice, proceed)
+	m.wantEOM(deleteAlice, deleteBare, proceed)
 	if entries, err := live(rt).Quarantine.List(quarantine.Query{}); err != nil || len(entries) != 1 {
 		t.Errorf("the quarantine has %v, %v", entries, err)
 	}

@@ -320,6 +320,7 @@ func (m *mta) wantEOM(want ...frame) {
 
 var (
 	deleteAlice = frame{'-', "<alice@acmecorp.com>\x00"}
+	deleteBare  = frame{'-', "<alice>\x00"} // of mail that is made on the host
 	addAlice    = frame{'2', "<alice@acmecorp-com.onmicrosoft.com>\x00ORCPT=rfc822;alice@acmecorp.com\x00"}
 	addTrace    = frame{'i', "\x00\x00\x00\x00" + seal.TraceHeader + "\x00"}
 	proceed     = frame{'c', ""}

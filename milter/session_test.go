@@ -378,7 +378,7 @@ func TestMailMadeOnThisHostIsNeverRefusedAtRcpt(t *testing.T) {
 	m.mail("root")
 	m.rcpt("alice@acmecorp.com")
 	m.rcpt("\"open@acmecorp.com")
-	m.wantEOM(deleteAlice, addAlice, addTrace, proceed)
+	m.wantEOM(deleteAlice, deleteBare, addAlice, addTrace, proceed)
 }
 
 func TestQuitForANewConnectionForgetsTheClient(t *testing.T) {

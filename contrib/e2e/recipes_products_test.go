@@ -77,6 +77,15 @@ transport_maps = regexp:$config_directory/local_transport, proxy:mysql:$config_d
 	h.remove = func() {
 		h.sql("USE mailcow; DELETE FROM mailbox WHERE username = 'alice@acmecorp.com'; DELETE FROM alias WHERE address = 'alice@acmecorp.com'")
 	}
+	h.prove = func() {
+		for _, to := range []string{"watchdog@localhost", "bob@acmecorp.com"} {
+			port := map[bool]string{true: "589", false: "590"}[to == "watchdog@localhost"]
+			r, err := lab.Client{Server: h.Addr(port), Local: lab.FromUser}.Send(deadline(h.t), lab.Mail{From: "watchdog@invalid", To: lab.To(to), Data: lab.Plain("watchdog@invalid", to, "of the product")})
+			if h.do(err); !r.Accepted() {
+				h.t.Errorf("the product's own mail at port %s is answered with %+v", port, r)
+			}
+		}
+	}
 	h.config.Files["aliases"] = "null /dev/null\nwatchdog /dev/null\n"
 	h.config.Files["local_transport"] = "/localhost$/ local:\n"
 	h.service("589", "smtpd_client_restrictions = permit_mynetworks, reject\nsmtpd_milters =\n")

@@ -42,6 +42,8 @@ type productHost struct {
 	words  []string
 	// sql takes what a command of the page tells a database.
 	sql func(statements string)
+	// prove proves what is the product's alone; nil: nothing is.
+	prove func()
 	// explained is what the doctor warns of and the recipe explains; empty: nothing.
 	explained string
 	// remove removes the mailbox of alice, who has moved, from the product.
@@ -211,6 +213,9 @@ func (h *productHost) follow(shared, own string) {
 		h.waitDaemonLog(`msg="directory loaded" path=source:\w+ addresses=5`)
 	}
 	h.mustWork()
+	if h.prove != nil {
+		h.prove()
+	}
 	h.mustBeWell(h.shell(sh[1]))
 }
 

@@ -33,7 +33,7 @@ addresses that [probe] names, and waits for a rule over there to send it back. N
 gets these messages: coexistd drops them. The MX of each domain is spoken with up to
 RCPT, and no further. What the MTA's log says of them is read, too.
 
-With --survey it tells of a Postfix that coexistd is not attached to yet: what stands
+With --survey it tells of an MTA that coexistd is not attached to yet: what stands
 there, what coexistd will change about it, and what to do before. It sends nothing and
 changes nothing, and needs no configuration. Run it as root. The exit status is 0 when
 there is nothing to do before.
@@ -52,7 +52,7 @@ usage was wrong, the doctor is not allowed to look, or the probes were broken of
 		return doctor(c, o)
 	})
 	cmd.Flags().BoolVar(&o.probe, "probe", false, "send a message through each flow, and wait for it")
-	cmd.Flags().BoolVar(&o.survey, "survey", false, "say what attaching coexistd will change about this host's Postfix")
+	cmd.Flags().BoolVar(&o.survey, "survey", false, "say what attaching coexistd will change about this host's MTA")
 	cmd.Flags().StringVar(&o.mailLog, "mail-log", "", "the MTA's log is this `FILE`, and not where it usually is")
 	cmd.Flags().StringVar(&o.sendmailCF, "sendmail-cf", "", "look at the Sendmail of this `FILE`, whether or not there is a Postfix")
 	c.jsonFlag(cmd.Flags())
@@ -67,10 +67,10 @@ type doctorOptions struct {
 
 // survey tells what attaching coexistd will change about the MTA.
 func survey(c *call, o doctorOptions) int {
-	if o.probe || o.sendmailCF != "" {
-		return c.wrong("--survey looks at a Postfix that coexistd is not attached to: leave out --probe and --sendmail-cf")
+	if o.probe {
+		return c.wrong("--survey looks at an MTA that coexistd is not attached to: leave out --probe")
 	}
-	findings, err := checkup.Survey(context.Background(), c.config)
+	findings, err := checkup.Survey(context.Background(), c.config, o.sendmailCF)
 	if err != nil {
 		return c.wrong("%v", err)
 	}

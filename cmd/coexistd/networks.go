@@ -33,7 +33,7 @@ type table struct {
 }
 
 func tables() map[string]table {
-	return map[string]table{"cidr": {writeCIDR, false}, "nft": {writeNFT, false}, "access": {writeAccess, true}, "rates": {writeRates, false}}
+	return map[string]table{"cidr": {writeCIDR, false}, "nft": {writeNFT, false}, "access": {writeAccess, true}, "clients": {writeClients, false}, "rates": {writeRates, false}}
 }
 
 func networksExportCommand(c *call) *cobra.Command {
@@ -44,7 +44,8 @@ func networksExportCommand(c *call) *cobra.Command {
 		Short: "print the networks of platforms and upstreams as a table for another program",
 		Long: `export prints the networks of all platforms, or of the platforms and upstreams that are
 named, for another program: cidr is a table of Postfix's (cidr_table(5)), access are lines for Sendmail's
-access map, by which clients there may relay, rates are lines that lift that map's bounds
+access map, by which clients there may relay, clients are lines by which blocklists
+(FEATURE dnsbl) are not asked about clients there, rates are lines that lift that map's bounds
 of connections (ClientRate, ClientConn), and nft are commands for nft -f, which fill the
 sets platforms4 and platforms6 of the table inet coexistd, and may be run again.
 
@@ -170,14 +171,20 @@ func writeNFT(w io.Writer, list []netip.Prefix) error {
 const mostAccessLines = 1 << 16
 
 // writeAccess writes lines for Sendmail's access map, by which clients may relay.
-func writeAccess(w io.Writer, list []netip.Prefix) error {
+func writeAccess(w io.Writer, list []netip.Prefix) error { return writeConnect(w, list, "RELAY") }
+
+// writeClients writes lines for Sendmail's access map, by which clients are taken whatever blocklists say.
+func writeClients(w io.Writer, list []netip.Prefix) error { return writeConnect(w, list, "OK") }
+
+// writeConnect writes lines for Sendmail's access map with the same value for all clients.
+func writeConnect(w io.Writer, list []netip.Prefix, value string) error {
 	lines := 0
 	for _, network := range list {
 		if lines += sendmailcf.CountWhole(network); lines > mostAccessLines {
 			return fmt.Errorf("an access map would need more than %d lines for these networks: name fewer platforms", mostAccessLines)
 		}
 		for one := range sendmailcf.Whole(network) {
-			fmt.Fprintf(w, "Connect:%s RELAY\n", sendmailcf.AccessKey(one))
+			fmt.Fprintf(w, "Connect:%s %s\n", sendmailcf.AccessKey(one), value)
 		}
 	}
 	return nil

@@ -34,6 +34,7 @@ func TestNetworksAreExportedAsOtherProgramsReadThem(t *testing.T) {
 		{"--for access google", "Connect:203.0.113.0 RELAY\n*63\nConnect:203.0.113.128 RELAY\n*127\n"},
 		{"--for access office365", "Connect:192.0.2 RELAY\nConnect:198.51.100 RELAY\nConnect:198.51.101 RELAY\nConnect:IPv6:2001:db8:0 RELAY\n" +
 			"Connect:IPv6:2001:db8:f400 RELAY\nConnect:IPv6:2001:db8:f401 RELAY\nConnect:IPv6:2001:db8:f402 RELAY\nConnect:IPv6:2001:db8:f403 RELAY\n"},
+		{"--for clients filter", "Connect:192.0.0.7 OK\n"},
 		{"--for rates filter", "ClientRate:192.0.0.7 0\nClientConn:192.0.0.7 0\n"},
 		{"--for rates google", "ClientRate:203.0.113 0\nClientConn:203.0.113 0\n"},
 		{"--for rates office365", "ClientRate:192.0.2 0\nClientConn:192.0.2 0\nClientRate:198.51 0\nClientConn:198.51 0\nClientRate:IPv6:2001:db8:0 0\nClientConn:IPv6:2001:db8:0 0\nClientRate:IPv6:2001:db8 0\nClientConn:IPv6:2001:db8 0\n"},
@@ -68,7 +69,7 @@ func TestNetworksThatAreNotKnownAreNotExported(t *testing.T) {
 		"--for nft late":           "the networks of late are not all known yet",
 		"--for nft bare":           "the platform bare has no networks",
 		"--for nft nobody":         `there is no platform or upstream "nobody"`,
-		"--for pdf":                `--for "pdf" is not known; it would be one of: access, cidr, nft, rates`,
+		"--for pdf":                `--for "pdf" is not known; it would be one of: access, cidr, clients, nft, rates`,
 		"office365":                `required flag(s) "for" not set`,
 		"--for cidr office3":       `there is no platform or upstream "office3"`,
 	} {

@@ -57,7 +57,7 @@ func TestASurveyOfAServerThatIsRightHasNothingToDo(t *testing.T) {
 	const alone = "ok    configuration  there is no {dir}/coexistd.toml yet: this tells of the server alone\n" +
 		"ok    domains        Postfix takes mail for acmecorp.com: coexistd will refuse what comes from the Internet for those that its configuration lacks, so each needs a [domain] there\n" +
 		"ok    recipients     virtual_mailbox_maps (inline:{bob@acmecorp.com=bob}) says who exists in acmecorp.com: coexistd setup postfix adds the map recipients behind it, for users who live elsewhere. coexistd will refuse whom the directory lacks; with unlisted = \"here\" in the domain's section it leaves them to the MTA, and the directory needs those alone who live elsewhere\n" +
-		"ok    networks       mynetworks in main.cf lets 1 networks send without a login. For coexistd, mail from there is that of your users where the configuration says: our_networks = [\"127.0.0.0/8\"]. Leave the addresses of a gateway out that hands on mail of the Internet\n"
+		"ok    networks       mynetworks in main.cf lets clients send without a login. For coexistd, their mail is that of your users where the configuration says: our_networks = [\"127.0.0.0/8\"]. Leave the addresses of a gateway out that hands on mail of the Internet\n"
 	if status, out := surveyed(t, nil, nil); status != exitYes || out != alone {
 		t.Errorf("of a server alone, the survey ends with %d and says\n%s", status, out)
 	}
@@ -118,7 +118,7 @@ func TestASurveyNamesEachPitfallOfAServerAndItsRemedy(t *testing.T) {
 				"  do: give each its own: write { inet:localhost:8891, default_action=accept } where mail may go on without it"}},
 		{name: "rspamd asked twice",
 			main: map[string]string{"smtpd_milters": "{ inet:127.0.0.1:11332, default_action=accept }"}, files: withDomain("[scanner.rspamd]\naddress = \"http://127.0.0.1:11333\"\n"),
-			says: []string{"warn  milters        rspamd is asked as a milter of Postfix, and by coexistd as well ([scanner.rspamd])", "  do: take its milter out of smtpd_milters"}},
+			says: []string{"warn  milters        rspamd is asked as a milter of the MTA, and by coexistd as well ([scanner.rspamd])", "  do: take its milter out of the MTA's list"}},
 		{name: "clients with other milters", main: map[string]string{"smtpd_milter_maps": "inline:{192.0.2.1=DISABLE}"},
 			says: []string{"FAIL  milters        smtpd (smtp) has other milters, or none, for the clients that smtpd_milter_maps (inline:{192.0.2.1=DISABLE}) names", "  do: take smtpd_milter_maps out"}},
 		{name: "a forgotten recipient", main: map[string]string{"enable_original_recipient": "no"},
@@ -137,7 +137,8 @@ func TestASurveyNamesEachPitfallOfAServerAndItsRemedy(t *testing.T) {
 			says: []string{"FAIL  aliases        inline:{sales@acmecorp.com=bob@acmecorp.com} of virtual_alias_maps has aliases that the directory lacks, so that their mail is refused: sales@acmecorp.com\n"}},
 		{name: "bare names in the domain of users", main: map[string]string{"myorigin": "acmecorp.com", "alias_maps": "texthash:{dir}/aliases"}, files: map[string]string{"aliases": "postmaster root\nteam postmaster, alice@acmecorp.com, \"|/bin/program x\"\n"},
 			says: []string{"warn  aliases        texthash:{dir}/aliases of alias_maps has members without a domain, which Postfix takes for addresses in acmecorp.com (myorigin): root of postmaster. coexistd will bounce",
-				"  do: list accounts of this host, such as root, in the directory with the residence here, or set unlisted = \"here\" for acmecorp.com\n"}},
+				"  do: list accounts of this host, such as root, in the directory with the residence here, or set unlisted = \"here\" for acmecorp.com\n",
+				"ok    aliases        texthash:{dir}/aliases of alias_maps has aliases that lead to programs, files or lists of their own (:include:): team. "}},
 		{name: "bare names of users in the domain of the host", main: map[string]string{"myorigin": "{dir}/mailname", "alias_maps": "texthash:{dir}/aliases"}, files: map[string]string{"mailname": "mail.acmecorp.com\n", "aliases": "postmaster root\nroot alice\n"},
 			says: []string{"warn  aliases        texthash:{dir}/aliases of alias_maps has members without a domain, which Postfix takes for addresses in mail.acmecorp.com (myorigin): alice of root. Their mail will stay here",
 				"  do: have the configuration say: [domain.\"mail.acmecorp.com\"] with same_as = \"acmecorp.com\" and unlisted = \"here\"; or write users with their domain, such as alice@acmecorp.com\n"}},

@@ -156,21 +156,33 @@ func mailersOf(routes map[string]string) (mailers []string, table string, err er
 
 // build has m4 make NAME.cf of NAME.mc.
 func (m *Sendmail) build(ctx context.Context, name string, lines []string) error {
-	source := m.path("etc", name+".mc")
 	text := strings.ReplaceAll(strings.Join(lines, "\n")+"\n", "{etc}", m.path("etc"))
-	if err := os.WriteFile(source, []byte(text), 0o644); err != nil {
+	return m.programs.makeCF(ctx, m.path("etc", name), text)
+}
+
+// MakeSendmailCF writes a sendmail.mc of some lines into a folder, with the mailers local and smtp behind
+// them, and what Sendmail's m4 makes of it.
+func (p *Programs) MakeSendmailCF(ctx context.Context, dir string, lines ...string) error {
+	cf := filepath.Join(p.sendmailTree, "usr/share/sendmail/cf")
+	head := "define(`_CF_DIR_', `" + cf + "/')dnl\ninclude(_CF_DIR_`m4/cf.m4')dnl\nVERSIONID(`lab')dnl\nOSTYPE(`linux')dnl\n"
+	return p.makeCF(ctx, filepath.Join(dir, "sendmail"), head+strings.Join(lines, "\n")+"\nMAILER(`local')dnl\nMAILER(`smtp')dnl\n")
+}
+
+// makeCF writes PATH.mc, and has m4 make PATH.cf of it.
+func (p *Programs) makeCF(ctx context.Context, path, text string) error {
+	if err := os.WriteFile(path+".mc", []byte(text), 0o644); err != nil {
 		return fmt.Errorf("lab: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(m.programs.sendmailTree, "usr/bin/m4"), source)
-	cmd.Env = environment(m.programs.sendmailPath)
+	cmd := exec.CommandContext(ctx, filepath.Join(p.sendmailTree, "usr/bin/m4"), path+".mc")
+	cmd.Env = environment(p.sendmailPath)
 	var complaint bytes.Buffer
 	cmd.Stderr = &complaint
 	made, err := cmd.Output()
 	if err == nil {
-		err = os.WriteFile(m.path("etc", name+".cf"), made, 0o644)
+		err = os.WriteFile(path+".cf", made, 0o644)
 	}
 	if err != nil {
-		return fmt.Errorf("lab: making %s.cf: %w: %s", name, err, complaint.Bytes())
+		return fmt.Errorf("lab: making %s.cf: %w: %s", filepath.Base(path), err, complaint.Bytes())
 	}
 	return nil
 }

@@ -16,11 +16,19 @@ import (
 	"coexistd/policy/verdict"
 )
 
-// aliasTable is a table of the administrator's own aliases: one of virtual_alias_maps, or
-// of alias_maps, which local(8) asks.
+// aliasTable is a table of the administrator's own aliases: of Postfix's, one of virtual_alias_maps, or
+// of alias_maps, which local(8) asks. Of Sendmail's, setting is empty, and table is a file.
 type aliasTable struct {
 	setting, table string
 	rows           []postconf.Row
+}
+
+// String names it.
+func (t aliasTable) String() string {
+	if t.setting == "" {
+		return t.table
+	}
+	return t.table + " of " + t.setting
 }
 
 // aliases are what Postfix makes of names without a domain, beside what the directory says.
@@ -162,11 +170,11 @@ func (a *aliases) judgeNames(t aliasTable) (findings []Finding) {
 		if t.setting == "alias_maps" {
 			f = warning // It has names that nobody outside writes to.
 		}
-		findings = append(findings, f("%s of %s has aliases that the directory lacks, so that their mail is refused: %s", t.table, t.setting, some(refused)).
+		findings = append(findings, f("%s has aliases that the directory lacks, so that their mail is refused: %s", t, some(refused)).
 			do(`list each in the directory with the residence here, or set unlisted = "here" in the domain's section of %s`, a.x.conf.Path))
 	}
 	if len(unused) > 0 {
-		findings = append(findings, warning("%s of %s has aliases that live elsewhere by the directory or by unlisted, so that their mail goes there and not to the alias: %s", t.table, t.setting, some(unused)).
+		findings = append(findings, warning("%s has aliases that live elsewhere by the directory or by unlisted, so that their mail goes there and not to the alias: %s", t, some(unused)).
 			do("list each in the directory with the residence here, or take it out of %s", t.table))
 	}
 	return findings
@@ -183,15 +191,15 @@ func (a *aliases) judgeMembers(t aliasTable) (findings []Finding) {
 	}
 	refused, away, lost := a.strayMembers(t)
 	if len(refused) > 0 {
-		findings = append(findings, failure("%s of %s has members without a domain that Postfix takes for addresses in %s (myorigin), which the directory lacks: their mail is bounced: %s", t.table, t.setting, a.myorigin, some(refused)).
+		findings = append(findings, failure("%s has members without a domain that Postfix takes for addresses in %s (myorigin), which the directory lacks: their mail is bounced: %s", t, a.myorigin, some(refused)).
 			do("list them in the directory with the residence here, or write their addresses with a domain that is not shared, such as that of this host"))
 	}
 	if len(away) > 0 {
-		findings = append(findings, warning("%s of %s has members without a domain that Postfix takes for addresses in %s (myorigin), which live elsewhere by unlisted: their mail leaves this host: %s", t.table, t.setting, a.myorigin, some(away)).
+		findings = append(findings, warning("%s has members without a domain that Postfix takes for addresses in %s (myorigin), which live elsewhere by unlisted: their mail leaves this host: %s", t, a.myorigin, some(away)).
 			do("list them in the directory with the residence here, or write their addresses with a domain that is not shared, such as that of this host"))
 	}
 	if len(lost) > 0 {
-		findings = append(findings, failure("%s of %s has members without a domain that Postfix takes for addresses in %s (myorigin), where nobody of the directory lives: their mail does not reach them: %s", t.table, t.setting, a.myorigin, some(textsOf(lost))).
+		findings = append(findings, failure("%s has members without a domain that Postfix takes for addresses in %s (myorigin), where nobody of the directory lives: their mail does not reach them: %s", t, a.myorigin, some(textsOf(lost))).
 			do("%s", a.reached(lost, t.table)))
 	}
 	return findings

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -88,19 +89,16 @@ func clientTables(list []string) (tables []string) {
 // are known. Of a network, its first address is asked for.
 func (x *examination) passes(ctx context.Context, tables []string) bool {
 	var keys []string
-	for _, platform := range x.conf.Rules.Routes.Platforms {
-		for _, network := range x.networks[platform.Name].Networks.Prefixes() {
-			keys = append(keys, network.Masked().Addr().String())
-		}
-	}
-	return len(keys) > 0 && slices.ContainsFunc(tables, func(table string) bool {
+	key := func(network netip.Prefix) string { return network.Masked().Addr().String() }
+	x.platformsAreAll(func(network netip.Prefix) bool { keys = append(keys, key(network)); return true })
+	return slices.ContainsFunc(tables, func(table string) bool {
 		if !strings.Contains(table, ":") {
 			return false // such as permit_mynetworks
 		}
 		has, err := x.mta.Values(ctx, table, keys)
-		return err == nil && !slices.ContainsFunc(keys, func(key string) bool {
-			action := strings.ToLower(has[key])
-			return action != "ok" && !strings.HasPrefix(action, "permit")
+		return err == nil && x.platformsAreAll(func(network netip.Prefix) bool {
+			action := strings.ToLower(has[key(network)])
+			return action == "ok" || strings.HasPrefix(action, "permit")
 		})
 	})
 }

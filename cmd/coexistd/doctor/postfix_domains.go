@@ -41,10 +41,7 @@ func lookAtDomains(ctx context.Context, x *examination) []Finding {
 		findings = append(findings, failure("Postfix takes no mail for %s: all of it is refused, relay access denied", some(refused)).
 			do("put into main.cf: virtual_mailbox_domains = %s; then run: postfix reload", x.mta.withDomains(refused)))
 	}
-	if foreign := x.mta.Foreign(domains); len(foreign) > 0 {
-		findings = append(findings, failure("Postfix takes mail for %s, which %s lacks: coexistd refuses it when it comes from the Internet", some(foreign), x.conf.Path).
-			do("where this host has all their users, add for each: [domain.%q] with unlisted = \"here\"; then run: systemctl reload coexistd", foreign[0]))
-	}
+	findings = append(findings, x.lookForForeign("Postfix", x.mta.Foreign(domains))...)
 	if len(taken) > 0 {
 		findings = append(findings, fine("Postfix takes mail for %s", some(taken)))
 	}
@@ -54,6 +51,16 @@ func lookAtDomains(ctx context.Context, x *examination) []Finding {
 		return slices.ContainsFunc(has[domain], func(c postconf.Class) bool { return c.Domains == "mydestination" })
 	}
 	return append(findings, lookAtRoles(ctx, x, taken, isLocal)...)
+}
+
+// lookForForeign tells of domains for which the MTA takes mail, and of which our configuration does not
+// know.
+func (x *examination) lookForForeign(mta string, domains []string) []Finding {
+	if len(domains) == 0 {
+		return nil
+	}
+	return []Finding{failure("%s takes mail for %s, which %s lacks: coexistd refuses it when it comes from the Internet", mta, some(domains), x.conf.Path).
+		do("where this host has all their users, add for each: [domain.%q] with unlisted = \"here\"; then run: systemctl reload coexistd", domains[0])}
 }
 
 // withDomains is virtual_mailbox_domains with more of them.

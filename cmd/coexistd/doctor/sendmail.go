@@ -74,6 +74,7 @@ func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 		lookAtSendmailAliases(x),
 		lookAtRelays(x),
 		lookAtSendmailUpstreams(x),
+		lookAtSendmailBlocklists(x),
 		lookAtSubmission(ctx, x),
 		lookAtBounds(s),
 		lookAtClientBounds(x),

@@ -260,7 +260,7 @@ func lookAtUnreached(asked *aliases, list localAliases, virtual map[string]strin
 	}
 	slices.Sort(unreached)
 	return []Finding{warning("%s has aliases that the directory lacks, or has as moving, so that mail to them is refused or put off: %s", list.paths[0], some(unreached)).
-		do("list each in the directory with the residence here, unless nobody outside writes to it")}
+		do("list each in the directory with the residence here, or set unlisted = \"here\" in the domain's section, unless nobody outside writes to it")}
 }
 
 // lookAtVirtual looks for lines of the virtusertable to which no mail comes.
@@ -282,7 +282,7 @@ func (x *examination) lookAtVirtual(asked *aliases, table map[string]string) (fi
 	slices.Sort(moved)
 	if len(refused) > 0 {
 		findings = append(findings, failure("the virtusertable has addresses that the directory lacks, or has as moving, so that mail to them is refused or put off: %s", some(refused)).
-			do("list each in the directory with the residence here, or take it out of the virtusertable; then run: make -C /etc/mail"))
+			do("list each in the directory with the residence here, set unlisted = \"here\" in the domain's section, or take it out of the virtusertable; then run: make -C /etc/mail"))
 	}
 	if len(moved) > 0 {
 		findings = append(findings, warning("the virtusertable has addresses that live elsewhere by the directory or by unlisted, so that their mail goes there and not to its line: %s", some(moved)).

@@ -1,11 +1,14 @@
 package doctor
 
 import (
+	"cmp"
+	"os"
 	"slices"
 	"strings"
 
 	"coexistd/cmd/coexistd/account"
 	"coexistd/cmd/coexistd/sendmailcf"
+	"coexistd/policy/mail"
 )
 
 // lookAtSendmailDomains sees whether Sendmail takes mail for our domains.
@@ -33,10 +36,69 @@ func lookAtSendmailDomains(x *examination) []Finding {
 	case len(refused) > 0:
 		findings = append(findings, failure("Sendmail takes no mail for %s: all of it is refused, relaying denied", some(refused)).do(remedy))
 	}
+	own, _ := s.foreign(x, append(x.domains(), x.conf.Rules.Routes.Alternates()...)) // lookAtAlternates tells of these.
+	findings = append(findings, x.lookForForeign("Sendmail", own)...)
 	if len(taken) > 0 {
 		findings = append(findings, fine("Sendmail takes mail for %s", some(taken)))
 	}
 	return findings
+}
+
+// hostname is the name to which Sendmail takes names without a domain to belong ($j), in lower case. Where
+// sendmail.cf leaves it to Sendmail, it is taken to be ours, or the system's, with the domain that class w
+// has of it.
+func (s *sendmail) hostname(x *examination) string {
+	if s.isNamed() {
+		return strings.ToLower(s.Macros["j"])
+	}
+	system, _ := os.Hostname()
+	name := strings.ToLower(cmp.Or(x.conf.Rules.Hostname, system))
+	for _, word := range s.Class("w").Words() {
+		if strings.HasPrefix(word, name+".") {
+			return word
+		}
+	}
+	return name
+}
+
+// isNamed reports that sendmail.cf has the host's name.
+func (s *sendmail) isNamed() bool {
+	return s.Macros["j"] != "" && !strings.Contains(s.Macros["j"], "$")
+}
+
+// foreign are the domains beside ours for which Sendmail takes mail, sorted: those of its own (class w,
+// VIRTUSER_DOMAIN), and those that anybody may send to through it (relay-domains, the access map). The
+// names of this host are not among them. Where sendmail.cf does not say what it is called, any name right
+// below a domain of ours may be one.
+func (s *sendmail) foreign(x *examination, ours []string) (own, relayed []string) {
+	system, _ := os.Hostname()
+	isOfHost := func(domain string) bool {
+		_, parent, _ := strings.Cut(domain, ".")
+		return domain == s.hostname(x) || domain == strings.ToLower(system) || domain == "localhost" || strings.HasPrefix(domain, "localhost.") ||
+			!s.isNamed() && slices.Contains(ours, parent)
+	}
+	add := func(list *[]string, words []string) {
+		for _, word := range words {
+			domain, err := mail.NormalDomain(word)
+			_, isNetwork := sendmailcf.Network(word)
+			if err == nil && !isNetwork && !isOfHost(domain) && strings.Contains(domain, ".") && !slices.Contains(ours, domain) && !slices.Contains(own, domain) && !slices.Contains(relayed, domain) {
+				*list = append(*list, domain)
+			}
+		}
+	}
+	add(&own, s.Class("w").Words())
+	add(&own, s.Class("VirtHost").Words())
+	add(&relayed, s.Class("R").Words())
+	access, _ := s.Table("access") // lookAtSendmailDomains tells the error.
+	for key, value := range access {
+		domain := strings.TrimPrefix(key, "to:")
+		if strings.EqualFold(value, "RELAY") && !strings.ContainsAny(domain, ":@") {
+			add(&relayed, []string{domain})
+		}
+	}
+	slices.Sort(own)
+	slices.Sort(relayed)
+	return own, relayed
 }
 
 // isBelowOurs reports an alternate domain below a shared one, mail for which must be taken.

@@ -7,15 +7,6 @@ import (
 	"coexistd/policy/route"
 )
 
-// hostname is the name to which Sendmail takes names without a domain to belong ($j). Where sendmail.cf
-// leaves it to Sendmail, it is taken to be ours.
-func (s *sendmail) hostname(x *examination) string {
-	if j := s.Macros["j"]; j != "" && !strings.Contains(j, "$") {
-		return strings.ToLower(j)
-	}
-	return x.conf.Rules.Hostname
-}
-
 // lookAtBareMembers looks for members of aliases without a domain who live elsewhere, and whom Sendmail
 // takes for users of this host.
 func lookAtBareMembers(asked *aliases, list localAliases, virtual map[string]string) []Finding {

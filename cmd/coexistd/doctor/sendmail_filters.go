@@ -44,7 +44,7 @@ func (s *sendmail) undefined(names []string) string {
 // lookAtFilters sees whether each listener gives its mail to us.
 func lookAtFilters(x *examination) []Finding {
 	daemons := x.sendmail.Listening()
-	findings := together("daemon", daemons, func(d sendmailcf.Daemon) string { return d.Name }, func(d sendmailcf.Daemon) (Finding, bool) { return x.judgeListener(d), true })
+	findings := together("daemon", daemons, daemonName, func(d sendmailcf.Daemon) (Finding, bool) { return x.judgeListener(d), true })
 	used := make(map[string]bool)
 	for _, d := range daemons {
 		for _, name := range x.sendmail.FiltersOf(d) {
@@ -71,9 +71,9 @@ func (x *examination) judgeListener(d sendmailcf.Daemon) Finding {
 	lacks := x.sendmail.undefined(names)
 	switch {
 	case lacks != "":
-		return failure("names the filter %s, which no line defines: Sendmail does not start (InputFilter %s not defined)", lacks, lacks).inMC("%s", x.insteadOf(d, names, lacks))
-	case len(us) == 0 && d.Own && len(names) == 0 && d.IsLoopback() && !x.takesHostMail(d):
-		return fine("takes mail back from a content filter, without milters")
+		return x.sendmail.lacksFilter(lacks).inMC("%s", x.insteadOf(d, names, lacks))
+	case x.takesBack(d):
+		return takesMailBack()
 	case len(us) == 0 && x.conf.Rules.ObservesAll():
 		return failure("does not hand its mail to coexistd").inMC("%s", x.sendmail.observing(ourFilter, sendmailcf.ListenerFor(x.conf, d.WantsUsers())))
 	case len(us) == 0:

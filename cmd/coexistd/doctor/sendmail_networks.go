@@ -29,7 +29,7 @@ func (s *sendmail) trusts(address netip.Addr) (trusted, sure bool) {
 // lookAtRelays compares the clients that need no login.
 func lookAtRelays(x *examination) []Finding {
 	list, _ := x.sendmail.Relays()
-	findings := x.lookForRelays()
+	findings := append(x.lookForRelays(), x.sendmail.lookForPromiscuous()...)
 	var lacking []string
 	for _, network := range list {
 		if isWide(network) {
@@ -61,6 +61,17 @@ func lookAtRelays(x *examination) []Finding {
 			do("add to our_networks in %s: %s", x.conf.Path, strings.Join(lacking, ", ")))
 	}
 	return findings
+}
+
+// lookForPromiscuous looks for FEATURE(promiscuous_relay), by which the rules for recipients end without a
+// refusal.
+func (s *sendmail) lookForPromiscuous() []Finding {
+	rules := s.Rules["Basic_check_rcpt"]
+	if len(rules) == 0 || slices.ContainsFunc(rules, func(rule string) bool { return strings.Contains(rule, `$>"Relay_ok"`) }) {
+		return nil
+	}
+	return []Finding{failure("Sendmail lets anybody relay (FEATURE promiscuous_relay): the Internet's mail for other domains is taken and sent on").
+		do("take FEATURE(`promiscuous_relay') out of sendmail.mc, and name the networks of your own hosts: RELAY_DOMAIN(`192.0.2')dnl" + remade)}
 }
 
 // lookAtSendmailUpstreams looks for gateways that would have to tell Sendmail of their clients.
@@ -152,24 +163,29 @@ func (s submission) isAt(d sendmailcf.Daemon) bool {
 	return config.SameSocket(net.JoinHostPort(s.host, "0"), net.JoinHostPort(d.Address(), "0"))
 }
 
-// lookAtSubmission sees whether mail of the sendmail command comes to us as mail of our users.
-func lookAtSubmission(ctx context.Context, x *examination) []Finding {
+// lookForHostMail sees whether mail of the sendmail command is to count as that of our users.
+func (x *examination) lookForHostMail() []Finding {
 	to, is := x.sendmail.submission()
-	sources := to.sources()
-	if !is || len(sources) == 0 {
-		return nil // It goes to another host, or there is no submit.cf.
-	}
-	var findings []Finding
 	var lacking []string
-	for _, source := range sources {
-		if !x.conf.Rules.OurNetworks.Has(source) {
+	for _, source := range to.sources() {
+		if is && !x.conf.Rules.OurNetworks.Has(source) {
 			lacking = append(lacking, fmt.Sprintf("%q", source))
 		}
 	}
-	if len(lacking) > 0 {
-		findings = append(findings, failure("mail of the sendmail command comes from %s, which our_networks lacks: it counts as the Internet's, and that for other domains is refused", strings.Join(lacking, " and ")).
-			do("add to our_networks in %s: %s", x.conf.Path, strings.Join(lacking, ", ")))
+	if len(lacking) == 0 {
+		return nil
 	}
+	return []Finding{failure("mail of the sendmail command comes from %s, which our_networks lacks: it counts as the Internet's, and that for other domains is refused", strings.Join(lacking, " and ")).
+		do("add to our_networks in %s: %s", x.conf.Path, strings.Join(lacking, ", "))}
+}
+
+// lookAtSubmission sees whether mail of the sendmail command comes to us as mail of our users.
+func lookAtSubmission(ctx context.Context, x *examination) []Finding {
+	to, is := x.sendmail.submission()
+	if !is || len(to.sources()) == 0 {
+		return nil // It goes to another host, or there is no submit.cf.
+	}
+	findings := x.lookForHostMail()
 	daemons := x.sendmail.Listening()
 	i := slices.IndexFunc(daemons, to.isAt)
 	switch where := net.JoinHostPort(to.host, to.port); {

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -17,6 +18,10 @@ func surveyAliases(ctx context.Context, s *survey) []Finding {
 		if len(findings) == 0 {
 			findings = append(findings, fine("coexistd refuses none of the aliases that can be listed, nor sends it elsewhere"))
 		}
+		tables, _ := s.aliasTables(ctx) // lookAtAliases has told the errors.
+		for _, t := range tables {
+			findings = append(findings, t.programs()...)
+		}
 		return findings
 	}
 	tables, findings := s.aliasTables(ctx)
@@ -30,6 +35,7 @@ func surveyAliases(ctx context.Context, s *survey) []Finding {
 		if s.mta.Main["append_at_myorigin"] != "no" && origin != "" {
 			findings = append(findings, s.judgeBare(t, origin)...)
 		}
+		findings = append(findings, t.programs()...)
 	}
 	return findings
 }
@@ -49,32 +55,61 @@ func (s *survey) judgeListed(t aliasTable, local []string, origin string) []Find
 		return nil
 	}
 	slices.Sort(names)
-	return []Finding{warning("%s of %s has aliases: %s. coexistd will refuse their mail, unless the configuration says that they are here", t.table, t.setting, some(names)).
+	return []Finding{warning("%s has aliases: %s. coexistd will refuse their mail, unless the configuration says that they are here", t, some(names)).
 		do("set unlisted = \"here\" in the section of their domain, or list each in the directory with the residence here")}
 }
 
 // judgeBare looks for members without a domain that are no aliases themselves.
 func (s *survey) judgeBare(t aliasTable, origin string) []Finding {
-	isShared := slices.Contains(s.domains, origin)
-	var stray []string
+	if !slices.Contains(s.domains, origin) {
+		if stray := t.strayMembers(); len(stray) > 0 {
+			return []Finding{s.staying(t, fmt.Sprintf("Postfix takes for addresses in %s (myorigin)", origin), origin, stray)}
+		}
+		return nil
+	}
+	stray := t.strayMembers("root")
+	if len(stray) == 0 {
+		return nil
+	}
+	return []Finding{warning("%s has members without a domain, which Postfix takes for addresses in %s (myorigin): %s. coexistd will bounce the mail of those that the directory lacks", t, origin, some(stray)).
+		do("list accounts of this host, such as root, in the directory with the residence here, or set unlisted = \"here\" for %s", origin)}
+}
+
+// strayMembers are the members without a domain that are no aliases of the table, sorted, with the alias
+// that each is of; those of some accounts of the host as well.
+func (t aliasTable) strayMembers(accounts ...string) (stray []string) {
 	for _, one := range t.rows {
 		for _, member := range bareMembers(one.Value) {
 			isAlias := slices.ContainsFunc(t.rows, func(other postconf.Row) bool { return strings.EqualFold(other.Key, member) })
-			if !isAlias && (isShared || member != "root") {
+			if !isAlias && (member != "root" || slices.Contains(accounts, member)) {
 				stray = append(stray, member+" of "+one.Key)
 			}
 		}
 	}
 	slices.Sort(stray)
-	switch {
-	case len(stray) == 0:
-		return nil
-	case isShared:
-		return []Finding{warning("%s of %s has members without a domain, which Postfix takes for addresses in %s (myorigin): %s. coexistd will bounce the mail of those that the directory lacks", t.table, t.setting, origin, some(stray)).
-			do("list accounts of this host, such as root, in the directory with the residence here, or set unlisted = \"here\" for %s", origin)}
+	return stray
+}
+
+// programs tells of aliases that lead to what is no address.
+func (t aliasTable) programs() []Finding {
+	var names []string
+	for _, one := range t.rows {
+		if slices.ContainsFunc(postconf.List(quoted.ReplaceAllString(one.Value, `"`)), func(member string) bool { return strings.ContainsAny(member[:1], `|/":`) }) {
+			names = append(names, one.Key)
+		}
 	}
-	return []Finding{warning("%s of %s has members without a domain, which Postfix takes for addresses in %s (myorigin): %s. Their mail will stay here when these users live elsewhere", t.table, t.setting, origin, some(stray)).
-		do("have the configuration say: [domain.%q] with same_as = %q and unlisted = \"here\"; or write users with their domain, such as alice@%s", origin, s.exampleDomain(), s.exampleDomain())}
+	slices.Sort(names)
+	if len(names) == 0 {
+		return nil
+	}
+	return []Finding{fine("%s has aliases that lead to programs, files or lists of their own (:include:): %s. While their names live here, coexistd leaves them as they are. What stands in such a list is not looked at: members there without a domain are as those of aliases", t, some(names))}
+}
+
+// staying tells of members without a domain, which the MTA takes for addresses in a domain that is none
+// of users.
+func (s *survey) staying(t aliasTable, takes, domain string, stray []string) Finding {
+	return warning("%s has members without a domain, which %s: %s. Their mail will stay here when these users live elsewhere", t, takes, some(stray)).
+		do("have the configuration say: [domain.%q] with same_as = %q and unlisted = \"here\"; or write users with their domain, such as alice@%s", domain, s.exampleDomain(), s.exampleDomain())
 }
 
 // exampleDomain is a domain of users.

@@ -12,27 +12,26 @@ import (
 	"coexistd/policy/route"
 )
 
-// namedDomains are those of users that main.cf names, sorted. The host's name is one of them where it is
-// that of a whole domain, and no host in one.
-func (s *survey) namedDomains() []string {
-	list := s.mta.Foreign(nil)
-	name := strings.ToLower(s.mta.Main["myhostname"])
+// withWhole adds the host's name to some domains where it is that of a whole domain, and no host in one.
+// The domains are sorted.
+func withWhole(name string, domains []string) []string {
+	name = strings.ToLower(name)
 	if registered, err := publicsuffix.EffectiveTLDPlusOne(name); err == nil && registered == name {
-		list = append(list, name)
-		slices.Sort(list)
+		domains = append(domains, name)
 	}
-	return list
+	slices.Sort(domains)
+	return slices.Compact(domains)
 }
 
 // surveyDomains looks for domains that coexistd would refuse since its configuration lacks them.
 func surveyDomains(ctx context.Context, s *survey) (findings []Finding) {
-	switch foreign := s.mta.Foreign(s.domains); {
-	case !s.configured && len(s.domains) > 0:
-		findings = append(findings, fine("Postfix takes mail for %s: coexistd will refuse what comes from the Internet for those that its configuration lacks, so each needs a [domain] there", strings.Join(s.domains, ", ")))
-	case s.configured && len(foreign) > 0:
-		findings = append(findings, failure("Postfix takes mail for %s, which %s lacks: coexistd will refuse it when it comes from the Internet", some(foreign), s.conf.Path).
-			do("where this host has all their users, add for each: [domain.%q] with unlisted = \"here\"", foreign[0]))
-	case s.configured:
+	foreign := s.lookForForeign("Postfix", s.mta.Foreign(s.domains))
+	switch {
+	case !s.configured:
+		findings = s.toBeListed("Postfix")
+	case len(foreign) > 0:
+		findings = foreign
+	default:
 		findings = append(findings, fine("%s has all domains that main.cf names", s.conf.Path))
 	}
 	for _, class := range postconf.Classes {
@@ -45,14 +44,22 @@ func surveyDomains(ctx context.Context, s *survey) (findings []Finding) {
 	return append(findings, s.ownName(ctx)...)
 }
 
+// toBeListed says which domains the configuration is to have.
+func (s *survey) toBeListed(mta string) []Finding {
+	if len(s.domains) == 0 {
+		return nil
+	}
+	return []Finding{fine("%s takes mail for %s: coexistd will refuse what comes from the Internet for those that its configuration lacks, so each needs a [domain] there", mta, strings.Join(s.domains, ", "))}
+}
+
 // ownName looks at the host's name: as a domain that people write to, and as the domain of users.
 func (s *survey) ownName(ctx context.Context) (findings []Finding) {
 	name := strings.ToLower(s.mta.Main["myhostname"])
-	if slices.Contains(s.domains, name) {
-		if len(s.strict([]string{name})) == 0 {
-			return nil // Whom the directory lacks is this host's own.
-		}
-		return []Finding{warning("myhostname is %s, which is the domain of users as well: mail of this host itself (root, cron) and names without a domain will count as theirs, and be refused where the directory lacks them", name).
+	switch {
+	case slices.Contains(s.domains, name) && len(s.strict([]string{name})) == 0:
+		return nil
+	case slices.Contains(s.domains, name):
+		return []Finding{sharedName("myhostname", name).
 			do("give the host a name of its own, such as myhostname = mail.%s, and write %s where main.cf has meant it by $myhostname (mydestination, myorigin)", name, name)}
 	}
 	local, err := s.takes(ctx, "mydestination", []string{name})
@@ -60,10 +67,20 @@ func (s *survey) ownName(ctx context.Context) (findings []Finding) {
 		findings = append(findings, warning("what mydestination has cannot be read: %v", err).do("see that %s can read it", account.OwnName()))
 	}
 	if len(local) > 0 {
-		findings = append(findings, warning("Postfix takes mail for the host's own name, %s (mydestination): coexistd will refuse it when it comes from the Internet", name).
-			do("where people outside write to addresses there, add: [domain.%q] with unlisted = \"here\"; otherwise take it out of mydestination", name))
+		findings = append(findings, ownDomain("Postfix", name, "mydestination"))
 	}
 	return findings
+}
+
+// sharedName tells that the host's name, of that setting, is the domain of users.
+func sharedName(setting, name string) Finding {
+	return warning("%s is %s, which is the domain of users as well: mail of this host itself (root, cron) and names without a domain will count as theirs, and be refused where the directory lacks them", setting, name)
+}
+
+// ownDomain tells that mail for the host's name is taken, as the setting has it, and that coexistd refuses it.
+func ownDomain(mta, name, setting string) Finding {
+	return warning("%s takes mail for the host's own name, %s (%s): coexistd will refuse it when it comes from the Internet", mta, name, setting).
+		do("where people outside write to addresses there, add: [domain.%q] with unlisted = \"here\"; otherwise take it out of %s", name, setting)
 }
 
 // surveyRecipients tells by what Postfix knows who exists, and what coexistd adds to it.
@@ -79,16 +96,23 @@ func surveyRecipients(ctx context.Context, s *survey) (findings []Finding) {
 		strict := s.strict(domains)
 		switch {
 		case len(domains) == 0:
-		case s.mta.Main[class.Recipients] != "":
-			findings = append(findings, fine("%s (%s) says who exists in %s: coexistd setup postfix adds the map recipients behind it, for users who live elsewhere%s", class.Recipients, s.mta.Raw[class.Recipients], some(domains), s.refuses(strict)))
-		case len(strict) == 0:
-			findings = append(findings, fine("%s is empty: Postfix takes mail to anybody of %s, and coexistd lets it", class.Recipients, some(domains)))
+		case s.mta.Main[class.Recipients] == "":
+			findings = append(findings, takesAnybody(class.Recipients+" is empty: Postfix takes mail to anybody of", domains, strict))
 		default:
-			findings = append(findings, warning("%s is empty: Postfix takes mail to anybody of %s. coexistd will refuse whom the directory lacks", class.Recipients, some(strict)).
-				do("list all their addresses in the directory, or set unlisted = \"here\" for each in the configuration"))
+			findings = append(findings, fine("%s (%s) says who exists in %s: coexistd setup postfix adds the map recipients behind it, for users who live elsewhere%s", class.Recipients, s.mta.Raw[class.Recipients], some(domains), s.refuses(strict)))
 		}
 	}
 	return findings
+}
+
+// takesAnybody tells of domains of which the MTA takes mail to anybody. Strict are those of them in which
+// coexistd refuses whom the directory lacks.
+func takesAnybody(says string, domains, strict []string) Finding {
+	if len(strict) == 0 {
+		return fine("%s %s, and coexistd lets it", says, some(domains))
+	}
+	return warning("%s %s. coexistd will refuse whom the directory lacks", says, some(strict)).
+		do("list all their addresses in the directory, or set unlisted = \"here\" for each in the configuration")
 }
 
 // strict are those of some domains in which coexistd refuses whom the directory lacks.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"coexistd/cmd/coexistd/postconf"
+	"coexistd/cmd/coexistd/sendmailcf"
 )
 
 // knownMilter is a milter that administrators run beside ours. Each sees what those before it have
@@ -41,19 +42,22 @@ var knownMilters = [...]knownMilter{
 
 // standing is an entry of a list of milters, as far as we know what it is.
 type standing struct {
-	entry postconf.Milter
-	known *knownMilter // nil: one that nobody can tell
-	isUs  bool
+	address string
+	known   *knownMilter // nil: one that nobody can tell
+	isUs    bool
+	// defaultAction is its own in Postfix, or "". filter is what Sendmail has of it.
+	defaultAction string
+	filter        sendmailcf.Filter
 }
 
 func (m standing) String() string {
 	switch {
 	case m.isUs:
-		return "coexistd (" + m.entry.Address + ")"
+		return "coexistd (" + m.address + ")"
 	case m.known == nil:
-		return m.entry.Address
+		return m.address
 	}
-	return m.known.name + " (" + m.entry.Address + ")"
+	return m.known.name + " (" + m.address + ")"
 }
 
 // turn is when its turn is; known is false when nobody can tell.
@@ -70,18 +74,25 @@ func (m standing) turn() (t turn, known bool) {
 // standings reads a list of milters.
 func (s *survey) standings(text string) (list []standing) {
 	for _, entry := range postconf.Milters(text) {
-		m := standing{entry: entry, isUs: s.mta.LeadsTo(entry.Address, s.conf.Listeners)}
-		address := strings.ToLower(entry.Address)
-		_, port, _ := net.SplitHostPort(strings.TrimPrefix(address, "inet:"))
-		i := slices.IndexFunc(knownMilters[:], func(k knownMilter) bool {
-			return strings.Contains(address, k.word) || slices.Contains(k.ports, port)
+		list = append(list, standing{
+			address: entry.Address, defaultAction: entry.DefaultAction,
+			isUs: s.mta.LeadsTo(entry.Address, s.conf.Listeners), known: knownAs("", entry.Address),
 		})
-		if i >= 0 {
-			m.known = &knownMilters[i]
-		}
-		list = append(list, m)
 	}
 	return list
+}
+
+// knownAs is the milter that has a name, or "", and an address as Postfix writes it; nil where nobody can tell.
+func knownAs(name, address string) *knownMilter {
+	text := strings.ToLower(name + " " + address)
+	_, port, _ := net.SplitHostPort(strings.TrimPrefix(address, "inet:"))
+	i := slices.IndexFunc(knownMilters[:], func(k knownMilter) bool {
+		return strings.Contains(text, k.word) || slices.Contains(k.ports, port)
+	})
+	if i < 0 {
+		return nil
+	}
+	return &knownMilters[i]
 }
 
 // surveyMilters looks at the other milters: whether all mail meets them, their order, and what
@@ -129,9 +140,12 @@ func (s *survey) judgeOrder(service *postconf.Service, setting string) (Finding,
 	for _, m := range right {
 		addresses = append(addresses, m.String())
 	}
-	return warning("asks %s, and each sees only what those before it have made of a message: what a signer has signed must not be changed behind it, and OpenDMARC reads what OpenDKIM has found", strings.Join(names, ", ")).
+	return warning("asks %s, and each %s", strings.Join(names, ", "), orderMatters).
 		do("put them into this order in %s of %s: %s", setting, service.Where(setting), strings.Join(addresses, ", ")), true
 }
+
+// orderMatters says why milters are to stand in their order.
+const orderMatters = "sees only what those before it have made of a message: what a signer has signed must not be changed behind it, and OpenDMARC reads what OpenDKIM has found"
 
 // place is where it stands in the right order. Whom nobody knows is taken for one that judges.
 func (m standing) place() turn {
@@ -164,19 +178,14 @@ func (s *survey) judgeDefaults() []Finding {
 		values = append(values, service.Own["smtpd_milters"])
 	}
 	var names, right []string
-	both := false
-	for _, m := range s.standings(strings.Join(values, " ")) {
-		if !m.isUs && m.entry.DefaultAction == "" && !slices.Contains(names, m.String()) {
+	list := s.standings(strings.Join(values, " "))
+	for _, m := range list {
+		if !m.isUs && m.defaultAction == "" && !slices.Contains(names, m.String()) {
 			names = append(names, m.String())
-			right = append(right, postconf.Passing(m.entry.Address))
+			right = append(right, postconf.Passing(m.address))
 		}
-		both = both || m.known != nil && m.known.name == "rspamd"
 	}
-	var findings []Finding
-	if both && s.conf.Rspamd != nil {
-		findings = append(findings, warning("rspamd is asked as a milter of Postfix, and by coexistd as well ([scanner.rspamd]): each message is judged twice, and rspamd learns of it twice").
-			do("take its milter out of smtpd_milters, unless it signs (dkim_signing) or greylists; or take [scanner.rspamd] out of %s", s.conf.Path))
-	}
+	findings := s.askedTwice(list)
 	if len(names) == 0 {
 		return findings
 	}
@@ -186,4 +195,14 @@ func (s *survey) judgeDefaults() []Finding {
 		return append(findings, found.do("Postfix before 3.0 has one for all milters: put into main.cf: milter_default_action = tempfail"))
 	}
 	return append(findings, found.do("give each its own: write %s where mail may go on without it, and default_action=tempfail where it is to wait", some(right)))
+}
+
+// askedTwice looks for rspamd among some milters, where coexistd asks it as well.
+func (s *survey) askedTwice(list []standing) []Finding {
+	isRspamd := func(m standing) bool { return m.known != nil && m.known.name == "rspamd" }
+	if s.conf.Rspamd == nil || !slices.ContainsFunc(list, isRspamd) {
+		return nil
+	}
+	return []Finding{warning("rspamd is asked as a milter of the MTA, and by coexistd as well ([scanner.rspamd]): each message is judged twice, and rspamd learns of it twice").
+		do("take its milter out of the MTA's list, unless it signs (dkim_signing) or greylists; or take [scanner.rspamd] out of %s", s.conf.Path)}
 }

@@ -23,8 +23,8 @@ func tooWide(setting string, network netip.Prefix) Finding {
 }
 
 // toBeOurs says what the configuration needs of the networks whose clients the MTA lets relay without a
-// login. Setting is where they stand. Others says that it names more than networks.
-func toBeOurs(setting string, list []netip.Prefix, others bool) (findings []Finding) {
+// login. Setting is where they stand. Others is what else may stand there, or "".
+func toBeOurs(setting string, list []netip.Prefix, others string) (findings []Finding) {
 	var names []string
 	for _, network := range list {
 		if isWide(network) {
@@ -34,11 +34,11 @@ func toBeOurs(setting string, list []netip.Prefix, others bool) (findings []Find
 		}
 	}
 	if len(names) > 0 {
-		findings = append(findings, fine("%s lets %d networks send without a login. For coexistd, mail from there is that of your users where the configuration says: our_networks = [%s]. Leave the addresses of a gateway out that hands on mail of the Internet",
-			setting, len(names), strings.Join(names, ", ")))
+		findings = append(findings, fine("%s lets clients send without a login. For coexistd, their mail is that of your users where the configuration says: our_networks = [%s]. Leave the addresses of a gateway out that hands on mail of the Internet",
+			setting, strings.Join(names, ", ")))
 	}
-	if others {
-		findings = append(findings, warning("%s names clients by tables, names or exceptions as well: for coexistd, their mail would be that of the Internet", setting).
+	if others != "" {
+		findings = append(findings, warning("%s names clients by %s as well: for coexistd, their mail would be that of the Internet", setting, others).
 			do("list the networks of these clients, too, in our_networks"))
 	}
 	return findings
@@ -47,7 +47,11 @@ func toBeOurs(setting string, list []netip.Prefix, others bool) (findings []Find
 // surveyNetworks looks at those who may send without a login.
 func surveyNetworks(_ context.Context, s *survey) []Finding {
 	if !s.configured {
-		list, others := s.mta.Networks()
+		list, more := s.mta.Networks()
+		others := ""
+		if more {
+			others = "tables, names or exceptions"
+		}
 		return toBeOurs("mynetworks in main.cf", list, others)
 	}
 	findings := lookAtNetworks(s.examination)

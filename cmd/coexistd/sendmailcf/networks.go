@@ -49,26 +49,32 @@ func Network(text string) (network netip.Prefix, ok bool) {
 // Relays are the networks whose clients may relay. Others says that there may be more, in what
 // cannot be read.
 func (s *Settings) Relays() (list []netip.Prefix, others bool) {
-	access, err := s.Table("access")
-	texts := make([]string, 0, len(access))
-	for key, value := range access {
-		if tag, rest, is := strings.Cut(key, ":"); is && tag == "connect" {
-			key = rest
-		}
-		if strings.EqualFold(value, "RELAY") {
-			texts = append(texts, key)
-		}
-	}
+	list, others = s.clients("RELAY")
 	for word := range s.Class("R").words {
-		texts = append(texts, word)
-	}
-	for _, text := range texts {
-		if network, is := Network(text); is {
+		if network, is := Network(word); is {
 			list = append(list, network)
 		}
 	}
 	slices.SortFunc(list, netip.Prefix.Compare)
-	return slices.Compact(list), err != nil || len(s.Class("R").Unread) > 0
+	return slices.Compact(list), others || len(s.Class("R").Unread) > 0
+}
+
+// Accepted are the networks whose clients the access map takes whatever blocklists say. Others is as for
+// Relays.
+func (s *Settings) Accepted() (list []netip.Prefix, others bool) { return s.clients("RELAY", "OK") }
+
+// clients are the networks for whose clients the access map has one of some values.
+func (s *Settings) clients(values ...string) (list []netip.Prefix, unread bool) {
+	access, err := s.Table("access")
+	for key, value := range access {
+		if tag, rest, is := strings.Cut(key, ":"); is && tag == "connect" {
+			key = rest
+		}
+		if network, is := Network(key); is && slices.Contains(values, strings.ToUpper(value)) {
+			list = append(list, network)
+		}
+	}
+	return list, err != nil
 }
 
 // IsThisHost reports a network that Sendmail lets relay by itself, as far as it is used: the addresses of

@@ -58,6 +58,7 @@ const (
 	toLook       = "1. Look"
 	toWrite      = "3. Write down who lives elsewhere"
 	toObserve    = "4. Observe"
+	toTakeBack   = "5. Enforce"
 	observePage  = "observe.md"
 	toEnforce    = "From observing to enforcing"
 )

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// The mail of a day is handed in three times: to the server alone, while coexistd observes, and while it enforces.
+// The mail of a day is handed in four times: to the server alone, while coexistd observes, while it enforces, and when it
+// is taken away again.
 // What is done in between, the page says, and the tools that it names.
 func TestAnExistingServerIsTakenOverByThePageAlone(t *testing.T) {
 	t.Parallel()
@@ -44,6 +45,13 @@ func TestAnExistingServerIsTakenOverByThePageAlone(t *testing.T) {
 	enforced := m.live(day)
 	mustAnswerAlike(t, "enforced", day, enforced, alone)
 	mustBeEqual(t, "enforced", enforced.each(stay), alone.each(moveAway))
+
+	m.must(existingPage, toTakeBack, "coexistd setup postfix --retire | sh -e")
+	m.again()
+	m.do(m.Daemon.Stop())
+	retired := m.live(day)
+	mustAnswerAlike(t, "retired", day, retired, alone)
+	mustBeEqual(t, "retired", retired.told(), alone.told())
 }
 
 // consult has the doctor see to the server, in which nothing is left to be done. That rspamd stays a milter of Postfix, that

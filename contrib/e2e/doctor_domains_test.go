@@ -155,6 +155,52 @@ func TestTheDoctorSaysThatPostfixHasNoWayToTheMailboxesHere(t *testing.T) {
 	}
 }
 
+func TestTheDoctorLooksForTheAccountsOfMailboxesHere(t *testing.T) {
+	t.Parallel()
+	const table = "texthash:{dir}/table"
+	const said = " live here by the directory, and this host has no account and no alias of their names: local(8) bounces their mail\n" +
+		"  do: make an account or an alias for each, or take them out of the directory\n"
+	local := map[string]string{"virtual_mailbox_domains": "globex.example", "mydestination": "acmecorp.com", "recipient_delimiter": "+"}
+	for _, c := range []struct {
+		name string
+		main map[string]string
+		rows string
+		told bool
+	}{
+		{"they have accounts", nil, "", false},
+		{"nobody has one", nil, "", true},
+		{"all are aliases", map[string]string{"alias_maps": table}, "{names}", false},
+		{"all are virtual aliases", map[string]string{"virtual_alias_maps": table}, "@acmecorp.com bob@example.net\n", false},
+		{"a table has their way", map[string]string{"transport_maps": table}, "{addresses}", false},
+		{"their domain's way is not theirs", map[string]string{"transport_maps": table}, "acmecorp.com local:\n", true},
+		{"others get what has no account", map[string]string{"luser_relay": "bob@example.net"}, "", false},
+		{"others deliver", map[string]string{"mailbox_transport": "lmtp:unix:private/mailboxes"}, "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			main := maps.Clone(local)
+			maps.Copy(main, c.main)
+			var names, addresses strings.Builder
+			for row := range strings.Lines(lab.SiteDirectory) {
+				address, _, _ := strings.Cut(row, ",")
+				if name, domain, _ := strings.Cut(address, "@"); domain == "acmecorp.com" {
+					names.WriteString(strings.ToLower(name) + " daemon\n")
+					addresses.WriteString(address + " lmtp:unix:private/mailboxes\n")
+				}
+			}
+			rows := strings.NewReplacer("{names}", names.String(), "{addresses}", addresses.String()).Replace(c.rows)
+			files := map[string]string{"table": rows}
+			if c.name == "they have accounts" {
+				files["users.csv"] = "address,residence\nDaemon@acmecorp.com,here\nmail+news@acmecorp.com,here\nhugo@globex.example,here\n"
+			}
+			out := ofPostfix(t, lab.SiteTOML, main, files)
+			if told := strings.Contains(out, said) && strings.Contains(out, "FAIL  postfix        bob@acmecorp.com, "); told != c.told || !told && strings.Contains(out, "local(8)") {
+				t.Errorf("that it tells of them should be %v:\n%s", c.told, out)
+			}
+		})
+	}
+}
+
 // What the doctor says of a Postfix is what it does.
 func TestADomainThatTheDoctorMissesInPostfixIsRefusedThere(t *testing.T) {
 	t.Parallel()

@@ -57,7 +57,7 @@ func lookAtDelivery(ctx context.Context, x *examination, domains []string, has m
 	}
 	var findings []Finding
 	for _, w := range ways {
-		findings = append(findings, x.judgeWay(ctx, some(by[w]), w)...)
+		findings = append(findings, x.judgeWay(ctx, by[w], w)...)
 	}
 	return findings
 }
@@ -150,7 +150,8 @@ func (x *examination) wayOf(at postconf.Class, transports answers, keys []string
 }
 
 // judgeWay says what is wrong with the way of mail for mailboxes here.
-func (x *examination) judgeWay(ctx context.Context, domains string, w way) []Finding {
+func (x *examination) judgeWay(ctx context.Context, list []string, w way) []Finding {
+	domains := some(list)
 	i := slices.IndexFunc(x.mta.Services, func(s *postconf.Service) bool { return s.Name == w.transport && s.Kind == "unix" })
 	if i < 0 {
 		return []Finding{failure("mail for the mailboxes of %s here goes to %q (%s), which master.cf lacks: all of it is put off", domains, w.transport, w.setting).
@@ -169,6 +170,8 @@ func (x *examination) judgeWay(ctx context.Context, domains string, w way) []Fin
 		return []Finding{failure("mail for the mailboxes of %s here goes to where its MX points (%s is %s), and comes back", domains, w.setting, w.transport).do(remedy)}
 	case s.Program == "virtual":
 		return x.judgeVirtual(domains, s, remedy)
+	case s.Program == "local":
+		return x.judgeAccounts(ctx, list, s)
 	case s.Program == "lmtp":
 		return x.judgeSocket(ctx, domains, s, w)
 	}

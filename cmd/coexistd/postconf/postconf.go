@@ -29,6 +29,7 @@ var Names = [...]string{
 	"virtual_alias_maps", "virtual_mailbox_maps", "local_recipient_maps", "relay_recipient_maps", "transport_maps",
 	"message_size_limit", "mynetworks", "recipient_delimiter", "queue_directory", "compatibility_level",
 	"mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains", "parent_domain_matches_subdomains",
+	"luser_relay", "mailbox_transport", "mailbox_transport_maps", "fallback_transport", "fallback_transport_maps",
 	"local_transport", "virtual_transport", "relay_transport", "relayhost", "virtual_mailbox_base",
 	"alias_maps", "myorigin", "myhostname", "append_at_myorigin", "mail_version", "config_directory", "command_directory",
 	"message_strip_characters", "message_reject_characters", "enable_original_recipient", "smtpd_sasl_auth_enable", "smtpd_sasl_type", "smtpd_sasl_path",
@@ -38,6 +39,9 @@ var Names = [...]string{
 	"postscreen_dnsbl_sites", "postscreen_dnsbl_action", "postscreen_access_list",
 	"smtpd_tls_cert_file", "smtpd_tls_key_file", "smtpd_tls_chain_files", "smtpd_tls_ask_ccert", "smtpd_tls_security_level", "smtp_tls_policy_maps", "smtp_tls_cert_file", "smtp_tls_chain_files", "smtp_tls_security_level", "smtp_sasl_auth_enable",
 }
+
+// LocalOthers are the settings by which local(8) hands on mail to names that are no accounts.
+var LocalOthers = [...]string{"luser_relay", "mailbox_transport", "mailbox_transport_maps", "fallback_transport", "fallback_transport_maps"}
 
 // ErrNone says that this host has no postconf command.
 var ErrNone = errors.New("no Postfix was found")

@@ -22,13 +22,15 @@ func TestTheDoctorSaysWhatBecomesOfMailWhileAMilterIsAway(t *testing.T) {
 			"  do: put into main.cf: milter_default_action = tempfail; then run: postfix reload"}},
 		{"accept for coexistd", "tempfail", "{ " + ours + " connect_timeout=10s default_action=accept }", []string{
 			"FAIL  postfix        smtpd (smtp) hands its mail to coexistd by " + ours + ", but while coexistd is away, mail passes by unchecked",
-			"  do: write { " + ours + ", default_action=tempfail } for " + ours + " in smtpd_milters of main.cf"}},
+			"  do: put into main.cf: smtpd_milters = { " + ours + ", connect_timeout=10s, default_action=tempfail }; then run: postfix reload\n"}},
 		{"accept for all, with another milter", "accept", ours + ", inet:localhost:8890", []string{
 			"FAIL  postfix        smtpd (smtp) hands its mail to coexistd by " + ours + ", but while coexistd is away, mail passes by unchecked",
-			"  do: write { " + ours + ", default_action=tempfail } for " + ours + " in smtpd_milters of main.cf"}},
+			"  do: put into main.cf: smtpd_milters = { " + ours + ", default_action=tempfail }, inet:localhost:8890; then run: postfix reload\n",
+			"FAIL  postfix        cleanup (cleanup) hands", "  do: put into main.cf: non_smtpd_milters = { " + ours + ", default_action=tempfail }; then run: postfix reload\n"}},
 		{"tempfail for all, with another milter", "tempfail", ours + ", inet:localhost:8890", []string{
-			"warn  postfix        smtpd (smtp) hands its mail to coexistd by " + ours + "; milter_default_action = tempfail holds for inet:localhost:8890 as well: while one of them is away, mail is put off\n",
-			"  do: write { " + ours + ", default_action=tempfail } for " + ours + " in smtpd_milters of main.cf; then run: postfix reload; milter_default_action is then for the others alone\n"}},
+			"ok    postfix        smtpd (smtp) hands its mail to coexistd by " + ours + "\n",
+			"warn  postfix        smtpd (smtp) asks inet:localhost:8890 with no default action of its own: while such a milter is away, all mail is put off (milter_default_action is tempfail)\n",
+			"  do: put into main.cf: smtpd_milters = { " + ours + ", default_action=tempfail }, { inet:localhost:8890, default_action=accept }; then run: postfix reload; write default_action=tempfail instead for a milter without"}},
 		{"each with its own", "accept", "{ " + ours + ", default_action=tempfail }, inet:localhost:8890", []string{"ok    postfix        smtpd (smtp) hands"}},
 		{"the other with its own", "tempfail", ours + ", { inet:localhost:8890, {default_action = accept} }", []string{"ok    postfix        smtpd (smtp) hands"}},
 		{"Postfix's own tempfail", "", ours + ", inet:localhost:8890", []string{"ok    postfix        smtpd (smtp) hands"}},
@@ -63,11 +65,11 @@ func TestTheDoctorSaysWhereMailGoesPastOurMilterOrMaps(t *testing.T) {
 		{"a table of who has moved that cannot be listed", map[string]string{"virtual_alias_maps": "regexp:{dir}/forwards, socketmap:unix:{dir}/lookup.sock:aliases"},
 			map[string]string{"forwards": "/^(alice|bob)@acmecorp.com$/ bob@home.example\n/^gail@globex.example$/ gail@gapps.globex.example\n"}, []string{
 				"warn  postfix        regexp:{dir}/forwards of virtual_alias_maps has rows of users who live elsewhere, and Postfix asks it before coexistd: what is not rewritten before, such as bounces and the mail of lists, goes by these: alice@acmecorp.com\n",
-				"  do: put our map before it in virtual_alias_maps, "}},
+				"  do: put into main.cf: virtual_alias_maps = socketmap:unix:{dir}/lookup.sock:aliases, regexp:{dir}/forwards; then run: postfix reload; or take these rows out of it\n"}},
 		{"a cleanup service without the administrator's aliases", map[string]string{"virtual_alias_maps": aliases + ", socketmap:unix:{dir}/lookup.sock:aliases"},
 			map[string]string{"master.cf": master}, []string{
 				"FAIL  postfix        cleanup (cleanup) has alias maps of its own without " + aliases + ": what comes by it for the aliases there goes astray or is bounced",
-				"  do: put into its lines in master.cf: -o virtual_alias_maps=" + aliases + ",socketmap:unix:{dir}/lookup.sock:members; then run"}},
+				"  do: put into the lines of cleanup in master.cf: -o virtual_alias_maps=" + aliases + ",socketmap:unix:{dir}/lookup.sock:members; then run"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -45,9 +45,9 @@ cleanup unix n - n - 0 cleanup
 	}
 	const want = `ok    postfix        smtpd (smtp) hands its mail to coexistd by inet:127.0.0.1:8701
 warn  postfix        smtpd (submission) hands its mail to coexistd by inet:localhost:8701, but while coexistd is away, mail is bounced (the default action is reject)
-  do: write { inet:localhost:8701, default_action=tempfail } for inet:localhost:8701 in smtpd_milters of main.cf; then run: postfix reload
+  do: put into main.cf: smtpd_milters = { inet:localhost:8701, connect_timeout=10s, default_action=tempfail }; then run: postfix reload
 FAIL  postfix        smtpd (465) does not hand its mail to coexistd: smtpd_milters is ""
-  do: put into the -o options of 465 in master.cf: smtpd_milters = unix:{dir}/milter.sock; then run: postfix reload
+  do: put into the lines of 465 in master.cf: -o smtpd_milters=unix:{dir}/milter.sock; then run: postfix reload
 ok    postfix        smtpd (127.0.0.1:10026) takes mail back from a content filter, without milters
 FAIL  postfix        smtpd (10027) asks no milter: receive_override_options has no_milters
   do: take no_milters out of receive_override_options, save for a service that takes mail back from a content filter on loopback; then run: postfix reload
@@ -65,7 +65,7 @@ FAIL  postfix        may_relay is set for office365, but Postfix lets none of it
   do: put check_client_access socketmap:unix:{dir}/lookup.sock:networks before reject_unauth_destination in smtpd_relay_restrictions of main.cf, as coexistd setup postfix says; then run: postfix reload
 warn  postfix        smtp_tls_security_level is empty: mail goes to the platforms in the clear
   do: put into main.cf: smtp_tls_security_level = may; then run: postfix reload
-FAIL  postfix        Postfix runs smtp in its chroot, where they do not see coexistd's Unix sockets: all mail is put off
+FAIL  postfix        Postfix runs smtp in its chroot, where they do not see coexistd's Unix sockets ({dir}/milter.sock, {dir}/lookup.sock): all mail is put off
 `
 	if !strings.Contains(out, want) {
 		t.Errorf("the doctor says\n%s\nright is\n%s", out, want)

@@ -296,7 +296,7 @@ func TestTheDoctorNamesWhatIsWrongAndWhatToDo(t *testing.T) {
 		`FAIL  postfix        smtpd ({mta}, {submission}) does not hand its mail to coexistd: smtpd_milters is "inet:127.0.0.1:1"`,
 		"  do: put into main.cf: smtpd_milters = unix:{dir}/milter.sock; then run: postfix reload",
 		"FAIL  postfix        cleanup (cleanup-milter, cleanup) hands its mail to coexistd by unix:{dir}/milter.sock, but while coexistd is away, mail passes by",
-		"  do: put into main.cf: milter_default_action = tempfail",
+		"  do: put into main.cf: non_smtpd_milters = { unix:{dir}/milter.sock, default_action=tempfail }; then run: postfix reload",
 		"warn  postfix        milter_protocol is 2",
 		"FAIL  postfix        transport_maps does not ask coexistd for transport", "  do: put into main.cf: transport_maps = socketmap:unix:{dir}/lookup.sock:transport, texthash:",
 		"warn  postfix        recipient_delimiter is",

@@ -66,9 +66,8 @@ const (
 // remedies are what the tools may say that is to be done about this server, and how it is done: by a command, in
 // which $1 and so on are from what they say, or by what the page has for coexistd.toml and users.csv.
 var remedies = []struct{ found, do, command string }{
-	{`^smtpd \((\S+)\) takes mail back`, `^write into its lines in master.cf: -o (\S+)$`, "postconf -P $1/inet/$2"},
-	{``, `^give each its own: write \{ (inet:\S+), (default_action=accept) \}, \{ (inet:\S+), (default_action=accept) \} where`,
-		"sed -i -e 's/= $1, $3$/= { $1, $2 }, { $3, $4 }/' -e 's/= $3$/= { $3, $4 }/' {etc}/main.cf; sed -i 's/= $3 }/= { $3, $4 } }/' {etc}/master.cf"},
+	{``, `^put into the lines of (\S+) in master.cf: -o (\S+); then run`, "postconf -P $1/inet/$2"},
+	{``, `^put into main.cf: ([^;]+); then run`, "postconf -e '$1'"},
 	{` asks the blocklists \S+ about clients`, `have (smtpd_client_restrictions) begin with: (.*) cidr:/etc/postfix/platforms.cidr, (.*); let no other setting name these lists \(smtpd_recipient_restrictions does\)`,
 		"postconf -e '$1 = $2 cidr:{etc}/platforms.cidr, $3'; sed -i '/^smtpd_recipient_restrictions/s/, $3//' {etc}/main.cf; coexistd networks export --for cidr > {etc}/platforms.cidr"},
 	{``, `\bunlisted = "here"`, ""},

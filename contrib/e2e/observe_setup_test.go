@@ -58,7 +58,7 @@ func TestTheDoctorWantsOnlyTheMilterLineWhereAllIsObserved(t *testing.T) {
 	}))
 	s.mustSayOfPostfix(
 		"warn  postfix        smtpd (public, submission) hands its mail to coexistd by unix:{dir}/milter.sock, whose mode is observe, but while coexistd is away, mail is not let through (the default action is tempfail)",
-		"  do: write { unix:{dir}/milter.sock, default_action=accept } for unix:{dir}/milter.sock in smtpd_milters of main.cf; then run: postfix reload",
+		"  do: put into main.cf: smtpd_milters = { unix:{dir}/milter.sock, default_action=accept }; then run: postfix reload",
 		"FAIL  postfix        transport_maps asks coexistd for transport, though the mode is observe: only the milter line is to be set. The map holds nothing, and has mail wait while coexistd is away",
 		"  do: put into main.cf: transport_maps = texthash:{etc}/transport; then run: postfix reload")
 	status, out, _ := runDoctor(t, postconfOf(t, lab.Lend(t), filepath.Join(s.Postfix.Dir, "etc")), nil, "-c", s.Config())

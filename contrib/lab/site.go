@@ -89,6 +89,7 @@ type SiteConfig struct {
 	Accounts []string          // see SendmailConfig
 	Routes   map[string]string // further routes; see Config.Routes
 	Files    map[string]string // further files; see Config.Files
+	Services []Service         // further listeners of Postfix
 	// SASL is the socket of the server that knows the users' passwords; see
 	// Config.SASL. Empty: the lab's own, which knows bob.
 	SASL string
@@ -263,7 +264,7 @@ func (s *Site) postfixConfig(c SiteConfig) Config {
 		return Config{Package: true, Services: []Service{{Name: "public"}, {Name: "submission", Settings: submission}}, Main: main, Routes: routes, Users: users, SASL: c.SASL, Files: c.Files}
 	}
 	return Config{
-		Services: []Service{{Name: "public", Settings: behind}, {Name: "submission", Settings: submission}},
+		Services: append([]Service{{Name: "public", Settings: behind}, {Name: "submission", Settings: submission}}, c.Services...),
 		Main:     main,
 		Routes:   routes,
 		Users:    users,

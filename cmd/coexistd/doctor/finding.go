@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -40,6 +41,11 @@ func failure(format string, args ...any) Finding {
 func (f Finding) do(format string, args ...any) Finding {
 	f.Remedy = fmt.Sprintf(format, args...)
 	return f
+}
+
+// wrong are those findings about which something is to be done.
+func wrong(findings []Finding) []Finding {
+	return slices.DeleteFunc(findings, func(f Finding) bool { return f.Status == OK })
 }
 
 // mostNamed bounds how many of a kind are named.

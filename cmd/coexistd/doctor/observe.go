@@ -22,11 +22,11 @@ func lookAtObservedPostfix(ctx context.Context, x *examination) []Finding {
 		lookAtMilters(ctx, x, "smtpd", "smtpd_milters"),
 		lookAtMilters(ctx, x, "cleanup", "non_smtpd_milters"),
 		lookAtNeedlessMaps(x),
-		lookAtChroot(x),
+		x.judgeChroot(x.mta.chrooted(), x.unixSockets()),
 		lookAtRights(x),
 		lookAtDelimiters(x),
 		lookAtNetworks(x),
-		later(lookAtAliases(ctx, x)),
+		later(slices.Concat(lookAtOtherMilters(x), wrong(lookAtContentFilters(x)), lookAtAliases(ctx, x))),
 	)
 }
 
@@ -85,14 +85,14 @@ func (s *sendmail) observing(name, address string) string {
 
 // judgeWaiting says of a service whose mail is only observed what becomes of mail while we are
 // away: it is to go on.
-func (p *postfix) judgeWaiting(s *postconf.Service, setting, file string, us postconf.Milter) Finding {
-	action := cmp.Or(us.DefaultAction, p.Value(s, "milter_default_action"))
+func (x *examination) judgeWaiting(s *postconf.Service, setting string, us postconf.Milter) Finding {
+	action := cmp.Or(us.DefaultAction, x.mta.Value(s, "milter_default_action"))
 	if action == "accept" {
 		return fine("hands its mail to coexistd by %s, and goes on while coexistd is away, as is right for the mode observe", us.Address)
 	}
-	remedy := fmt.Sprintf("write %s for %s in %s of %s; then run: postfix reload", postconf.Passing(us.Address), us.Address, setting, file)
-	if !p.IsFrom(3) {
-		remedy = "put into main.cf: milter_default_action = accept; then run: postfix reload"
+	remedy := put(s, "milter_default_action", "accept")
+	if x.mta.IsFrom(3) {
+		remedy = x.putMilters(s, setting)
 	}
 	return warning("hands its mail to coexistd by %s, whose mode is observe, but while coexistd is away, mail is not let through (the default action is %s)", us.Address, action).do("%s", remedy)
 }

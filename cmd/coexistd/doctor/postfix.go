@@ -44,6 +44,19 @@ func (p *postfix) trusts(address netip.Addr) (trusted, sure bool) {
 
 func serviceName(s *postconf.Service) string { return s.Name }
 
+// put says that a setting is to have a value: in the lines of a service that has it there, otherwise in main.cf.
+func put(s *postconf.Service, setting, value string) string {
+	own := false
+	if s != nil {
+		_, own = s.Own[setting]
+	}
+	if own {
+		value, _ = postconf.Unspaced(value)
+		return "put into the lines of " + s.Name + " in master.cf: -o " + setting + "=" + value + "; then run: postfix reload"
+	}
+	return "put into main.cf: " + setting + " = " + value + "; then run: postfix reload"
+}
+
 // lookAtPostfix compares Postfix's settings with ours.
 func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 	switch err := x.mta.err; {
@@ -61,6 +74,8 @@ func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 	return slices.Concat(
 		lookAtMilters(ctx, x, "smtpd", "smtpd_milters"),
 		lookAtMilters(ctx, x, "cleanup", "non_smtpd_milters"),
+		lookAtOtherMilters(x),
+		wrong(lookAtContentFilters(x)), // lookAtMilters has told of what is right.
 		lookAtProtocol(x.mta),
 		lookAtCharacters(x.mta),
 		lookAtOriginal(x.mta),
@@ -69,7 +84,7 @@ func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 		lookAtDual(x),
 		lookAtRelaying(ctx, x),
 		lookAtDemands(x),
-		lookAtChroot(x),
+		x.judgeChroot(x.mta.chrooted(), x.unixSockets()),
 		lookAtRights(x),
 		lookAtDelimiters(x),
 		lookAtNetworks(x),
@@ -78,6 +93,7 @@ func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 		lookAtDomains(ctx, x),
 		lookAtAliases(ctx, x),
 		lookAtMoved(ctx, x),
+		lookAtRefused(ctx, x),
 		lookAtHostname(x),
 		x.mta.smartHost(),
 		lookAtLogins(ctx, x),
@@ -92,31 +108,33 @@ func lookAtProtocol(p *postfix) []Finding {
 	return nil
 }
 
-// askingPrograms are those of Postfix's that ask milters, or our lookups.
-var askingPrograms = []string{"smtpd", "cleanup", "trivial-rewrite", "pickup"}
-
-// lookAtChroot looks for services that cannot see a Unix socket of ours, because
-// the queue directory is all that they see.
-func lookAtChroot(x *examination) []Finding {
-	hidden := len(x.unixSockets()) > 0
-	var names []string
-	for _, s := range x.mta.Services {
-		if s.Chroot && slices.Contains(askingPrograms, s.Program) {
+// chrooted are the services that ask milters, or our lookups, and see nothing but the queue directory.
+func (p *postfix) chrooted() (names []string) {
+	for _, s := range p.Services {
+		if s.Chroot && slices.Contains([]string{"smtpd", "cleanup", "trivial-rewrite", "pickup"}, s.Program) {
 			names = append(names, s.Name)
 		}
 	}
-	if !hidden || len(names) == 0 {
-		return nil
-	}
-	return []Finding{failure("Postfix runs %s in its chroot, where they do not see coexistd's Unix sockets: %s", strings.Join(names, ", "), x.whenUnasked()).
-		do("write n into the chroot column of their lines in master.cf, or let coexistd listen on inet:127.0.0.1:8701; then run: systemctl restart postfix")}
+	return names
 }
 
-// unixSockets are our Unix sockets that main.cf names.
+// judgeChroot tells of services in their chroot that do not see these sockets.
+func (x *examination) judgeChroot(names, sockets []string) []Finding {
+	if len(names) == 0 || len(sockets) == 0 {
+		return nil
+	}
+	return []Finding{failure("Postfix runs %s in its chroot, where they do not see coexistd's Unix sockets (%s): %s", strings.Join(names, ", "), some(sockets), x.whenUnasked()).
+		do("write n into the chroot column of their lines in master.cf, or let coexistd listen on inet:127.0.0.1:8701 and inet:127.0.0.1:8702, and name these in their place; then run: systemctl restart postfix")}
+}
+
+// unixSockets are our Unix sockets that main.cf and master.cf name.
 func (x *examination) unixSockets() (paths []string) {
 	var used strings.Builder
 	for _, setting := range postconf.Names {
 		used.WriteString(x.mta.Main[setting] + " ")
+		for _, s := range x.mta.Services {
+			used.WriteString(s.Own[setting] + " ")
+		}
 	}
 	for _, l := range slices.Concat(x.conf.Listeners, x.conf.Lookups) {
 		if path, is := strings.CutPrefix(l.Address, "unix:"); is && strings.Contains(used.String(), l.Address) {

@@ -43,14 +43,15 @@ type aliases struct {
 	virtual, all map[string]bool
 }
 
-// lookAtAliases looks for aliases whose mail we refuse or send elsewhere, and for members
+// lookAtAliases looks for aliases whose mail we refuse or send elsewhere, for users whose mail we refuse, and for members
 // without a domain whom Postfix takes for others than the directory does. Tables that
-// cannot be listed, such as regexp: and ldap:, are not looked at.
+// cannot be listed, such as regexp: and ldap:, are not looked at: see lookAtRefused.
 func lookAtAliases(ctx context.Context, x *examination) []Finding {
 	list, findings := x.aliasTables(ctx)
+	users := x.userTables(ctx)
 	domains := x.domains()
 	local, err := x.mta.Members(ctx, "mydestination", domains, x.conf.Lookups)
-	if len(list) == 0 || err != nil {
+	if len(list)+len(users) == 0 || err != nil {
 		return findings // lookAtDomains has told the error.
 	}
 	myorigin, err := x.mta.Origin()
@@ -77,6 +78,9 @@ func lookAtAliases(ctx context.Context, x *examination) []Finding {
 	for _, table := range list {
 		findings = append(findings, a.judgeNames(table)...)
 		findings = append(findings, a.judgeMembers(table)...)
+	}
+	for _, table := range users {
+		findings = append(findings, a.judgeUsers(table)...)
 	}
 	return findings
 }
@@ -119,6 +123,27 @@ func withoutDomains(rows []postconf.Row) []postconf.Row {
 // beside the aliases, for NIS.
 func ofMakers(key string) bool { return key == "@" || strings.HasPrefix(key, "YP_") }
 
+// userTables lists the tables that say who exists in the classes of our domains, as far as they can be; one that
+// cannot be read is told of as one of aliases, or refuses mail.
+func (x *examination) userTables(ctx context.Context) (list []aliasTable) {
+	aliases := x.mta.everywhere("alias_maps")
+	for _, class := range postconf.Classes {
+		has, _ := x.mta.Members(ctx, class.Domains, x.domains(), x.conf.Lookups) // lookAtDomains tells the error.
+		if class.Recipients == "" || !slices.Contains(slices.Collect(maps.Values(has)), true) {
+			continue
+		}
+		for _, table := range x.mta.everywhere(class.Recipients) {
+			if slices.Contains(aliases, table) {
+				continue
+			}
+			if rows, listed, err := x.mta.Rows(ctx, table); listed && err == nil {
+				list = append(list, aliasTable{class.Recipients, table, rows})
+			}
+		}
+	}
+	return list
+}
+
 // place is where an address lives, when it is one of ours. Listed says that the directory
 // has it.
 func (a *aliases) place(address string) (p route.Place, listed, ours bool) {
@@ -134,8 +159,10 @@ func (a *aliases) place(address string) (p route.Place, listed, ours bool) {
 // names are the addresses of ours that a row of a table is for.
 func (a *aliases) names(t aliasTable, key string) (list []string) {
 	domains := a.origin
-	switch local := t.setting == "alias_maps"; {
-	case local:
+	switch {
+	case t.setting == "alias_maps":
+		domains = a.local
+	case t.setting == "local_recipient_maps" && !strings.Contains(key, "@"):
 		domains = a.local
 	case strings.HasPrefix(key, "@"):
 		// It is for all addresses, of which no directory has this one.
@@ -151,33 +178,57 @@ func (a *aliases) names(t aliasTable, key string) (list []string) {
 
 // judgeNames looks for aliases that no mail can reach.
 func (a *aliases) judgeNames(t aliasTable) (findings []Finding) {
-	var refused, unused []string
-	for _, one := range t.rows {
-		for _, name := range a.names(t, one.Key) {
-			p, _, ours := a.place(name)
-			name = strings.TrimPrefix(name, "coexistd-doctor-asks-for-any")
-			switch {
-			case !ours:
-			case p.Residence.Kind == route.Nowhere && p.Refused.Code != "" && !a.failed(p):
-				refused = append(refused, name)
-			case p.Residence.Kind == route.There && !strings.EqualFold(one.Value, p.Elsewhere):
-				unused = append(unused, name)
-			}
-		}
-	}
+	refused, unused := a.unreached(t)
 	if len(refused) > 0 {
 		f := failure
 		if t.setting == "alias_maps" {
 			f = warning // It has names that nobody outside writes to.
 		}
 		findings = append(findings, f("%s has aliases that the directory lacks, so that their mail is refused: %s", t, some(refused)).
-			do(`list each in the directory with the residence here, or set unlisted = "here" in the domain's section of %s`, a.x.conf.Path))
+			do("%s", a.x.listHere()))
 	}
 	if len(unused) > 0 {
 		findings = append(findings, warning("%s has aliases that live elsewhere by the directory or by unlisted, so that their mail goes there and not to the alias: %s", t, some(unused)).
 			do("list each in the directory with the residence here, or take it out of %s", t.table))
 	}
 	return findings
+}
+
+// unreached are the names of a table whose mail we refuse, and those who live elsewhere than it says.
+func (a *aliases) unreached(t aliasTable) (refused, unused []string) {
+	for _, one := range t.rows {
+		for _, name := range a.names(t, one.Key) {
+			p, _, ours := a.place(name)
+			name = strings.TrimPrefix(name, "coexistd-doctor-asks-for-any")
+			switch {
+			case !ours:
+			case a.refuses(p):
+				refused = append(refused, name)
+			case p.Residence.Kind == route.There && !strings.EqualFold(one.Value, p.Elsewhere):
+				unused = append(unused, name)
+			}
+		}
+	}
+	return refused, unused
+}
+
+// judgeUsers looks for users whose mail we refuse. Those who have moved away may still be there.
+func (a *aliases) judgeUsers(t aliasTable) []Finding {
+	refused, _ := a.unreached(t)
+	if len(refused) == 0 {
+		return nil
+	}
+	return []Finding{failure("%s has users that the directory lacks, so that their mail is refused: %s", t, some(refused)).do("%s", a.x.listHere())}
+}
+
+// listHere says what to do about addresses here that the directory lacks.
+func (x *examination) listHere() string {
+	return `list each in the directory with the residence here, or set unlisted = "here" in the domain's section of ` + x.conf.Path
+}
+
+// refuses reports a place whose mail we refuse since nobody lives there.
+func (a *aliases) refuses(p route.Place) bool {
+	return p.Residence.Kind == route.Nowhere && p.Refused.Code != "" && !a.failed(p)
 }
 
 // failed reports that the directory could not tell where an address lives.

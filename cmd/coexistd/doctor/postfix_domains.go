@@ -8,6 +8,7 @@ import (
 
 	"coexistd/cmd/coexistd/account"
 	"coexistd/cmd/coexistd/postconf"
+	"coexistd/policy/route"
 )
 
 // lookAtDomains sees whether Postfix takes mail for our domains, and delivers that for
@@ -45,6 +46,7 @@ func lookAtDomains(ctx context.Context, x *examination) []Finding {
 	if len(taken) > 0 {
 		findings = append(findings, fine("Postfix takes mail for %s", some(taken)))
 	}
+	findings = append(findings, x.judgeHostname(x.strict(domains))...)
 	findings = append(findings, lookAtDoubles(taken, has)...)
 	findings = append(findings, lookAtDelivery(ctx, x, taken, has)...)
 	isLocal := func(domain string) bool {
@@ -93,4 +95,23 @@ func lookAtDoubles(domains []string, has map[string][]postconf.Class) []Finding 
 	}
 	slices.SortFunc(findings, func(a, b Finding) int { return cmp.Compare(a.Found, b.Found) })
 	return findings
+}
+
+// strict are those of some domains in which coexistd refuses whom the directory lacks. Where there is no configuration
+// yet, it may be any.
+func (x *examination) strict(domains []string) []string {
+	return slices.DeleteFunc(slices.Clone(domains), func(domain string) bool {
+		configured := x.conf.Rules.Routes.Domains[domain]
+		return configured != nil && configured.Unlisted.Kind != route.Nowhere
+	})
+}
+
+// judgeHostname looks for a host that has the name of a domain of users in which coexistd refuses whom the directory lacks.
+func (x *examination) judgeHostname(strict []string) []Finding {
+	name := strings.ToLower(x.mta.Main["myhostname"])
+	if !slices.Contains(strict, name) {
+		return nil
+	}
+	return []Finding{sharedName("myhostname", name).
+		do("give the host a name of its own, such as myhostname = mail.%s, and write %s where main.cf has meant it by $myhostname (mydestination, myorigin); then run: postfix reload", name, name)}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"coexistd/cmd/coexistd/postconf"
+	"coexistd/policy/route"
 )
 
 // asked is a map of ours, and the setting of main.cf that should name it.
@@ -30,7 +31,7 @@ func lookAtMaps(ctx context.Context, x *examination) []Finding {
 // lookAtRecipients sees whether Postfix asks us who exists, for each class that has a domain of ours; of
 // those that none has, lookAtDomains tells.
 func lookAtRecipients(ctx context.Context, x *examination) []Finding {
-	domains := x.domains()
+	domains := slices.DeleteFunc(x.domains(), x.isHereAlone)
 	var findings []Finding
 	for _, class := range postconf.Classes {
 		has, _ := x.mta.Members(ctx, class.Domains, domains, x.conf.Lookups) // lookAtDomains tells the error.
@@ -46,6 +47,12 @@ func lookAtRecipients(ctx context.Context, x *examination) []Finding {
 		}
 	}
 	return findings
+}
+
+// isHereAlone reports a domain that has no mailboxes elsewhere, and leaves all to Postfix.
+func (x *examination) isHereAlone(domain string) bool {
+	d := x.conf.Rules.Routes.Domains[domain]
+	return d.LeavesUnlisted() && d.SameAs == "" && !slices.ContainsFunc(x.conf.Rules.Routes.Platforms, func(p *route.Platform) bool { return p.Holds(d) })
 }
 
 // save names those of some domains that leave unlisted addresses to Postfix.
@@ -100,13 +107,18 @@ func (x *examination) othersTables(setting string) []string {
 	})
 }
 
-// lookAtOwnMaps looks for cleanup services with alias maps of their own, ours among them, that
-// lack some of the administrator's: these are not asked besides.
+// lookAtOwnMaps looks for cleanup services with alias maps of their own that lack ours, or, with ours among them,
+// some of the administrator's: these are not asked besides. One with none leaves aliases to another service.
 func lookAtOwnMaps(x *examination) []Finding {
 	var findings []Finding
 	for _, s := range x.mta.Running("cleanup") {
 		own := postconf.Tables(s.Own["virtual_alias_maps"])
+		if len(own) == 0 {
+			continue
+		}
 		if !slices.ContainsFunc(own, func(table string) bool { return x.mta.IsAnyOfOurs(table, x.conf.Lookups) }) {
+			findings = append(findings, failure("cleanup (%s) has alias maps of its own without coexistd's: members of aliases who live elsewhere end in a mailbox here that nobody reads", s.Name).
+				do("%s", put(s, "virtual_alias_maps", s.Own["virtual_alias_maps"]+", socketmap:"+x.lookupAddress()+":members")))
 			continue
 		}
 		lacking := slices.DeleteFunc(postconf.Tables(x.mta.Main["virtual_alias_maps"]), func(table string) bool {
@@ -114,7 +126,7 @@ func lookAtOwnMaps(x *examination) []Finding {
 		})
 		if len(lacking) > 0 {
 			findings = append(findings, failure("cleanup (%s) has alias maps of its own without %s: what comes by it for the aliases there goes astray or is bounced", s.Name, some(lacking)).
-				do("put into its lines in master.cf: -o virtual_alias_maps=%s; then run: postfix reload", strings.Join(append(lacking, own...), ",")))
+				do("%s", put(s, "virtual_alias_maps", strings.Join(append(lacking, own...), ","))))
 		}
 	}
 	return findings

@@ -3,7 +3,6 @@ package doctor
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -23,7 +22,7 @@ func lookAtMilters(ctx context.Context, x *examination, program, setting string)
 // judgeService says of one service whether it gives its mail to us. What it finds
 // reads on from the service's name.
 func judgeService(ctx context.Context, x *examination, s *postconf.Service, setting string) Finding {
-	milters, file := x.mta.Value(s, setting), s.Where(setting)
+	milters := x.mta.Value(s, setting)
 	entries := postconf.Milters(milters)
 	i := slices.IndexFunc(entries, func(e postconf.Milter) bool { return x.mta.LeadsTo(e.Address, x.conf.Listeners) })
 	switch asks := x.mta.AsksMilters(s); {
@@ -34,9 +33,9 @@ func judgeService(ctx context.Context, x *examination, s *postconf.Service, sett
 				do("take smtpd_milter_maps out, or see that it names coexistd for each client; then run: postfix reload")
 		}
 		if x.conf.Rules.ObservesAll() {
-			return x.mta.judgeWaiting(s, setting, file, us)
+			return x.judgeWaiting(s, setting, us)
 		}
-		return x.mta.judgeAbsence(s, setting, file, us, slices.Delete(entries, i, i+1))
+		return x.judgeAbsence(s, setting, us)
 	case x.mta.IsReturn(s) && asks && len(entries) > 0:
 		return fine("takes mail back that coexistd has seen, for milters of its own")
 	case x.mta.IsReturn(s):
@@ -58,38 +57,23 @@ func judgeService(ctx context.Context, x *examination, s *postconf.Service, sett
 			list = append(list, one)
 		}
 	}
-	return failure("does not hand its mail to coexistd: %s is %q", setting, milters).
-		do("put into %s: %s = %s; then run: postfix reload", file, setting, strings.Join(list, ", "))
+	return failure("does not hand its mail to coexistd: %s is %q", setting, milters).do("%s", put(s, setting, strings.Join(list, ", ")))
 }
 
-// judgeAbsence says of a service that hands its mail to us what becomes of mail while we
-// are away, and what that asks of the other milters.
-func (p *postfix) judgeAbsence(s *postconf.Service, setting, file string, us postconf.Milter, others []postconf.Milter) Finding {
-	general := p.Value(s, "milter_default_action")
-	perMilter := fmt.Sprintf("write { %s, default_action=tempfail } for %s in %s of %s; then run: postfix reload", us.Address, us.Address, setting, file)
-	remedy := "put into main.cf: milter_default_action = tempfail; then run: postfix reload"
-	if us.DefaultAction != "" || len(others) > 0 && p.IsFrom(3) {
-		remedy = perMilter
+// judgeAbsence says of a service that hands its mail to us what becomes of mail while we are away.
+func (x *examination) judgeAbsence(s *postconf.Service, setting string, us postconf.Milter) Finding {
+	action := cmp.Or(us.DefaultAction, x.mta.Value(s, "milter_default_action"))
+	remedy := put(s, "milter_default_action", "tempfail")
+	if us.DefaultAction != "" || x.isBesideOthers() && x.mta.IsFrom(3) {
+		remedy = x.putMilters(s, setting)
 	}
-	switch action := cmp.Or(us.DefaultAction, general); action {
+	switch action {
 	case "tempfail":
+		return fine("hands its mail to coexistd by %s", us.Address)
 	case "accept":
 		return failure("hands its mail to coexistd by %s, but while coexistd is away, mail passes by unchecked, and that for users who live elsewhere goes astray (the default action is accept)", us.Address).do("%s", remedy)
 	case "reject":
 		return warning("hands its mail to coexistd by %s, but while coexistd is away, mail is bounced (the default action is reject)", us.Address).do("%s", remedy)
-	default:
-		return warning("hands its mail to coexistd by %s, but while coexistd is away, the default action is %s", us.Address, action).do("%s", remedy)
 	}
-	var bound []string
-	for _, other := range others {
-		if other.DefaultAction == "" {
-			bound = append(bound, other.Address)
-		}
-	}
-	_, own := s.Own["milter_default_action"]
-	if len(bound) > 0 && us.DefaultAction == "" && (own || p.IsWritten("milter_default_action")) && p.IsFrom(3) {
-		return warning("hands its mail to coexistd by %s; milter_default_action = tempfail holds for %s as well: while one of them is away, mail is put off", us.Address, some(bound)).
-			do("%s; milter_default_action is then for the others alone", perMilter)
-	}
-	return fine("hands its mail to coexistd by %s", us.Address)
+	return warning("hands its mail to coexistd by %s, but while coexistd is away, the default action is %s", us.Address, action).do("%s", remedy)
 }

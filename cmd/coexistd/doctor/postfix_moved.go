@@ -22,23 +22,47 @@ func lookAtMoved(ctx context.Context, x *examination) []Finding {
 	if len(moved) == 0 {
 		return nil
 	}
-	var findings []Finding
-	for _, table := range x.beforeOurs("virtual_alias_maps", "aliases") {
-		if postconf.IsListable(table) {
-			continue
-		}
-		if astray := x.astray(ctx, table, moved, a.leadsAway); len(astray) > 0 {
-			findings = append(findings, warning("%s of virtual_alias_maps has rows of users who live elsewhere, and Postfix asks it before coexistd: what is not rewritten before, such as bounces and the mail of lists, goes by these: %s", table, some(astray)).
-				do("put our map before it in virtual_alias_maps, as contrib/postfix describes; then run: postfix reload"))
+	const effect = "what is not rewritten before, such as bounces and the mail of lists, goes by these"
+	findings := x.movedIn(ctx, nil, "virtual_alias_maps", []string{"aliases"}, moved, effect, a.leadsAway)
+	for _, s := range x.mta.Running("cleanup") {
+		if _, own := s.Own["virtual_alias_maps"]; own {
+			findings = append(findings, x.movedIn(ctx, s, "virtual_alias_maps", []string{"members", "aliases"}, moved, effect, a.leadsAway)...)
 		}
 	}
-	for _, table := range x.beforeOurs("transport_maps", "transport") {
-		if astray := x.astray(ctx, table, moved, x.staysHere); len(astray) > 0 {
-			findings = append(findings, warning("%s of transport_maps has rows of users who live elsewhere, and Postfix asks it before coexistd: their mail that is not rewritten is delivered here: %s", table, some(astray)).
-				do("put our map before it in transport_maps, or take these rows out of it; then run: postfix reload"))
+	return append(findings, x.movedIn(ctx, nil, "transport_maps", []string{"transport"}, moved, "their mail that is not rewritten is delivered here", x.staysHere)...)
+}
+
+// movedIn looks for such rows in the tables of a setting, of a service or, where that is nil, of main.cf, that
+// stand before our map, which has one of some names.
+func (x *examination) movedIn(ctx context.Context, s *postconf.Service, setting string, ours, moved []string, effect string, isWrong func(key, value string) bool) (findings []Finding) {
+	value, of := x.mta.Main[setting], setting
+	if s != nil {
+		value, of = s.Own[setting], setting+" of "+s.Name+" in master.cf"
+	}
+	isUs := func(table string) bool {
+		return slices.ContainsFunc(ours, func(name string) bool { return x.mta.IsOurs(table, name, x.conf.Lookups) })
+	}
+	tables := postconf.Tables(value)
+	for _, table := range tables[:max(0, slices.IndexFunc(tables, isUs))] {
+		if setting == "virtual_alias_maps" && postconf.IsListable(table) {
+			continue
+		}
+		if astray := x.astray(ctx, table, moved, isWrong); len(astray) > 0 {
+			findings = append(findings, warning("%s of %s has rows of users who live elsewhere, and Postfix asks it before coexistd: %s: %s", table, of, effect, some(astray)).
+				do("%stake these rows out of it", putBefore(s, setting, postconf.List(value), table, isUs)))
 		}
 	}
 	return findings
+}
+
+// putBefore says that our map is to stand before a table, where it is no part of another table (unionmap).
+func putBefore(s *postconf.Service, setting string, list []string, table string, isUs func(string) bool) string {
+	at, i := slices.Index(list, table), slices.IndexFunc(list, isUs)
+	if at < 0 || i < at {
+		return ""
+	}
+	us := list[i]
+	return put(s, setting, strings.Join(slices.Insert(slices.Delete(list, i, i+1), at, us), ", ")) + "; or "
 }
 
 // moved are addresses of users who live elsewhere, by the directory that counts.
@@ -62,13 +86,6 @@ func (a *aliases) moved() (list []string) {
 		}
 	}
 	return list
-}
-
-// beforeOurs are the tables of a setting of main.cf that Postfix asks before the map of that name
-// of ours, when that is there.
-func (x *examination) beforeOurs(setting, ours string) []string {
-	list := postconf.Tables(x.mta.Main[setting])
-	return list[:max(0, slices.IndexFunc(list, func(table string) bool { return x.mta.IsOurs(table, ours, x.conf.Lookups) }))]
 }
 
 // astray are the keys for which a table has what is wrong. A table that cannot be asked is

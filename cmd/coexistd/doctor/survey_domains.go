@@ -9,7 +9,6 @@ import (
 
 	"coexistd/cmd/coexistd/account"
 	"coexistd/cmd/coexistd/postconf"
-	"coexistd/policy/route"
 )
 
 // withWhole adds the host's name to some domains where it is that of a whole domain, and no host in one.
@@ -52,15 +51,11 @@ func (s *survey) toBeListed(mta string) []Finding {
 	return []Finding{fine("%s takes mail for %s: coexistd will refuse what comes from the Internet for those that its configuration lacks, so each needs a [domain] there", mta, strings.Join(s.domains, ", "))}
 }
 
-// ownName looks at the host's name: as a domain that people write to, and as the domain of users.
+// ownName looks at the host's name: as the domain of users, and as a domain that people write to.
 func (s *survey) ownName(ctx context.Context) (findings []Finding) {
 	name := strings.ToLower(s.mta.Main["myhostname"])
-	switch {
-	case slices.Contains(s.domains, name) && len(s.strict([]string{name})) == 0:
-		return nil
-	case slices.Contains(s.domains, name):
-		return []Finding{sharedName("myhostname", name).
-			do("give the host a name of its own, such as myhostname = mail.%s, and write %s where main.cf has meant it by $myhostname (mydestination, myorigin)", name, name)}
+	if slices.Contains(s.domains, name) {
+		return s.judgeHostname(s.strict(s.domains))
 	}
 	local, err := s.takes(ctx, "mydestination", []string{name})
 	if err != nil {
@@ -74,7 +69,7 @@ func (s *survey) ownName(ctx context.Context) (findings []Finding) {
 
 // sharedName tells that the host's name, of that setting, is the domain of users.
 func sharedName(setting, name string) Finding {
-	return warning("%s is %s, which is the domain of users as well: mail of this host itself (root, cron) and names without a domain will count as theirs, and be refused where the directory lacks them", setting, name)
+	return warning("%s is %s, which is the domain of users as well: mail of this host itself (root, cron) and names without a domain count as theirs, and are refused where the directory lacks them", setting, name)
 }
 
 // ownDomain tells that mail for the host's name is taken, as the setting has it, and that coexistd refuses it.
@@ -113,13 +108,6 @@ func takesAnybody(says string, domains, strict []string) Finding {
 	}
 	return warning("%s %s. coexistd will refuse whom the directory lacks", says, some(strict)).
 		do("list all their addresses in the directory, or set unlisted = \"here\" for each in the configuration")
-}
-
-// strict are those of some domains in which coexistd refuses whom the directory lacks.
-func (s *survey) strict(domains []string) []string {
-	return slices.DeleteFunc(slices.Clone(domains), func(domain string) bool {
-		return s.configured && s.conf.Rules.Routes.Domains[domain].Unlisted.Kind != route.Nowhere
-	})
 }
 
 // refuses says what is to be decided about domains in which coexistd refuses whom the directory lacks.

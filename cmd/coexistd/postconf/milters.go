@@ -7,6 +7,8 @@ import (
 
 // Milter is one milter of a list in main.cf.
 type Milter struct {
+	// Entry is how it stands in the list, with its own settings.
+	Entry   string
 	Address string
 	// DefaultAction is its own; empty: milter_default_action.
 	DefaultAction string
@@ -19,10 +21,10 @@ func Milters(text string) []Milter {
 	for _, one := range List(text) {
 		inner, braced := strings.CutPrefix(one, "{")
 		if !braced {
-			list = append(list, Milter{Address: one})
+			list = append(list, Milter{Entry: one, Address: one})
 			continue
 		}
-		var entry Milter
+		entry := Milter{Entry: one}
 		for i, part := range List(strings.TrimSuffix(inner, "}")) {
 			name, value, _ := strings.Cut(strings.Trim(part, "{}"), "=")
 			if i == 0 {
@@ -36,18 +38,19 @@ func Milters(text string) []Milter {
 	return list
 }
 
-// Passing is an entry of smtpd_milters for the milter at an address, such that mail goes on while it is
-// away. Postfix knows that form from 3.0 on.
-func Passing(address string) string { return "{ " + address + ", default_action=accept }" }
+// Passing is an entry of smtpd_milters with its other settings as they are, such that mail goes on while the
+// milter is away. Postfix knows that form from 3.0 on.
+func Passing(entry string) string { return withAction(entry, "accept") }
 
-// WaitingFor is an entry of smtpd_milters with its other settings as they are, such that mail waits
-// while the milter is away. Postfix knows that form from 3.0 on.
-func WaitingFor(entry string) string {
+// WaitingFor is that for mail that waits while the milter is away.
+func WaitingFor(entry string) string { return withAction(entry, "tempfail") }
+
+func withAction(entry, action string) string {
 	parts := []string{entry}
 	if inner, braced := strings.CutPrefix(entry, "{"); braced {
 		parts = slices.DeleteFunc(List(strings.TrimSuffix(inner, "}")), func(part string) bool {
 			return strings.HasPrefix(strings.TrimLeft(part, "{ "), "default_action")
 		})
 	}
-	return "{ " + strings.Join(append(parts, "default_action=tempfail"), ", ") + " }"
+	return "{ " + strings.Join(append(parts, "default_action="+action), ", ") + " }"
 }

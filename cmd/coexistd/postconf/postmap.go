@@ -29,6 +29,12 @@ func IsListable(table string) bool {
 	return slices.Contains([]string{"btree", "cdb", "dbm", "hash", "inline", "lmdb", "sdbm", "texthash"}, kind)
 }
 
+// IsOfPatterns reports a table that Postfix asks for whole addresses alone.
+func IsOfPatterns(table string) bool {
+	kind, _, _ := strings.Cut(Direct(table), ":")
+	return kind == "regexp" || kind == "pcre"
+}
+
 // Rows lists a table. Listed is false for one of a kind that cannot be listed.
 func (p *Settings) Rows(ctx context.Context, table string) (list []Row, listed bool, err error) {
 	if !IsListable(table) {

@@ -112,6 +112,29 @@ func TestTheDoctorSaysWhichMembersOfAliases5AreBounced(t *testing.T) {
 	}
 }
 
+func TestTheDoctorSaysOfWhichMembersOnlyTheMailboxHereGetsMail(t *testing.T) {
+	t.Parallel()
+	s := startSite(t, lab.SiteConfig{
+		Directory: lab.SiteDirectory + "team@acmecorp.com,here,\nwhole@acmecorp.com,here,\n",
+		Files:     map[string]string{"aliases": "team bob, carol\nwhole bob, carol, carol@acmecorp-com.onmicrosoft.com\n"},
+		Routes:    map[string]string{"acmecorp.com": "local:"},
+		Main: map[string]string{
+			"myorigin": "acmecorp.com", "mydestination": "acmecorp.com", "virtual_mailbox_domains": "globex.example",
+			"local_recipient_maps": "socketmap:unix:{dir}/lookup.sock:recipients", "alias_maps": "texthash:$config_directory/aliases",
+		},
+	})
+	s.do(s.Postfix.Restart(deadline(t), map[string]string{"mailbox_transport": s.Here.NextHop()}))
+	table := "texthash:" + filepath.Join(s.Postfix.Dir, "etc", "aliases")
+	mustSay(t, s.ofPostfix(),
+		"warn  postfix        "+table+" of alias_maps has members whose residence is both, of whose mail by an alias only the mailbox here gets a copy\n"+
+			"  do: where that matters, name in "+table+" of alias_maps their other address as well: carol@acmecorp-com.onmicrosoft.com beside carol of team\n")
+	for to, other := range map[string][]string{"team": nil, "whole": {"office365 carol@acmecorp-com.onmicrosoft.com"}} {
+		message := lab.Plain("eve@example.net", to+"@acmecorp.com", "to an alias")
+		s.deliver(lab.FromInternet, lab.Mail{From: "eve@example.net", To: lab.To(to + "@acmecorp.com"), Data: message})
+		s.mustArrive(message, append([]string{"here bob@acmecorp.com", "here carol@acmecorp.com"}, other...)...)
+	}
+}
+
 func TestTheDoctorSaysWhichAliasesWeRefuse(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

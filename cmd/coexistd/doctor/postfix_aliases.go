@@ -78,6 +78,7 @@ func lookAtAliases(ctx context.Context, x *examination) []Finding {
 	for _, table := range list {
 		findings = append(findings, a.judgeNames(table)...)
 		findings = append(findings, a.judgeMembers(table)...)
+		findings = append(findings, a.judgeDual(table)...)
 	}
 	for _, table := range users {
 		findings = append(findings, a.judgeUsers(table)...)

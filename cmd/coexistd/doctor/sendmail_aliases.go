@@ -103,6 +103,7 @@ func lookAtSendmailAliases(x *examination) []Finding {
 	findings = append(findings, s.lookAtAliasFiles(list)...)
 	findings = append(findings, s.lookForCircles(list)...)
 	findings = append(findings, lookAtMembers(asked, list)...)
+	findings = append(findings, asked.dualMembers(list)...)
 	findings = append(findings, lookAtBareMembers(asked, list, virtual)...)
 	findings = append(findings, lookAtMovedAliases(asked, list, local)...)
 	findings = append(findings, lookAtUnreached(asked, list, virtual, strict)...)

@@ -396,6 +396,9 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 			"fail aliases have members that the directory lacks, so that mail to them comes back: bob@globex.example of team\n"}},
 		{"aliases to which no mail comes", inClassW([3]string{"+aliases", "", "sales: root\nmoved: root\n"}, [3]string{"users.csv", "address,residence\n", "address,residence\nmoved@acmecorp.com,moving\n"}), []string{
 			"warn {dir}/aliases has aliases that the directory lacks, or has as moving, so that mail to them is refused or put off: moved@acmecorp.com, sales@acmecorp.com"}},
+		{"members with a mailbox on both sides", [][3]string{{"+aliases", "", "team: bob@acmecorp.com, carol@acmecorp.com\nwhole: carol@acmecorp.com, Carol@acmecorp-com.onmicrosoft.com\n"}, {"users.csv", "address,residence\n", "address,residence\ncarol@acmecorp.com,both\n"}}, []string{
+			"warn {dir}/aliases has members whose residence is both, of whose mail by an alias only the mailbox here gets a copy\n" +
+				"  do: where that matters, name in {dir}/aliases their other address as well: carol@acmecorp-com.onmicrosoft.com beside carol@acmecorp.com of team\n"}},
 		{"aliases of who lives elsewhere", inClassW([3]string{"+aliases", "", "alice: bob@acmecorp.com\nbob: alice@acmecorp.com\ncarol: carol@acmecorp-com.onmicrosoft.com\n"}, [3]string{"users.csv", "address,residence\n", "address,residence\ncarol@acmecorp.com,office365\n"}), []string{
 			"warn {dir}/aliases has aliases that live elsewhere by the directory or by unlisted, so that their mail goes there and not to the alias: alice@acmecorp.com\n"}},
 		{"virtual users who live elsewhere", inClassW([3]string{"+sendmail.cf", "", "Kvirtuser text {dir}/virtusertable\n"}, [3]string{"+virtusertable", "", "alice@acmecorp.com bob\nbob@acmecorp.com bob\n"}), []string{

@@ -55,6 +55,8 @@ type Message struct {
 	Limit func(login, column string) (value string, failed bool)
 	// Senders are those that recipients have allowed and blocked.
 	Senders *senders.List
+	// ArchiveListing is the directory's answer for the archive's address, where that is ours.
+	ArchiveListing route.Listing
 	// Nonce makes the trace of this message unlike any other. It must be random.
 	Nonce [8]byte
 	// Now is the time in seconds since 1970, for passes to hold or not.

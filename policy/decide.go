@@ -70,8 +70,10 @@ type Decision struct {
 	Check string
 	// Findings are what the checks saw, those of the scanners first.
 	Findings []verdict.Finding
-	// Passed are the checks that a pass spares the message.
-	Passed     []string
+	// Passed are the checks that a pass spares the message, and PassedArchive.
+	Passed []string
+	// Archived is the address to which a copy for the archive goes, or empty.
+	Archived   string
 	Reasons    verdict.Reasons
 	Recipients []Ruling
 	// Observed is what would have been done, were it not only observed, for those
@@ -91,7 +93,7 @@ type Decision struct {
 func (d Decision) PutOff(why verdict.Reason) Decision {
 	d.Reply = why.Reply()
 	d.Verdict, d.Reasons, d.Check = d.Reply.Verdict(), verdict.Because(why), ""
-	d.Edits, d.Drop = nil, false
+	d.Edits, d.Drop, d.Archived = nil, false, ""
 	return d
 }
 
@@ -139,7 +141,7 @@ func (c *Case) Decide() Decision {
 	d.conclude()
 	d.Reasons = c.addThrough(d.Reasons)
 	d.addSpared(spared)
-	return c.edit(d)
+	return c.edit(c.archive(d))
 }
 
 // mostSpared bounds the reasons for checks that recipients are spared which the message has. Each

@@ -51,7 +51,7 @@ func (c *Case) edit(d Decision) Decision {
 	made.Recipients = done(d.Recipients)
 	switch d.Verdict {
 	case verdict.Accept, verdict.Tag:
-		d.Edits = c.mark(&made, c.retrace(&made, c.readdress(&made)))
+		d.Edits = c.mark(&made, c.retrace(&made, c.copyToArchive(&made, c.readdress(&made))))
 	case verdict.Quarantine, verdict.Discard:
 		d.Edits, d.Drop = c.takeOut(&made)
 	}
@@ -65,9 +65,9 @@ func (c *Case) edit(d Decision) Decision {
 
 // takeOut removes those recipients for whom the message is held or dropped, which are all
 // for whom anything is done. Where others are left to get it, it is not dropped: those who
-// are only observed, and recipients that are no addresses, who are the MTA's.
+// are only observed, recipients that are no addresses, who are the MTA's, and the archive.
 func (c *Case) takeOut(d *Decision) (edits []Edit, drop bool) {
-	drop = c.Unread == 0 && c.Observed == 0
+	drop = c.Unread == 0 && c.Observed == 0 && d.Archived == ""
 	for i := range d.Recipients {
 		drop = drop && !d.Recipients[i].Observed
 	}
@@ -75,7 +75,10 @@ func (c *Case) takeOut(d *Decision) (edits []Edit, drop bool) {
 		return nil, true
 	}
 	edits = c.removeRecipients(nil, func(i int) bool { return !d.Recipients[i].Observed })
-	if c.Unread > 0 {
+	if d.Archived != "" {
+		edits = c.retrace(d, c.copyToArchive(d, edits))
+	}
+	if c.Unread > 0 || d.Archived != "" {
 		edits = c.mark(d, edits)
 	}
 	return edits, false
@@ -159,7 +162,7 @@ func (c *Case) goneBare(gone func(i int) bool) map[string]bool {
 	return bare
 }
 
-// retrace adds what changes in the message's traces when it is sent on: one trace
+// retrace adds what changes in the message's traces when it is sent on, or copied to the archive: one trace
 // takes the place of all genuine ones that came. Those that are not stay: they count for
 // nothing, and are not ours.
 func (c *Case) retrace(d *Decision, edits []Edit) []Edit {
@@ -168,6 +171,9 @@ func (c *Case) retrace(d *Decision, edits []Edit) []Edit {
 		if r := &d.Recipients[i]; r.SentOn && !r.isRemoved() {
 			owners = append(owners, c.Recipients[i].Address.Owner)
 		}
+	}
+	if d.Archived != "" {
+		owners = append(owners, c.archiveOwner())
 	}
 	if len(owners) == 0 {
 		return edits

@@ -224,6 +224,9 @@ func (w *world) send(t testing.TB, m message) result {
 		Now:           now,
 		Nonce:         [8]byte{m.nonce},
 	}
+	if w.Archive != nil {
+		message.ArchiveListing = w.recipient(t, w.Archive.Address.Path).Listing
+	}
 	authors := spoof.ReadAuthors(message.Header.Values)
 	message.Authors = func() *spoof.Authors { return &authors }
 	out := result{refused: map[string]policy.Ruling{}}
@@ -273,7 +276,10 @@ func checkEnvelope(t testing.TB, m policy.Message, d policy.Decision) {
 	if d.Verdict == verdict.None {
 		t.Errorf("nothing is decided: %+v", d)
 	}
-	beside := m.Unread + m.Observed // recipients whom nothing is done about
+	beside := m.Unread + m.Observed // recipients whom nothing is done about, and the archive
+	if d.Archived != "" {
+		beside++
+	}
 	for _, r := range d.Recipients {
 		if r.Observed {
 			beside++

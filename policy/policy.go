@@ -56,6 +56,8 @@ type Rules struct {
 	Allow []Allowance
 	// TLS is what is demanded of connections, in order.
 	TLS []TLS
+	// Archive gets a copy of mail that passes us. Nil: there is none.
+	Archive *Archive
 	// Upstreams are the gateways in front of us, by their names.
 	Upstreams map[string]Upstream
 	// Routes, Tenants, Rates, DDoS and Spoof are the rules of their rooms.

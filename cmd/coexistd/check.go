@@ -32,6 +32,7 @@ type summary struct {
 	Platforms []string        `json:"platforms"`
 	Upstreams []string        `json:"upstreams"`
 	Checks    []pointSummary  `json:"checks"`
+	Archive   string          `json:"archive,omitempty"`
 	Domains   []domainSummary `json:"domains"`
 }
 
@@ -113,7 +114,7 @@ func summarize(path string) summary {
 		s.Errors = append(s.Errors, strings.Split(err.Error(), "\n")...)
 	}
 	counts, directories := s.addDirectories(reading)
-	for _, one := range daemon.LostReports(conf, directories.Set()) {
+	for _, one := range append(daemon.LostReports(conf, directories.Set()), daemon.LostArchive(conf, directories.Set())...) {
 		s.Errors = append(s.Errors, one.String())
 	}
 	if _, err := daemon.ReadTexts(conf); err != nil {
@@ -140,6 +141,7 @@ func summarize(path string) summary {
 	s.Upstreams = slices.AppendSeq(s.Upstreams, maps.Keys(conf.Rules.Upstreams))
 	slices.Sort(s.Upstreams)
 	s.addChecks(conf.Rules)
+	s.Archive = conf.Rules.Archive.String()
 	s.addDomains(conf.Rules.Routes.Domains, counts)
 	s.OK = len(s.Errors) == 0
 	return s
@@ -260,6 +262,9 @@ func (s summary) print(w, stderr io.Writer) {
 			}
 		}
 		fmt.Fprintf(w, "%-10s %s\n", name, cmp.Or(strings.Join(checks, ", "), "none"))
+	}
+	if s.Archive != "" {
+		fmt.Fprintf(w, "archive    %s\n", s.Archive)
 	}
 	for _, d := range s.Domains {
 		people := human.Count(d.Addresses, "address")

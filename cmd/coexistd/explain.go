@@ -30,11 +30,13 @@ import (
 
 // explanation is what would happen to a message.
 type explanation struct {
-	Checkpoint string          `json:"checkpoint"`
-	Checks     []string        `json:"checks"`
-	Verdict    string          `json:"verdict"`
-	Reply      string          `json:"reply"`
-	Observed   *observed       `json:"observed,omitempty"`
+	Checkpoint string    `json:"checkpoint"`
+	Checks     []string  `json:"checks"`
+	Verdict    string    `json:"verdict"`
+	Reply      string    `json:"reply"`
+	Observed   *observed `json:"observed,omitempty"`
+	// Archived is the address to which a copy for the archive goes, or empty.
+	Archived   string          `json:"archived,omitempty"`
 	Recipients []explainedRcpt `json:"recipients"`
 	Trace      []string        `json:"trace"`
 	strictest  verdict.Verdict
@@ -371,6 +373,9 @@ func (e *explanation) fill(r *record.Record, q *question, replies []verdict.Repl
 		e.Trace = append(e.Trace, why)
 	}
 	e.Trace = append(e.Trace, fmt.Sprintf("the message's verdict is %s", d.Verdict))
+	if e.Archived = d.Archived; e.Archived != "" {
+		e.Trace = append(e.Trace, fmt.Sprintf("a copy goes to the archive, %s, and nobody is told what becomes of it", e.Archived))
+	}
 	if would := d.Observed; would != nil {
 		e.Observed = &observed{would.Verdict.String(), would.Check, would.Reply.String()}
 		e.Trace = append(e.Trace, fmt.Sprintf("the mode is observe for those recipients of whom that is said: nothing is done for them; else the verdict would be %s", would.Verdict))
@@ -384,6 +389,9 @@ func (e *explanation) print(w io.Writer) {
 	}
 	if would := e.Observed; would != nil {
 		fmt.Fprintf(w, "would be   %s\n", printableLine(strings.TrimSpace(would.Verdict+" "+would.Reply)))
+	}
+	if e.Archived != "" {
+		fmt.Fprintf(w, "archived   %s\n", printableLine(e.Archived))
 	}
 	for _, r := range e.Recipients {
 		fmt.Fprintf(w, "\n%s\n", printableLine(r.Address))

@@ -38,6 +38,7 @@ type messageFacts struct {
 	// Observed is what would have been done for recipients for whom the mode is observe.
 	Observed *observedFacts `json:"observed,omitempty"`
 	Passed   []string       `json:"passed"`
+	Archived string         `json:"archived,omitempty"`
 	Findings []findingFacts `json:"findings"`
 	// Codes are the reasons as data.
 	Codes      verdict.Reasons  `json:"reasons"`
@@ -84,7 +85,7 @@ func factsOf(conf *config.Config, m *messages.Message) messageFacts {
 	f := messageFacts{
 		ID: m.ID.String(), Time: m.Time, QueueID: m.QueueID, Login: m.Login, From: m.Sender, MessageID: m.MessageID, Subject: ownmail.Readable(m.Subject),
 		Size: m.Size, Point: m.Point.String(), Platform: m.Platform, Verdict: m.Verdict.String(), Check: m.Check,
-		Reply: m.Reply.String(), Reason: m.Reasons.String(), Codes: m.Reasons, Proof: m.Proof.String(), Passed: append([]string{}, m.Passed...),
+		Reply: m.Reply.String(), Reason: m.Reasons.String(), Codes: m.Reasons, Proof: m.Proof.String(), Passed: append([]string{}, m.Passed...), Archived: m.Archived,
 		Findings: []findingFacts{}, Count: m.Count, Recipients: []recipientFacts{}, Traces: tracesOf(conf, m, time.Now()),
 		MTA: m.MTA, Hello: m.Hello, Answer: m.Answer,
 	}
@@ -247,7 +248,7 @@ func (f *messageFacts) print(w io.Writer) {
 		[2]string{"client", f.Client}, [2]string{"login", f.Login}, [2]string{"sender", "<" + f.From + ">"},
 		[2]string{"message id", f.MessageID}, [2]string{"subject", f.Subject}, [2]string{"size", size},
 		[2]string{"point", strings.TrimSpace(f.Point + " " + f.Platform)}, [2]string{"proof", f.Proof},
-		[2]string{"let past", strings.Join(f.Passed, ", ")},
+		[2]string{"let past", strings.Join(f.Passed, ", ")}, [2]string{"archived", f.Archived},
 	)
 	for _, one := range f.Findings {
 		lines("", [2]string{"found", one.Text})

@@ -75,6 +75,9 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 	if s.Configuration.Mode != "enforce" {
 		line("mode", "%s", s.Configuration.Mode)
 	}
+	if s.Configuration.Archive != "" {
+		line("archive", "%s", s.Configuration.Archive)
+	}
 	for _, l := range s.Listeners {
 		if l.Use == control.UseMetrics {
 			line(l.Use, "%s", l.Address)

@@ -27,12 +27,13 @@ import (
 type place int
 
 const (
-	usual    place = iota
-	outbound       // all mail for the Internet leaves through Office 365
-	checked        // every check is made, by servers that do as the message says
-	pending        // the networks of Office 365 are not known yet
-	troubled       // it has neither a spool nor a quarantine
-	flooded        // each client is let in once a minute, and may ask for one unknown recipient
+	usual      place = iota
+	outbound         // all mail for the Internet leaves through Office 365
+	checked          // every check is made, by servers that do as the message says
+	pending          // the networks of Office 365 are not known yet
+	troubled         // it has neither a spool nor a quarantine
+	unarchived       // the archive's mailbox is being moved
+	flooded          // each client is let in once a minute, and may ask for one unknown recipient
 )
 
 // agreeChecks has every check made. The servers are those of startServers. What a rule
@@ -120,8 +121,9 @@ func startAll(t *testing.T, signers map[string]*signer) map[place]agreedDaemon {
 		checked: startAgreed(t, startServers(t, signers).Replace(strings.Replace(
 			strings.Replace(lab.SiteTOML, "may_relay = true\n", "", 1), `tenant   = "`+lab.GoogleTenant+`"`, `proof = { dkim = "globex.example" }`, 1,
 		)+agreePlaces+agreeChecks)),
-		pending:  startAgreed(t, strings.Replace(agreeTOML, `networks = ["127.0.1.0/24"]`, `networks = ["spf:unknown.example"]`, 1)),
-		troubled: startAgreed(t, `quarantine.dir = "/proc/held"`+"\n"+lab.SiteTOML+agreePlaces),
+		pending:    startAgreed(t, strings.Replace(agreeTOML, `networks = ["127.0.1.0/24"]`, `networks = ["spf:unknown.example"]`, 1)),
+		troubled:   startAgreed(t, `quarantine.dir = "/proc/held"`+"\n"+lab.SiteTOML+agreePlaces),
+		unarchived: startAgreed(t, lab.SiteTOML+agreePlaces+archiveTOML("dave@acmecorp.com", `points = ["S0"]`)),
 		flooded: startAgreed(t, strings.Replace(lab.SiteTOML, `exempt = ["127.0.0.0/8"]`, "per_minute = 1\nunknown = 1", 1)+agreePlaces+`
 [checkpoint.S2.ddos]
 on_hit = "reject"
@@ -237,6 +239,8 @@ var refused = []agreement{
 
 	// What the daemon cannot do.
 	{about: "no quarantine", code: verdict.NotHeld, at: troubled, client: lab.FromInternet, from: fromEve, to: to(fromBob), fields: programFields, assume: []string{"--find", "malware=hit:extension setup.exe", "--without", "store"}, want: "S0 tempfail"},
+	{about: "no archive", code: verdict.ArchiveLost, at: unarchived, client: lab.FromInternet, from: fromEve, to: to(fromBob), want: "S0 tempfail"},
+	{about: "nothing is archived", at: unarchived, client: lab.FromUser, from: fromBob, to: to(fromBob), want: "S2 accept"},
 	{about: "no spool", code: verdict.SpoolFailed, at: troubled, client: lab.FromInternet, from: fromEve, to: to(fromBob), body: strings.Repeat(text, 100), assume: []string{"--without", "spool"}, want: "S0 tempfail"},
 
 	// Checks.

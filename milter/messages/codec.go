@@ -214,6 +214,7 @@ func codeRest(c *codec, m *Message) {
 	codeOutcome(c, &m.Observed)
 	codeList(c, &m.Findings, codeFinding)
 	codeList(c, &m.Passed, codeText)
+	codeText(c, &m.Archived)
 	codeList(c, &m.Recipients, codeRecipient)
 	codeNumber(c, &m.Count)
 	codeText(c, &m.Hello)

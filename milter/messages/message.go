@@ -52,6 +52,7 @@ type Message struct {
 	Observed policy.Outcome
 	Findings []verdict.Finding
 	Passed   []string // checks that a pass spared it
+	Archived string   // the address of its copy for the archive, or empty
 	// Recipients are the first thousand, with those refused, and Count is the number of all.
 	Recipients []Recipient
 	Count      int
@@ -116,7 +117,7 @@ func (m *Message) become(r *record.Record, delimiters string) {
 		MessageID: bounded(strings.TrimSpace(r.MessageID)), Subject: bounded(strings.TrimSpace(r.Subject)), Size: r.Size,
 		Point: d.Checkpoint, Platform: d.Platform, Verdict: d.Verdict, Check: d.Check,
 		Reply: d.Reply, Reasons: d.Reasons.Bounded(boundedArg), Proof: r.Proof.Reasons.Bounded(boundedArg),
-		Findings: findings, Passed: d.Passed, Recipients: recipients, Count: r.Count,
+		Findings: findings, Passed: d.Passed, Archived: d.Archived, Recipients: recipients, Count: r.Count,
 	}
 	if d.Observed != nil {
 		m.Observed = *d.Observed

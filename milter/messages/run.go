@@ -15,7 +15,7 @@ const (
 	runBytes = 128 << 10
 	// runVersion is the first byte of what a row has of messages. Who changes the codec, or the
 	// numbers of verdicts, points and states, raises it.
-	runVersion = 2
+	runVersion = 3
 	// endSize is the size of what says where a message ends, in bytes.
 	endSize = 4
 )

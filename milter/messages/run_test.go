@@ -23,7 +23,7 @@ func sample() *Message {
 		Time: time.UnixMicro(1_700_000_000_000_001), QueueID: "4Q1", Client: netip.MustParseAddr("192.0.2.1"), Login: "bob", Sender: "a@b.example", SenderOwner: "c@b.example",
 		MessageID: "<1@b.example>", Subject: "Hé", Size: 4711, Point: verdict.S1, Platform: "office365", Verdict: verdict.Reject, Check: "virus", Reply: reply, Reasons: why, Proof: why,
 		Findings: []verdict.Finding{{Check: "spam", State: verdict.Hit, Name: "X", Reasons: why, Down: true, Score: 1.25, Scored: true, Proposed: verdict.Tag, Detail: "Y", Took: 5_000_000}},
-		Passed:   []string{"rate"}, Count: 2, MTA: "rejected", Hello: "h", Answer: "later",
+		Passed:   []string{"rate"}, Archived: "q@a.example", Count: 2, MTA: "rejected", Hello: "h", Answer: "later",
 		Observed: policy.Outcome{Verdict: verdict.Tempfail, Check: "rate", Reply: reply, Reasons: why},
 		Recipients: []Recipient{{
 			Address: "d+x@b.example", Owner: "d@b.example", Residence: "here", Flow: "S1=>LD", Side: "O", Rewritten: "d@c.example", Verdict: verdict.Tempfail,
@@ -45,7 +45,7 @@ func written(first ID, list ...*Message) *run {
 // What is on disk is read by the next version, too.
 func TestTheFormOfARunStaysAsItIs(t *testing.T) {
 	t.Parallel()
-	const want = "\x02\x00\x00\x01\xb5\x82\x80\U000810c9\x85\x06\x034Q1\brejected\x04\xc0\x00\x02\x01\x03bob\va@b.example\vc@b.example\r<1@b.example>\x03Hé\xceI\x02\toffice365\x06\x05virus\xcc\b\x055.7.1\x02No\x01\vvirus-found\x10 \x01\r\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x05Eicar\x00\x00\x00\x00\x01\vvirus-found\x10 \x01\r\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x05Eicar\x00\x00\x00\x00\x05\x04rate\xcc\b\x055.7.1\x02No\x01\vvirus-found\x10 \x01\r\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x05Eicar\x00\x00\x00\x00\x01\x04spam\x02\x01X\x01\vvirus-found\x10 \x01\r\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x05Eicar\x00\x00\x00\x00\a\xfe\xd0\a\x02\x01Y\x80\xad\xe2\x04\x01\x04rate\x01\rd+x@b.example\vd@b.example\x04here\x06S1=>LD\x01O\vd@c.example\x05\xcc\b\x055.7.1\x02No\x01\vvirus-found\x10 \x01\r\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x05Eicar\x00\x00\x00\x00\x05spoof\x01\x04spam\x03vb3\x03\x04\x01h\x05later"
+	const want = "\x03\x00\x00\x01\xc1\x82\x80\U000810c9\x85\x06\x034Q1\brejected\x04\xc0\x00\x02\x01\x03bob\va@b.example\vc@b.example\r<1@b.example>\x03Hé\xceI\x02\toffice365\x06\x05virus\xcc\b\x055.7.1\x02No\x01\vvirus-found\x10 \x01\r\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x05Eicar\x00\x00\x00\x00\x01\vvirus-found\x10 \x01\r\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x05Eicar\x00\x00\x00\x00\x05\x04rate\xcc\b\x055.7.1\x02No\x01\vvirus-found\x10 \x01\r\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x05Eicar\x00\x00\x00\x00\x01\x04spam\x02\x01X\x01\vvirus-found\x10 \x01\r\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x05Eicar\x00\x00\x00\x00\a\xfe\xd0\a\x02\x01Y\x80\xad\xe2\x04\x01\x04rate\vq@a.example\x01\rd+x@b.example\vd@b.example\x04here\x06S1=>LD\x01O\vd@c.example\x05\xcc\b\x055.7.1\x02No\x01\vvirus-found\x10 \x01\r\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x05Eicar\x00\x00\x00\x00\x05spoof\x01\x04spam\x03vb3\x03\x04\x01h\x05later"
 	if got := written(64, sample()).messages; string(got) != want {
 		t.Errorf("a run is\n%q\nand was\n%q\nraise runVersion", got, want)
 	}

@@ -41,7 +41,7 @@ type Metrics struct {
 	messages, recipients, findings known
 	// observedMessages and observedRecipients count what would have been.
 	observedMessages, observedRecipients known
-	unproven                             *prometheus.CounterVec
+	unproven, archived                   *prometheus.CounterVec
 	holdFailures                         prometheus.Counter
 	steps                                [record.Steps]prometheus.Observer
 	scans                                *prometheus.HistogramVec
@@ -54,6 +54,7 @@ func New(state func() State) *Metrics {
 		registry: prometheus.NewRegistry(),
 		messages: known{vector: counters(messages)}, recipients: known{vector: counters(recipients)}, findings: known{vector: counters(findings)},
 		observedMessages: known{vector: counters(observedMessages)}, observedRecipients: known{vector: counters(observedRecipients)},
+		archived:     counters(archived),
 		unproven:     counters(unproven),
 		holdFailures: prometheus.NewCounter(prometheus.CounterOpts{Name: table[holdFailures].name, Help: table[holdFailures].help}),
 		scans:        histograms(scanSeconds),
@@ -65,8 +66,9 @@ func New(state func() State) *Metrics {
 	// A counter that is there from the start shows its first step, too.
 	for point := verdict.S0; point <= verdict.S2; point++ {
 		m.recipients.vector.WithLabelValues(point.String(), "", verdict.Reject.String(), verdict.CheckLoop)
+		m.archived.WithLabelValues(point.String())
 	}
-	m.registry.MustRegister(m.messages.vector, m.recipients.vector, m.observedMessages.vector, m.observedRecipients.vector, m.findings.vector, m.unproven, m.holdFailures, m.scans, steps, stateCollector{state},
+	m.registry.MustRegister(m.messages.vector, m.recipients.vector, m.observedMessages.vector, m.observedRecipients.vector, m.findings.vector, m.unproven, m.archived, m.holdFailures, m.scans, steps, stateCollector{state},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -96,6 +98,9 @@ func (m *Metrics) Record(r *record.Record) {
 	}
 	for _, platform := range r.Unproven() {
 		m.unproven.WithLabelValues(platform).Inc()
+	}
+	if d.Archived != "" {
+		m.archived.WithLabelValues(d.Checkpoint.String()).Inc()
 	}
 	if d.Verdict == verdict.Tempfail && d.Reasons.HasCode(verdict.NotHeld) {
 		m.holdFailures.Inc()

@@ -35,6 +35,7 @@ const (
 	observedRecipients
 	findings
 	unproven
+	archived
 	holdFailures
 	stepSeconds
 	scanSeconds
@@ -93,6 +94,7 @@ var table = [metricCount]metric{
 		"Recipients for whom the mode is observe, by what would have been done for them"},
 	findings:     {"coexistd_findings_total", counter, []string{"check", "state"}, "What checks saw of messages: clean, hit or unknown"},
 	unproven:     {"coexistd_unproven_messages_total", counter, []string{"platform"}, "Messages in our own name that were put off since they came from the platform's networks without proof of any tenant"},
+	archived:     {"coexistd_archived_messages_total", counter, []string{"point"}, "Messages of which a copy went to the archive, by the point where they entered"},
 	holdFailures: {"coexistd_quarantine_failures_total", counter, nil, "Messages that were put off since they could not be held"},
 	stepSeconds:  {"coexistd_step_duration_seconds", histogram, []string{"step"}, "How long a step of a message's end took, where it was made"},
 	scanSeconds:  {"coexistd_scan_duration_seconds", histogram, []string{"check"}, "How long a message was with the scanner of a check, the wait for a free place included"},

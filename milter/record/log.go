@@ -31,7 +31,7 @@ func (l Log) Record(r *Record) {
 	if len(d.Recipients) == 0 {
 		list.paths = r.Paths
 	}
-	attrs := append(make([]slog.Attr, 0, 19),
+	attrs := append(make([]slog.Attr, 0, 20),
 		slog.String("queue_id", shorten(r.QueueID)),
 		slog.Any("client", r.Client),
 		slog.String("login", shorten(r.Login)),
@@ -55,6 +55,9 @@ func (l Log) Record(r *Record) {
 		slog.Int("recipient_count", r.Count),
 		slog.Any("recipients", list),
 	)
+	if d.Archived != "" {
+		attrs = append(attrs, slog.String("archived", d.Archived))
+	}
 	if would := d.Observed; would != nil {
 		attrs = append(attrs, slog.Group("observed",
 			slog.String("verdict", would.Verdict.String()),

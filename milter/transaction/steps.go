@@ -38,6 +38,9 @@ func (t *Transaction) gather() {
 		Row: t.runtime.Directory.Row, Limit: t.runtime.Directory.Limit, Senders: t.runtime.Senders,
 		Now: time.Now().Unix(),
 	}
+	if archive := t.runtime.Policy.Archive; archive != nil {
+		m.ArchiveListing = t.runtime.Directory.List(archive.Address)
+	}
 	rand.Read(m.Nonce[:])
 	t.open = t.runtime.Policy.Open(m)
 	t.asks = t.open.Asks()
@@ -167,6 +170,10 @@ func (t *Transaction) hold(d policy.Decision) policy.Decision {
 	if d.Verdict > verdict.Quarantine {
 		return d
 	}
+	passed := d.Passed
+	if d.Archived != "" {
+		passed = append(slices.Clip(passed), policy.PassedArchive)
+	}
 	var held []quarantine.Recipient
 	for i := range d.Recipients {
 		ruling := d.Recipients[i].Done()
@@ -176,7 +183,7 @@ func (t *Transaction) hold(d policy.Decision) policy.Decision {
 		r := t.admitted[i]
 		one := quarantine.Recipient{
 			Address: r.Path, Owner: r.Address.Owner, Notify: r.Notify, ORcpt: r.ORcpt,
-			Checks: ruling.Held, Passed: d.Passed, Report: ruling.Report, ReportTo: ruling.ReportTo,
+			Checks: ruling.Held, Passed: passed, Report: ruling.Report, ReportTo: ruling.ReportTo,
 		}
 		if ruling.Elsewhere != "" {
 			one.Rewritten = []string{ruling.Elsewhere}

@@ -238,7 +238,7 @@ func (r *reader) keys() schema.Schema {
 		r.topKeys(), listenKeys(), lookupKeys(), r.controlKeys(), metricsKeys(),
 		platformKeys(), proofKeys(), upstreamKeys(), r.outsideKeys(), r.outsideResidenceKeys(), r.domainKeys(),
 		pointKeys(), checkKeys(), malwareKeys(), ddosKeys(), spoofKeys(), r.clamdKeys(), r.rspamdKeys(),
-		r.redisKeys(), rateKeys(), r.tlsKeys(), r.allowKeys(), r.quarantineKeys(), r.reportKeys(), messagesKeys(), r.probeKeys(), observeKeys(),
+		r.redisKeys(), rateKeys(), r.tlsKeys(), r.allowKeys(), r.archiveKeys(), r.quarantineKeys(), r.reportKeys(), messagesKeys(), r.probeKeys(), observeKeys(),
 	}
 }
 
@@ -287,6 +287,7 @@ func (r *reader) root(t *schema.Table) {
 	r.checks(t)
 	r.placeRates()
 	r.allow(t)
+	r.archive(t)
 	r.quarantine(t)
 	r.messages(t)
 	r.probe(t)

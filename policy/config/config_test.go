@@ -15,6 +15,7 @@ import (
 
 	"coexistd/policy"
 	"coexistd/policy/config/mistakes"
+	"coexistd/policy/mail"
 	"coexistd/policy/networks"
 	"coexistd/policy/route"
 	"coexistd/policy/tenant"
@@ -239,6 +240,12 @@ names = ["MX.bank.example", ".bank.example", "mx.bank.example"]
 name = "the cloud"
 platform = "google"
 out = "encrypt"
+[archive]
+address = "Archive@archive.example"
+points = ["S1", "S0", "S1"]
+ways = ["LD", "S4"]
+domains = ["Legal.example", ".legal.example"]
+held = true
 [observe]
 ready_after = "36h"
 expected = ["spoof", "virus", "spoof"]
@@ -278,6 +285,10 @@ func TestTheFullFileIsReadWhole(t *testing.T) {
 			In: policy.Verify, Out: policy.DANEOnly, Version: 13, Names: []string{"mx.bank.example", ".bank.example"},
 		},
 		{Name: "the cloud", Platform: "google", Out: policy.Encrypt, Version: 12},
+	})
+	check(t, "Archive", *p.Archive, policy.Archive{
+		Address: mail.Address{Path: "Archive@archive.example", Local: "Archive", Domain: "archive.example", Key: "archive@archive.example", Owner: "archive@archive.example"},
+		Points:  []verdict.Checkpoint{verdict.S1, verdict.S0}, Ways: []route.Hop{route.LD, route.Ours(verdict.S4)}, Domains: []string{"legal.example", ".legal.example"}, Held: true,
 	})
 	check(t, "Observe", c.Observe, Observe{ReadyAfter: day * 3 / 2, Expected: []string{"spoof", "virus"}})
 	check(t, "Outbound", p.Routes.Outbound, "google")

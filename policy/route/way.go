@@ -48,6 +48,16 @@ func (w Way) appendTo(b []byte) []byte {
 	return b
 }
 
+// Exit is the hop by which the way leaves our server: S3 or S4, or LD where it ends here.
+func (w Way) Exit() Hop {
+	for _, hop := range w {
+		if hop == Ours(verdict.S3) || hop == Ours(verdict.S4) {
+			return hop
+		}
+	}
+	return LD
+}
+
 // Ways are those of one recipient: none where the message is refused, two with dual
 // delivery.
 type Ways []Way

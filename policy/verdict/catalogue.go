@@ -145,6 +145,8 @@ var (
 		"RFC 3463 section 3.4", "the MTA asked about none of the message's recipients", "the MTA sends a message without having asked for any of its recipients")
 	ChangeUnfit = answers("change-unfit", 451, "4.3.0", "The message cannot be handled at the moment, try again later",
 		"RFC 3463 section 3.4", "a change to the message is not fit for the MTA", "a change to the message is not fit for the MTA: {=0}")
+	ArchiveLost = answers("archive-lost", 451, "4.3.0", "The message cannot be handled at the moment, try again later",
+		"RFC 3463 section 3.4", "nobody can tell where the mailbox of `[archive]` is: the directory cannot be read, lacks it, or has it as moving", "the archive {0} cannot be given a copy: {=1}")
 	NotHeld = answers("not-held", 451, "4.3.0", "The message cannot be handled at the moment, try again later",
 		"RFC 3463 section 3.4", "the message cannot be held in quarantine", "the message cannot be held in quarantine: {=0}")
 	SpoolFailed = answers("spool-failed", 452, "4.3.1", "The mail system is out of storage, try again later",

@@ -71,6 +71,8 @@ type Configuration struct {
 	Loaded time.Time `json:"loaded"`
 	// Mode is policy.Rules.Mode.
 	Mode string `json:"mode"`
+	// Archive is what is copied to the archive, as policy.Archive says it, or empty.
+	Archive string `json:"archive,omitempty"`
 	// Digest is config.Config.Digest of the file as it was loaded.
 	Digest string `json:"digest"`
 	// Refused tells why the last reload changed nothing. It is empty after one that did.

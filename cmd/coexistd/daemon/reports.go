@@ -38,13 +38,34 @@ func LostReports(conf *config.Config, directories *directory.Set) (lost mistakes
 	return lost
 }
 
-// tellLost logs what LostReports finds, once until it finds something else.
+// LostArchive tells that mail cannot be copied to the archive, by the directories, and so is put
+// off.
+func LostArchive(conf *config.Config, directories *directory.Set) (lost mistakes.Problems) {
+	archive := conf.Rules.Archive
+	if archive == nil {
+		return nil
+	}
+	listing := directories.List(archive.Address)
+	if _, why := conf.Rules.FindArchive(listing); why.Code != "" && !listing.Failed {
+		lost = append(lost, mistakes.Problem{Place: mistakes.Place{File: conf.Path, Key: "archive.address"}, Text: fmt.Sprintf(
+			"%s, so that all mail which is to be archived is put off; have the directory say where it lives, or write another address", why)})
+	}
+	return lost
+}
+
+// tellLost logs what LostReports and LostArchive find, once until they find something else.
 func (d *Daemon) tellLost() {
-	lost := LostReports(d.current.conf, d.runtime.Load().Directory)
-	if text := lost.Error(); text != d.lost {
-		d.lost = text
-		for _, one := range lost {
-			d.log.Error("reports of the quarantine would be lost", "error", one.String())
-		}
+	conf, set := d.current.conf, d.runtime.Load().Directory
+	reports, archive := LostReports(conf, set), LostArchive(conf, set)
+	text := reports.Error() + archive.Error()
+	if text == d.lost {
+		return
+	}
+	d.lost = text
+	for _, one := range reports {
+		d.log.Error("reports of the quarantine would be lost", "error", one.String())
+	}
+	for _, one := range archive {
+		d.log.Error("mail cannot be archived", "error", one.String())
 	}
 }

@@ -31,7 +31,7 @@ func (d *Daemon) look() *view {
 	v := &view{generation: g, listeners: maps.Clone(d.listeners), pollers: slices.Clone(d.pollers), lists: g.directories.Frozen(), status: control.Status{
 		Version: d.version, PID: os.Getpid(), Started: d.started,
 		Configuration: control.Configuration{
-			Path: g.conf.Path, Loaded: g.loaded, Mode: g.conf.Rules.Mode(), Digest: g.conf.Digest, Refused: linesOf(d.refused), Tried: d.tried,
+			Path: g.conf.Path, Loaded: g.loaded, Mode: g.conf.Rules.Mode(), Archive: g.conf.Rules.Archive.String(), Digest: g.conf.Digest, Refused: linesOf(d.refused), Tried: d.tried,
 		},
 		Directories: []control.Directory{}, Networks: []control.Networks{}, Scanners: []control.Scanner{},
 	}}

@@ -57,6 +57,7 @@ func looks() []look {
 		{"networks", lookAtLists},
 		{"tenant", lookAtUnproven},
 		{"quarantine", lookAtQuarantine},
+		{"archive", lookAtArchive},
 		{"messages", lookAtMessages},
 		{"daemon", lookAtDaemon},
 		{"metrics", lookAtMetrics},

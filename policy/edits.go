@@ -152,7 +152,10 @@ func (c *Case) goneBare(gone func(i int) bool) map[string]bool {
 	}
 	bare := make(map[string]bool)
 	for i := range c.Recipients {
-		bare[c.Recipients[i].Address.Local] = true
+		// To an MTA, a name with one of these is an address in another domain, which is somebody else's.
+		if local := c.Recipients[i].Address.Local; !strings.ContainsAny(local, "@%!") {
+			bare[local] = true
+		}
 	}
 	for i := range c.Recipients {
 		if !gone(i) {

@@ -158,9 +158,16 @@ func TestRecipientsOfMailMadeOnTheHostAreRemovedByTheirNamesAsWell(t *testing.T)
 		{[]string{"alice@acmecorp.com", "alice@acme.net"}, "alice@acmecorp.com alice alice@acme.net"},
 		{[]string{"alice@acmecorp.com", "alice@far.example"}, "alice@acmecorp.com"},
 		{[]string{"alice", "alice@acmecorp.com"}, "alice@acmecorp.com"},
+		{[]string{`"two words"@acmecorp.com`}, `"two words"@acmecorp.com "two words"`},
+		// Without their domain, these would be others' addresses: x@far.example, the last by Postfix's
+		// allow_percent_hack and swap_bangpath.
+		{[]string{`"x@far.example"@acmecorp.com`, "x@far.example"}, `"x@far.example"@acmecorp.com`},
+		{[]string{`x%far.example@acmecorp.com`, "x@far.example"}, `x%far.example@acmecorp.com`},
+		{[]string{`far.example!x@acmecorp.com`, "x@far.example"}, `far.example!x@acmecorp.com`},
 		{[]string{"bob@acmecorp.com", "carol@acmecorp.com"}, ""},
 	} {
-		got := newWorld().send(t, message{onHost: true, from: "root@acmecorp.com", to: c.to})
+		w := newWorld().with(map[string]string{`"x@far.example"@acmecorp.com`: "office365", "x%far.example@acmecorp.com": "office365", "far.example!x@acmecorp.com": "office365"})
+		got := w.send(t, message{onHost: true, from: "root@acmecorp.com", to: c.to})
 		want(t, strings.Join(c.to, " "), deleted(got.Decision), c.deleted)
 	}
 	want(t, "by SMTP", deleted(newWorld().send(t, message{client: ourClient, from: "bob@acmecorp.com", to: []string{"alice@acmecorp.com"}}).Decision), "alice@acmecorp.com")

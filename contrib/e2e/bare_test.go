@@ -87,3 +87,13 @@ func TestANameWithoutADomainReachesTheUserWhereverTheyLive(t *testing.T) {
 		test(t, lab.SendmailMTA, "mta.lab.test")
 	})
 }
+
+// Postfix would take the local part alone, told to remove it, for bob's address.
+func TestALocalPartThatIsAnothersAddressTakesNothingFromThem(t *testing.T) {
+	t.Parallel()
+	const odd = `"bob@acmecorp.com"@cloud.example`
+	s := startSite(t, lab.SiteConfig{TOML: lab.SiteTOML + "\n[domain.\"cloud.example\"]\nunlisted = \"office365\"\nalternate = { office365 = \"cloud-example.onmicrosoft.com\" }\n"})
+	m := lab.Plain("bob@acmecorp.com", "bob@acmecorp.com", "to both")
+	s.sendmail("bob@acmecorp.com", m, odd, "bob@acmecorp.com")
+	s.mustArrive(m, "here bob@acmecorp.com", `Internet "bob@acmecorp.com"@cloud-example.onmicrosoft.com`)
+}

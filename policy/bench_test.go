@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -62,6 +63,30 @@ func BenchmarkDecide(b *testing.B) {
 		open.Authentication, open.Findings = authentication, findings
 		if d := open.Decide(); d.Verdict != verdict.Accept || len(d.Edits) != 4 {
 			b.Fatalf("the decision is %+v", d)
+		}
+	}
+}
+
+// BenchmarkFiftyRoutes is what 50 rules add for a message that none of them takes.
+func BenchmarkFiftyRoutes(b *testing.B) {
+	w := newWorld()
+	for i := range 50 {
+		criteria := route.Criteria{Recipients: []string{"@far.example", fmt.Sprintf("user%d@acmecorp.com", i)}}
+		switch i % 3 {
+		case 0:
+			criteria.Senders = []string{".far.example", "@partner.example"}
+		case 1:
+			criteria.Header = route.Field{Name: "X-Class", Text: "secret"}
+		}
+		w.Routes.Rules = append(w.Routes.Rules, route.Rule{Name: "it", To: route.Goal{Here: true}, For: criteria})
+	}
+	to := w.recipient(b, "alice@acmecorp.com")
+	facts := route.Facts{From: route.Origin{Point: verdict.S0}, Sender: w.address(b, "jane@mail.far.example"), Header: header("Subject: x", "X-Mailer: y")}
+	found := w.Routes.Find(facts.From, facts.Sender, &to)
+	b.ReportAllocs()
+	for b.Loop() {
+		if got := w.Routes.Taking(&facts).Take(found, &to); got.Rule != "" {
+			b.Fatal(got)
 		}
 	}
 }

@@ -212,6 +212,14 @@ func (c *Case) Prove(signatures []spoof.DKIM) {
 	c.checks, c.scans = c.names()
 }
 
+// Measure tells the message's length in bytes, before anything that Asks names is added.
+func (c *Case) Measure(size int64) {
+	c.Size = size
+	if c.unfit.Code == "" && c.policy.Routes.GoesBySize() {
+		c.Prove(c.Signatures)
+	}
+}
+
 // Proof is what was found of the message's tenant so far.
 func (c *Case) Proof() tenant.Proof { return c.proof }
 
@@ -223,9 +231,13 @@ func (c *Case) Unproven() bool { return c.proof.Pending }
 func (c *Case) route() []Ruling {
 	rulings := make([]Ruling, len(c.Recipients))
 	routes := &c.policy.Routes
+	var taking *route.Taking
+	if len(routes.Rules) > 0 {
+		taking = routes.Taking(&route.Facts{From: c.from, Sender: c.Sender, Login: c.Login, Client: c.Client, Header: c.Header, Size: c.Size})
+	}
 	for i := range c.Recipients {
 		r := &c.Recipients[i]
-		found := routes.Find(c.from, c.Sender, r)
+		found := taking.Take(routes.Find(c.from, c.Sender, r), r)
 		if found.SentOn {
 			found = routes.Returned(found, c.Sender, r, c.traces.Passes(r.Address.Owner))
 		}
@@ -288,7 +300,7 @@ func (c *Case) Asks() Asks {
 	countsBytes := asks.Rate && slices.ContainsFunc(c.policy.Rates, func(r rate.Rule) bool {
 		return r.Count == rate.Bytes && len(c.counted(&r)) > 0
 	})
-	asks.Body = asks.Bounce || c.Unbound() || c.Unproven() || len(asks.Scans) > 0 || asks.Authentication || countsBytes
+	asks.Body = asks.Bounce || len(c.rulings) > 0 && c.policy.Routes.GoesBySize() || c.Unbound() || c.Unproven() || len(asks.Scans) > 0 || asks.Authentication || countsBytes
 	return asks
 }
 

@@ -19,11 +19,13 @@ type Ruling struct {
 	Ways      route.Ways // none when it is refused
 	// Elsewhere is the address that the message goes to instead or besides, or empty.
 	Elsewhere string
-	SentOn    bool // see route.Route
-	Verdict   verdict.Verdict
-	Reply     verdict.Reply // set when Verdict is Tempfail or Reject
-	Reasons   verdict.Reasons
-	Check     string // the check that decided, or empty: "loop"
+	// Instead, SentOn and Rule are as in route.Route.
+	Instead, SentOn bool
+	Rule            string
+	Verdict         verdict.Verdict
+	Reply           verdict.Reply // set when Verdict is Tempfail or Reject
+	Reasons         verdict.Reasons
+	Check           string // the check that decided, or empty: "loop"
 	// Held names the checks that hold the message for this recipient, when
 	// Verdict is Quarantine; Report says that the recipient is told of it, or in their
 	// place those of ReportTo.
@@ -40,7 +42,7 @@ type Ruling struct {
 // ruling makes a ruling of a recipient's route.
 func ruling(r *route.Recipient, found route.Route) Ruling {
 	return Ruling{
-		Address: r.Path, Residence: found.Residence, Ways: found.Ways, Elsewhere: found.Elsewhere, SentOn: found.SentOn,
+		Address: r.Path, Residence: found.Residence, Ways: found.Ways, Elsewhere: found.Elsewhere, Instead: found.Instead, SentOn: found.SentOn, Rule: found.Rule,
 		Verdict: found.Verdict, Reply: found.Reply(), Reasons: found.Reasons, Check: found.Check,
 	}
 }
@@ -290,7 +292,7 @@ func (c *Case) judge(i int, r *Ruling) (spared []verdict.Reason) {
 		r.Report = owner || len(r.ReportTo) > 0
 	}
 	if r.Verdict >= verdict.Tempfail {
-		r.Ways, r.Elsewhere, r.SentOn = nil, "", false
+		r.Ways, r.Elsewhere, r.Instead, r.SentOn = nil, "", false, false
 	}
 	r.Reasons = r.Reasons.And(spared...)
 	return spared

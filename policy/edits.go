@@ -97,7 +97,7 @@ func (c *Case) readdress(d *Decision) []Edit {
 	}
 	edits = c.removeRecipients(edits, func(i int) bool {
 		r := &d.Recipients[i]
-		return r.isRemoved() || r.Elsewhere != "" && r.Residence.Kind == route.There
+		return r.isRemoved() || r.Instead
 	})
 	for i := range d.Recipients {
 		r, to := &d.Recipients[i], &c.Recipients[i]

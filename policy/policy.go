@@ -169,7 +169,7 @@ func (r *Rules) NeedsContent(listener verdict.Checkpoint) (some, all bool) {
 	case verdict.S2:
 		entries = points[3:4]
 	}
-	return r.ProbeFrom != "" || r.mayVerify() || slices.ContainsFunc(points, r.readsBody),
+	return r.ProbeFrom != "" || r.Routes.GoesBySize() || r.mayVerify() || slices.ContainsFunc(points, r.readsBody),
 		!slices.ContainsFunc(entries, func(s stage) bool { return !r.readsBody(s) })
 }
 

@@ -20,7 +20,7 @@ const module = "coexistd"
 // pureFmt.
 var pureImports = []string{
 	"bufio", "bytes", "cmp", "crypto/hmac", "crypto/sha256", "crypto/subtle", "encoding/base64", "encoding/hex", "encoding/json", "errors", "fmt", "hash",
-	"hash/maphash", "iter", "maps", "math/bits", "net/netip", "slices", "strconv", "strings", "sync", "unicode", "unicode/utf16", "unicode/utf8",
+	"hash/maphash", "iter", "maps", "math/bits", "net/netip", "regexp", "slices", "strconv", "strings", "sync", "unicode", "unicode/utf16", "unicode/utf8",
 	"golang.org/x/net/idna", "golang.org/x/text/cases",
 	// These are tables that are compiled in, and functions of strings.
 	"golang.org/x/net/publicsuffix", "golang.org/x/text/unicode/bidi", "golang.org/x/text/unicode/norm", "github.com/emersion/go-message/charset",

@@ -54,6 +54,7 @@ type explainedRcpt struct {
 	Residence string   `json:"residence"`
 	Flow      string   `json:"flow"`
 	Rewritten []string `json:"rewritten"`
+	Route     string   `json:"route,omitempty"`
 	Verdict   string   `json:"verdict"`
 	Reply     string   `json:"reply"`
 	// Observed says that all of this is only what would be.
@@ -71,7 +72,7 @@ func (r *explainedRcpt) mode() string {
 // explained makes of a ruling what is printed of it.
 func explained(r policy.Ruling) explainedRcpt {
 	one := explainedRcpt{
-		Address: r.Address, Residence: r.Residence.String(), Flow: r.Ways.String(), Rewritten: []string{},
+		Address: r.Address, Residence: r.Residence.String(), Flow: r.Ways.String(), Rewritten: []string{}, Route: r.Rule,
 		Verdict: r.Verdict.String(), Reply: r.Reply.String(), Observed: r.Observed,
 	}
 	if r.Elsewhere != "" {
@@ -396,7 +397,7 @@ func (e *explanation) print(w io.Writer) {
 	for _, r := range e.Recipients {
 		fmt.Fprintf(w, "\n%s\n", printableLine(r.Address))
 		for _, line := range [][2]string{
-			{"mode", r.mode()}, {"residence", r.Residence}, {"flow", r.Flow}, {"rewritten", strings.Join(r.Rewritten, ", ")},
+			{"mode", r.mode()}, {"residence", r.Residence}, {"flow", r.Flow}, {"rewritten", strings.Join(r.Rewritten, ", ")}, {"route", r.Route},
 			{"verdict", r.Verdict}, {"reply", r.Reply},
 		} {
 			if line[1] != "" {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 
 	"coexistd/policy"
@@ -118,8 +119,8 @@ func (r recipients) flows() string {
 	return strings.Join(flows, ", ")
 }
 
-// MarshalText writes "address residence flow -> rewritten" for each recipient,
-// and for a refused one "address: reply", with semicolons between them. What is only
+// MarshalText writes "address residence flow -> rewritten by the route "name"" for each
+// recipient, without what there is not, and for a refused one "address: reply", with semicolons between them. What is only
 // observed would be so: "would be" stands behind the address.
 func (r recipients) MarshalText() ([]byte, error) {
 	b := make([]byte, 0, 128)
@@ -140,6 +141,9 @@ func (r recipients) MarshalText() ([]byte, error) {
 		if ruling.Elsewhere != "" {
 			b = append(append(b, " -> "...), ruling.Elsewhere...)
 		}
+		if ruling.Rule != "" {
+			b = strconv.AppendQuote(append(b, " by the route "...), ruling.Rule)
+		}
 		if ruling.Verdict != verdict.Accept {
 			b = append(append(b, ' '), ruling.Verdict.String()...)
 		}
@@ -157,6 +161,7 @@ func (r recipients) MarshalJSON() ([]byte, error) {
 		Residence string   `json:"residence,omitempty"`
 		Flow      string   `json:"flow,omitempty"`
 		Rewritten []string `json:"rewritten,omitempty"`
+		Route     string   `json:"route,omitempty"`
 		Verdict   string   `json:"verdict"`
 		Reply     string   `json:"reply,omitempty"`
 		Observed  bool     `json:"observed,omitempty"`
@@ -164,7 +169,7 @@ func (r recipients) MarshalJSON() ([]byte, error) {
 	objects := []object{}
 	for ruling := range r.all {
 		one := object{
-			Address: shorten(ruling.Address), Residence: ruling.Residence.String(), Flow: ruling.Ways.String(),
+			Address: shorten(ruling.Address), Residence: ruling.Residence.String(), Flow: ruling.Ways.String(), Route: ruling.Rule,
 			Verdict: ruling.Verdict.String(), Reply: ruling.Reply.String(), Observed: ruling.Observed,
 		}
 		if ruling.Elsewhere != "" {

@@ -73,6 +73,18 @@ func TestALineTellsWhatWasObserved(t *testing.T) {
 	}
 }
 
+func TestALineNamesTheRouteThatTookARecipient(t *testing.T) {
+	list := recipients{rulings: []policy.Ruling{{Address: "a@b", Verdict: verdict.Accept, Elsewhere: "a@c", Rule: `the "large"`}}}
+	text, err := list.MarshalText()
+	if want := `<a@b> -> a@c by the route "the \"large\""`; string(text) != want || err != nil {
+		t.Errorf("got %s, %v; want %s", text, err, want)
+	}
+	object, err := list.MarshalJSON()
+	if want := `[{"address":"a@b","rewritten":["a@c"],"route":"the \"large\"","verdict":"accept"}]`; string(object) != want || err != nil {
+		t.Errorf("got %s, %v; want %s", object, err, want)
+	}
+}
+
 func TestEachWayOfTheRecipientsStandsInTheFlowOnce(t *testing.T) {
 	here, there := route.Way{route.Ours(verdict.S0), route.LD}, route.Way{route.Ours(verdict.S0), route.Ours(verdict.S4), {Side: "O", Number: 1}, route.LD}
 	list := recipients{rulings: []policy.Ruling{{Ways: route.Ways{there}}, {}, {Ways: route.Ways{here}}, {Ways: route.Ways{here, there}}}}

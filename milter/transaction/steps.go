@@ -80,7 +80,8 @@ func (t *Transaction) report(level slog.Level, text string, attrs ...slog.Attr) 
 // measure tells the length of a mail that was read as a whole.
 func (t *Transaction) measure() {
 	if t.asks.Body {
-		t.open.Size = t.original().Size
+		t.open.Measure(t.original().Size)
+		t.asks = t.open.Asks()
 	}
 }
 

@@ -234,12 +234,14 @@ func newReader(path, absolute string) *reader {
 // tables' keys stand in the files of their sections, each before what is made of them and
 // what holds between them.
 func (r *reader) keys() schema.Schema {
-	return schema.Schema{
+	return slices.Concat(schema.Schema{
 		r.topKeys(), listenKeys(), lookupKeys(), r.controlKeys(), metricsKeys(),
 		platformKeys(), proofKeys(), upstreamKeys(), r.outsideKeys(), r.outsideResidenceKeys(), r.domainKeys(),
 		pointKeys(), checkKeys(), malwareKeys(), ddosKeys(), spoofKeys(), r.clamdKeys(), r.rspamdKeys(),
-		r.redisKeys(), rateKeys(), r.tlsKeys(), r.allowKeys(), r.archiveKeys(), r.quarantineKeys(), r.reportKeys(), messagesKeys(), r.probeKeys(), observeKeys(),
-	}
+		r.redisKeys(), rateKeys(), r.tlsKeys(),
+	}, r.routeKeys(), schema.Schema{
+		r.allowKeys(), r.archiveKeys(), r.quarantineKeys(), r.reportKeys(), messagesKeys(), r.probeKeys(), observeKeys(),
+	})
 }
 
 // Default returns the text of a configuration in which every key stands with its meaning,
@@ -284,6 +286,7 @@ func (r *reader) root(t *schema.Table) {
 	r.redis(t)
 	r.readRates(t)
 	r.tls(t)
+	r.routes(t)
 	r.checks(t)
 	r.placeRates()
 	r.allow(t)

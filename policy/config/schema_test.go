@@ -124,7 +124,7 @@ func jsonSection(path string) object {
 	for _, name := range allKeys().Within(path) {
 		inner := strings.TrimPrefix(path+"."+name, ".")
 		switch i := slices.IndexFunc(all, func(s schema.Section) bool { return s.Path == inner }); {
-		case name == "proof": // a key, too
+		case properties[name] != nil: // a key, too
 		case name == "*":
 			one["additionalProperties"] = jsonSection(inner)
 		case i >= 0 && strings.HasPrefix(all[i].Header, "[["):
@@ -181,6 +181,8 @@ func jsonKey(k schema.Key, path string) object {
 	case "tables":
 		inner := jsonSection(path + "." + k.Name)
 		one = object{"oneOf": []any{inner, object{"type": "array", "items": inner}}}
+	case "table":
+		one = jsonSection(path + "." + k.Name)
 	case "amount":
 		one = object{"oneOf": []any{object{"type": "integer", "minimum": int64(1), "maximum": maxLimit}, object{"type": "string"}}}
 	case "integer", "number":
@@ -370,7 +372,7 @@ func TestTheDefaultFileHasEveryKeyAndIsRightOnceItsNeededPartsAreUncommented(t *
 // isRequired reports a key without which its schema.Section is wrong.
 func isRequired(s schema.Section, name string) bool {
 	return slices.ContainsFunc(s.Keys, func(k schema.Key) bool {
-		return k.Name == name && (k.Missing != "" || s.Path == "allow" && name == "senders" || s.Path == "tls" && (name == "in" || name == "domains"))
+		return k.Name == name && (k.Missing != "" || s.Path == "allow" && name == "senders" || s.Path == "route" && name == "recipients" || s.Path == "tls" && (name == "in" || name == "domains"))
 	})
 }
 
@@ -383,6 +385,8 @@ func TestAValueOfAWrongTypeIsAMistakeForEveryKey(t *testing.T) {
 			header = "[platform.google]"
 		case "platform.*.proof":
 			header = "[platform.google.proof]"
+		case "route.header", "route.except", "route.except.header":
+			header = "[[route]]\n[" + s.Path + "]"
 		}
 		for _, k := range s.Keys {
 			// A date is right nowhere.

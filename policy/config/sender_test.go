@@ -387,7 +387,7 @@ func TestEveryKeyOfTheFileIsInTheDocumentationAndTheReverse(t *testing.T) {
 	named := []string{"platform", "upstream", "domain", "alternate", "overrides", "delegates", "source", "kinds", "columns", "values", "groups", "addresses"}
 	const rest = "[check.spam]\non_hit=1\non_error=1\ntag_at=1\nquarantine_at=1\nreject_at=1\n[check.malware]\nalso=1\nexcept=1\n[checkpoint.S0]\nreport=1\n"
 	said := make(map[string]bool)
-	for _, text := range []string{full, everyCheck, everySender, everySource, everyUpstream, rest} {
+	for _, text := range []string{full, everyCheck, everySender, everySource, everyUpstream, everyRoute, rest} {
 		_, keys, err := decodeTOML(text)
 		if err != nil {
 			t.Fatal(err)

@@ -35,6 +35,8 @@ type Route struct {
 	// Elsewhere is the address to which the message is sent on instead or, with dual
 	// delivery, besides; else empty.
 	Elsewhere string
+	// Instead is set when Elsewhere takes the place of the address that was written.
+	Instead bool
 	// SentOn is set when the message is sent on to another platform's mailbox: to
 	// Elsewhere, or to the address that it has, by the platform's relay or since one
 	// platform gave the other's own address.
@@ -42,6 +44,8 @@ type Route struct {
 	Reasons verdict.Reasons
 	// Check is verdict.CheckLoop when that decided, else empty.
 	Check string
+	// Rule names the Rule that takes the recipient, or is empty.
+	Rule string
 }
 
 // Find returns one recipient's route from where the message entered. While that is not
@@ -140,7 +144,7 @@ func (r *Rules) Place(a mail.Address, l Listing) Place {
 		p.Refused = verdict.Why(verdict.Moving, a.Owner)
 	case There, Both:
 		p.Platform = r.Platform(p.Residence.Platform)
-		home := cmp.Or(r.Domains[domain.SameAs], domain)
+		home := r.home(domain)
 		p.Elsewhere = p.Platform.elsewhere(home, a, l.Target)
 		switch byRelay := p.Platform != nil && p.Platform.ByRelay && p.Residence.Kind == There; {
 		case byRelay && home != domain:
@@ -150,13 +154,24 @@ func (r *Rules) Place(a mail.Address, l Listing) Place {
 		case p.Elsewhere == "":
 			// No directory takes a row that says so.
 			p.Refused = verdict.Why(verdict.DirectoryFailed, domain.Name)
-		case len(p.Elsewhere) > maxElsewhere:
-			p.Elsewhere = ""
-			p.Refused = verdict.Why(verdict.TooLongThere, a.Key, p.Residence.Platform, strconv.Itoa(maxElsewhere))
+		default:
+			return p.bounded(a)
 		}
 	}
 	return p
 }
+
+// bounded is the place with a refusal where its address is too long to be sent on to.
+func (p Place) bounded(a mail.Address) Place {
+	if len(p.Elsewhere) > maxElsewhere {
+		p.Elsewhere = ""
+		p.Refused = verdict.Why(verdict.TooLongThere, a.Key, p.Residence.Platform, strconv.Itoa(maxElsewhere))
+	}
+	return p
+}
+
+// home is the domain whose people a domain of ours has.
+func (r *Rules) home(domain *Domain) *Domain { return cmp.Or(r.Domains[domain.SameAs], domain) }
 
 // elsewhere is the address that reaches a mailbox at the platform, or "".
 func (p *Platform) elsewhere(domain *Domain, a mail.Address, target string) string {
@@ -227,6 +242,7 @@ func listed(l Listing) verdict.Reason {
 // deliver routes to a mailbox here, at a platform, or to both.
 func (r *Rules) deliver(from Origin, sender mail.Address, to *Recipient, place Place, why verdict.Reasons) Route {
 	route := Route{Verdict: verdict.Accept, Residence: place.Residence, Reasons: why, Elsewhere: place.Elsewhere, SentOn: place.Platform != nil}
+	route.Instead = place.Elsewhere != "" && place.Residence.Kind == There
 	if place.Residence.Kind != There {
 		route.Ways = append(route.Ways, r.way(from, sender, to, LD))
 	}
@@ -242,8 +258,13 @@ func (r *Rules) Returned(route Route, sender mail.Address, to *Recipient, passes
 	if !route.SentOn || passes < r.MaxPasses {
 		return route
 	}
-	why := verdict.Because(r.source(to), verdict.Why(verdict.LoopPasses, strconv.Itoa(passes)))
-	return loop(sender, Residence{Kind: There, Platform: route.Residence.Platform}, why)
+	again := verdict.Why(verdict.LoopPasses, strconv.Itoa(passes))
+	if route.Rule != "" {
+		looping := loop(sender, route.Residence, route.Reasons.And(again))
+		looping.Rule = route.Rule
+		return looping
+	}
+	return loop(sender, Residence{Kind: There, Platform: route.Residence.Platform}, verdict.Because(r.source(to), again))
 }
 
 // loop refuses a recipient whose message would go round. A looping bounce is dropped,

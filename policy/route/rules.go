@@ -21,6 +21,8 @@ type Rules struct {
 	// Outbound names the platform through which all mail for the Internet leaves; empty
 	// when it leaves from here.
 	Outbound string
+	// Rules take some mail another way, in order: the first that can take a recipient counts.
+	Rules []Rule
 }
 
 // Platform is another platform: Office 365, Google Workspace, or a further one that the

@@ -95,6 +95,7 @@ var (
 	BareLocalPart     = says("bare-local-part", "a bare local part belongs to the MTA")
 	NotOurs           = says("not-ours", "the recipient's domain is not ours")
 	HereOnly          = says("here-only", ", and it comes from there: it is delivered here only")
+	RoutedTo          = says("routed-to", "the route {u0} takes it to {1}")
 	RoutedLocalPart   = answers("routed-local-part", 554, "5.7.1", "Relay access denied",
 		"RFC 5321 appendix F.2, RFC 3463 section 3.8", "the local part names a way to another domain, from S0 or S1: `user%other@ours`, `other!user@ours`, `\"user@other\"@ours`", "the local part of {q0} names a way to another domain, and mail from outside is not relayed")
 	AlternateFromOutside = answers("alternate-from-outside", 554, "5.7.1", "Relay access denied: an alternate domain takes mail at its platform only",

@@ -86,7 +86,9 @@ func (t *Table) Read(keys []Key, further ...string) *Table {
 	known := slices.Clone(further)
 	t.values, t.right = make(map[string]any), make(map[string]any)
 	for _, k := range keys {
-		known = append(known, k.Name)
+		if !slices.Contains(known, k.Name) {
+			known = append(known, k.Name)
+		}
 		switch usual := k.Usual.(type) {
 		case nil:
 		case int:

@@ -83,16 +83,22 @@ func (p *Policy) unmet(client netip.Addr, version, certificate string, before st
 	return unmet
 }
 
-// isFor reports that the demand is for a client, as far as the client tells.
+// isFor reports that the demand is for a client, as far as the client tells. What the MTA's own host
+// hands in passes no network: released mail, and that of Sendmail's sendmail command.
 func (t *TLS) isFor(client netip.Addr, live networks.Live) bool {
-	if t.Clients.Len() > 0 && !t.Clients.Has(client) {
+	switch {
+	case t.Clients.Len() > 0 && !t.Clients.Has(client):
 		return false
-	}
-	if t.Platform == "" {
-		return true
+	case t.Platform == "":
+		return t.Clients.Len() > 0 || !isItself(client)
 	}
 	platforms, _ := live.Of(client)
 	return slices.Contains(platforms, t.Platform)
+}
+
+// isItself reports the address by which programs of one host reach each other.
+func isItself(client netip.Addr) bool {
+	return client == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || client == netip.IPv6Loopback()
 }
 
 // isFrom reports that the demand is for mail of a sender. The null sender is in no domain.

@@ -60,6 +60,9 @@ func TestAClientThatDoesNotMeetADemandIsRefusedBeforeItsMessageComes(t *testing.
 		"another platform":               {[]policy.TLS{thePlatform}, message{client: googleClient, from: "gina@acmecorp.com", proven: true}, ""},
 		"each must be met":               {[]policy.TLS{theNetwork, theBank}, message{client: internetClient, from: "eve@bank.example", tls: "TLSv1.3"}, "550 5.7.10"},
 		"a user of ours":                 {[]policy.TLS{{Name: "ours", Domains: []string{"acmecorp.com"}, In: policy.Encrypt}}, message{client: ourClient, from: "bob@acmecorp.com"}, "530 5.7.0"},
+		"the MTA's own host, by SMTP":    {[]policy.TLS{theBank}, message{client: "127.0.0.1", from: "eve@bank.example"}, ""},
+		"the same by IPv6":               {[]policy.TLS{theBank}, message{client: "::1", from: "eve@bank.example"}, ""},
+		"the same, where it is named":    {[]policy.TLS{{Name: "itself", Clients: networks.SetOf(netip.MustParsePrefix("127.0.0.0/8")), In: policy.Encrypt}}, message{client: "127.0.0.1", from: "eve@bank.example"}, "530 5.7.0"},
 		"this host":                      {[]policy.TLS{{Name: "ours", Domains: []string{"acmecorp.com"}, In: policy.Encrypt}}, message{onHost: true, from: "bob@acmecorp.com"}, ""},
 	} {
 		c.message.to = []string{"bob@acmecorp.com"}

@@ -120,6 +120,33 @@ func TestAConnectionThatIsNotAsDemandedIsRefusedBeforeTheMessage(t *testing.T) {
 	})
 }
 
+// The daemon hands released mail in by 127.0.0.1, without TLS.
+func TestMailOfAPartnerOfWhomTLSIsDemandedIsReleased(t *testing.T) {
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		trusted := newAuthority(t)
+		main, files, err := trusted.Server("mta.lab.test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		rspamd := startRspamd(t, lab.RspamdConfig{})
+		s := startSite(t, lab.SiteConfig{
+			MTA: mta, Main: main, MC: lab.ServerMC(), Files: files,
+			TOML: checkedTOML("", rspamd.URL(), neverReport, "[[tls]]\nname = \"the partner\"\ndomains = [\"example.net\"]\nin = \"verify\"\n"),
+		})
+		m := spamFor(forBob, "past due")
+		client := lab.Client{Server: s.Addr("public"), Local: lab.FromInternet, TLS: trusted.Client("mta.lab.test", certificateOf(t, trusted.Certificate, "mx.example.net"))}
+		if r, err := client.Send(deadline(t), lab.Mail{From: "eve@example.net", To: lab.To(forBob), Data: m}); err != nil || !r.Accepted() {
+			t.Fatalf("it is not taken: %+v, %v", r, err)
+		}
+		held := s.entriesOf(m)
+		if len(held) != 1 {
+			t.Fatalf("held are %+v", held)
+		}
+		s.release(held[0].ID, "released", "")
+		s.mustArrive(m, "here "+forBob)
+	})
+}
+
 // server is a host of a partner's, or of a platform's, to which mail leaves.
 type server struct {
 	about, demand string

@@ -101,7 +101,21 @@ func (r *reader) demand(t *schema.Table, first map[string]mistakes.Place) policy
 	case t.Has("names") && !verifies:
 		t.Fail("names", `have no effect: no certificate is verified; write "verify", or leave names out`)
 	}
+	refuseOtherNames(t, demand)
 	return demand
+}
+
+// refuseOtherNames refuses names that no server's certificate is compared with: in Postfix's table they
+// would be words of their own, and no mail would leave.
+func refuseOtherNames(t *schema.Table, demand policy.TLS) {
+	if demand.Out != policy.Verify && demand.Out != policy.Secure {
+		return
+	}
+	for _, name := range demand.Names {
+		if _, err := orBelow(domainName)(name); err != nil {
+			t.Fail("names", "%s is no name of a server, as out demands one; write it like \"mail.example.com\", and give in a [[tls]] of its own", wording.Quote(name))
+		}
+	}
 }
 
 // demandsOfClients reports that some [[tls]] demands something on the way in.

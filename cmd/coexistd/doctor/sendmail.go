@@ -69,6 +69,7 @@ func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 		lookAtSendmailDomains(x),
 		lookAtAlternates(x),
 		lookAtMasquerade(x),
+		lookAtSendmailDemands(x),
 		lookAtWays(x),
 		lookAtLocalMailer(x),
 		lookAtSendmailAliases(x),

@@ -141,6 +141,9 @@ func inClassW(changes ...[3]string) [][3]string {
 	}, changes...)
 }
 
+// demandsTLS demands TLS of a partner.
+const demandsTLS = "[[tls]]\nname = \"the bank\"\ndomains = [\"bank.example\"]\nin = \"verify\"\nout = \"secure\"\nnames = [\"mx.bank.example\"]\n"
+
 // masquerade is what MASQUERADE_AS makes of sendmail.cf.
 const masquerade = "DMmail.acmecorp.com\nSMasqHdr=93\nR$* < @ $* $=N . >	$@ $1 < @ $2 $3 . >\n" +
 	"R$* < @ $=M . > $*	$: $1 < @ $2 . @ $M > $3\nR$* < @ $=w . > $*	$: $1 < @ $2 . @ $M > $3\n"
@@ -176,6 +179,7 @@ func TestTheDoctorFindsASendmailWellThatIsAsContribHasIt(t *testing.T) {
 		"roles as virtual users":       inClassW([3]string{"aliases", "abuse:", "other-root: root\nroot: other-root\nxabuse:"}, [3]string{"+sendmail.cf", "", "Kvirtuser text {dir}/virtusertable\n"}, [3]string{"+virtusertable", "", "abuse@acmecorp.com xabuse\nx@other.example other-root\nbob+*@acmecorp.com bob\n"}),
 		"a host for all names":         inClassW([3]string{"aliases", "abuse:", "mailer-daemon:"}, [3]string{"+sendmail.cf", "", "DLother.example\n"}),
 		"the access map":               {{"relay-domains", "acmecorp.com\n", ""}, {"+access", "", "To:acmecorp.com\tRELAY\n"}},
+		"what [[tls]] demands":         {{"+coexistd.toml", "", demandsTLS}, {"+access", "", "TLS_Rcpt:bank.example\tVERIFY:112+CN:mx.bank.example\n"}, {"+sendmail.cf", "", "O ServerCertFile=/etc/mail/tls/sendmail-server.crt\n"}},
 		"a parent domain":              {{"relay-domains", "globex.example", "example"}},
 		"a relay":                      {{"coexistd.toml", "tenant =", "relay = \"[127.0.0.1]:25\"\ntenant ="}, {"sendmail.cf", "C{Coexistd}", "C{Coexistd}Globex.OnMicrosoft.com acmecorp-com.onmicrosoft.com "}},
 		"virtual users":                {{"+sendmail.cf", "", "C{VirtHost}acmecorp.com\nCR$={VirtHost}\n"}, {"relay-domains", "acmecorp.com\n", ""}},
@@ -282,6 +286,12 @@ func TestTheDoctorSaysWhatIsWrongWithSendmail(t *testing.T) {
 			"  do: put into sendmail.mc: InputMailFilters=coexistd;other in the DAEMON_OPTIONS of MSP-v4"}},
 		{"a daemon for a content filter", [][3]string{{"+sendmail.cf", "", "O DaemonPortOptions=Name=back, Addr=127.0.0.1, Port=10026, InputMailFilters=\n"}}, []string{
 			"ok daemon (back) takes mail back from a content filter, without milters"}},
+		{"what [[tls]] demands lacks", [][3]string{{"+coexistd.toml", "", demandsTLS}, {"+access", "", "TLS_Rcpt:bank.example\tENCR:112\n"}}, []string{
+			"fail the access map lacks what out of [[tls]] demands of servers, so that mail goes to them whatever they show: TLS_Rcpt:bank.example VERIFY:112+CN:mx.bank.example",
+			"warn Sendmail offers no TLS: whom a [[tls]] demands it of is refused", "  do: put into sendmail.mc: define(`confSERVER_CERT', `CERTFILE')dnl and define"}},
+		{"what Sendmail cannot demand", [][3]string{{"+coexistd.toml", "", strings.Replace(demandsTLS, `"secure"`, `"dane"`, 1)}, {"+sendmail.cf", "", "O ServerCertFile=/x.crt\nO TLSSrvOptions=V\n"}}, []string{
+			"warn Sendmail demands less of servers than [[tls]] says. Of \"the bank\": what dane demands, Sendmail can demand of all servers alone: confDANE",
+			"warn Sendmail asks clients for no certificate: whom a [[tls]] demands one of is refused", "  do: put into sendmail.mc: confTLS_SRV_OPTIONS without V; then"}},
 		{"one of two is unused", [][3]string{{"+sendmail.cf", "", strings.Replace(filter, "coexistd", "more", 1) + "\n"}}, []string{
 			"warn the filter more (inet:8701@127.0.0.1) leads to coexistd, but no list names it"}},
 		{"twice", [][3]string{{"+sendmail.cf", "", strings.Replace(filter, "coexistd", "more", 1) + "\n"}, {"sendmail.cf", "Filters=coexistd", "Filters=more,coexistd"}}, []string{

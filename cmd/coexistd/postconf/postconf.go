@@ -37,7 +37,8 @@ var Names = [...]string{
 	"smtpd_milter_maps", "content_filter", "smtpd_proxy_filter", "mail_owner", "smtpd_relay_restrictions", "smtpd_recipient_restrictions",
 	"smtpd_client_restrictions", "smtpd_helo_restrictions", "smtpd_sender_restrictions", "smtpd_data_restrictions",
 	"postscreen_dnsbl_sites", "postscreen_dnsbl_action", "postscreen_access_list",
-	"smtpd_tls_cert_file", "smtpd_tls_key_file", "smtpd_tls_chain_files", "smtpd_tls_ask_ccert", "smtpd_tls_security_level", "smtp_tls_policy_maps", "smtp_tls_cert_file", "smtp_tls_chain_files", "smtp_tls_security_level", "smtp_sasl_auth_enable",
+	"smtpd_tls_cert_file", "smtpd_tls_key_file", "smtpd_tls_chain_files", "smtpd_tls_ask_ccert", "smtpd_tls_req_ccert", "smtpd_tls_security_level", "smtp_tls_policy_maps",
+	"smtp_tls_CAfile", "smtp_tls_CApath", "tls_append_default_CA", "smtp_dns_support_level", "smtp_tls_cert_file", "smtp_tls_chain_files", "smtp_tls_security_level", "smtp_sasl_auth_enable",
 }
 
 // LocalOthers are the settings by which local(8) hands on mail to names that are no accounts.

@@ -23,13 +23,13 @@ func (g *sendmailSide) access() {
 	}
 	lines := []string{g.create(accessScript, text), "chmod 755 " + g.path(accessScript), "touch " + g.path("access"), g.path(accessScript)}
 	what := "What the map lacks is taken from the lists of the platforms' networks that the daemon keeps; while one is not known yet, the script fails, and is run again later."
-	title, undemanded := "Have the access map follow the platforms' networks", g.undemanded()
+	title, undemanded := "Have the access map follow the platforms' networks", strings.Join(sendmailcf.Undemanded(g.Conf.Rules), " ")
 	switch {
 	case len(relaying)+len(bounded) == 0:
-		title, what = "Have the access map demand of servers what [[tls]] says", strings.TrimSpace(undemanded)
+		title, what = "Have the access map demand of servers what [[tls]] says", undemanded
 	case len(g.demands()) > 0:
 		title += ", and demand of servers what [[tls]] says"
-		what += undemanded
+		what = strings.TrimSpace(what + " " + undemanded)
 	}
 	if len(relaying) > 0 {
 		what += " All tenants send from the networks that may relay; coexistd refuses what does not prove ours."

@@ -22,6 +22,9 @@ type Archive struct {
 	// Domains are domains of the sender, or of the recipient, in normal form: each is meant
 	// itself, or the ones below it where it begins with a dot.
 	Domains []string
+	// Journals name the platforms that send reports of their own mail to Address. Reports are not
+	// checked.
+	Journals []string
 	// Held has what the quarantine takes be copied as well.
 	Held bool
 }
@@ -100,6 +103,26 @@ func (c *Case) isForArchive(d *Decision) bool {
 		return false
 	}
 	return !c.isOurOwn() && !c.wasArchived() && !c.concernsArchive() && c.meetsArchive(d)
+}
+
+// journal returns the platform whose report to the archive the message is, or "". Reports prove no
+// tenant, and whose they are only the address tells; one of a tenant that is known not to be
+// ours is none.
+func (c *Case) journal() string {
+	a := c.policy.Archive
+	if a == nil || len(a.Journals) == 0 || c.pass != nil || c.proof.Foreign || len(c.Recipients) == 0 {
+		return ""
+	}
+	owner := c.archiveOwner()
+	if slices.ContainsFunc(c.Recipients, func(r route.Recipient) bool { return c.policy.Routes.Home(r.Address).Owner != owner }) {
+		return ""
+	}
+	for _, name := range c.Entry.Candidates {
+		if slices.Contains(a.Journals, name) {
+			return name
+		}
+	}
+	return ""
 }
 
 // isOurOwn reports a mail that coexistd itself has written.

@@ -8,6 +8,7 @@ import (
 	"coexistd/policy"
 	"coexistd/policy/route"
 	"coexistd/policy/seal"
+	"coexistd/policy/tenant"
 	"coexistd/policy/verdict"
 )
 
@@ -231,6 +232,42 @@ func TestATraceTellsThatAMessageWasArchived(t *testing.T) {
 	if got := w.send(t, round); got.Verdict != verdict.Accept || got.Archived != "" {
 		t.Errorf("the fourth time it is %v, archived as %q", got.Verdict, got.Archived)
 	}
+}
+
+func TestAPlatformsReportsToTheArchivePassUnchecked(t *testing.T) {
+	t.Parallel()
+	const address = "copies@acmecorp.com"
+	everything := found(hit("spam", "s"), hit("virus", "v"), hit("malware", "m"))
+	report := message{client: officeClient, from: "", to: []string{"Copies+x@acmecorp.com"}, findings: everything, fields: []string{"From: eve@far.example", "Sender: <x@acmecorp-com.onmicrosoft.com>"}}
+	with := func(change func(*message)) message { m := report; change(&m); return m }
+	for about, c := range map[string]struct {
+		m    message
+		want string
+	}{
+		"a report":           {report, "accept S1"},
+		"of a proven tenant": {with(func(m *message) { m.proven = true }), "accept S1"},
+		"of another tenant": {with(func(m *message) {
+			m.fields = append(slices.Clone(m.fields), tenant.CrossTenantHeader+": "+anotherTenant)
+		}), "reject S0"},
+		"from the Internet":        {with(func(m *message) { m.client = internetClient }), "reject S0"},
+		"of a platform without it": {with(func(m *message) { m.client = googleClient }), "reject S0"},
+		"to another as well":       {with(func(m *message) { m.from, m.to = stranger, []string{address, "bob@acmecorp.com"} }), "reject S0"},
+		"to another":               {with(func(m *message) { m.to = []string{"bob@acmecorp.com"} }), "reject S0"},
+	} {
+		w := newWorld().checking().with(map[string]string{address: "here"}).archiving(t, address, func(a *policy.Archive) { a.Journals = []string{"office365"} })
+		got := w.send(t, c.m)
+		want(t, about, got.Verdict.String()+" "+got.Checkpoint.String(), c.want)
+		if c.want == "accept S1" && (got.Archived != "" || added(got.Decision) != "" || strings.Join(got.Checks, " ") != "loop") {
+			t.Errorf("%s: added are %q, and the checks %q are made", about, added(got.Decision), got.Checks)
+		}
+		if got.refused[c.m.to[0]].Verdict != verdict.None {
+			t.Errorf("%s: it is refused at RCPT", about)
+		}
+	}
+	// Where the MX is at the platform, and past_mx refuses what comes past it, reports come all the same.
+	w := newWorld().checking().withMX("office365").with(map[string]string{address: "here"}).archiving(t, address, func(a *policy.Archive) { a.Journals = []string{"office365"} })
+	w.domain().RefusePastMX = true
+	want(t, "past the MX", w.send(t, report).Verdict.String(), "accept")
 }
 
 func TestObservedMailIsNotArchived(t *testing.T) {

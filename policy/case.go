@@ -104,11 +104,13 @@ type Case struct {
 	// borrowed is set at S1 for mail in the name of a domain of ours that has no
 	// mailboxes at its platform.
 	borrowed bool
-	checks   []string    // that are made, in order, loop before all
-	scans    []string    // those of them that scanners make
-	claim    *rate.Claim // what is asked of the limits, once that was worked out
-	stopped  bool        // by a limit: nothing else is asked
-	findings []verdict.Finding
+	// isJournal is set for a report to the archive, which is not checked.
+	isJournal bool
+	checks    []string    // that are made, in order, loop before all
+	scans     []string    // those of them that scanners make
+	claim     *rate.Claim // what is asked of the limits, once that was worked out
+	stopped   bool        // by a limit: nothing else is asked
+	findings  []verdict.Finding
 }
 
 // maxForged bounds the header fields of one name that a message may have of those that
@@ -195,6 +197,10 @@ func (c *Case) Prove(signatures []spoof.DKIM) {
 		c.proof = c.policy.Tenants.Prove(c.Entry.Candidates, tenant.Evidence{
 			Header: c.Header, Certificate: c.Certificate, Signatures: c.Signatures,
 		})
+	}
+	if platform := c.journal(); platform != "" {
+		c.proof = tenant.Proof{Platform: platform, Reasons: verdict.Because(verdict.Why(verdict.JournalReport, platform))}
+		c.isJournal = true
 	}
 	c.from = c.policy.settle(c.Entry, c.proof.Platform)
 	if c.pass != nil {
@@ -359,8 +365,12 @@ func (c *Case) points(i int, yield func(stage)) {
 // save those that the recipient is spared, for which it returns the reasons.
 //
 // A message with a pass comes from this host. Who sent it, and how much, was
-// judged when it came first, and only what its content is, is looked at again.
+// judged when it came first, and only what its content is, is looked at again. A report to the
+// archive is spared all.
 func (c *Case) examine(i int, ask func(stage, Check)) (spared []verdict.Reason) {
+	if c.isJournal {
+		return nil
+	}
 	c.points(i, func(point stage) {
 		for _, check := range point.Checks {
 			switch {

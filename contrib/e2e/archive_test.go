@@ -265,6 +265,41 @@ func TestTheArchiveHasEachOfTwoHundredMessagesOnceOverRestarts(t *testing.T) {
 	})
 }
 
+func TestTheJournalOfAPlatformReachesTheArchiveOnceAndUnchecked(t *testing.T) {
+	onEachMTA(t, func(t *testing.T, mta lab.MTA) {
+		const box = "copies@acmecorp.com"
+		archive := archiveTOML(box, `journals = ["office365"]`)
+		s := startSite(t, lab.SiteConfig{MTA: mta, Directory: lab.SiteDirectory + box + ",here,\n", TOML: checkedTOML("", "", neverReport, archive)})
+		report := func(about string) []byte {
+			return withHeader("Sender: <MicrosoftExchange329e71ec88ae4615bbc36ab6ce41109e@acmecorp-com.onmicrosoft.com>\r\nX-MS-Journal-Report:", programFor(box, about, 0))
+		}
+		m := report("a report")
+		r := s.send(lab.FromOffice365, lab.Mail{To: lab.To(box), Data: m})
+		if !r.Accepted() {
+			t.Fatalf("the report is answered %+v", r)
+		}
+		s.mustArrive(m, "here "+box)
+		if line := s.logged(r); line["point"] != "S1" || line["verdict"] != "accept" || line["archived"] != "" || !strings.Contains(line["proof"], "a report of office365 to the archive") {
+			t.Errorf("the report is logged as %v", line)
+		}
+		for about, c := range map[string]struct {
+			client, to string
+			tenant     bool
+		}{
+			"from the Internet": {lab.FromInternet, box, false}, "of another tenant": {lab.FromOffice365, box, true}, "to another": {lab.FromOffice365, "bob@acmecorp.com", false},
+		} {
+			m := report(about)
+			if c.tenant {
+				m = fromTenant("11111111-2222-3333-4444-555555555555", m)
+			}
+			if r := s.send(c.client, lab.Mail{To: lab.To(c.to), Data: m}); r.Accepted() && s.logged(r)["verdict"] == "accept" {
+				t.Errorf("%s, what looks like a report passes unchecked", about)
+			}
+			s.mustArrive(m)
+		}
+	})
+}
+
 // sendUntilTaken hands a message of a user's in, again as long as it is put off.
 func (s *site) sendUntilTaken(ctx context.Context, m lab.Mail) error {
 	for {

@@ -26,6 +26,8 @@ func (r *reader) archiveKeys() schema.Section {
 			Meaning: "how it goes on, to one recipient at least: `\"LD\"` to a mailbox here, `\"S4\"` to a platform, `\"S3\"` to the Internet"},
 		{Name: "domains", Kind: schema.List(orBelow(domainName), some("domains")), Usually: "any", Example: `["legal.example.com"]`,
 			Meaning: "domains of the envelope's sender, or of that recipient. `\".example.com\"` are the domains below it"},
+		{Name: "journals", Kind: schema.Texts(some("platforms")), Usually: "none", Example: `["office365"]`,
+			Meaning: "platforms whose own journal goes to `address`: their reports to it are not checked ([how](archive.md#the-other-sides-half)), and `coexistd setup` says what to set there"},
 		{Name: "held", Kind: schema.Boolean(), Usual: false, Meaning: "what is held in the quarantine is copied when that happens, viruses, too; else when it is released"},
 	}}
 }
@@ -45,10 +47,25 @@ func (r *reader) archive(t *schema.Table) {
 	}
 	// What is wrong with it has been told.
 	a.Address, _ = mail.ParseAddress(schema.Value[string](one, "address"), r.config.Rules.Delimiters)
+	a.Journals = r.journals(one, a)
 	r.config.Rules.Archive = a
 	if r.config.Rules.ObservesAll() {
 		r.note("[archive] has no effect while all mail is only observed")
 	}
+}
+
+// journals reads the platforms whose journal goes to the archive.
+func (r *reader) journals(t *schema.Table, a *policy.Archive) []string {
+	there := r.config.Rules.Routes.AlternateOf(a.Address.Domain)
+	return schema.Each(&r.Reader, schema.Value[[]schema.Item](t, "journals"), func(name string) (string, error) {
+		switch {
+		case !r.isPlatform(name):
+			return "", fmt.Errorf("%s is no platform of this file; %s", wording.Quote(name), r.suggestPlatform(name))
+		case there != nil && there.Name == name:
+			return "", fmt.Errorf("the archive is at %s itself, whose journal cannot go to a mailbox there; take it out, or write another address", name)
+		}
+		return name, nil
+	}, schema.Dropped)
 }
 
 // archiveAddress reads an address that may be added to any message, in ASCII as it must be.

@@ -244,6 +244,7 @@ out = "encrypt"
 address = "Archive@archive.example"
 points = ["S1", "S0", "S1"]
 ways = ["LD", "S4"]
+journals = ["google", "office365", "google"]
 domains = ["Legal.example", ".legal.example"]
 held = true
 [observe]
@@ -289,6 +290,7 @@ func TestTheFullFileIsReadWhole(t *testing.T) {
 	check(t, "Archive", *p.Archive, policy.Archive{
 		Address: mail.Address{Path: "Archive@archive.example", Local: "Archive", Domain: "archive.example", Key: "archive@archive.example", Owner: "archive@archive.example"},
 		Points:  []verdict.Checkpoint{verdict.S1, verdict.S0}, Ways: []route.Hop{route.LD, route.Ours(verdict.S4)}, Domains: []string{"legal.example", ".legal.example"}, Held: true,
+		Journals: []string{"google", "office365"},
 	})
 	check(t, "Observe", c.Observe, Observe{ReadyAfter: day * 3 / 2, Expected: []string{"spoof", "virus"}})
 	check(t, "Outbound", p.Routes.Outbound, "google")

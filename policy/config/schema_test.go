@@ -341,6 +341,7 @@ func TestTheDefaultFileHasEveryKeyAndIsRightOnceItsNeededPartsAreUncommented(t *
 		"mode": nil, "past_mx": nil, "same_as": nil,
 		"source.*.tls": nil, "source.*.driver": nil, "source.*.database": nil, "source.*.query": nil, "source.*.mark_query": nil, "source.*.file": nil,
 		"tls.platform":                 {"[platform.office365]"},
+		"archive.journals":             {"[platform.office365]"},
 		"probe.addresses":              {"[platform.office365]", `[domain."example.com"]`, "alternate"},
 		"source.*.platform":            {"[platform.office365]"},
 		"source.*.residence.attribute": {"[source.people]", "type"}, "source.*.residence.values": {"[source.people]", "type"},

@@ -67,6 +67,8 @@ var (
 	CountsAsInternet    = says("counts-as-internet", ": the message counts as S0")
 	SignaturesNotLooked = says("signatures-not-looked-at", "signatures are not verified here, and a daemon may find one that proves the tenant")
 
+	JournalReport = says("journal-report", "it is a report of {0} to the archive, and is not checked")
+
 	// What spares a message checks.
 	PassOfOurs     = says("pass-of-ours", "this is a mail of our own")
 	PassOfRelease  = says("pass-of-release", "released from quarantine as {0}")

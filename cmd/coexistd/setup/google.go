@@ -53,6 +53,9 @@ func google(s *Site) (Guide, error) {
 		if s.Conf.Rules.Routes.Outbound == w.platform.Name {
 			g.Steps = append(g.Steps, w.smtpRelay())
 		}
+		if to := w.journalTo(w.platform); to != "" {
+			g.Steps = append(g.Steps, w.journal(to))
+		}
 		g.Steps = append(g.Steps, w.addressesElsewhere(), w.test())
 	}
 	return g, nil
@@ -295,6 +298,17 @@ func (w workspace) smtpRelay() Step {
 	}
 }
 
+// journal has the archive get a copy of each message.
+func (w workspace) journal(to string) Step {
+	return Step{
+		Title: w.platform.Name + ": the journal to the archive",
+		Needs: "Enterprise Standard, Enterprise Plus or Education Plus",
+		Text: fields("Each message over there, also those among its own mailboxes, is reported to the archive. [archive] of coexistd takes these reports unchecked (journals); where the archive is not here, they do not pass here. "+
+			"Google tries again for some days while the archive puts a report off, and not when it refuses one. "+gmailPath+"Routing > Third-party email archiving",
+			"the address to which journal messages go", to+", and Add Setting"),
+	}
+}
+
 func (w workspace) addressesElsewhere() Step {
 	return Step{Title: w.platform.Name + ": who lives elsewhere, in Google's address book", Text: "So that users at Google find colleagues elsewhere: external contacts, by the Domain Shared Contacts API, an app of the Marketplace, or Google Cloud Directory Sync from LDAP or Active Directory; there is no import of CSV. Make no users and no groups of them: an address that Google knows is not handed on. Groups are expanded on one side only."}
 }
@@ -347,6 +361,9 @@ func (w workspace) retire() []Step {
 	steps = append(steps,
 		Step{Title: name + ": the MX", Text: "coexistd setup dns --retire says where it goes. Nothing below is undone before the TTL of the old MX record is over, and coexistd's log has no more mail from Google but that of its own users."},
 		Step{Title: name + ": default routing, and routing", Text: gmailPath + "Default routing: delete the rule with the route " + routeName + ". From then on Google refuses addresses that it does not know. " + gmailPath + "Routing: delete " + routeName + " from users, " + routeName + " copies" + w.ifMayRelay() + ", as far as they are there, and with them the custom header of the proof."})
+	if to := w.journalTo(w.platform); to != "" {
+		steps = append(steps, Step{Title: name + ": the journal", Text: gmailPath + "Routing > Third-party email archiving: delete " + to + ", unless the archive is to go on having what passes at Google alone."})
+	}
 	if w.Conf.Rules.Routes.Outbound == name {
 		steps = append(steps, Step{Title: name + ": SMTP relay service", Text: "When this host sends to the Internet itself, or not at all (take relayhost out: coexistd setup postfix --retire): " + gmailPath + "Routing > SMTP relay service: delete " + routeName + "."})
 	}

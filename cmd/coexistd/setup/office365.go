@@ -309,7 +309,7 @@ func (t *tenant) variables() string {
 		{"Copies", code("@{}"), "mailboxes on both sides: @{ 'alice@acmecorp.com' = 'alice@here.acmecorp.com' }", len(t.site.BothAt) > 0},
 		{"Internal", nil, "'no', 'groups' or 'connector': see below", true},
 		{"Groups", []string{}, "the groups that 'groups' is for; '*': all", true},
-		{"JournalTo", nil, "the archive's address, which gets a report of each mail; '': none", true},
+		{"JournalTo", t.journalTo(), "the archive's address, which gets a report of each mail; '': none", true},
 		{"JournalFailed", "", "who gets reports that the archive did not take", true},
 		{"RejectDirectSend", nil, "$true: refuse mail from our own domains that comes by no connector; $false: as it was", true},
 	} {

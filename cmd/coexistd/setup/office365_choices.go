@@ -129,12 +129,24 @@ if (-not $Internal) { Show-Unset Internal }
 // groupKinds are the kinds of groups that take mail of the organization alone, or of anybody.
 var groupKinds = []string{"DistributionGroup", "DynamicDistributionGroup", "UnifiedGroup"}
 
+// journalTo is the archive's address where [archive] says that the journal goes there, or nil.
+func (t *tenant) journalTo() any {
+	if address := t.site.journalTo(t.platform); address != "" {
+		return address
+	}
+	return nil
+}
+
 // journal has the archive get a report of each message.
 func (t *tenant) journal() Step {
+	enter := "contrib/docs/oddmail.md says what lets them in."
+	if t.journalTo() != nil {
+		enter = "[archive] of coexistd takes them unchecked (journals); where the archive is not here, they do not pass here."
+	}
 	return Step{
 		Title: "The journal to the archive",
 		Needs: "an edition of Exchange Online with journaling, as the description of its compliance features has it; the role Journaling (in Organization Management)",
-		Text:  "Each message over there, also those among its own mailboxes, is reported to $JournalTo (the null sender, the message enclosed). Reports that the archive does not take go to $JournalFailed, whose own mail is not journaled: take a mailbox for this alone. Neither may be a mailbox at Exchange Online; addresses here are reached by the connector. Rules do not apply to reports, so that they come without the proof: contrib/docs/oddmail.md says what lets them in.",
+		Text:  "Each message over there, also those among its own mailboxes, is reported to $JournalTo (the null sender, the message enclosed). Reports that the archive does not take go to $JournalFailed, whose own mail is not journaled: take a mailbox for this alone. Neither may be a mailbox at Exchange Online; addresses here are reached by the connector. Rules do not apply to reports, so that they come without the proof: " + enter,
 		Code: fmt.Sprintf(`if ($null -eq $JournalTo) { Show-Unset JournalTo }
 if ($JournalTo -and (Test-Kind JournalRule) -and (Test-Kind TransportConfig)) {
     $transport = Get-TransportConfig

@@ -10,6 +10,8 @@ import (
 	"coexistd/cmd/coexistd/setup"
 	"coexistd/contrib/lab"
 	"coexistd/contrib/powershell"
+	"coexistd/policy"
+	"coexistd/policy/mail"
 )
 
 // applied are what an administrator fills in who has written the script anew: nothing.
@@ -368,5 +370,29 @@ func TestARunThatStoppedIsGoneOnWith(t *testing.T) {
 				t.Errorf("the connector became %s, and was %s", after, before)
 			}
 		})
+	}
+}
+
+func TestTheJournalGoesToTheArchiveOfTheConfiguration(t *testing.T) {
+	t.Parallel()
+	site := readSite(t, "skyconnect-office365")
+	archive, err := mail.ParseAddress("copies-7qk2xw@archive.example", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	site.Conf.Rules.Archive = &policy.Archive{Address: archive, Journals: []string{"office365"}}
+	a := newAdministrator(lab.LendPowerShell(t), newTenant(site))
+	if _, err := a.run(t, site, false, filledIn(nil)); err == nil || !strings.Contains(err.Error(), "fill in $JournalFailed") {
+		t.Errorf("without an address for what the archive does not take, the script ends with %v", err)
+	}
+	a.mustRun(t, site, false, filledIn(answers{"JournalFailed": "'failed@elsewhere.example'"}))
+	var to string
+	for _, rule := range a.objects["journalrule"] {
+		if powershell.Text(rule.Get("Name")) == "coexistd journal" {
+			to = powershell.Text(rule.Get("JournalEmailAddress"))
+		}
+	}
+	if to != archive.Path {
+		t.Errorf("the journal goes to %q", to)
 	}
 }

@@ -74,6 +74,15 @@ func Survey(ctx context.Context, conf *config.Config) *Site {
 	return s
 }
 
+// journalTo returns the archive's address where the journal of a platform goes there, or "".
+func (s *Site) journalTo(p *route.Platform) string {
+	archive := s.Conf.Rules.Archive
+	if archive == nil || !slices.Contains(archive.Journals, p.Name) {
+		return ""
+	}
+	return archive.Address.Path
+}
+
 // SurveyPostfix takes what a Postfix says of itself into the site.
 func (s *Site) SurveyPostfix(ctx context.Context, settings *postconf.Settings) {
 	s.Postfix = settings

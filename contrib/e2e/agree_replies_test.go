@@ -32,6 +32,7 @@ const (
 	checked          // every check is made, by servers that do as the message says
 	pending          // the networks of Office 365 are not known yet
 	troubled         // it has neither a spool nor a quarantine
+	encrypted        // TLS is demanded
 	unarchived       // the archive's mailbox is being moved
 	flooded          // each client is let in once a minute, and may ask for one unknown recipient
 )
@@ -123,6 +124,7 @@ func startAll(t *testing.T, signers map[string]*signer) map[place]agreedDaemon {
 		)+agreePlaces+agreeChecks)),
 		pending:    startAgreed(t, strings.Replace(agreeTOML, `networks = ["127.0.1.0/24"]`, `networks = ["spf:unknown.example"]`, 1)),
 		troubled:   startAgreed(t, `quarantine.dir = "/proc/held"`+"\n"+lab.SiteTOML+agreePlaces),
+		encrypted:  startAgreed(t, lab.SiteTOML+agreePlaces+demandsTOML),
 		unarchived: startAgreed(t, lab.SiteTOML+agreePlaces+archiveTOML("dave@acmecorp.com", `points = ["S0"]`)),
 		flooded: startAgreed(t, strings.Replace(lab.SiteTOML, `exempt = ["127.0.0.0/8"]`, "per_minute = 1\nunknown = 1", 1)+agreePlaces+`
 [checkpoint.S2.ddos]
@@ -208,6 +210,14 @@ var text = strings.Repeat(strings.Repeat("0123456789", 7)+"\r\n", 50)
 // every reply of the catalogue, together with those of an MTA's faults. What explain
 // cannot know it is told to assume.
 var refused = []agreement{
+	// How the client is connected.
+	{about: "nobody demands TLS", at: encrypted, client: lab.FromInternet, from: fromEve, to: to(fromBob), want: "S0 accept"},
+	{about: "in the clear", code: verdict.TLSNeeded, at: encrypted, client: lab.FromInternet, from: "x@bank.example", to: to(fromBob, fromAlice), want: "S0 reject"},
+	{about: "an old version", code: verdict.TLSTooOld, at: encrypted, client: lab.FromInternet, tls: "1.1", name: "mx.bank.example", from: "x@bank.example", to: to(fromBob), want: "S0 reject"},
+	{about: "no certificate", code: verdict.TLSNotTrusted, at: encrypted, client: lab.FromInternet, tls: "1.3", from: "x@bank.example", to: to(fromBob), want: "S0 reject"},
+	{about: "another certificate", code: verdict.TLSOtherName, at: encrypted, client: lab.FromInternet, tls: "1.3", name: "mx.example.net", from: "x@bank.example", to: to(fromBob), want: "S0 reject"},
+	{about: "as demanded", at: encrypted, client: lab.FromInternet, tls: "1.3", name: "mx.bank.example", from: "x@bank.example", to: to(fromBob), want: "S0 accept"},
+	{about: "a platform in the clear", code: verdict.TLSNeeded, at: encrypted, client: lab.FromOffice365, tenant: 1, from: fromAlice, to: to(fromBob), want: "S0 reject"},
 	// Where the message comes from, and where its recipients live.
 	{about: "networks not known", code: verdict.NetworksNotKnown, at: pending, client: lab.FromInternet, from: fromEve, to: to(fromBob), want: "S0 tempfail"},
 	{about: "networks not known, our network", at: pending, client: lab.FromUser, from: fromBob, to: to(fromBob), want: "S2 accept"},

@@ -84,6 +84,7 @@ type agreement struct {
 	at             place // who is asked
 	listener       int   // 0: the first
 	client, user   string
+	tls, name      string // the version that the client speaks, and that in its trusted certificate
 	onHost         bool
 	from           string
 	to             []string
@@ -289,6 +290,9 @@ func (d agreedDaemon) explained(t *testing.T, a agreement, headers []string) (ex
 	}
 	if a.onHost {
 		args = append(args, "--on-host")
+	}
+	if a.tls != "" {
+		args = append(args, "--tls", a.tls, "--certificate", a.name)
 	}
 	status, out, complaint := run(t, append(append(args, a.assume...), file)...)
 	var e explanation

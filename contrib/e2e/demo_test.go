@@ -135,7 +135,7 @@ func TestDemoFailsWhenMailGoesAstray(t *testing.T) {
 	t.Parallel()
 	program := filepath.Join(t.TempDir(), "coexistd")
 	if err := buildChanged(program, commandPath, map[string][2]string{
-		"../../policy/edits.go": {`if r.isRemoved() || r.Elsewhere != "" && r.Residence.Kind == route.There {`, "_ = route.There\n\t\tif r.isRemoved() {"},
+		"../../policy/edits.go": {"return r.isRemoved() || r.Instead", "return r.isRemoved()"},
 	}); err != nil {
 		t.Fatal(err)
 	}

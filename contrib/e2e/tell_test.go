@@ -74,6 +74,11 @@ func (s mtaSession) begin(a agreement, id string) {
 	default:
 		s.says(s.Conn("client.example", gomilter.FamilyInet, 12345, a.client))
 	}
+	if a.tls != "" {
+		if err := s.Macros(gomilter.CodeHelo, "{tls_version}", "TLSv"+a.tls, "{cn_subject}", a.name, "{verify}", "OK"); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 	s.says(s.Helo("client.example"))
 	if err := s.Macros(gomilter.CodeMail, "i", id, "{auth_authen}", a.user); err != nil {
 		s.t.Fatal(err)

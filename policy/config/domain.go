@@ -30,7 +30,7 @@ type alternate struct {
 
 func (r *reader) domainKeys() schema.Section {
 	return schema.Section{Path: "domain.*", Header: `[domain."example.com"]`, About: "a domain of ours; at least one", Keys: []schema.Key{
-		{Name: "mode", Kind: mode, Usually: "the one at the top", Example: `"observe"`,
+		{Name: "mode", Kind: mode, Usually: "that of the domain of `same_as`, or the one at the top", Example: `"observe"`,
 			Meaning: "the [mode](observe.md) of mail to the domain and to its alternate domains, and of mail from it to recipients elsewhere. A message for domains of both modes is judged for those with `\"enforce\"` alone"},
 		{Name: "directory", Kind: r.csvFile(), Example: `"users.csv"`, Meaning: "the CSV file that says who lives where, or `\"source:NAME\"` for a `[source.NAME]`, or a list of these, of which the first that lists an address counts; several domains may share one. An address is unlisted when none lists it; while one cannot be read, what those before it do not list is put off"},
 		{Name: "alternate", Kind: schema.Inline(`{ office365 = "example-com.onmicrosoft.com" }`), Example: `{ office365 = "example-com.onmicrosoft.com" }`,
@@ -42,7 +42,7 @@ func (r *reader) domainKeys() schema.Section {
 			Meaning: "`\"reject\"` refuses Internet mail that comes past the MX: that comes here although the MX is at a platform, which needs `networks`, and `tenant` or `proof`; or, where the MX is here, past every `[upstream]`"},
 		{Name: "unlisted", Kind: schema.Text(schema.AString, schema.As[string]), Usual: "reject", Meaning: "where an address lives that the directory lacks: `here`, or a platform's name. With `\"here\"` the MTA's own tables say who exists beside those whom the directory lists, and the lookup `recipients` answers for these alone ([Postfix](../postfix/README.md#your-own-aliases), [Sendmail](../sendmail/README.md#your-own-aliases))"},
 		{Name: "same_as", Kind: wantDomain, Example: `"example.com"`,
-			Meaning: "another domain of ours whose users this one has, too: whoever lives elsewhere by the other's directory, lives there under this domain as well, with the same local part. All others are the MTA's, so it needs `unlisted = \"here\"`, and no `directory`, `alternate` or `platforms`. It is for the MTA's own host name, to which names without a domain belong ([Postfix](../postfix/README.md#names-without-a-domain), [Sendmail](../sendmail/README.md#names-without-a-domain))"},
+			Meaning: "another domain of ours whose users this one has, too: whoever lives elsewhere by the other's directory, lives there under this domain as well, with the same local part, and the other's `mode` is that of this one, too. All others are the MTA's, so it needs `unlisted = \"here\"`, and no `directory`, `alternate` or `platforms`. It is for the MTA's own host name, to which names without a domain belong ([Postfix](../postfix/README.md#names-without-a-domain), [Sendmail](../sendmail/README.md#names-without-a-domain))"},
 		{Name: "max_loss", Kind: schema.Text(`a percentage in quotes, like "10%"`, parseShare), Usual: "10%",
 			Meaning: "a new directory file that drops more of the addresses is refused, unless `max_loss_floor` lets it pass. So is one that drops all of a domain's, where `unlisted` is `\"reject\"`, unless this is `\"100%\"`. When the loss is meant, raise it for one reload, or restart"},
 		{Name: "max_loss_floor", Kind: schema.Number(0, 1_000_000), Usual: 20,

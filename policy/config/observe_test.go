@@ -27,3 +27,26 @@ func TestTheNotesSayForWhomTheModeIsObserve(t *testing.T) {
 		}
 	}
 }
+
+// The bare name of a user means the same user: where the domain is enforced alone, its mail must not go on to a mailbox of before.
+func TestTheHostsNameGoesByTheModeOfTheDomainWhoseUsersItHas(t *testing.T) {
+	t.Parallel()
+	const text = "{top}[[listen]]\naddress = \"inet:127.0.0.1:8701\"\n[domain.\"mail.a.example\"]\nsame_as = \"a.example\"\nunlisted = \"here\"\n{own}[domain.\"a.example\"]\ndirectory = \"users.csv\"\n{mode}"
+	const observe, enforce = "mode = \"observe\"\n", "mode = \"enforce\"\n"
+	for _, c := range []struct {
+		top, own, mode string
+		observes       bool
+	}{
+		{"", "", "", false},
+		{observe, "", "", true},
+		{observe, "", enforce, false},
+		{"", "", observe, true},
+		{observe, observe, enforce, true},
+		{"", enforce, observe, false},
+	} {
+		conf := load(t, write(t, strings.NewReplacer("{top}", c.top, "{own}", c.own, "{mode}", c.mode).Replace(text), map[string]string{"users.csv": "address,residence\nbob@a.example,here\n"}))
+		if got := conf.Rules.Routes.Domains["mail.a.example"].Observe; got != c.observes {
+			t.Errorf("%+v: the host's name is observed: %v", c, got)
+		}
+	}
+}

@@ -15,11 +15,16 @@ type alike struct {
 	domain *route.Domain
 }
 
-// haveSameUsers has the directories of a domain answer for those that have the same users.
+// haveSameUsers has the directories of a domain answer for those that have the same users. They go by its mode as
+// well, unless they have one of their own: a name without a domain means the user whom it means with one.
 func (r *reader) haveSameUsers() {
 	for _, one := range r.alike {
 		other := one.domain.SameAs
-		r.refuseSame(one, r.config.Rules.Routes.Domains[other])
+		named := r.config.Rules.Routes.Domains[other]
+		r.refuseSame(one, named)
+		if named != nil && !one.table.Has("mode") {
+			one.domain.Observe = named.Observe
+		}
 		for _, key := range []string{"directory", "alternate", "platforms"} {
 			if one.table.Has(key) {
 				one.table.Fail(key, "has no meaning beside same_as: what %s says counts; leave one of the two out", other)

@@ -652,8 +652,8 @@ func TestOfEachPitfallWithDomainsAndNetworksTheDoctorNamesTheRemedy(t *testing.T
 		{
 			name: "a blocklist", site: lab.SiteConfig{Main: map[string]string{"smtpd_client_restrictions": "reject_rbl_client rbl.lab.test=127.0.0.2"}},
 			status: "warn", found: "smtpd ({public}, {submission}) asks the blocklists rbl.lab.test=127.0.0.2 about clients: hosts of a platform send for all its tenants",
-			remedy: "have smtpd_client_restrictions begin with: permit_mynetworks, permit_sasl_authenticated, check_client_access cidr:/etc/postfix/platforms.cidr, reject_rbl_client rbl.lab.test=127.0.0.2; let no other setting name these lists (smtpd_client_restrictions does); " +
-				"fill that table, each night, by: coexistd networks export --for cidr > ",
+			remedy: "when the daemon runs, and each night from then on, run: coexistd networks export --for cidr > /etc/postfix/platforms.new && mv /etc/postfix/platforms.new /etc/postfix/platforms.cidr && postfix reload; when that table is there, " +
+				"have smtpd_client_restrictions begin with: permit_mynetworks, permit_sasl_authenticated, check_client_access cidr:/etc/postfix/platforms.cidr, reject_rbl_client rbl.lab.test=127.0.0.2",
 			mend: func(p *pit) {
 				_, table, _ := run(p.t, "networks", "export", "-c", p.Config(), "--for", "cidr")
 				p.do(os.WriteFile(filepath.Join(p.etc, "platforms.cidr"), []byte(table), 0o644))

@@ -152,7 +152,7 @@ func TestASurveyNamesEachPitfallOfASendmailAndItsRemedy(t *testing.T) {
 			says: []string{"FAIL  domains        Sendmail takes mail for globex.example, which {dir}/coexistd.toml lacks", "  do: where this host has all their users, add for each: [domain.\"globex.example\"]",
 				"warn  domains        anybody may send mail through Sendmail to partner.example (relay-domains, the access map), which {dir}/coexistd.toml lacks"}},
 		{name: "the name of the host takes mail", files: with(withOwnName(leaving), map[string]string{"coexistd.toml": strings.Replace(withOwnName(leaving)["coexistd.toml"], "mail.acmecorp.com", "old.acmecorp.com", 1)}),
-			says: []string{"warn  domains        Sendmail takes mail for the host's own name, mail.acmecorp.com (class w)", "  do: where people outside write to addresses there, add: [domain.\"mail.acmecorp.com\"] with unlisted"}},
+			says: []string{"warn  domains        Sendmail takes mail for the host's own name, mail.acmecorp.com (class w)", "  do: have the configuration say: [domain.\"mail.acmecorp.com\"] with same_as = \"acmecorp.com\" and unlisted = \"here\"\n"}},
 		{name: "the name of the host is the domain of users", mc: []string{"define(`confDOMAIN_NAME', `acmecorp.com')dnl"},
 			says: []string{"warn  domains        the host's name ($j) is acmecorp.com, which is the domain of users as well", "  do: give the host a name of its own: define(`confDOMAIN_NAME', `mail.acmecorp.com')dnl"}},
 		{name: "senders of the host as users", mc: []string{"MASQUERADE_AS(`acmecorp.com')dnl"}, files: withOwnName(""),

@@ -44,6 +44,9 @@ func surveyed(t *testing.T, main, files map[string]string, args ...string) (stat
 	return status, strings.ReplaceAll(out, dir, "{dir}")
 }
 
+// toFill is how the remedy for blocklists begins.
+const toFill = "  do: when the daemon runs, and each night from then on, run: coexistd networks export --for cidr > /etc/postfix/platforms.new && mv /etc/postfix/platforms.new /etc/postfix/platforms.cidr && postfix reload; when that table is there, "
+
 // withDomain is a configuration with one domain and what its section says of users who are in no directory.
 func withDomain(more string) map[string]string {
 	return map[string]string{"coexistd.toml": "our_networks = [\"127.0.0.0/8\"]\n[[listen]]\naddress = \"inet:127.0.0.1:8701\"\n" +
@@ -177,7 +180,10 @@ func TestASurveyNamesEachPitfallOfAServerAndItsRemedy(t *testing.T) {
 
 		{name: "blocklists", main: map[string]string{"smtpd_recipient_restrictions": "permit_mynetworks, reject_unauth_destination, reject_rbl_client zen.example, reject_rbl_client bl.example=127.0.0.2"},
 			says: []string{"warn  blocklists     smtpd (smtp) asks the blocklists zen.example, bl.example=127.0.0.2 about clients: hosts of a platform send for all its tenants",
-				"  do: have smtpd_client_restrictions begin with: permit_mynetworks, permit_sasl_authenticated, check_client_access cidr:/etc/postfix/platforms.cidr, reject_rbl_client zen.example, reject_rbl_client bl.example=127.0.0.2; let no other setting name these lists (smtpd_recipient_restrictions does); fill that table"}},
+				toFill + "have smtpd_client_restrictions begin with: permit_mynetworks, permit_sasl_authenticated, check_client_access cidr:/etc/postfix/platforms.cidr, reject_rbl_client zen.example, reject_rbl_client bl.example=127.0.0.2; let no other setting name these lists (smtpd_recipient_restrictions does)\n"}},
+		{name: "blocklists that only warn", main: map[string]string{"smtpd_recipient_restrictions": "permit_mynetworks, reject_unauth_destination, warn_if_reject reject_rbl_client zen.example"}, right: true},
+		{name: "blocklists that refuse and that only warn", main: map[string]string{"smtpd_client_restrictions": "warn_if_reject reject_rbl_client bl.example, reject_rbl_client zen.example"},
+			says: []string{"warn  blocklists     smtpd (smtp) asks the blocklists zen.example about clients", toFill + "have smtpd_client_restrictions begin with: permit_mynetworks, permit_sasl_authenticated, check_client_access cidr:/etc/postfix/platforms.cidr, reject_rbl_client zen.example\n"}},
 		{name: "blocklists for logins", files: map[string]string{"master.cf": rightMaster + "submission inet n - n - - smtpd -o smtpd_client_restrictions=reject_rbl_client,zen.example\n"}, right: true},
 		{name: "blocklists that the platform's hosts pass", main: map[string]string{"smtpd_client_restrictions": "permit_mynetworks, check_client_access cidr:{dir}/platforms, reject_rbl_client zen.example"},
 			files: with(withDomain(""), map[string]string{"platforms": "192.0.2.0/24 OK\n"}), right: true},
@@ -188,7 +194,7 @@ func TestASurveyNamesEachPitfallOfAServerAndItsRemedy(t *testing.T) {
 		{name: "blocklists behind a gateway", main: map[string]string{"smtpd_client_restrictions": "reject_rbl_client zen.example"}, files: withDomain("[upstream.filter]\nnetworks = [\"198.51.100.0/28\"]\n"),
 			says: []string{"warn  blocklists     smtpd (smtp) asks the blocklists zen.example about clients: of what comes through the upstream filter they know the gateway alone", "  do: take them out: rspamd ([scanner.rspamd]) asks such lists"}},
 		{name: "blocklists of postscreen", main: map[string]string{"postscreen_dnsbl_sites": "zen.example*3", "postscreen_dnsbl_action": "enforce", "postscreen_access_list": "permit_mynetworks"}, files: map[string]string{"master.cf": "smtp inet n - n - 1 postscreen\n" + strings.Replace(rightMaster, "smtp inet", "smtpd pass", 1)},
-			says: []string{"warn  blocklists     postscreen asks the blocklists zen.example*3 about clients", "  do: put into main.cf: postscreen_access_list = permit_mynetworks, cidr:/etc/postfix/platforms.cidr; fill that table"}},
+			says: []string{"warn  blocklists     postscreen asks the blocklists zen.example*3 about clients", toFill + "put into main.cf: postscreen_access_list = permit_mynetworks, cidr:/etc/postfix/platforms.cidr\n"}},
 		{name: "blocklists of postscreen that the platform's hosts pass", main: map[string]string{"postscreen_dnsbl_sites": "zen.example", "postscreen_dnsbl_action": "drop", "postscreen_access_list": "permit_mynetworks, cidr:{dir}/platforms"},
 			files: with(with(withDomain(""), map[string]string{"platforms": "192.0.2.0/24 permit\n"}), map[string]string{"master.cf": "smtp inet n - n - 1 postscreen\n" + rightMaster}), right: true},
 
@@ -206,7 +212,11 @@ func TestASurveyNamesEachPitfallOfAServerAndItsRemedy(t *testing.T) {
 		{name: "the name of the host is a domain whose addresses are here", main: map[string]string{"mydestination": "$myhostname, localhost"},
 			files: with(withDomain("\n[domain.\"mail.acmecorp.com\"]\nunlisted = \"here\"\n"), nil), says: []string{"ok    domains        {dir}/coexistd.toml has all domains that main.cf names"}, right: true},
 		{name: "the name of the host takes mail", main: map[string]string{"mydestination": "$myhostname, localhost"},
-			says: []string{"warn  domains        Postfix takes mail for the host's own name, mail.acmecorp.com (mydestination)", "  do: where people outside write to addresses there, add: [domain.\"mail.acmecorp.com\"]"}},
+			says: []string{"warn  domains        Postfix takes mail for the host's own name, mail.acmecorp.com (mydestination, and myorigin for names without a domain)", "  do: have the configuration say: [domain.\"mail.acmecorp.com\"] with same_as = \"acmecorp.com\" and unlisted = \"here\"\n"}},
+		{name: "the name of the host takes mail, and names without a domain have another", main: map[string]string{"mydestination": "$myhostname, localhost", "myorigin": "acmecorp.com"},
+			says: []string{"warn  domains        Postfix takes mail for the host's own name, mail.acmecorp.com (mydestination)", "  do: where people outside write to addresses there, add: [domain.\"mail.acmecorp.com\"] with unlisted = \"here\"; otherwise take it out of mydestination\n"}},
+		{name: "the name of the host, and a domain that comes before it", main: map[string]string{"mydestination": "$myhostname, localhost, acme-old.example"},
+			says: []string{"  do: have the configuration say: [domain.\"mail.acmecorp.com\"] with same_as = \"acmecorp.com\" and unlisted = \"here\"\n"}},
 		{name: "a domain that the configuration lacks", main: map[string]string{"relay_domains": "partner.example"}, files: withDomain(""),
 			says: []string{"FAIL  domains        Postfix takes mail for partner.example, which {dir}/coexistd.toml lacks", "  do: where this host has all their users, add for each: [domain.\"partner.example\"] with unlisted"}},
 		{name: "domains in a table", main: map[string]string{"virtual_alias_domains": "inline:{globex.example=x}"},

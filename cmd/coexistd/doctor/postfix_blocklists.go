@@ -16,10 +16,11 @@ var restrictions = [...]string{
 	"smtpd_relay_restrictions", "smtpd_recipient_restrictions", "smtpd_data_restrictions",
 }
 
-// platformsTable is what to name the table of the platforms' networks, and exported is what fills it.
+// platformsTable is what to name the table of the platforms' networks, and exported is what fills it: first, as Postfix
+// puts all mail off while a table that it is to ask is missing.
 const (
 	platformsTable = "cidr:/etc/postfix/platforms.cidr"
-	exported       = "fill that table, each night, by: coexistd networks export --for cidr > /etc/postfix/platforms.new && mv /etc/postfix/platforms.new /etc/postfix/platforms.cidr && postfix reload"
+	exported       = "when the daemon runs, and each night from then on, run: coexistd networks export --for cidr > /etc/postfix/platforms.new && mv /etc/postfix/platforms.new /etc/postfix/platforms.cidr && postfix reload; when that table is there, "
 )
 
 // lookAtBlocklists looks for blocklists of addresses by which Postfix refuses clients before it asks
@@ -32,7 +33,7 @@ func lookAtBlocklists(ctx context.Context, x *examination) []Finding {
 		return findings
 	}
 	access := strings.Join(append(postconf.List(x.mta.Main["postscreen_access_list"]), platformsTable), ", ")
-	return append(findings, x.blocked("postscreen asks", lists, "put into main.cf: postscreen_access_list = "+access+"; "+exported))
+	return append(findings, x.blocked("postscreen asks", lists, exported+"put into main.cf: postscreen_access_list = "+access))
 }
 
 // judgeBlocklists tells of the blocklists by which a service refuses clients. It reads on from the
@@ -41,26 +42,45 @@ func (x *examination) judgeBlocklists(ctx context.Context, s *postconf.Service) 
 	if x.mta.IsReturn(s) || s.Port() == postconf.SubmissionPort || s.Port() == postconf.SubmissionsPort {
 		return f, false
 	}
-	var lists, settings []string
-	for _, setting := range restrictions {
+	var lists, others []string
+	for i, setting := range restrictions {
 		all := postconf.List(x.mta.Value(s, setting))
-		first := slices.Index(all, "reject_rbl_client")
-		if first < 0 || x.passes(ctx, clientTables(all[:first])) {
+		refusing, first := refusingLists(all)
+		if len(refusing) == 0 || x.passes(ctx, clientTables(all[:first])) {
 			continue
 		}
-		settings = append(settings, setting)
-		for i, word := range all[:len(all)-1] {
-			if word == "reject_rbl_client" && !slices.Contains(lists, all[i+1]) {
-				lists = append(lists, all[i+1])
+		for _, name := range refusing {
+			if !slices.Contains(lists, name) {
+				lists = append(lists, name)
 			}
+		}
+		if i > 0 {
+			others = append(others, setting)
 		}
 	}
 	if len(lists) == 0 {
 		return f, false
 	}
-	asked := "reject_rbl_client " + strings.Join(lists, ", reject_rbl_client ")
-	return x.blocked("asks", lists, "have "+restrictions[0]+" begin with: permit_mynetworks, permit_sasl_authenticated, check_client_access "+platformsTable+", "+asked+
-		"; let no other setting name these lists ("+strings.Join(settings, ", ")+" does); "+exported), true
+	remedy := exported + "have " + restrictions[0] + " begin with: permit_mynetworks, permit_sasl_authenticated, check_client_access " + platformsTable + ", reject_rbl_client " + strings.Join(lists, ", reject_rbl_client ")
+	if len(others) > 0 {
+		remedy += "; let no other setting name these lists (" + strings.Join(others, ", ") + " does)"
+	}
+	return x.blocked("asks", lists, remedy), true
+}
+
+// refusingLists are the blocklists by which restrictions refuse clients, and where the first of them stands. One
+// behind warn_if_reject is only logged.
+func refusingLists(restrictions []string) (lists []string, first int) {
+	for i, word := range restrictions {
+		if word != "reject_rbl_client" || i == len(restrictions)-1 || i > 0 && restrictions[i-1] == "warn_if_reject" {
+			continue
+		}
+		if len(lists) == 0 {
+			first = i
+		}
+		lists = append(lists, restrictions[i+1])
+	}
+	return lists, first
 }
 
 // blocked tells of lists that are asked about clients. Remedy is how the platforms' hosts pass them.

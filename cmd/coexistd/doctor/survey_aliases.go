@@ -109,15 +109,7 @@ func (t aliasTable) programs() []Finding {
 // of users.
 func (s *survey) staying(t aliasTable, takes, domain string, stray []string) Finding {
 	return warning("%s has members without a domain, which %s: %s. Their mail will stay here when these users live elsewhere", t, takes, some(stray)).
-		do("have the configuration say: [domain.%q] with same_as = %q and unlisted = \"here\"; or write users with their domain, such as alice@%s", domain, s.exampleDomain(), s.exampleDomain())
-}
-
-// exampleDomain is a domain of users.
-func (s *survey) exampleDomain() string {
-	if len(s.domains) == 0 {
-		return "acmecorp.com"
-	}
-	return s.domains[0]
+		do("have the configuration say: %s; or write users with their domain, such as alice@%s", s.ofHost(domain), s.usersOf(domain))
 }
 
 // surveyMaps tells in which order Postfix will ask its own tables and ours.

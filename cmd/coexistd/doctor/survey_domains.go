@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -61,8 +62,13 @@ func (s *survey) ownName(ctx context.Context) (findings []Finding) {
 	if err != nil {
 		findings = append(findings, warning("what mydestination has cannot be read: %v", err).do("see that %s can read it", account.OwnName()))
 	}
-	if len(local) > 0 {
-		findings = append(findings, ownDomain("Postfix", name, "mydestination"))
+	origin, _ := s.mta.Origin() // surveyAliases tells the error.
+	switch {
+	case len(local) > 0 && origin == name:
+		findings = append(findings, s.originDomain("Postfix", name, "mydestination, and myorigin for names without a domain"))
+	case len(local) > 0:
+		findings = append(findings, ownDomain("Postfix", name, "mydestination").
+			do("where people outside write to addresses there, add: [domain.%q] with unlisted = \"here\"; otherwise take it out of mydestination", name))
 	}
 	return findings
 }
@@ -74,8 +80,35 @@ func sharedName(setting, name string) Finding {
 
 // ownDomain tells that mail for the host's name is taken, as the setting has it, and that coexistd refuses it.
 func ownDomain(mta, name, setting string) Finding {
-	return warning("%s takes mail for the host's own name, %s (%s): coexistd will refuse it when it comes from the Internet", mta, name, setting).
-		do("where people outside write to addresses there, add: [domain.%q] with unlisted = \"here\"; otherwise take it out of %s", name, setting)
+	return warning("%s takes mail for the host's own name, %s (%s): coexistd will refuse it when it comes from the Internet", mta, name, setting)
+}
+
+// originDomain is ownDomain where the host's name is the domain of names without one: it is to stay.
+func (s *survey) originDomain(mta, name, setting string) Finding {
+	return ownDomain(mta, name, setting).do("have the configuration say: %s", s.ofHost(name))
+}
+
+// ofHost is what the configuration is to say of a name of this host: that it has the users of the domain that it
+// is in.
+func (s *survey) ofHost(name string) string {
+	same := ""
+	if domain := s.usersOf(name); !s.configured || s.conf.HasDirectory(domain) {
+		same = fmt.Sprintf("same_as = %q and ", domain)
+	}
+	return fmt.Sprintf("[domain.%q] with %sunlisted = \"here\"", name, same)
+}
+
+// usersOf is the domain of users that a name of this host is in, or any.
+func (s *survey) usersOf(name string) string {
+	for _, domain := range s.domains {
+		if strings.HasSuffix(strings.ToLower(name), "."+domain) {
+			return domain
+		}
+	}
+	if len(s.domains) == 0 {
+		return "acmecorp.com"
+	}
+	return s.domains[0]
 }
 
 // surveyRecipients tells by what Postfix knows who exists, and what coexistd adds to it.

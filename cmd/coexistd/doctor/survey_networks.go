@@ -29,8 +29,8 @@ func toBeOurs(setting string, list []netip.Prefix, others string) (findings []Fi
 	for _, network := range list {
 		if isWide(network) {
 			findings = append(findings, tooWide(setting, network))
-		} else {
-			names = append(names, fmt.Sprintf("%q", network))
+		} else if name := fmt.Sprintf("%q", network); !slices.Contains(names, name) {
+			names = append(names, name) // Debian's mynetworks has 127.0.0.0/8 twice, once as it is mapped into IPv6.
 		}
 	}
 	if len(names) > 0 {

@@ -41,7 +41,7 @@ func (s *survey) ownSendmailName() []Finding {
 		return []Finding{sharedName("the host's name ($j)", name).
 			do("give the host a name of its own: define(`confDOMAIN_NAME', `mail.%s')dnl in sendmail.mc, and write %s into /etc/mail/local-host-names%s", name, name, remade)}
 	case s.configured && !slices.Contains(s.domains, name):
-		return []Finding{ownDomain("Sendmail", name, "class w")}
+		return []Finding{s.originDomain("Sendmail", name, "class w")}
 	}
 	return nil
 }

@@ -216,6 +216,10 @@ func TestTheHostsNameStaysWithItsAccountsWhereItHasTheUsersOfADomain(t *testing.
 	got, _ := r.apply(false)
 	r.mustHave(got, "mydestination = $myhostname, localhost", "virtual_mailbox_domains = acmecorp.com",
 		"local_recipient_maps = proxy:unix:passwd.byname $alias_maps"+asks+"recipients", "virtual_alias_maps = hash:/etc/postfix/virtual"+asks+"aliases")
+	if got, _ = r.apply(true); got.IsWritten("local_recipient_maps") {
+		t.Error("after --retire main.cf has local_recipient_maps, which it did not have before")
+	}
+	r.mustHave(got, "local_recipient_maps = proxy:unix:passwd.byname $alias_maps", "virtual_alias_maps = hash:/etc/postfix/virtual")
 }
 
 // unwrapped has each comment of a script in one line.

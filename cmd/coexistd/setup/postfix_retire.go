@@ -63,13 +63,16 @@ func (g *postfixSide) retireOutbound() {
 	}
 }
 
+// usualLocal is what local_recipient_maps has where main.cf does not say.
+const usualLocal = "proxy:unix:passwd.byname $alias_maps"
+
 // without returns the command that leaves of a list in main.cf what is not ours; none where that is all of
-// it.
+// it. What is Postfix's default then, main.cf need not say.
 func (g *postfixSide) without(setting string, list, left []string) []string {
 	switch {
 	case slices.Equal(left, list):
 		return nil
-	case len(left) == 0:
+	case len(left) == 0, setting == "local_recipient_maps" && slices.Equal(left, postconf.List(usualLocal)):
 		return []string{"postconf -X " + quote(setting)}
 	}
 	return []string{"postconf -e " + quote(setting+" = "+strings.Join(left, ", "))}

@@ -167,7 +167,7 @@ func (s *Site) stillSplit() string {
 		return ""
 	}
 	return "NOT YET: by the directories, and by unlisted, " + strings.Join(split, ", ") +
-		". Once all below is undone, mail for some of them bounces. Move the last of them, then run this again.\n"
+		". Once all below is undone, mail for some of them bounces, or stays in a mailbox here that nobody reads. Move the last of them, then run this again.\n"
 }
 
 // names are those that the DNS is asked about, for these domains of ours.

@@ -412,8 +412,12 @@ func (c *Case) spares(check string, r route.Recipient) (why verdict.Reason, spar
 }
 
 // isSignedBy reports that a signature of one of these domains passes, as far as signatures were
-// verified.
+// verified. A signature names one From field: to a message that another has sent, a stranger may
+// have added a second one, which people would see (RFC 6376 section 8.15).
 func (c *Case) isSignedBy(domains []string) bool {
+	if c.Header.Count("From") != 1 {
+		return false
+	}
 	signatures := c.Signatures
 	if c.Authentication != nil {
 		signatures = c.Authentication.DKIM

@@ -168,6 +168,7 @@ func TestAPartnerWhoIsProvenIsSparedAndOthersAreNot(t *testing.T) {
 	for about, c := range map[string]struct {
 		from, certificate string
 		signatures        []spoof.DKIM
+		more              []string // header fields
 		spared            bool
 	}{
 		"nothing":                      {from: "x@partner.example"},
@@ -176,6 +177,7 @@ func TestAPartnerWhoIsProvenIsSparedAndOthersAreNot(t *testing.T) {
 		"another certificate":          {from: "x@else.example", certificate: "out.bank.example"},
 		"the signature":                {from: "x@partner.example", signatures: signed("partner.example", spoof.AuthPass), spared: true},
 		"a signature below":            {from: "x@partner.example", signatures: signed("eu.partner.example", spoof.AuthPass), spared: true},
+		"a second author":              {from: "x@partner.example", signatures: signed("partner.example", spoof.AuthPass), more: []string{"From: boss@acmecorp.com"}},
 		"a signature that fails":       {from: "x@partner.example", signatures: signed("partner.example", spoof.AuthFail)},
 		"another's signature":          {from: "x@partner.example", signatures: signed("mypartner.example", spoof.AuthPass)},
 		"another sender":               {from: "x@else.example", signatures: signed("partner.example", spoof.AuthPass)},
@@ -184,7 +186,7 @@ func TestAPartnerWhoIsProvenIsSparedAndOthersAreNot(t *testing.T) {
 	} {
 		m := message{client: internetClient, from: c.from, to: []string{"bob@acmecorp.com"}, certificate: c.certificate, findings: []verdict.Finding{{Check: verdict.CheckSpam, State: verdict.Hit}}}
 		if c.signatures != nil {
-			m.fields = []string{"DKIM-Signature: v=1"}
+			m.fields = append([]string{"DKIM-Signature: v=1", "From: x@partner.example"}, c.more...)
 			m.authentication = &spoof.Authentication{DKIM: c.signatures}
 		}
 		got := w.send(t, m)

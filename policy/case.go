@@ -415,7 +415,7 @@ func (c *Case) spares(check string, r route.Recipient) (why verdict.Reason, spar
 // verified. A signature names one From field: to a message that another has sent, a stranger may
 // have added a second one, which people would see (RFC 6376 section 8.15).
 func (c *Case) isSignedBy(domains []string) bool {
-	if c.Header.Count("From") != 1 {
+	if c.Header.Count("From") != 1 || c.Header.Count("DKIM-Signature") == 0 {
 		return false
 	}
 	signatures := c.Signatures

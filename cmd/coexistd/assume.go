@@ -279,9 +279,7 @@ func (a *assumed) authentication(q *sender.Question) *spoof.Authentication {
 	case f.State == verdict.Hit:
 		result, lookup = spoof.AuthFail, spoof.AuthPass
 	}
-	if f.State != verdict.Clean {
-		a.noteAsked(signature) // else it proves nothing that is not proven
-	}
+	a.noteAsked(signature)
 	told := &spoof.Authentication{SPF: spoof.SPF{Result: result, Domain: q.Sender.Domain}, DKIM: slices.Clone(a.signed)}
 	for _, domain := range q.Domains {
 		told.DKIM = append(told.DKIM, spoof.DKIM{Result: result, Domain: domain})

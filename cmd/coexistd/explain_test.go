@@ -75,6 +75,19 @@ func TestExplainSaysWhatItAssumes(t *testing.T) {
 	}
 }
 
+func TestExplainSparesForSignaturesOnlyWhatIsSigned(t *testing.T) {
+	t.Parallel()
+	config := configuration(t, assumedTOML+"\n[[allow]]\nname = \"partner\"\ndkim = [\"partner.example\"]\n", lab.SiteDirectory)
+	ask := []string{"--from", "x@partner.example", "--client", lab.FromInternet, "--find", "spam=hit:GTUBE"}
+	if _, out, complaint := explainTo(config, ask...); !strings.Contains(out, "\nverdict    quarantine\n") || complaint != "" {
+		t.Errorf("without a signature the verdict is not quarantine:\n%s%s", out, complaint)
+	}
+	_, out, complaint := explainTo(config, append(ask, "--signed", "partner.example")...)
+	if !strings.Contains(out, "\nverdict    accept\n") || strings.Contains(out, "changes nothing") || complaint != "" {
+		t.Errorf("signed, the verdict is not accept by that:\n%s%s", out, complaint)
+	}
+}
+
 func TestExplainRefusesAssumptionsThatMeanNothing(t *testing.T) {
 	t.Parallel()
 	config := configuration(t, assumedTOML, lab.SiteDirectory)

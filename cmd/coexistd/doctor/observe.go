@@ -31,7 +31,7 @@ func lookAtObservedPostfix(ctx context.Context, x *examination) []Finding {
 }
 
 // lookAtObservedSendmail looks at a Sendmail whose mail is only observed.
-func lookAtObservedSendmail(x *examination) []Finding {
+func lookAtObservedSendmail(ctx context.Context, x *examination) []Finding {
 	return slices.Concat(
 		lookAtAge(x.sendmail, x.now),
 		lookAtTables(x.sendmail),
@@ -39,7 +39,8 @@ func lookAtObservedSendmail(x *examination) []Finding {
 		lookAtFilters(x),
 		lookAtNeedlessRules(x),
 		lookAtSendmailSockets(x),
-		later(lookAtSendmailAliases(x)),
+		lookAtDeafFilters(ctx, x),
+		later(slices.Concat(lookAtOtherFilters(x), lookAtSendmailAliases(x))),
 	)
 }
 

@@ -36,6 +36,8 @@ var knownMilters = [...]knownMilter{
 	{"clamav-milter", "clamav", nil, judges},
 	{"spamass-milter", "spamass", nil, judges},
 	{"OpenDKIM", "opendkim", []string{"8891", "12301"}, signs},
+	{"OpenARC", "openarc", nil, signs},
+	{"a signer", "dkim", nil, signs},
 	{"OpenDMARC", "opendmarc", []string{"8893", "54321"}, aligns},
 }
 

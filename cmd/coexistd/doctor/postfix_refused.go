@@ -50,11 +50,7 @@ func (x *examination) refused(ctx context.Context) (unlisted, foreign []mail.Add
 
 // judgeUnlisted looks for some whom the directory still lacks in the tables that cannot be listed.
 func (x *examination) judgeUnlisted(ctx context.Context, refused []mail.Address) (findings []Finding) {
-	a := &aliases{x: x, set: x.lists().Set()}
-	refused = slices.DeleteFunc(refused, func(one mail.Address) bool {
-		p, _, ours := a.place(one.Key)
-		return !ours || !a.refuses(p)
-	})
+	refused = x.stillLacking(refused)
 	if len(refused) == 0 {
 		return nil
 	}
@@ -76,6 +72,15 @@ func (x *examination) judgeUnlisted(ctx context.Context, refused []mail.Address)
 		}
 	}
 	return findings
+}
+
+// stillLacking are those of some addresses that coexistd would refuse now as well.
+func (x *examination) stillLacking(refused []mail.Address) []mail.Address {
+	a := &aliases{x: x, set: x.lists().Set()}
+	return slices.DeleteFunc(refused, func(one mail.Address) bool {
+		p, _, ours := a.place(one.Key)
+		return !ours || !a.refuses(p)
+	})
 }
 
 // addKeys adds the keys by which Postfix asks tables for an address, each with that address.
@@ -118,12 +123,7 @@ func (x *examination) judgeHidden(ctx context.Context, setting string, keys map[
 // judgeStrange looks for domains for which Postfix takes mail, and to whose addresses somebody outside has written. Of those that main.cf
 // names, lookAtDomains tells, save for the names of this host.
 func (x *examination) judgeStrange(ctx context.Context, refused []mail.Address) []Finding {
-	written := make(map[string]string) // an address by domain
-	for _, one := range refused {
-		if x.conf.Rules.Routes.Domains[one.Domain] == nil {
-			written[one.Domain] = mail.Printable(one.Key)
-		}
-	}
+	written := x.strangers(refused)
 	domains, told := slices.Sorted(maps.Keys(written)), x.mta.Foreign(nil)
 	var taken []string
 	for _, class := range postconf.Classes {
@@ -136,8 +136,24 @@ func (x *examination) judgeStrange(ctx context.Context, refused []mail.Address) 
 	}
 	var findings []Finding
 	for _, domain := range taken {
-		findings = append(findings, warning("Postfix takes mail for %s, which %s lacks: coexistd has refused mail from the Internet to %s", domain, x.conf.Path, written[domain]).
-			do("where people outside write to addresses there, add: [domain.%q] with unlisted = \"here\"; then run: systemctl reload coexistd", domain))
+		findings = append(findings, x.strange("Postfix", domain, written[domain]))
 	}
 	return findings
+}
+
+// strangers are those of some addresses that are in no domain of ours, one by domain.
+func (x *examination) strangers(refused []mail.Address) map[string]string {
+	written := make(map[string]string)
+	for _, one := range refused {
+		if x.conf.Rules.Routes.Domains[one.Domain] == nil {
+			written[one.Domain] = mail.Printable(one.Key)
+		}
+	}
+	return written
+}
+
+// strange tells of a domain for which the MTA takes mail, and to whose addresses somebody outside has written.
+func (x *examination) strange(mta, domain, address string) Finding {
+	return warning("%s takes mail for %s, which %s lacks: coexistd has refused mail from the Internet to %s", mta, domain, x.conf.Path, address).
+		do("where people outside write to addresses there, add: [domain.%q] with unlisted = \"here\"; then run: systemctl reload coexistd", domain)
 }

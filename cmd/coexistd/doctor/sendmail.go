@@ -52,7 +52,7 @@ func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 			do("see that it is there and that %s can read it; --sendmail-cf says where another is", account.OwnName())}
 	}
 	if x.conf.Rules.ObservesAll() {
-		return lookAtObservedSendmail(x)
+		return lookAtObservedSendmail(ctx, x)
 	}
 	return slices.Concat(
 		lookAtAge(s, x.now),
@@ -60,6 +60,8 @@ func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 		lookAtDaemons(s),
 		lookAtReach(x),
 		lookAtFilters(x),
+		lookAtOtherFilters(x),
+		lookAtDeafFilters(ctx, x),
 		lookAtTimeouts(x),
 		lookAtSendmailLogins(x),
 		lookAtLookupMap(x),
@@ -67,8 +69,11 @@ func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 		lookAtCoexistdClass(x),
 		lookAtSendmailSockets(x),
 		lookAtSendmailDomains(x),
+		x.sharedSendmailName(x.domains()),
+		lookAtSendmailRefused(ctx, x),
 		lookAtAlternates(x),
 		lookAtMasquerade(x),
+		x.masquerades(x.domains()),
 		lookAtSendmailDemands(x),
 		lookAtWays(x),
 		lookAtLocalMailer(x),

@@ -36,8 +36,9 @@ func lookAtSendmailDomains(x *examination) []Finding {
 	case len(refused) > 0:
 		findings = append(findings, failure("Sendmail takes no mail for %s: all of it is refused, relaying denied", some(refused)).do(remedy))
 	}
-	own, _ := s.foreign(x, append(x.domains(), x.conf.Rules.Routes.Alternates()...)) // lookAtAlternates tells of these.
+	own, relayed := s.foreign(x, append(x.domains(), x.conf.Rules.Routes.Alternates()...)) // lookAtAlternates tells of these.
 	findings = append(findings, x.lookForForeign("Sendmail", own)...)
+	findings = append(findings, x.relayedBeside(relayed)...)
 	if len(taken) > 0 {
 		findings = append(findings, fine("Sendmail takes mail for %s", some(taken)))
 	}
@@ -101,6 +102,26 @@ func (s *sendmail) foreign(x *examination, ours []string) (own, relayed []string
 	return own, relayed
 }
 
+// relayedBeside tells of domains beside ours to which anybody may send mail through Sendmail.
+func (x *examination) relayedBeside(domains []string) []Finding {
+	if len(domains) == 0 {
+		return nil
+	}
+	return []Finding{warning("anybody may send mail through Sendmail to %s (relay-domains, the access map), which %s lacks: coexistd refuses it when it comes from the Internet", some(domains), x.conf.Path).
+		do("add for each that is yours: [domain.%q] with unlisted = \"here\"; take the others out", domains[0])}
+}
+
+// sharedSendmailName looks for a host that has the name of one of some domains of users in which coexistd refuses
+// whom the directory lacks.
+func (x *examination) sharedSendmailName(domains []string) []Finding {
+	name := x.sendmail.hostname(x)
+	if !slices.Contains(x.strict(domains), name) {
+		return nil
+	}
+	return []Finding{sharedName("the host's name ($j)", name).
+		do("give the host a name of its own: define(`confDOMAIN_NAME', `mail.%s')dnl in sendmail.mc, and write %s into /etc/mail/local-host-names%s", name, name, remade)}
+}
+
 // isBelowOurs reports an alternate domain below a shared one, mail for which must be taken.
 func (x *examination) isBelowOurs(alternate string) bool {
 	return slices.ContainsFunc(x.domains(), func(domain string) bool { return strings.HasSuffix(alternate, "."+domain) })
@@ -148,4 +169,23 @@ func lookAtMasquerade(x *examination) []Finding {
 	}
 	return []Finding{failure("Sendmail writes %s in the place of %s in the senders of mail, and in From (MASQUERADE_AS; with FEATURE(allmasquerade) in To and Cc, too): answers do not come to the users, and DKIM signatures break", as, some(changed)).
 		inMC("%s", strings.Join(lines[:min(len(lines), mostNamed)], " and "))}
+}
+
+// masquerades looks for senders of this host that Sendmail writes as users of one of some domains, where coexistd
+// refuses answers to them. Whom EXPOSED_USER names, Sendmail leaves alone.
+func (x *examination) masquerades(domains []string) []Finding {
+	domain := strings.ToLower(x.sendmail.Macros["M"])
+	const account = "root" // who writes most on every host
+	if !slices.Contains(x.strict(domains), domain) || x.sendmail.Class("E").Has(account) {
+		return nil
+	}
+	address := account + "@" + domain
+	if x.lists != nil { // A survey without a configuration has no directory to go by.
+		asked := &aliases{x: x, set: x.lists().Set()}
+		if p, _, _ := asked.place(address); !isRefused(p) {
+			return nil
+		}
+	}
+	return []Finding{warning("Sendmail writes senders of this host as users of %s (MASQUERADE_AS), as in %s: coexistd refuses bounces and answers to those that the directory lacks", domain, address).
+		do("list such accounts in the directory with the residence here, set unlisted = \"here\" for %s, or write EXPOSED_USER(`%s')dnl into sendmail.mc%s", domain, account, remade)}
 }

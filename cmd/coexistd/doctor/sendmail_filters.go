@@ -31,6 +31,11 @@ func (x *examination) filtersOfOurs(d sendmailcf.Daemon) (list []sendmailcf.Filt
 	return list
 }
 
+// lacksFilter tells of a list that names a filter which no line defines.
+func (s *sendmail) lacksFilter(name string) Finding {
+	return failure("names the filter %s, which no line defines: Sendmail does not start (InputFilter %s not defined)", name, name)
+}
+
 // undefined is the first of some filters that no X line defines, or "".
 func (s *sendmail) undefined(names []string) string {
 	for _, name := range names {
@@ -84,11 +89,14 @@ func (x *examination) judgeListener(d sendmailcf.Daemon) Finding {
 	case d.IsPublic() && us[0].IsForUsers(x.conf.Listeners):
 		return x.judgeUsersOnly(d, names, us[0])
 	}
-	return x.judgeFilter(names, us[0])
+	if f := x.judgeFilter(us[0]); f.Status != OK || d.Own || !x.mayTakeBack(d) {
+		return f
+	}
+	return x.judgeMaybeReturn(d)
 }
 
 // judgeFilter looks at the filter by which a listener gives its mail to us.
-func (x *examination) judgeFilter(names []string, f sendmailcf.Filter) Finding {
+func (x *examination) judgeFilter(f sendmailcf.Filter) Finding {
 	if x.conf.Rules.ObservesAll() {
 		return x.judgeWaitingFilter(f)
 	}
@@ -100,27 +108,7 @@ func (x *examination) judgeFilter(names []string, f sendmailcf.Filter) Finding {
 	default:
 		return failure("hands its mail to coexistd by %s, but while coexistd is away, mail passes by unchecked, and that for users who live elsewhere goes astray (F= is missing)", f.Address).inMC("%s", line)
 	}
-	if signer := x.signerBefore(names, f.Name); signer != "" {
-		return warning("hands its mail to coexistd by %s, but to %s before, which signs: what coexistd then changes breaks the signature", f.Address, signer).
-			do("put the include of coexistd.m4 before the line of %s in sendmail.mc"+remade, signer)
-	}
 	return fine("hands its mail to coexistd by %s", f.Address)
-}
-
-// signerBefore is a filter before ours that seems to sign messages, or "".
-func (x *examination) signerBefore(names []string, ours string) string {
-	for _, name := range names {
-		if name == ours {
-			break
-		}
-		for _, f := range x.sendmail.Filters {
-			text := strings.ToLower(f.Name + " " + f.Address)
-			if f.Name == name && (strings.Contains(text, "dkim") || strings.Contains(text, "openarc")) {
-				return name
-			}
-		}
-	}
-	return ""
 }
 
 // judgeUsersOnly is of a listener for all whose mail we take for that of our users.

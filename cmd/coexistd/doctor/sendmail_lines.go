@@ -67,6 +67,11 @@ func listWith(d sendmailcf.Daemon, names []string, old, other string) string {
 	} else {
 		list = append([]string{other}, list...)
 	}
+	return listLine(d, list)
+}
+
+// listLine is the line of sendmail.mc that gives a listener a list of filters.
+func listLine(d sendmailcf.Daemon, list []string) string {
 	if d.Own {
 		return fmt.Sprintf("InputMailFilters=%s in the DAEMON_OPTIONS of %s", strings.Join(list, ";"), d.Name)
 	}
@@ -75,11 +80,15 @@ func listWith(d sendmailcf.Daemon, names []string, old, other string) string {
 
 // filterLine is the line of sendmail.mc that makes a filter.
 func (s *sendmail) filterLine(name, address, times string) string {
-	macro := "MAIL_FILTER"
+	return fmt.Sprintf("%s(`%s', `S=%s, F=T, T=%s')dnl", s.filterMacro(name), name, address, times)
+}
+
+// filterMacro is the one that makes a filter, and puts it into the common list where it stands there.
+func (s *sendmail) filterMacro(name string) string {
 	if slices.Contains(s.CommonFilters(), name) {
-		macro = "INPUT_MAIL_FILTER" // which puts it into the common list, too
+		return "INPUT_MAIL_FILTER"
 	}
-	return fmt.Sprintf("%s(`%s', `S=%s, F=T, T=%s')dnl", macro, name, address, times)
+	return "MAIL_FILTER"
 }
 
 // rightAddress is the line that has a filter lead to the listener of ours that is for it.

@@ -20,8 +20,7 @@ func surveySendmailDomains(_ context.Context, s *survey) (findings []Finding) {
 		findings = s.lookForForeign("Sendmail", own)
 	}
 	if s.configured && len(relayed) > 0 {
-		findings = append(findings, warning("anybody may send mail through Sendmail to %s (relay-domains, the access map), which %s lacks: coexistd will refuse it when it comes from the Internet", some(relayed), s.conf.Path).
-			do("add for each that is yours: [domain.%q] with unlisted = \"here\"; take the others out", relayed[0]))
+		findings = append(findings, s.relayedBeside(relayed)...)
 	}
 	if unread := slices.Concat(s.sendmail.Class("w").Unread, s.sendmail.Class("R").Unread, s.sendmail.Class("VirtHost").Unread); len(unread) > 0 {
 		findings = append(findings, warning("Sendmail may take mail for more domains, which cannot be told: %s", some(unread)).
@@ -30,39 +29,16 @@ func surveySendmailDomains(_ context.Context, s *survey) (findings []Finding) {
 	for _, f := range lookAtMasquerade(s.examination) {
 		findings = append(findings, fine("%s: coexistd setup sendmail has their addresses stay as they are", f.Found))
 	}
-	return slices.Concat(findings, s.ownSendmailName(), s.masquerades())
+	return slices.Concat(findings, s.ownSendmailName(), s.masquerades(s.domains))
 }
 
 // ownSendmailName looks at the host's name. It is always in class w: without a configuration, there is
 // nothing to say about that.
 func (s *survey) ownSendmailName() []Finding {
-	switch name := s.sendmail.hostname(s.examination); {
-	case slices.Contains(s.domains, name) && len(s.strict([]string{name})) > 0:
-		return []Finding{sharedName("the host's name ($j)", name).
-			do("give the host a name of its own: define(`confDOMAIN_NAME', `mail.%s')dnl in sendmail.mc, and write %s into /etc/mail/local-host-names%s", name, name, remade)}
-	case s.configured && !slices.Contains(s.domains, name):
+	if name := s.sendmail.hostname(s.examination); s.configured && !slices.Contains(s.domains, name) {
 		return []Finding{s.originDomain("Sendmail", name, "class w")}
 	}
-	return nil
-}
-
-// masquerades looks for senders of this host that Sendmail writes as users of a shared domain. Whom
-// EXPOSED_USER names, it does not.
-func (s *survey) masquerades() []Finding {
-	domain := strings.ToLower(s.sendmail.Macros["M"])
-	const account = "root" // who writes most on every host
-	if !slices.Contains(s.domains, domain) || len(s.strict([]string{domain})) == 0 || s.sendmail.Class("E").Has(account) {
-		return nil
-	}
-	address := account + "@" + domain
-	if s.configured {
-		asked := &aliases{x: s.examination, set: s.lists().Set()}
-		if p, _, _ := asked.place(address); !isRefused(p) {
-			return nil
-		}
-	}
-	return []Finding{warning("Sendmail writes senders of this host as users of %s (MASQUERADE_AS), as in %s: coexistd will refuse bounces and answers to those that the directory lacks", domain, address).
-		do("list such accounts in the directory with the residence here, set unlisted = \"here\" for %s, or write EXPOSED_USER(`%s')dnl into sendmail.mc%s", domain, account, remade)}
+	return s.sharedSendmailName(s.domains)
 }
 
 // surveySendmailRecipients tells by what Sendmail knows who exists, and what coexistd adds to it.

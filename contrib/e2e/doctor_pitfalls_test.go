@@ -19,14 +19,15 @@ import (
 	"coexistd/contrib/lab"
 )
 
-// pitfall is a way in which a Postfix that coexistd is attached to can be set up wrong.
+// pitfall is a way in which an MTA that coexistd is attached to can be set up wrong: a Postfix, or a Sendmail where its site
+// says so.
 type pitfall struct {
 	name string
 	site lab.SiteConfig
 	// begin is done first, as to see what goes wrong; nil: nothing.
 	begin func(p *pit)
 	// status, found and remedy are what the doctor must say; {dir}, {etc}, {public} and {return} stand for the
-	// site's folder, Postfix's, and services.
+	// site's folder, the MTA's, and services.
 	status, found, remedy string
 	// mend is the edit that the remedy says; nil: it is carried out as it was printed.
 	mend func(p *pit)
@@ -36,9 +37,9 @@ type pitfall struct {
 
 // pit is a site that is set up wrong, until it is mended.
 type pit struct {
-	*site
-	etc, bin string
-	known    *strings.Replacer // what differs from run to run
+	*bareSite
+	etc   string
+	known *strings.Replacer // what differs from run to run
 }
 
 // pitTOML and pitMain are those of a site of whose Postfix the doctor has nothing to say.
@@ -52,7 +53,11 @@ func testPitfalls(t *testing.T, rows []pitfall) {
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			p := startPit(t, row.site)
+			start := startPit
+			if row.site.MTA == lab.SendmailMTA {
+				start = startSendmailPit
+			}
+			p := start(t, row.site)
 			if row.begin != nil {
 				row.begin(p)
 			}
@@ -62,9 +67,9 @@ func testPitfalls(t *testing.T, rows []pitfall) {
 			} else {
 				p.carryOut(remedy)
 			}
-			p.do(p.Host.Again(deadline(t)))
+			p.again()
 			if left := p.findings(); len(left) > 0 {
-				t.Errorf("of the Postfix that is mended the doctor says %+v", left)
+				t.Errorf("of the MTA that is mended the doctor says %+v", left)
 			}
 			row.right(p)
 		})
@@ -81,8 +86,7 @@ func startPit(t *testing.T, c lab.SiteConfig) *pit {
 	}
 	c.Main = with(pitMain, c.Main)
 	s := startSite(t, c)
-	p := &pit{site: s, etc: filepath.Join(s.Postfix.Dir, "etc")}
-	p.bin = postconfOf(t, lab.Lend(t), p.etc)
+	p := &pit{bareSite: bare(s), etc: filepath.Join(s.Postfix.Dir, "etc")}
 	addresses := []string{s.Dir, "{dir}", p.etc, "{etc}", s.Addr("public"), "{public}", s.Addr("submission"), "{submission}"}
 	if len(c.Services) > 0 {
 		addresses = append(addresses, s.Addr("return"), "{return}")
@@ -91,15 +95,15 @@ func startPit(t *testing.T, c lab.SiteConfig) *pit {
 	return p
 }
 
-// findings are what the doctor finds wrong about the Postfix.
+// findings are what the doctor finds wrong about the MTA.
 func (p *pit) findings() []finding {
 	p.t.Helper()
-	_, out, complaint := runDoctor(p.t, p.bin, nil, "-c", p.Config(), "--json")
+	_, out, complaint := runDoctor(p.t, p.bin, nil, append([]string{"-c", p.Config(), "--json"}, p.mta...)...)
 	var all []finding
 	if err := json.Unmarshal([]byte(out), &all); err != nil || complaint != "" {
 		p.t.Fatalf("the doctor says %v: %s%s", err, complaint, out)
 	}
-	return slices.DeleteFunc(all, func(f finding) bool { return f.Subject != "postfix" || f.Status == "ok" })
+	return slices.DeleteFunc(all, func(f finding) bool { return f.Subject != "postfix" && f.Subject != "sendmail" || f.Status == "ok" })
 }
 
 // mustFind has the doctor say what a row wants, and returns the remedy as it was printed.
@@ -123,9 +127,13 @@ var (
 	ofMaster = regexp.MustCompile(`^put into the lines of (\S+) in master\.cf: -o ([^;]+); then run: postfix reload`)
 )
 
-// carryOut does what a remedy says of main.cf or master.cf.
+// carryOut does what a remedy says of main.cf, master.cf or sendmail.mc.
 func (p *pit) carryOut(remedy string) {
 	p.t.Helper()
+	if set := ofMC.FindStringSubmatch(remedy); set != nil {
+		p.writeMC(set[1], set[2] != "")
+		return
+	}
 	if set := ofMain.FindStringSubmatch(remedy); set != nil {
 		p.postconf("-e", set[1])
 		return

@@ -15,10 +15,14 @@ import (
 // for users is one of its own.
 func startBareSendmail(t *testing.T) *bareSite {
 	t.Helper()
-	toml := strings.Replace(lab.SiteTOML, `["127.0.4.0/24"]`, `["127.0.4.0/24", "127.0.0.1", "::1"]`, 1)
-	toml = strings.Replace(toml, "[[lookup]]", "[[listen]]\naddress = \"unix:{dir}/users.sock\"\nmode = \"0666\"\ncheckpoint = \"S2\"\n\n[[lookup]]", 1)
-	return startBareSite(t, lab.SiteConfig{MTA: lab.SendmailMTA, TOML: toml, Directory: withRoles})
+	return startBareSite(t, lab.SiteConfig{MTA: lab.SendmailMTA, TOML: bareSendmailTOML, Directory: withRoles})
 }
+
+// bareSendmailTOML is the configuration beside it.
+var bareSendmailTOML = strings.NewReplacer(
+	`["127.0.4.0/24"]`, `["127.0.4.0/24", "127.0.0.1", "::1"]`,
+	"[[lookup]]", "[[listen]]\naddress = \"unix:{dir}/users.sock\"\nmode = \"0666\"\ncheckpoint = \"S2\"\n\n[[lookup]]",
+).Replace(lab.SiteTOML)
 
 // etc is the folder of the site's Sendmail.
 func (b *bareSite) etc() string { return filepath.Join(b.Host.(*lab.Sendmail).Dir, "etc") }

@@ -117,7 +117,7 @@ func (m *Sendmail) configure(ctx context.Context) error {
 	if err := errors.Join(err, m.build(ctx, "submit", submit)); err != nil {
 		return err
 	}
-	return m.newAliases(ctx)
+	return m.NewAliases(ctx)
 }
 
 // daemonOptions has a line for each service.
@@ -187,8 +187,8 @@ func (p *Programs) makeCF(ctx context.Context, path, text string) error {
 	return nil
 }
 
-// newAliases makes the database of the aliases file.
-func (m *Sendmail) newAliases(ctx context.Context) error {
+// NewAliases makes the database of the aliases file, as the command newaliases does.
+func (m *Sendmail) NewAliases(ctx context.Context) error {
 	out, err := m.command(ctx, "-C", m.path("etc", "sendmail.cf"), "-bi").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("lab: newaliases: %w: %s", err, out)

@@ -49,7 +49,7 @@ func (m *Sendmail) configureDebian(ctx context.Context, lab, mailers []string) e
 	program := func(name string) string {
 		return "env LD_LIBRARY_PATH=" + m.programs.sendmailPath + " " + filepath.Join(m.programs.sendmailTree, name)
 	}
-	makefile := "all: sendmail.cf $(addsuffix .db,$(wildcard access mailertable))\n" +
+	makefile := "all: sendmail.cf $(addsuffix .db,$(wildcard access mailertable virtusertable))\n" +
 		"sendmail.cf: sendmail.mc\n\t@" + program("usr/bin/m4") + " sendmail.mc > sendmail.cf.new && mv sendmail.cf.new sendmail.cf\n" +
 		"%.db: %\n\t@" + program("usr/libexec/sendmail/makemap") + " -C sendmail.cf hash $< < $<\n"
 	if err := os.Mkdir(m.path("etc", "m4"), 0o755); err != nil {

@@ -239,7 +239,7 @@ func (c *Case) route() []Ruling {
 	routes := &c.policy.Routes
 	var taking *route.Taking
 	if len(routes.Rules) > 0 {
-		taking = routes.Taking(&route.Facts{From: c.from, Sender: c.Sender, Login: c.Login, Client: c.Client, Header: c.Header, Size: c.Size})
+		taking = routes.Taking(&route.Facts{Keys: c.policy.Keys, From: c.from, Sender: c.Sender, Login: c.Login, Client: c.Client, Header: c.Header, Size: c.Size})
 	}
 	for i := range c.Recipients {
 		r := &c.Recipients[i]

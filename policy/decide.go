@@ -311,14 +311,14 @@ func (c *Case) found(check string) *verdict.Finding {
 // leaveToMTA lets a message made on this host go on when some of its recipients,
 // but not all, would be refused for good: no client is there to be told, so the
 // MTA sends the bounce when delivery fails. A looping recipient is not left to
-// the MTA, whose own lookups would send it round again. For those who are observed it goes
+// the MTA, whose own lookups would send it round again, nor is one that they would send to a relay. For those who are observed it goes
 // on in any case.
 func leaveToMTA(rulings []Ruling) {
 	goesOn := slices.ContainsFunc(rulings, func(r Ruling) bool { return r.Verdict <= verdict.Tag || r.Verdict == verdict.Tempfail })
 	observed := slices.ContainsFunc(rulings, func(r Ruling) bool { return r.Observed })
 	for i := range rulings {
 		r := &rulings[i]
-		if (goesOn || observed && !r.Observed) && r.Verdict == verdict.Reject && r.Check != verdict.CheckLoop {
+		if (goesOn || observed && !r.Observed) && r.Verdict == verdict.Reject && r.Check != verdict.CheckLoop && !r.Reasons.HasCode(verdict.HiddenRecipient) {
 			r.Verdict, r.Reply = verdict.Accept, verdict.Reply{}
 			r.Reasons = r.Reasons.And(verdict.Why(verdict.LeftToMTA))
 		}

@@ -19,6 +19,7 @@ var (
 	toHere   = route.Goal{Here: true}
 	toOffice = route.Goal{Platform: "office365"}
 	toGoogle = route.Goal{Platform: "google"}
+	toRelay  = route.Goal{Relay: "[filter.example]:26"}
 )
 
 // routing is a world with those rules.
@@ -252,4 +253,60 @@ func TestWhatIsReleasedFromQuarantineIsTakenByRulesAgain(t *testing.T) {
 	m := message{client: ourClient, from: "eve@x.example", to: []string{"bob@acmecorp.com"}}
 	m.pass = w.keys.SignPass(seal.Pass{ID: "q1", Point: verdict.S0, Checks: []string{verdict.CheckSpam}, Until: now + 1}, "bob@acmecorp.com", seal.MarksOf(header(passMark)))
 	want(t, "it goes", w.send(t, m).Recipients[0].Ways.String(), "S0=>S4=>G1=>LD")
+}
+
+func TestARuleToARelayTakesEverybodyWhoseMailIsTaken(t *testing.T) {
+	t.Parallel()
+	w := routing(rule("it", toRelay, route.Criteria{Points: []verdict.Checkpoint{verdict.S0, verdict.S1, verdict.S2}}))
+	w.Routes.Platform("google").Relay = "[Filter.example]:26"
+	long := strings.Repeat("l", 200) + "@acmecorp.com"
+	w.words[long] = "here"
+	for _, c := range []struct {
+		about string
+		message
+		recipient, want string // what it is taken for, or how the reply begins; empty: it stays
+	}{
+		{"here", message{client: internetClient, from: "eve@x.example"}, "Bob+x@acmecorp.com", "Bob+x@acmecorp.com"},
+		{"there", message{client: internetClient, from: "eve@x.example"}, "alice@acmecorp.com", "alice@acmecorp.com"},
+		{"both", message{client: internetClient}, "carol@acmecorp.com", "carol@acmecorp.com"},
+		{"a stranger's", message{client: internetClient, login: "bob", from: "bob@acmecorp.com"}, "x@far.example", "x@far.example"},
+		{"an alternate domain's", message{client: internetClient, login: "bob", from: "bob@acmecorp.com"}, "x@gapps.acmecorp.com", "x@gapps.acmecorp.com"},
+		{"a name alone", message{client: ourClient, from: "bob@acmecorp.com"}, "root", ""},
+		{"from the relay's platform", message{client: googleClient, proven: true, from: "gina@acmecorp.com"}, "bob@acmecorp.com", ""},
+		{"nobody", message{client: internetClient, from: "eve@x.example"}, "nobody@acmecorp.com", "550 5.1.1"},
+		{"from outside", message{client: internetClient, from: "eve@x.example"}, "x@far.example", "554 5.7.1"},
+		{"too long", message{client: internetClient, from: "eve@x.example"}, long, "550 5.1.3"},
+	} {
+		c.to = []string{c.recipient}
+		got := w.send(t, c.message)
+		ruling, refused := got.refused[c.recipient]
+		if !refused {
+			ruling = got.Recipients[0]
+		}
+		if is := ruling.Reply.String(); is != "" || c.want == "" {
+			if !strings.HasPrefix(is, c.want) || added(got.Decision) != "" {
+				t.Errorf("%s: the answer is %q; right begins with %q; added is %q", c.about, is, c.want, added(got.Decision))
+			}
+			continue
+		}
+		address, hop, ok := route.Reveal(w.keys, added(got.Decision))
+		if !ok || address != c.want || hop != "[filter.example]:26" || deleted(got.Decision) != c.recipient || !strings.HasSuffix(ruling.Ways.String(), "S3=>ED") {
+			t.Errorf("%s: it goes to %s for %s by %s: %+v", c.about, hop, address, ruling.Ways, got.Decision)
+		}
+		// Nobody else may send by that address, be it one of ours.
+		for _, m := range []message{{client: internetClient, from: "eve@x.example"}, {client: internetClient, login: "bob", from: "bob@acmecorp.com"}, {onHost: true, from: "bob@acmecorp.com"}} {
+			m.to = []string{added(got.Decision)}
+			again := w.send(t, m)
+			if ruling, refused := again.refused[m.to[0]]; refused {
+				want(t, c.about, ruling.Reply.String(), "554 5.7.1 Relay access denied")
+			} else {
+				want(t, c.about, again.Reply.String(), "554 5.7.1 Relay access denied")
+			}
+		}
+	}
+	w = routing(rule("out", toRelay, route.Criteria{Residences: []string{route.Internet}}))
+	got := w.send(t, message{client: ourClient, from: "bob@acmecorp.com", to: []string{"x@far.example", "bob@acmecorp.com", "alice@acmecorp.com"}})
+	if len(got.Recipients) != 3 || got.Recipients[0].Rule != "out" || got.Recipients[1].Rule+got.Recipients[2].Rule != "" {
+		t.Errorf("the rule for the Internet takes %+v", got.Recipients)
+	}
 }

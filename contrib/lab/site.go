@@ -272,6 +272,7 @@ func (s *Site) postfixConfig(c SiteConfig) Config {
 		Files:    c.Files,
 		Master: []string{
 			"pickup unix n - n 60 1 pickup -o cleanup_service_name=cleanup-milter",
+			"smtp-route unix - - n - - smtp -o smtp_generic_maps=" + lookup("generic"),
 			"cleanup-milter unix n - n - 0 cleanup -o { virtual_alias_maps = " + strings.ReplaceAll(main["virtual_alias_maps"], ":aliases", ":members") + " }",
 		},
 	}

@@ -49,6 +49,12 @@ Ksendmail_rcpt socket -f -d2h -T<TMPF> COEXISTD_LOOKUP
 LOCAL_RULE_0
 R$*				$: $&{addr_type} $| $1
 R$* s $| $*			$@ $2			a sender is not sent to
+# Of a recipient whom a [[route]] takes to a relay, coexistd says the mailer, the host, and the address.
+R$* $| $+ < @ $+ . route . invalid $* > $*	$: $1 $| < $(sendmail $2 @ $3 . route . invalid $: @ $) > $2 < @ $3 . route . invalid > $5
+R$* $| < $* <TMPF> > $*		$#error $@ 4.3.0 $: "451 4.3.0 The directory cannot answer at the moment, try again later"
+R$* $| < error : $-.$-.$- : $+ > $*	$#error $@ $2.$3.$4 $: $5
+R$* $| < $- : [ $+ ] : $+ @ $+ > $*	$#$2 $@ [$3] $: $4 < @ $5 >
+R$* $| < $- : $+ : $+ @ $+ > $*	$#$2 $@ $3 $: $4 < @ $5 >
 R$* $| $*			$: $&{client_addr} $| $&{mail_mailer} $| $2
 R$+ $| $+ $| $+ < @ $={Coexistd} . >	$: < $(sendmail_rcpt $3 @ $4 $: @ $) > $3 < @ $4 . >
 R$+ $| $+ $| $+ < @ $={Coexistd} >	$: < $(sendmail_rcpt $3 @ $4 $: @ $) > $3 < @ $4 >
@@ -72,3 +78,9 @@ R< error : $-.$-.$- : $+ > $*	$#error $@ $1.$2.$3 $: $4
 R< $- : $+ > $* < @ $+ >	$#$1 $@ $2 $: $3 < @ $4 >	an alternate domain with a relay
 R< $+ > $*			$@ $>Recurse $1		the mailbox is elsewhere
 divert(0)dnl
+dnl The ports of the relays to which a [[route]] takes mail: it is the mailer that has the port.
+ifdef(`COEXISTD_RELAY_PORTS', `MAILER_DEFINITIONS
+patsubst(defn(`COEXISTD_RELAY_PORTS'), `[ 	]*\([0-9]+\)[ 	]*',
+	``Mcoexistd\1, P=[IPC], F=mDFMuXa8, S=EnvFromSMTP/HdrFromSMTP, R=EnvToSMTP, E=\\r\\n, L=2040, T=DNS/RFC822/SMTP, A=TCP $h \1
+'')
+divert(0)')dnl

@@ -17,7 +17,7 @@ const (
 	notFound   = "NOTFOUND "
 	failed     = "TEMP the directory cannot answer at the moment"
 	noKey      = "PERM a request is the name of a map, a space, and a key"
-	unknownMap = "PERM unknown map %q; there are recipients, aliases, members, transport, senders, networks, tls, sendmail, sendmail_rcpt"
+	unknownMap = "PERM unknown map %q; there are recipients, aliases, members, transport, senders, networks, tls, generic, sendmail, sendmail_rcpt"
 	notYet     = "OK DEFER_IF_REJECT the networks of a platform are not known at the moment" // access(5)
 )
 
@@ -50,6 +50,8 @@ func answer(p *policy.Policy, set *directory.Set, request string) string {
 		return q.networks()
 	case "tls":
 		return q.tls()
+	case "generic":
+		return q.generic()
 	case "sendmail":
 		return q.sendmail(false)
 	case "sendmail_rcpt":
@@ -120,6 +122,9 @@ func (q question) aliases(copies bool) string {
 // answer Postfix's local(8) would take the member of an alias for its own, and
 // not have it rewritten.
 func (q question) transport() string {
+	if _, hop, is := q.hidden(); is {
+		return hop
+	}
 	if q.isObserved() {
 		return notFound
 	}
@@ -138,6 +143,32 @@ func (q question) transport() string {
 		return "OK smtp:" + place.Platform.Relay
 	}
 	return "OK smtp:" + place.Elsewhere[strings.LastIndexByte(place.Elsewhere, '@')+1:]
+}
+
+// hiddenService is the service of Postfix's master.cf that takes mail to where a [[route]] says.
+const hiddenService = "smtp-route:"
+
+// hidden finds what the key stands for, where it is an address that a [[route]] has made. It says so whatever
+// the routes and the mode are by now, for mail in the queue. One that was not made with our keys waits: they
+// may come back, and who has forged it need not be told.
+func (q question) hidden() (address, transport string, is bool) {
+	domain, ok := q.domain()
+	if !ok || !route.IsHidden(domain) || !strings.Contains(q.key, "@") {
+		return "", "", false
+	}
+	address, hop, ok := route.Reveal(q.Keys, q.key)
+	if !ok {
+		return "", stop(verdict.Why(verdict.HiddenUnknown).Reply()), true
+	}
+	return address, "OK " + hiddenService + hop, true
+}
+
+// generic gives the address that a relay is to see (smtp_generic_maps).
+func (q question) generic() string {
+	if address, _, is := q.hidden(); is && address != "" {
+		return "OK " + address
+	}
+	return notFound
 }
 
 // isObserved reports that the mode is observe for mail to the key's domain: the MTA goes on as

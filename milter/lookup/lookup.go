@@ -3,7 +3,7 @@
 // Some mail passes no milter: bounces, .forward files, the members of an alias.
 // And an MTA refuses recipients that it does not know before it asks a milter.
 // For both, the MTA asks here. The protocol is Postfix's socketmap
-// (socketmap_table(5)), which is Sendmail's socket map too. There are nine maps:
+// (socketmap_table(5)), which is Sendmail's socket map too. There are ten maps:
 //
 //	recipients  does this address exist? The residence is the data. Of what the
 //	            directory lacks, where unlisted is "here", the MTA's other tables say
@@ -16,6 +16,7 @@
 //	senders     the login that owns this address
 //	networks    may this client send to the Internet through us
 //	tls         what is demanded of the server that mail is sent to (smtp_tls_policy_maps)
+//	generic     the address that a relay is to see, for one that a [[route]] has made (smtp_generic_maps)
 //	sendmail    where Sendmail's rules shall send mail for this address
 //	sendmail_rcpt  the same at RCPT, where the milter is asked, too
 //

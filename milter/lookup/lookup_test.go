@@ -27,6 +27,7 @@ import (
 	"coexistd/milter/sources"
 	"coexistd/policy"
 	"coexistd/policy/directory"
+	"coexistd/policy/mail"
 	"coexistd/policy/networks"
 	"coexistd/policy/route"
 	"coexistd/policy/seal"
@@ -50,6 +51,17 @@ uwe@acmecorp.com,both:hosted,,uwe@in.hosted.example
 ed@shared.example,office365,,
 eve@shared.example,here,,
 `
+
+var keys = seal.NewKeys([]byte("the secret of the tests"))
+
+// hiddenBob is how the MTA knows somebody whom a [[route]] takes to a relay.
+var hiddenBob = func() string {
+	bob, err := mail.ParseAddress("Bob+x@acmecorp.com", "+")
+	if err != nil {
+		panic(err)
+	}
+	return route.Hide(keys, bob, "[filter.example]:2525")
+}()
 
 func world(t testing.TB) (*policy.Policy, *directory.Set) {
 	t.Helper()
@@ -75,7 +87,7 @@ func world(t testing.TB) (*policy.Policy, *directory.Set) {
 			"broken.example":    {Name: "broken.example"},
 			"mail.acmecorp.com": {Name: "mail.acmecorp.com", SameAs: "acmecorp.com", Unlisted: route.Residence{Kind: route.Here}},
 		},
-	}}, seal.Keys{}, networks.Live{
+	}}, keys, networks.Live{
 		"google":    {Networks: networks.SetOf(netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32"))},
 		"hosted":    {Pending: true},
 		"office365": {Networks: networks.SetOf(netip.MustParsePrefix("198.51.100.0/24"))},
@@ -240,6 +252,18 @@ var cases = [][2]string{
 	{"senders alice@other.example", notFound},
 	{"senders alice@broken.example", failed},
 
+	{"transport " + hiddenBob, "OK smtp-route:[filter.example]:2525"},
+	{"transport " + strings.Replace(hiddenBob, "p2525", "p25", 1), "OK ./retry:4.3.5 The next hop of the address is not known here, try again later"},
+	{"transport " + hiddenBob[strings.IndexByte(hiddenBob, '@')+1:], notFound},
+	{"transport x@route.invalid", "OK ./retry:4.3.5 The next hop of the address is not known here, try again later"},
+	{"generic " + hiddenBob, "OK Bob+x@acmecorp.com"},
+	{"generic " + strings.Replace(hiddenBob, "p2525", "p25", 1), notFound},
+	{"generic bob@acmecorp.com", notFound},
+	{"generic @acmecorp.com", notFound},
+	{"aliases " + hiddenBob, notFound},
+	{"recipients " + hiddenBob, notFound},
+	{"sendmail " + hiddenBob, "OK coexistd2525:[filter.example]:Bob+x@acmecorp.com"},
+	{"sendmail x@y.route.invalid", `OK error:4.3.5:"451 4.3.5 The next hop of the address is not known here, try again later"`},
 	{"tls bank.example", "OK secure match=mx.bank.example protocols=!SSLv2:!SSLv3:!TLSv1:!TLSv1.1"},
 	{"tls Bank.Example", "OK secure match=mx.bank.example protocols=!SSLv2:!SSLv3:!TLSv1:!TLSv1.1"},
 	{"tls [acmecorp-com.mail.protection.outlook.com]:25", "OK encrypt protocols=!SSLv2:!SSLv3"},
@@ -247,8 +271,8 @@ var cases = [][2]string{
 	{"tls .bank.example", notFound},
 	{"tls acmecorp.com", notFound},
 	{"tls ", notFound},
-	{"bogus alice@acmecorp.com", `PERM unknown map "bogus"; there are recipients, aliases, members, transport, senders, networks, tls, sendmail, sendmail_rcpt`},
-	{" alice@acmecorp.com", `PERM unknown map ""; there are recipients, aliases, members, transport, senders, networks, tls, sendmail, sendmail_rcpt`},
+	{"bogus alice@acmecorp.com", `PERM unknown map "bogus"; there are recipients, aliases, members, transport, senders, networks, tls, generic, sendmail, sendmail_rcpt`},
+	{" alice@acmecorp.com", `PERM unknown map ""; there are recipients, aliases, members, transport, senders, networks, tls, generic, sendmail, sendmail_rcpt`},
 	{"recipients", noKey},
 	{"", noKey},
 }
@@ -327,7 +351,7 @@ func TestMapsThatSayWhereMailGoesHoldNothingOfWhatIsObserved(t *testing.T) {
 		request, want := c[0], c[1]
 		name, _, _ := strings.Cut(request, " ")
 		says := slices.Contains([]string{"aliases", "members", "transport", "tls", "sendmail", "sendmail_rcpt"}, name)
-		if lower := strings.ToLower(request); says && !strings.Contains(lower, "@all.example") && !strings.Contains(lower, "all.onmicrosoft.com") {
+		if lower := strings.ToLower(request); says && !strings.Contains(lower, "@all.example") && !strings.Contains(lower, "all.onmicrosoft.com") && !strings.Contains(lower, "route.invalid") {
 			want = notFound
 			held++
 		}

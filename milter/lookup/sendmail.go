@@ -19,6 +19,9 @@ import (
 // recipient away again. Otherwise it is written as the milter writes it: a member of an
 // alias who is a recipient, too, gets the message once.
 func (q question) sendmail(atRCPT bool) string {
+	if address, hop, is := q.hidden(); is {
+		return toRelay(address, hop)
+	}
 	if q.isObserved() {
 		return notFound
 	}
@@ -45,6 +48,20 @@ func (q question) sendmail(atRCPT bool) string {
 	}
 	at := strings.LastIndexByte(place.Elsewhere, '@')
 	return "OK " + place.Elsewhere[:at] + upperFirst(place.Elsewhere[at:])
+}
+
+// relayMailer begins the names of coexistd.m4's mailers for relays, one for each port.
+const relayMailer = "coexistd"
+
+// toRelay has a mailer take mail to a next hop, which Postfix's answer names.
+func toRelay(address, transport string) string {
+	hop, is := strings.CutPrefix(transport, "OK "+hiddenService)
+	if !is {
+		r := verdict.Why(verdict.HiddenUnknown).Reply()
+		return "OK error:" + r.Enhanced + ":" + strconv.Quote(r.String())
+	}
+	end := strings.LastIndexByte(hop, ':')
+	return "OK " + relayMailer + hop[end+1:] + ":" + hop[:end] + ":" + address
 }
 
 // withoutPort is a next hop without its port, which Sendmail has with its mailers.

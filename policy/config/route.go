@@ -10,6 +10,7 @@ import (
 
 	"coexistd/policy/config/mistakes"
 	"coexistd/policy/config/schema"
+	"coexistd/policy/config/sockets"
 	"coexistd/policy/config/wording"
 	"coexistd/policy/mail"
 	"coexistd/policy/networks"
@@ -37,7 +38,7 @@ func (r *reader) criteria() []schema.Key {
 		{Name: "clients", Kind: schema.List(networks.ParsePrefix, some), Usually: "any", Example: `["192.0.2.0/24"]`, Meaning: "networks and addresses of connecting clients"},
 		{Name: "points", Kind: schema.List(entryPoint, some), Usually: "any", Example: `["S0"]`, Meaning: "the points at which the mail enters: of `\"S0\"`, `\"S1\"` and `\"S2\"`"},
 		{Name: "residences", Kind: schema.List(r.residenceWord, some), Usually: "any", Example: `["both"]`,
-			Meaning: "where the recipient lives: of `\"here\"`, `\"both\"` and platforms"},
+			Meaning: "where the recipient lives: of `\"here\"`, `\"both\"`, platforms, and `\"internet\"` for who is in no domain of ours"},
 		{Name: "header", Kind: schema.Anything("table", "a table"), Usually: "any", Example: `{ name = "Subject", text = "confidential" }`,
 			Meaning: "a header field that the mail has: its `name`, and a `text` that stands in it, whatever the case of its letters, or a `pattern` that it fits (RE2). Encoded words are decoded; of each of the first 100 such fields, 8 KiB are looked at"},
 		{Name: "size_over", Kind: schema.Size(1, 1<<40), Usually: "any size", Example: `"10M"`, Meaning: "a size that the whole message exceeds. coexistd then reads every message to its end before it knows its way"},
@@ -53,8 +54,8 @@ var headerKeys = []schema.Key{
 func (r *reader) routeKeys() []schema.Section {
 	first := []schema.Key{
 		{Name: "name", Kind: schema.Text(schema.AString, schema.As[string]), Missing: likeRouteName, Example: `"legal"`, Meaning: "stands in the log beside what it took another way"},
-		{Name: "to", Kind: schema.Text(schema.AString, schema.As[string]), Missing: "it says where the mail goes: here, or a platform's name", Example: `"here"`,
-			Meaning: "`\"here\"`: the mailbox here alone. A platform: the mailbox there alone"},
+		{Name: "to", Kind: schema.Text(schema.AString, schema.As[string]), Missing: "it says where the mail goes: here, a platform's name, or relay:[HOST]:PORT", Example: `"here"`,
+			Meaning: "`\"here\"`: the mailbox here alone. A platform: the mailbox there alone. `\"relay:[filter.example]:25\"`: that host, whoever the recipient is and with the address as it was written; without brackets, the host's MX"},
 	}
 	last := []schema.Key{{Name: "except", Kind: schema.Anything("table", "a table"), Usually: "nothing", Example: `{ senders = ["boss@acmecorp.com"] }`,
 		Meaning: "what the rule is not for: a table of the same criteria, all of which must match"}}
@@ -103,10 +104,29 @@ func (r *reader) goal(t *schema.Table) route.Goal {
 	switch {
 	case to == "here":
 		return route.Goal{Here: true}
+	case strings.HasPrefix(to, "relay:"):
+		return route.Goal{Relay: r.relayOf(t, to)}
 	case said && !r.isPlatform(to):
-		t.Fail("to", "%s is neither here nor a platform of this file; %s", wording.Quote(to), wording.Suggest(to, append([]string{"here"}, r.platforms...)))
+		t.Fail("to", "%s is neither here nor a platform of this file, nor does it begin with relay:; %s", wording.Quote(to), wording.Suggest(to, append([]string{"here"}, r.platforms...)))
 	}
 	return route.Goal{Platform: to}
+}
+
+// relayOf reads the next hop of a route.
+func (r *reader) relayOf(t *schema.Table, to string) string {
+	hop, err := sockets.NextHop(strings.TrimPrefix(to, "relay:"))
+	host, port, _ := sockets.SplitNextHop(hop)
+	switch isOfPlatform := func(p *route.Platform) bool { return r.config.Rules.Routes.LeadsTo(strings.ToLower(hop), p.Name) }; {
+	case err != nil:
+		t.Fail("to", "%v", err)
+	case len(r.config.Lookups) == 0:
+		t.Fail("to", "needs a [[lookup]], by which the MTA learns what the relay takes; add one")
+	case strings.EqualFold(host, r.config.Rules.Hostname) && port == "25":
+		r.note("[[route]] %s goes to this host, %s: its mail would come back", wording.Quote(schema.Value[string](t, "name")), host)
+	case slices.ContainsFunc(r.config.Rules.Routes.Platforms, isOfPlatform):
+		r.note("[[route]] %s goes to the relay of a platform with the address as it was written; to the mailbox there leads the platform's name", wording.Quote(schema.Value[string](t, "name")))
+	}
+	return hop
 }
 
 func (r *reader) criteriaOf(t *schema.Table) route.Criteria {
@@ -148,10 +168,11 @@ func loginName(text string) (string, error) {
 
 // residenceWord is a residence of which mail is taken.
 func (r *reader) residenceWord(text string) (string, error) {
-	if text == "here" || text == "both" || r.isPlatform(text) {
+	known := append([]string{"here", "both", route.Internet}, r.platforms...)
+	if slices.Contains(known, text) {
 		return text, nil
 	}
-	return "", fmt.Errorf("%s is no residence; %s", wording.Quote(text), wording.Suggest(text, append([]string{"here", "both"}, r.platforms...)))
+	return "", fmt.Errorf("%s is no residence; %s", wording.Quote(text), wording.Suggest(text, known))
 }
 
 func routedField(text string) (string, error) {

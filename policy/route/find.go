@@ -54,6 +54,8 @@ func (r *Rules) Find(from Origin, sender mail.Address, to *Recipient) Route {
 	switch domain := r.Domains[to.Address.Domain]; {
 	case from.Point == verdict.Undecided:
 		return refuse(Residence{}, verdict.Why(verdict.NotSetUp))
+	case IsHidden(to.Address.Domain):
+		return refuse(Residence{}, verdict.Why(verdict.HiddenRecipient))
 	case from.Point != verdict.S2 && r.isRouted(to):
 		return refuse(Residence{}, verdict.Why(verdict.RoutedLocalPart, to.Address.Key))
 	case to.Address.Domain == "":

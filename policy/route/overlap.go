@@ -14,6 +14,9 @@ import (
 // TakesNothing says why a rule can take nobody, or is empty.
 func (r *Rules) TakesNothing(rule *Rule) string {
 	platform := rule.To.Platform
+	if rule.To.Relay != "" {
+		return ""
+	}
 	isOurs := func(named string) bool {
 		return slices.ContainsFunc(slices.Collect(maps.Keys(r.Domains)), func(domain string) bool {
 			return strings.HasSuffix(named, "@"+domain) || named[0] == '.' && strings.HasSuffix(domain, named)
@@ -34,8 +37,8 @@ func (r *Rules) TakesNothing(rule *Rule) string {
 
 // TakesAllOf reports that a rule takes all mail that a later one would take.
 func (r *Rule) TakesAllOf(later *Rule) bool {
-	// A rule takes here only who has a mailbox here, and to a platform only what does not come from it.
-	return r.To == later.To && r.Except.IsZero() && r.For.holds(&later.For)
+	// A rule to a relay takes everybody who has a domain. Another takes here only who has a mailbox here, and to a platform only what does not come from it.
+	return (r.To == later.To || r.To.Relay != "" && later.To.Relay != "") && r.Except.IsZero() && r.For.holds(&later.For)
 }
 
 // holds reports that whatever meets the others meets these criteria.
@@ -79,6 +82,6 @@ func (f *Field) equals(other *Field) bool {
 // takes it, for the same recipients.
 func (r *Rule) MayReturn(other *Rule) bool {
 	isS1 := len(r.For.Points) == 0 || slices.Contains(r.For.Points, verdict.S1)
-	return !r.To.Here && !other.To.Here && r.To != other.To && isS1 &&
+	return r.To.Platform != "" && other.To.Platform != "" && r.To != other.To && isS1 &&
 		(widerNames(r.For.Recipients, other.For.Recipients) || widerNames(other.For.Recipients, r.For.Recipients))
 }

@@ -1,13 +1,16 @@
 package route
 
 import (
+	"cmp"
 	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"coexistd/policy/mail"
 	"coexistd/policy/networks"
+	"coexistd/policy/seal"
 	"coexistd/policy/verdict"
 )
 
@@ -21,17 +24,24 @@ type Rule struct {
 	To          Goal
 }
 
-// Goal is where a rule takes mail: to the mailbox here alone, or to that at another platform
-// alone.
+// Goal is where a rule takes mail: to the mailbox here alone, to that at another platform alone,
+// or to a relay, whoever the recipient is.
 type Goal struct {
 	Here     bool
-	Platform string // empty when Here
+	Platform string
+	Relay    string // a next hop as Hide has it
 }
+
+// relayPrefix begins a goal that is a relay.
+const relayPrefix = "relay:"
 
 // String returns the goal as the configuration has it.
 func (g Goal) String() string {
-	if g.Here {
+	switch {
+	case g.Here:
 		return "here"
+	case g.Relay != "":
+		return relayPrefix + g.Relay
 	}
 	return g.Platform
 }
@@ -47,7 +57,8 @@ type Criteria struct {
 	Clients networks.Set
 	// Points are those at which the mail enters.
 	Points []verdict.Checkpoint
-	// Residences are those that the directory says of the recipient, as it writes them.
+	// Residences are those that the directory says of the recipient, as it writes them, and
+	// Internet.
 	Residences []string
 	// SizeOver is a size in bytes that the mail exceeds.
 	SizeOver int64
@@ -68,8 +79,12 @@ func (c *Criteria) IsZero() bool {
 	return len(c.Senders)+len(c.Recipients)+len(c.Logins)+c.Clients.Len()+len(c.Points)+len(c.Residences) == 0 && c.SizeOver == 0 && c.Header.Name == ""
 }
 
-// Facts are what rules go by beside the recipient.
+// Internet is the residence of who is in no domain of ours, nor at a platform.
+const Internet = "internet"
+
+// Facts are what rules go by beside the recipient. Keys sign where rules take mail.
 type Facts struct {
+	Keys   seal.Keys
 	From   Origin
 	Sender mail.Address
 	Login  string
@@ -91,7 +106,7 @@ func (f *Facts) meets(c *Criteria) bool {
 // isOf reports that a recipient who lives there meets the others.
 func (c *Criteria) isOf(a mail.Address, residence Residence) bool {
 	return (len(c.Recipients) == 0 || isNamed(a, c.Recipients)) &&
-		(len(c.Residences) == 0 || slices.Contains(c.Residences, residence.String()))
+		(len(c.Residences) == 0 || slices.Contains(c.Residences, cmp.Or(residence.String(), Internet)))
 }
 
 // isNamed reports an address that a list names: itself, or by its domain or one above that.
@@ -148,8 +163,8 @@ func (r *Rules) Taking(facts *Facts) *Taking {
 	var may []candidate
 	for i := range r.Rules {
 		rule := &r.Rules[i]
-		if from := facts.From.Platform; from != nil && rule.To.Platform == from.Name || !facts.meets(&rule.For) {
-			continue // What a rule takes to a platform, that one would send back to it.
+		if r.isBack(facts.From.Platform, rule.To) || !facts.meets(&rule.For) {
+			continue
 		}
 		if may == nil {
 			may = make([]candidate, 0, len(r.Rules)-i)
@@ -160,6 +175,12 @@ func (r *Rules) Taking(facts *Facts) *Taking {
 		return nil
 	}
 	return &Taking{r, *facts, may}
+}
+
+// isBack reports a goal that is the platform from which mail comes. What a rule takes there, the
+// platform would send back to it.
+func (r *Rules) isBack(from *Platform, to Goal) bool {
+	return from != nil && (to.Platform == from.Name || to.Relay != "" && r.LeadsTo(strings.ToLower(to.Relay), from.Name))
 }
 
 // Take returns the route of a recipient by the first rule that takes them, and where none does,
@@ -183,6 +204,9 @@ func (t *Taking) Take(found Route, to *Recipient) Route {
 // by returns the route by a rule. It can take nobody here who has no mailbox here, and nobody to
 // a platform of whose address there nothing is known.
 func (t *Taking) by(rule *Rule, found Route, to *Recipient) (taken Route, can bool) {
+	if rule.To.Relay != "" {
+		return t.byRelay(rule, found, to)
+	}
 	domain := t.rules.Domains[to.Address.Domain]
 	has := found.Residence.Kind == Here || found.Residence.Kind == Both
 	why := found.Reasons.And(verdict.Why(verdict.RoutedTo, rule.Name, rule.To.String()))
@@ -218,6 +242,42 @@ func (t *Taking) by(rule *Rule, found Route, to *Recipient) (taken Route, can bo
 	}
 	taken.Ways = Ways{t.rules.way(t.facts.From, t.facts.Sender, to, tail...)}
 	return taken, true
+}
+
+// byRelay returns the route to a relay. A name without a domain is the MTA's own.
+func (t *Taking) byRelay(rule *Rule, found Route, to *Recipient) (taken Route, can bool) {
+	if to.Address.Domain == "" {
+		return Route{}, false
+	}
+	hidden := Hide(t.facts.Keys, to.Address, rule.To.Relay)
+	if len(hidden) > maxElsewhere {
+		taken = refuse(found.Residence, verdict.Why(verdict.TooLongThere, to.Address.Key, rule.To.String(), strconv.Itoa(maxElsewhere)))
+		taken.Rule = rule.Name
+		return taken, true
+	}
+	return Route{
+		Verdict: verdict.Accept, Residence: found.Residence, Rule: rule.Name, Elsewhere: hidden, Instead: true, SentOn: true,
+		Reasons: found.Reasons.And(verdict.Why(verdict.RoutedTo, rule.Name, rule.To.String())),
+		Ways:    Ways{t.rules.way(t.facts.From, t.facts.Sender, to, Ours(verdict.S3), ED)},
+	}, true
+}
+
+// HasRelays reports that some rule takes mail to a relay.
+func (r *Rules) HasRelays() bool {
+	return slices.ContainsFunc(r.Rules, func(one Rule) bool { return one.To.Relay != "" })
+}
+
+// RelayPorts are the ports of the relays, each once, sorted by their text.
+func (r *Rules) RelayPorts() (ports []string) {
+	for _, rule := range r.Rules {
+		if rule.To.Relay == "" {
+			continue
+		}
+		labels := hopLabels(rule.To.Relay)
+		ports = append(ports, strings.TrimLeft(labels[strings.LastIndexByte(labels, '.')+1:], portLabel+mxLabel))
+	}
+	slices.Sort(ports)
+	return slices.Compact(ports)
 }
 
 // at is the mailbox that an address of a domain of ours has, or would have, at a platform; its

@@ -97,8 +97,12 @@ var (
 	BareLocalPart     = says("bare-local-part", "a bare local part belongs to the MTA")
 	NotOurs           = says("not-ours", "the recipient's domain is not ours")
 	HereOnly          = says("here-only", ", and it comes from there: it is delivered here only")
-	RoutedTo          = says("routed-to", "the route {u0} takes it to {1}")
-	RoutedLocalPart   = answers("routed-local-part", 554, "5.7.1", "Relay access denied",
+	HiddenRecipient   = answers("hidden-recipient", 554, "5.7.1", "Relay access denied",
+		"RFC 3463 section 3.8", "the recipient's domain ends with `route.invalid`, by which the MTA alone knows recipients whom a `[[route]]` takes to a relay", "addresses of route.invalid are coexistd's own, and nobody may send to them")
+	HiddenUnknown = answers("hidden-unknown", 451, "4.3.5", "The next hop of the address is not known here, try again later",
+		"RFC 3463 section 3.4", "an address of `route.invalid` in the MTA's queue was made with another secret than today's", "")
+	RoutedTo        = says("routed-to", "the route {u0} takes it to {1}")
+	RoutedLocalPart = answers("routed-local-part", 554, "5.7.1", "Relay access denied",
 		"RFC 5321 appendix F.2, RFC 3463 section 3.8", "the local part names a way to another domain, from S0 or S1: `user%other@ours`, `other!user@ours`, `\"user@other\"@ours`", "the local part of {q0} names a way to another domain, and mail from outside is not relayed")
 	AlternateFromOutside = answers("alternate-from-outside", 554, "5.7.1", "Relay access denied: an alternate domain takes mail at its platform only",
 		"RFC 3463 section 3.8", "the recipient's domain is an alternate domain, from S0", "{0} is an alternate domain of {1}, and mail from the Internet does not enter here for it")

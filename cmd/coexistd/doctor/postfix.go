@@ -84,6 +84,7 @@ func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 		lookAtDual(x),
 		lookAtRelaying(ctx, x),
 		lookAtDemands(x),
+		lookAtRoutes(x),
 		x.judgeChroot(x.mta.chrooted(), x.unixSockets()),
 		lookAtRights(x),
 		lookAtDelimiters(x),

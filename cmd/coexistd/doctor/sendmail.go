@@ -66,6 +66,7 @@ func lookAtSendmail(ctx context.Context, x *examination) []Finding {
 		lookAtSendmailLogins(x),
 		lookAtLookupMap(x),
 		lookAtRules(x),
+		lookAtRelayMailers(x),
 		lookAtCoexistdClass(x),
 		lookAtSendmailSockets(x),
 		lookAtSendmailDomains(x),

@@ -8,6 +8,10 @@ import (
 	"coexistd/policy/config"
 )
 
+// RelayService is the service of master.cf that the lookup transport names for mail which a [[route]]
+// takes to a relay.
+const RelayService = "smtp-route"
+
 // LeadsTo reports that an address as Postfix writes it is one of our listeners':
 // "unix:PATH" or "inet:HOST:PORT". A path may be one that Postfix sees from its
 // queue directory.

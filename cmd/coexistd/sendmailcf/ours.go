@@ -21,6 +21,15 @@ const (
 	UsualTimes  = "C:30s;S:30s;R:1m;E:5m"
 )
 
+// LacksRelays returns the ports of the relays of [[route]] for which there is no mailer: see
+// coexistd.m4.
+func (s *Settings) LacksRelays(routes *route.Rules) []string {
+	return slices.DeleteFunc(routes.RelayPorts(), func(port string) bool {
+		_, has := s.Mailers["coexistd"+port]
+		return has
+	})
+}
+
 // Socket reads a socket's address as Sendmail writes it, such as inet:8701@127.0.0.1, as
 // config.ListenedAt takes it.
 func Socket(text string) (kind, address string) {

@@ -74,7 +74,7 @@ func postfix(s *Site) (Guide, error) {
 		// Postfix's programs may read main.cf at any moment: what asks us who exists comes before
 		// the milter and before the domains, the milter before whom it guards against, and
 		// the certificate before the hosts that know us by it.
-		g.sockets, g.certificates, g.recipients, g.aliases, g.transports, g.demands, g.dual, g.delimiter, g.milters, g.networks, g.domains, g.relaying,
+		g.sockets, g.certificates, g.recipients, g.aliases, g.transports, g.relays, g.demands, g.dual, g.delimiter, g.milters, g.networks, g.domains, g.relaying,
 		g.outbound, g.submission, g.releases, g.activate,
 	} {
 		chapter()

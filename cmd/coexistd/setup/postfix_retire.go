@@ -90,7 +90,7 @@ func (g *postfixSide) retireServices() {
 		}
 	}
 	for _, s := range g.p.Services {
-		if s.Name == cleanup {
+		if s.Name == cleanup || s.Name == postconf.RelayService {
 			lines = append(lines, "postconf -MX "+quote(s.Name+"/"+s.Kind))
 		}
 	}

@@ -206,6 +206,9 @@ func (g *sendmailSide) ruleLines() []ownLine {
 	if lookup := sendmailcf.Written(g.Conf.Lookups[0].Address); lookup != sendmailcf.UsualLookup {
 		lines = append(lines, ownLine{define("COEXISTD_LOOKUP", lookup), met, lines[0].why})
 	}
+	if ports := g.Conf.Rules.Routes.RelayPorts(); len(ports) > 0 {
+		lines = append(lines, ownLine{define("COEXISTD_RELAY_PORTS", strings.Join(ports, " ")), met, "A [[route]] takes mail to relays at these ports."})
+	}
 	lines = append(lines, ownLine{"include(`" + g.m.beside(rulesM4) + "')dnl", met, lines[0].why})
 	if len(g.othersFilters()) == 0 {
 		return lines
@@ -228,6 +231,9 @@ func (g *sendmailSide) hasRules() bool {
 		if !g.m.Class("Coexistd").Has(domain) {
 			return false
 		}
+	}
+	if len(g.m.LacksRelays(&g.Conf.Rules.Routes)) > 0 {
+		return false
 	}
 	return slices.ContainsFunc(g.m.Filters, func(f sendmailcf.Filter) bool {
 		return f.LeadsTo(g.Conf.Listeners) && !f.IsForUsers(g.Conf.Listeners) && strings.ContainsAny(f.Flags, "T4") && slices.Contains(g.m.CommonFilters(), f.Name)

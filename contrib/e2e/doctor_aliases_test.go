@@ -112,6 +112,21 @@ func TestTheDoctorSaysWhichMembersOfAliases5AreBounced(t *testing.T) {
 	}
 }
 
+func TestTheDoctorSaysWhichNamesReachWhoLivesElsewhereTwice(t *testing.T) {
+	t.Parallel()
+	s := startSite(t, lab.SiteConfig{
+		Files: map[string]string{"canonical": "al alice@acmecorp.com\nrobert bob@acmecorp.com\n"},
+		Main:  map[string]string{"recipient_canonical_maps": "texthash:$config_directory/canonical"},
+	})
+	table := "texthash:" + filepath.Join(s.Postfix.Dir, "etc", "canonical")
+	mustSay(t, s.ofPostfix(),
+		"warn  postfix        recipient_canonical_maps asks "+table+": mail of the sendmail command to a name that it makes the address of who lives elsewhere arrives there twice: al (alice@acmecorp.com)\n"+
+			"  do: write such rows into a table of virtual_alias_maps in its place")
+	message := lab.Plain(forBob, "alice@acmecorp.com", "to a name that is rewritten")
+	s.sendmail(forBob, message, "al")
+	s.mustArrive(message, "office365 alice@acmecorp-com.onmicrosoft.com", "office365 alice@acmecorp-com.onmicrosoft.com")
+}
+
 func TestTheDoctorSaysOfWhichMembersOnlyTheMailboxHereGetsMail(t *testing.T) {
 	t.Parallel()
 	s := startSite(t, lab.SiteConfig{

@@ -81,6 +81,7 @@ func lookAtPostfix(ctx context.Context, x *examination) []Finding {
 		lookAtOriginal(x.mta),
 		lookAtMaps(ctx, x),
 		lookAtOwnMaps(x),
+		lookAtCanonical(ctx, x),
 		lookAtDual(x),
 		lookAtRelaying(ctx, x),
 		lookAtDemands(x),

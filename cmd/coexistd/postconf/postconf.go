@@ -26,7 +26,7 @@ const (
 // Names are the settings of main.cf that are read.
 var Names = [...]string{
 	"smtpd_milters", "non_smtpd_milters", "milter_default_action", "milter_protocol", "receive_override_options",
-	"virtual_alias_maps", "virtual_mailbox_maps", "local_recipient_maps", "relay_recipient_maps", "transport_maps",
+	"virtual_alias_maps", "canonical_maps", "recipient_canonical_maps", "virtual_mailbox_maps", "local_recipient_maps", "relay_recipient_maps", "transport_maps",
 	"message_size_limit", "mynetworks", "recipient_delimiter", "queue_directory", "compatibility_level",
 	"mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains", "parent_domain_matches_subdomains",
 	"luser_relay", "mailbox_transport", "mailbox_transport_maps", "fallback_transport", "fallback_transport_maps",

@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -223,6 +225,7 @@ var refused = []agreement{
 	{about: "networks not known, our network", at: pending, client: lab.FromUser, from: fromBob, to: to(fromBob), want: "S2 accept"},
 	{about: "a routed local part", code: verdict.RoutedLocalPart, client: lab.FromInternet, from: fromEve, to: to("a%b.example@local.example"), want: "S0 reject"},
 	{about: "an alternate domain", code: verdict.AlternateFromOutside, client: lab.FromInternet, from: fromEve, to: to("alice@acmecorp-com.onmicrosoft.com"), want: "S0 reject"},
+	{about: "a route's own address", code: verdict.HiddenRecipient, client: lab.FromUser, from: fromBob, to: to("bob=at=far.example@host.example.p25.0123456789abcdef0123.route.invalid"), want: "S2 reject"},
 	{about: "a foreign domain", code: verdict.RelayFromOutside, client: lab.FromInternet, from: fromEve, to: to("far@example.org"), want: "S0 reject"},
 	{about: "a platform that may not relay", at: checked, client: lab.FromOffice365, tenant: 1, from: fromAlice, to: to(fromEve), want: "S0 reject"},
 	{about: "a platform that may not relay any more, released", code: verdict.RelayFromPlatform, at: checked, client: lab.FromUser, from: fromAlice, to: to(fromEve), pass: &seal.Pass{ID: "1", Point: verdict.S1, Platform: "office365"}, want: "S1 reject"},
@@ -313,6 +316,10 @@ type fault struct {
 var bobsMail = agreement{client: lab.FromUser, from: fromBob}
 
 var faults = []fault{
+	{"a queue that is older than the secret", verdict.HiddenUnknown, func(t *testing.T, d agreedDaemon, _ string) string {
+		answer := d.lookedUp(t, "transport bob=at=far.example@host.example.p25.0123456789abcdef0123.route.invalid")
+		return strings.Replace(answer, "OK ./retry:", "451 ", 1)
+	}},
 	{"a recipient without a sender", verdict.SenderLacks, func(t *testing.T, d agreedDaemon, _ string) string {
 		s := d.session(t, 1, everyAction)
 		s.says(s.Conn("client.example", gomilter.FamilyInet, 12345, lab.FromUser))
@@ -350,6 +357,27 @@ var faults = []fault{
 		_, reply := s.end([]string{"From: " + fromEve}, "")
 		return reply
 	}},
+}
+
+// lookedUp asks a lookup of the daemon (socketmap_table(5)).
+func (d agreedDaemon) lookedUp(t *testing.T, request string) string {
+	t.Helper()
+	conn, err := net.Dial("unix", filepath.Join(filepath.Dir(d.config), "lookup.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "%d:%s,", len(request), request)
+	var length int
+	r := bufio.NewReader(conn)
+	if _, err := fmt.Fscanf(r, "%d:", &length); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, length)
+	if _, err := io.ReadFull(r, answer); err != nil {
+		t.Fatal(err)
+	}
+	return string(answer)
 }
 
 func TestTheFaultsOfAnMTAAreAnswered(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,8 +19,8 @@ func surveyedSendmail(t *testing.T, mc []string, files map[string]string) (statu
 	dir := t.TempDir()
 	written := map[string]string{"local-host-names": "acmecorp.com\n", "aliases": "# none\n", "relay-domains": ""}
 	maps.Copy(written, files)
-	for name, content := range written {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.ReplaceAll(content, "{dir}", dir)), 0o644); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(written)) { // a database behind the text that it is made of
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.ReplaceAll(written[name], "{dir}", dir)), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -203,7 +203,7 @@ func (a *aliases) unreached(t aliasTable) (refused, unused []string) {
 			name = strings.TrimPrefix(name, "coexistd-doctor-asks-for-any")
 			switch {
 			case !ours:
-			case a.refuses(p):
+			case isRefused(p):
 				refused = append(refused, name)
 			case p.Residence.Kind == route.There && !strings.EqualFold(one.Value, p.Elsewhere):
 				unused = append(unused, name)
@@ -225,11 +225,6 @@ func (a *aliases) judgeUsers(t aliasTable) []Finding {
 // listHere says what to do about addresses here that the directory lacks.
 func (x *examination) listHere() string {
 	return `list each in the directory with the residence here, or set unlisted = "here" in the domain's section of ` + x.conf.Path
-}
-
-// refuses reports a place whose mail we refuse since nobody lives there.
-func (a *aliases) refuses(p route.Place) bool {
-	return p.Residence.Kind == route.Nowhere && p.Refused.Code != "" && !a.failed(p)
 }
 
 // failed reports that the directory could not tell where an address lives.

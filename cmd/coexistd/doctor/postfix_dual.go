@@ -70,9 +70,8 @@ func (x *examination) letsRelay(ctx context.Context, platform *route.Platform) b
 		if x.mta.Asks(setting, "networks", x.conf.Lookups) {
 			return true
 		}
-		list := postconf.List(x.mta.Main[setting])
-		for i, table := range list {
-			if i == 0 || list[i-1] != "check_client_access" || x.mta.IsAnyOfOurs(table, x.conf.Lookups) {
+		for _, table := range clientTables(postconf.List(x.mta.Main[setting])) {
+			if x.mta.IsAnyOfOurs(table, x.conf.Lookups) {
 				continue
 			}
 			if has, err := x.mta.Values(ctx, table, keys); err != nil || len(has) > 0 {

@@ -79,7 +79,7 @@ func (x *examination) stillLacking(refused []mail.Address) []mail.Address {
 	a := &aliases{x: x, set: x.lists().Set()}
 	return slices.DeleteFunc(refused, func(one mail.Address) bool {
 		p, _, ours := a.place(one.Key)
-		return !ours || !a.refuses(p)
+		return !ours || !isRefused(p)
 	})
 }
 

@@ -160,7 +160,7 @@ func (c *Case) meetsArchive(d *Decision) bool {
 	a, routes := c.policy.Archive, &c.policy.Routes
 	has := func(address mail.Address) bool {
 		domain := routes.Home(address).Domain
-		return domain != "" && isBelow(domain, a.Domains)
+		return domain != "" && mail.IsBelow(domain, a.Domains)
 	}
 	ofSender := len(a.Domains) == 0 || has(c.Sender)
 	for i := range d.Recipients {

@@ -198,9 +198,9 @@ func (c *Case) Prove(signatures []spoof.DKIM) {
 			Header: c.Header, Certificate: c.Certificate, Signatures: c.Signatures,
 		})
 	}
-	if platform := c.journal(); platform != "" {
+	platform := c.journal()
+	if c.isJournal = platform != ""; c.isJournal {
 		c.proof = tenant.Proof{Platform: platform, Reasons: verdict.Because(verdict.Why(verdict.JournalReport, platform))}
-		c.isJournal = true
 	}
 	c.from = c.policy.settle(c.Entry, c.proof.Platform)
 	if c.pass != nil {
@@ -422,7 +422,7 @@ func (c *Case) isSignedBy(domains []string) bool {
 	if c.Authentication != nil {
 		signatures = c.Authentication.DKIM
 	}
-	return slices.ContainsFunc(signatures, func(s spoof.DKIM) bool { return s.Result == spoof.AuthPass && isBelow(s.Domain, domains) })
+	return slices.ContainsFunc(signatures, func(s spoof.DKIM) bool { return s.Result == spoof.AuthPass && mail.IsBelow(s.Domain, domains) })
 }
 
 // hangsOnSignatures reports that a signature may spare the message a check.

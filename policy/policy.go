@@ -128,7 +128,7 @@ func (a *Allowance) spares(check string, c *Case, recipient mail.Address) bool {
 		(a.Clients.Len() == 0 || a.Clients.Has(c.Client)) &&
 		(len(a.Senders) == 0 || c.Sender.IsIn(a.Senders)) &&
 		(len(a.Recipients) == 0 || recipient.IsIn(a.Recipients)) &&
-		(len(a.Certificates) == 0 || c.Certificate != "" && isBelow(strings.ToLower(c.Certificate), a.Certificates)) &&
+		(len(a.Certificates) == 0 || c.Certificate != "" && mail.IsBelow(strings.ToLower(c.Certificate), a.Certificates)) &&
 		(len(a.DKIM) == 0 || c.isSignedBy(a.DKIM))
 }
 

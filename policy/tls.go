@@ -73,7 +73,7 @@ func (p *Policy) unmet(client netip.Addr, version, certificate string, before st
 			continue
 		case certificate == "":
 			d.why = verdict.Why(verdict.TLSNotTrusted, rule.Name)
-		case len(rule.Names) > 0 && !isBelow(strings.ToLower(certificate), rule.Names):
+		case len(rule.Names) > 0 && !mail.IsBelow(strings.ToLower(certificate), rule.Names):
 			d.why = verdict.Why(verdict.TLSOtherName, rule.Name, certificate)
 		default:
 			continue
@@ -103,14 +103,7 @@ func isItself(client netip.Addr) bool {
 
 // isFrom reports that the demand is for mail of a sender. The null sender is in no domain.
 func (t *TLS) isFrom(sender mail.Address) bool {
-	return len(t.Domains) == 0 || isBelow(sender.Domain, t.Domains)
-}
-
-// isBelow reports that a list has a name, or with a dot before it one that it is below.
-func isBelow(name string, list []string) bool {
-	return slices.ContainsFunc(list, func(one string) bool {
-		return name == one || strings.HasPrefix(one, ".") && strings.HasSuffix(name, one)
-	})
+	return len(t.Domains) == 0 || mail.IsBelow(sender.Domain, t.Domains)
 }
 
 // encrypted is the finding of the check tls for mail of a sender: the first demand that is not

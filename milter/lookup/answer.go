@@ -122,8 +122,11 @@ func (q question) aliases(copies bool) string {
 // answer Postfix's local(8) would take the member of an alias for its own, and
 // not have it rewritten.
 func (q question) transport() string {
-	if _, hop, is := q.hidden(); is {
-		return hop
+	switch _, hop, is := q.hidden(); {
+	case is && hop == "":
+		return stop(verdict.Why(verdict.HiddenUnknown).Reply())
+	case is:
+		return "OK " + hiddenService + hop
 	}
 	if q.isObserved() {
 		return notFound
@@ -149,18 +152,17 @@ func (q question) transport() string {
 const hiddenService = "smtp-route:"
 
 // hidden finds what the key stands for, where it is an address that a [[route]] has made. It says so whatever
-// the routes and the mode are by now, for mail in the queue. One that was not made with our keys waits: they
-// may come back, and who has forged it need not be told.
-func (q question) hidden() (address, transport string, is bool) {
+// the routes and the mode are by now, for mail in the queue. One that was not made with our keys has no
+// address and no next hop. It is to wait: they may come back, and who has forged it need not be told.
+func (q question) hidden() (address, hop string, is bool) {
 	domain, ok := q.domain()
 	if !ok || !route.IsHidden(domain) || !strings.Contains(q.key, "@") {
 		return "", "", false
 	}
-	address, hop, ok := route.Reveal(q.Keys, q.key)
-	if !ok {
-		return "", stop(verdict.Why(verdict.HiddenUnknown).Reply()), true
+	if address, hop, ok = route.Reveal(q.Keys, q.key); !ok {
+		return "", "", true
 	}
-	return address, "OK " + hiddenService + hop, true
+	return address, hop, true
 }
 
 // generic gives the address that a relay is to see (smtp_generic_maps).

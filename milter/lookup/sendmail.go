@@ -53,10 +53,9 @@ func (q question) sendmail(atRCPT bool) string {
 // relayMailer begins the names of coexistd.m4's mailers for relays, one for each port.
 const relayMailer = "coexistd"
 
-// toRelay has a mailer take mail to a next hop, which Postfix's answer names.
-func toRelay(address, transport string) string {
-	hop, is := strings.CutPrefix(transport, "OK "+hiddenService)
-	if !is {
+// toRelay has a mailer take mail to a next hop; empty: it is not known.
+func toRelay(address, hop string) string {
+	if hop == "" {
 		r := verdict.Why(verdict.HiddenUnknown).Reply()
 		return "OK error:" + r.Enhanced + ":" + strconv.Quote(r.String())
 	}

@@ -23,6 +23,9 @@ const maxAllowed = 10_000
 // sparedChecks are the checks that mail can be spared.
 var sparedChecks = namesOf(func(r policy.CheckRow) bool { return r.NotSpared == "" })
 
+// orAny are the rules of a list that stands for any when it is left out.
+var orAny = schema.Rules{Empty: "is empty; name at least one, or leave it out for any", Twice: schema.Dropped}
+
 const likeAllowName = `the log names what spared a check, so write one like "partner"`
 
 func (r *reader) allowKeys() schema.Section {
@@ -30,13 +33,13 @@ func (r *reader) allowKeys() schema.Section {
 		{Name: "name", Kind: schema.Text(schema.AString, schema.As[string]), Missing: likeAllowName, Example: `"partner"`, Meaning: "stands in the log beside what it spared"},
 		{Name: "checks", Kind: schema.List(sparedCheck, schema.Rules{Empty: "is empty, so nothing is spared; name checks, or leave it out for spam", Twice: schema.Dropped}), Usual: []any{verdict.CheckSpam},
 			Meaning: "of `\"spam\"`, `\"malware\"` and `\"spoof\"`. No mail is spared `virus`. For `ddos` there is `exempt`, for `rate` there are `overrides`, for `auth` `our_networks` and `our_certificates`, for `block` `coexistd senders remove`"},
-		{Name: "clients", Kind: schema.List(networks.ParsePrefix, schema.Rules{Empty: "is empty; name at least one, or leave it out for any", Twice: schema.Dropped}), Usually: "any", Example: `["192.0.2.0/24"]`,
+		{Name: "clients", Kind: schema.List(networks.ParsePrefix, orAny), Usually: "any", Example: `["192.0.2.0/24"]`,
 			Meaning: "networks and addresses of connecting clients. Of a platform's, mail with another tenant's proof is not spared `spoof`, unless `senders` names its sender and it is in no name of ours"},
 		{Name: "senders", Kind: r.addresses(), Usually: "any", Example: `["@partner.example"]`,
 			Meaning: "envelope senders: `\"news@partner.example\"`, or `\"@partner.example\"` for a domain without its subdomains"},
-		{Name: "certificates", Kind: schema.List(orBelow(commonName), schema.Rules{Empty: "is empty; name at least one, or leave it out for any", Twice: schema.Dropped}), Usually: "any", Example: `["mx.partner.example"]`,
+		{Name: "certificates", Kind: schema.List(orBelow(commonName), orAny), Usually: "any", Example: `["mx.partner.example"]`,
 			Meaning: "common names of the client's TLS certificate, whose chain the MTA trusts. `\".partner.example\"` are the names below it"},
-		{Name: "dkim", Kind: schema.List(orBelow(domainName), schema.Rules{Empty: "is empty; name at least one, or leave it out for any", Twice: schema.Dropped}), Usually: "any", Example: `["partner.example"]`,
+		{Name: "dkim", Kind: schema.List(orBelow(domainName), orAny), Usually: "any", Example: `["partner.example"]`,
 			Meaning: "domains one of which has a DKIM signature of the message that passes. `\".partner.example\"` are the domains below it"},
 		{Name: "recipients", Kind: r.addresses(), Usually: "any", Example: `["abuse@example.com"]`, Meaning: "envelope recipients, likewise"},
 	}}

@@ -29,15 +29,14 @@ const likeRouteName = `the log names what took mail another way, so write one li
 
 // criteria are the keys of what mail must meet.
 func (r *reader) criteria() []schema.Key {
-	some := schema.Rules{Empty: "is empty; name at least one, or leave it out for any", Twice: schema.Dropped}
 	return []schema.Key{
-		{Name: "senders", Kind: schema.List(r.routedAddress, some), Usually: "any", Example: `["@partner.example"]`,
+		{Name: "senders", Kind: schema.List(r.routedAddress, orAny), Usually: "any", Example: `["@partner.example"]`,
 			Meaning: "envelope senders: `\"news@partner.example\"`, `\"@partner.example\"` for a domain without its subdomains, `\".partner.example\"` for these. The null sender is none of them"},
-		{Name: "recipients", Kind: schema.List(r.routedAddress, some), Usually: "any", Example: `["legal@acmecorp.com"]`, Meaning: "envelope recipients, likewise"},
-		{Name: "logins", Kind: schema.List(loginName, some), Usually: "any", Example: `["newsletter"]`, Meaning: "authenticated users"},
-		{Name: "clients", Kind: schema.List(networks.ParsePrefix, some), Usually: "any", Example: `["192.0.2.0/24"]`, Meaning: "networks and addresses of connecting clients"},
-		{Name: "points", Kind: schema.List(entryPoint, some), Usually: "any", Example: `["S0"]`, Meaning: "the points at which the mail enters: of `\"S0\"`, `\"S1\"` and `\"S2\"`"},
-		{Name: "residences", Kind: schema.List(r.residenceWord, some), Usually: "any", Example: `["both"]`,
+		{Name: "recipients", Kind: schema.List(r.routedAddress, orAny), Usually: "any", Example: `["legal@acmecorp.com"]`, Meaning: "envelope recipients, likewise"},
+		{Name: "logins", Kind: schema.List(loginName, orAny), Usually: "any", Example: `["newsletter"]`, Meaning: "authenticated users"},
+		{Name: "clients", Kind: schema.List(networks.ParsePrefix, orAny), Usually: "any", Example: `["192.0.2.0/24"]`, Meaning: "networks and addresses of connecting clients"},
+		{Name: "points", Kind: schema.List(entryPoint, orAny), Usually: "any", Example: `["S0"]`, Meaning: "the points at which the mail enters: of `\"S0\"`, `\"S1\"` and `\"S2\"`"},
+		{Name: "residences", Kind: schema.List(r.residenceWord, orAny), Usually: "any", Example: `["both"]`,
 			Meaning: "where the recipient lives: of `\"here\"`, `\"both\"`, platforms, and `\"internet\"` for who is in no domain of ours"},
 		{Name: "header", Kind: schema.Anything("table", "a table"), Usually: "any", Example: `{ name = "Subject", text = "confidential" }`,
 			Meaning: "a header field that the mail has: its `name`, and a `text` that stands in it, whatever the case of its letters, or a `pattern` that it fits (RE2). Encoded words are decoded; of each of the first 100 such fields, 8 KiB are looked at"},

@@ -23,7 +23,7 @@ const likeTLSName = `the log names which demand is not met, so write one like "t
 
 func (r *reader) tlsKeys() schema.Section {
 	list := func(parse func(string) (string, error)) schema.Kind {
-		return schema.List(parse, schema.Rules{Empty: "is empty; name at least one, or leave it out for any", Twice: schema.Dropped})
+		return schema.List(parse, orAny)
 	}
 	return schema.Section{Path: "tls", Header: "[[tls]]", About: "what is demanded of the encryption of some connections", Keys: []schema.Key{
 		{Name: "name", Kind: schema.Text(schema.AString, schema.As[string]), Missing: likeTLSName, Example: `"the bank"`, Meaning: "stands in the log where it is not met"},
@@ -31,7 +31,7 @@ func (r *reader) tlsKeys() schema.Section {
 			Meaning: "domains of senders (MAIL FROM) on the way in, and of recipients on the way out. `\".bank.example\"` are the domains below it"},
 		{Name: "platform", Kind: schema.Text(schema.AString, schema.As[string]), Usually: "none", Example: `"office365"`,
 			Meaning: "a platform: what comes from its `networks`, and what goes to its alternate and target domains or its `relay`"},
-		{Name: "clients", Kind: schema.List(networks.ParsePrefix, schema.Rules{Empty: "is empty; name at least one, or leave it out for any", Twice: schema.Dropped}), Usually: "any", Example: `["192.0.2.0/24"]`,
+		{Name: "clients", Kind: schema.List(networks.ParsePrefix, orAny), Usually: "any", Example: `["192.0.2.0/24"]`,
 			Meaning: "networks and addresses of connecting clients, on the way in alone. With `domains` or `platform`, all of them must hold"},
 		{Name: "in", Kind: schema.Choice("a demand on a client", policy.Encrypt, policy.Verify), Usually: "nothing", Example: `"verify"`,
 			Meaning: "what the check `tls` demands of a client: `\"encrypt\"`, or `\"verify\"`: with a certificate that the MTA trusts"},
@@ -86,7 +86,7 @@ func (r *reader) demand(t *schema.Table, first map[string]mistakes.Place) policy
 	demand.Platform = schema.Value[string](t, "platform")
 	demand.Version = policy.TLSVersion("TLSv" + string(schema.Value[schema.Word](t, "version")))
 	if demand.Platform != "" && !r.isPlatform(demand.Platform) {
-		t.Fail("platform", "%s is no platform of this file; %s", wording.Quote(demand.Platform), wording.Suggest(demand.Platform, r.platforms))
+		t.Fail("platform", "%s is no platform of this file; %s", wording.Quote(demand.Platform), r.suggestPlatform(demand.Platform))
 	}
 	verifies := demand.In == policy.Verify || demand.Out == policy.Verify || demand.Out == policy.Secure
 	switch {

@@ -119,9 +119,18 @@ func (a Address) WithDelimiters(delimiters string) Address {
 	return a
 }
 
-// IsIn reports that a list names the address, its owner or its domain.
+// IsIn reports that a list names the address, its owner or its domain, or one that its domain is
+// below, as IsBelow has it.
 func (a Address) IsIn(list []string) bool {
-	return !a.IsNull() && (slices.Contains(list, a.Key) || slices.Contains(list, a.Owner) || slices.Contains(list, "@"+a.Domain))
+	return !a.IsNull() && (slices.Contains(list, a.Key) || slices.Contains(list, a.Owner) || slices.Contains(list, "@"+a.Domain) || IsBelow(a.Domain, list))
+}
+
+// IsBelow reports that a list has a name, or with a dot before it one that it is below. All are
+// normal forms.
+func IsBelow(name string, list []string) bool {
+	return slices.ContainsFunc(list, func(one string) bool {
+		return name == one || strings.HasPrefix(one, ".") && strings.HasSuffix(name, one)
+	})
 }
 
 // Fold makes letters equal that differ in their case alone. Beyond ASCII that is

@@ -95,7 +95,7 @@ type Facts struct {
 
 // meets reports that mail meets those of the criteria that have nothing to do with recipients.
 func (f *Facts) meets(c *Criteria) bool {
-	return (len(c.Senders) == 0 || isNamed(f.Sender, c.Senders)) &&
+	return (len(c.Senders) == 0 || f.Sender.IsIn(c.Senders)) &&
 		(len(c.Logins) == 0 || slices.Contains(c.Logins, strings.ToLower(f.Login))) &&
 		(c.Clients.Len() == 0 || c.Clients.Has(f.Client)) &&
 		(len(c.Points) == 0 || slices.Contains(c.Points, f.From.Point)) &&
@@ -105,15 +105,8 @@ func (f *Facts) meets(c *Criteria) bool {
 
 // isOf reports that a recipient who lives there meets the others.
 func (c *Criteria) isOf(a mail.Address, residence Residence) bool {
-	return (len(c.Recipients) == 0 || isNamed(a, c.Recipients)) &&
+	return (len(c.Recipients) == 0 || a.IsIn(c.Recipients)) &&
 		(len(c.Residences) == 0 || slices.Contains(c.Residences, cmp.Or(residence.String(), Internet)))
-}
-
-// isNamed reports an address that a list names: itself, or by its domain or one above that.
-func isNamed(a mail.Address, list []string) bool {
-	return a.IsIn(list) || !a.IsNull() && slices.ContainsFunc(list, func(one string) bool {
-		return one[0] == '.' && strings.HasSuffix(a.Domain, one)
-	})
 }
 
 // What a stranger writes into a header costs no more than this: so many fields of a name are
